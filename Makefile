@@ -19,6 +19,7 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-header
 
 export UV_NO_PROGRESS := 1
+export WHY
 
 .PHONY: help
 help: ## this list
@@ -36,6 +37,7 @@ $(UV): requirements/bootstrap.txt
 $(STAMP): requirements/dev.txt pyproject.toml services/alphapanda/__init__.py | $(UV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip check --quiet --python $(BIN)/python
 	touch $@
 
 .PHONY: lock
@@ -45,3 +47,67 @@ lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements
 	$(UV) $(COMPILE) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	grep -E '^uv==' requirements/dev.txt | cut -d' ' -f1 \
 		| $(UV) $(COMPILE) - --output-file requirements/bootstrap.txt
+
+.PHONY: gen
+gen: setup ## generate gen/python from protos/; same protos, same bytes
+	$(BIN)/python tools/generate.py
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, buf lint and format: says what is wrong, changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf format protos --diff --exit-code --exclude-path protos/third_party
+
+.PHONY: fmt
+fmt: setup ## format Python and protos, and mend what ruff can mend
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format protos --write --exclude-path protos/third_party
+
+.PHONY: proto-breaking
+proto-breaking: setup ## fail where a proto breaks the accepted contract (protos/baseline.binpb)
+	$(BIN)/buf build --path protos/panda --output - \
+		| $(BIN)/buf breaking - --against $(BASELINE) --exclude-imports --error-format text
+
+.PHONY: accept-contract
+accept-contract: setup ## accept today's protos as the contract: make accept-contract WHY="..."
+	$(BIN)/python tools/accept_contract.py --why "$$WHY"
+
+.PHONY: grpcurl
+grpcurl: $(GRPCURL) ## build grpcurl into .tools/bin (needs Go)
+
+$(GRPCURL): tools/go.mod tools/go.sum
+	@command -v go >/dev/null || { echo "grpcurl needs Go (https://go.dev/dl/); \`alphapanda call METHOD JSON\` does without it"; exit 1; }
+	cd tools && GOFLAGS=-mod=readonly go build -o ../$@ github.com/fullstorydev/grpcurl/cmd/grpcurl
+	touch $@
+
+.PHONY: test
+test: setup ## every test but the benchmarks: make test [TESTS=tests/unit] [ARGS="-k order"]
+	@$(MAKE) --no-print-directory grpcurl || echo "going on without grpcurl: its tests are skipped, and fail under CI=true"
+	$(BIN)/python -m pytest $(wildcard $(TESTS)) $(ARGS)
+
+.PHONY: coverage
+coverage: setup ## the tests, and which lines and branches they reach
+	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term --cov-report=xml $(ARGS)"
+
+.PHONY: run
+run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
+	$(BIN)/alphapanda up --demo $(ARGS)
+
+.PHONY: bench
+bench: setup ## measure: make bench [ARGS=P6]
+	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: secrets-scan
+secrets-scan: setup ## fail where a tracked file holds something that looks like a secret
+	@! git ls-files | grep -E '(^|/)\.env($$|\.)' | grep -vE '\.env\.example$$' || { echo "a .env is tracked"; exit 1; }
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --plugin tools/kite_secrets.py \
+		--exclude-files '^(gen|requirements)/|^tools/go\.sum$$'
+	@echo "no secrets in $$(git ls-files | wc -l) tracked files"
+
+.PHONY: clean
+clean: ## remove what the targets above made, the virtualenv too; no data
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage coverage.xml dist
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

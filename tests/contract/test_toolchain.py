@@ -1,7 +1,18 @@
-"""The ground the tests stand on."""
+"""The ground the tests stand on, and the checks that keep the contract and the repository."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -27,8 +38,6 @@ async def test_the_database_is_a_real_postgresql(database: str) -> None:
 
 async def test_redis_is_real_and_empty(redis_url: str) -> None:
     """Each test gets a Redis without keys."""
-    from redis.asyncio import Redis
-
     async with Redis.from_url(redis_url) as client:
         assert await client.dbsize() == 0
         await client.set("left", "behind")
@@ -36,7 +45,115 @@ async def test_redis_is_real_and_empty(redis_url: str) -> None:
 
 async def test_redis_is_empty_again(redis_url: str) -> None:
     """What one test left in Redis is gone for the next."""
-    from redis.asyncio import Redis
-
     async with Redis.from_url(redis_url) as client:
         assert await client.dbsize() == 0
+
+
+class TestTheContract:
+    """`make proto-breaking` and `make accept-contract` on a copy of the protos."""
+
+    @pytest.fixture
+    def checkout(self, tmp_path: Path, repo_root: Path) -> Path:
+        """What those targets read, in a folder where a test may break it."""
+        for folder in ("protos", "tools"):
+            shutil.copytree(repo_root / folder, tmp_path / folder)
+        for file in ("Makefile", "buf.yaml"):
+            shutil.copy(repo_root / file, tmp_path / file)
+        return tmp_path
+
+    def make(self, checkout: Path, repo_root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs make in the copy with this checkout's virtualenv."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "WHY"))}
+        command = ["make", "-o", "setup", f"VENV={repo_root / '.venv'}", *arguments]
+        return subprocess.run(
+            command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def test_the_protos_keep_the_accepted_contract(self, checkout: Path, repo_root: Path) -> None:
+        """The protos as they are break nothing that was accepted."""
+        finished = self.make(checkout, repo_root, "proto-breaking")
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+    def test_a_planted_break_is_found(self, checkout: Path, repo_root: Path) -> None:
+        """A field that changes its type is named, with its file and line, and fails the check."""
+        events = checkout / "protos" / "panda" / "events" / "v1" / "events.proto"
+        text = events.read_text(encoding="utf-8")
+        broken = text.replace("string source = ", "bytes source = ")
+        assert broken != text
+        events.write_text(broken, encoding="utf-8")
+
+        finished = self.make(checkout, repo_root, "proto-breaking")
+
+        assert finished.returncode != 0
+        assert re.search(
+            r'panda/events/v1/events\.proto:\d+:\d+:Field "\d+" with name "source"', finished.stdout
+        )
+
+    def test_a_break_is_accepted_only_with_a_reason(self, checkout: Path, repo_root: Path) -> None:
+        """Without WHY nothing changes; with it the image is today's and the changelog says why."""
+        baseline = checkout / "protos" / "baseline.binpb"
+        changelog = checkout / "protos" / "CHANGELOG.md"
+        before = (baseline.read_bytes(), changelog.read_text(encoding="utf-8"))
+        events = checkout / "protos" / "panda" / "events" / "v1" / "events.proto"
+        text = events.read_text(encoding="utf-8")
+        events.write_text(text.replace("string source = ", "bytes source = "), encoding="utf-8")
+
+        refused = self.make(checkout, repo_root, "accept-contract", "WHY=  ")
+        assert refused.returncode != 0
+        assert 'WHY="..."' in refused.stderr
+        assert (baseline.read_bytes(), changelog.read_text(encoding="utf-8")) == before
+
+        accepted = self.make(checkout, repo_root, "accept-contract", "WHY=the source is bytes")
+        assert accepted.returncode == 0, accepted.stderr
+        assert changelog.read_text(encoding="utf-8").startswith(before[1])
+        assert changelog.read_text(encoding="utf-8").endswith(": the source is bytes\n")
+        assert self.make(checkout, repo_root, "proto-breaking").returncode == 0
+
+
+def test_generated_code_is_what_the_protos_make(repo_root: Path, tmp_path: Path) -> None:
+    """Generating again gives gen/python byte for byte."""
+    command = [sys.executable, str(repo_root / "tools" / "generate.py"), "--out", str(tmp_path)]
+    subprocess.run(command, check=True)
+    assert _contents(tmp_path) == _contents(repo_root / "gen" / "python")
+
+
+def test_a_kite_secret_is_found(repo_root: Path, tmp_path: Path) -> None:
+    """The secrets scan knows a Kite credential, in an environment file as in code."""
+    value = "".join(sorted(uuid4().hex))
+    for line in (f"ALPHAPANDA_ZERODHA__API_SECRET={value}", f'access_token = "{value}"'):
+        planted = tmp_path / "planted.txt"
+        planted.write_text(line + "\n", encoding="utf-8")
+        command = [
+            str(Path(sys.executable).parent / "detect-secrets-hook"),
+            "--no-verify",
+            "--plugin",
+            str(repo_root / "tools" / "kite_secrets.py"),
+            str(planted),
+        ]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert finished.returncode == 1
+        assert "Kite Connect credential" in finished.stdout
+
+
+def test_every_pin_is_locked(repo_root: Path) -> None:
+    """What pyproject.toml declares is what requirements/ locks, version for version."""
+    project = tomllib.loads((repo_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = {
+        "runtime.txt": project["dependencies"],
+        "embedded.txt": [*project["dependencies"], *extras["embedded"]],
+        "dev.txt": [*project["dependencies"], *extras["embedded"], *extras["dev"]],
+    }
+    for file, pins in wanted.items():
+        lock = (repo_root / "requirements" / file).read_text(encoding="utf-8")
+        locked = set(re.findall(r"^([a-z0-9._-]+==[^ ;]+)", lock, flags=re.MULTILINE))
+        assert {re.sub(r"\[.*\]", "", pin) for pin in pins} <= locked, file
+        assert "://" not in lock, f"{file} names a registry"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
