@@ -1,0 +1,126 @@
+"""The folder that holds everything one machine keeps: database, event log, logs; used by one process at a time."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alphapanda.embedded.errors import (
+    DataDirectoryForeignError,
+    DataDirectoryInUseError,
+    DataDirectoryNotWritableError,
+)
+from alphapanda.embedded.layout import Layout
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.redis import EmbeddedRedis
+
+
+def default_data_directory(environ: Mapping[str, str], home: Path) -> Path:
+    """`$XDG_DATA_HOME/alphapanda`, or `~/.local/share/alphapanda` (XDG base directory specification).
+
+    A relative XDG_DATA_HOME is ignored, as the specification asks.
+    """
+    data_home = Path(environ.get("XDG_DATA_HOME", ""))
+    return (data_home if data_home.is_absolute() else home / ".local" / "share") / "alphapanda"
+
+
+class DataDirectory:
+    """A data directory and its lock: `acquire` first, `release` last.
+
+    The lock ends with the process that holds it, kill -9 included; what it started (PostgreSQL, Redis) doesn't
+    inherit it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().resolve()
+        self.layout = Layout(self.path)
+        self._lock: int | None = None
+
+    def acquire(self, wall_time: datetime, port: int | None = None) -> None:
+        """Makes the folder if need be and takes its lock, writing into it our pid, `wall_time` and `port`.
+
+        Raises DataDirectoryInUseError, DataDirectoryForeignError or DataDirectoryNotWritableError; then nothing has changed.
+        """
+        try:
+            self._claim()
+            self._take_lock(wall_time, port)
+            if self.layout.wiping.exists():
+                self._wipe()
+            self._make_folders()
+        except OSError as error:
+            self.release()
+            raise DataDirectoryNotWritableError(self.path, error.strerror or str(error)) from error
+
+    def release(self) -> None:
+        """Gives the lock back. The lock file stays: removing it would let two processes lock two files."""
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    async def fresh(self) -> None:
+        """Starts over: stops what an earlier process left running here and removes all that we made, nothing else.
+
+        Only while the lock is held; the lock stays held.
+        """
+        if self._lock is None:
+            message = f"data directory {self.path} must be locked before it is wiped"
+            raise RuntimeError(message)
+        await EmbeddedPostgres(self.path).stop()
+        await EmbeddedRedis(self.path).stop()
+        try:
+            self.layout.wiping.touch()
+            self._wipe()
+            self._make_folders()
+        except OSError as error:
+            raise DataDirectoryNotWritableError(self.path, error.strerror or str(error)) from error
+
+    def _wipe(self) -> None:
+        for folder in self.layout.folders:
+            if folder.exists():
+                shutil.rmtree(folder)
+        self.layout.wiping.unlink()
+
+    def _make_folders(self) -> None:
+        for folder in self.layout.folders:
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def _claim(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.layout.marker.exists():
+            if any(self.path.iterdir()):
+                raise DataDirectoryForeignError(self.path)
+            self.layout.marker.write_text("An Alpha Panda data directory.\n")
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise DataDirectoryNotWritableError(self.path, "Permission denied")
+
+    def _take_lock(self, wall_time: datetime, port: int | None) -> None:
+        if self._lock is not None:
+            raise self._in_use()
+        lock = os.open(self.layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise self._in_use() from error
+        except OSError:
+            os.close(lock)
+            raise
+        self._lock = lock
+        holder = {"pid": os.getpid(), "started_at": wall_time.astimezone(UTC).isoformat(), "port": port}
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps(holder).encode(), 0)
+
+    def _in_use(self) -> DataDirectoryInUseError:
+        # The holder may be between taking the lock and writing who it is.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            holder = json.loads(self.layout.lock.read_text())
+            port = None if holder["port"] is None else int(holder["port"])
+            return DataDirectoryInUseError(
+                self.path, int(holder["pid"]), datetime.fromisoformat(holder["started_at"]), port
+            )
+        return DataDirectoryInUseError(self.path, None, None, None)

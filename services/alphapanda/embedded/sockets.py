@@ -1,0 +1,32 @@
+"""Where a Unix socket can lie: its path may be at most 108 bytes (unix(7)), on macOS 104."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+LONGEST_SOCKET_PATH = 100
+
+
+def socket_folder(preferred: Path, socket_name: str) -> Path:
+    """`preferred`, made, or where a socket's path in it would be too long a folder in a new private temporary one."""
+    if _fits(preferred / socket_name):
+        preferred.mkdir(mode=0o700, exist_ok=True)
+        return preferred
+    # tempfile makes it 0700, under a name nobody could have taken before us.
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        if _fits(Path(base, "alphapanda-01234567", "s", socket_name)):
+            folder = Path(tempfile.mkdtemp(prefix="alphapanda-", dir=base), "s")
+            folder.mkdir(mode=0o700)
+            return folder
+    raise OSError(f"no folder short enough for a socket: neither {preferred} nor the temporary folder")
+
+
+def remove_socket_folder(folder: Path, preferred: Path) -> None:
+    """Removes a folder that `socket_folder` made in place of `preferred`."""
+    if folder != preferred:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
