@@ -1,0 +1,337 @@
+"""The walls between the rooms, read from the source: what ruff can't say is said here.
+
+Each wall is a function from one module to its violations. Each is tried on the whole package and on planted breaks.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "services" / "alphapanda"
+ROOMS = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth", "ops")
+
+# -- what the walls allow, in one place -------------------------------------------------------------------------------
+
+IMPURE_MODULES = (
+    "aiokafka", "alembic", "asyncio", "asyncpg", "google", "grpc", "io", "kiteconnect", "logging", "opentelemetry",
+    "os", "panda", "pathlib", "psutil", "redis", "secrets", "socket", "sqlalchemy", "sqlite3", "structlog",
+    "subprocess", "tempfile", "threading", "time",
+)  # fmt: skip
+SHELLS = re.compile(
+    r"^alphapanda\.((app|cli|settings|embedded|eventlog|kite|mesh|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
+)
+CLOCK_OR_CHANCE = re.compile(
+    r"^(datetime\.datetime\.(now|utcnow|today)|datetime\.date\.today|uuid\.uuid[14]|random\.(?!Random$)\w+|open|input)$"
+)
+
+# Everything that talks to the outside, by the name it is constructed with, and where that may happen besides app.py.
+ADAPTERS = {
+    r"(\w*Settings)(\.\w+)?": ("settings.py",),
+    r"sqlalchemy\.ext\.asyncio\.create_async_engine": ("storage/engine.py",),
+    r"asyncpg\.(connect|create_pool)": ("embedded/postgres.py", "storage/listen.py"),
+    r"redis(\.asyncio)?\.Redis(\.from_url)?": ("embedded/redis.py",),
+    r"redis(\.asyncio)?\.from_url": (),
+    r"grpc\.aio\.server": ("mesh/server.py",),
+    r"grpc\.aio\.(in)?secure_channel": ("mesh/channel.py", "mesh/channels.py"),
+    r"kiteconnect\.Kite(Connect|Ticker)": ("kite/rest.py", "kite/websocket.py"),
+    r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka.py",),
+    r"(\w*EventLog)(\.\w+)?": (),
+    r"(Embedded(Postgres|Redis))(\.\w+)?": ("embedded/directory.py",),
+    r"DataDirectory(\.\w+)?": (),
+    r"((Postgres|Sql|Redis)\w*(Store|Cache|Repository|Journal))(\.\w+)?": (),
+}
+
+BLIND_ALLOWED = ("eventlog/consumer.py", "strategy/isolator.py")
+
+_TOPIC = (
+    r"signals\.(raw|validated|rejected)|orders\.(submitted|filled|failed|cancelled)"
+    r"|market\.ticks|portfolio\.snapshots|control\.(strategies|killswitch)"
+)
+TOPIC = re.compile(rf"^(\{{?\w*\}}?\.)?({_TOPIC})(\.dlq)?$|^\{{\w*\}}\.(signals|orders|portfolio)\.")
+
+
+# -- reading a module -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One source file: its path below the package, its tree, and what its imported names stand for."""
+
+    path: PurePosixPath
+    tree: ast.Module
+    names: dict[str, str]
+
+    @classmethod
+    def parse(cls, path: str, source: str) -> Module:
+        tree = ast.parse(source)
+        names: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names |= {
+                    a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0]
+                    for a in node.names
+                }
+            elif isinstance(node, ast.ImportFrom):
+                names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+        return cls(PurePosixPath(path), tree, names)
+
+    @property
+    def is_core(self) -> bool:
+        parts = self.path.parts
+        return parts[-1] == "core.py" or "core" in parts[:-1] or parts[0] == "domain"
+
+    @property
+    def is_root(self) -> bool:
+        return self.path.parts[0] in {"app.py", "app"}
+
+    def imports(self) -> Iterator[tuple[int, str]]:
+        """Each imported module, and each name imported from one, dotted."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+    def calls(self) -> Iterator[tuple[int, str]]:
+        """Each call by its dotted name, aliases resolved; a call on an expression has none and is left out."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call) and (dotted := self.dotted(node.func)):
+                yield node.lineno, dotted
+
+    def dotted(self, node: ast.expr) -> str | None:
+        if isinstance(node, ast.Name):
+            return self.names.get(node.id, node.id)
+        if isinstance(node, ast.Attribute) and (owner := self.dotted(node.value)):
+            return f"{owner}.{node.attr}"
+        return None
+
+    def strings(self) -> Iterator[tuple[int, str]]:
+        """Each string that isn't a docstring; an f-string with its holes as `{name}`."""
+        prose = {
+            id(node.value)
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+                yield node.lineno, node.value
+            elif isinstance(node, ast.JoinedStr):
+                parts = (str(part.value) if isinstance(part, ast.Constant) else "{x}" for part in node.values)
+                yield node.lineno, "".join(parts)
+
+
+# -- the walls --------------------------------------------------------------------------------------------------------
+
+Wall = Callable[[Module], Iterator[str]]
+
+
+def cores_are_pure(module: Module) -> Iterator[str]:
+    """A core knows no I/O, no clock, no chance, no logger, no await, no protobuf and no shell."""
+    if not module.is_core:
+        return
+    for line, name in module.imports():
+        if name.split(".")[0] in IMPURE_MODULES or SHELLS.match(name):
+            yield f"{line}: imports {name}"
+    for line, name in module.calls():
+        if CLOCK_OR_CHANCE.match(name):
+            yield f"{line}: calls {name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            yield f"{node.lineno}: waits"
+
+
+def adapters_are_built_by_the_root(module: Module) -> Iterator[str]:
+    """Settings and adapters are constructed in app.py and handed on."""
+    if module.is_root:
+        return
+    for line, name in module.calls():
+        for pattern, allowed in ADAPTERS.items():
+            if re.search(rf"(^|\.)({pattern})$", name) and str(module.path) not in allowed:
+                yield f"{line}: constructs {name}"
+
+
+def topics_come_from_descriptors(module: Module) -> Iterator[str]:
+    """A topic's name is written in the contract and nowhere else."""
+    for line, text in module.strings():
+        if TOPIC.search(text):
+            yield f"{line}: spells the topic {text!r}"
+
+
+def nothing_prints(module: Module) -> Iterator[str]:
+    """Services log, the command line has its console."""
+    for line, name in module.calls():
+        if name == "print":
+            yield f"{line}: prints"
+
+
+def nothing_is_caught_blindly(module: Module) -> Iterator[str]:
+    """Who catches everything raises it again, but for the reliable consumer and the strategy isolator."""
+    if str(module.path) in BLIND_ALLOWED:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ExceptHandler) and _is_blind(node.type) and not _raises_again(node):
+            yield f"{node.lineno}: catches everything"
+        elif isinstance(node, ast.Call) and module.dotted(node.func) == "contextlib.suppress":
+            yield from (f"{node.lineno}: suppresses everything" for arg in node.args if _is_blind(arg))
+
+
+def _is_blind(caught: ast.expr | None) -> bool:
+    if caught is None:
+        return True
+    if isinstance(caught, ast.Tuple):
+        return any(_is_blind(element) for element in caught.elts)
+    return isinstance(caught, ast.Name) and caught.id in {"Exception", "BaseException"}
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+def stores_are_private(module: Module) -> Iterator[str]:
+    """A room's tables are read by that room alone."""
+    room = module.path.parts[0]
+    if room not in ROOMS:
+        return
+    for line, name in module.imports():
+        if (found := re.match(r"^alphapanda\.(\w+)\.store(\.|$)", name)) and found[1] != room:
+            yield f"{line}: reads the store of {found[1]}"
+
+
+WALLS: tuple[Wall, ...] = (
+    cores_are_pure,
+    adapters_are_built_by_the_root,
+    topics_come_from_descriptors,
+    nothing_prints,
+    nothing_is_caught_blindly,
+    stores_are_private,
+)
+
+PLANTED: tuple[tuple[Wall, str, str], ...] = (
+    (cores_are_pure, "risk/core.py", "import asyncio"),
+    (cores_are_pure, "risk/core/limits.py", "from time import monotonic"),
+    (cores_are_pure, "domain/money.py", "from panda.common.v1 import common_pb2"),
+    (cores_are_pure, "domain/money.py", "from google.protobuf import message"),
+    (cores_are_pure, "domain/money.py", "import os.path"),
+    (cores_are_pure, "trading/core.py", "from alphapanda.trading.store import TradingStore"),
+    (cores_are_pure, "trading/core.py", "from alphapanda.settings import TradingSettings"),
+    (cores_are_pure, "domain/calendar.py", "from datetime import UTC, datetime\nnow = datetime.now(tz=UTC)"),
+    (cores_are_pure, "domain/calendar.py", "import datetime as dt\nday = dt.date.today()"),
+    (cores_are_pure, "domain/order.py", "from uuid import uuid4\nkey = uuid4()"),
+    (cores_are_pure, "marketdata/core.py", "import random\nstep = random.gauss(0, 1)"),
+    (cores_are_pure, "strategy/core.py", "async def decide(): ..."),
+    (
+        adapters_are_built_by_the_root,
+        "risk/api.py",
+        "from alphapanda.settings import Settings\ns = Settings()",
+    ),
+    (
+        adapters_are_built_by_the_root,
+        "risk/api.py",
+        "from alphapanda import settings\ns = settings.Settings.load()",
+    ),
+    (
+        adapters_are_built_by_the_root,
+        "cli.py",
+        "from alphapanda.settings import RiskSettings\ns = RiskSettings()",
+    ),
+    (
+        adapters_are_built_by_the_root,
+        "risk/store.py",
+        "import sqlalchemy.ext.asyncio as sa\ne = sa.create_async_engine('x')",
+    ),
+    (
+        adapters_are_built_by_the_root,
+        "marketdata/store.py",
+        "from redis.asyncio import Redis\nr = Redis.from_url('x')",
+    ),
+    (
+        adapters_are_built_by_the_root,
+        "risk/consumer.py",
+        "from alphapanda.eventlog.sqlite import SqliteEventLog\nlog = SqliteEventLog('x')",
+    ),
+    (
+        adapters_are_built_by_the_root,
+        "risk/consumer.py",
+        "from alphapanda.risk.store import PostgresRiskStore\nstore = PostgresRiskStore('x')",
+    ),
+    (topics_come_from_descriptors, "risk/consumer.py", "topic = 'market.ticks'"),
+    (topics_come_from_descriptors, "risk/consumer.py", "topic = 'paper.signals.raw'"),
+    (topics_come_from_descriptors, "risk/consumer.py", "topic = broker + '.orders.filled'"),
+    (topics_come_from_descriptors, "risk/consumer.py", "topic = f'{broker}.signals.validated.dlq'"),
+    (topics_come_from_descriptors, "risk/consumer.py", "topic = f'{broker}.orders.{kind}'"),
+    (nothing_prints, "ops/api.py", "print('x')"),
+    (nothing_is_caught_blindly, "ops/api.py", "try:\n    f()\nexcept Exception:\n    g()"),
+    (
+        nothing_is_caught_blindly,
+        "ops/api.py",
+        "try:\n    f()\nexcept (ValueError, BaseException) as e:\n    raise X from e",
+    ),
+    (nothing_is_caught_blindly, "ops/api.py", "try:\n    f()\nexcept:\n    g()"),
+    (
+        nothing_is_caught_blindly,
+        "ops/api.py",
+        "import contextlib\nwith contextlib.suppress(Exception):\n    f()",
+    ),
+    (stores_are_private, "risk/consumer.py", "from alphapanda.trading.store import TradingStore"),
+    (stores_are_private, "risk/consumer.py", "from alphapanda.trading import store"),
+    (stores_are_private, "risk/consumer.py", "import alphapanda.portfolio.store as books"),
+)
+
+ALLOWED: tuple[tuple[str, str], ...] = (
+    (
+        "domain/calendar.py",
+        '"""Hours of market.ticks."""\nfrom datetime import datetime, time\nt = time(9, 15)',
+    ),
+    (
+        "marketdata/core.py",
+        "import random\nimport numpy as np\nr = random.Random(7)\ng = np.random.default_rng(7)",
+    ),
+    ("app.py", "from alphapanda.settings import Settings\ns = Settings()"),
+    ("settings.py", "class Settings: ...\ns = Settings()"),
+    ("eventlog/consumer.py", "try:\n    f()\nexcept Exception:\n    g()"),
+    ("ops/api.py", "try:\n    f()\nexcept BaseException:\n    g()\n    raise"),
+    (
+        "risk/consumer.py",
+        "from alphapanda.risk.store import RiskStore\nquery = 'select orders.filled_quantity'",
+    ),
+    ("app.py", "from alphapanda.trading.store import TradingStore"),
+)
+
+
+def _package() -> list[Module]:
+    return [
+        Module.parse(path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize("wall", WALLS, ids=lambda wall: wall.__name__)
+def test_the_wall_stands(wall: Wall) -> None:
+    """No module of the package breaks the wall."""
+    found = [f"{module.path}:{violation}" for module in _package() for violation in wall(module)]
+    assert not found, f"{wall.__doc__}\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(("wall", "path", "source"), PLANTED)
+def test_a_planted_break_is_seen(wall: Wall, path: str, source: str) -> None:
+    """The wall that should see the break sees it, so it can fail."""
+    assert list(wall(Module.parse(path, source)))
+
+
+@pytest.mark.parametrize(("path", "source"), ALLOWED)
+def test_what_is_allowed_passes(path: str, source: str) -> None:
+    """No wall stands in the way of what the design asks for."""
+    module = Module.parse(path, source)
+    assert [violation for wall in WALLS for violation in wall(module)] == []
+
+
+def test_the_walls_see_the_package() -> None:
+    """There are cores to be kept pure: an empty search would pass every wall."""
+    assert any(module.is_core for module in _package())
