@@ -4,8 +4,8 @@ usage: python -I -S unprivileged.py UID GID PROGRAM [ARGUMENT…]
 
 The data directory and the program may lie below a folder that only root may enter (/root). Rather than open that
 folder to everybody, the program keeps one of root's capabilities: to enter folders and read files
-(CAP_DAC_READ_SEARCH; CAP_DAC_OVERRIDE in containers, which lack the former). Linux only; elsewhere, and where
-neither is to be had, it keeps none. Nobody else's process gets at the cluster: the folder above it stays root's.
+(CAP_DAC_READ_SEARCH; CAP_DAC_OVERRIDE in containers, which lack the former), and without either refuses to run.
+Nobody else's process gets at the cluster: the folder above it stays root's.
 """
 
 import ctypes
@@ -43,15 +43,17 @@ def main(uid: int, gid: int, program: str, arguments: list[str]) -> None:
     """Never returns: becomes the program, or exits with one line on standard error."""
     permitted = permitted_capabilities()
     kept = next((c for c in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if permitted >> c & 1), None)
+    if kept is None:
+        sys.exit(
+            "root has no right here to let another user into its folders: run Alpha Panda as a user, not as root"
+        )
     libc = ctypes.CDLL(None)
     try:
-        if kept is not None:
-            libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
-        if kept is not None:
-            keep(libc, kept)
+        keep(libc, kept)
         os.execv(program, [program, *arguments])  # noqa: S606  no shell is wanted
     except OSError as error:
         sys.exit(f"can't run {program} as user {uid}: {error.strerror}")

@@ -20,6 +20,7 @@ from alphapanda.embedded.redis import EmbeddedRedis
 
 
 async def main(path: Path, *, then_stop: bool) -> None:
+    """Holds the directory and its servers until killed, or stops them at once."""
     directory = DataDirectory(path)
     directory.acquire(datetime.now(UTC), port=50051)
     postgres, redis = EmbeddedPostgres(directory.path), EmbeddedRedis(directory.path)

@@ -44,6 +44,7 @@ def root():
 
 
 async def scalar(url, statement):
+    """The first value of the statement's result, committed."""
     engine = create_async_engine(url)
     try:
         async with engine.begin() as connection:
@@ -54,6 +55,7 @@ async def scalar(url, statement):
 
 
 def is_running(pid):
+    """Whether the process is there and no zombie."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
@@ -72,6 +74,7 @@ def processes_of(directory):
 
 
 def spawn_parent(directory, *arguments, command=(sys.executable,)):
+    """A process that has started both servers in the directory, and what it says of them."""
     parent = subprocess.Popen([*command, str(PARENT), str(directory), *arguments], stdout=subprocess.PIPE)
     return parent, json.loads(parent.stdout.readline())
 
@@ -322,3 +325,17 @@ async def test_works_for_a_user_who_is_not_root(root):
         assert processes_of(folder / "data") == []
     finally:
         shutil.rmtree(folder)
+
+
+async def test_root_without_root_s_rights_is_told_to_be_a_user(directory, root, require_or_skip):
+    """In a container whose root has lost its rights over files, the start fails with what to do."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        require_or_skip("NO SETPRIV: install util-linux")
+    command = (setpriv, "--bounding-set=-dac_override,-dac_read_search", sys.executable)
+    parent = subprocess.run(
+        [*command, PARENT, directory], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert parent.returncode != 0
+    assert "embedded PostgreSQL failed to start: initdb ended with status 1" in parent.stderr
+    assert "run Alpha Panda as a user, not as root" in parent.stderr
