@@ -37,6 +37,7 @@ class Instrument(_message.Message):
     FREEZE_QUANTITY_FIELD_NUMBER: _builtins.int
     EXPIRY_FIELD_NUMBER: _builtins.int
     TRADABLE_FIELD_NUMBER: _builtins.int
+    SESSION_SEGMENT_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
     """Our id; never reused."""
     instrument_token: _builtins.int
@@ -59,6 +60,8 @@ class Instrument(_message.Message):
     """Expiry as YYYY-MM-DD. Empty where it has none."""
     tradable: _builtins.bool
     """False for indices."""
+    session_segment: _builtins.str
+    """Row of the calendar that holds its hours, such as "NSE_EQ_CAS"."""
     @_builtins.property
     def tick_size(self) -> _decimal_pb2.Decimal:
         """Smallest price step, rupees."""
@@ -78,10 +81,11 @@ class Instrument(_message.Message):
         freeze_quantity: _builtins.int = ...,
         expiry: _builtins.str = ...,
         tradable: _builtins.bool = ...,
+        session_segment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tick_size", b"tick_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "expiry", b"expiry", "freeze_quantity", b"freeze_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "instrument_type", b"instrument_type", "lot_size", b"lot_size", "name", b"name", "segment", b"segment", "tick_size", b"tick_size", "tradable", b"tradable", "tradingsymbol", b"tradingsymbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "expiry", b"expiry", "freeze_quantity", b"freeze_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "instrument_type", b"instrument_type", "lot_size", b"lot_size", "name", b"name", "segment", b"segment", "session_segment", b"session_segment", "tick_size", b"tick_size", "tradable", b"tradable", "tradingsymbol", b"tradingsymbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

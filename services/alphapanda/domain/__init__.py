@@ -1,0 +1,1 @@
+"""Values that the cores share: pure, exact, without I/O or clock."""

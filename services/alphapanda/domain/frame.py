@@ -1,0 +1,79 @@
+"""Many ticks as columns (rule 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from alphapanda.domain import ids
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(nanoseconds: int) -> datetime:
+    """An aware UTC datetime of nanoseconds since the epoch; parts of a microsecond are cut off."""
+    return EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Nanoseconds since the epoch of an aware datetime, exact."""
+    delta = moment - EPOCH
+    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Ticks as columns; every non-empty column has one value per tick. Without ticks it is a heartbeat.
+
+    Attributes:
+        feed_run: run of the feed that made it.
+        shard: which shard's instruments it holds.
+        sequence: 1, 2, 3 … within (feed_run, shard).
+        market_time_ns: market time at its end, nanoseconds since the epoch.
+        price_scale: units of a price in one rupee.
+        instrument_token: per tick.
+        last_price: per tick, in 1/price_scale rupees, > 0.
+        exchange_time: per tick, nanoseconds since the epoch.
+        bar_start: start of the bar a tick closes, nanoseconds; empty where ticks are not bars' closes.
+        volume: units traded in the day, per tick; empty where not given.
+        simulated: True where the feed owns its market time.
+        frame_id: UUIDv5 of (feed_run, shard, sequence).
+    """
+
+    feed_run: str
+    shard: int
+    sequence: int
+    market_time_ns: int
+    price_scale: int
+    instrument_token: Sequence[int] = ()
+    last_price: Sequence[int] = ()
+    exchange_time: Sequence[int] = ()
+    bar_start: Sequence[int] = ()
+    volume: Sequence[int] = ()
+    simulated: bool = True
+    frame_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Checks the columns' lengths; O(1) in the ticks.
+
+        Raises:
+            ValueError: a column's length differs.
+        """
+        ticks = len(self.instrument_token)
+        for name in ("last_price", "exchange_time"):
+            if len(getattr(self, name)) != ticks:
+                raise ValueError(
+                    f"frame column {name} has {len(getattr(self, name))} values for {ticks} ticks"
+                )
+        for name in ("bar_start", "volume"):
+            if len(getattr(self, name)) not in (0, ticks):
+                raise ValueError(
+                    f"frame column {name} has {len(getattr(self, name))} values for {ticks} ticks"
+                )
+        object.__setattr__(self, "frame_id", ids.frame_id(self.feed_run, self.shard, self.sequence))
+
+    @property
+    def market_time(self) -> datetime:
+        """Market time at its end, aware UTC."""
+        return instant(self.market_time_ns)

@@ -1,0 +1,31 @@
+"""What is known of the market at the moment of a decision: read once, together, from the price cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """Last traded price, rupees, and the market time of that trade (aware)."""
+
+    price: Decimal
+    traded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """Prices and the market's clock, of one reading.
+
+    Attributes:
+        market_time: aware; None where it is unknown (no clock, or a real-time feed whose clock is too old: rule 9).
+        feed_run: run of the feed that wrote it; empty where unknown.
+        prices: by instrument token; an instrument without a price is absent.
+    """
+
+    market_time: datetime | None
+    feed_run: str
+    prices: Mapping[int, LastPrice]

@@ -1,0 +1,175 @@
+"""The words of an order and its life. The lifecycle is one table; a pair that isn't in it is an error."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Side(IntEnum):
+    """Direction; numbered as in panda.common.v1."""
+
+    BUY = 1
+    SELL = 2
+
+    @property
+    def sign(self) -> int:
+        """+1 or -1."""
+        return 1 if self is Side.BUY else -1
+
+    @classmethod
+    def of(cls, delta: int) -> Side:
+        """The side that moves a position by `delta`, which isn't 0."""
+        return cls.BUY if delta > 0 else cls.SELL
+
+
+class Product(IntEnum):
+    """How a position is margined; numbered as in panda.common.v1."""
+
+    MIS = 1
+    CNC = 2
+    NRML = 3
+
+
+class OrderType(IntEnum):
+    """How an order is priced; numbered as in panda.common.v1."""
+
+    MARKET = 1
+
+
+class PositionEffect(IntEnum):
+    """What an order does to the position it was decided against; numbered as in panda.common.v1."""
+
+    OPENS = 1
+    REDUCES = 2
+    FLIPS = 3
+
+    @property
+    def is_entry(self) -> bool:
+        """A flip is an entry; only what at most reaches flat is an exit."""
+        return self is not PositionEffect.REDUCES
+
+    @classmethod
+    def of(cls, position: int, delta: int) -> PositionEffect:
+        """The effect of adding `delta` (signed, not 0) to `position`."""
+        if position * delta >= 0:
+            return cls.OPENS
+        return cls.REDUCES if abs(delta) <= abs(position) else cls.FLIPS
+
+
+class TradingState(IntEnum):
+    """What may be traded at a broker; numbered as in panda.common.v1."""
+
+    ACTIVE = 1
+    REDUCING = 2
+    HALTED = 3
+
+    def permits(self, *, entry: bool) -> bool:
+        """Whether an order may be submitted."""
+        return self is TradingState.ACTIVE or (self is TradingState.REDUCING and not entry)
+
+
+class FailureReason(IntEnum):
+    """Why an order ended unexecuted; numbered as in panda.events.v1."""
+
+    NOT_ROUTED = 1
+    EXPIRED = 2
+    MARKET_CLOSED = 3
+    NO_PRICE = 4
+    STALE_PRICE = 5
+    MARKET_TIME_UNKNOWN = 6
+    KILL_SWITCH = 7
+    NOTHING_TO_EXIT = 8
+    BROKER_REJECTED = 9
+    ABSENT = 10
+    RISK_REJECTED = 11
+
+
+class OrderStatus(IntEnum):
+    """Status of an order or of an intent; numbered as in panda.common.v1."""
+
+    PENDING_RISK = 1
+    PENDING_SUBMIT = 2
+    SUBMITTING = 3
+    UNKNOWN = 4
+    OPEN = 5
+    PARTIALLY_FILLED = 6
+    FILLED = 7
+    CANCELLED = 8
+    REJECTED = 9
+    FAILED = 10
+
+    @property
+    def is_final(self) -> bool:
+        """True where nothing can follow."""
+        return self in _FINAL
+
+
+class OrderEvent(Enum):
+    """What can happen to an order."""
+
+    VALIDATED = "validated"
+    REFUSED_BY_RISK = "refused by risk"
+    SUBMITTING = "submitting"
+    NOT_SENT = "not sent"
+    NO_CLEAR_ANSWER = "no clear answer"
+    ACCEPTED = "accepted"
+    PARTIAL_FILL = "partial fill"
+    FULL_FILL = "full fill"
+    REJECTED_BY_BROKER = "rejected by broker"
+    CANCELLED = "cancelled"
+    ABSENT = "absent"
+
+
+S, E = OrderStatus, OrderEvent
+TRANSITIONS: Final = MappingProxyType(
+    {
+        (S.PENDING_RISK, E.VALIDATED): S.PENDING_SUBMIT,
+        (S.PENDING_RISK, E.REFUSED_BY_RISK): S.FAILED,
+        (S.PENDING_SUBMIT, E.SUBMITTING): S.SUBMITTING,
+        (S.PENDING_SUBMIT, E.NOT_SENT): S.FAILED,
+        # The sender's own late reading of the clock: nothing was sent, look-up decides (rule 2).
+        (S.SUBMITTING, E.NO_CLEAR_ANSWER): S.UNKNOWN,
+        (S.SUBMITTING, E.ACCEPTED): S.OPEN,
+        (S.SUBMITTING, E.REJECTED_BY_BROKER): S.REJECTED,
+        (S.SUBMITTING, E.ABSENT): S.FAILED,
+        (S.UNKNOWN, E.ACCEPTED): S.OPEN,
+        (S.UNKNOWN, E.REJECTED_BY_BROKER): S.REJECTED,
+        (S.UNKNOWN, E.ABSENT): S.FAILED,
+        (S.OPEN, E.PARTIAL_FILL): S.PARTIALLY_FILLED,
+        (S.OPEN, E.FULL_FILL): S.FILLED,
+        (S.OPEN, E.REJECTED_BY_BROKER): S.REJECTED,
+        (S.OPEN, E.CANCELLED): S.CANCELLED,
+        # A later slice may fail before or after it was sent.
+        (S.OPEN, E.NOT_SENT): S.FAILED,
+        (S.OPEN, E.ABSENT): S.FAILED,
+        (S.PARTIALLY_FILLED, E.PARTIAL_FILL): S.PARTIALLY_FILLED,
+        (S.PARTIALLY_FILLED, E.FULL_FILL): S.FILLED,
+        (S.PARTIALLY_FILLED, E.REJECTED_BY_BROKER): S.REJECTED,
+        (S.PARTIALLY_FILLED, E.CANCELLED): S.CANCELLED,
+        (S.PARTIALLY_FILLED, E.NOT_SENT): S.FAILED,
+        (S.PARTIALLY_FILLED, E.ABSENT): S.FAILED,
+    }
+)
+_FINAL: Final = frozenset(S) - {origin for origin, _ in TRANSITIONS}
+del S, E
+
+
+class IllegalTransition(Exception):
+    """An event that the table has no line for."""
+
+    def __init__(self, status: OrderStatus, event: OrderEvent) -> None:
+        super().__init__(f"an order that is {status.name} can't be {event.value}")
+
+
+def transition(status: OrderStatus, event: OrderEvent) -> OrderStatus:
+    """The status after an event.
+
+    Raises:
+        IllegalTransition: the table has no such line.
+    """
+    try:
+        return TRANSITIONS[status, event]
+    except KeyError:
+        raise IllegalTransition(status, event) from None

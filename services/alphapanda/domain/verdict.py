@@ -1,0 +1,72 @@
+"""What risk says. An approved order is a type of its own, so that what was not vetted can't be passed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
+from alphapanda.domain.signal import PositionKey
+
+
+class RuleOutcome(IntEnum):
+    """What one rule said; numbered as in panda.common.v1."""
+
+    PASSED = 1
+    FAILED = 2
+    CLAMPED = 3
+    WAIVED = 4
+    NOT_APPLICABLE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One line of a verdict: the rule, its limit and what was observed, as text for a person."""
+
+    rule: str
+    outcome: RuleOutcome
+    limit: str = ""
+    observed: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A signal let through as an order of `quantity` units (> 0)."""
+
+    signal_id: str
+    correlation_id: str
+    key: PositionKey
+    instrument_token: int
+    config_revision: int
+    side: Side
+    quantity: int
+    order_type: OrderType
+    effect: PositionEffect
+    valid_until: datetime
+    decided_at: datetime | None
+    rules: tuple[RuleResult, ...]
+
+    @property
+    def product(self) -> Product:
+        """Product of the position."""
+        return self.key.product
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A signal refused. `reason` is one word in capitals; `message` one sentence."""
+
+    signal_id: str
+    correlation_id: str
+    key: PositionKey
+    instrument_token: int
+    config_revision: int
+    reason: str
+    message: str
+    decided_at: datetime | None
+    rules: tuple[RuleResult, ...]
+
+
+Verdict = Approved | Refused

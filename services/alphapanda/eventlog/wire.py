@@ -1,0 +1,423 @@
+"""Domain values to the contract's messages and back. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.decimal_pb2 import Decimal as WireDecimal
+
+from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.domain.money import CURRENCY
+from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order_events import (
+    Cancelled,
+    Failed,
+    Fill,
+    Filled,
+    OrderHappening,
+    OrderState,
+    Submitted,
+)
+from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
+from panda.common.v1 import common_pb2 as common
+from panda.events.v1 import frame_pb2, orders_pb2, signals_pb2
+from panda.events.v1.events_pb2 import Event
+
+
+class NotOnTheWire(ValueError):
+    """A message's value that no domain value corresponds to."""
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """A protobuf timestamp of an aware datetime; None stays absent."""
+    if moment is None:
+        return None
+    whole = nanoseconds(moment)
+    return Timestamp(seconds=whole // 1_000_000_000, nanos=whole % 1_000_000_000)
+
+
+def moment(message: Timestamp) -> datetime:
+    """An aware UTC datetime."""
+    return instant(message.seconds * 1_000_000_000 + message.nanos)
+
+
+def optional_moment(owner: object, field: str) -> datetime | None:
+    """The timestamp in a field of a message, None where it is absent."""
+    return moment(getattr(owner, field)) if owner.HasField(field) else None  # type: ignore[attr-defined]
+
+
+def decimal(value: Decimal | None) -> WireDecimal | None:
+    """google.type.Decimal of an exact amount, without exponent; None stays absent."""
+    return None if value is None else WireDecimal(value=f"{value:f}")
+
+
+def exact(message: WireDecimal) -> Decimal:
+    """The exact amount.
+
+    Raises:
+        NotOnTheWire: it isn't a finite decimal number.
+    """
+    try:
+        value = Decimal(message.value)
+    except InvalidOperation:
+        raise NotOnTheWire(f"{message.value!r} is not a decimal number") from None
+    if not value.is_finite():
+        raise NotOnTheWire(f"{message.value!r} is not a finite number")
+    return value
+
+
+def money(amount: Decimal | None) -> common.Money | None:
+    """Rupees; None stays absent."""
+    return None if amount is None else common.Money(currency_code=CURRENCY, amount=decimal(amount))
+
+
+def rule_results(rules: Iterable[RuleResult]) -> list[common.RuleResult]:
+    """A verdict's lines."""
+    return [
+        common.RuleResult(
+            rule=rule.rule,
+            outcome=common.RuleOutcome.ValueType(rule.outcome),
+            limit=rule.limit,
+            observed=rule.observed,
+            message=rule.message,
+        )
+        for rule in rules
+    ]
+
+
+def rules_from(messages: Iterable[common.RuleResult]) -> tuple[RuleResult, ...]:
+    """A verdict's lines."""
+    return tuple(RuleResult(m.rule, RuleOutcome(m.outcome), m.limit, m.observed, m.message) for m in messages)
+
+
+def envelope(
+    *,
+    event_id: str,
+    correlation_id: str,
+    causation_id: str,
+    broker: str,
+    source: str,
+    occurred_at: datetime,
+) -> Event:
+    """An envelope without its payload; `occurred_at` is wall time."""
+    return Event(
+        event_id=event_id,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        broker=broker,
+        source=source,
+        occurred_at=timestamp(occurred_at),
+    )
+
+
+def frame_event(frame: Frame, source: str, occurred_at: datetime) -> Event:
+    """The event of a frame: the start of a chain, so it is its own correlation."""
+    event = envelope(
+        event_id=frame.frame_id,
+        correlation_id=frame.frame_id,
+        causation_id="",
+        broker="",
+        source=source,
+        occurred_at=occurred_at,
+    )
+    event.tick_frame.CopyFrom(
+        frame_pb2.TickFrame(
+            feed_run=frame.feed_run,
+            shard=frame.shard,
+            sequence=frame.sequence,
+            market_time=timestamp(frame.market_time),
+            price_scale=frame.price_scale,
+            instrument_token=frame.instrument_token,
+            last_price=frame.last_price,
+            exchange_time=frame.exchange_time,
+            bar_start=frame.bar_start,
+            volume=frame.volume,
+            simulated=frame.simulated,
+        )
+    )
+    return event
+
+
+def frame_from(message: frame_pb2.TickFrame) -> Frame:
+    """A frame.
+
+    Raises:
+        ValueError: columns of different lengths.
+    """
+    return Frame(
+        feed_run=message.feed_run,
+        shard=message.shard,
+        sequence=message.sequence,
+        market_time_ns=message.market_time.seconds * 1_000_000_000 + message.market_time.nanos,
+        price_scale=message.price_scale,
+        instrument_token=list(message.instrument_token),
+        last_price=list(message.last_price),
+        exchange_time=list(message.exchange_time),
+        bar_start=list(message.bar_start),
+        volume=list(message.volume),
+        simulated=message.simulated,
+    )
+
+
+def signal_event(signal: Signal, source: str, occurred_at: datetime) -> Event:
+    """The event of a signal; its id is the signal's."""
+    event = envelope(
+        event_id=signal.signal_id,
+        correlation_id=signal.correlation_id,
+        causation_id=signal.causation_id,
+        broker=signal.key.broker,
+        source=source,
+        occurred_at=occurred_at,
+    )
+    message = signals_pb2.TradingSignal(
+        strategy_id=signal.key.strategy_id,
+        config_revision=signal.config_revision,
+        account=signal.key.account,
+        instrument_id=signal.key.instrument_id,
+        instrument_token=signal.instrument_token,
+        product=common.Product.ValueType(signal.key.product),
+        order_type=common.OrderType.ValueType(signal.order_type),
+        market_time=timestamp(signal.market_time),
+        valid_until=timestamp(signal.valid_until),
+        reference_price=decimal(signal.reference_price),
+        reason=signal.reason,
+    )
+    if signal.target is not None:
+        message.target_position = signal.target
+    if signal.side is not None and signal.quantity is not None:
+        message.explicit_order.side = common.Side.ValueType(signal.side)
+        message.explicit_order.quantity = signal.quantity
+    event.trading_signal.CopyFrom(message)
+    return event
+
+
+def signal_from(event: Event) -> Signal:
+    """A signal. A product or order type that isn't set means MIS, MARKET."""
+    m = event.trading_signal
+    explicit = m.WhichOneof("wanted") == "explicit_order"
+    return Signal(
+        signal_id=event.event_id,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        key=PositionKey(
+            event.broker, m.account, m.strategy_id, m.instrument_id, Product(m.product or Product.MIS)
+        ),
+        instrument_token=m.instrument_token,
+        config_revision=m.config_revision,
+        target=None if explicit else m.target_position,
+        side=Side(m.explicit_order.side) if explicit else None,
+        quantity=m.explicit_order.quantity if explicit else None,
+        order_type=OrderType(m.order_type or OrderType.MARKET),
+        market_time=moment(m.market_time),
+        valid_until=moment(m.valid_until),
+        reference_price=exact(m.reference_price) if m.HasField("reference_price") else None,
+        reason=m.reason,
+    )
+
+
+def verdict_event(
+    verdict: Verdict, event_id: str, causation_id: str, source: str, occurred_at: datetime
+) -> Event:
+    """The event of a verdict."""
+    event = envelope(
+        event_id=event_id,
+        correlation_id=verdict.correlation_id,
+        causation_id=causation_id,
+        broker=verdict.key.broker,
+        source=source,
+        occurred_at=occurred_at,
+    )
+    if isinstance(verdict, Approved):
+        event.signal_validated.CopyFrom(
+            signals_pb2.SignalValidated(
+                signal_id=verdict.signal_id,
+                strategy_id=verdict.key.strategy_id,
+                config_revision=verdict.config_revision,
+                account=verdict.key.account,
+                instrument_id=verdict.key.instrument_id,
+                instrument_token=verdict.instrument_token,
+                side=common.Side.ValueType(verdict.side),
+                quantity=verdict.quantity,
+                product=common.Product.ValueType(verdict.key.product),
+                order_type=common.OrderType.ValueType(verdict.order_type),
+                position_effect=common.PositionEffect.ValueType(verdict.effect),
+                valid_until=timestamp(verdict.valid_until),
+                decided_at=timestamp(verdict.decided_at),
+                rules=rule_results(verdict.rules),
+            )
+        )
+    else:
+        event.signal_rejected.CopyFrom(
+            signals_pb2.SignalRejected(
+                signal_id=verdict.signal_id,
+                strategy_id=verdict.key.strategy_id,
+                config_revision=verdict.config_revision,
+                account=verdict.key.account,
+                instrument_id=verdict.key.instrument_id,
+                instrument_token=verdict.instrument_token,
+                reason=verdict.reason,
+                message=verdict.message,
+                decided_at=timestamp(verdict.decided_at),
+                rules=rule_results(verdict.rules),
+            )
+        )
+    return event
+
+
+def approved_from(event: Event) -> Approved:
+    """An order that risk let through."""
+    m = event.signal_validated
+    return Approved(
+        signal_id=m.signal_id,
+        correlation_id=event.correlation_id,
+        key=PositionKey(event.broker, m.account, m.strategy_id, m.instrument_id, Product(m.product)),
+        instrument_token=m.instrument_token,
+        config_revision=m.config_revision,
+        side=Side(m.side),
+        quantity=m.quantity,
+        order_type=OrderType(m.order_type),
+        effect=PositionEffect(m.position_effect),
+        valid_until=moment(m.valid_until),
+        decided_at=optional_moment(m, "decided_at"),
+        rules=rules_from(m.rules),
+    )
+
+
+def refused_from(event: Event) -> Refused:
+    """A signal that risk refused; the event doesn't carry the product, so MIS stands in the key."""
+    m = event.signal_rejected
+    return Refused(
+        signal_id=m.signal_id,
+        correlation_id=event.correlation_id,
+        key=PositionKey(event.broker, m.account, m.strategy_id, m.instrument_id, Product.MIS),
+        instrument_token=m.instrument_token,
+        config_revision=m.config_revision,
+        reason=m.reason,
+        message=m.message,
+        decided_at=optional_moment(m, "decided_at"),
+        rules=rules_from(m.rules),
+    )
+
+
+def order_state(order: OrderState) -> orders_pb2.OrderState:
+    """An order as it stood."""
+    return orders_pb2.OrderState(
+        order_id=order.order_id,
+        signal_id=order.signal_id,
+        strategy_id=order.key.strategy_id,
+        account=order.key.account,
+        instrument_id=order.key.instrument_id,
+        instrument_token=order.instrument_token,
+        side=common.Side.ValueType(order.side),
+        quantity=order.quantity,
+        product=common.Product.ValueType(order.key.product),
+        order_type=common.OrderType.ValueType(order.order_type),
+        position_effect=common.PositionEffect.ValueType(order.effect),
+        status=common.OrderStatus.ValueType(order.status),
+        order_revision=order.revision,
+        filled_quantity=order.filled,
+        leaves_quantity=order.leaves,
+        average_price=decimal(order.average_price),
+        market_time=timestamp(order.market_time),
+    )
+
+
+def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
+    """An order as it stood."""
+    return OrderState(
+        order_id=m.order_id,
+        signal_id=m.signal_id,
+        key=PositionKey(broker, m.account, m.strategy_id, m.instrument_id, Product(m.product)),
+        instrument_token=m.instrument_token,
+        side=Side(m.side),
+        quantity=m.quantity,
+        order_type=OrderType(m.order_type),
+        effect=PositionEffect(m.position_effect),
+        status=OrderStatus(m.status),
+        revision=m.order_revision,
+        filled=m.filled_quantity,
+        leaves=m.leaves_quantity,
+        average_price=exact(m.average_price) if m.HasField("average_price") else None,
+        market_time=optional_moment(m, "market_time"),
+    )
+
+
+def order_event(
+    happening: OrderHappening,
+    *,
+    event_id: str,
+    correlation_id: str,
+    causation_id: str,
+    source: str,
+    occurred_at: datetime,
+) -> Event:
+    """The event of what happened to an order."""
+    event = envelope(
+        event_id=event_id,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        broker=happening.order.key.broker,
+        source=source,
+        occurred_at=occurred_at,
+    )
+    state = order_state(happening.order)
+    match happening:
+        case Submitted():
+            event.order_submitted.CopyFrom(orders_pb2.OrderSubmitted(order=state))
+        case Filled(fill=fill):
+            event.order_filled.CopyFrom(
+                orders_pb2.OrderFilled(
+                    order=state,
+                    fill_id=fill.fill_id,
+                    exchange_trade_id=fill.exchange_trade_id,
+                    quantity=fill.quantity,
+                    price=decimal(fill.price),
+                    commission=money(fill.commission),
+                    traded_at=timestamp(fill.traded_at),
+                )
+            )
+        case Failed(reason=reason, message=text):
+            event.order_failed.CopyFrom(
+                orders_pb2.OrderFailed(
+                    order=state, reason=orders_pb2.FailureReason.ValueType(reason), message=text
+                )
+            )
+        case Cancelled(message=text):
+            event.order_cancelled.CopyFrom(orders_pb2.OrderCancelled(order=state, message=text))
+    return event
+
+
+def happening_from(event: Event) -> OrderHappening:
+    """What happened to an order.
+
+    Raises:
+        NotOnTheWire: the event isn't an order event.
+    """
+    match event.WhichOneof("payload"):
+        case "order_submitted":
+            return Submitted(order_state_from(event.order_submitted.order, event.broker))
+        case "order_filled":
+            m = event.order_filled
+            fill = Fill(
+                fill_id=m.fill_id,
+                exchange_trade_id=m.exchange_trade_id,
+                quantity=m.quantity,
+                price=exact(m.price),
+                commission=exact(m.commission.amount),
+                traded_at=moment(m.traded_at),
+            )
+            return Filled(order_state_from(m.order, event.broker), fill)
+        case "order_failed":
+            failed = event.order_failed
+            return Failed(
+                order_state_from(failed.order, event.broker), FailureReason(failed.reason), failed.message
+            )
+        case "order_cancelled":
+            cancelled = event.order_cancelled
+            return Cancelled(order_state_from(cancelled.order, event.broker), cancelled.message)
+        case other:
+            raise NotOnTheWire(f"{other} is not an order event")

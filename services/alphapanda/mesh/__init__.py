@@ -1,0 +1,1 @@
+"""gRPC: server and channels, interceptors, errors, deadlines, health."""

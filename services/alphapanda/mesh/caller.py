@@ -1,0 +1,10 @@
+"""Who calls: set by the server's interceptor, read by servicers that remember commands."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+LOCAL = "local"
+"""The caller where authentication is off (loopback only)."""
+
+current_caller: ContextVar[str] = ContextVar("current_caller", default=LOCAL)

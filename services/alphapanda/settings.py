@@ -1,0 +1,176 @@
+"""Every setting there is. Built once, in app.py, and handed down section by section.
+
+Read from the environment (`ALPHAPANDA_<SECTION>__<NAME>`) over a TOML file; an unknown name stops the start and
+suggests the nearest one.
+"""
+
+from __future__ import annotations
+
+from datetime import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from alphapanda.domain.brokers import checked_broker
+
+Seconds = Annotated[float, Field(gt=0)]
+Percent = Annotated[Decimal, Field(ge=0, le=100)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(Section):
+    """PostgreSQL. `alphapanda up` brings its own and sets the URL."""
+
+    url: str = Field("", description="postgresql+asyncpg://…; empty: the embedded one", repr=False)
+    pool_size: int = Field(10, ge=1, le=200, description="connections kept by each service")
+
+
+class RedisSettings(Section):
+    """Redis. `alphapanda up` brings its own and sets the URL."""
+
+    url: str = Field("", description="redis://… or unix://…; empty: the embedded one", repr=False)
+
+
+class ApiSettings(Section):
+    """The gRPC server."""
+
+    host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs authentication")
+    port: int = Field(50051, ge=0, le=65535, description="port; 0 takes a free one")
+
+
+class PaperTradingSettings(Section):
+    """The paper exchange and its account."""
+
+    enabled: bool = Field(True, description="route signals to paper")
+    slippage_percent: Percent = Field(Decimal("0.05"), description="percent of the price, against you")
+    commission_percent: Percent = Field(Decimal("0.1"), description="percent of the turnover")
+    starting_cash: Decimal = Field(Decimal(1_000_000), gt=0, description="rupees an account begins with")
+    square_off_time: time = Field(time(15, 0), description="IST time at which MIS positions are squared off")
+    visibility_window_seconds: Seconds = Field(
+        5.0, description="how long an unanswered order is looked up by its tag"
+    )
+
+
+class ZerodhaSettings(Section):
+    """Zerodha."""
+
+    enabled: bool = Field(False, description="route signals of strategies that opted in to Zerodha")
+
+
+class MarketDataSettings(Section):
+    """Feeds and prices."""
+
+    seed: int = Field(7, ge=0, description="seed of the simulator")
+    frame_interval_ms: int = Field(
+        250, ge=10, le=60_000, description="market time between the simulator's frames"
+    )
+    clock_max_age_seconds: Seconds = Field(
+        10.0, description="wall age at which a real-time feed's clock is unknown"
+    )
+
+
+class StrategySettings(Section):
+    """The strategy service."""
+
+    snapshot_interval_seconds: Seconds = Field(
+        5.0, description="wall time between snapshots of strategy state"
+    )
+    signal_ttl_seconds: int = Field(
+        60, ge=1, le=86_400, description="market time a signal stays valid by default"
+    )
+
+
+class RiskSettings(Section):
+    """Limits of every account; exits pass all but the kill switch's HALTED, market hours and tradability."""
+
+    max_order_quantity: int = Field(100_000, ge=1, description="units in one order")
+    max_position_quantity: int = Field(100_000, ge=1, description="units held under one position key")
+    price_max_age_seconds: Seconds = Field(30.0, description="market time after which a price is stale")
+    limits_enforced: bool = Field(
+        True, description="false lifts order and position quantity (replay --no-limits)"
+    )
+
+
+class TradingSettings(Section):
+    """Order execution."""
+
+    price_max_age_seconds: Seconds = Field(
+        30.0, description="market time after which an entry's price is stale"
+    )
+    send_window_seconds: Seconds = Field(
+        2.0, description="most time between the commit of SUBMITTING and the call"
+    )
+    call_timeout_seconds: Seconds = Field(
+        5.0, description="a broker call without answer is UNKNOWN after this"
+    )
+
+
+class ConsumerSettings(Section):
+    """Every consumer's way with failures."""
+
+    batch_size: int = Field(500, ge=1, le=10_000, description="records handled at once")
+    backoff_initial_seconds: Seconds = Field(0.1, description="first wait after a transient failure")
+    backoff_max_seconds: Seconds = Field(10.0, description="longest wait after a transient failure")
+    bug_attempts: int = Field(
+        3, ge=1, le=100, description="attempts before a failing record is taken for a bug"
+    )
+
+
+class LoggingSettings(Section):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: console on a terminal, else JSON"
+    )
+
+
+class EmbeddedSettings(Section):
+    """`alphapanda up`."""
+
+    data_dir: Path | None = Field(None, description="data directory; default: the user's data home")
+
+
+class Settings(Section):
+    """All of them."""
+
+    active_brokers: tuple[str, ...] = Field(
+        ("paper", "zerodha"), min_length=1, description="broker namespaces"
+    )
+    account: str = Field(
+        "default", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="account used where none is named"
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    api: ApiSettings = ApiSettings()
+    paper_trading: PaperTradingSettings = PaperTradingSettings()
+    zerodha: ZerodhaSettings = ZerodhaSettings()
+    marketdata: MarketDataSettings = MarketDataSettings()
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    trading: TradingSettings = TradingSettings()
+    consumers: ConsumerSettings = ConsumerSettings()
+    logging: LoggingSettings = LoggingSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+
+    @field_validator("active_brokers")
+    @classmethod
+    def _checked(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            checked_broker(name, "active_brokers")
+        if len(set(names)) != len(names):
+            raise ValueError("a broker is named twice")
+        return names
+
+    @model_validator(mode="after")
+    def _enabled_are_active(self) -> Settings:
+        if self.zerodha.enabled and "zerodha" not in self.active_brokers:
+            raise ValueError("zerodha.enabled needs 'zerodha' in active_brokers")
+        return self

@@ -1,0 +1,1 @@
+"""PostgreSQL and Redis: engine, inbox and outbox, remembered requests, migrations, price cache."""
