@@ -90,11 +90,12 @@ def data_directory() -> Iterator[Path]:
 def postgres_dsn(data_directory: Path) -> Iterator[str]:
     """A PostgreSQL of this session's own; yields asyncpg's DSN of its first database (on a Unix socket)."""
     server = EmbeddedPostgres(data_directory)
-    with pytest.MonkeyPatch.context() as patch, _own_loop() as loop:
-        # Its data ends with the session: durability would only cost time.
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
-            patch.setitem(postgres.SETTINGS, name, "off")
-        url = make_url(loop.run(server.start()))
+    with _own_loop() as loop:
+        with pytest.MonkeyPatch.context() as patch:
+            # Its data ends with the session: durability would only cost time.
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                patch.setitem(postgres.SETTINGS, name, "off")
+            url = make_url(loop.run(server.start()))
         try:
             yield url.set(drivername="postgresql").render_as_string(hide_password=False)
         finally:
