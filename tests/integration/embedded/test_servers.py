@@ -27,13 +27,26 @@ from alphapanda.embedded.redis import EmbeddedRedis
 PARENT = Path(__file__).with_name("parent.py")
 
 
-@pytest.fixture
-async def directory(tmp_path):
-    """An empty folder; whatever a test leaves running in it is stopped."""
-    path = tmp_path / "it's a data dir"
-    yield path
+async def stop_servers(path):
+    """Ends what runs in the directory, orphans too."""
     await EmbeddedPostgres(path).stop()
     await EmbeddedRedis(path).stop()
+
+
+@pytest.fixture
+async def directory(tmp_path):
+    """A folder to be made; whatever a test leaves running in it is stopped."""
+    path = tmp_path / "it's a data dir"
+    yield path
+    await stop_servers(path)
+
+
+@pytest.fixture
+async def deep(tmp_path):
+    """The same, with a path too long for a socket's."""
+    path = tmp_path / ("x" * 60) / ("y" * 60)
+    yield path
+    await stop_servers(path)
 
 
 @pytest.fixture
@@ -274,9 +287,8 @@ async def test_redis_that_cannot_start_fails_with_the_log(directory):
     shutil.rmtree(directory / "redis")
 
 
-async def test_long_path_uses_a_private_socket_folder(directory):
+async def test_long_path_uses_a_private_socket_folder(deep):
     """Where a socket's path would be too long, sockets lie in a private folder that goes with the stop."""
-    deep = directory / ("x" * 60) / ("y" * 60)
     parent, before = spawn_parent(deep)
     parent.kill()
     parent.communicate()
@@ -303,7 +315,7 @@ async def test_nobody_else_can_enter_the_data(directory):
 async def test_root_s_folder_stays_closed_and_postgres_runs_unprivileged(directory, root):
     """Below a folder only root may enter, PostgreSQL runs as nobody and the folder's permissions stay."""
     directory.mkdir(mode=0o700)
-    postgres = EmbeddedPostgres(directory / "data")
+    postgres = EmbeddedPostgres(directory)
     url = await postgres.start()
     assert psutil.Process(postgres.pid).uids().effective == pwd.getpwnam("nobody").pw_uid
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
