@@ -58,13 +58,13 @@ lint: setup ## ruff, mypy --strict, buf lint and format: says what is wrong, cha
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint
-	$(BIN)/buf format protos --diff --exit-code --exclude-path protos/third_party
+	$(BIN)/buf format --path protos/panda --diff --exit-code
 
 .PHONY: fmt
 fmt: setup ## format Python and protos, and mend what ruff can mend
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format --quiet .
-	$(BIN)/buf format protos --write --exclude-path protos/third_party
+	$(BIN)/buf format --path protos/panda --write
 
 .PHONY: proto-breaking
 proto-breaking: setup ## fail where a proto breaks the accepted contract (protos/baseline.binpb)
