@@ -1,7 +1,7 @@
 """Every setting there is. Built once, in app.py, and handed down section by section.
 
-Read from the environment (`ALPHAPANDA_<SECTION>__<NAME>`) over a TOML file; an unknown name stops the start and
-suggests the nearest one.
+Read from the environment (`ALPHAPANDA_<SECTION>__<NAME>`) over a `.env` file over a TOML file; an unknown name stops
+the start and suggests the nearest one; everything wrong is told at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 from alphapanda.domain.brokers import checked_broker
+
+PREFIX = "ALPHAPANDA_"
 
 Seconds = Annotated[float, Field(gt=0)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
@@ -48,7 +52,7 @@ class ApiSettings(Section):
 class PaperTradingSettings(Section):
     """The paper exchange and its account."""
 
-    enabled: bool = Field(True, description="route signals to paper")
+    enabled: bool = Field(default=True, description="route signals to paper")
     slippage_percent: Percent = Field(Decimal("0.05"), description="percent of the price, against you")
     commission_percent: Percent = Field(Decimal("0.1"), description="percent of the turnover")
     starting_cash: Decimal = Field(Decimal(1_000_000), gt=0, description="rupees an account begins with")
@@ -61,7 +65,7 @@ class PaperTradingSettings(Section):
 class ZerodhaSettings(Section):
     """Zerodha."""
 
-    enabled: bool = Field(False, description="route signals of strategies that opted in to Zerodha")
+    enabled: bool = Field(default=False, description="route signals of strategies that opted in to Zerodha")
 
 
 class MarketDataSettings(Section):
@@ -138,8 +142,12 @@ class EmbeddedSettings(Section):
     data_dir: Path | None = Field(None, description="data directory; default: the user's data home")
 
 
-class Settings(Section):
+class Settings(BaseSettings):
     """All of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
 
     active_brokers: tuple[str, ...] = Field(
         ("paper", "zerodha"), min_length=1, description="broker namespaces"
@@ -159,6 +167,18 @@ class Settings(Section):
     consumers: ConsumerSettings = ConsumerSettings()
     logging: LoggingSettings = LoggingSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: `alphapanda.settings_sources` reads the sources, nothing is read behind its back."""
+        return (init_settings,)
 
     @field_validator("active_brokers")
     @classmethod
