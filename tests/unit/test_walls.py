@@ -32,13 +32,13 @@ CLOCK_OR_CHANCE = re.compile(
 
 # Everything that talks to the outside, by the name it is constructed with, and where that may happen besides app.py.
 ADAPTERS = {
-    r"(\w*Settings)(\.\w+)?": ("settings.py",),
+    r"(\w*Settings)(\.\w+)?": ("settings.py", "settings_sources.py"),
     r"sqlalchemy\.ext\.asyncio\.create_async_engine": ("storage/engine.py",),
     r"asyncpg\.(connect|create_pool)": ("embedded/postgres.py", "storage/listen.py"),
     r"redis(\.asyncio)?\.Redis(\.from_url)?": ("embedded/redis.py",),
     r"redis(\.asyncio)?\.from_url": (),
     r"grpc\.aio\.server": ("mesh/server.py",),
-    r"grpc\.aio\.(in)?secure_channel": ("mesh/channel.py", "mesh/channels.py"),
+    r"grpc\.aio\.(in)?secure_channel": ("mesh/channel.py", "commands/call.py"),
     r"kiteconnect\.Kite(Connect|Ticker)": ("kite/rest.py", "kite/websocket.py"),
     r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka.py",),
     r"(\w*EventLog)(\.\w+)?": (),
