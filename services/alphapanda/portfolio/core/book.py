@@ -1,0 +1,114 @@
+"""The book of one account: its cash and positions, changed by fills, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from alphapanda.domain.order_events import Filled
+from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.ledger import LedgerTransaction, fill_transaction, opening
+from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.profit import Statement, statement
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A fill as booked.
+
+    Attributes:
+        filled: the event.
+        position: its position after it.
+        realised: profit it realised, rupees before commission; 0 where it only opened.
+        cash_change: what it did to cash, commission included.
+        transaction: its lines in the ledger.
+        revision: of the account, after it.
+        first_sequence: number of its first line in the account's ledger, from 1.
+    """
+
+    filled: Filled
+    position: Position
+    realised: Decimal
+    cash_change: Decimal
+    transaction: LedgerTransaction
+    revision: int
+    first_sequence: int
+
+
+class PortfolioBook:
+    """Cash and positions of one (broker, account).
+
+    Replay keeps one from the opening on; a store makes one of the rows that a batch touches.
+
+    Args:
+        broker: whose.
+        account: whose.
+        starting_cash: rupees it was opened with.
+        cash: rupees now; None for an account just opened.
+        revision: 1 after the opening, one more with each fill booked.
+        entries: lines in its ledger so far; the opening made two.
+        positions: those that fills may touch; others are taken for new.
+        booked: fill ids booked already.
+    """
+
+    def __init__(
+        self,
+        broker: str,
+        account: str,
+        starting_cash: Decimal,
+        *,
+        cash: Decimal | None = None,
+        revision: int = 1,
+        entries: int = 2,
+        positions: Iterable[Position] = (),
+        booked: Iterable[str] = (),
+    ) -> None:
+        self.broker = broker
+        self.account = account
+        self.starting_cash = starting_cash
+        self.cash = starting_cash if cash is None else cash
+        self.revision = revision
+        self.entries = entries
+        self._positions = {position.key: position for position in positions}
+        self._booked = set(booked)
+
+    @property
+    def opening(self) -> LedgerTransaction:
+        """The transaction it was opened with."""
+        return opening(self.broker, self.account, self.starting_cash)
+
+    @property
+    def positions(self) -> Mapping[PositionKey, Position]:
+        """By key, flat ones too."""
+        return self._positions
+
+    def position(self, key: PositionKey) -> Position:
+        """What is held under a key; flat where nothing ever was."""
+        return self._positions.get(key) or Position(key)
+
+    def apply(self, filled: Filled) -> Booking | None:
+        """Books a fill; None where its fill_id was booked before.
+
+        Raises:
+            InvalidInput: see Position.after; nothing is changed then.
+        """
+        fill, order = filled.fill, filled.order
+        if fill.fill_id in self._booked:
+            return None
+        change = self.position(order.key).after(order.side.sign * fill.quantity, fill.price, fill.commission)
+        transaction = fill_transaction(filled, change)
+        cash_change = -change.turnover - fill.commission
+        first_sequence = self.entries + 1
+        self._booked.add(fill.fill_id)
+        self._positions[order.key] = change.position
+        self.cash += cash_change
+        self.revision += 1
+        self.entries += len(transaction.entries)
+        return Booking(
+            filled, change.position, change.realised, cash_change, transaction, self.revision, first_sequence
+        )
+
+    def statement(self, prices: Mapping[str, Decimal]) -> Statement:
+        """Value and profit at last prices by instrument_id."""
+        return statement(self.cash, self._positions.values(), prices)

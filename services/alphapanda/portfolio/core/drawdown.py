@@ -1,0 +1,94 @@
+"""Equity followed tick by tick, and how far it fell from its peak. Integers, one multiplication a tick."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import lcm
+
+from alphapanda.portfolio.core.book import Booking
+
+_LEDGER_SCALE = 10_000
+
+
+class EquityTracker:
+    """Equity = cash + market value, of one account, after every mark and every fill.
+
+    Nothing is measured while an instrument is held that has no price yet.
+
+    Args:
+        cash: rupees it begins with; nothing is held yet.
+        price_scale: units of a marked price in one rupee, as in the frames.
+    """
+
+    def __init__(self, cash: Decimal, price_scale: int) -> None:
+        self._scale = lcm(price_scale, _LEDGER_SCALE)
+        self._factor = self._scale // price_scale
+        self._equity = int(cash * self._scale)
+        self._peak = self._equity
+        self._drop = 0
+        self._worst, self._worst_peak = 0, 1
+        self._units: dict[int, int] = {}
+        self._price: dict[int, int] = {}
+        self._unpriced: set[int] = set()
+
+    def mark(self, token: int, price: int) -> None:
+        """A tick: `price` in 1/price_scale rupees."""
+        price *= self._factor
+        before = self._price.get(token)
+        self._price[token] = price
+        units = self._units.get(token)
+        if not units:
+            return
+        if before is None:
+            self._unpriced.discard(token)
+            before = 0
+        self._equity += units * (price - before)
+        self._measure()
+
+    def booked(self, booking: Booking) -> None:
+        """A fill, as the book took it."""
+        order = booking.filled.order
+        token = order.instrument_token
+        delta = order.side.sign * booking.filled.fill.quantity
+        units = self._units[token] = self._units.get(token, 0) + delta
+        self._equity += int(booking.cash_change * self._scale)
+        price = self._price.get(token)
+        if price is not None:
+            self._equity += delta * price
+        elif units:
+            self._unpriced.add(token)
+        else:
+            self._unpriced.discard(token)
+        self._measure()
+
+    def _measure(self) -> None:
+        if self._unpriced:
+            return
+        equity, peak = self._equity, self._peak
+        if equity >= peak:
+            self._peak = equity
+            return
+        drop = peak - equity
+        self._drop = max(self._drop, drop)
+        if drop * self._worst_peak > self._worst * peak:
+            self._worst, self._worst_peak = drop, peak
+
+    @property
+    def equity(self) -> Decimal | None:
+        """Rupees; None while an instrument is held without a price."""
+        return None if self._unpriced else Decimal(self._equity) / self._scale
+
+    @property
+    def max_drawdown(self) -> Decimal:
+        """The deepest fall from a peak, rupees, 0 or more."""
+        return Decimal(self._drop) / self._scale
+
+    @property
+    def max_drawdown_fraction(self) -> Decimal:
+        """The deepest fall as a fraction of the peak it began at, six decimals; it need not be the same fall."""
+        return (Decimal(self._worst) / self._worst_peak).quantize(Decimal("0.000001"))
+
+    def last_price(self, token: int) -> Decimal | None:
+        """Last marked price, rupees; None where there was none."""
+        price = self._price.get(token)
+        return None if price is None else Decimal(price) / self._scale

@@ -1,0 +1,61 @@
+"""Last prices as frames bring them, kept as scaled integers: no Decimal is made for a tick nobody asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from math import lcm
+
+from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.domain.market import LastPrice
+
+
+class Marks:
+    """The newest price of each instrument token, by market time."""
+
+    def __init__(self) -> None:
+        self._scale = 100
+        self._price: dict[int, int] = {}
+        self._time: dict[int, int] = {}
+
+    def apply(self, frame: Frame) -> None:
+        """Takes the frame's prices but for those older than what is known; of the same instant the later frame's."""
+        factor = 1 if frame.price_scale == self._scale else self._aligned(frame.price_scale)
+        prices, times = self._price, self._time
+        for token, price, traded in zip(
+            frame.instrument_token, frame.last_price, frame.exchange_time, strict=True
+        ):
+            if times.get(token, 0) <= traded:
+                times[token] = traded
+                prices[token] = price * factor
+
+    def seed(self, prices: Mapping[int, LastPrice]) -> None:
+        """Takes prices read elsewhere, but for those that aren't newer than what is known."""
+        for token, last in prices.items():
+            traded = nanoseconds(last.traded_at)
+            if self._time.get(token, 0) < traded:
+                numerator, denominator = last.price.as_integer_ratio()
+                factor = self._aligned(denominator)
+                self._time[token] = traded
+                self._price[token] = numerator * factor
+
+    def price(self, token: int) -> Decimal | None:
+        """Last price, rupees; None where there was none."""
+        scaled = self._price.get(token)
+        return None if scaled is None else Decimal(scaled) / self._scale
+
+    def traded_at(self, token: int) -> datetime | None:
+        """Market time of the last price, aware; None where there was none."""
+        traded = self._time.get(token)
+        return None if traded is None else instant(traded)
+
+    def _aligned(self, scale: int) -> int:
+        """What a price of 1/scale rupees is multiplied with; the common scale grows where it must."""
+        common = lcm(self._scale, scale)
+        if common != self._scale:
+            growth = common // self._scale
+            for token in self._price:
+                self._price[token] *= growth
+            self._scale = common
+        return self._scale // scale
