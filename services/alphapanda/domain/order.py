@@ -84,6 +84,7 @@ class FailureReason(IntEnum):
     BROKER_REJECTED = 9
     ABSENT = 10
     RISK_REJECTED = 11
+    NOT_EXECUTABLE = 12
 
 
 class OrderStatus(IntEnum):

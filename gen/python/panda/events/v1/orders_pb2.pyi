@@ -50,6 +50,8 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """It was looked for by its tag until the visibility window ended and never seen."""
     FAILURE_REASON_RISK_REJECTED: _FailureReason.ValueType  # 11
     """Risk refused a manual order."""
+    FAILURE_REASON_NOT_EXECUTABLE: _FailureReason.ValueType  # 12
+    """The instrument is not known, or the quantity doesn't fit its lot and freeze quantity."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an order ended without being executed as wanted."""
@@ -78,6 +80,8 @@ FAILURE_REASON_ABSENT: FailureReason.ValueType  # 10
 """It was looked for by its tag until the visibility window ended and never seen."""
 FAILURE_REASON_RISK_REJECTED: FailureReason.ValueType  # 11
 """Risk refused a manual order."""
+FAILURE_REASON_NOT_EXECUTABLE: FailureReason.ValueType  # 12
+"""The instrument is not known, or the quantity doesn't fit its lot and freeze quantity."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final

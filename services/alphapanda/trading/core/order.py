@@ -1,0 +1,387 @@
+"""The order: what was decided, its broker calls (intents) and how far it came.
+
+Status moves by `domain.order.transition` alone. What is published comes out as happenings with revisions 1, 2, 3 …,
+and exactly one of them is terminal (a final status, leaves 0). Slices go one after the other: the next is sent when
+the one before is filled; one that fails ends the order with what is filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from alphapanda.domain import ids
+from alphapanda.domain.money import ZERO
+from alphapanda.domain.order import (
+    FailureReason,
+    IllegalTransition,
+    OrderEvent,
+    OrderStatus,
+    OrderType,
+    PositionEffect,
+    Side,
+    transition,
+)
+from alphapanda.domain.order_events import (
+    Cancelled,
+    Failed,
+    Fill,
+    Filled,
+    OrderHappening,
+    OrderState,
+    Submitted,
+)
+from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import Approved
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+
+PRODUCER = "trading"
+_MICRO_RUPEE = Decimal("0.000001")
+_UNANSWERED = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
+
+
+class ImpossibleReport(ValueError):
+    """A broker's report that can't be true of our order: more filled than was sent, or a fill after the end."""
+
+
+@dataclass(slots=True)
+class Intent:
+    """One broker call: the whole order or a slice.
+
+    Attributes:
+        intent_id: follows from the order's id and `number`.
+        number: 0, 1, 2 …, in the order of sending.
+        tag: the name under which the broker knows it.
+        quantity: units, > 0.
+        status: of this call.
+        epoch: of the process that took it to SUBMITTING; 0 before.
+        broker_order_id: the broker's; empty while unknown.
+        filled: units filled.
+    """
+
+    intent_id: str
+    number: int
+    tag: str
+    quantity: int
+    status: OrderStatus = OrderStatus.PENDING_SUBMIT
+    epoch: int = 0
+    broker_order_id: str = ""
+    filled: int = 0
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the broker may have it without our knowing."""
+        return self.status in _UNANSWERED
+
+
+@dataclass(slots=True)
+class Order:
+    """An order and its intents; quantities in units, prices in rupees.
+
+    Attributes:
+        causation_id: id of the verdict's event; empty while that is due.
+        turnover: sum of price times quantity over the fills, exact.
+        failure: why it ended unexecuted.
+        message: one sentence for a person.
+        market_time: of the last change; None where it was unknown.
+        fill_ids: fills applied.
+    """
+
+    order_id: str
+    signal_id: str
+    correlation_id: str
+    causation_id: str
+    key: PositionKey
+    instrument_token: int
+    config_revision: int
+    side: Side
+    quantity: int
+    order_type: OrderType
+    effect: PositionEffect
+    valid_until: datetime
+    status: OrderStatus
+    intents: list[Intent]
+    revision: int = 0
+    filled: int = 0
+    turnover: Decimal = ZERO
+    failure: FailureReason | None = None
+    message: str = ""
+    market_time: datetime | None = None
+    fill_ids: set[str] = field(default_factory=set)
+
+    @classmethod
+    def approved(cls, verdict: Approved, causation_id: str, parts: Sequence[int]) -> Order:
+        """The order of an approved signal, PENDING_SUBMIT, with one intent for each of `parts` (units)."""
+        order_id = order_id_of(verdict.signal_id)
+        return cls(
+            order_id=order_id,
+            signal_id=verdict.signal_id,
+            correlation_id=verdict.correlation_id,
+            causation_id=causation_id,
+            key=verdict.key,
+            instrument_token=verdict.instrument_token,
+            config_revision=verdict.config_revision,
+            side=verdict.side,
+            quantity=verdict.quantity,
+            order_type=verdict.order_type,
+            effect=verdict.effect,
+            valid_until=verdict.valid_until,
+            status=OrderStatus.PENDING_SUBMIT,
+            intents=_intents(order_id, parts, 0),
+        )
+
+    @classmethod
+    def asked_for(
+        cls,
+        signal_id: str,
+        correlation_id: str,
+        key: PositionKey,
+        instrument_token: int,
+        side: Side,
+        quantity: int,
+        order_type: OrderType,
+        valid_until: datetime,
+    ) -> Order:
+        """A person's order, PENDING_RISK. It counts as an entry until risk has said what it does."""
+        return cls(
+            order_id=order_id_of(signal_id),
+            signal_id=signal_id,
+            correlation_id=correlation_id,
+            causation_id="",
+            key=key,
+            instrument_token=instrument_token,
+            config_revision=0,
+            side=side,
+            quantity=quantity,
+            order_type=order_type,
+            effect=PositionEffect.OPENS,
+            valid_until=valid_until,
+            status=OrderStatus.PENDING_RISK,
+            intents=[],
+        )
+
+    def copy(self) -> Order:
+        """One that changes apart from this."""
+        twin = copy(self)
+        twin.intents = [copy(intent) for intent in self.intents]
+        twin.fill_ids = set(self.fill_ids)
+        return twin
+
+    @property
+    def leaves(self) -> int:
+        """Units that may still fill."""
+        return 0 if self.status.is_final else self.quantity - self.filled
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Average price of the fills, to a millionth of a rupee; None while nothing is filled."""
+        if not self.filled:
+            return None
+        average = self.turnover / self.filled
+        rounded = average.quantize(_MICRO_RUPEE)
+        return average if average == rounded else rounded
+
+    @property
+    def current(self) -> Intent | None:
+        """The intent that is under way or to be sent next; None where the order has ended or waits for risk."""
+        if self.status.is_final:
+            return None
+        return next((intent for intent in self.intents if not intent.status.is_final), None)
+
+    def state(self) -> OrderState:
+        """The order as an event carries it."""
+        return OrderState(
+            order_id=self.order_id,
+            signal_id=self.signal_id,
+            key=self.key,
+            instrument_token=self.instrument_token,
+            side=self.side,
+            quantity=self.quantity,
+            order_type=self.order_type,
+            effect=self.effect,
+            status=self.status,
+            revision=self.revision,
+            filled=self.filled,
+            leaves=self.leaves,
+            average_price=self.average_price,
+            market_time=self.market_time,
+        )
+
+    # -- before sending -----------------------------------------------------------------------------------------------
+
+    def validated(
+        self, side: Side, quantity: int, effect: PositionEffect, causation_id: str, parts: Sequence[int]
+    ) -> None:
+        """Risk let a person's order through, as `quantity` units in `parts`."""
+        self.status = transition(self.status, OrderEvent.VALIDATED)
+        self.side, self.quantity, self.effect, self.causation_id = side, quantity, effect, causation_id
+        self.intents = _intents(self.order_id, parts, 0)
+
+    def refused_by_risk(
+        self, message: str, causation_id: str, market_time: datetime | None
+    ) -> list[OrderHappening]:
+        """Risk refused a person's order."""
+        self.causation_id = causation_id
+        return self._fail(OrderEvent.REFUSED_BY_RISK, FailureReason.RISK_REJECTED, message, market_time)
+
+    def unsent(self) -> int:
+        """Units in intents not yet sent."""
+        return sum(intent.quantity for intent in self.intents if intent.status is OrderStatus.PENDING_SUBMIT)
+
+    def send_as(self, parts: Sequence[int]) -> None:
+        """The unsent intents become `parts` (units), which are as much as was decided or less."""
+        unsent = [intent for intent in self.intents if intent.status is OrderStatus.PENDING_SUBMIT]
+        if [intent.quantity for intent in unsent] == list(parts):
+            return
+        sent = len(self.intents) - len(unsent)
+        self.quantity -= sum(intent.quantity for intent in unsent) - sum(parts)
+        self.intents[sent:] = _intents(self.order_id, parts, sent)
+
+    def not_sent(
+        self, reason: FailureReason, message: str, market_time: datetime | None
+    ) -> list[OrderHappening]:
+        """The next intent, and so every later one, is not sent."""
+        self._sendable()
+        return self._fail(OrderEvent.NOT_SENT, reason, message, market_time)
+
+    def submitting(self, epoch: int) -> Intent:
+        """The next intent is about to be sent: from here it is never sent again."""
+        intent = self._sendable()
+        intent.status = transition(intent.status, OrderEvent.SUBMITTING)
+        intent.epoch = epoch
+        if self.status is OrderStatus.PENDING_SUBMIT:
+            self.status = OrderStatus.SUBMITTING
+        return intent
+
+    # -- what the broker says -----------------------------------------------------------------------------------------
+
+    def no_clear_answer(self, intent: Intent) -> None:
+        """The call timed out, broke off, or was held back by the sender's clock: only look-up tells."""
+        if intent.status is not OrderStatus.UNKNOWN:
+            intent.status = transition(intent.status, OrderEvent.NO_CLEAR_ANSWER)
+        if self.status is OrderStatus.SUBMITTING:
+            self.status = transition(self.status, OrderEvent.NO_CLEAR_ANSWER)
+
+    def report(self, intent: Intent, told: BrokerOrder, market_time: datetime | None) -> list[OrderHappening]:
+        """The broker's order as it stands; what was reported before has no second effect.
+
+        Raises:
+            ImpossibleReport: it can't be true of this intent.
+        """
+        fresh = [fill for fill in told.fills if fill.fill_id not in self.fill_ids]
+        if intent.status.is_final:
+            if fresh:
+                raise ImpossibleReport(
+                    f"fills of intent {intent.intent_id}, which is {intent.status.name}: {fresh}"
+                )
+            return []
+        happenings: list[OrderHappening] = []
+        intent.broker_order_id = told.broker_order_id or intent.broker_order_id
+        rejected = told.status is BrokerOrderStatus.REJECTED
+        if intent.unanswered and not (rejected and not fresh):
+            happenings += self.accepted(intent, told.broker_order_id, market_time)
+        for fill in fresh:
+            happenings.append(self.fill(intent, fill))
+        if intent.status is not OrderStatus.FILLED:
+            if rejected:
+                happenings += self.rejected(intent, told.message, market_time)
+            elif told.status is BrokerOrderStatus.CANCELLED:
+                happenings += self.cancelled(intent, told.message, market_time)
+        return happenings
+
+    def accepted(
+        self, intent: Intent, broker_order_id: str, market_time: datetime | None
+    ) -> list[OrderHappening]:
+        """The broker has it. The first accepted intent is published; later slices are the same order."""
+        intent.status = transition(intent.status, OrderEvent.ACCEPTED)
+        intent.broker_order_id = broker_order_id
+        if self.status not in _UNANSWERED:
+            return []
+        self.status = transition(self.status, OrderEvent.ACCEPTED)
+        return [Submitted(self._changed(market_time))]
+
+    def fill(self, intent: Intent, fill: Fill) -> Filled:
+        """One trade that was not applied before.
+
+        Raises:
+            ImpossibleReport: applied before, not positive, or more than was sent.
+        """
+        room = intent.quantity - intent.filled
+        if fill.fill_id in self.fill_ids or not 0 < fill.quantity <= room or fill.price <= 0:
+            raise ImpossibleReport(f"{fill} of intent {intent.intent_id}, which has {room} units left")
+        intent.status = transition(intent.status, _fill_event(fill.quantity == room))
+        intent.filled += fill.quantity
+        self.status = transition(self.status, _fill_event(self.filled + fill.quantity == self.quantity))
+        self.filled += fill.quantity
+        self.turnover += fill.price * fill.quantity
+        self.fill_ids.add(fill.fill_id)
+        return Filled(self._changed(fill.traded_at), fill)
+
+    def rejected(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderHappening]:
+        """The broker refused the intent, or what was left of it."""
+        intent.status = transition(intent.status, OrderEvent.REJECTED_BY_BROKER)
+        return self._fail(OrderEvent.REJECTED_BY_BROKER, FailureReason.BROKER_REJECTED, message, market_time)
+
+    def cancelled(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderHappening]:
+        """The intent was cancelled at the broker."""
+        intent.status = transition(intent.status, OrderEvent.CANCELLED)
+        self.status = transition(self.status, OrderEvent.CANCELLED)
+        self.message = message
+        self._drop_unsent()
+        return [Cancelled(self._changed(market_time), message)]
+
+    def absent(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderHappening]:
+        """The intent was looked for until the visibility window ended and never seen."""
+        intent.status = transition(intent.status, OrderEvent.ABSENT)
+        return self._fail(OrderEvent.ABSENT, FailureReason.ABSENT, message, market_time)
+
+    # -- within -------------------------------------------------------------------------------------------------------
+
+    def _sendable(self) -> Intent:
+        intent = self.current
+        if intent is None or intent.status is not OrderStatus.PENDING_SUBMIT:
+            raise IllegalTransition(intent.status if intent else self.status, OrderEvent.SUBMITTING)
+        return intent
+
+    def _fail(
+        self, event: OrderEvent, reason: FailureReason, message: str, market_time: datetime | None
+    ) -> list[OrderHappening]:
+        self.status = transition(self.status, event)
+        self.failure, self.message = reason, message
+        self._drop_unsent()
+        return [Failed(self._changed(market_time), reason, message)]
+
+    def _drop_unsent(self) -> None:
+        for intent in self.intents:
+            if intent.status is OrderStatus.PENDING_SUBMIT:
+                intent.status = transition(intent.status, OrderEvent.NOT_SENT)
+
+    def _changed(self, market_time: datetime | None) -> OrderState:
+        self.revision += 1
+        self.market_time = market_time
+        return self.state()
+
+
+def order_id_of(signal_id: str) -> str:
+    """The id of a signal's one order."""
+    return ids.output_id(PRODUCER, signal_id, "order", 0)
+
+
+def event_id_of(order_id: str, revision: int) -> str:
+    """The id of the event that carries an order's revision."""
+    return ids.output_id(PRODUCER, order_id, "event", revision)
+
+
+def _fill_event(full: bool) -> OrderEvent:
+    return OrderEvent.FULL_FILL if full else OrderEvent.PARTIAL_FILL
+
+
+def _intents(order_id: str, parts: Sequence[int], first: int) -> list[Intent]:
+    made = []
+    for number, quantity in enumerate(parts, first):
+        intent_id = ids.output_id(PRODUCER, order_id, "intent", number)
+        made.append(Intent(intent_id, number, ids.intent_tag(intent_id), quantity))
+    return made

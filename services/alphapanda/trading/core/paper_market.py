@@ -1,0 +1,69 @@
+"""How the paper exchange fills: at the last price with slippage against you, at once and in full."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from alphapanda.domain import ids
+from alphapanda.domain.money import PAISA, down_to_paisa, to_paisa, up_to_paisa
+from alphapanda.domain.order import Side
+from alphapanda.domain.order_events import Fill
+
+_IST = ZoneInfo("Asia/Kolkata")
+_WHOLE = Decimal(100)
+
+NO_MARKET = "the paper exchange has no price of the instrument or no market time"
+"""Its words when it rejects."""
+
+
+class PaperMarket:
+    """The fill model.
+
+    Args:
+        slippage_percent: percent of the last price, against you; the result is rounded to the paisa, against you.
+        commission_percent: percent of the turnover, rounded to the paisa, halves up.
+    """
+
+    def __init__(self, slippage_percent: Decimal, commission_percent: Decimal) -> None:
+        self._buy_factor = 1 + slippage_percent / _WHOLE
+        self._sell_factor = 1 - slippage_percent / _WHOLE
+        self._commission_rate = commission_percent / _WHOLE
+
+    def fill_price(self, side: Side, last_price: Decimal) -> Decimal:
+        """Rupees at which an order fills; never less than a paisa."""
+        if side is Side.BUY:
+            return up_to_paisa(last_price * self._buy_factor)
+        return max(down_to_paisa(last_price * self._sell_factor), PAISA)
+
+    def commission(self, price: Decimal, quantity: int) -> Decimal:
+        """Rupees of commission on a fill."""
+        return to_paisa(price * quantity * self._commission_rate)
+
+    def fill(
+        self,
+        broker: str,
+        account: str,
+        exchange_trade_id: str,
+        side: Side,
+        quantity: int,
+        last_price: Decimal,
+        traded_at: datetime,
+    ) -> Fill:
+        """The one fill of an order; `traded_at` is aware market time."""
+        price = self.fill_price(side, last_price)
+        return Fill(
+            fill_id=fill_id(broker, account, traded_at, exchange_trade_id),
+            exchange_trade_id=exchange_trade_id,
+            quantity=quantity,
+            price=price,
+            commission=self.commission(price, quantity),
+            traded_at=traded_at,
+        )
+
+
+def fill_id(broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
+    """Identity of a trade: exchanges number trades anew each day (a date in IST)."""
+    day = traded_at.astimezone(_IST).date().isoformat()
+    return ids.derived_id("fill", broker, account, day, exchange_trade_id)
