@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from alphapanda.domain import ids
 
@@ -22,9 +22,24 @@ def nanoseconds(moment: datetime) -> int:
     return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class _Columns(NamedTuple):
+    feed_run: str
+    shard: int
+    sequence: int
+    market_time_ns: int
+    price_scale: int
+    instrument_token: Sequence[int]
+    last_price: Sequence[int]
+    exchange_time: Sequence[int]
+    bar_start: Sequence[int]
+    volume: Sequence[int]
+    simulated: bool
+
+
+class Frame(_Columns):
     """Ticks as columns; every non-empty column has one value per tick. Without ticks it is a heartbeat.
+
+    A tuple below, because a replay makes one for every bar: it is built in C and can't be changed.
 
     Attributes:
         feed_run: run of the feed that made it.
@@ -38,40 +53,57 @@ class Frame:
         bar_start: start of the bar a tick closes, nanoseconds; empty where ticks are not bars' closes.
         volume: units traded in the day, per tick; empty where not given.
         simulated: True where the feed owns its market time.
-        frame_id: UUIDv5 of (feed_run, shard, sequence).
     """
 
-    feed_run: str
-    shard: int
-    sequence: int
-    market_time_ns: int
-    price_scale: int
-    instrument_token: Sequence[int] = ()
-    last_price: Sequence[int] = ()
-    exchange_time: Sequence[int] = ()
-    bar_start: Sequence[int] = ()
-    volume: Sequence[int] = ()
-    simulated: bool = True
-    frame_id: str = field(init=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
+    def __new__(  # noqa: PYI034 - a Frame, whatever inherits
+        cls,
+        feed_run: str,
+        shard: int,
+        sequence: int,
+        market_time_ns: int,
+        price_scale: int,
+        instrument_token: Sequence[int] = (),
+        last_price: Sequence[int] = (),
+        exchange_time: Sequence[int] = (),
+        bar_start: Sequence[int] = (),
+        volume: Sequence[int] = (),
+        simulated: bool = True,
+    ) -> Frame:
         """Checks the columns' lengths; O(1) in the ticks.
 
         Raises:
             ValueError: a column's length differs.
         """
-        ticks = len(self.instrument_token)
-        for name in ("last_price", "exchange_time"):
-            if len(getattr(self, name)) != ticks:
-                raise ValueError(
-                    f"frame column {name} has {len(getattr(self, name))} values for {ticks} ticks"
-                )
-        for name in ("bar_start", "volume"):
-            if len(getattr(self, name)) not in (0, ticks):
-                raise ValueError(
-                    f"frame column {name} has {len(getattr(self, name))} values for {ticks} ticks"
-                )
-        object.__setattr__(self, "frame_id", ids.frame_id(self.feed_run, self.shard, self.sequence))
+        ticks = len(instrument_token)
+        for name, column in (("last_price", last_price), ("exchange_time", exchange_time)):
+            if len(column) != ticks:
+                raise ValueError(f"frame column {name} has {len(column)} values for {ticks} ticks")
+        for name, column in (("bar_start", bar_start), ("volume", volume)):
+            if len(column) not in (0, ticks):
+                raise ValueError(f"frame column {name} has {len(column)} values for {ticks} ticks")
+        return tuple.__new__(
+            cls,
+            (
+                feed_run,
+                shard,
+                sequence,
+                market_time_ns,
+                price_scale,
+                instrument_token,
+                last_price,
+                exchange_time,
+                bar_start,
+                volume,
+                simulated,
+            ),
+        )
+
+    @property
+    def frame_id(self) -> str:
+        """UUIDv5 of (feed_run, shard, sequence); computed when asked for, most frames of a replay are not."""
+        return ids.frame_id(self.feed_run, self.shard, self.sequence)
 
     @property
     def market_time(self) -> datetime:

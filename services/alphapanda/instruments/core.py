@@ -1,0 +1,249 @@
+"""Instruments from Kite's CSV dump and the dated facts shipped beside it (instruments/data/README.md)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from importlib import resources
+from typing import Final, TypeVar
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory, instrument_id_of
+
+KITE_COLUMNS: Final = (
+    "instrument_token", "exchange_token", "tradingsymbol", "name", "last_price", "expiry", "strike", "tick_size",
+    "lot_size", "instrument_type", "segment", "exchange",
+)  # fmt: skip
+INDICES: Final = "INDICES"
+PLAIN_SEGMENT: Final = "NSE_EQ"
+CLOSING_AUCTION_SEGMENT: Final = "NSE_EQ_CAS"
+EVERY_STOCK: Final = "*"
+
+_INDEX_TICK: Final = Decimal("0.01")  # an index is published in paise; Kite's dump says 0
+_T = TypeVar("_T")
+
+
+class MalformedInstruments(InvalidInput):
+    """A cell of an instrument file that can't be used: which file, line and column, the value, what is allowed."""
+
+    def __init__(self, file: str, line: int, column: str, value: str, allowed: str) -> None:
+        self.file = file
+        self.line = line
+        self.column = column
+        super().__init__(f"{file}, line {line}, column {column}", value, allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeQuantity:
+    """The most an order may hold at the exchange, in units, from a day on."""
+
+    symbol: str
+    since: date
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeSpell:
+    """Days, both inclusive, on which a stock has derivatives; `until` None: still."""
+
+    symbol: str
+    since: date
+    until: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatedFacts:
+    """What the dump doesn't say."""
+
+    freeze_quantities: Sequence[FreezeQuantity] = ()
+    derivative_spells: Sequence[DerivativeSpell] = ()
+
+    def freeze_quantity(self, symbol: str, day: date) -> int:
+        """The latest of the stock's own rows not after the day, else of those for every stock, else 0."""
+        for wanted in (symbol, EVERY_STOCK):
+            rows = [row for row in self.freeze_quantities if row.symbol == wanted and row.since <= day]
+            if rows:
+                return max(rows, key=lambda row: row.since).quantity
+        return 0
+
+    def session_segment(self, symbol: str, day: date) -> str:
+        """Stocks with derivatives have a closing auction, and so hours of their own."""
+        listed = any(
+            spell.symbol == symbol and spell.since <= day and (spell.until is None or day <= spell.until)
+            for spell in self.derivative_spells
+        )
+        return CLOSING_AUCTION_SEGMENT if listed else PLAIN_SEGMENT
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    file: str
+    line: int
+    cells: Mapping[str, str]
+
+    def read(self, column: str, reader: Callable[[str], _T], allowed: str) -> _T:
+        """The cell's value.
+
+        Raises:
+            MalformedInstruments: the reader can't take it.
+        """
+        text = self.cells[column]
+        try:
+            return reader(text)
+        except (ValueError, InvalidOperation):
+            raise MalformedInstruments(self.file, self.line, column, text, allowed) from None
+
+    def text(self, column: str) -> str:
+        return self.read(column, _not_empty, "a text that isn't empty")
+
+    def day(self, column: str) -> date:
+        return self.read(column, date.fromisoformat, "a day as YYYY-MM-DD")
+
+    def optional_day(self, column: str) -> date | None:
+        return self.read(column, _optional_day, "a day as YYYY-MM-DD, or nothing")
+
+
+def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[Instrument]:
+    """The instruments of Kite's dump, as they are on a day, in its order.
+
+    Kite gives an index a tick and a lot of 0; it gets 0.01 and 1, and is not tradable.
+
+    Args:
+        file: its name, for errors.
+        text: the dump.
+        day: for freeze quantity and hours.
+        facts: what the dump doesn't say.
+
+    Raises:
+        MalformedInstruments: a cell can't be used, or a token or an instrument stands there twice.
+    """
+    instruments = []
+    tokens: set[int] = set()
+    names: set[str] = set()
+    for row in _rows(file, text, KITE_COLUMNS):
+        instrument = _instrument(row, day, facts)
+        if instrument.instrument_token in tokens:
+            raise _twice(row, "instrument_token")
+        if instrument.instrument_id in names:
+            raise _twice(row, "tradingsymbol")
+        tokens.add(instrument.instrument_token)
+        names.add(instrument.instrument_id)
+        instruments.append(instrument)
+    return instruments
+
+
+def parse_freeze_quantities(file: str, text: str) -> list[FreezeQuantity]:
+    """The rows of `symbol,from,quantity,source`."""
+    return [
+        FreezeQuantity(row.text("symbol"), row.day("from"), row.read("quantity", _positive, "1 or more"))
+        for row in _rows(file, text, ("symbol", "from", "quantity", "source"))
+    ]
+
+
+def parse_derivative_spells(file: str, text: str) -> list[DerivativeSpell]:
+    """The rows of `symbol,from,to,source`."""
+    return [
+        DerivativeSpell(row.text("symbol"), row.day("from"), row.optional_day("to"))
+        for row in _rows(file, text, ("symbol", "from", "to", "source"))
+    ]
+
+
+def parse_reference_prices(file: str, text: str) -> dict[str, Decimal]:
+    """Rupees by tradingsymbol, of `tradingsymbol,price`."""
+    return {
+        row.text("tradingsymbol"): row.read("price", _above_zero, "rupees above 0")
+        for row in _rows(file, text, ("tradingsymbol", "price"))
+    }
+
+
+def shipped_facts() -> DatedFacts:
+    """The dated facts of the package."""
+    return DatedFacts(
+        parse_freeze_quantities("freeze_quantities.csv", _shipped("freeze_quantities.csv")),
+        parse_derivative_spells("derivative_underlyings.csv", _shipped("derivative_underlyings.csv")),
+    )
+
+
+def shipped_instruments(day: date) -> InstrumentDirectory:
+    """The instruments of the package as they are on a day."""
+    return InstrumentDirectory(parse_kite_csv("nse_eq.csv", _shipped("nse_eq.csv"), day, shipped_facts()))
+
+
+def shipped_reference_prices() -> dict[str, Decimal]:
+    """Where a simulated stock starts, rupees by tradingsymbol."""
+    return parse_reference_prices("reference_prices.csv", _shipped("reference_prices.csv"))
+
+
+def _instrument(row: _Row, day: date, facts: DatedFacts) -> Instrument:
+    index = row.cells["segment"] == INDICES
+    exchange, symbol = row.text("exchange"), row.text("tradingsymbol")
+    expiry = row.optional_day("expiry")
+    return Instrument(
+        instrument_id=instrument_id_of(exchange, symbol, expiry),
+        instrument_token=row.read("instrument_token", _token, "1 to 4294967295"),
+        exchange=exchange,
+        tradingsymbol=symbol,
+        name=row.cells["name"] or symbol,
+        segment=row.text("segment"),
+        instrument_type=row.text("instrument_type"),
+        tick_size=_INDEX_TICK if index else row.read("tick_size", _above_zero, "rupees above 0"),
+        lot_size=1 if index else row.read("lot_size", _positive, "1 or more"),
+        freeze_quantity=0 if index else facts.freeze_quantity(symbol, day),
+        session_segment=PLAIN_SEGMENT if index else facts.session_segment(symbol, day),
+        expiry=expiry,
+    )
+
+
+def _rows(file: str, text: str, columns: Sequence[str]) -> Iterator[_Row]:
+    reader: Iterable[list[str]] = csv.reader(text.splitlines())
+    for line, cells in enumerate(reader, 1):
+        if line == 1:
+            if cells != list(columns):
+                raise MalformedInstruments(file, 1, "header", ",".join(cells), ",".join(columns))
+        elif len(cells) != len(columns):
+            allowed = f"{len(columns)} cells: {','.join(columns)}"
+            raise MalformedInstruments(file, line, "all", ",".join(cells), allowed)
+        else:
+            yield _Row(file, line, dict(zip(columns, cells, strict=True)))
+
+
+def _twice(row: _Row, column: str) -> MalformedInstruments:
+    return MalformedInstruments(row.file, row.line, column, row.cells[column], "each once in a dump")
+
+
+def _shipped(name: str) -> str:
+    return resources.files("alphapanda.instruments").joinpath("data", name).read_text(encoding="utf-8")
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
+
+
+def _optional_day(text: str) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _token(text: str) -> int:
+    number = _positive(text)
+    if number >= 2**32:
+        raise ValueError
+    return number
+
+
+def _above_zero(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite() or number <= 0:
+        raise ValueError
+    return number

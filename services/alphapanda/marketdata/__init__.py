@@ -1,0 +1,1 @@
+"""Feeds, the sanitiser, tick frames, the price cache's writer, quotes."""

@@ -1,0 +1,1 @@
+"""Ticks from feeds to frames: parsing, simulating, sanitising, framing."""

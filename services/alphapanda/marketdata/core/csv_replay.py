@@ -1,0 +1,248 @@
+"""Recorded ticks and bars as text, read exactly: no price passes through a float.
+
+Ticks are `ts,instrument_token,last_price[,volume…]`, `ts` in RFC 3339 with a zone or in nanoseconds since the epoch;
+columns of other names are left alone. Bars are `datetime_ist,open,high,low,close,volume`: each is one tick, its close,
+at its start + 60 s (rule 9).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from heapq import merge
+from operator import itemgetter
+from typing import Final, NoReturn
+from zoneinfo import ZoneInfo
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import nanoseconds
+from alphapanda.marketdata.core.ticks import OFF_SCALE, PRICE_SCALE, Tick, new_tick
+
+BAR_COLUMNS: Final = "datetime_ist,open,high,low,close,volume"
+TICK_COLUMNS: Final = "ts,instrument_token,last_price"
+HEADERS: Final = f"a header that is {BAR_COLUMNS} or begins with {TICK_COLUMNS}"
+
+_DECIMALS: Final = len(str(PRICE_SCALE)) - 1
+_IST: Final = ZoneInfo("Asia/Kolkata")
+_MINUTE_NS: Final = 60_000_000_000
+_MOST_REMEMBERED: Final = 100_000
+_PRICE: Final = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,18}))?")
+_WHOLE: Final = re.compile(r"\d{1,18}")
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.IGNORECASE
+)
+
+_PRICE_ALLOWED: Final = "rupees as a plain decimal number, such as 182.65"
+_WHOLE_ALLOWED: Final = "a whole number, 0 or more"
+_INSTRUMENT_ALLOWED: Final = "an instrument token, 1 to 4294967295"
+_BAR_START_ALLOWED: Final = "the minute's start in IST as YYYY-MM-DD HH:MM:SS"
+_TS_ALLOWED: Final = (
+    "RFC 3339 with a zone, such as 2026-11-23T09:15:00.250+05:30, or nanoseconds since the epoch"
+)
+
+
+class MalformedRow(InvalidInput):
+    """A row that can't be read: which file, line and column, the value, and what is allowed there."""
+
+    def __init__(self, file: str, line: int, column: str, value: str, allowed: str) -> None:
+        self.file = file
+        self.line = line
+        self.column = column
+        super().__init__(f"{file}, line {line}, column {column}", value, allowed)
+
+
+class _Remembered(dict[str, int]):
+    """What texts mean: cells repeat, so each is worked out once. Forgets all before it grows too big."""
+
+    def __init__(self, read: Callable[[str], int]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        value = self[text] = self._read(text)
+        return value
+
+
+def read_ticks(file: str, lines: Iterable[str], instrument_token: int | None = None) -> Iterator[Tick]:
+    """The ticks of one file, in its order.
+
+    Args:
+        file: its name, for errors.
+        lines: its lines; the first is the header.
+        instrument_token: of bars, which don't name their instrument; of no use to ticks.
+
+    Raises:
+        MalformedRow: a row can't be read. The ticks before it have been given.
+        InvalidInput: a file of bars without an instrument.
+    """
+    rows = iter(lines)
+    header = next(rows, "").removeprefix("\ufeff").strip()
+    columns = header.split(",")
+    if header == BAR_COLUMNS:
+        if instrument_token is None:
+            raise InvalidInput(
+                "instrument", "", f"{file} has bars, which don't name their instrument: give one, as NSE:INFY"
+            )
+        return _bars(file, rows, instrument_token)
+    if header == TICK_COLUMNS or header.startswith(TICK_COLUMNS + ","):
+        return _trades(file, rows, columns)
+    raise MalformedRow(file, 1, "header", header, HEADERS)
+
+
+def merge_ticks(files: Iterable[Iterator[Tick]]) -> Iterator[Tick]:
+    """The ticks of several files by time; at one time, in the order the files were given."""
+    sources = list(files)
+    return sources[0] if len(sources) == 1 else merge(*sources, key=itemgetter(2))
+
+
+def _bars(file: str, rows: Iterator[str], token: int) -> Iterator[Tick]:
+    days = _Remembered(_ist_midnight)
+    minutes = _Remembered(_minute_of_day)
+    prices = _Remembered(_price)
+    day_text = ""
+    day_volume = 0
+    for line, row in enumerate(rows, 2):
+        try:
+            start_text, open_, high, low, close, volume = row.split(",")
+            day = start_text[:10]
+            start = days[day] + minutes[start_text[10:]]
+            price = prices[close]
+            prices[open_], prices[high], prices[low]  # a broken cell anywhere is a broken file
+            traded = int(volume)
+        except ValueError:
+            if not row.strip():
+                continue
+            _complain_of_bar(file, line, row)
+        if traded < 0 or not volume[0].isdigit():
+            _complain_of_bar(file, line, row)
+        if day != day_text:
+            day_text = day
+            day_volume = 0
+        day_volume += traded
+        yield new_tick((token, price, start + _MINUTE_NS, day_volume, start))
+
+
+def _trades(file: str, rows: Iterator[str], columns: list[str]) -> Iterator[Tick]:
+    times = _Remembered(_exchange_time)
+    tokens = _Remembered(_token)
+    prices = _Remembered(_price)
+    volume_at = columns.index("volume") if "volume" in columns else None
+    volume = None
+    for line, row in enumerate(rows, 2):
+        cells = row.rstrip("\r\n").split(",")
+        try:
+            if len(cells) != len(columns):
+                raise ValueError  # noqa: TRY301 - one place names what is wrong
+            if volume_at is not None:
+                volume = _whole(cells[volume_at]) if cells[volume_at] else None
+            tick = new_tick((tokens[cells[1]], prices[cells[2]], times[cells[0]], volume, None))
+        except ValueError:
+            if not row.strip():
+                continue
+            _complain_of_trade(file, line, cells, columns)
+        yield tick
+
+
+def _price(text: str) -> int:
+    found = _PRICE.fullmatch(text)
+    if found is None:
+        raise ValueError
+    sign, whole, part = found.groups("")
+    part = part.rstrip("0")
+    if len(part) > _DECIMALS:
+        return OFF_SCALE
+    scaled = int(whole) * PRICE_SCALE + int(part.ljust(_DECIMALS, "0"))
+    return -scaled if sign else scaled
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def _token(text: str) -> int:
+    token = _whole(text)
+    if not 0 < token < 2**32:
+        raise ValueError
+    return token
+
+
+def _ist_midnight(text: str) -> int:
+    return nanoseconds(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=_IST))
+
+
+def _minute_of_day(text: str) -> int:
+    # strptime would take one-digit fields; a bar's start is written in full.
+    if len(text) != len(" 09:15:00") or not text.endswith(":00"):
+        raise ValueError
+    at = datetime.strptime(text, " %H:%M:%S").replace(tzinfo=_IST)
+    return (at.hour * 60 + at.minute) * _MINUTE_NS
+
+
+def _exchange_time(text: str) -> int:
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise ValueError
+    second, fraction, zone = found.groups("")
+    at = datetime.fromisoformat(second + ("+00:00" if zone in "Zz" else zone))
+    return nanoseconds(at) + int(fraction.ljust(9, "0") or 0)
+
+
+def _complain_of_bar(file: str, line: int, row: str) -> NoReturn:
+    cells = row.rstrip("\r\n").split(",")
+    _complain(
+        file,
+        line,
+        cells,
+        BAR_COLUMNS.split(","),
+        {
+            "datetime_ist": (_bar_start, _BAR_START_ALLOWED),
+            **dict.fromkeys(("open", "high", "low", "close"), (_price, _PRICE_ALLOWED)),
+            "volume": (_whole, _WHOLE_ALLOWED),
+        },
+    )
+
+
+def _complain_of_trade(file: str, line: int, cells: list[str], columns: list[str]) -> NoReturn:
+    _complain(
+        file,
+        line,
+        cells,
+        columns,
+        {
+            "ts": (_exchange_time, _TS_ALLOWED),
+            "instrument_token": (_token, _INSTRUMENT_ALLOWED),
+            "last_price": (_price, _PRICE_ALLOWED),
+            "volume": (_whole, _WHOLE_ALLOWED),
+        },
+    )
+
+
+def _bar_start(text: str) -> int:
+    return _ist_midnight(text[:10]) + _minute_of_day(text[10:])
+
+
+def _complain(
+    file: str,
+    line: int,
+    cells: list[str],
+    columns: list[str],
+    readers: dict[str, tuple[Callable[[str], int], str]],
+) -> NoReturn:
+    """Finds the cell that is wrong; the fast loops only know that one is."""
+    if len(cells) != len(columns):
+        raise MalformedRow(file, line, "all", ",".join(cells), f"{len(columns)} cells: {','.join(columns)}")
+    for column, cell in zip(columns, cells, strict=True):
+        if column in readers:
+            read, allowed = readers[column]
+            try:
+                read(cell)
+            except ValueError:
+                raise MalformedRow(file, line, column, cell, allowed) from None
+    raise MalformedRow(file, line, "all", ",".join(cells), f"a row of {','.join(columns)}")

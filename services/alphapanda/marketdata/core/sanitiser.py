@@ -1,0 +1,76 @@
+"""Which ticks are believed. Everything behind it relies on what it lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from fractions import Fraction
+
+from alphapanda.domain.instrument import Instrument
+from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick
+
+
+class DropReason(StrEnum):
+    """Why a tick is not believed."""
+
+    UNKNOWN_INSTRUMENT = "unknown_instrument"
+    NOT_POSITIVE = "not_positive"
+    OFF_GRID = "off_grid"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+
+
+class Sanitiser:
+    """Drops ticks of unknown instruments, without a positive price, off the price grid, late, or said twice.
+
+    Late is older than the instrument's last tick. Said twice is the same instrument, time, price and volume as its
+    last tick; a price that merely repeats is a tick.
+
+    Args:
+        instruments: the known ones.
+        price_scale: units of a tick's price in one rupee.
+
+    Attributes:
+        passed: ticks let through so far.
+        dropped: ticks dropped so far, by reason; every reason is in it.
+    """
+
+    def __init__(self, instruments: Iterable[Instrument], price_scale: int) -> None:
+        self._grids = {i.instrument_token: _grid(i, price_scale) for i in instruments}
+        self._last: dict[int, Tick] = {}
+        self.passed = 0
+        self.dropped: dict[DropReason, int] = dict.fromkeys(DropReason, 0)
+
+    def clean(self, ticks: Sequence[Tick]) -> list[Tick]:
+        """The ticks that are believed, in order."""
+        last = self._last
+        kept = []
+        for tick in ticks:
+            token, price, time, _, _ = tick
+            grid = self._grids.get(token)
+            if grid is None:
+                self.dropped[DropReason.UNKNOWN_INSTRUMENT] += 1
+            elif price <= 0 or price % grid:
+                off_grid = price == OFF_SCALE or price > 0
+                self.dropped[DropReason.OFF_GRID if off_grid else DropReason.NOT_POSITIVE] += 1
+            elif (before := last.get(token)) is not None and time <= before[2] and _repeats(tick, before):
+                self.dropped[DropReason.LATE if time < before[2] else DropReason.DUPLICATE] += 1
+            else:
+                last[token] = tick
+                kept.append(tick)
+        self.passed += len(kept)
+        return kept
+
+    def counts(self) -> Mapping[str, int]:
+        """Ticks dropped so far, by reason; reasons without any are left out."""
+        return {str(reason): count for reason, count in self.dropped.items() if count}
+
+
+def _repeats(tick: Tick, before: Tick) -> bool:
+    """Whether a tick not newer than the last one says nothing new: it is older, or the same."""
+    return tick[2] < before[2] or (tick[1] == before[1] and tick[3] == before[3])
+
+
+def _grid(instrument: Instrument, price_scale: int) -> int:
+    """The instrument's tick size in units of a price; where that is no whole number, the whole steps on the grid."""
+    return (Fraction(instrument.tick_size) * price_scale).numerator

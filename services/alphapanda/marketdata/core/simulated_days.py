@@ -1,0 +1,61 @@
+"""Which days the simulator plays, one after the other, and how a run of it is named."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+
+_RUN: Final = re.compile(r"sim:(\d+):(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedRun:
+    """One simulated day, and where its prices come from.
+
+    Attributes:
+        seed: of the simulator.
+        first_day: the day that began at the reference prices; each day after it begins where the one before ended.
+        day: the trading day.
+    """
+
+    seed: int
+    first_day: date
+    day: date
+
+    @property
+    def feed_run(self) -> str:
+        """Its name as a feed's run."""
+        return f"sim:{self.seed}:{self.first_day}:{self.day}"
+
+    @classmethod
+    def of(cls, feed_run: str) -> SimulatedRun | None:
+        """The run of this name; None where it isn't a simulator's."""
+        found = _RUN.fullmatch(feed_run)
+        if found is None:
+            return None
+        seed, first_day, day = found.groups()
+        return cls(int(seed), date.fromisoformat(first_day), date.fromisoformat(day))
+
+
+def first_simulated_day(calendar: TradingCalendar, today: date) -> date:
+    """The trading day on or after today; where the calendar has none, the first one of its last year."""
+    try:
+        return calendar.trading_day_on_or_after(today)
+    except CalendarNotCovered:
+        last = calendar.covered[-1]
+        return calendar.trading_day_on_or_after(max(last.first, date(last.last.year, 1, 1)))
+
+
+def following_day(calendar: TradingCalendar, day: date) -> date | None:
+    """The next trading day, across days without data if need be; None at the calendar's end."""
+    try:
+        return calendar.next_trading_day(day)
+    except CalendarNotCovered:
+        for covered in calendar.covered:
+            if covered.first > day:
+                return calendar.trading_day_on_or_after(covered.first)
+        return None
