@@ -105,6 +105,9 @@ class GroupReader(Protocol):
     def assigned(self) -> frozenset[TopicPartition]:
         """Partitions held now."""
 
+    def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record it will fetch of a partition it holds."""
+
     def pause(self, partition: TopicPartition) -> None:
         """Fetches no more of it until it is resumed."""
 
