@@ -1,0 +1,1 @@
+"""Strategies: what they want to hold, tick by tick."""

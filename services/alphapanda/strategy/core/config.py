@@ -1,0 +1,64 @@
+"""A strategy's configuration as of one revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from alphapanda.domain.order import Product
+
+
+class StrategyState(IntEnum):
+    """Whether a strategy trades; numbered as in panda.events.v1."""
+
+    RUNNING = 1
+    STOPPED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyInstrument:
+    """An instrument as a strategy uses it: our id of it, and the broker's token at the time of the change."""
+
+    instrument_id: str
+    instrument_token: int
+
+    @property
+    def symbol(self) -> str:
+        """What people write, "NSE:INFY": the id without its expiry."""
+        return self.instrument_id.partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyConfig:
+    """A strategy as configured; every change makes the next revision.
+
+    Attributes:
+        strategy_id: its name.
+        revision: 1, 2, 3 …
+        state: whether it trades.
+        strategy_type: registered name of its type.
+        parameters: as text, complete, valid for the type.
+        instruments: what it watches and trades.
+        brokers: brokers it opted in to; paper is meant without being named.
+        account: account at each of these brokers.
+        quantity: units of a full position, > 0.
+        product: product of its signals.
+        signal_ttl_seconds: market time its signals stay valid, > 0.
+    """
+
+    strategy_id: str
+    revision: int
+    state: StrategyState
+    strategy_type: str
+    parameters: Mapping[str, str]
+    instruments: tuple[StrategyInstrument, ...]
+    brokers: tuple[str, ...]
+    account: str
+    quantity: int
+    product: Product
+    signal_ttl_seconds: int
+
+    def only(self, instruments: Iterable[StrategyInstrument]) -> StrategyConfig:
+        """The same on some of its instruments."""
+        return replace(self, instruments=tuple(instruments))

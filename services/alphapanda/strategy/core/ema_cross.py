@@ -1,0 +1,81 @@
+"""Trend following by two exponential moving averages of the tick's price."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import Field, JsonValue, model_validator
+from typing_extensions import override
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Wish
+
+
+class EmaCrossParameters(StrategyParameters):
+    """Periods in ticks; fast is the shorter one."""
+
+    fast: int = Field(10, ge=1, le=10_000, description="ticks of the fast average, less than slow")
+    slow: int = Field(20, ge=1, le=10_000, description="ticks of the slow average")
+
+    @model_validator(mode="after")
+    def _fast_is_faster(self) -> Self:
+        if self.fast >= self.slow:
+            raise InvalidInput("parameters.fast", self.fast, f"less than slow, which is {self.slow}")
+        return self
+
+
+class EmaCross(Strategy[EmaCrossParameters]):
+    """Long while the fast average stands above the slow one, else short; each change of side is a wish.
+
+    Both averages begin at the first price and move by `average += 2 / (n + 1) * (price - average)`. It is silent
+    before tick number `slow`; the side at that tick is its first wish.
+    """
+
+    __slots__ = ("_fast", "_fast_alpha", "_long", "_parameters", "_seen", "_slow", "_slow_alpha", "_warm")
+
+    type_name: ClassVar[str] = "ema_cross"
+    parameters_model: ClassVar[type[StrategyParameters]] = EmaCrossParameters
+
+    @override
+    def __init__(self, parameters: EmaCrossParameters) -> None:
+        self._parameters = parameters
+        self._fast_alpha = 2.0 / (parameters.fast + 1)
+        self._slow_alpha = 2.0 / (parameters.slow + 1)
+        self._warm = parameters.slow
+        self._seen = 0
+        self._fast = 0.0
+        self._slow = 0.0
+        self._long: bool | None = None
+
+    @override
+    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+        """Moves the averages; a wish where the side is a new one."""
+        if self._seen:
+            self._fast = fast = self._fast + self._fast_alpha * (price - self._fast)
+            self._slow = slow = self._slow + self._slow_alpha * (price - self._slow)
+        else:
+            self._fast = self._slow = fast = slow = price
+        if self._seen < self._warm:
+            self._seen += 1
+            if self._seen < self._warm:
+                return None
+        side = fast > slow
+        if side is self._long:
+            return None
+        self._long = side
+        return self._wish(side)
+
+    @override
+    def state(self) -> JsonValue:
+        """Ticks seen (no more than it needs to be warm), both averages, the side."""
+        return [self._seen, self._fast, self._slow, self._long]
+
+    @override
+    def restore(self, state: JsonValue) -> None:
+        """Takes up a state."""
+        self._seen, self._fast, self._slow, self._long = state  # type: ignore[misc, str-unpack, assignment]
+
+    def _wish(self, side: bool) -> Wish:
+        where = "above" if side else "not above"
+        reason = f"EMA {self._parameters.fast} at {self._fast:.4f} is {where} EMA {self._parameters.slow} at {self._slow:.4f}"
+        return Wish(Stance.LONG if side else Stance.SHORT, reason)

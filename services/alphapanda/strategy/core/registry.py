@@ -1,0 +1,97 @@
+"""The types of strategy, by name. A new type is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.strategy.core.ema_cross import EmaCross
+from alphapanda.strategy.core.strategy import Strategy, StrategyParameters
+
+SHIPPED: tuple[type[Strategy[Any]], ...] = (EmaCross,)
+
+
+class StrategyRegistry:
+    """Types by name.
+
+    Args:
+        types: the types known, by default those shipped.
+
+    Raises:
+        ValueError: two types have the same name.
+    """
+
+    def __init__(self, types: Iterable[type[Strategy[Any]]] = SHIPPED) -> None:
+        self._types: dict[str, type[Strategy[Any]]] = {}
+        for strategy_type in types:
+            if strategy_type.type_name in self._types:
+                raise ValueError(f"two strategy types are named {strategy_type.type_name!r}")
+            self._types[strategy_type.type_name] = strategy_type
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, sorted."""
+        return tuple(sorted(self._types))
+
+    def type_named(self, name: str) -> type[Strategy[Any]]:
+        """The type.
+
+        Raises:
+            UnknownName: there is none; the nearest is suggested.
+        """
+        found = self._types.get(name)
+        if found is None:
+            raise UnknownName("strategy_type", name, self._types)
+        return found
+
+    def parameters(self, name: str, parameters: Mapping[str, str]) -> StrategyParameters:
+        """A type's parameters from text, checked; what is absent has its default.
+
+        Raises:
+            UnknownName: no such type, or no such parameter.
+            InvalidInput: a value that the type doesn't take; the field is `parameters.NAME`.
+        """
+        model = self.type_named(name).parameters_model
+        for given in parameters:
+            if given not in model.model_fields:
+                raise UnknownName("parameters", given, model.model_fields)
+        try:
+            return model.model_validate(dict(parameters))
+        except ValidationError as error:
+            raise _invalid(error.errors()[0], model) from None
+
+    def complete(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """All parameters as text, defaults filled in; raises as `parameters` does."""
+        return {
+            field: str(value)
+            for field, value in self.parameters(name, parameters).model_dump(mode="json").items()
+        }
+
+
+def _invalid(error: ErrorDetails, model: type[StrategyParameters]) -> InvalidInput:
+    raised = error.get("ctx", {}).get("error")
+    if isinstance(raised, InvalidInput):
+        return raised
+    if not error["loc"]:
+        return InvalidInput("parameters", error["input"], error["msg"])
+    name = str(error["loc"][0])
+    schema = model.model_json_schema()["properties"][name]
+    return InvalidInput(f"parameters.{name}", error["input"], _allowed(schema))
+
+
+def _allowed(schema: Mapping[str, object]) -> str:
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(
+        str(schema.get("type")), "a text"
+    )
+    bounds = (("minimum", "at least"), ("exclusiveMinimum", "more than"), ("maximum", "at most"))
+    limits = [
+        f"{words} {schema[key]}"
+        for key, words in (*bounds, ("exclusiveMaximum", "less than"))
+        if key in schema
+    ]
+    described = f" ({schema['description']})" if "description" in schema else ""
+    return f"allowed: {' '.join([kind, ' and '.join(limits)]).strip()}{described}"

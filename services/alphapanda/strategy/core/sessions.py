@@ -1,0 +1,41 @@
+"""Whether a tick lies in a session, in two comparisons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.frame import instant
+
+
+class SessionWindow:
+    """The session that a segment's last tick was in.
+
+    The hot path compares with `open_ns` and `close_ns` itself and asks `moved_to` only where that fails. A day that
+    the calendar has no data for has no session that is known, so no tick of it is in one; `not_covered` keeps the
+    first such day's error for whoever shows it.
+    """
+
+    __slots__ = ("_calendar", "_segment", "close", "close_ns", "not_covered", "open_ns")
+
+    def __init__(self, calendar: TradingCalendar, segment: str) -> None:
+        self._calendar = calendar
+        self._segment = segment
+        self.open_ns = 0
+        self.close_ns = 0
+        self.close: datetime = instant(0)
+        self.not_covered: CalendarNotCovered | None = None
+
+    def moved_to(self, at_ns: int) -> bool:
+        """Takes the session that holds the instant; False where there is none, and the window stays."""
+        try:
+            session = self._calendar.session_at_ns(at_ns, self._segment)
+        except CalendarNotCovered as error:
+            self.not_covered = self.not_covered or error
+            return False
+        if session is None:
+            return False
+        self.open_ns = session.open_ns
+        self.close_ns = session.close_ns
+        self.close = instant(session.close_ns)
+        return True

@@ -1,0 +1,89 @@
+"""Keeps a strategy's errors its own: the one place beside the reliable consumer that catches everything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from pydantic import JsonValue
+
+from alphapanda.strategy.core.strategy import P, Strategy, Wish
+
+
+class StrategyBroken(Exception):
+    """A strategy that can't be built, or can't take up its state; the error it raised is the cause."""
+
+
+class Isolated:
+    """A strategy on one instrument whose errors are reported and go no further.
+
+    Args:
+        strategy_type: the type, built here.
+        parameters: one of its `parameters_model`.
+        failed: called with this and the error, after the error was counted.
+
+    Raises:
+        StrategyBroken: the type's construction raised.
+    """
+
+    __slots__ = ("_failed", "_strategy", "errors_in_a_row")
+
+    def __init__(
+        self,
+        strategy_type: type[Strategy[P]],
+        parameters: P,
+        failed: Callable[[Isolated, Exception], None],
+    ) -> None:
+        self.errors_in_a_row = 0
+        self._failed = failed
+        try:
+            self._strategy = strategy_type(parameters)
+        except Exception as error:
+            raise StrategyBroken(f"{strategy_type.type_name} can't be built: {_text(error)}") from error
+
+    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+        """What the strategy says of a tick; None where it raises."""
+        try:
+            wish = self._strategy.on_tick(price, time_ns)
+            if wish is not None:
+                _require_wish(wish)
+        except Exception as error:
+            self.errors_in_a_row += 1
+            self._failed(self, error)
+            return None
+        if self.errors_in_a_row:
+            self.errors_in_a_row = 0
+        return wish
+
+    def state(self) -> JsonValue:
+        """What the strategy remembers, as it comes back from JSON, and its errors in a row.
+
+        Raises:
+            StrategyBroken: it doesn't give a JSON value.
+        """
+        try:
+            remembered = json.loads(json.dumps(self._strategy.state()))
+        except Exception as error:
+            raise StrategyBroken(f"its state can't be stored: {_text(error)}") from error
+        return [self.errors_in_a_row, remembered]
+
+    def restore(self, state: JsonValue) -> None:
+        """Takes up what `state` gave.
+
+        Raises:
+            StrategyBroken: the strategy doesn't take it.
+        """
+        try:
+            self.errors_in_a_row, remembered = state  # type: ignore[misc, str-unpack, assignment]
+            self._strategy.restore(remembered)
+        except Exception as error:
+            raise StrategyBroken(f"its state can't be taken up: {_text(error)}") from error
+
+
+def _require_wish(returned: object) -> None:
+    if not isinstance(returned, Wish):
+        raise TypeError(f"on_tick returned {returned!r}; it returns a Wish or None")
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
