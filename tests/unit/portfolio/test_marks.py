@@ -36,6 +36,11 @@ def frame(sequence: int, ticks: list[tuple[int, int, int]], scale: int = 100) ->
     )
 
 
+def prices_of(marks: Marks, token: int) -> Decimal | None:
+    last = marks.last(token)
+    return last.price if last else None
+
+
 def filled(n: int, token: int, units: int, paise: int) -> Filled:
     key = PositionKey("paper", "default", "ema", f"NSE:I{token}", Product.MIS)
     state = OrderState(
@@ -64,8 +69,12 @@ def test_only_newer_market_time_moves_a_mark() -> None:
     marks = Marks()
     marks.apply(frame(1, [(1, 10_000, 5), (2, 5_005, 5)]))
     marks.apply(frame(2, [(1, 9_000, 4), (2, 5_010, 5)]))
-    assert (marks.price(1), marks.price(2), marks.price(3)) == (Decimal(100), Decimal("50.10"), None)
-    assert marks.traded_at(1) == NOW + timedelta(seconds=5)
+    at = NOW + timedelta(seconds=5)
+    assert [marks.last(token) for token in (1, 2, 3)] == [
+        LastPrice(Decimal(100), at),
+        LastPrice(Decimal("50.10"), at),
+        None,
+    ]
 
 
 def test_a_seed_gives_way_to_what_frames_brought() -> None:
@@ -73,7 +82,11 @@ def test_a_seed_gives_way_to_what_frames_brought() -> None:
     marks = Marks()
     marks.apply(frame(1, [(1, 10_000, 5), (2, 5_000, 0)]))
     marks.seed({token: LastPrice(Decimal("7.0025"), NOW + timedelta(seconds=1)) for token in (1, 2, 3)})
-    assert [marks.price(token) for token in (1, 2, 3)] == [Decimal(100), Decimal("7.0025"), Decimal("7.0025")]
+    assert [prices_of(marks, token) for token in (1, 2, 3)] == [
+        Decimal(100),
+        Decimal("7.0025"),
+        Decimal("7.0025"),
+    ]
 
 
 def test_prices_of_any_scale_stay_exact() -> None:
@@ -82,7 +95,7 @@ def test_prices_of_any_scale_stay_exact() -> None:
     marks.apply(frame(1, [(1, 12_345, 0)]))
     marks.apply(frame(2, [(2, 831_225_125, 0)], scale=10_000_000))
     marks.apply(frame(3, [(3, 7, 0)]))
-    assert [marks.price(token) for token in (1, 2, 3)] == [
+    assert [prices_of(marks, token) for token in (1, 2, 3)] == [
         Decimal("123.45"),
         Decimal("83.1225125"),
         Decimal("0.07"),

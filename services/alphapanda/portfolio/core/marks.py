@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from math import lcm
 
@@ -40,15 +39,12 @@ class Marks:
                 self._time[token] = traded
                 self._price[token] = numerator * factor
 
-    def price(self, token: int) -> Decimal | None:
-        """Last price, rupees; None where there was none."""
+    def last(self, token: int) -> LastPrice | None:
+        """The newest price; None where there was none."""
         scaled = self._price.get(token)
-        return None if scaled is None else Decimal(scaled) / self._scale
-
-    def traded_at(self, token: int) -> datetime | None:
-        """Market time of the last price, aware; None where there was none."""
-        traded = self._time.get(token)
-        return None if traded is None else instant(traded)
+        if scaled is None:
+            return None
+        return LastPrice(Decimal(scaled) / self._scale, instant(self._time[token]))
 
     def _aligned(self, scale: int) -> int:
         """What a price of 1/scale rupees is multiplied with; the common scale grows where it must."""

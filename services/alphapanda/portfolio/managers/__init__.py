@@ -1,0 +1,27 @@
+"""Who manages the portfolios of which broker: one file, one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from alphapanda.portfolio.managers.base import BasePortfolioManager, ManagerParts, MarketViews
+from alphapanda.portfolio.managers.paper import BooksDisagree, PaperPortfolioManager
+
+__all__ = [
+    "MANAGERS",
+    "BasePortfolioManager",
+    "BooksDisagree",
+    "ManagerParts",
+    "MarketViews",
+    "PaperPortfolioManager",
+    "build_managers",
+]
+
+MANAGERS: dict[str, Callable[[str, ManagerParts], BasePortfolioManager]] = {
+    "paper": PaperPortfolioManager,
+}
+
+
+def build_managers(brokers: Iterable[str], parts: ManagerParts) -> Mapping[str, BasePortfolioManager]:
+    """The managers of those brokers that have one, by broker."""
+    return {broker: MANAGERS[broker](broker, parts) for broker in brokers if broker in MANAGERS}

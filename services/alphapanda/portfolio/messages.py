@@ -1,0 +1,139 @@
+"""Books to the contract's messages. Rupees have two decimals where they are exact in paise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from google.type.decimal_pb2 import Decimal as WireDecimal
+
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.market import LastPrice
+from alphapanda.domain.money import CURRENCY, to_paisa
+from alphapanda.eventlog import wire
+from alphapanda.portfolio.core.profit import Profit, ValuedPosition, statement
+from alphapanda.portfolio.store.port import AccountBooks, BookedFill, LedgerLine
+from panda.common.v1 import common_pb2 as common
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+
+POSITIONS_IN_PORTFOLIO = 100
+
+
+def decimal(amount: Decimal | None) -> WireDecimal | None:
+    """An exact number, in paise where that is exact; None stays absent."""
+    if amount is None:
+        return None
+    rounded = to_paisa(amount)
+    # Adding zero takes the sign off a zero.
+    return wire.decimal((rounded if rounded == amount else amount) + 0)
+
+
+def money(amount: Decimal | None) -> common.Money | None:
+    """Rupees; None stays absent."""
+    return None if amount is None else common.Money(currency_code=CURRENCY, amount=decimal(amount))
+
+
+class PortfolioMessages:
+    """Makes the messages; an instrument that isn't in the directory any more goes by our id.
+
+    Args:
+        directory: the instruments of today.
+    """
+
+    def __init__(self, directory: Callable[[], InstrumentDirectory]) -> None:
+        self._directory = directory
+
+    def account(self, books: AccountBooks, prices: Mapping[str, LastPrice]) -> portfolio.Portfolio:
+        """An account at last prices by instrument_id."""
+        told = statement(books.cash, books.positions, {name: last.price for name, last in prices.items()})
+        held = [line for line in told.positions if line.position.quantity]
+        marked = [
+            prices[line.position.key.instrument_id].traded_at
+            for line in held
+            if line.position.key.instrument_id in prices
+        ]
+        return portfolio.Portfolio(
+            broker=books.name.broker,
+            account=books.name.account,
+            starting_cash=money(books.starting_cash),
+            cash=money(books.cash),
+            equity=money(told.equity),
+            profit=_profit(told.profit),
+            strategies=[
+                portfolio.StrategyProfit(
+                    strategy_id=line.strategy_id,
+                    profit=_profit(line.profit),
+                    open_positions=line.open_positions,
+                )
+                for line in told.strategies
+            ],
+            positions=[self.position(line) for line in held[:POSITIONS_IN_PORTFOLIO]],
+            marked_at=wire.timestamp(max(marked, default=None)),
+            without_price=told.without_price,
+        )
+
+    def position(self, line: ValuedPosition) -> portfolio.Position:
+        """A position at its last price."""
+        held = line.position
+        return portfolio.Position(
+            broker=held.key.broker,
+            account=held.key.account,
+            strategy_id=held.key.strategy_id,
+            instrument_id=held.key.instrument_id,
+            symbol=self._symbol(held.key.instrument_id),
+            product=common.Product.ValueType(held.key.product),
+            quantity=held.quantity,
+            average_price=wire.decimal(held.average_price),
+            last_price=decimal(line.last_price),
+            profit=_profit(line.profit),
+        )
+
+    def fill(self, fill: BookedFill) -> portfolio.Fill:
+        """A fill as booked."""
+        return portfolio.Fill(
+            fill_id=fill.fill_id,
+            order_id=fill.order_id,
+            broker=fill.key.broker,
+            account=fill.key.account,
+            strategy_id=fill.key.strategy_id,
+            instrument_id=fill.key.instrument_id,
+            symbol=self._symbol(fill.key.instrument_id),
+            side=common.Side.ValueType(fill.side),
+            quantity=fill.quantity,
+            price=decimal(fill.price),
+            commission=money(fill.commission),
+            realised_pnl=money(fill.realised),
+            traded_at=wire.timestamp(fill.traded_at),
+            correlation_id=fill.correlation_id,
+            product=common.Product.ValueType(fill.key.product),
+        )
+
+    @staticmethod
+    def entry(line: LedgerLine) -> portfolio.LedgerEntry:
+        """A line of the ledger."""
+        return portfolio.LedgerEntry(
+            entry_id=line.entry_id,
+            transaction_id=line.transaction_id,
+            sequence=line.sequence,
+            broker=line.name.broker,
+            account=line.name.account,
+            strategy_id=line.strategy_id,
+            ledger_account=portfolio.LedgerAccount.ValueType(line.ledger_account),
+            amount=money(line.amount),
+            instrument_id=line.instrument_id,
+            fill_id=line.fill_id,
+            market_time=wire.timestamp(line.market_time),
+        )
+
+    def _symbol(self, instrument_id: str) -> str:
+        instrument = self._directory().by_id(instrument_id)
+        return instrument.symbol if instrument else instrument_id
+
+
+def _profit(profit: Profit) -> portfolio.Profit:
+    return portfolio.Profit(
+        realised_pnl=money(profit.realised),
+        unrealised_pnl=money(profit.unrealised),
+        charges=money(profit.charges),
+        net_pnl=money(profit.net),
+    )
