@@ -1,0 +1,1 @@
+"""Risk: which signals become orders, of what quantity, and why not."""

@@ -1,0 +1,1 @@
+"""The decisions of risk, pure: a book of positions and open orders, rules, square-offs."""

@@ -1,0 +1,63 @@
+"""The exchange's session, and the cut-off from which intraday positions may only shrink."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
+from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.order import Product
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+
+NAME = "market_hours"
+
+
+def judge(check: Check) -> RuleResult:
+    """Outside the session nothing passes: there is no exchange. Unknown hours let exits through."""
+    market_time = check.inputs.market.market_time
+    if check.instrument is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    if market_time is None:
+        return only_exits_pass(
+            check, NAME, "in session", "unknown", "the market's time is unknown", unknown=True
+        )
+    calendar = check.inputs.calendar
+    try:
+        session = calendar.session_at(market_time, check.instrument.session_segment)
+    except (CalendarNotCovered, UnknownName) as why:
+        return only_exits_pass(check, NAME, "in session", "unknown", str(why), unknown=True)
+    if session is None:
+        return _closed(market_time, calendar, check.instrument.session_segment)
+    now = market_time.astimezone(session.open.tzinfo)
+    if check.signal.key.product is Product.MIS:
+        cut_off = calendar.mis_cut_off(
+            session.day, check.instrument.session_segment, check.inputs.limits.mis_cut_off
+        )
+        if cut_off is not None and now >= cut_off:
+            at = _clock(cut_off)
+            return only_exits_pass(
+                check,
+                NAME,
+                f"before {at} IST",
+                f"{_clock(now)} IST",
+                f"MIS positions may only shrink from the cut-off at {at} IST",
+            )
+    return RuleResult(NAME, RuleOutcome.PASSED, _hours(session), f"{_clock(now)} IST")
+
+
+def _closed(market_time: datetime, calendar: TradingCalendar, segment: str) -> RuleResult:
+    day = calendar.trading_day(market_time)
+    sessions = calendar.sessions(day, segment)
+    hours = ", ".join(map(_hours, sessions)) or f"no session on {day}"
+    zone = sessions[0].open.tzinfo if sessions else None
+    observed = f"{_clock(market_time.astimezone(zone))} IST" if zone else str(day)
+    return RuleResult(NAME, RuleOutcome.FAILED, hours, observed, f"the market is closed ({hours})")
+
+
+def _hours(session: Session) -> str:
+    return f"{_clock(session.open)}-{_clock(session.close)} IST"
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%H:%M") if not moment.second else moment.strftime("%H:%M:%S")

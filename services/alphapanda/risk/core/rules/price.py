@@ -1,0 +1,26 @@
+"""A price to judge an entry by: there, and fresh in market time."""
+
+from __future__ import annotations
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+
+NAME = "price"
+
+
+def judge(check: Check) -> RuleResult:
+    """Without one, or with a stale one, only exits pass."""
+    market = check.inputs.market
+    limit = f"<= {check.inputs.limits.price_max_age.total_seconds():g} s old"
+    last = market.prices.get(check.signal.instrument_token)
+    if last is None:
+        message = f"there is no price of {check.signal.key.instrument_id}"
+        return only_exits_pass(check, NAME, limit, "none", message, unknown=True)
+    if market.market_time is None:
+        return only_exits_pass(check, NAME, limit, "unknown age", "the price's age is unknown", unknown=True)
+    age = market.market_time - last.traded_at
+    observed = f"{age.total_seconds():g} s old"
+    if age > check.inputs.limits.price_max_age:
+        message = f"the price of {check.signal.key.instrument_id} is {observed}"
+        return only_exits_pass(check, NAME, limit, observed, message, unknown=True)
+    return RuleResult(NAME, RuleOutcome.PASSED, limit, observed)

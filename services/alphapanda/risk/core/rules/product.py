@@ -1,0 +1,18 @@
+"""What the product allows: delivery (CNC) is never short."""
+
+from __future__ import annotations
+
+from alphapanda.domain.order import Product
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+
+NAME = "product"
+_PASSED = RuleResult(NAME, RuleOutcome.PASSED)
+
+
+def judge(check: Check) -> RuleResult:
+    """A CNC order that would go short sells what is held."""
+    if check.signal.key.product is not Product.CNC or check.position_after >= 0:
+        return _PASSED
+    after = str(check.position_after)
+    return only_exits_pass(check, NAME, "CNC >= 0", after, f"CNC is never short, this would hold {after}")

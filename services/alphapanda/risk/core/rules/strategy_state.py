@@ -1,0 +1,35 @@
+"""Whether the strategy runs, and whether the signal is of its current configuration (rule 11 of the design)."""
+
+from __future__ import annotations
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, StandingUnknown, only_exits_pass
+
+NAME = "strategy_state"
+_NO_STRATEGY = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "", "", "a person's order or a square-off")
+
+
+def judge(check: Check) -> RuleResult:
+    """A stopped strategy's or an old revision's openings fail, its reductions pass.
+
+    Raises:
+        StandingUnknown: an entry of a revision that isn't known yet and wasn't waited for.
+    """
+    signal = check.signal
+    revision = signal.config_revision
+    if revision == 0:
+        return _NO_STRATEGY
+    strategy_id = signal.key.strategy_id
+    standing = check.inputs.standings.get(strategy_id)
+    if standing is None or revision > standing.revision:
+        if check.effect.is_entry and (strategy_id, revision) not in check.inputs.given_up:
+            raise StandingUnknown(strategy_id, revision)
+        message = f"revision {revision} of {strategy_id} is not known here"
+        return only_exits_pass(check, NAME, "a known revision", str(revision), message, unknown=True)
+    limit = f"running, revision {standing.revision}"
+    if not standing.running:
+        return only_exits_pass(check, NAME, limit, "stopped", f"{strategy_id} is stopped")
+    if revision < standing.revision:
+        message = f"revision {revision} of {strategy_id} was replaced by {standing.revision}"
+        return only_exits_pass(check, NAME, limit, f"revision {revision}", message)
+    return RuleResult(NAME, RuleOutcome.PASSED, limit, limit)

@@ -1,0 +1,125 @@
+"""Intraday positions are flat by the day's cut-off: the demands that make them so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, time, timedelta
+from operator import attrgetter
+
+from alphapanda.domain import ids
+from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.risk.core.position import PositionState, is_square_off
+
+AGAIN_AFTER = timedelta(minutes=1)
+"""Market time after which a position that is still there is squared off by a new demand."""
+
+
+def due_square_offs(
+    states: Iterable[PositionState],
+    *,
+    market_time: datetime,
+    calendar: TradingCalendar,
+    instruments: InstrumentDirectory,
+    cut_off: time,
+    brokers: Collection[str],
+    cause: str,
+) -> list[Signal]:
+    """The square-offs that are due, one a position, in the order of their keys.
+
+    A MIS position is due from the cut-off of the day it was opened on; one that was missed is due in the next session.
+    A demand is made while a session is open, and a new one each AGAIN_AFTER while the position is not flat. Asked
+    again within that time, the same demands come back with the same ids.
+
+    Args:
+        states: positions; flat ones, other products and other brokers are passed over.
+        market_time: now.
+        calendar: sessions.
+        instruments: the day's instruments, for tokens.
+        cut_off: market's local time of the cut-off.
+        brokers: whose positions are squared off here.
+        cause: id of the event whose market time made them due; empty where there is none.
+    """
+    signals = []
+    for state in states:
+        if not _may_be_due(state, brokers):
+            continue
+        instrument = instruments.by_id(state.key.instrument_id)
+        session = _session(calendar, market_time, instrument)
+        if instrument is None or session is None:
+            continue
+        due = _due(state, calendar, session, instrument.session_segment, cut_off)
+        if due is None or market_time < due:
+            continue
+        due += (market_time - due) // AGAIN_AFTER * AGAIN_AFTER
+        signals.append(_square_off(state.key, instrument, session, market_time, due, cause))
+    return sorted(
+        signals, key=attrgetter("key.broker", "key.account", "key.strategy_id", "key.instrument_id")
+    )
+
+
+def earliest_cut_off(market_time: datetime, calendar: TradingCalendar, cut_off: time) -> datetime | None:
+    """The first moment of the market's day at which a position opened on it can be due; None on a day off."""
+    day = calendar.trading_day(market_time)
+    if not calendar.covers(day):
+        return None
+    moments = (calendar.mis_cut_off(day, segment, cut_off) for segment in calendar.segments)
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _may_be_due(state: PositionState, brokers: Collection[str]) -> bool:
+    if not state.quantity or state.key.product is not Product.MIS or state.key.broker not in brokers:
+        return False
+    if state.waiting is not None and is_square_off(state.waiting):
+        return False
+    return state.open is None or state.quantity + state.open.on_its_way != 0
+
+
+def _session(
+    calendar: TradingCalendar, market_time: datetime, instrument: Instrument | None
+) -> Session | None:
+    if instrument is None:
+        return None
+    try:
+        return calendar.session_at(market_time, instrument.session_segment)
+    except CalendarNotCovered:
+        return None
+
+
+def _due(
+    state: PositionState, calendar: TradingCalendar, session: Session, segment: str, cut_off: time
+) -> datetime | None:
+    day = session.day
+    if state.opened_at is not None and calendar.covers(opened := calendar.trading_day(state.opened_at)):
+        day = min(day, opened)
+    due = calendar.mis_cut_off(day, segment, cut_off)
+    return calendar.mis_cut_off(session.day, segment, cut_off) if due is None else due
+
+
+def _square_off(
+    key: PositionKey,
+    instrument: Instrument,
+    session: Session,
+    market_time: datetime,
+    due: datetime,
+    cause: str,
+) -> Signal:
+    whose = f"{key.broker}:{key.account}:{key.strategy_id}:{key.instrument_id}:{key.product.name}"
+    signal_id = ids.timer_id(whose, "square_off", due)
+    return Signal(
+        signal_id=signal_id,
+        correlation_id=cause or signal_id,
+        causation_id=cause,
+        key=key,
+        instrument_token=instrument.instrument_token,
+        config_revision=0,
+        target=0,
+        side=None,
+        quantity=None,
+        order_type=OrderType.MARKET,
+        market_time=market_time,
+        valid_until=session.close,
+        reason="MIS square-off",
+    )
