@@ -54,7 +54,6 @@ class Intent:
     Attributes:
         intent_id: follows from the order's id and `number`.
         number: 0, 1, 2 …, in the order of sending.
-        tag: the name under which the broker knows it.
         quantity: units, > 0.
         status: of this call.
         epoch: of the process that took it to SUBMITTING; 0 before.
@@ -64,12 +63,16 @@ class Intent:
 
     intent_id: str
     number: int
-    tag: str
     quantity: int
     status: OrderStatus = OrderStatus.PENDING_SUBMIT
     epoch: int = 0
     broker_order_id: str = ""
     filled: int = 0
+
+    @property
+    def tag(self) -> str:
+        """The name under which the broker knows it."""
+        return ids.intent_tag(self.intent_id)
 
     @property
     def unanswered(self) -> bool:
@@ -383,5 +386,5 @@ def _intents(order_id: str, parts: Sequence[int], first: int) -> list[Intent]:
     made = []
     for number, quantity in enumerate(parts, first):
         intent_id = ids.output_id(PRODUCER, order_id, "intent", number)
-        made.append(Intent(intent_id, number, ids.intent_tag(intent_id), quantity))
+        made.append(Intent(intent_id, number, quantity))
     return made

@@ -1,0 +1,1 @@
+"""Where orders, fills, positions and the copy of the kill switch are kept."""

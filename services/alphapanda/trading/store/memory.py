@@ -1,0 +1,154 @@
+"""Trading's store in memory, for simulation: one transaction at a time, nothing survives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from alphapanda.domain.order import TradingState
+from alphapanda.domain.order_events import Fill
+from alphapanda.domain.signal import PositionKey
+from alphapanda.storage.requests import CommandKey, RequestReused
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.store.port import KillSwitchCopy, OrderFilter, StoredOrder, TradingTransaction
+from panda.events.v1.events_pb2 import Event
+
+_NEVER_SET = KillSwitchCopy(TradingState.ACTIVE, 0)
+
+
+class _Tables:
+    def __init__(self) -> None:
+        self.orders: dict[str, StoredOrder] = {}
+        self.order_of_signal: dict[str, str] = {}
+        self.positions: defaultdict[PositionKey, int] = defaultdict(int)
+        self.switches: dict[str, KillSwitchCopy] = {}
+        self.requests: dict[CommandKey, bytes] = {}
+        self.events: dict[str, Event] = {}
+
+    def copy(self) -> _Tables:
+        """Rows are replaced, never changed, so the tables are copied and the rows are not."""
+        twin = _Tables()
+        twin.orders = dict(self.orders)
+        twin.order_of_signal = dict(self.order_of_signal)
+        twin.positions = self.positions.copy()
+        twin.switches = dict(self.switches)
+        twin.requests = dict(self.requests)
+        twin.events = dict(self.events)
+        return twin
+
+
+class _MemoryTransaction:
+    def __init__(self, tables: _Tables, wall_time: datetime) -> None:
+        self._tables = tables
+        self._wall_time = wall_time
+
+    async def add(self, order: Order) -> bool:
+        tables = self._tables
+        if order.signal_id in tables.order_of_signal:
+            return False
+        tables.order_of_signal[order.signal_id] = order.order_id
+        tables.orders[order.order_id] = StoredOrder(order.copy(), len(tables.orders) + 1, self._wall_time)
+        return True
+
+    async def locked(self, order_id: str) -> Order | None:
+        stored = self._tables.orders.get(order_id)
+        return stored.order.copy() if stored else None
+
+    async def save(self, order: Order, fills: Sequence[Fill] = ()) -> None:
+        stored = self._tables.orders[order.order_id]
+        self._tables.orders[order.order_id] = StoredOrder(order.copy(), stored.sequence, stored.created_at)
+        self._tables.positions[order.key] += order.side.sign * sum(fill.quantity for fill in fills)
+
+    async def position(self, key: PositionKey) -> int:
+        return self._tables.positions[key]
+
+    async def kill_switch(self, broker: str) -> KillSwitchCopy:
+        return self._tables.switches.get(broker, _NEVER_SET)
+
+    async def apply_kill_switch(self, broker: str, state: TradingState, revision: int) -> int:
+        held = self._tables.switches.get(broker, _NEVER_SET)
+        if revision <= held.revision:
+            return held.revision
+        self._tables.switches[broker] = KillSwitchCopy(state, revision)
+        return revision
+
+    async def claim(self, key: CommandKey, request: Message) -> bool:
+        body = request.SerializeToString(deterministic=True)
+        known = self._tables.requests.setdefault(key, body)
+        if known != body:
+            raise RequestReused(key.request_id)
+        return known is body
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._tables.events.setdefault(event.event_id, event)
+
+
+class MemoryTradingStore:
+    """The store.
+
+    Args:
+        wall_clock: aware wall time.
+    """
+
+    def __init__(self, wall_clock: Callable[[], datetime]) -> None:
+        self._tables = _Tables()
+        self._wall_clock = wall_clock
+        self._alone = asyncio.Lock()
+        self._epoch = 0
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """Every event stored for publication, in order."""
+        return list(self._tables.events.values())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[TradingTransaction]:
+        """As the port says."""
+        async with self._alone:
+            tables = self._tables.copy()
+            yield _MemoryTransaction(tables, self._wall_clock())
+            self._tables = tables
+
+    async def next_epoch(self) -> int:
+        """As the port says."""
+        self._epoch += 1
+        return self._epoch
+
+    async def find(self, order_id: str) -> StoredOrder | None:
+        """As the port says."""
+        stored = self._tables.orders.get(order_id)
+        return StoredOrder(stored.order.copy(), stored.sequence, stored.created_at) if stored else None
+
+    async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
+        """As the port says."""
+        order_id = self._tables.order_of_signal.get(signal_id)
+        return await self.find(order_id) if order_id else None
+
+    async def open_orders(self) -> Sequence[str]:
+        """As the port says."""
+        orders = self._tables.orders.items()
+        return [order_id for order_id, stored in orders if not stored.order.status.is_final]
+
+    async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
+        """As the port says."""
+        found = [
+            stored
+            for stored in reversed(self._tables.orders.values())
+            if _matches(wanted, stored.order) and (before is None or stored.sequence < before)
+        ]
+        return found[:limit]
+
+
+def _matches(wanted: OrderFilter, order: Order) -> bool:
+    return (
+        wanted.broker in ("", order.key.broker)
+        and wanted.account in ("", order.key.account)
+        and wanted.strategy_id in ("", order.key.strategy_id)
+        and (not wanted.statuses or order.status in wanted.statuses)
+    )

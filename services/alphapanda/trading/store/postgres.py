@@ -1,0 +1,258 @@
+"""Trading's store in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from alphapanda.domain.order import TradingState
+from alphapanda.domain.order_events import Fill
+from alphapanda.domain.signal import PositionKey
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.requests import CommandKey, RequestMemory
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.store.port import KillSwitchCopy, OrderFilter, StoredOrder, TradingTransaction
+from alphapanda.trading.store.rows import (
+    CHANGING_COLUMNS,
+    INTENT_COLUMNS,
+    ORDER_COLUMNS,
+    intent_columns,
+    key_columns,
+    order_columns,
+    order_from,
+)
+from panda.events.v1.events_pb2 import Event
+
+SCHEMA = "trading"
+
+_ADD = text(
+    f"INSERT INTO trading.orders ({', '.join(ORDER_COLUMNS)}, created_at)"
+    f" VALUES ({', '.join(':' + name for name in ORDER_COLUMNS)}, :created_at)"
+    " ON CONFLICT (signal_id) DO NOTHING"
+)
+_SAVE = text(
+    f"UPDATE trading.orders SET {', '.join(f'{name} = :{name}' for name in CHANGING_COLUMNS)}"
+    " WHERE order_id = :order_id"
+)
+_SAVE_INTENT = text(
+    f"INSERT INTO trading.intents ({', '.join(INTENT_COLUMNS)})"
+    f" VALUES ({', '.join(':' + name for name in INTENT_COLUMNS)})"
+    " ON CONFLICT (intent_id) DO UPDATE SET quantity = excluded.quantity, status = excluded.status,"
+    " epoch = excluded.epoch, broker_order_id = excluded.broker_order_id, filled = excluded.filled"
+)
+_DROP_INTENTS = text("DELETE FROM trading.intents WHERE order_id = :order_id AND number >= :count")
+_SAVE_FILL = text(
+    "INSERT INTO trading.fills (fill_id, order_id, exchange_trade_id, quantity, price, commission, traded_at)"
+    " VALUES (:fill_id, :order_id, :exchange_trade_id, :quantity, :price, :commission, :traded_at)"
+)
+_MOVE_POSITION = text(
+    "INSERT INTO trading.positions AS held (broker, account, strategy_id, instrument_id, product, quantity)"
+    " VALUES (:broker, :account, :strategy_id, :instrument_id, :product, :quantity)"
+    " ON CONFLICT (broker, account, strategy_id, instrument_id, product)"
+    " DO UPDATE SET quantity = held.quantity + excluded.quantity"
+)
+_POSITION = text(
+    "SELECT quantity FROM trading.positions WHERE broker = :broker AND account = :account"
+    " AND strategy_id = :strategy_id AND instrument_id = :instrument_id AND product = :product"
+)
+_ORDER = text("SELECT * FROM trading.orders WHERE order_id = :order_id")
+_ORDER_LOCKED = text("SELECT * FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
+_ORDER_OF_SIGNAL = text("SELECT * FROM trading.orders WHERE signal_id = :signal_id")
+_OPEN_ORDERS = text("SELECT order_id FROM trading.orders WHERE status < 7 ORDER BY seq")
+_INTENTS = text("SELECT * FROM trading.intents WHERE order_id = ANY(CAST(:ids AS uuid[])) ORDER BY number")
+_FILL_IDS = text("SELECT order_id, fill_id FROM trading.fills WHERE order_id = ANY(CAST(:ids AS uuid[]))")
+_NEWEST = text(
+    "SELECT * FROM trading.orders WHERE (:broker = '' OR broker = :broker)"
+    " AND (:account = '' OR account = :account) AND (:strategy_id = '' OR strategy_id = :strategy_id)"
+    " AND (:any_status OR status = ANY(CAST(:statuses AS smallint[])))"
+    " AND seq < :before ORDER BY seq DESC LIMIT :limit"
+)
+# Held in common by everybody who is about to submit, alone by who changes it: after the change is
+# committed, nobody's submit that read the older state is still to be committed.
+_SWITCH = text("SELECT state, revision FROM trading.kill_switches WHERE broker = :broker FOR SHARE")
+_SWITCH_FIRST = text(
+    "INSERT INTO trading.kill_switches (broker, state, revision) VALUES (:broker, :state, 0)"
+    " ON CONFLICT (broker) DO NOTHING"
+)
+_SWITCH_ALONE = text("SELECT revision FROM trading.kill_switches WHERE broker = :broker FOR UPDATE")
+_SWITCH_CHANGE = text(
+    "UPDATE trading.kill_switches SET state = :state, revision = :revision WHERE broker = :broker"
+)
+_END_OF_ORDERS = 2**63 - 1
+
+
+class PostgresTradingTransaction:
+    """A transaction on one connection."""
+
+    def __init__(
+        self, connection: AsyncConnection, outbox: Outbox, requests: RequestMemory, wall_time: datetime
+    ) -> None:
+        self._connection = connection
+        self._outbox = outbox
+        self._requests = requests
+        self._wall_time = wall_time
+
+    async def add(self, order: Order) -> bool:
+        """As the port says."""
+        columns = order_columns(order) | {"created_at": self._wall_time}
+        if not (await self._connection.execute(_ADD, columns)).rowcount:
+            return False
+        await self._save_intents(order)
+        return True
+
+    async def locked(self, order_id: str) -> Order | None:
+        """As the port says."""
+        found = await read_orders(self._connection, _ORDER_LOCKED, {"order_id": order_id})
+        return found[0].order if found else None
+
+    async def save(self, order: Order, fills: Sequence[Fill] = ()) -> None:
+        """As the port says."""
+        await self._connection.execute(_SAVE, order_columns(order))
+        await self._save_intents(order)
+        await self._connection.execute(
+            _DROP_INTENTS, {"order_id": order.order_id, "count": len(order.intents)}
+        )
+        if not fills:
+            return
+        await self._connection.execute(
+            _SAVE_FILL,
+            [
+                {
+                    "fill_id": fill.fill_id,
+                    "order_id": order.order_id,
+                    "exchange_trade_id": fill.exchange_trade_id,
+                    "quantity": fill.quantity,
+                    "price": fill.price,
+                    "commission": fill.commission,
+                    "traded_at": fill.traded_at,
+                }
+                for fill in fills
+            ],
+        )
+        moved = order.side.sign * sum(fill.quantity for fill in fills)
+        await self._connection.execute(_MOVE_POSITION, key_columns(order.key) | {"quantity": moved})
+
+    async def position(self, key: PositionKey) -> int:
+        """As the port says."""
+        found = (await self._connection.execute(_POSITION, key_columns(key))).scalar_one_or_none()
+        return int(found or 0)
+
+    async def kill_switch(self, broker: str) -> KillSwitchCopy:
+        """As the port says."""
+        row = (await self._connection.execute(_SWITCH, {"broker": broker})).one_or_none()
+        if row is None:
+            await self._first_switch(broker)
+            row = (await self._connection.execute(_SWITCH, {"broker": broker})).one()
+        return KillSwitchCopy(TradingState(row.state), row.revision)
+
+    async def apply_kill_switch(self, broker: str, state: TradingState, revision: int) -> int:
+        """As the port says."""
+        await self._first_switch(broker)
+        held = int((await self._connection.execute(_SWITCH_ALONE, {"broker": broker})).scalar_one())
+        if revision <= held:
+            return held
+        change = {"broker": broker, "state": int(state), "revision": revision}
+        await self._connection.execute(_SWITCH_CHANGE, change)
+        return revision
+
+    async def claim(self, key: CommandKey, request: Message) -> bool:
+        """As the port says."""
+        return await self._requests.claim(self._connection, key, request) is None
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """As the port says."""
+        await self._outbox.add(self._connection, events)
+
+    async def _save_intents(self, order: Order) -> None:
+        if order.intents:
+            rows = [intent_columns(order, intent) for intent in order.intents]
+            await self._connection.execute(_SAVE_INTENT, rows)
+
+    async def _first_switch(self, broker: str) -> None:
+        await self._connection.execute(_SWITCH_FIRST, {"broker": broker, "state": int(TradingState.ACTIVE)})
+
+
+class PostgresTradingStore:
+    """The store.
+
+    Args:
+        engine: connections to the database.
+        outbox: of schema `trading`.
+        wall_clock: aware wall time.
+    """
+
+    def __init__(self, engine: AsyncEngine, outbox: Outbox, wall_clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._requests = RequestMemory(SCHEMA)
+        self._wall_clock = wall_clock
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[TradingTransaction]:
+        """As the port says."""
+        async with self._engine.begin() as connection:
+            yield PostgresTradingTransaction(connection, self._outbox, self._requests, self._wall_clock())
+
+    async def next_epoch(self) -> int:
+        """As the port says."""
+        async with self._engine.begin() as connection:
+            return int((await connection.execute(text("SELECT nextval('trading.epochs')"))).scalar_one())
+
+    async def find(self, order_id: str) -> StoredOrder | None:
+        """As the port says."""
+        return await self._one(_ORDER, {"order_id": order_id})
+
+    async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
+        """As the port says."""
+        return await self._one(_ORDER_OF_SIGNAL, {"signal_id": signal_id})
+
+    async def open_orders(self) -> Sequence[str]:
+        """As the port says."""
+        async with self._engine.connect() as connection:
+            return [str(row.order_id) for row in await connection.execute(_OPEN_ORDERS)]
+
+    async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
+        """As the port says."""
+        parameters = {
+            "broker": wanted.broker,
+            "account": wanted.account,
+            "strategy_id": wanted.strategy_id,
+            "any_status": not wanted.statuses,
+            "statuses": [int(status) for status in wanted.statuses],
+            "before": _END_OF_ORDERS if before is None else before,
+            "limit": limit,
+        }
+        async with self._engine.connect() as connection:
+            return await read_orders(connection, _NEWEST, parameters)
+
+    async def _one(self, query: Any, parameters: dict[str, Any]) -> StoredOrder | None:
+        async with self._engine.connect() as connection:
+            found = await read_orders(connection, query, parameters)
+        return found[0] if found else None
+
+
+async def read_orders(
+    connection: AsyncConnection, query: Any, parameters: dict[str, Any]
+) -> list[StoredOrder]:
+    """The orders of a query on trading.orders, with their intents and fills."""
+    rows = (await connection.execute(query, parameters)).all()
+    if not rows:
+        return []
+    ids = {"ids": [row.order_id for row in rows]}
+    intents: defaultdict[object, list[Row[Any]]] = defaultdict(list)
+    for intent in await connection.execute(_INTENTS, ids):
+        intents[intent.order_id].append(intent)
+    fill_ids: defaultdict[object, list[object]] = defaultdict(list)
+    for fill in await connection.execute(_FILL_IDS, ids):
+        fill_ids[fill.order_id].append(fill.fill_id)
+    return [
+        StoredOrder(order_from(row, intents[row.order_id], fill_ids[row.order_id]), row.seq, row.created_at)
+        for row in rows
+    ]

@@ -1,0 +1,115 @@
+"""Rows to orders and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row
+
+from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.signal import PositionKey
+from alphapanda.trading.core.order import Intent, Order
+
+Columns = dict[str, Any]
+
+ORDER_COLUMNS = (
+    "order_id", "signal_id", "correlation_id", "causation_id", "broker", "account", "strategy_id", "instrument_id",
+    "product", "instrument_token", "config_revision", "side", "quantity", "order_type", "effect", "valid_until",
+    "status", "revision", "filled", "turnover", "failure", "message", "market_time",
+)  # fmt: skip
+CHANGING_COLUMNS = (
+    "causation_id", "side", "quantity", "effect", "status", "revision", "filled", "turnover", "failure", "message",
+    "market_time",
+)  # fmt: skip
+INTENT_COLUMNS = (
+    "intent_id", "order_id", "number", "tag", "quantity", "status", "epoch", "broker_order_id", "filled"
+)  # fmt: skip
+
+
+def key_columns(key: PositionKey) -> Columns:
+    """A position key."""
+    return {
+        "broker": key.broker,
+        "account": key.account,
+        "strategy_id": key.strategy_id,
+        "instrument_id": key.instrument_id,
+        "product": int(key.product),
+    }
+
+
+def order_columns(order: Order) -> Columns:
+    """An order without its intents and fills."""
+    return key_columns(order.key) | {
+        "order_id": order.order_id,
+        "signal_id": order.signal_id,
+        "correlation_id": order.correlation_id,
+        "causation_id": order.causation_id,
+        "instrument_token": order.instrument_token,
+        "config_revision": order.config_revision,
+        "side": int(order.side),
+        "quantity": order.quantity,
+        "order_type": int(order.order_type),
+        "effect": int(order.effect),
+        "valid_until": order.valid_until,
+        "status": int(order.status),
+        "revision": order.revision,
+        "filled": order.filled,
+        "turnover": order.turnover,
+        "failure": None if order.failure is None else int(order.failure),
+        "message": order.message,
+        "market_time": order.market_time,
+    }
+
+
+def intent_columns(order: Order, intent: Intent) -> Columns:
+    """One intent."""
+    return {
+        "intent_id": intent.intent_id,
+        "order_id": order.order_id,
+        "number": intent.number,
+        "tag": intent.tag,
+        "quantity": intent.quantity,
+        "status": int(intent.status),
+        "epoch": intent.epoch,
+        "broker_order_id": intent.broker_order_id,
+        "filled": intent.filled,
+    }
+
+
+def order_from(row: Row[Any], intents: Iterable[Row[Any]], fill_ids: Iterable[object]) -> Order:
+    """The order of a row of trading.orders with its intents in order of number."""
+    return Order(
+        order_id=str(row.order_id),
+        signal_id=str(row.signal_id),
+        correlation_id=row.correlation_id,
+        causation_id=row.causation_id,
+        key=PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product)),
+        instrument_token=row.instrument_token,
+        config_revision=row.config_revision,
+        side=Side(row.side),
+        quantity=row.quantity,
+        order_type=OrderType(row.order_type),
+        effect=PositionEffect(row.effect),
+        valid_until=row.valid_until,
+        status=OrderStatus(row.status),
+        intents=[
+            Intent(
+                str(intent.intent_id),
+                intent.number,
+                intent.quantity,
+                OrderStatus(intent.status),
+                intent.epoch,
+                intent.broker_order_id,
+                intent.filled,
+            )
+            for intent in intents
+        ],
+        revision=row.revision,
+        filled=row.filled,
+        turnover=row.turnover,
+        failure=None if row.failure is None else FailureReason(row.failure),
+        message=row.message,
+        market_time=row.market_time,
+        fill_ids={str(fill_id) for fill_id in fill_ids},
+    )

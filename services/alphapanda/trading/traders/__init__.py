@@ -1,0 +1,1 @@
+"""Traders: one file a broker, one line in `brokers` to register it."""

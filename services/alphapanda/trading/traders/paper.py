@@ -1,0 +1,68 @@
+"""Paper brokers: each is a name at the paper exchange."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy.exc import DBAPIError
+from typing_extensions import override
+
+from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.trading.traders.registry import BrokerRegistration, TraderParts
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+
+
+class PaperTrader(Trader):
+    """A broker whose orders go to the paper exchange.
+
+    Args:
+        broker: its name there.
+        exchange: the paper exchange.
+        visibility_window: seconds within which the exchange shows an order that it has.
+    """
+
+    def __init__(self, broker: str, exchange: PaperExchange, visibility_window: float) -> None:
+        self.broker = broker
+        self.visibility_window = visibility_window
+        self._exchange = exchange
+
+    @override
+    def get_execution_mode(self) -> ExecutionMode:
+        """Paper."""
+        return ExecutionMode.PAPER
+
+    @override
+    async def initialize(self) -> None:
+        """Nothing to do: the exchange is there when its database is."""
+
+    @override
+    async def shutdown(self) -> None:
+        """Nothing to do."""
+
+    @override
+    async def execute_order(self, placement: Placement) -> BrokerOrder:
+        """Places it and asks how it stands, as with Kite."""
+        try:
+            number = await self._exchange.place(self.broker, placement)
+            return await self._exchange.order(self.broker, placement.account, number)
+        except (DBAPIError, OSError) as broken:
+            raise NoClearAnswer(str(broken)) from broken
+
+    @override
+    async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
+        """The first order under the tag; there is one at most, because a tag is sent once."""
+        try:
+            found = await self._exchange.orders_by_tag(self.broker, account, tag)
+        except (DBAPIError, OSError) as broken:
+            raise NoClearAnswer(str(broken)) from broken
+        return found[0] if found else None
+
+
+def registration(name: str) -> BrokerRegistration:
+    """A paper broker of this name."""
+    return BrokerRegistration(name, live=False, build=partial(_build, name))
+
+
+def _build(name: str, parts: TraderParts) -> Trader:
+    return PaperTrader(name, parts.paper_exchange, parts.paper.visibility_window_seconds)
