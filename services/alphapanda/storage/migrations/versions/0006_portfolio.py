@@ -37,7 +37,7 @@ TABLES = (
         charges numeric(24, 4) NOT NULL CHECK (charges >= 0),
         PRIMARY KEY (broker, account, strategy_id, instrument_id, product),
         FOREIGN KEY (broker, account) REFERENCES portfolio.accounts,
-        CHECK (sign(cost) = sign(quantity))
+        CHECK (quantity <> 0 OR cost = 0)
     )""",
     """
     CREATE TABLE portfolio.fills (

@@ -1,0 +1,93 @@
+"""Both portfolio stores, and fills to book in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import NAMESPACE_OID, uuid5
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order_events import Fill, Filled, OrderState
+from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
+from alphapanda.portfolio.store.port import PortfolioStore, ReceivedFill
+from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import upgrade_schema
+
+OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Fills:
+    """Makes fills: the n-th of an account and key has the same ids each time."""
+
+    broker: str = "paper"
+
+    def __call__(
+        self,
+        n: int,
+        units: int,
+        price: str,
+        commission: str = "0",
+        *,
+        strategy: str = "ema",
+        instrument: str = "NSE:INFY",
+        token: int = 408065,
+        account: str = "default",
+    ) -> ReceivedFill:
+        key = PositionKey(self.broker, account, strategy, instrument, Product.MIS)
+        order = OrderState(
+            order_id=str(uuid5(NAMESPACE_OID, f"order {self.broker} {account} {n}")),
+            signal_id=str(uuid5(NAMESPACE_OID, f"signal {self.broker} {account} {n}")),
+            key=key,
+            instrument_token=token,
+            side=Side.of(units),
+            quantity=abs(units),
+            order_type=OrderType.MARKET,
+            effect=PositionEffect.OPENS,
+            status=OrderStatus.FILLED,
+            revision=2,
+            filled=abs(units),
+            leaves=0,
+            average_price=Decimal(price),
+            market_time=OPENED + timedelta(seconds=n),
+        )
+        fill = Fill(
+            str(uuid5(NAMESPACE_OID, f"fill {self.broker} {account} {n}")),
+            f"T{n}",
+            abs(units),
+            Decimal(price),
+            Decimal(commission),
+            OPENED + timedelta(seconds=n),
+        )
+        return ReceivedFill(Filled(order, fill), str(uuid5(NAMESPACE_OID, f"chain {n}")))
+
+
+@pytest.fixture(params=["paper", "other"])
+def fills(request: pytest.FixtureRequest) -> Fills:
+    """Fills of one broker; every test runs for two names."""
+    return Fills(request.param)
+
+
+@pytest.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on a database with our schema."""
+    engine = open_engine(database, pool_size=4)
+    await upgrade_schema(engine)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(params=["postgres", "memory"])
+def store(request: pytest.FixtureRequest) -> PortfolioStore:
+    """The store, in PostgreSQL and in memory."""
+    if request.param == "memory":
+        return InMemoryPortfolioStore()
+    make: Callable[[AsyncEngine], PortfolioStore] = PostgresPortfolioStore
+    return make(request.getfixturevalue("engine"))

@@ -1,0 +1,317 @@
+"""Fills from the log to the answers of PortfolioService, on both stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from sqlalchemy import text
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.order_events import Submitted
+from alphapanda.eventlog import wire
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.port import StoredRecord
+from alphapanda.mesh.errors import NotFound
+from alphapanda.portfolio.api import PortfolioApi
+from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.managers import (
+    MANAGERS,
+    BooksDisagree,
+    ManagerParts,
+    PaperPortfolioManager,
+    build_managers,
+)
+from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.router import NoPortfolioManager, PortfolioRouter
+from alphapanda.portfolio.store.port import AccountName, ReceivedFill
+from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+
+OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
+INFY, TCS = 408065, 2953217
+
+
+def instrument(symbol: str, token: int) -> Instrument:
+    return Instrument(
+        f"NSE:{symbol}", token, "NSE", symbol, symbol, "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
+    )
+
+
+DIRECTORY = InstrumentDirectory([instrument("INFY", INFY), instrument("TCS", TCS)])
+
+
+@dataclass
+class Market:
+    """Stands for the price cache."""
+
+    prices: dict[int, LastPrice] = field(default_factory=dict)
+
+    async def view(self, tokens: Sequence[int]) -> MarketView:
+        return MarketView(
+            None, "run", {token: self.prices[token] for token in tokens if token in self.prices}
+        )
+
+
+class Service:
+    """A portfolio service of one broker without servers."""
+
+    def __init__(self, store, broker: str, market: Market) -> None:
+        parts = ManagerParts("default", Decimal(1_000_000), store, market, lambda: DIRECTORY)
+        self.broker = broker
+        self.store = store
+        self.market = market
+        self.router = PortfolioRouter({broker: PaperPortfolioManager(broker, parts)})
+        self.consumer = PortfolioConsumer(self.router, store)
+        self.api = PortfolioApi(store, self.router, PortfolioMessages(lambda: DIRECTORY), "default")
+
+    async def fill(self, *batch: ReceivedFill) -> None:
+        await self.consumer.handle([delivery(received.filled, received.correlation_id) for received in batch])
+
+    def tick(self, token: int, price: str, seconds: int) -> None:
+        at = nanoseconds(OPENED + timedelta(seconds=seconds))
+        self.router.handle_frame(Frame("run", 0, 1, at, 100, [token], [int(Decimal(price) * 100)], [at]))
+
+    async def portfolio(self) -> portfolio.Portfolio:
+        request = portfolio.GetPortfolioRequest(broker=self.broker)
+        return (await self.api.GetPortfolio(request, None)).portfolio
+
+
+def delivery(happening, correlation_id: str) -> Delivery:
+    event = wire.order_event(
+        happening,
+        event_id=str(uuid4()),
+        correlation_id=correlation_id,
+        causation_id=str(uuid4()),
+        source="trading",
+        occurred_at=OPENED,
+    )
+    return Delivery(event, event.broker, StoredRecord("topic", 0, 1, b"", b"", (), 0))
+
+
+@pytest.fixture
+async def service(store, fills) -> Service:
+    """A started service."""
+    service = Service(store, fills.broker, Market())
+    await service.router.start()
+    return service
+
+
+async def test_an_untouched_account_is_its_starting_cash(service) -> None:
+    """Before any fill the default account is open: zeros where known, no mark, nothing unknown."""
+    assert MessageToDict(await service.portfolio()) == {
+        "broker": service.broker,
+        "account": "default",
+        "startingCash": {"currencyCode": "INR", "amount": {"value": "1000000.00"}},
+        "cash": {"currencyCode": "INR", "amount": {"value": "1000000.00"}},
+        "equity": {"currencyCode": "INR", "amount": {"value": "1000000.00"}},
+        "profit": {
+            name: {"currencyCode": "INR", "amount": {"value": "0.00"}}
+            for name in ("realisedPnl", "unrealisedPnl", "charges", "netPnl")
+        },
+    }
+
+
+async def test_an_empty_request_means_paper_and_the_default_account(store) -> None:
+    """Nothing named is paper and the account of the settings, in every question."""
+    service = Service(store, "paper", Market())
+    await service.router.start()
+    answer = await service.api.GetPortfolio(portfolio.GetPortfolioRequest(), None)
+    assert (answer.portfolio.broker, answer.portfolio.account) == ("paper", "default")
+    entries = await service.api.ListLedgerEntries(portfolio.ListLedgerEntriesRequest(), None)
+    assert [entry.broker for entry in entries.entries] == ["paper", "paper"]
+
+
+async def test_fills_and_ticks_make_the_portfolio(service, fills) -> None:
+    """Cash, marked profit and equity follow the fills and the last ticks; strategies add up to the account."""
+    await service.fill(
+        fills(1, 10, "100.05", "1.01"), fills(2, -4, "101", "0.41"), fills(3, -2, "50", strategy="manual")
+    )
+    service.tick(INFY, "102.05", 9)
+    told = await service.portfolio()
+    assert told.cash.amount.value == "999502.08"
+    assert told.equity.amount.value == "999910.28"
+    assert told.profit.realised_pnl.amount.value == "3.80"
+    assert told.profit.unrealised_pnl.amount.value == "-92.10"
+    assert told.profit.charges.amount.value == "1.42"
+    assert told.profit.net_pnl.amount.value == "-89.72"
+    assert [(s.strategy_id, s.profit.net_pnl.amount.value, s.open_positions) for s in told.strategies] == [
+        ("ema", "14.38", 1),
+        ("manual", "-104.10", 1),
+    ]
+    assert wire.moment(told.marked_at) == OPENED + timedelta(seconds=9)
+    held = told.positions[0]
+    assert (held.symbol, held.quantity, held.average_price.value, held.last_price.value) == (
+        "NSE:INFY",
+        6,
+        "100.0500",
+        "102.05",
+    )
+    assert await service.store.disagreements(AccountName(service.broker, "default")) == []
+
+
+async def test_a_held_instrument_without_price_is_named(service, fills) -> None:
+    """What needs the missing price is absent, what doesn't is there."""
+    await service.fill(fills(1, 10, "100"))
+    told = await service.portfolio()
+    assert list(told.without_price) == ["NSE:INFY"]
+    assert not told.HasField("equity")
+    assert not told.profit.HasField("unrealised_pnl")
+    assert not told.profit.HasField("net_pnl")
+    assert told.profit.realised_pnl.amount.value == "0.00"
+    assert not told.HasField("marked_at")
+
+
+async def test_marks_begin_with_the_cached_prices(store, fills) -> None:
+    """A process that starts knows the prices of the cache; only newer frames move them."""
+    service = Service(
+        store, fills.broker, Market({INFY: LastPrice(Decimal("99.95"), OPENED + timedelta(seconds=5))})
+    )
+    await service.router.start()
+    await service.fill(fills(1, 10, "100"))
+    service.tick(INFY, "1.00", 4)
+    assert (await service.portfolio()).profit.unrealised_pnl.amount.value == "-0.50"
+    service.tick(INFY, "100.10", 6)
+    assert (await service.portfolio()).profit.unrealised_pnl.amount.value == "1.00"
+
+
+async def test_a_delivery_seen_before_changes_nothing(service, fills) -> None:
+    """The same events again, in one batch or another, leave the same portfolio."""
+    batch = [fills(1, 10, "100.05", "1.01"), fills(2, -4, "101", "0.41")]
+    await service.fill(*batch)
+    before = await service.portfolio()
+    await service.fill(*batch, *batch)
+    assert await service.portfolio() == before
+
+
+async def test_only_fills_move_money(service, fills) -> None:
+    """Another order event in the batch books nothing and a batch without fills is handled."""
+    submitted = Submitted(fills(1, 10, "100").filled.order)
+    await service.consumer.handle([delivery(submitted, str(uuid4()))])
+    assert (await service.store.books(AccountName(service.broker, "default"))).revision == 1
+
+
+async def test_a_fill_of_a_broker_without_manager_is_an_error(service, fills) -> None:
+    """Nobody's fill is not dropped: the consumer stops at it and says which brokers are managed."""
+    other = type(fills)("zerodha")
+    with pytest.raises(NoPortfolioManager, match=f"'zerodha'.*{service.broker}"):
+        await service.fill(other(1, 10, "100"))
+
+
+async def test_a_batch_that_fails_books_nothing_of_itself(service, fills) -> None:
+    """The fills before the bad one are not booked either."""
+    with pytest.raises(InvalidInput):
+        await service.fill(fills(1, 10, "100"), fills(2, 10, "0"))
+    assert (await service.store.books(AccountName(service.broker, "default"))).revision == 1
+
+
+@pytest.mark.parametrize("method", ["GetPortfolio", "ListPositions", "ListFills", "ListLedgerEntries"])
+async def test_an_account_nobody_opened_is_not_found(service, method) -> None:
+    """The answer names broker and account."""
+    request = getattr(portfolio, f"{method}Request")(broker="zerodha", account="mine")
+    with pytest.raises(NotFound, match="'zerodha' has no open account 'mine'"):
+        await getattr(service.api, method)(request, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [("ListPositions", "positions"), ("ListFills", "fills"), ("ListLedgerEntries", "entries")],
+)
+async def test_pages_are_the_whole_list(service, fills, method, field) -> None:
+    """Pages of two, one after the other, are what one page has; the last has no token."""
+    await service.fill(
+        *(
+            fills(n, n, "10", "0.10", strategy=f"s{n % 3}", instrument="NSE:TCS" if n % 2 else "NSE:INFY")
+            for n in range(1, 8)
+        )
+    )
+    request, call = getattr(portfolio, f"{method}Request"), getattr(service.api, method)
+    whole = await call(request(broker=service.broker), None)
+    pages, token = [], ""
+    while not pages or token:
+        page = await call(request(broker=service.broker, page_size=2, page_token=token), None)
+        pages += getattr(page, field)
+        token = page.next_page_token
+        assert len(getattr(page, field)) <= 2
+    assert pages == list(getattr(whole, field))
+    assert len(pages) > 5
+
+
+@pytest.mark.parametrize("method", ["ListPositions", "ListFills", "ListLedgerEntries"])
+async def test_a_page_token_of_another_question_is_refused(service, fills, method) -> None:
+    """A token is bound to its filters, and garbage is named."""
+    await service.fill(*(fills(n, 1, "10", instrument=f"NSE:{n}") for n in range(1, 4)))
+    request, call = getattr(portfolio, f"{method}Request"), getattr(service.api, method)
+    token = (await call(request(broker=service.broker, page_size=1), None)).next_page_token
+    for wrong in (
+        request(broker=service.broker, strategy_id="ema", page_token=token),
+        request(broker=service.broker, page_token="?"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await call(wrong, None)
+        assert refused.value.field == "page_token"
+
+
+async def test_flat_positions_are_listed_on_request(service, fills) -> None:
+    """A closed position keeps its profit and has no average price."""
+    await service.fill(fills(1, 10, "100"), fills(2, -10, "100.10"))
+    request = portfolio.ListPositionsRequest(broker=service.broker)
+    assert not (await service.api.ListPositions(request, None)).positions
+    request.include_flat = True
+    (flat,) = (await service.api.ListPositions(request, None)).positions
+    assert flat.profit.net_pnl.amount.value == "1.00"
+    assert not flat.HasField("average_price")
+
+
+async def test_a_fill_reads_as_it_was_traded(service, fills) -> None:
+    """Ids, price, charge, profit and chain of a fill are in the answer; an order without fills has none."""
+    received = fills(2, -10, "100.10", "0.20")
+    await service.fill(fills(1, 10, "100"), received)
+    order_id = received.filled.order.order_id
+    request = portfolio.ListFillsRequest(broker=service.broker, order_id=order_id)
+    (fill,) = (await service.api.ListFills(request, None)).fills
+    assert (fill.fill_id, fill.order_id) == (received.filled.fill.fill_id, order_id)
+    assert (fill.price.value, fill.commission.amount.value) == ("100.10", "0.20")
+    assert (fill.realised_pnl.amount.value, fill.correlation_id) == ("1.00", received.correlation_id)
+    with pytest.raises(InvalidInput, match="order_id"):
+        await service.api.ListFills(portfolio.ListFillsRequest(order_id="x", broker=service.broker), None)
+
+
+async def test_a_start_proves_the_books(engine, fills) -> None:
+    """Cash that the ledger doesn't explain stops the start and says what differs."""
+    store = PostgresPortfolioStore(engine)
+    await Service(store, fills.broker, Market()).router.start()
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE portfolio.accounts SET cash = cash - 1"))
+    with pytest.raises(BooksDisagree, match=r"cash is 999999\.0000, the ledger says 1000000\.0000"):
+        await Service(store, fills.broker, Market()).router.start()
+
+
+async def test_a_restart_changes_nothing(engine, fills) -> None:
+    """A new process on the same database answers what the one before did."""
+    store = PostgresPortfolioStore(engine)
+    market = Market({INFY: LastPrice(Decimal(101), OPENED)})
+    first = Service(store, fills.broker, market)
+    await first.router.start()
+    await first.fill(fills(1, 10, "100", "0.10"))
+    before = await first.portfolio()
+    await first.router.stop()
+    second = Service(PostgresPortfolioStore(engine), fills.broker, market)
+    await second.router.start()
+    assert await second.portfolio() == before
+
+
+def test_a_broker_has_a_manager_where_one_is_registered(monkeypatch) -> None:
+    """Paper is registered, zerodha is not; one more line is one more broker."""
+    parts = ManagerParts("default", Decimal(1), None, Market(), lambda: DIRECTORY)
+    assert list(build_managers(["paper", "zerodha"], parts)) == ["paper"]
+    monkeypatch.setitem(MANAGERS, "third", PaperPortfolioManager)
+    assert list(build_managers(["third", "paper"], parts)) == ["third", "paper"]
