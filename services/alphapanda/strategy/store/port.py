@@ -1,0 +1,118 @@
+"""The port of strategy's store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from alphapanda.storage.requests import CommandKey
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
+from panda.events.v1.events_pb2 import Event
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStrategy:
+    """A configuration with what is known of its last change.
+
+    Attributes:
+        config: the configuration.
+        note: what a person should know of it; empty where nothing.
+        changed_by: who made this revision.
+        changed_at: wall time of the change, aware.
+    """
+
+    config: StrategyConfig
+    note: str
+    changed_by: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A strategy's next revision and the event that tells of it."""
+
+    strategy: StoredStrategy
+    event: Event
+
+
+Decide = Callable[[StoredStrategy | None], Change | None]
+"""From the strategy as it stands (None: there is none) to its next revision; None changes nothing. May refuse by raising."""
+
+Answer = Callable[[StoredStrategy], Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A revision is in effect on a partition of the ticks from `next_offset` on."""
+
+    strategy_id: str
+    revision: int
+    partition: int
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a strategy remembers on a partition after every offset below `next_offset`.
+
+    Attributes:
+        config: the revision that is in effect there.
+        next_offset: the first offset that isn't in the state.
+        state: as StrategyHost.state gave it; empty where the revision has seen nothing yet.
+    """
+
+    config: StrategyConfig
+    next_offset: int
+    state: bytes
+
+
+class Overtaken(Exception):
+    """Somebody else has gone further on this partition: what is here is the past and must not be stored."""
+
+
+class StrategyStore(Protocol):
+    """Strategy's own schema."""
+
+    async def command(
+        self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
+    ) -> bytes:
+        """Carries out a command once: row, event and remembered answer in one transaction.
+
+        Returns:
+            The answer, serialised; the one given before where the command was carried out before.
+
+        Raises:
+            RequestReused: the request_id came with another body.
+        """
+
+    async def change(self, strategy_id: str, decide: Decide) -> StoredStrategy | None:
+        """The same for a change of the service's own; returns the strategy as it stands afterwards."""
+
+    async def get(self, strategy_id: str) -> StoredStrategy | None:
+        """A strategy as it stands."""
+
+    async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
+        """Strategies by name, from the first after `after` on; only those in `state` where it is given."""
+
+    async def current(self) -> Sequence[StrategyConfig]:
+        """Every strategy's configuration as it stands."""
+
+    async def activate(self, activation: Activation) -> None:
+        """Records that a revision takes effect, with an empty state at that offset; once.
+
+        Raises:
+            Overtaken: the strategy's snapshot is of a later offset or revision.
+        """
+
+    async def activations(self, strategy_id: str) -> Sequence[Activation]:
+        """Where each revision took effect, by partition and revision."""
+
+    async def save(self, partition: int, next_offset: int, states: Mapping[str, tuple[int, bytes]]) -> None:
+        """Stores (revision, state) by strategy as of an offset; an older one never replaces a newer one."""
+
+    async def snapshots(self, partition: int) -> Sequence[Snapshot]:
+        """The snapshots of a partition, by offset and name."""

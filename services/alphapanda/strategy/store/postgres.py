@@ -1,0 +1,231 @@
+"""Strategy's store in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from alphapanda.domain.order import Product
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.requests import CommandKey, RequestMemory
+from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.store.port import (
+    Activation,
+    Answer,
+    Decide,
+    Overtaken,
+    Snapshot,
+    StoredStrategy,
+)
+
+SCHEMA = "strategy"
+
+_CONFIG = (
+    "r.strategy_id, r.revision, r.state, r.strategy_type, r.parameters, r.instruments, r.brokers, r.account,"
+    " r.quantity, r.product, r.signal_ttl_seconds, r.note, r.changed_by, r.changed_at"
+)
+_CURRENT = (
+    f"SELECT {_CONFIG} FROM strategy.strategies s JOIN strategy.revisions r USING (strategy_id, revision)"
+)
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('strategy ' || :strategy_id, 0))")
+_GET = text(f"{_CURRENT} WHERE strategy_id = :strategy_id")
+_ALL = text(f'{_CURRENT} ORDER BY strategy_id COLLATE "C"')
+_PAGE = text(
+    f'{_CURRENT} WHERE strategy_id COLLATE "C" > :after AND (CAST(:state AS smallint) IS NULL OR s.state = :state)'
+    ' ORDER BY strategy_id COLLATE "C" LIMIT :limit'
+)
+_ADD_REVISION = text(
+    "INSERT INTO strategy.revisions (strategy_id, revision, state, strategy_type, parameters, instruments, brokers,"
+    " account, quantity, product, signal_ttl_seconds, note, changed_by, changed_at)"
+    " VALUES (:strategy_id, :revision, :state, :strategy_type, CAST(:parameters AS jsonb),"
+    " CAST(:instruments AS jsonb), :brokers, :account, :quantity, :product, :signal_ttl_seconds, :note,"
+    " :changed_by, :changed_at)"
+)
+_SET_CURRENT = text(
+    "INSERT INTO strategy.strategies (strategy_id, revision, state) VALUES (:strategy_id, :revision, :state)"
+    " ON CONFLICT (strategy_id) DO UPDATE SET revision = excluded.revision, state = excluded.state"
+)
+_ACTIVATE = text(
+    "INSERT INTO strategy.activations (strategy_id, revision, partition, next_offset)"
+    " VALUES (:strategy_id, :revision, :partition, :next_offset) ON CONFLICT DO NOTHING"
+)
+_ACTIVATIONS = text(
+    "SELECT strategy_id, revision, partition, next_offset FROM strategy.activations"
+    " WHERE strategy_id = :strategy_id ORDER BY partition, revision"
+)
+_SAVE = text(
+    "INSERT INTO strategy.snapshots AS held (strategy_id, partition, next_offset, revision, state)"
+    " VALUES (:strategy_id, :partition, :next_offset, :revision, :state)"
+    " ON CONFLICT (strategy_id, partition) DO UPDATE SET next_offset = excluded.next_offset,"
+    " revision = excluded.revision, state = excluded.state, stored_at = now()"
+    " WHERE excluded.next_offset >= held.next_offset AND excluded.revision >= held.revision"
+)
+_SNAPSHOTS = text(
+    f"SELECT {_CONFIG}, s.next_offset, s.state AS remembered"
+    " FROM strategy.snapshots s JOIN strategy.revisions r USING (strategy_id, revision)"
+    ' WHERE s.partition = :partition ORDER BY s.next_offset, strategy_id COLLATE "C"'
+)
+
+
+class PostgresStrategyStore:
+    """The port on the schema `strategy`.
+
+    Args:
+        engine: the database.
+        outbox: the schema's outbox.
+    """
+
+    def __init__(self, engine: AsyncEngine, outbox: Outbox) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._requests = RequestMemory(SCHEMA)
+
+    async def command(
+        self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
+    ) -> bytes:
+        """Carries out a command once."""
+        async with self._engine.begin() as connection:
+            before = await self._requests.claim(connection, key, request)
+            if before is not None:
+                return before
+            stored = await self._change(connection, strategy_id, decide)
+            if stored is None:
+                raise ValueError("a command's decision refuses by raising, or leaves a strategy")
+            message = answer(stored)
+            await self._requests.remember(connection, key, message)
+            return message.SerializeToString(deterministic=True)
+
+    async def change(self, strategy_id: str, decide: Decide) -> StoredStrategy | None:
+        """Carries out a change of the service's own."""
+        async with self._engine.begin() as connection:
+            return await self._change(connection, strategy_id, decide)
+
+    async def get(self, strategy_id: str) -> StoredStrategy | None:
+        """A strategy as it stands."""
+        async with self._engine.connect() as connection:
+            return await self._get(connection, strategy_id)
+
+    async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
+        """Strategies by name."""
+        values = {"state": None if state is None else int(state), "after": after, "limit": limit}
+        async with self._engine.connect() as connection:
+            return [_stored(row) for row in await connection.execute(_PAGE, values)]
+
+    async def current(self) -> Sequence[StrategyConfig]:
+        """Every strategy's configuration as it stands."""
+        async with self._engine.connect() as connection:
+            return [_config(row) for row in await connection.execute(_ALL)]
+
+    async def activate(self, activation: Activation) -> None:
+        """Records that a revision takes effect."""
+        values = {
+            "strategy_id": activation.strategy_id,
+            "revision": activation.revision,
+            "partition": activation.partition,
+            "next_offset": activation.next_offset,
+        }
+        async with self._engine.begin() as connection:
+            await connection.execute(_ACTIVATE, values)
+            saved = await connection.execute(_SAVE, values | {"state": b""})
+            if not saved.rowcount:
+                raise Overtaken(f"{activation} comes after what the partition's snapshot holds")
+
+    async def activations(self, strategy_id: str) -> Sequence[Activation]:
+        """Where each revision took effect."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_ACTIVATIONS, {"strategy_id": strategy_id})
+            return [Activation(*row) for row in rows]
+
+    async def save(self, partition: int, next_offset: int, states: Mapping[str, tuple[int, bytes]]) -> None:
+        """Stores states as of an offset."""
+        if not states:
+            return
+        rows = [
+            {
+                "strategy_id": strategy_id,
+                "partition": partition,
+                "next_offset": next_offset,
+                "revision": revision,
+                "state": state,
+            }
+            for strategy_id, (revision, state) in sorted(states.items())
+        ]
+        async with self._engine.begin() as connection:
+            await connection.execute(_SAVE, rows)
+
+    async def snapshots(self, partition: int) -> Sequence[Snapshot]:
+        """The snapshots of a partition."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_SNAPSHOTS, {"partition": partition})
+            return [Snapshot(_config(row), row.next_offset, bytes(row.remembered)) for row in rows]
+
+    async def _get(self, connection: AsyncConnection, strategy_id: str) -> StoredStrategy | None:
+        row = (await connection.execute(_GET, {"strategy_id": strategy_id})).one_or_none()
+        return None if row is None else _stored(row)
+
+    async def _change(
+        self, connection: AsyncConnection, strategy_id: str, decide: Decide
+    ) -> StoredStrategy | None:
+        # A lock on the name, as a strategy to be created has no row to lock.
+        await connection.execute(_LOCK, {"strategy_id": strategy_id})
+        stored = await self._get(connection, strategy_id)
+        change = decide(stored)
+        if change is None:
+            return stored
+        row = _row(change.strategy)
+        await connection.execute(_ADD_REVISION, row)
+        await connection.execute(_SET_CURRENT, row)
+        await self._outbox.add(connection, [change.event])
+        return change.strategy
+
+
+def _row(strategy: StoredStrategy) -> dict[str, Any]:
+    config = strategy.config
+    return {
+        "strategy_id": config.strategy_id,
+        "revision": config.revision,
+        "state": int(config.state),
+        "strategy_type": config.strategy_type,
+        "parameters": json.dumps(dict(config.parameters)),
+        "instruments": json.dumps(
+            [[each.instrument_id, each.instrument_token] for each in config.instruments]
+        ),
+        "brokers": list(config.brokers),
+        "account": config.account,
+        "quantity": config.quantity,
+        "product": int(config.product),
+        "signal_ttl_seconds": config.signal_ttl_seconds,
+        "note": strategy.note,
+        "changed_by": strategy.changed_by,
+        "changed_at": strategy.changed_at,
+    }
+
+
+def _stored(row: Row[Any]) -> StoredStrategy:
+    return StoredStrategy(_config(row), row.note, row.changed_by, row.changed_at)
+
+
+def _config(row: Row[Any]) -> StrategyConfig:
+    return StrategyConfig(
+        strategy_id=row.strategy_id,
+        revision=row.revision,
+        state=StrategyState(row.state),
+        strategy_type=row.strategy_type,
+        parameters=_json(row.parameters),
+        instruments=tuple(StrategyInstrument(*pair) for pair in _json(row.instruments)),
+        brokers=tuple(row.brokers),
+        account=row.account,
+        quantity=row.quantity,
+        product=Product(row.product),
+        signal_ttl_seconds=row.signal_ttl_seconds,
+    )
+
+
+def _json(value: Any) -> Any:
+    """A jsonb column of a textual statement, which the driver gives as text."""
+    return json.loads(value) if isinstance(value, str) else value
