@@ -1,0 +1,190 @@
+"""The simulated market: trading day after trading day, at a pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import date
+from typing import ClassVar, Final
+
+import structlog
+
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import instant
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.instruments.core import shipped_reference_prices
+from alphapanda.marketdata.core.simulated_days import SimulatedRun, first_simulated_day, following_day
+from alphapanda.marketdata.core.simulator import SimulatedDay, stocks_of_day
+from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
+from alphapanda.marketdata.feeds.feed import FeedContext, FeedRun, LastFrames
+
+logger: Final = structlog.get_logger(__name__)
+
+_HEARTBEAT_SECONDS: Final = 1.0
+_MOST_BEHIND_SECONDS: Final = 1.0
+
+
+class SimulatedFeed:
+    """A made-up market. Outside of sessions its clock jumps to the next open.
+
+    Args:
+        seed: what it makes up follows from this.
+        interval_ms: market time between steps.
+        speed: market seconds in a wall second; above 1 it moves in lockstep, at most so fast.
+        directory: the known instruments; those with a reference price trade.
+        calendar: trading days.
+        today: where the first day is looked for.
+        sleep: waits so many wall seconds.
+        monotonic: wall seconds from anywhere, never back.
+    """
+
+    name: ClassVar[str] = "sim"
+    simulated: ClassVar[bool] = True
+    heartbeats: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        seed: int,
+        interval_ms: int,
+        speed: float,
+        directory: InstrumentDirectory,
+        calendar: TradingCalendar,
+        today: date,
+        sleep: Callable[[float], Awaitable[None]],
+        monotonic: Callable[[], float],
+    ) -> None:
+        if not 0 < speed < float("inf"):
+            raise InvalidInput("speed", speed, "market seconds in a wall second, above 0")
+        self._seed = seed
+        self._interval_ns = interval_ms * 1_000_000
+        self._step_seconds = interval_ms / 1000 / speed
+        self._lockstep = speed > 1
+        self._directory = directory
+        self._calendar = calendar
+        self._today = today
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._next_step_at = 0.0
+
+    @classmethod
+    def open(cls, argument: str, context: FeedContext) -> SimulatedFeed:
+        """`sim`; it takes no argument.
+
+        Raises:
+            InvalidInput: there is one, or the speed isn't above 0.
+        """
+        if argument:
+            raise InvalidInput("feed", f"sim:{argument}", "sim, without more")
+        return cls(
+            context.seed,
+            context.frame_interval_ms,
+            context.speed,
+            context.directory,
+            context.calendar,
+            context.today,
+            asyncio.sleep,
+            lambda: asyncio.get_running_loop().time(),
+        )
+
+    @property
+    def lockstep(self) -> bool:
+        """Where it is faster than real time."""
+        return self._lockstep
+
+    async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
+        """A run a day. The day that was played last goes on after its last step that every shard has."""
+        run = self._first_run(last)
+        prices = self._prices_before(run)
+        made = None if last is None or last.feed_run != run.feed_run else last
+        while True:
+            day = self._day(run.day, prices)
+            steps_made = _steps_made(day, made)
+            following = following_day(self._calendar, run.day)
+            if steps_made < day.steps or following is None:
+                last_day = following is None
+                batches = self._batches(day, steps_made, last_day=last_day)
+                yield FeedRun(run.feed_run, batches, steps_made)
+            if following is None:
+                return
+            run = SimulatedRun(run.seed, run.first_day, following)
+            prices = day.closing_prices()
+            made = None
+
+    def _first_run(self, last: LastFrames | None) -> SimulatedRun:
+        if last is not None:
+            played = SimulatedRun.of(last.feed_run)
+            if played is not None and played.seed == self._seed:
+                return played
+        day = first_simulated_day(self._calendar, self._today)
+        if not self._calendar.covers(self._today):
+            logger.warning("today_not_in_calendar", today=str(self._today), simulated_day=str(day))
+        if last is not None:
+            clock_day = self._calendar.trading_day(instant(last.market_time_ns))
+            if day <= clock_day:
+                day = self._day_after(clock_day)
+        return SimulatedRun(self._seed, day, day)
+
+    def _day_after(self, clock_day: date) -> date:
+        following = following_day(self._calendar, clock_day)
+        if following is None:
+            raise InvalidInput(
+                "feed",
+                self.name,
+                f"the trading calendar ends with {self._calendar.last_covered_day} and this data directory's market"
+                f" clock is at {clock_day}; name another folder with --data-dir, or start over with --fresh",
+            )
+        return following
+
+    def _prices_before(self, run: SimulatedRun) -> Mapping[int, int]:
+        """Where the day's prices start: each day since the first begins where the one before ended."""
+        by_symbol = shipped_reference_prices()
+        prices: Mapping[int, int] = {
+            instrument.instrument_token: int(by_symbol[instrument.tradingsymbol] * PRICE_SCALE)
+            for instrument in self._directory
+            if instrument.tradable and instrument.tradingsymbol in by_symbol
+        }
+        day = run.first_day
+        while day < run.day:
+            prices = self._day(day, prices).closing_prices()
+            following = following_day(self._calendar, day)
+            if following is None:
+                break
+            day = following
+        return prices
+
+    def _day(self, day: date, prices: Mapping[int, int]) -> SimulatedDay:
+        stocks = stocks_of_day(self._calendar, day, list(self._directory), prices)
+        return SimulatedDay(self._seed, day, stocks, self._interval_ns)
+
+    async def _batches(
+        self, day: SimulatedDay, steps_made: int, *, last_day: bool
+    ) -> AsyncIterator[TickBatch]:
+        for number in range(steps_made + 1, day.steps + 1):
+            await self._pace()
+            yield day.step(number)
+        if last_day:
+            logger.warning(
+                "calendar_ended", message="no further trading day is known: the market stands still"
+            )
+            closed = TickBatch(day.step(day.steps).market_time_ns, ())
+            while True:
+                await self._sleep(_HEARTBEAT_SECONDS)
+                yield closed
+
+    async def _pace(self) -> None:
+        """Waits for the step's turn; one who is far behind doesn't hurry to catch up."""
+        now = self._monotonic()
+        if self._next_step_at < now - _MOST_BEHIND_SECONDS:
+            self._next_step_at = now
+        elif self._next_step_at > now:
+            await self._sleep(self._next_step_at - now)
+        self._next_step_at += self._step_seconds
+
+
+def _steps_made(day: SimulatedDay, last: LastFrames | None) -> int:
+    if last is None:
+        return 0
+    if last.sequences:
+        return min(last.sequences.values())
+    return day.steps_until(last.market_time_ns)

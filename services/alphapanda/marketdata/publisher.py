@@ -1,0 +1,197 @@
+"""From a feed to the price cache and the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import count
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.eventlog.decode import from_record, to_record
+from alphapanda.eventlog.port import EventLog, LogUnavailable
+from alphapanda.eventlog.topics import TopicMap, shard_of
+from alphapanda.eventlog.wire import frame_event, frame_from
+from alphapanda.marketdata.core.framing import FrameBuilder
+from alphapanda.marketdata.core.sanitiser import Sanitiser
+from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
+from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames
+from alphapanda.storage.price_cache import PriceCache
+
+logger: Final = structlog.get_logger(__name__)
+
+SOURCE: Final = "marketdata"
+_PAYLOAD: Final = "tick_frame"
+_BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
+    """Where the log's ticks end; None where it has none.
+
+    Raises:
+        Unreadable: the newest record of a partition is no frame.
+    """
+    partitions = topic_map.partitions(topic_map.topic(_PAYLOAD))
+    newest = [record for partition in partitions if (record := await log.last(partition)) is not None]
+    frames = [frame_from(from_record(record, topic_map).tick_frame) for record in newest]
+    if not frames:
+        return None
+    end = max(frames, key=lambda frame: frame.market_time_ns)
+    sequences = dict.fromkeys(range(len(partitions)), 0)
+    sequences |= {frame.shard: frame.sequence for frame in frames if frame.feed_run == end.feed_run}
+    return LastFrames(end.feed_run, end.market_time_ns, sequences)
+
+
+class MarketDataPublisher:
+    """Brings a feed's ticks, sanitised and framed, first into the price cache and then onto the log.
+
+    In lockstep it does so frame by frame, and waits after the timers and after each frame until all they caused is
+    done. It outlives a Redis or a log that is away: the market waits for them.
+
+    Args:
+        feed: where ticks come from.
+        directory: the known instruments.
+        log: where frames go.
+        topic_map: the deployment's topics.
+        cache: where prices and the clock go.
+        wall_clock: wall time, aware.
+        before_frame: called once for each new market time, prices written and the frame not yet published; timers
+            that are due by then run in it.
+        barrier: returns when nothing that was published is still in work; awaited in lockstep only.
+
+    Attributes:
+        finished: set when the feed has ended; nothing is sent any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        directory: InstrumentDirectory,
+        log: EventLog,
+        topic_map: TopicMap,
+        cache: PriceCache,
+        wall_clock: Callable[[], datetime],
+        before_frame: Callable[[datetime], Awaitable[None]],
+        barrier: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.finished: Final = asyncio.Event()
+        self._feed = feed
+        self._log = log
+        self._topic_map = topic_map
+        self._cache = cache
+        self._wall_clock = wall_clock
+        self._before_frame = before_frame
+        self._barrier = barrier
+        self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
+        self._sanitiser = Sanitiser(directory, PRICE_SCALE)
+        self._last: LastFrames | None = None
+        self._runs: AsyncIterator[FeedRun] | None = None
+        self._run: FeedRun | None = None
+        self._market_time_ns = 0
+
+    @property
+    def feed_name(self) -> str:
+        """The feed's registered name."""
+        return self._feed.name
+
+    @property
+    def feed_run(self) -> str:
+        """The run being fed; empty before the start."""
+        return self._run.feed_run if self._run else ""
+
+    @property
+    def ticks(self) -> int:
+        """Ticks let through since the start of the process."""
+        return self._sanitiser.passed
+
+    def dropped(self) -> Mapping[str, int]:
+        """Ticks dropped since the start of the process, by reason."""
+        return self._sanitiser.counts()
+
+    async def start(self) -> None:
+        """Finds where the market stood and opens the feed there.
+
+        Raises:
+            InvalidInput: the feed's input can't be used (MarketClockWouldGoBack among them).
+        """
+        self._last = await last_frames(self._log, self._topic_map) or await self._last_clock()
+        self._market_time_ns = self._last.market_time_ns if self._last else 0
+        self._runs = self._feed.runs(self._last)
+        self._run = await anext(self._runs, None)
+
+    async def run(self) -> None:
+        """Feeds until the feed ends or the task is cancelled. Call it after `start`.
+
+        Raises:
+            InvalidInput: a row of a recording can't be read.
+        """
+        if self._feed.lockstep:
+            await self._barrier()
+        while self._runs is not None and self._run is not None:
+            await self._publish_run(self._run)
+            self._run = await anext(self._runs, None)
+        logger.info("feed_finished", feed=self._feed.name, ticks=self.ticks, dropped=self.dropped())
+        self.finished.set()
+
+    async def _last_clock(self) -> LastFrames | None:
+        """What the price cache remembers where the log has forgotten its frames."""
+        clock = (await self._cache.read(())).clock
+        return LastFrames(clock.feed_run, clock.market_time_ns) if clock else None
+
+    async def _publish_run(self, run: FeedRun) -> None:
+        logger.info("feed_run_begins", feed=self._feed.name, feed_run=run.feed_run, after=run.made_before)
+        builder = FrameBuilder(
+            run.feed_run, self._shards, shard_of, run.price_scale, simulated=self._feed.simulated
+        )
+        if run.made_before:
+            builder.continue_after(dict.fromkeys(range(self._shards), run.made_before), 0)
+        before = self._last if self._last and self._last.feed_run == run.feed_run else None
+        async for batch in run.batches:
+            frames = self._frames(builder, batch)
+            await self._publish([frame for frame in frames if before is None or not before.holds(frame)])
+
+    def _frames(self, builder: FrameBuilder, batch: TickBatch) -> list[Frame]:
+        kept = self._sanitiser.clean(batch.ticks)
+        frames = builder.frames(batch.market_time_ns, kept) if kept else []
+        if self._feed.heartbeats:
+            frames += builder.heartbeats(batch.market_time_ns, frames)
+        return frames
+
+    async def _publish(self, frames: Sequence[Frame]) -> None:
+        if not frames:
+            return
+        for step in [[frame] for frame in frames] if self._feed.lockstep else [frames]:
+            await self._persist(partial(self._cache.write, step))
+            await self._run_timers(step[-1])
+            now = self._wall_clock()
+            records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]
+            await self._persist(partial(self._log.publish, records))
+            if self._feed.lockstep:
+                await self._barrier()
+
+    async def _run_timers(self, frame: Frame) -> None:
+        if frame.market_time_ns <= self._market_time_ns:
+            return
+        self._market_time_ns = frame.market_time_ns
+        await self._before_frame(instant(frame.market_time_ns))
+        if self._feed.lockstep:
+            await self._barrier()
+
+    async def _persist(self, store: Callable[[], Awaitable[object]]) -> None:
+        """Stores, again and again while what it needs is away."""
+        for attempt in count(1):
+            try:
+                await store()
+            except (RedisError, OSError, LogUnavailable) as error:
+                wait = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS)) - 1]
+                logger.warning("market_waits", error=str(error), attempt=attempt, wait_seconds=wait)
+                await asyncio.sleep(wait)
+            else:
+                return

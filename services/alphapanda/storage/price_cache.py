@@ -1,0 +1,161 @@
+"""Last prices and the market's clock in Redis: written by marketdata, read in one go by who decides (rule 9).
+
+Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume" (price in 1/scale rupees, volume may be empty);
+`market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated". Nothing is replaced by what is older in market time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, Protocol
+
+from redis.asyncio import Redis
+
+from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.domain.market import LastPrice, MarketView
+
+CLOCK_KEY: Final = "market:clock"
+PRICE_KEY: Final = "instrument:price:"
+
+# Nanoseconds are beyond a Lua number's 53 bits, so they are compared as the digits they are.
+_WRITE: Final = """
+local function newer(old, new)
+  if not old then return true end
+  if #old ~= #new then return #new > #old end
+  return new >= old
+end
+local written = 0
+for i = 1, #KEYS do
+  local value, at = ARGV[2 * i - 1], ARGV[2 * i]
+  local stored = redis.call('GET', KEYS[i])
+  local field = i == 1 and '^[^|]*|(%d+)|' or '^[^|]*|[^|]*|(%d+)'
+  if newer(stored and string.match(stored, field), at) then
+    redis.call('SET', KEYS[i], value)
+    written = written + 1
+  end
+end
+return written
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketClock:
+    """The market's clock as marketdata wrote it.
+
+    Attributes:
+        feed_run: run of the feed that moved it.
+        market_time_ns: market time, nanoseconds since the epoch.
+        wall_time_ns: wall time at which it was written, nanoseconds since the epoch.
+        simulated: whether the feed owns its market time.
+    """
+
+    feed_run: str
+    market_time_ns: int
+    wall_time_ns: int
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPrice:
+    """A last price with the day's volume, units; None where the feed doesn't give it."""
+
+    last: LastPrice
+    volume: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarketReading:
+    """One reading of the cache; an instrument without a price is absent, a clock that was never written None."""
+
+    clock: MarketClock | None
+    prices: Mapping[int, CachedPrice]
+
+
+class MarketViews(Protocol):
+    """Who can say what is known of the market now."""
+
+    async def view(self, tokens: Sequence[int]) -> MarketView:
+        """The market's time and the prices of these instruments, of one moment."""
+
+
+class PriceCache:
+    """The cache. Errors of Redis pass through: they are transient for whoever asks.
+
+    Args:
+        redis: opened with `decode_responses=True` or without.
+        clock_max_age_seconds: wall age from which a real-time feed's market time is unknown.
+        wall_clock: wall time, aware.
+    """
+
+    def __init__(
+        self, redis: Redis, clock_max_age_seconds: float, wall_clock: Callable[[], datetime]
+    ) -> None:
+        self._redis = redis
+        self._max_age = timedelta(seconds=clock_max_age_seconds)
+        self._wall_clock = wall_clock
+        self._write = redis.register_script(_WRITE)
+
+    async def write(self, frames: Sequence[Frame]) -> None:
+        """Stores the frames' prices and the market time of the last one, in one round trip.
+
+        Args:
+            frames: at least one, all of one run, in order.
+        """
+        end = frames[-1]
+        clock = f"{end.feed_run}|{end.market_time_ns}|{nanoseconds(self._wall_clock())}|{int(end.simulated)}"
+        latest: dict[int, tuple[str, int]] = {}
+        for frame in frames:
+            for at, token in enumerate(frame.instrument_token):
+                traded_at = frame.exchange_time[at]
+                volume = frame.volume[at] if frame.volume else ""
+                latest[token] = (
+                    f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}",
+                    traded_at,
+                )
+        keys = [CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in latest)]
+        arguments: list[str | int] = [clock, end.market_time_ns]
+        for value, traded_at in latest.values():
+            arguments += (value, traded_at)
+        await self._write(keys=keys, args=arguments)
+
+    async def view(self, tokens: Sequence[int]) -> MarketView:
+        """The market's time and the prices of these instruments, of one moment."""
+        reading = await self.read(tokens)
+        return MarketView(
+            market_time=self.market_time(reading.clock),
+            feed_run=reading.clock.feed_run if reading.clock else "",
+            prices={token: cached.last for token, cached in reading.prices.items()},
+        )
+
+    async def read(self, tokens: Sequence[int]) -> MarketReading:
+        """The clock as it was written, and the prices of these instruments with their volumes."""
+        stored = await self._redis.mget([CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in tokens)])
+        clock, *prices = [value.decode() if isinstance(value, bytes) else value for value in stored]
+        return MarketReading(
+            clock=_clock(clock) if clock else None,
+            prices={token: _price(text) for token, text in zip(tokens, prices, strict=True) if text},
+        )
+
+    def market_time(self, clock: MarketClock | None) -> datetime | None:
+        """The market's time; None where it is unknown: never written, or a real-time feed gone silent."""
+        if clock is None:
+            return None
+        if not clock.simulated and self._wall_clock() - instant(clock.wall_time_ns) > self._max_age:
+            return None
+        return instant(clock.market_time_ns)
+
+
+def _clock(text: str) -> MarketClock:
+    feed_run, market_time_ns, wall_time_ns, simulated = text.split("|")
+    return MarketClock(feed_run, int(market_time_ns), int(wall_time_ns), simulated == "1")
+
+
+def _price(text: str) -> CachedPrice:
+    price, scale, traded_at_ns, volume = text.split("|")
+    return CachedPrice(
+        LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns))),
+        int(volume) if volume else None,
+    )
