@@ -274,12 +274,8 @@ class Order:
         Raises:
             ImpossibleReport: it can't be true of this intent.
         """
-        fresh = [fill for fill in told.fills if fill.fill_id not in self.fill_ids]
+        fresh = self._fresh(intent, told)
         if intent.status.is_final:
-            if fresh:
-                raise ImpossibleReport(
-                    f"fills of intent {intent.intent_id}, which is {intent.status.name}: {fresh}"
-                )
             return []
         happenings: list[OrderHappening] = []
         intent.broker_order_id = told.broker_order_id or intent.broker_order_id
@@ -342,6 +338,19 @@ class Order:
         return self._fail(OrderEvent.ABSENT, FailureReason.ABSENT, message, market_time)
 
     # -- within -------------------------------------------------------------------------------------------------------
+
+    def _fresh(self, intent: Intent, told: BrokerOrder) -> list[Fill]:
+        """Its fills not applied so far, each once; checked before anything changes."""
+        fresh = list(
+            {fill.fill_id: fill for fill in told.fills if fill.fill_id not in self.fill_ids}.values()
+        )
+        room = 0 if intent.status.is_final else intent.quantity - intent.filled
+        bad = any(fill.quantity <= 0 or fill.price <= 0 for fill in fresh)
+        if bad or sum(fill.quantity for fill in fresh) > room:
+            raise ImpossibleReport(
+                f"{fresh} of intent {intent.intent_id}, {intent.status.name} with {room} units left"
+            )
+        return fresh
 
     def _sendable(self) -> Intent:
         intent = self.current

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
 from alphapanda.trading.core.broker_order import BrokerOrder
@@ -46,7 +46,7 @@ class PaperTrader(Trader):
         try:
             number = await self._exchange.place(self.broker, placement)
             return await self._exchange.order(self.broker, placement.account, number)
-        except (DBAPIError, OSError) as broken:
+        except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
 
     @override
@@ -54,7 +54,7 @@ class PaperTrader(Trader):
         """The first order under the tag; there is one at most, because a tag is sent once."""
         try:
             found = await self._exchange.orders_by_tag(self.broker, account, tag)
-        except (DBAPIError, OSError) as broken:
+        except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
         return found[0] if found else None
 

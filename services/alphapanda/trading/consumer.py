@@ -1,0 +1,58 @@
+"""Verdicts in, orders executed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from alphapanda.domain.signal import MANUAL, PositionKey
+from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.wire import approved_from, refused_from
+from alphapanda.trading.executor import OrderExecutor
+
+GROUP = "trading"
+PAYLOADS = ("signal_validated", "signal_rejected")
+"""The payloads of the topics it reads; of the rejections only those of manual orders concern it."""
+
+
+class TradingConsumer:
+    """Stores the orders of a batch in one transaction, then executes them: one key in sequence, keys side by side.
+
+    An order's row under its signal's id is its inbox: a duplicate goes on from the row's state (rule 1).
+    """
+
+    def __init__(self, executor: OrderExecutor) -> None:
+        self._executor = executor
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """See eventlog.delivery.Handler."""
+        approved: list[tuple[Approved, str]] = []
+        for delivery in batch:
+            if delivery.event.WhichOneof("payload") == "signal_validated":
+                approved.append((approved_from(delivery.event), delivery.event.event_id))
+            else:
+                await self._refused(delivery)
+        if not approved:
+            return
+        order_ids = await self._executor.receive(approved)
+        by_key: defaultdict[PositionKey, list[str]] = defaultdict(list)
+        for (verdict, _), order_id in zip(approved, order_ids, strict=True):
+            by_key[verdict.key].append(order_id)
+        results = await asyncio.gather(*map(self._in_sequence, by_key.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _in_sequence(self, order_ids: Sequence[str]) -> None:
+        for order_id in order_ids:
+            await self._executor.drive(order_id)
+
+    async def _refused(self, delivery: Delivery) -> None:
+        refused = refused_from(delivery.event)
+        if refused.key.strategy_id == MANUAL:
+            message = f"{refused.reason}: {refused.message}"
+            await self._executor.refuse(
+                refused.signal_id, message, delivery.event.event_id, refused.decided_at
+            )

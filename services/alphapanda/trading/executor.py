@@ -1,0 +1,380 @@
+"""The machine that takes an order from its row to its end.
+
+Intent before effect (rule 2): PENDING_SUBMIT becomes SUBMITTING in a transaction committed just before the call, under
+the order's lock and with the kill switch held; from then on nobody sends that intent again, it is only looked up. So
+whoever meets an order, whatever its row says, calls `drive`: it goes on from there.
+
+Steps told to `at`: received, stored, decided, submitting_committed, called, answered, committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from weakref import WeakValueDictionary
+
+import structlog
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.order import OrderStatus, TradingState
+from alphapanda.domain.order_events import Filled, OrderHappening
+from alphapanda.domain.signal import MANUAL
+from alphapanda.domain.verdict import Approved
+from alphapanda.settings import TradingSettings
+from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
+from alphapanda.trading.core.order import ImpossibleReport, Intent, Order, order_id_of
+from alphapanda.trading.core.slicing import slices
+from alphapanda.trading.events import order_events
+from alphapanda.trading.look_up import LookUps
+from alphapanda.trading.ports import BootClock, Instruments, KillSwitchMirror, MarketViews, Step, no_step
+from alphapanda.trading.store.port import TradingStore, TradingTransaction
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+
+_AT_ONCE = 16
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What orders are executed with.
+
+    Attributes:
+        store: orders, fills, the copy of the kill switch.
+        traders: one for each active broker.
+        market: prices and market time.
+        mirror: the kill switch as Redis shows it.
+        instruments: today's.
+        boot_clock: seconds since boot, suspension included.
+        wall_clock: aware wall time.
+    """
+
+    store: TradingStore
+    traders: Mapping[str, Trader]
+    market: MarketViews
+    mirror: KillSwitchMirror
+    instruments: Instruments
+    boot_clock: BootClock
+    wall_clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """An intent that this process alone took to SUBMITTING, and the boot time read before that."""
+
+    intent: Intent
+    placement: Placement
+    began: float
+
+
+class OrderExecutor:
+    """Executes orders.
+
+    Args:
+        surroundings: what it works with.
+        checks: the checks before sending.
+        settings: send window and call timeout.
+        at: told of each step; for tests.
+        look_up_interval: seconds between two look-ups of one order.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        checks: PreSubmitChecks,
+        settings: TradingSettings,
+        at: Step = no_step,
+        look_up_interval: float = 0.25,
+    ) -> None:
+        self._with = surroundings
+        self._checks = checks
+        self._settings = settings
+        self._at = at
+        self._epoch = 0
+        self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._ended: dict[str, asyncio.Event] = {}
+        self._look_ups = LookUps(self.drive, surroundings.boot_clock, look_up_interval)
+
+    async def start(self) -> None:
+        """Takes over: a new epoch, and every order that has not ended goes on from its row, before anything new.
+
+        Raises:
+            asyncio's and the database's errors where the rows can't be read; call it again.
+        """
+        self._epoch = await self._with.store.next_epoch()
+        await self.drive_all(await self._with.store.open_orders())
+
+    async def stop(self) -> None:
+        """Ends the look-ups. Orders under way stay as their rows say; the next start goes on."""
+        await self._look_ups.stop()
+
+    async def receive(self, approved: Sequence[tuple[Approved, str]]) -> list[str]:
+        """Stores the orders of approved signals, each with the id of its verdict's event, in one transaction.
+
+        A signal that has its order already changes nothing: the order's row decides what is still to be done. But a
+        person's order that waits for its verdict has it now.
+
+        Returns:
+            The orders' ids, in order.
+        """
+        self._at("received")
+        orders = [
+            Order.approved(verdict, causation_id, self._parts(verdict)) for verdict, causation_id in approved
+        ]
+        async with self._with.store.transaction() as transaction:
+            for order in orders:
+                if not await transaction.add(order) and order.key.strategy_id == MANUAL:
+                    await _let_through(transaction, order)
+        self._at("stored")
+        return [order.order_id for order in orders]
+
+    async def refuse(
+        self, signal_id: str, message: str, causation_id: str, market_time: datetime | None
+    ) -> None:
+        """Risk refused a person's order; one that isn't waiting for its verdict stays as it is."""
+        async with self._with.store.transaction() as transaction:
+            order = await transaction.locked(order_id_of(signal_id))
+            if order is None or order.status is not OrderStatus.PENDING_RISK:
+                return
+            await self._publish(transaction, order, order.refused_by_risk(message, causation_id, market_time))
+        await self.drive(order.order_id)
+
+    async def drive_all(self, order_ids: Iterable[str]) -> None:
+        """Drives orders, a few at a time; raises the first error once all have been tried."""
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(order_id: str) -> None:
+            async with few:
+                await self.drive(order_id)
+
+        results = await asyncio.gather(*map(one, order_ids), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def drive(self, order_id: str) -> None:
+        """Takes an order as far as it goes now: to its end, or to where only look-up helps, which then goes on alone."""
+        alone = self._driving.setdefault(order_id, asyncio.Lock())
+        async with alone:
+            while True:
+                order = await self._order(order_id)
+                intent = order.current
+                if intent is None:
+                    break
+                if intent.status is OrderStatus.PENDING_SUBMIT:
+                    await self._send(order)
+                elif not await self._look_up(order, intent):
+                    self._look_ups.follow(order_id)
+                    return
+        self._look_ups.forget(order_id)
+        if order.status.is_final and (waiting := self._ended.pop(order_id, None)):
+            waiting.set()
+
+    async def wait_for_end(self, order_id: str, timeout: float) -> None:
+        """Returns once the order has ended, or after `timeout` seconds."""
+        ended = self._ended.setdefault(order_id, asyncio.Event())
+        if (await self._order(order_id)).status.is_final:
+            self._ended.pop(order_id, None)
+            ended.set()
+            return
+        try:
+            await asyncio.wait_for(ended.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def _publish(
+        self, transaction: TradingTransaction, order: Order, happenings: Sequence[OrderHappening]
+    ) -> None:
+        """Stores a locked order with what happened to it, and the events that say so."""
+        fills = [happening.fill for happening in happenings if isinstance(happening, Filled)]
+        await transaction.save(order, fills)
+        await transaction.publish(order_events(order, happenings, self._with.wall_clock()))
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    async def _send(self, order: Order) -> None:
+        began = self._with.boot_clock()
+        call = await self._decide(order, began)
+        if call is None:
+            return
+        self._at("submitting_committed")
+        trader = self._with.traders[order.key.broker]
+        told: BrokerOrder | None = None
+        # Frozen between the commit and here, this process may be too late: others may have looked the intent up.
+        if self._with.boot_clock() - began <= self._settings.send_window_seconds:
+            try:
+                async with asyncio.timeout(self._settings.call_timeout_seconds):
+                    told = await trader.execute_order(call.placement)
+            except (TimeoutError, NoClearAnswer) as unclear:
+                _log.warning(
+                    "no clear answer", order_id=order.order_id, tag=call.intent.tag, error=repr(unclear)
+                )
+        else:
+            _log.warning("too late to send, left to look-up", order_id=order.order_id, tag=call.intent.tag)
+        self._at("called")
+        await self._answer(order.order_id, call.intent, told)
+
+    async def _decide(self, order: Order, began: float) -> _Call | None:
+        """Takes the next intent to SUBMITTING, or ends the order; None where there is nothing to call."""
+        broker = order.key.broker
+        market = await self._with.market.view((order.instrument_token,))
+        mirrored = await self._with.mirror.state(broker)
+        instrument = self._instrument(order)
+        async with self._with.store.transaction() as transaction:
+            locked = await transaction.locked(order.order_id)
+            if locked is None or not _is_to_be_sent(locked):
+                return None
+            copy = await transaction.kill_switch(broker)
+            at = Circumstances(
+                instrument=instrument,
+                market=market,
+                position=await transaction.position(locked.key),
+                state=_strictest(copy.state, mirrored),
+                simulated=self._with.traders[broker].get_execution_mode() is ExecutionMode.PAPER,
+            )
+            decision = self._checks.judge(locked, at)
+            if isinstance(decision, NotSent):
+                await self._publish(
+                    transaction,
+                    locked,
+                    locked.not_sent(decision.reason, decision.message, market.market_time),
+                )
+                self._at("decided")
+                _log.info("order not sent", order_id=order.order_id, broker=broker, why=decision.message)
+                return None
+            locked.send_as(decision.parts)
+            intent = locked.submitting(self._epoch)
+            await transaction.save(locked)
+            self._at("decided")
+        if instrument is None:  # the checks refuse what isn't known
+            raise LookupError(f"order {order.order_id} passed its checks without an instrument")
+        return _Call(intent, _placement(locked, intent, instrument), began)
+
+    async def _answer(self, order_id: str, intent: Intent, told: BrokerOrder | None) -> None:
+        market = await self._with.market.view(())
+        async with self._with.store.transaction() as transaction:
+            locked = await self._locked(transaction, order_id)
+            mine = locked.intents[intent.number]
+            if told is not None:
+                await self._publish(transaction, locked, _reported(locked, mine, told, market.market_time))
+            elif mine.status is OrderStatus.SUBMITTING:
+                locked.no_clear_answer(mine)
+                await transaction.save(locked)
+            self._at("answered")
+        self._at("committed")
+
+    # -- looking up ---------------------------------------------------------------------------------------------------
+
+    async def _look_up(self, order: Order, intent: Intent) -> bool:
+        """Asks the broker for an intent by its tag; True where that moved the intent to its end."""
+        trader = self._with.traders[order.key.broker]
+        deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
+        window_is_over = self._with.boot_clock() >= deadline
+        try:
+            async with asyncio.timeout(self._settings.call_timeout_seconds):
+                told = await trader.look_up(order.key.account, intent.tag)
+        except (TimeoutError, NoClearAnswer) as unclear:
+            _log.warning("look-up failed", order_id=order.order_id, tag=intent.tag, error=repr(unclear))
+            return False
+        if told is None and not (window_is_over and intent.unanswered):
+            return False
+        market = await self._with.market.view(())
+        async with self._with.store.transaction() as transaction:
+            locked = await self._locked(transaction, order.order_id)
+            mine = locked.intents[intent.number]
+            happenings: list[OrderHappening] = []
+            if told is not None:
+                happenings = _reported(locked, mine, told, market.market_time)
+            elif mine.unanswered:
+                happenings = locked.absent(mine, _absent(trader.broker, mine), market.market_time)
+                _log.warning("order absent at the broker", order_id=order.order_id, tag=mine.tag)
+            await self._publish(transaction, locked, happenings)
+        if mine.status.is_final:
+            self._look_ups.settled(mine.intent_id)
+        return mine.status.is_final
+
+    def _visibility(self, trader: Trader) -> float:
+        """Seconds after the commit (or, after a restart, after now, which is later) until absence is certain."""
+        settings = self._settings
+        return settings.send_window_seconds + settings.call_timeout_seconds + trader.visibility_window
+
+    # -- within -------------------------------------------------------------------------------------------------------
+
+    async def _order(self, order_id: str) -> Order:
+        stored = await self._with.store.find(order_id)
+        if stored is None:
+            raise LookupError(f"there is no order {order_id}")
+        return stored.order
+
+    async def _locked(self, transaction: TradingTransaction, order_id: str) -> Order:
+        order = await transaction.locked(order_id)
+        if order is None:
+            raise LookupError(f"there is no order {order_id}")
+        return order
+
+    def _instrument(self, order: Order) -> Instrument | None:
+        return self._with.instruments().by_id(order.key.instrument_id)
+
+    def _parts(self, approved: Approved) -> tuple[int, ...]:
+        """The slices to come; one for what can't be sliced, which the checks then refuse."""
+        instrument = self._with.instruments().by_id(approved.key.instrument_id)
+        if instrument is None:
+            return (approved.quantity,)
+        try:
+            return slices(approved.quantity, instrument.lot_size, instrument.freeze_quantity)
+        except InvalidInput:
+            return (approved.quantity,)
+
+
+async def _let_through(transaction: TradingTransaction, approved: Order) -> None:
+    asked_for = await transaction.locked(approved.order_id)
+    if asked_for is None or asked_for.status is not OrderStatus.PENDING_RISK:
+        return
+    asked_for.validated(
+        approved.side,
+        approved.quantity,
+        approved.effect,
+        approved.causation_id,
+        [intent.quantity for intent in approved.intents],
+    )
+    await transaction.save(asked_for)
+
+
+def _is_to_be_sent(order: Order) -> bool:
+    intent = order.current
+    return intent is not None and intent.status is OrderStatus.PENDING_SUBMIT
+
+
+def _strictest(own: TradingState, mirrored: TradingState) -> TradingState:
+    return max(own, mirrored)
+
+
+def _placement(order: Order, intent: Intent, instrument: Instrument) -> Placement:
+    return Placement(
+        account=order.key.account,
+        tag=intent.tag,
+        instrument=instrument,
+        instrument_token=order.instrument_token,
+        side=order.side,
+        quantity=intent.quantity,
+        product=order.key.product,
+        order_type=order.order_type,
+    )
+
+
+def _reported(
+    order: Order, intent: Intent, told: BrokerOrder, market_time: datetime | None
+) -> list[OrderHappening]:
+    """What a report changes. One that can't be true changes nothing and is for a person to look at."""
+    try:
+        return order.report(intent, told, market_time)
+    except ImpossibleReport as impossible:
+        _log.error("the broker's report can't be true", order_id=order.order_id, error=str(impossible))
+        return []
+
+
+def _absent(broker: str, intent: Intent) -> str:
+    return f"{broker!r} showed no order under tag {intent.tag} until the visibility window ended; it is not sent again"

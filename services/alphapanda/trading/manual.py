@@ -1,0 +1,177 @@
+"""A person's orders: a row first, then risk's verdict, then as any order.
+
+The verdict comes by RPC and, published under the same id, by topic; whichever is first moves the row on. So a crash
+between risk's answer and our row heals, here on the next start (AuthorizeOrder gives the same intent the same verdict)
+or by the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import grpc
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from alphapanda.domain import ids
+from alphapanda.domain.order import OrderStatus, PositionEffect, Side
+from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog.wire import optional_moment, rules_from, timestamp
+from alphapanda.storage.requests import CommandKey
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.store.port import TradingStore
+from panda.common.v1 import common_pb2 as common
+from panda.risk.v1 import risk_pb2 as risk
+from panda.trading.v1.trading_pb2 import PlaceOrderRequest
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_REFUSALS = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
+_log = structlog.get_logger(__name__)
+
+
+class Authorizer(Protocol):
+    """What is asked of risk; a RiskServiceStub has it."""
+
+    async def AuthorizeOrder(  # noqa: N802 - the contract's name
+        self, request: risk.AuthorizeOrderRequest, /
+    ) -> risk.AuthorizeOrderResponse:
+        """The verdict; the same for the same intent."""
+
+
+def verdict_event_id(signal_id: str) -> str:
+    """The id under which risk publishes its verdict on a signal or manual order."""
+    return ids.output_id("risk", signal_id, "verdict", 0)
+
+
+class ManualOrders:
+    """Takes manual orders from PENDING_RISK on.
+
+    Args:
+        store: orders.
+        executor: executes what is let through.
+        risk: gives verdicts.
+    """
+
+    def __init__(self, store: TradingStore, executor: OrderExecutor, risk: Authorizer) -> None:
+        self._store = store
+        self._executor = executor
+        self._risk = risk
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Asks risk again about every order that waits for its verdict; goes on in the background."""
+        for order_id in await self._store.open_orders():
+            self._ask(order_id)
+
+    async def stop(self) -> None:
+        """Ends the asking; the next start goes on."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def place(self, order: Order, key: CommandKey, request: PlaceOrderRequest) -> None:
+        """Stores an order, unless this command did before, and sees that it goes on.
+
+        Raises:
+            RequestReused: the request_id came with another body.
+        """
+        async with self._store.transaction() as transaction:
+            if await transaction.claim(key, request):
+                await transaction.add(order)
+        self._ask(order.order_id)
+
+    def _ask(self, order_id: str) -> None:
+        if order_id not in self._asking:
+            task = asyncio.get_running_loop().create_task(
+                self._authorise(order_id), name=f"verdict {order_id}"
+            )
+            self._asking[order_id] = task
+            task.add_done_callback(lambda ended: self._asked(order_id, ended))
+
+    def _asked(self, order_id: str, task: asyncio.Task[None]) -> None:
+        self._asking.pop(order_id, None)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("asking for a verdict ended by a bug", order_id=order_id, exc_info=error)
+
+    async def _authorise(self, order_id: str) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                if await self._asked_once(order_id):
+                    return
+            except (SQLAlchemyError, OSError, grpc.aio.AioRpcError) as away:
+                _log.warning("no verdict yet", order_id=order_id, error=repr(away))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _asked_once(self, order_id: str) -> bool:
+        """True where asking again would change nothing."""
+        stored = await self._store.find(order_id)
+        if stored is None or stored.order.status is not OrderStatus.PENDING_RISK:
+            return True
+        order = stored.order
+        try:
+            verdict = (await self._risk.AuthorizeOrder(_question(order))).verdict
+        except grpc.aio.AioRpcError as refusal:
+            if refusal.code() not in _REFUSALS:
+                raise
+            message = refusal.details() or refusal.code().name
+            await self._executor.refuse(order.signal_id, message, order.signal_id, None)
+            return True
+        # A waiting one is decided later; that verdict comes by topic.
+        if verdict.approved:
+            causation_id = verdict_event_id(order.signal_id)
+            for ready in await self._executor.receive([(_approved(order, verdict), causation_id)]):
+                await self._executor.drive(ready)
+        elif not verdict.waiting:
+            await self._executor.refuse(
+                order.signal_id,
+                f"{verdict.reason}: {verdict.message}",
+                verdict_event_id(order.signal_id),
+                optional_moment(verdict, "decided_at"),
+            )
+        return True
+
+
+def _question(order: Order) -> risk.AuthorizeOrderRequest:
+    return risk.AuthorizeOrderRequest(
+        intent_id=order.signal_id,
+        correlation_id=order.correlation_id,
+        broker=order.key.broker,
+        account=order.key.account,
+        instrument_id=order.key.instrument_id,
+        instrument_token=order.instrument_token,
+        side=common.Side.ValueType(order.side),
+        quantity=order.quantity,
+        product=common.Product.ValueType(order.key.product),
+        order_type=common.OrderType.ValueType(order.order_type),
+        valid_until=timestamp(order.valid_until),
+    )
+
+
+def _approved(order: Order, verdict: risk.Verdict) -> Approved:
+    return Approved(
+        signal_id=order.signal_id,
+        correlation_id=order.correlation_id,
+        key=order.key,
+        instrument_token=order.instrument_token,
+        config_revision=order.config_revision,
+        side=Side(verdict.side),
+        quantity=verdict.quantity,
+        order_type=order.order_type,
+        effect=PositionEffect(verdict.position_effect),
+        valid_until=order.valid_until,
+        decided_at=optional_moment(verdict, "decided_at"),
+        rules=rules_from(verdict.rules),
+    )
