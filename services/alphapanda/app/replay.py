@@ -1,0 +1,181 @@
+"""Builds a replay: the same cores, with memory for stores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
+from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.frame import Frame
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.order import Product
+from alphapanda.domain.order_events import Filled
+from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
+from alphapanda.eventlog.topics import payload_policies, shard_of
+from alphapanda.instruments.core import shipped_instruments
+from alphapanda.marketdata.core.sanitiser import Sanitiser
+from alphapanda.marketdata.core.ticks import PRICE_SCALE
+from alphapanda.marketdata.feeds.replay import replay_frames
+from alphapanda.portfolio.core.book import PortfolioBook
+from alphapanda.replay.core import Replay
+from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.check import Standing
+from alphapanda.risk.core.limits import Limits
+from alphapanda.settings import RiskSettings, Settings
+from alphapanda.settings_sources import load_settings
+from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.paper_book import PaperBook
+from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.core.synchronous import SynchronousTrading
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRun:
+    """A replay ready to run: `replay.run(frames)`, then ask it; the sanitiser counts the ticks."""
+
+    replay: Replay
+    frames: Iterator[Frame]
+    sanitiser: Sanitiser
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that risk reads."""
+    risk: RiskSettings = settings.risk
+    return Limits(
+        max_order_quantity=risk.max_order_quantity if risk.limits_enforced else None,
+        max_position_quantity=risk.max_position_quantity if risk.limits_enforced else None,
+        price_max_age=timedelta(seconds=risk.price_max_age_seconds),
+        mis_cut_off=settings.paper_trading.square_off_time,
+    )
+
+
+def build_replay(
+    files: Sequence[Path],
+    *,
+    strategy_type: str,
+    parameters: Mapping[str, str],
+    instrument: str | None,
+    quantity: int,
+    product: str,
+    limits_enforced: bool = True,
+    config: Path | None = None,
+    on_fill: Callable[[Filled, Decimal], None] | None = None,
+) -> ReplayRun:
+    """A replay of one strategy.
+
+    Args:
+        files: the recording.
+        strategy_type: registered name.
+        parameters: as text.
+        instrument: "NSE:INFY", for bars; without it the strategy watches every tradable instrument.
+        quantity: units of a full position.
+        product: name of a product.
+        limits_enforced: False lifts the limits on quantities.
+        config: TOML file with settings.
+        on_fill: told of every fill and what it realised.
+
+    Raises:
+        InvalidInput: what is asked for can't be run.
+        SettingsInvalid: nor can the settings.
+    """
+    overrides = {} if limits_enforced else {"risk": {"limits_enforced": False}}
+    settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
+    calendar = load_nse_calendar()
+    directory = shipped_instruments(date.max)
+    watched = _watched(directory, instrument)
+    strategy = StrategyConfig(
+        strategy_id=strategy_type,
+        revision=1,
+        state=StrategyState.RUNNING,
+        strategy_type=strategy_type,
+        parameters=StrategyRegistry().complete(strategy_type, parameters),
+        instruments=tuple(StrategyInstrument(each.instrument_id, each.instrument_token) for each in watched),
+        brokers=(),
+        account=settings.account,
+        quantity=_whole_lots(quantity, watched),
+        product=_product(product),
+        signal_ttl_seconds=settings.strategy.signal_ttl_seconds,
+    )
+    sanitiser = Sanitiser(directory, PRICE_SCALE)
+    return ReplayRun(
+        replay=compose_replay([strategy], settings, calendar, directory, on_fill),
+        frames=replay_frames(
+            files,
+            directory=directory,
+            instrument=instrument,
+            seed=settings.marketdata.seed,
+            shards=payload_policies()["tick_frame"].partitions,
+            shard_of=shard_of,
+            sanitiser=sanitiser,
+        ),
+        sanitiser=sanitiser,
+    )
+
+
+def compose_replay(
+    strategies: Sequence[StrategyConfig],
+    settings: Settings,
+    calendar: TradingCalendar,
+    directory: InstrumentDirectory,
+    on_fill: Callable[[Filled, Decimal], None] | None = None,
+) -> Replay:
+    """The cores, wired for these strategies on paper."""
+    paper = settings.paper_trading
+    router = ExecutionRouter([DEFAULT_BROKER])
+    host = StrategyHost(directory, calendar, router)
+    for strategy in strategies:
+        host.configure(strategy)
+    opt_ins = {strategy.strategy_id: strategy.brokers for strategy in strategies}
+    checks = PreSubmitChecks(
+        router,
+        lambda strategy_id: opt_ins.get(strategy_id, ()),
+        calendar,
+        timedelta(seconds=settings.trading.price_max_age_seconds),
+    )
+    market = PaperMarket(paper.slippage_percent, paper.commission_percent)
+    return Replay(
+        host=host,
+        risk=RiskBook(),
+        trading=SynchronousTrading(checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market)}),
+        book=PortfolioBook(DEFAULT_BROKER, settings.account, paper.starting_cash),
+        instruments=directory,
+        calendar=calendar,
+        limits=limits_of(settings),
+        standings={s.strategy_id: Standing(revision=s.revision, running=True) for s in strategies},
+        brokers=[DEFAULT_BROKER],
+        price_scale=PRICE_SCALE,
+        on_fill=on_fill,
+    )
+
+
+def _watched(directory: InstrumentDirectory, instrument: str | None) -> list[Instrument]:
+    if instrument is None:
+        return [each for each in directory if each.tradable]
+    found = directory.require_symbol(instrument, "instrument")
+    if not found.tradable:
+        raise InvalidInput("instrument", instrument, "an index can't be traded")
+    return [found]
+
+
+def _whole_lots(quantity: int, instruments: Sequence[Instrument]) -> int:
+    for each in instruments:
+        if quantity <= 0 or quantity % each.lot_size:
+            raise InvalidInput(
+                "quantity", quantity, f"a multiple of {each.symbol}'s lot of {each.lot_size}, > 0"
+            )
+    return quantity
+
+
+def _product(name: str) -> Product:
+    try:
+        return Product[name]
+    except KeyError:
+        raise UnknownName("product", name, [product.name for product in Product]) from None

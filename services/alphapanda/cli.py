@@ -1,0 +1,42 @@
+"""`alphapanda`: the commands a user meets."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+from typing_extensions import override
+
+from alphapanda import __version__
+
+COMMANDS = {
+    "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
+    "replay": "run the real cores over recorded data, as fast as they go",
+    "call": "call an RPC without grpcurl",
+}
+
+
+class Commands(click.Group):
+    """Loads a command when it is asked for, so that `--help` and `call` don't pay for what `up` imports."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"alphapanda.commands.{cmd_name}"), cmd_name)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands)
+@click.version_option(__version__, prog_name="alphapanda")
+def main() -> None:
+    """Event-driven algorithmic trading for the Indian market."""

@@ -1,0 +1,1 @@
+"""The commands of `alphapanda`, one a file. They print with rich; everything else logs."""

@@ -1,0 +1,79 @@
+"""`alphapanda call METHOD [JSON]`: any RPC, without grpcurl."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import click
+import grpc
+from google.protobuf import descriptor, json_format, message_factory
+from google.protobuf.message import Message
+
+from alphapanda.commands.console import USAGE, fail, out
+from alphapanda.domain.errors import UnknownName
+from alphapanda.mesh.catalogue import service_descriptors
+from alphapanda.mesh.status import describe_rpc_error
+
+TARGET = "127.0.0.1:50051"
+
+
+def methods() -> Mapping[str, descriptor.MethodDescriptor]:
+    """Every RPC, by "PortfolioService/GetPortfolio"."""
+    return {
+        f"{service.name}/{method.name}": method
+        for service in service_descriptors()
+        for method in service.methods
+    }
+
+
+def find_method(name: str) -> descriptor.MethodDescriptor:
+    """The RPC somebody named: with or without the package, with "/" or ".", or by its own name alone.
+
+    Raises:
+        UnknownName: there is none, or the bare name is more than one's.
+    """
+    known = methods()
+    short = "/".join(name.replace("/", ".").split(".")[-2:])
+    by_own_name = [key for key in known if key.endswith(f"/{short}")]
+    if short not in known and len(by_own_name) == 1:
+        short = by_own_name[0]
+    if short not in known:
+        raise UnknownName("method", name, known)
+    return known[short]
+
+
+async def invoke(
+    target: str, method: descriptor.MethodDescriptor, request: Message, timeout: float
+) -> Message:
+    """The answer of one unary RPC."""
+    answer = message_factory.GetMessageClass(method.output_type)
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = channel.unary_unary(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        result: Message = await stub(request, timeout=timeout)
+        return result
+
+
+@click.command()
+@click.argument("method")
+@click.argument("body", metavar="[JSON]", default="{}")
+@click.option("--target", default=TARGET, show_default=True, help="host:port of the server")
+@click.option("--timeout", default=10.0, show_default=True, help="seconds to wait")
+def call(method: str, body: str, target: str, timeout: float) -> None:
+    """Call an RPC, such as PortfolioService/GetPortfolio '{"broker": "paper"}'."""
+    try:
+        found = find_method(method)
+        request = json_format.Parse(body, message_factory.GetMessageClass(found.input_type)())
+    except UnknownName as error:
+        fail(str(error), USAGE)
+    except json_format.ParseError as error:
+        fail(f"JSON of {found.input_type.name}: {error}", USAGE)
+    try:
+        answer = asyncio.run(invoke(target, found, request, timeout))
+    except grpc.aio.AioRpcError as error:
+        fail(describe_rpc_error(error))
+    out.print_json(json_format.MessageToJson(answer))

@@ -1,0 +1,19 @@
+"""How commands speak: one console for answers, one for complaints; one clear line for what went wrong."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from rich.console import Console
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+USAGE = 2
+"""Exit code for input that can't be used."""
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Says what is wrong, in one line, and ends the command."""
+    err.print(f"alphapanda: {message}", markup=False, soft_wrap=True)
+    raise SystemExit(code)

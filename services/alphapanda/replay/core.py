@@ -1,0 +1,210 @@
+"""The loop: what the services do between their topics, as plain calls in the order that lockstep gives."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.order import Product, TradingState
+from alphapanda.domain.order_events import Filled
+from alphapanda.domain.signal import Signal
+from alphapanda.domain.verdict import Approved, Refused, Verdict
+from alphapanda.portfolio.core.book import PortfolioBook
+from alphapanda.portfolio.core.drawdown import EquityTracker
+from alphapanda.portfolio.core.profit import Statement
+from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.check import Inputs, Standing
+from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.core.square_off import earliest_cut_off
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.trading.core.synchronous import SynchronousTrading
+
+DAY_NS: Final = 86_400_000_000_000
+IST_NS: Final = 19_800_000_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened, counted."""
+
+    signals: int = 0
+    validated: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    orders: int = 0
+    fills: int = 0
+
+
+class SquareOffWatch:
+    """Says when risk has to be asked for square-offs, so that it isn't asked on every tick.
+
+    The answer can only change at the day's first cut-off, or while an intraday position is still there after it or
+    from a day before.
+    """
+
+    def __init__(self, calendar: TradingCalendar, cut_off: time) -> None:
+        self._calendar = calendar
+        self._cut_off = cut_off
+        self.next_ns = 0
+
+    def asked(self, market_time_ns: int, *, intraday_open: bool) -> None:
+        """Risk was asked at this market time; `intraday_open` is whether a MIS position is left."""
+        if intraday_open:
+            self.next_ns = market_time_ns
+            return
+        cut_off = earliest_cut_off(instant(market_time_ns), self._calendar, self._cut_off)
+        tomorrow = (market_time_ns + IST_NS) // DAY_NS * DAY_NS + DAY_NS - IST_NS
+        at = nanoseconds(cut_off) if cut_off is not None else tomorrow
+        self.next_ns = at if market_time_ns < at else tomorrow
+
+
+class Replay:
+    """One account's whole flow.
+
+    Args:
+        host: the strategies, configured.
+        risk: an empty book.
+        trading: paper exchanges in memory.
+        book: the account, just opened.
+        instruments: what can be traded.
+        calendar: sessions.
+        limits: of the account.
+        standings: of the strategies, all running.
+        brokers: whose positions are squared off.
+        price_scale: of the frames.
+        on_fill: told of every fill as booked; None where nobody listens.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: StrategyHost,
+        risk: RiskBook,
+        trading: SynchronousTrading,
+        book: PortfolioBook,
+        instruments: InstrumentDirectory,
+        calendar: TradingCalendar,
+        limits: Limits,
+        standings: Mapping[str, Standing],
+        brokers: Sequence[str],
+        price_scale: int,
+        on_fill: Callable[[Filled, Decimal], None] | None = None,
+    ) -> None:
+        self._host = host
+        self._risk = risk
+        self._trading = trading
+        self._book = book
+        self._instruments = instruments
+        self._calendar = calendar
+        self._limits = limits
+        self._standings = standings
+        self._brokers = tuple(brokers)
+        self._scale = price_scale
+        self._on_fill = on_fill
+        self._last: dict[int, tuple[int, int]] = {}
+        self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
+        self.tracker = EquityTracker(book.starting_cash, price_scale)
+        self.tally = Tally()
+
+    def run(self, frames: Iterable[Frame]) -> None:
+        """Takes the frames in, to the last."""
+        for market_time_ns, together in groupby(frames, attrgetter("market_time_ns")):
+            batch = tuple(together)
+            for frame in batch:
+                self._mark(frame)
+            if market_time_ns >= self._watch.next_ns:
+                self._square_off(market_time_ns, batch[0].frame_id)
+            for frame in batch:
+                signals = self._host.on_frame(frame)
+                if signals:
+                    self._decide(signals, frame.market_time, frame.feed_run)
+
+    def statement(self) -> Statement:
+        """Value and profit at the last prices."""
+        prices = {}
+        for token, (price, _) in self._last.items():
+            instrument = self._instruments.by_token(token)
+            if instrument is not None:
+                prices[instrument.instrument_id] = Decimal(price) / self._scale
+        return self._book.statement(prices)
+
+    def _mark(self, frame: Frame) -> None:
+        last, mark = self._last, self.tracker.mark
+        for token, price, at in zip(
+            frame.instrument_token, frame.last_price, frame.exchange_time, strict=True
+        ):
+            last[token] = (price, at)
+            mark(token, price)
+
+    def _square_off(self, market_time_ns: int, cause: str) -> None:
+        open_keys = [state for state in self._risk.positions.values() if state.quantity]
+        intraday = [state for state in open_keys if state.key.product is Product.MIS]
+        if intraday:
+            tokens = (self._instruments.by_id(state.key.instrument_id) for state in intraday)
+            market = self._view([i.instrument_token for i in tokens if i], instant(market_time_ns), "")
+            inputs = self._inputs(market)
+            for signal in self._risk.due(inputs, self._brokers, cause):
+                self.tally.signals += 1
+                self._settle(self._risk.judge(signal, inputs), inputs)
+            intraday = [
+                s for s in self._risk.positions.values() if s.quantity and s.key.product is Product.MIS
+            ]
+        self._watch.asked(market_time_ns, intraday_open=bool(intraday))
+
+    def _decide(self, signals: Sequence[Signal], market_time: datetime, feed_run: str) -> None:
+        inputs = self._inputs(self._view([s.instrument_token for s in signals], market_time, feed_run))
+        for signal in signals:
+            self.tally.signals += 1
+            self._settle(self._risk.judge(signal, inputs), inputs)
+
+    def _settle(self, verdicts: Sequence[Verdict], inputs: Inputs) -> None:
+        """Takes verdicts to their end: order, fills, ledger, and what waited for the order."""
+        tally = self.tally
+        due = deque(verdicts)
+        while due:
+            verdict = due.popleft()
+            if isinstance(verdict, Refused):
+                tally.rejected[verdict.reason] += 1
+                continue
+            tally.validated += 1
+            due.extend(self._execute(verdict, inputs))
+
+    def _execute(self, verdict: Approved, inputs: Inputs) -> Iterator[Verdict]:
+        happenings = self._trading.execute(verdict, inputs.market)
+        self.tally.orders += 1
+        for happening in happenings:
+            if isinstance(happening, Filled):
+                self._booked(happening)
+        for happening in happenings:
+            yield from self._risk.on_order(happening.order, inputs)
+
+    def _booked(self, filled: Filled) -> None:
+        booking = self._book.apply(filled)
+        if booking is None:
+            return
+        self.tally.fills += 1
+        self.tracker.booked(booking)
+        if self._on_fill is not None:
+            self._on_fill(filled, booking.realised)
+
+    def _view(self, tokens: Sequence[int], market_time: datetime, feed_run: str) -> MarketView:
+        prices = {}
+        for token in tokens:
+            if token in self._last:
+                price, at = self._last[token]
+                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at))
+        return MarketView(market_time, feed_run, prices)
+
+    def _inputs(self, market: MarketView) -> Inputs:
+        return Inputs(
+            market, self._instruments, self._calendar, self._limits, TradingState.ACTIVE, self._standings
+        )
