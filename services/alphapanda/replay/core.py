@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
-from itertools import groupby
-from operator import attrgetter
 from typing import Final
 
 from alphapanda.domain.calendar import TradingCalendar
@@ -116,17 +114,17 @@ class Replay:
         self.tally = Tally()
 
     def run(self, frames: Iterable[Frame]) -> None:
-        """Takes the frames in, to the last."""
-        for market_time_ns, together in groupby(frames, attrgetter("market_time_ns")):
-            batch = tuple(together)
-            for frame in batch:
-                self._mark(frame)
-            if market_time_ns >= self._watch.next_ns:
-                self._square_off(market_time_ns, batch[0].frame_id)
-            for frame in batch:
-                signals = self._host.on_frame(frame)
-                if signals:
-                    self._decide(signals, frame.market_time, frame.feed_run)
+        """Takes the frames in, to the last: prices, then timers, then strategies, frame by frame as in lockstep."""
+        mark, on_frame, market_time_ns = self._mark, self._host.on_frame, 0
+        for frame in frames:
+            mark(frame)
+            if frame.market_time_ns > market_time_ns:
+                market_time_ns = frame.market_time_ns
+                if market_time_ns >= self._watch.next_ns:
+                    self._square_off(market_time_ns, frame.frame_id)
+            signals = on_frame(frame)
+            if signals:
+                self._decide(signals, frame.market_time, frame.feed_run)
 
     def statement(self) -> Statement:
         """Value and profit at the last prices."""
