@@ -11,7 +11,7 @@ from google.protobuf import descriptor, json_format, message_factory
 from google.protobuf.message import Message
 
 from alphapanda.commands.console import USAGE, fail, out
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.mesh.catalogue import service_descriptors
 from alphapanda.mesh.status import describe_rpc_error
 
@@ -43,6 +43,21 @@ def find_method(name: str) -> descriptor.MethodDescriptor:
     return known[short]
 
 
+def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message]:
+    """The RPC somebody named and its request.
+
+    Raises:
+        InvalidInput: there is no such RPC, or the JSON isn't its request.
+    """
+    method = find_method(name)
+    request = message_factory.GetMessageClass(method.input_type)()
+    try:
+        json_format.Parse(body, request)
+    except json_format.ParseError as error:
+        raise InvalidInput("JSON", body, f"a {method.input_type.name} ({error})") from None
+    return method, request
+
+
 async def invoke(
     target: str, method: descriptor.MethodDescriptor, request: Message, timeout: float
 ) -> Message:
@@ -66,12 +81,9 @@ async def invoke(
 def call(method: str, body: str, target: str, timeout: float) -> None:
     """Call an RPC, such as PortfolioService/GetPortfolio '{"broker": "paper"}'."""
     try:
-        found = find_method(method)
-        request = json_format.Parse(body, message_factory.GetMessageClass(found.input_type)())
-    except UnknownName as error:
+        found, request = prepared(method, body)
+    except InvalidInput as error:
         fail(str(error), USAGE)
-    except json_format.ParseError as error:
-        fail(f"JSON of {found.input_type.name}: {error}", USAGE)
     try:
         answer = asyncio.run(invoke(target, found, request, timeout))
     except grpc.aio.AioRpcError as error:

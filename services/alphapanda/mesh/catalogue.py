@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import walk_packages
 
-import panda
 from google.protobuf.descriptor import ServiceDescriptor
+
+import panda
 
 
 def service_descriptors() -> Iterator[ServiceDescriptor]:
