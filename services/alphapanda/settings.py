@@ -89,6 +89,9 @@ class StrategySettings(Section):
     signal_ttl_seconds: int = Field(
         60, ge=1, le=86_400, description="market time a signal stays valid by default"
     )
+    max_errors_in_a_row: int = Field(
+        5, ge=1, le=1000, description="errors on one instrument after which a strategy is stopped"
+    )
 
 
 class RiskSettings(Section):
@@ -120,6 +123,7 @@ class ConsumerSettings(Section):
     """Every consumer's way with failures."""
 
     batch_size: int = Field(500, ge=1, le=10_000, description="records handled at once")
+    concurrency: int = Field(4, ge=1, le=64, description="partitions of a consumer handled at once")
     backoff_initial_seconds: Seconds = Field(0.1, description="first wait after a transient failure")
     backoff_max_seconds: Seconds = Field(10.0, description="longest wait after a transient failure")
     bug_attempts: int = Field(

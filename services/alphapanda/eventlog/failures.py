@@ -20,8 +20,6 @@ _TRANSIENT = (
     PoolTimeout,
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
 )
 # PostgreSQL's classes of errors: connection, rolled back (serialisation, deadlock), out of resources, object in use,
 # operator intervention (shutdown, start-up, cancel), system error.
@@ -30,13 +28,15 @@ _TRANSIENT_SQLSTATES = ("08", "40", "53", "55", "57", "58")
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later without anybody changing anything."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_transient(one) for one in error.exceptions)
     if isinstance(error, DBAPIError):
         driver_error = error.orig.__cause__ if error.orig is not None else None
         return error.connection_invalidated or (driver_error is not None and is_transient(driver_error))
-    if isinstance(error, asyncpg.DataError):
-        return False  # a wrong argument, though asyncpg makes it a kind of InterfaceError
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_TRANSIENT_SQLSTATES)
+    if isinstance(error, asyncpg.InterfaceError):
+        return "closed" in str(error)  # asyncpg has no class for it; its other InterfaceErrors are misuse
     return isinstance(error, _TRANSIENT)
 
 
@@ -44,5 +44,5 @@ def in_one_line(error: BaseException) -> str:
     """An error as one line without secrets; a database error without its statement and parameters."""
     shown = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = f"{type(error).__name__}: {shown}" if str(shown) else type(error).__name__
-    line = redacted(" ".join(text.split()))
+    line: str = redacted(" ".join(text.split()))
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"

@@ -18,8 +18,11 @@ class Inbox:
         )
 
     async def claim(self, connection: AsyncConnection, consumer: str, event_ids: Sequence[str]) -> set[str]:
-        """The ids that this consumer had not seen; they count as seen once the caller's transaction commits."""
+        """The ids that this consumer had not seen; they count as seen once the caller's transaction commits.
+
+        A transaction that claims one of them at the same time is waited for; sorted, two of these can't deadlock.
+        """
         claimed = await connection.execute(
-            self._claim, {"consumer": consumer, "ids": list(dict.fromkeys(event_ids))}
+            self._claim, {"consumer": consumer, "ids": sorted(frozenset(event_ids))}
         )
         return {str(row[0]) for row in claimed}

@@ -1,0 +1,122 @@
+"""Logs, and events to put on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from alphapanda.domain import ids
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.eventlog import wire
+from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.settings import ConsumerSettings
+from panda.events.v1.events_pb2 import Event
+
+MOMENT = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
+
+
+class WallClock:
+    """Wall time that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.ns = nanoseconds(MOMENT)
+
+    def __call__(self) -> int:
+        return self.ns
+
+    def pass_hours(self, hours: float) -> None:
+        self.ns += int(hours * 3_600_000_000_000)
+
+
+@pytest.fixture
+def clock() -> WallClock:
+    return WallClock()
+
+
+@pytest.fixture(params=["file", ":memory:"])
+async def log(request, tmp_path: Path, clock: WallClock) -> AsyncIterator[SqliteEventLog]:
+    """An open log without topics, of each adapter."""
+    path = tmp_path / "log.sqlite" if request.param == "file" else ":memory:"
+    log = SqliteEventLog(path, wall_clock_ns=clock)
+    await log.start()
+    yield log
+    await log.stop()
+
+
+@pytest.fixture
+def topic_map() -> TopicMap:
+    return TopicMap(("paper", "zerodha"), ("zerodha",))
+
+
+@pytest.fixture
+async def deployed(log: SqliteEventLog, topic_map: TopicMap) -> SqliteEventLog:
+    """A log with every topic of the deployment."""
+    await log.ensure(topic_map.specs())
+    return log
+
+
+@pytest.fixture
+def policy() -> ConsumerSettings:
+    """Back-offs short enough for tests."""
+    return ConsumerSettings(backoff_initial_seconds=0.001, backoff_max_seconds=0.01, bug_attempts=3)
+
+
+def signal(n: int, broker: str = "paper", strategy: str = "ema") -> Event:
+    """The n-th signal of a strategy; equal n, equal event."""
+    frame = ids.frame_id("run", 0, n)
+    made = Signal(
+        signal_id=ids.signal_id(strategy, 1, frame, 0, 0, broker),
+        correlation_id=frame,
+        causation_id=frame,
+        key=PositionKey(broker, "default", strategy, "NSE:INFY", Product.MIS),
+        instrument_token=408065,
+        config_revision=1,
+        target=n,
+        side=None,
+        quantity=None,
+        order_type=OrderType.MARKET,
+        market_time=MOMENT,
+        valid_until=MOMENT,
+        reference_price=Decimal("1500.05"),
+        reason="a test",
+    )
+    return wire.signal_event(made, "strategy", MOMENT)
+
+
+def frame(n: int, shard: int = 0) -> Event:
+    """The n-th frame of a shard, with one tick."""
+    made = Frame("run", shard, n, nanoseconds(MOMENT), 100, [408065], [150_000 + n], [nanoseconds(MOMENT)])
+    return wire.frame_event(made, "marketdata", MOMENT)
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Waits until a condition holds; fails where it never does."""
+    async with asyncio.timeout(seconds):
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(name="eventually")
+def _eventually():
+    return eventually
+
+
+@pytest.fixture(name="signal")
+def _signal():
+    return signal
+
+
+@pytest.fixture(name="frame")
+def _frame():
+    return frame
