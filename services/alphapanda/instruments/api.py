@@ -1,0 +1,90 @@
+"""InstrumentService: one instrument, or all of them by pages."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, Final, cast
+
+import grpc
+from typing_extensions import override
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.instrument import Instrument
+from alphapanda.instruments.store import InstrumentFilter, InstrumentStore, SortKey, sort_key
+from alphapanda.instruments.wire import instrument_message
+from alphapanda.mesh.errors import NotFound
+from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from panda.instruments.v1 import instruments_pb2 as api
+from panda.instruments.v1 import instruments_pb2_grpc
+
+DEFAULT_PAGE: Final = 100
+INSTRUMENT_NOT_FOUND: Final = "INSTRUMENT_NOT_FOUND"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
+    """The service over its store."""
+
+    def __init__(self, store: InstrumentStore) -> None:
+        self._store = store
+
+    @override
+    async def GetInstrument(
+        self, request: api.GetInstrumentRequest, context: Context
+    ) -> api.GetInstrumentResponse:
+        """One instrument.
+
+        Raises:
+            NotFound: there is none.
+        """
+        match request.WhichOneof("by"):
+            case "symbol":
+                found = await self._by_symbol(request.symbol)
+            case "instrument_id":
+                found = _found(
+                    await self._store.by_id(request.instrument_id), "instrument_id", request.instrument_id
+                )
+            case "instrument_token":
+                token = request.instrument_token
+                found = _found(await self._store.by_token(token), "instrument_token", str(token))
+            case _:
+                raise InvalidInput("by", "", "one of symbol, instrument_id, instrument_token")
+        return api.GetInstrumentResponse(instrument=instrument_message(found))
+
+    @override
+    async def ListInstruments(
+        self, request: api.ListInstrumentsRequest, context: Context
+    ) -> api.ListInstrumentsResponse:
+        """Instruments, a page at a time.
+
+        Raises:
+            InvalidInput: the page_token isn't one of this request.
+        """
+        wanted = InstrumentFilter(request.exchange, request.symbol_prefix)
+        filters = f"{wanted.exchange}\x1f{wanted.symbol_prefix}"
+        after = decode_page_token(request.page_token, filters)
+        size = request.page_size or DEFAULT_PAGE
+        found = await self._store.page(wanted, cast("SortKey", tuple(after)) if after else None, size + 1)
+        page = found[:size]
+        return api.ListInstrumentsResponse(
+            instruments=[instrument_message(instrument) for instrument in page],
+            next_page_token=encode_page_token(sort_key(page[-1]), filters) if len(found) > size else "",
+        )
+
+    async def _by_symbol(self, symbol: str) -> Instrument:
+        exchange, _, tradingsymbol = symbol.partition(":")
+        found = await self._store.by_symbol(exchange, tradingsymbol)
+        if found is None:
+            near = get_close_matches(symbol, await self._store.symbols_like(exchange, tradingsymbol), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; ListInstruments says which there are"
+            raise NotFound(
+                INSTRUMENT_NOT_FOUND, f"no instrument has the symbol {symbol!r}{hint}", symbol=symbol
+            )
+        return found
+
+
+def _found(instrument: Instrument | None, by: str, value: str) -> Instrument:
+    if instrument is None:
+        raise NotFound(INSTRUMENT_NOT_FOUND, f"no instrument has the {by} {value!r} today", **{by: value})
+    return instrument

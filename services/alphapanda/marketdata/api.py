@@ -1,0 +1,146 @@
+"""MarketDataService: last prices, and how the market stands on the feed's own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Final, Protocol
+
+import grpc
+from typing_extensions import override
+
+from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
+from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.eventlog.wire import decimal, timestamp
+from alphapanda.mesh.errors import NotFound
+from alphapanda.storage.price_cache import CachedPrice, PriceCache
+from panda.marketdata.v1 import marketdata_pb2 as api
+from panda.marketdata.v1 import marketdata_pb2_grpc
+
+EXCHANGE: Final = "NSE"
+LONGEST_SEGMENT: Final = "NSE_EQ"
+MOST_QUOTES: Final = 500
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class FeedStatus(Protocol):
+    """What the publisher says of itself."""
+
+    @property
+    def feed_name(self) -> str:
+        """The feed's registered name."""
+
+    @property
+    def ticks(self) -> int:
+        """Ticks let through since the start of the process."""
+
+    def dropped(self) -> Mapping[str, int]:
+        """Ticks dropped since the start of the process, by reason."""
+
+
+class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
+    """The service over the price cache.
+
+    Args:
+        cache: prices and the market's clock.
+        directory: the known instruments.
+        calendar: trading days.
+        feed: what is fed.
+    """
+
+    def __init__(
+        self, cache: PriceCache, directory: InstrumentDirectory, calendar: TradingCalendar, feed: FeedStatus
+    ) -> None:
+        self._cache = cache
+        self._directory = directory
+        self._calendar = calendar
+        self._feed = feed
+
+    @override
+    async def GetQuotes(self, request: api.GetQuotesRequest, context: Context) -> api.GetQuotesResponse:
+        """Last prices; without symbols of every instrument that has one, by symbol, the first 500.
+
+        Raises:
+            NotFound: a symbol that doesn't exist; the nearest is suggested.
+        """
+        wanted = [self._require(symbol) for symbol in request.symbols] or sorted(
+            self._directory, key=lambda instrument: instrument.symbol
+        )
+        reading = await self._cache.read([instrument.instrument_token for instrument in wanted])
+        market_time = self._cache.market_time(reading.clock)
+        priced = [i for i in wanted if i.instrument_token in reading.prices]
+        return api.GetQuotesResponse(
+            quotes=[_quote(i, reading.prices[i.instrument_token]) for i in priced[:MOST_QUOTES]],
+            without_price=[
+                i.symbol for i in wanted if request.symbols and i.instrument_token not in reading.prices
+            ],
+            market_time=timestamp(market_time),
+        )
+
+    @override
+    async def GetMarketStatus(
+        self, request: api.GetMarketStatusRequest, context: Context
+    ) -> api.GetMarketStatusResponse:
+        """The market's clock and session; "open" while any of the exchange's stocks trade.
+
+        Raises:
+            UnknownName: an exchange without a calendar.
+        """
+        if request.exchange not in {"", EXCHANGE}:
+            raise UnknownName("exchange", request.exchange, [EXCHANGE])
+        clock = (await self._cache.read(())).clock
+        market_time = self._cache.market_time(clock)
+        session = self._session(market_time)
+        return api.GetMarketStatusResponse(
+            exchange=EXCHANGE,
+            open=session is not None,
+            market_time=timestamp(market_time),
+            trading_day=str(self._calendar.trading_day(market_time)) if market_time else "",
+            closes_at=timestamp(session.close if session else None),
+            next_open=timestamp(self._next_open(market_time)),
+            feed=self._feed.feed_name,
+            feed_run=clock.feed_run if clock else "",
+            simulated=clock.simulated if clock else False,
+            ticks=self._feed.ticks,
+            dropped=self._feed.dropped(),
+        )
+
+    def _require(self, symbol: str) -> Instrument:
+        found = self._directory.by_symbol(symbol)
+        if found is None:
+            near = get_close_matches(symbol, [instrument.symbol for instrument in self._directory], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise NotFound(
+                "INSTRUMENT_NOT_FOUND", f"no instrument has the symbol {symbol!r}{hint}", symbol=symbol
+            )
+        return found
+
+    def _session(self, market_time: datetime | None) -> Session | None:
+        if market_time is None:
+            return None
+        try:
+            return self._calendar.session_at(market_time, LONGEST_SEGMENT)
+        except CalendarNotCovered:
+            return None
+
+    def _next_open(self, market_time: datetime | None) -> datetime | None:
+        if market_time is None:
+            return None
+        try:
+            return self._calendar.next_session_open(market_time, LONGEST_SEGMENT)
+        except CalendarNotCovered:
+            return None
+
+
+def _quote(instrument: Instrument, cached: CachedPrice) -> api.Quote:
+    return api.Quote(
+        instrument_id=instrument.instrument_id,
+        instrument_token=instrument.instrument_token,
+        symbol=instrument.symbol,
+        last_price=decimal(cached.last.price),
+        traded_at=timestamp(cached.last.traded_at),
+        volume=cached.volume,
+    )
