@@ -1,0 +1,278 @@
+"""Ticks in, signals out. Kill it anywhere: the same signals with the same ids come again, and the inbox absorbs them.
+
+What makes that so (rule 11), per partition of the ticks:
+
+- A batch is handled once its signals are acknowledged by the log. A second attempt at a batch publishes what the first
+  left unpublished and goes on where it stopped; no frame is shown twice.
+- A snapshot is (offset, revision, state) of a strategy, stored when nothing is unpublished. On assignment the partition
+  is read from the earliest snapshot of a running strategy, and each strategy enters at its own. The offset committed by
+  the group only shows lag.
+- A new revision takes effect between two records. Before the second one is handled, the store has it as an activation
+  at that record's offset, in one transaction with an empty snapshot there. So what a snapshot restores is never an
+  older revision than the one that handled the next record, and no activation has to be repeated.
+- Records that were on the log when the partition was assigned are handled without new revisions, since the process
+  before may have handled them without.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.domain import ids
+from alphapanda.eventlog.decode import to_record
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.port import EventLog, GroupReader, TopicPartition
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.wire import frame_from, signal_event
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.isolator import StrategyBroken
+from alphapanda.strategy.partition import Halt, TickPartition
+from alphapanda.strategy.store.port import Activation, Change, StoredStrategy, StrategyStore
+from alphapanda.strategy.wire import SOURCE, changed_event, config_from
+from panda.events.v1.events_pb2 import Event
+
+GROUP = "strategy"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyCounts:
+    """What was seen and made since the process started.
+
+    Attributes:
+        frames: frames handled.
+        ticks: ticks in them.
+        signals: signals made, by strategy.
+        errors: errors raised, by strategy.
+    """
+
+    frames: int
+    ticks: int
+    signals: Mapping[str, int]
+    errors: Mapping[str, int]
+
+
+class StrategyTicks:
+    """The handler of the tick topic, group `GROUP`, and of what the strategies' topic tells.
+
+    Args:
+        store: strategy's store.
+        log: where signals are published.
+        topic_map: the deployment's topics.
+        new_host: makes an empty host, one for each partition.
+        snapshot_interval_seconds: wall time between snapshots of a partition.
+        wall_clock: wall time, aware.
+        elapsed: monotonic seconds.
+        logger: gets refusals, failures and stops of strategies; nothing per tick.
+    """
+
+    def __init__(
+        self,
+        store: StrategyStore,
+        log: EventLog,
+        topic_map: TopicMap,
+        new_host: Callable[[], StrategyHost],
+        snapshot_interval_seconds: float,
+        wall_clock: Callable[[], datetime],
+        elapsed: Callable[[], float],
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._topic_map = topic_map
+        self._new_host = new_host
+        self._snapshot_interval = snapshot_interval_seconds
+        self._wall_clock = wall_clock
+        self._elapsed = elapsed
+        self._logger = logger
+        self._partitions: dict[int, TickPartition] = {}
+        self._configs: dict[str, StrategyConfig] = {}
+        self._generation = 0
+        self._let_go = StrategyCounts(0, 0, {}, {})
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What its group reads."""
+        return self._topic_map.topics("tick_frame")
+
+    async def on_strategy_changed(self, event: Event) -> None:
+        """Takes a change in; it takes effect where the next batch of each partition begins."""
+        self._know(config_from(event.strategy_changed))
+
+    def knows(self, strategy_id: str, revision: int) -> bool:
+        """Whether a change has come in, so that it takes effect with the next batch."""
+        known = self._configs.get(strategy_id)
+        return known is not None and known.revision >= revision
+
+    def counts(self) -> StrategyCounts:
+        """What was seen and made."""
+        hosts = [partition.host for partition in self._partitions.values()]
+        return StrategyCounts(
+            self._let_go.frames + sum(host.frames for host in hosts),
+            self._let_go.ticks + sum(host.ticks for host in hosts),
+            sum((host.signals for host in hosts), Counter(self._let_go.signals)),
+            sum((host.errors for host in hosts), Counter(self._let_go.errors)),
+        )
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """Shows frames to the strategies; returns once the log has their signals."""
+        partition = self._partitions[batch[0].record.partition]
+        async with partition.busy:
+            await self._publish(partition)
+            await self._apply_changes(partition, max(partition.position, batch[0].record.offset))
+            for delivery in batch:
+                offset = delivery.record.offset
+                if offset >= partition.position:
+                    partition.enter(offset)
+                    frame = frame_from(delivery.event.tick_frame)
+                    partition.unpublished += partition.host.on_frame(frame)
+                    partition.position = offset + 1
+            partition.take_failures()
+            await self._publish(partition)
+            await self._stop_failed(partition)
+            if self._elapsed() - partition.saved[1] >= self._snapshot_interval:
+                await self._snapshot(partition)
+
+    async def assigned(self, reader: GroupReader, partitions: Sequence[TopicPartition]) -> None:
+        """Takes partitions up where their snapshots ended; their next records come from there."""
+        for config in await self._store.current():
+            self._know(config)
+        ends = await self._log.end_offsets(self.topics)
+        for at in partitions:
+            snapshots = await self._store.snapshots(at.partition)
+            partition = TickPartition(
+                at.partition, self._new_host(), snapshots, reader.position(at), ends[at]
+            )
+            partition.saved = (partition.position, self._elapsed())
+            if partition.replays:
+                await reader.seek(at, partition.position)
+                await reader.commit({at: partition.position})
+            self._partitions[at.partition] = partition
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Lets partitions go, with a last snapshot."""
+        for at in partitions:
+            partition = self._partitions.get(at.partition)
+            if partition is None:
+                continue
+            async with partition.busy:
+                await self._publish(partition)
+                partition.take_failures()
+                if not partition.halts:  # who takes it next comes to the same error, and stops it
+                    await self._snapshot(partition)
+                del self._partitions[at.partition]
+                self._let_go = StrategyCounts(
+                    self._let_go.frames + partition.host.frames,
+                    self._let_go.ticks + partition.host.ticks,
+                    Counter(self._let_go.signals) + partition.host.signals,
+                    Counter(self._let_go.errors) + partition.host.errors,
+                )
+
+    def _know(self, config: StrategyConfig) -> None:
+        if not self.knows(config.strategy_id, config.revision):
+            self._configs[config.strategy_id] = config
+            self._generation += 1
+
+    async def _apply_changes(self, partition: TickPartition, offset: int) -> None:
+        """Records new revisions at the offset and puts them in effect; nothing is unpublished now."""
+        generation = self._generation
+        if partition.seen == generation or not partition.may_change(offset):
+            return
+        partition.enter(offset)
+        configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
+        for config in list(partition.changes(configs, offset)):
+            await self._store.activate(
+                Activation(config.strategy_id, config.revision, partition.number, offset)
+            )
+            partition.configure(config)
+        partition.seen = generation
+
+    async def _publish(self, partition: TickPartition) -> None:
+        if not partition.unpublished:
+            return
+        now = self._wall_clock()
+        await self._log.publish(
+            [to_record(signal_event(each, SOURCE, now), self._topic_map) for each in partition.unpublished]
+        )
+        partition.unpublished.clear()
+
+    async def _snapshot(self, partition: TickPartition) -> None:
+        """Stores what each strategy remembers. Nothing is unpublished."""
+        states: dict[str, tuple[int, bytes]] = {}
+        if partition.position > partition.saved[0]:
+            for strategy_id, revision in partition.host.revisions().items():
+                try:
+                    states[strategy_id] = (revision, partition.host.state(strategy_id))
+                except StrategyBroken as error:  # it keeps its older snapshot, from where it is replayed
+                    self._logger.warning(
+                        "strategy state not stored", strategy_id=strategy_id, error=str(error)
+                    )
+            await self._store.save(partition.number, partition.position, states)
+        partition.saved = (partition.position, self._elapsed())
+
+    async def _stop_failed(self, partition: TickPartition) -> None:
+        """Reports what strategies raised, one line a strategy, and stops those that can't go on."""
+        last = {failure.strategy_id: failure for failure in partition.failures}
+        raised = Counter(failure.strategy_id for failure in partition.failures)
+        partition.failures.clear()
+        for strategy_id, failure in last.items():
+            self._logger.error(
+                "strategy raised",
+                strategy_id=strategy_id,
+                revision=failure.revision,
+                instrument_id=failure.instrument_id,
+                frame_id=failure.frame_id,
+                error=failure.error,
+                errors=raised[strategy_id],
+            )
+        while partition.halts:
+            halt = partition.halts[0]
+            await self._store.change(halt.strategy_id, self._halted(halt))
+            self._logger.error(
+                "strategy stopped", strategy_id=halt.strategy_id, revision=halt.revision, why=halt.why
+            )
+            partition.halts.pop(0)
+
+    def _halted(self, halt: Halt) -> Callable[[StoredStrategy | None], Change | None]:
+        def decide(stored: StoredStrategy | None) -> Change | None:
+            if stored is None or stored.config.revision != halt.revision:
+                return None  # it was changed meanwhile, and the change has the last word
+            config = replace(stored.config, state=StrategyState.STOPPED, revision=halt.revision + 1)
+            note = f"stopped by {SOURCE}: {halt.why}; its open positions stay as they are"
+            strategy = StoredStrategy(config, note, SOURCE, self._wall_clock())
+            event_id = ids.output_id(SOURCE, ids.derived_id(halt.strategy_id, halt.revision), "halted")
+            event = changed_event(
+                strategy,
+                event_id=event_id,
+                correlation_id=halt.cause_id or event_id,
+                causation_id=halt.cause_id,
+            )
+            return Change(strategy, event)
+
+        return decide
+
+
+class StrategyAssignment:
+    """The handler's side of its group reader: what happens when partitions come and go.
+
+    Args:
+        ticks: the handler.
+        reader: the group's reader that gives it its batches.
+    """
+
+    def __init__(self, ticks: StrategyTicks, reader: GroupReader) -> None:
+        self._ticks = ticks
+        self._reader = reader
+
+    async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Takes partitions up where their snapshots ended."""
+        await self._ticks.assigned(self._reader, partitions)
+
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Lets partitions go."""
+        await self._ticks.revoked(partitions)

@@ -1,0 +1,38 @@
+"""The strategies that `alphapanda up --demo` creates and starts.
+
+Chosen with the simulator's pace (four steps a second, three ticks a second and stock): the quick one trades within
+ten seconds of the first frame, all of them together a few times a minute.
+"""
+
+from __future__ import annotations
+
+from panda.common.v1.common_pb2 import PRODUCT_CNC, PRODUCT_MIS, Product
+from panda.strategy.v1.strategy_pb2 import CreateStrategyRequest, StartStrategyRequest
+
+_STRATEGIES: tuple[tuple[str, str, int, int, int, Product.ValueType], ...] = (
+    ("demo.bharti.quick", "NSE:BHARTIARTL", 9, 18, 20, PRODUCT_MIS),
+    ("demo.infy", "NSE:INFY", 30, 90, 25, PRODUCT_MIS),
+    ("demo.reliance", "NSE:RELIANCE", 40, 120, 25, PRODUCT_MIS),
+    ("demo.hdfcbank", "NSE:HDFCBANK", 40, 120, 40, PRODUCT_MIS),
+    ("demo.tcs.delivery", "NSE:TCS", 30, 90, 10, PRODUCT_CNC),
+    ("demo.maruti", "NSE:MARUTI", 60, 180, 3, PRODUCT_MIS),
+)
+
+
+def demo_requests() -> tuple[tuple[CreateStrategyRequest, StartStrategyRequest], ...]:
+    """What to send to StrategyService, each pair in order; sent again they change nothing."""
+    return tuple(
+        (
+            CreateStrategyRequest(
+                request_id=f"demo-create-{name}",
+                strategy_id=name,
+                strategy_type="ema_cross",
+                parameters={"fast": str(fast), "slow": str(slow)},
+                symbols=[symbol],
+                quantity=quantity,
+                product=product,
+            ),
+            StartStrategyRequest(request_id=f"demo-start-{name}", strategy_id=name),
+        )
+        for name, symbol, fast, slow, quantity, product in _STRATEGIES
+    )

@@ -1,0 +1,125 @@
+"""One partition of the ticks: its host, how far it is, and what it still owes the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.signal import Signal
+from alphapanda.eventlog.topics import shard_of
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
+from alphapanda.strategy.core.host import StrategyFailure, StrategyHost
+from alphapanda.strategy.isolator import StrategyBroken
+from alphapanda.strategy.store.port import Snapshot
+
+
+class LogBehindSnapshot(Exception):
+    """A stored state has seen more than the log holds: the log isn't the one the state was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A strategy that has to be stopped, and why; `cause_id` is the frame's id, empty where no frame caused it."""
+
+    strategy_id: str
+    revision: int
+    why: str
+    cause_id: str
+
+
+class TickPartition:
+    """The state of one partition while this process holds it.
+
+    A strategy enters the host at the offset of its snapshot, so that it sees no tick twice and misses none, however far
+    back the partition is read for the sake of another one. New revisions wait until everything that was on the log
+    when the partition was taken has been handled: a predecessor may have handled that under the old revision.
+
+    Args:
+        number: the partition.
+        host: empty.
+        snapshots: what is stored for the partition.
+        begins: offset of the next record where no snapshot asks for an earlier one.
+        end: end of the partition's log when it was taken.
+
+    Raises:
+        LogBehindSnapshot: a snapshot is past the end.
+
+    Attributes:
+        position: offset of the next record to handle.
+        unpublished: signals of handled records that the log hasn't acknowledged.
+        halts: strategies that are to be stopped in the store.
+        failures: what strategies raised and nobody was told of.
+        seen: generation of the configurations that were applied last.
+        saved: position and (monotonic) time of the last snapshot.
+    """
+
+    def __init__(
+        self, number: int, host: StrategyHost, snapshots: Sequence[Snapshot], begins: int, end: int
+    ) -> None:
+        self.number = number
+        self.host = host
+        self.busy = asyncio.Lock()
+        self.unpublished: list[Signal] = []
+        self.halts: list[Halt] = []
+        self.failures: list[StrategyFailure] = []
+        self.seen = 0
+        self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
+        self._entering = [s for s in snapshots if s.config.state is StrategyState.RUNNING]
+        self._new_revisions_from = end
+        self.position = min([snapshot.next_offset for snapshot in self._entering], default=begins)
+        self.replays = bool(self._entering)
+        self.saved = (self.position, 0.0)
+        for snapshot in snapshots:
+            if snapshot.next_offset > end:
+                raise LogBehindSnapshot(
+                    f"strategy {snapshot.config.strategy_id!r} has seen partition {number} up to offset"
+                    f" {snapshot.next_offset}, but the log ends at {end}: database and log don't belong together"
+                )
+
+    def enter(self, offset: int) -> None:
+        """Lets strategies in whose snapshots end at or before the record that is handled next."""
+        while self._entering and self._entering[0].next_offset <= offset:
+            snapshot = self._entering.pop(0)
+            self.configure(snapshot.config, snapshot.state)
+
+    def changes(self, configs: Sequence[StrategyConfig], offset: int) -> Iterator[StrategyConfig]:
+        """The configurations that have to take effect here before `offset` is handled; none while it is too early."""
+        if offset < self._new_revisions_from:
+            return
+        for config in configs:
+            held = self.revisions.get(config.strategy_id)
+            if held is None:
+                if config.state is StrategyState.RUNNING and self._here(config).instruments:
+                    yield config
+            elif config.revision > held:
+                yield config
+
+    def may_change(self, offset: int) -> bool:
+        """Whether new revisions may take effect at this offset."""
+        return offset >= self._new_revisions_from
+
+    def configure(self, config: StrategyConfig, state: bytes = b"") -> None:
+        """Puts a revision into the host; one that can't be loaded is to be stopped, the others go on."""
+        self.revisions[config.strategy_id] = config.revision
+        try:
+            self.host.configure(self._here(config), state)
+        except (InvalidInput, StrategyBroken) as error:
+            self.halts.append(
+                Halt(config.strategy_id, config.revision, f"it can't be loaded: {error}", cause_id="")
+            )
+
+    def take_failures(self) -> None:
+        """Fetches what strategies raised; those with one error too many are to be stopped."""
+        for failure in self.host.take_failures():
+            self.failures.append(failure)
+            if failure.stopped:
+                why = f"{failure.errors_in_a_row} errors in a row on {failure.instrument_id}: {failure.error}"
+                self.halts.append(Halt(failure.strategy_id, failure.revision, why, failure.frame_id))
+
+    def _here(self, config: StrategyConfig) -> StrategyConfig:
+        """The configuration on those of its instruments whose ticks come in this partition."""
+        return config.only(
+            each for each in config.instruments if shard_of(each.instrument_token) == self.number
+        )

@@ -1,0 +1,175 @@
+"""The store's port, the same suite on both adapters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from alphapanda.domain.order import Product
+from alphapanda.storage.requests import CommandKey, RequestReused
+from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.store.port import Activation, Change, Overtaken, Snapshot, StoredStrategy
+from alphapanda.strategy.wire import changed_event, config_from, strategy_message
+from panda.events.v1.events_pb2 import Event
+from panda.strategy.v1 import strategy_pb2 as api
+
+NOW = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
+CONFIG = StrategyConfig(
+    "trend", 1, StrategyState.STOPPED, "ema_cross", {"fast": "10", "slow": "20"},
+    (StrategyInstrument("NSE:S1", 1), StrategyInstrument("NFO:X@2026-11-24", 2)), ("zerodha",), "default", 50,
+    Product.CNC, 90,
+)  # fmt: skip
+ID = "5d0b5b57-9a5e-5f6f-8c1d-2e4a7c6a3f0e"
+
+
+def change(config: StrategyConfig, note: str = "") -> Change:
+    stored = StoredStrategy(config, note, "local", NOW)
+    number = f"{config.revision:012x}"
+    event = changed_event(stored, event_id=ID[:-12] + number, correlation_id=ID, causation_id=ID)
+    return Change(stored, event)
+
+
+async def put(store, *configs: StrategyConfig) -> None:
+    for config in configs:
+        await store.change(config.strategy_id, lambda _, config=config: change(config))
+
+
+async def events(store, request) -> list[Event]:
+    if hasattr(store, "events"):
+        return store.events
+    async with request.getfixturevalue("engine").connect() as connection:
+        rows = await connection.execute(text("SELECT value FROM strategy.outbox ORDER BY seq"))
+        return [Event.FromString(bytes(row.value)) for row in rows]
+
+
+async def test_a_change_stores_the_revision_and_its_event(store, request) -> None:
+    """Row and event come together, and both say all of the configuration."""
+    running = replace(CONFIG, revision=2, state=StrategyState.RUNNING)
+    assert await store.change("trend", lambda _: change(CONFIG)) == change(CONFIG).strategy
+    await store.change("trend", lambda stored: change(replace(running, quantity=stored.config.quantity)))
+    stored = await store.get("trend")
+    assert stored == StoredStrategy(running, "", "local", NOW)
+    assert await store.current() == [running]
+    assert [config_from(event.strategy_changed) for event in await events(store, request)] == [
+        CONFIG,
+        running,
+    ]
+
+
+async def test_a_decision_that_changes_nothing_leaves_no_trace(store, request) -> None:
+    """Neither a revision nor an event."""
+    await put(store, CONFIG)
+    assert (await store.change("trend", lambda _: None)).config == CONFIG
+    assert await store.change("nobody", lambda _: None) is None
+    assert len(await events(store, request)) == 1
+
+
+async def test_a_command_has_one_effect_and_one_answer(store, request) -> None:
+    """The same request_id and body gives the first answer without asking again; another body is refused."""
+    key = CommandKey("local", "create", "r1")
+    body = api.CreateStrategyRequest(request_id="r1", strategy_id="trend")
+    asked = []
+
+    def decide(stored):
+        asked.append(stored)
+        return change(CONFIG)
+
+    def answer(stored):
+        return api.CreateStrategyResponse(strategy=strategy_message(stored))
+
+    first = await store.command(key, body, "trend", decide, answer)
+    assert await store.command(key, body, "trend", decide, answer) == first
+    assert api.CreateStrategyResponse.FromString(first).strategy.symbols == ["NSE:S1", "NFO:X"]
+    assert asked == [None]
+    assert len(await events(store, request)) == 1
+    with pytest.raises(RequestReused):
+        await store.command(key, api.CreateStrategyRequest(request_id="r1"), "trend", decide, answer)
+
+
+async def test_a_refused_command_is_not_remembered(store, request) -> None:
+    """It leaves nothing behind, and may be sent again when the state has changed."""
+    key = CommandKey("local", "create", "r1")
+
+    def refuse(stored):
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await store.command(key, api.StartStrategyRequest(), "trend", refuse, strategy_message)
+    answer = await store.command(
+        key, api.StartStrategyRequest(), "trend", lambda _: change(CONFIG), strategy_message
+    )
+    assert api.Strategy.FromString(answer).revision == 1
+
+
+async def test_pages_are_in_the_order_of_names(store) -> None:
+    """Names in code point order, after a name, of one state where asked."""
+    names = ["a", "a-b", "a.b", "a_b", "b1", "b10", "b2"]
+    for number, name in enumerate(names):
+        state = StrategyState.RUNNING if number % 2 else StrategyState.STOPPED
+        await put(store, replace(CONFIG, strategy_id=name, state=state, revision=number + 1))
+    everything = [each.config.strategy_id for each in await store.page(None, "", 100)]
+    assert everything == sorted(names) == [each.strategy_id for each in await store.current()]
+    assert [each.config.strategy_id for each in await store.page(None, "a.b", 2)] == ["a_b", "b1"]
+    running = await store.page(StrategyState.RUNNING, "", 100)
+    assert {each.config.strategy_id for each in running} == {"a-b", "a_b", "b10"}
+
+
+async def test_an_activation_is_an_empty_snapshot_at_its_offset(store) -> None:
+    """It is recorded once; what the strategy remembered before is gone with its revision."""
+    second, third = replace(CONFIG, revision=2), replace(CONFIG, revision=3)
+    await put(store, CONFIG, second, third)
+    await store.activate(Activation("trend", 2, 3, 100))
+    await store.save(3, 120, {"trend": (2, b"two")})
+    assert await store.snapshots(3) == [Snapshot(second, 120, b"two")]
+    await store.activate(Activation("trend", 3, 3, 120))
+    await store.activate(Activation("trend", 3, 3, 120))
+    assert await store.snapshots(3) == [Snapshot(third, 120, b"")]
+    assert await store.activations("trend") == [
+        Activation("trend", 2, 3, 100),
+        Activation("trend", 3, 3, 120),
+    ]
+    assert await store.snapshots(0) == []
+
+
+async def test_a_snapshot_never_gives_way_to_an_older_one(store) -> None:
+    """Neither by offset nor by revision; an activation that comes too late says so."""
+    second, third = replace(CONFIG, revision=2), replace(CONFIG, revision=3)
+    await put(store, CONFIG, second, third)
+    await store.activate(Activation("trend", 3, 0, 50))
+    await store.save(0, 60, {"trend": (3, b"sixty")})
+    await store.save(0, 59, {"trend": (3, b"fifty-nine")})
+    await store.save(0, 70, {"trend": (2, b"old revision")})
+    for late in (Activation("trend", 3, 0, 55), Activation("trend", 2, 0, 65)):
+        with pytest.raises(Overtaken):
+            await store.activate(late)
+    assert await store.snapshots(0) == [Snapshot(third, 60, b"sixty")]
+    assert await store.activations("trend") == [Activation("trend", 3, 0, 50)]
+
+
+async def test_snapshots_come_by_offset(store) -> None:
+    """The earliest first, as they are entered."""
+    await put(store, CONFIG, replace(CONFIG, strategy_id="b"))
+    await store.activate(Activation("trend", 1, 0, 9))
+    await store.activate(Activation("b", 1, 0, 12))
+    await store.save(0, 20, {"trend": (1, b"x")})
+    assert [(s.config.strategy_id, s.next_offset) for s in await store.snapshots(0)] == [
+        ("b", 12),
+        ("trend", 20),
+    ]
+
+
+async def test_twins_that_create_one_name_are_told_apart(postgres_store) -> None:
+    """Two at once: the second decides on what the first has stored."""
+    import asyncio
+
+    seen = []
+
+    def decide(stored):
+        seen.append(stored)
+        return None if stored else change(CONFIG)
+
+    await asyncio.gather(*(postgres_store.change("trend", decide) for _ in range(4)))
+    assert [stored is None for stored in seen] == [True, False, False, False]
