@@ -125,9 +125,10 @@ def _judge(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
             inputs,
         )
     )
-    for rule, result in zip(RULES, rules, strict=True):
+    for at, result in enumerate(rules):
         if result.outcome is RuleOutcome.FAILED:
-            return Decision(state, (refused(signal, inputs, rule.reason, result.message, rules),))
+            reason = RULES[at].reason
+            return Decision(state, (refused(signal, inputs, reason, result.message, rules),))
     approved = Approved(
         signal.signal_id,
         signal.correlation_id,

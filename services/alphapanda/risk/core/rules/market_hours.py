@@ -60,4 +60,5 @@ def _hours(session: Session) -> str:
 
 
 def _clock(moment: datetime) -> str:
-    return moment.strftime("%H:%M") if not moment.second else moment.strftime("%H:%M:%S")
+    minutes = f"{moment.hour:02}:{moment.minute:02}"
+    return f"{minutes}:{moment.second:02}" if moment.second else minutes

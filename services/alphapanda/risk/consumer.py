@@ -1,0 +1,41 @@
+"""Signals and order events in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.wire import happening_from, signal_from
+from alphapanda.risk.desk import RiskDesk, by_account
+
+GROUP = "risk"
+SIGNAL_PAYLOADS = ("trading_signal",)
+"""The payloads of the topics RawSignalHandler reads."""
+ORDER_PAYLOADS = ("order_submitted", "order_filled", "order_failed", "order_cancelled")
+"""The payloads of the topics OrderEventHandler reads."""
+
+
+class RawSignalHandler:
+    """Judges signals; the verdict's row is the inbox (rule 1)."""
+
+    def __init__(self, desk: RiskDesk) -> None:
+        self._desk = desk
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """See eventlog.delivery.Handler. One transaction an account."""
+        signals = [signal_from(delivery.event) for delivery in batch]
+        for (broker, account), places in by_account([signal.key for signal in signals]).items():
+            await self._desk.judge(broker, account, [signals[at] for at in places])
+
+
+class OrderEventHandler:
+    """Moves positions and ends reservations; the order's highest revision is the inbox (rule 6)."""
+
+    def __init__(self, desk: RiskDesk) -> None:
+        self._desk = desk
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """See eventlog.delivery.Handler. One transaction an account."""
+        orders = [happening_from(delivery.event).order for delivery in batch]
+        for (broker, account), places in by_account([order.key for order in orders]).items():
+            await self._desk.take_in(broker, account, [orders[at] for at in places])

@@ -1,0 +1,209 @@
+"""Where every decision is made: one transaction under the account's lock, whoever brought the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from operator import attrgetter
+
+import structlog
+from redis.exceptions import RedisError
+
+from alphapanda.domain import ids
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.market import MarketView
+from alphapanda.domain.order import TradingState
+from alphapanda.domain.order_events import OrderState
+from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.verdict import Approved, Verdict
+from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.eventlog.wire import signal_event, verdict_event
+from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.check import Inputs, StandingUnknown
+from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.standings import Standings
+from alphapanda.risk.store.port import RiskStore
+from alphapanda.storage.price_cache import MarketViews
+from panda.events.v1.events_pb2 import Event
+
+SOURCE = "risk"
+NOTHING_KNOWN = MarketView(None, "", {})
+
+Instruments = Callable[[], InstrumentDirectory]
+"""The instruments of today; asked anew each time, because the directory is replaced as a whole."""
+
+_Step = Callable[[RiskBook, Inputs], list[Verdict]]
+
+_log = structlog.get_logger(__name__)
+
+
+class RiskDesk:
+    """Decides, stores and publishes.
+
+    Args:
+        store: risk's schema.
+        views: prices and market time.
+        instruments: the day's instruments.
+        calendar: sessions.
+        limits: of every account.
+        standings: of the strategies.
+        wall_time: now, aware; only the envelopes carry it.
+    """
+
+    def __init__(
+        self,
+        store: RiskStore,
+        views: MarketViews,
+        instruments: Instruments,
+        calendar: TradingCalendar,
+        limits: Limits,
+        standings: Standings,
+        wall_time: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._views = views
+        self._instruments = instruments
+        self._calendar = calendar
+        self._limits = limits
+        self._standings = standings
+        self._wall_time = wall_time
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self._limits
+
+    @property
+    def calendar(self) -> TradingCalendar:
+        """Sessions."""
+        return self._calendar
+
+    async def judge(self, broker: str, account: str, signals: Sequence[Signal]) -> list[Verdict]:
+        """Judges signals of one account, in order; what was judged before is passed over.
+
+        Raises:
+            TransientFailure: a strategy's revision isn't known yet.
+        """
+
+        def step(book: RiskBook, inputs: Inputs) -> list[Verdict]:
+            return [verdict for signal in signals for verdict in book.judge(signal, inputs)]
+
+        keys = [signal.key for signal in signals]
+        return await self._decide(broker, account, keys, signals, step)
+
+    async def take_in(self, broker: str, account: str, orders: Sequence[OrderState]) -> list[Verdict]:
+        """Applies order events of one account; a target whose turn has come is judged.
+
+        Raises:
+            TransientFailure: of that target's strategy the revision isn't known yet.
+        """
+
+        def step(book: RiskBook, inputs: Inputs) -> list[Verdict]:
+            return [verdict for order in orders for verdict in book.on_order(order, inputs)]
+
+        return await self._decide(broker, account, [order.key for order in orders], orders, step)
+
+    async def authorize(self, signal: Signal) -> Verdict:
+        """Judges an explicit order, or finds the verdict given on it before."""
+        await self.judge(signal.key.broker, signal.key.account, [signal])
+        verdict = await self._store.verdict(signal.signal_id)
+        if verdict is None or isinstance(verdict, Signal):
+            raise LookupError(f"no verdict was stored on the explicit order {signal.signal_id}")
+        return verdict
+
+    async def demand_square_offs(
+        self, keys: Sequence[PositionKey], market: MarketView, cause: str
+    ) -> list[Signal]:
+        """Publishes the square-offs that are due under these keys of one account, as signals to be judged like any.
+
+        The same demand made again is published once: its id is that of the timer.
+        """
+        broker, account = keys[0].broker, keys[0].account
+        async with self._store.unit(broker, account) as unit:
+            book = await unit.book(keys, ())
+            signals = book.due(self._inputs(market, unit.trading_state), (broker,), cause)
+            now = self._wall_time()
+            await unit.save(book, (), [signal_event(signal, SOURCE, now) for signal in signals])
+        return signals
+
+    async def market(self, tokens: Sequence[int]) -> MarketView:
+        """What is known of the market; nothing where the cache is away (entries wait for nobody, exits pass)."""
+        try:
+            return await self._views.view(tokens)
+        except (RedisError, OSError) as away:
+            _log.warning("market view away, only exits pass", error=str(away))
+            return NOTHING_KNOWN
+
+    async def _decide(
+        self,
+        broker: str,
+        account: str,
+        keys: Sequence[PositionKey],
+        about: Sequence[Signal] | Sequence[OrderState],
+        step: _Step,
+    ) -> list[Verdict]:
+        market = await self.market(list({one.instrument_token for one in about}))
+        signal_ids = list({one.signal_id for one in about})
+        while True:
+            try:
+                return await self._in_one_transaction(broker, account, keys, signal_ids, market, step)
+            except StandingUnknown as unknown:
+                if not self._standings.is_given_up(unknown):
+                    raise TransientFailure(str(unknown)) from unknown
+
+    async def _in_one_transaction(
+        self,
+        broker: str,
+        account: str,
+        keys: Sequence[PositionKey],
+        signal_ids: Collection[str],
+        market: MarketView,
+        step: _Step,
+    ) -> list[Verdict]:
+        async with self._store.unit(broker, account) as unit:
+            book = await unit.book(keys, signal_ids)
+            verdicts = step(book, self._inputs(market, unit.trading_state))
+            await unit.save(book, verdicts, [self._event(verdict) for verdict in verdicts])
+        for verdict in verdicts:
+            _log_verdict(verdict)
+        return verdicts
+
+    def _inputs(self, market: MarketView, state: TradingState) -> Inputs:
+        return Inputs(
+            market,
+            self._instruments(),
+            self._calendar,
+            self._limits,
+            state,
+            self._standings.known,
+            self._standings.given_up,
+        )
+
+    def _event(self, verdict: Verdict) -> Event:
+        event_id = ids.output_id(SOURCE, verdict.signal_id, "verdict")
+        return verdict_event(verdict, event_id, verdict.signal_id, SOURCE, self._wall_time())
+
+
+def by_account(keys: Sequence[PositionKey]) -> dict[tuple[str, str], list[int]]:
+    """Where in the sequence each (broker, account) stands, in order."""
+    places: dict[tuple[str, str], list[int]] = {}
+    whose = attrgetter("broker", "account")
+    for at, key in enumerate(keys):
+        places.setdefault(whose(key), []).append(at)
+    return places
+
+
+def _log_verdict(verdict: Verdict) -> None:
+    about = _log.bind(
+        signal_id=verdict.signal_id,
+        correlation_id=verdict.correlation_id,
+        broker=verdict.key.broker,
+        account=verdict.key.account,
+        strategy_id=verdict.key.strategy_id,
+        instrument_id=verdict.key.instrument_id,
+    )
+    if isinstance(verdict, Approved):
+        about.info("signal validated", side=verdict.side.name, quantity=verdict.quantity)
+    else:
+        about.info("signal rejected", reason=verdict.reason, message=verdict.message)

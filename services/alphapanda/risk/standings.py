@@ -1,0 +1,74 @@
+"""What the control topic told of strategies, and for how long a revision it hasn't told of is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+
+import structlog
+
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.risk.core.check import Standing, StandingUnknown
+from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING
+
+PAYLOADS = ("strategy_changed",)
+"""The payloads of the topics to be read, whole and without a group, before the first signal."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Standings:
+    """The newest standing of every strategy; a Handler of StrategyChanged.
+
+    Args:
+        patience_seconds: wall time for which a revision that isn't known yet is waited for.
+        monotonic: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, patience_seconds: float, monotonic: Callable[[], float]) -> None:
+        self._patience = patience_seconds
+        self._monotonic = monotonic
+        self._known: dict[str, Standing] = {}
+        self._asked_first: dict[tuple[str, int], float] = {}
+        self._given_up: set[tuple[str, int]] = set()
+
+    @property
+    def known(self) -> Mapping[str, Standing]:
+        """By strategy id; a view that stays current."""
+        return MappingProxyType(self._known)
+
+    @property
+    def given_up(self) -> Collection[tuple[str, int]]:
+        """(strategy id, revision) that weren't told of in time."""
+        return self._given_up
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """See eventlog.delivery.Handler. An older revision than the one known changes nothing."""
+        for delivery in batch:
+            changed = delivery.event.strategy_changed
+            known = self._known.get(changed.strategy_id)
+            if known is not None and changed.revision <= known.revision:
+                continue
+            self._known[changed.strategy_id] = Standing(
+                changed.revision, changed.state == STRATEGY_STATE_RUNNING
+            )
+            self._forget(changed.strategy_id, changed.revision)
+
+    def is_given_up(self, unknown: StandingUnknown) -> bool:
+        """Whether an unknown revision was waited for long enough; the waiting begins with the first question."""
+        asked = (unknown.strategy_id, unknown.revision)
+        now = self._monotonic()
+        if now - self._asked_first.setdefault(asked, now) < self._patience:
+            return False
+        self._given_up.add(asked)
+        _log.warning(
+            "revision never told of, entries refused",
+            strategy_id=unknown.strategy_id,
+            revision=unknown.revision,
+        )
+        return True
+
+    def _forget(self, strategy_id: str, told: int) -> None:
+        for asked in [one for one in self._asked_first if one[0] == strategy_id and one[1] <= told]:
+            del self._asked_first[asked]
+            self._given_up.discard(asked)

@@ -1,0 +1,1 @@
+"""Risk's own schema: the port, PostgreSQL and memory."""

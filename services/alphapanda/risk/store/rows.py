@@ -1,0 +1,166 @@
+"""Rows of the schema `risk` to values and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Row
+
+from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
+from alphapanda.eventlog.wire import signal_event, signal_from
+from alphapanda.risk.core.position import OrderProgress, PositionState
+from alphapanda.risk.store.port import KillSwitch
+from panda.events.v1.events_pb2 import Event
+
+Values = dict[str, object]
+
+
+def key_values(key: PositionKey) -> Values:
+    """The columns of a position key."""
+    return {
+        "broker": key.broker,
+        "account": key.account,
+        "strategy_id": key.strategy_id,
+        "instrument_id": key.instrument_id,
+        "product": int(key.product),
+    }
+
+
+def key_of(row: Row[Any]) -> PositionKey:
+    """A position key."""
+    return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
+
+
+def order_values(order: OrderProgress) -> Values:
+    """A row of risk.orders."""
+    return key_values(order.key) | {
+        "signal_id": order.signal_id,
+        "side": int(order.side),
+        "quantity": order.quantity,
+        "filled": order.filled,
+        "revision": order.revision,
+        "final": order.final,
+    }
+
+
+def order_of(row: Row[Any]) -> OrderProgress:
+    """An order."""
+    return OrderProgress(
+        str(row.signal_id),
+        key_of(row),
+        Side(row.side),
+        row.quantity,
+        row.filled,
+        row.revision,
+        row.final,
+    )
+
+
+def position_values(state: PositionState) -> Values:
+    """A row of risk.positions."""
+    return key_values(state.key) | {
+        "quantity": state.quantity,
+        "opened_at": state.opened_at,
+        "open_signal_id": state.open.signal_id if state.open else None,
+        "waiting_signal_id": state.waiting.signal_id if state.waiting else None,
+        "waiting": _waiting_bytes(state.waiting) if state.waiting else None,
+    }
+
+
+def position_of(row: Row[Any], open_order: OrderProgress | None) -> PositionState:
+    """A position with its open order."""
+    waiting = waiting_of(row.waiting) if row.waiting is not None else None
+    return PositionState(key_of(row), row.quantity, row.opened_at, open_order, waiting)
+
+
+def waiting_of(stored: bytes) -> Signal:
+    """The target that waits."""
+    return signal_from(Event.FromString(stored))
+
+
+def _waiting_bytes(signal: Signal) -> bytes:
+    return signal_event(signal, "risk", signal.market_time).SerializeToString(deterministic=True)
+
+
+def verdict_values(verdict: Verdict) -> Values:
+    """A row of risk.verdicts."""
+    common = key_values(verdict.key) | {
+        "signal_id": verdict.signal_id,
+        "correlation_id": verdict.correlation_id,
+        "instrument_token": verdict.instrument_token,
+        "config_revision": verdict.config_revision,
+        "decided_at": verdict.decided_at,
+        "rules": json.dumps(
+            [[r.rule, int(r.outcome), r.limit, r.observed, r.message] for r in verdict.rules]
+        ),
+    }
+    if isinstance(verdict, Approved):
+        return common | {
+            "approved": True,
+            "reason": "",
+            "message": "",
+            "side": int(verdict.side),
+            "quantity": verdict.quantity,
+            "order_type": int(verdict.order_type),
+            "effect": int(verdict.effect),
+            "valid_until": verdict.valid_until,
+        }
+    return common | {
+        "approved": False,
+        "reason": verdict.reason,
+        "message": verdict.message,
+        "side": None,
+        "quantity": None,
+        "order_type": None,
+        "effect": None,
+        "valid_until": None,
+    }
+
+
+def verdict_of(row: Row[Any]) -> Verdict:
+    """A verdict."""
+    rules = tuple(
+        RuleResult(rule, RuleOutcome(outcome), limit, observed, message)
+        for rule, outcome, limit, observed, message in json.loads(row.rules)
+    )
+    if row.approved:
+        return Approved(
+            str(row.signal_id),
+            row.correlation_id,
+            key_of(row),
+            row.instrument_token,
+            row.config_revision,
+            Side(row.side),
+            row.quantity,
+            OrderType(row.order_type),
+            PositionEffect(row.effect),
+            row.valid_until,
+            row.decided_at,
+            rules,
+        )
+    return Refused(
+        str(row.signal_id),
+        row.correlation_id,
+        key_of(row),
+        row.instrument_token,
+        row.config_revision,
+        row.reason,
+        row.message,
+        row.decided_at,
+        rules,
+    )
+
+
+def switch_of(row: Row[Any]) -> KillSwitch:
+    """A kill switch."""
+    return KillSwitch(
+        row.broker,
+        TradingState(row.state),
+        row.revision,
+        row.changed_by,
+        row.reason,
+        row.changed_at,
+    )
