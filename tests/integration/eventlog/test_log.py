@@ -119,7 +119,7 @@ async def test_ensure_is_idempotent_and_tells_differences(topic) -> None:
     """An existing topic stays as it is, and a sentence tells each difference."""
     assert await topic.ensure([SPEC]) == []
     differences = await topic.ensure(
-        [TopicSpec(TOPIC, 8, None, compacted=True), TopicSpec("new", 1, 1, False)]
+        [TopicSpec(TOPIC, 8, None, compacted=True), TopicSpec("new", 1, 1, compacted=False)]
     )
     assert len(differences) == 3
     assert "partitions 4, 8 is wanted" in differences[0]
