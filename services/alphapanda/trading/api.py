@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
+from redis.exceptions import RedisError
 from typing_extensions import override
 
 from alphapanda.domain import ids
@@ -19,15 +20,16 @@ from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.eventlog.wire import order_state, timestamp
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.deadlines import seconds_to_answer
-from alphapanda.mesh.errors import FailedPrecondition, NotFound
+from alphapanda.mesh.errors import FailedPrecondition, NotFound, Unavailable
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.trading.core.order import PRODUCER, Order
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
-from alphapanda.trading.ports import Instruments, MarketViews
+from alphapanda.trading.ports import Instruments
 from alphapanda.trading.store.port import OrderFilter, StoredOrder, TradingStore
 from alphapanda.trading.traders.trader import Trader
 from panda.common.v1 import common_pb2 as common
@@ -167,7 +169,10 @@ class TradingApi(TradingServiceServicer):
 
     async def _valid_until(self, instrument: Instrument) -> datetime:
         """A minute of market time, but not past the session's end."""
-        market_time = (await self._market.view(())).market_time
+        try:
+            market_time = (await self._market.view(())).market_time
+        except RedisError:
+            raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; ask again") from None
         if market_time is None:
             return self._wall_clock() + MANUAL_ORDER_LIFE
         life = market_time + MANUAL_ORDER_LIFE

@@ -16,25 +16,30 @@ from datetime import datetime
 from weakref import WeakValueDictionary
 
 import structlog
+from redis.exceptions import RedisError
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.settings import TradingSettings
+from alphapanda.storage.price_cache import MarketViews
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import ImpossibleReport, Intent, Order, order_id_of
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.events import order_events
 from alphapanda.trading.look_up import LookUps
-from alphapanda.trading.ports import BootClock, Instruments, KillSwitchMirror, MarketViews, Step, no_step
+from alphapanda.trading.ports import BootClock, Instruments, KillSwitchShown, Step, no_step
 from alphapanda.trading.store.port import TradingStore, TradingTransaction
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 _AT_ONCE = 16
+_UNKNOWN_MARKET = MarketView(market_time=None, feed_run="", prices={})
 _log = structlog.get_logger(__name__)
 
 
@@ -55,7 +60,7 @@ class Surroundings:
     store: TradingStore
     traders: Mapping[str, Trader]
     market: MarketViews
-    mirror: KillSwitchMirror
+    mirror: KillSwitchShown
     instruments: Instruments
     boot_clock: BootClock
     wall_clock: Callable[[], datetime]
@@ -161,6 +166,9 @@ class OrderExecutor:
         async with alone:
             while True:
                 order = await self._order(order_id)
+                if order.key.broker not in self._with.traders:
+                    _log.warning("order at a broker that is not active", order_id=order_id, key=str(order.key))
+                    return
                 intent = order.current
                 if intent is None:
                     break
@@ -220,7 +228,8 @@ class OrderExecutor:
     async def _decide(self, order: Order, began: float) -> _Call | None:
         """Takes the next intent to SUBMITTING, or ends the order; None where there is nothing to call."""
         broker = order.key.broker
-        market = await self._with.market.view((order.instrument_token,))
+        simulated = self._with.traders[broker].get_execution_mode() is ExecutionMode.PAPER
+        market = await self._market(order, may_be_unknown=order.effect.is_entry or not simulated)
         mirrored = await self._with.mirror.state(broker)
         instrument = self._instrument(order)
         async with self._with.store.transaction() as transaction:
@@ -233,7 +242,7 @@ class OrderExecutor:
                 market=market,
                 position=await transaction.position(locked.key),
                 state=_strictest(copy.state, mirrored),
-                simulated=self._with.traders[broker].get_execution_mode() is ExecutionMode.PAPER,
+                simulated=simulated,
             )
             decision = self._checks.judge(locked, at)
             if isinstance(decision, NotSent):
@@ -254,7 +263,7 @@ class OrderExecutor:
         return _Call(intent, _placement(locked, intent, instrument), began)
 
     async def _answer(self, order_id: str, intent: Intent, told: BrokerOrder | None) -> None:
-        market = await self._with.market.view(())
+        market = await self._market(None, may_be_unknown=True)
         async with self._with.store.transaction() as transaction:
             locked = await self._locked(transaction, order_id)
             mine = locked.intents[intent.number]
@@ -281,7 +290,7 @@ class OrderExecutor:
             return False
         if told is None and not (window_is_over and intent.unanswered):
             return False
-        market = await self._with.market.view(())
+        market = await self._market(None, may_be_unknown=True)
         async with self._with.store.transaction() as transaction:
             locked = await self._locked(transaction, order.order_id)
             mine = locked.intents[intent.number]
@@ -302,6 +311,19 @@ class OrderExecutor:
         return settings.send_window_seconds + settings.call_timeout_seconds + trader.visibility_window
 
     # -- within -------------------------------------------------------------------------------------------------------
+
+    async def _market(self, order: Order | None, *, may_be_unknown: bool) -> MarketView:
+        """Market time, and the price of an order. While the cache can't be read both are unknown (rule 4).
+
+        Raises:
+            TransientFailure: the cache can't be read, and the order is one that neither may fail nor goes without.
+        """
+        try:
+            return await self._with.market.view((order.instrument_token,) if order else ())
+        except (RedisError, OSError) as away:
+            if not may_be_unknown:
+                raise TransientFailure("the price cache can't be read; a paper exit waits for it") from away
+            return _UNKNOWN_MARKET
 
     async def _order(self, order_id: str) -> Order:
         stored = await self._with.store.find(order_id)

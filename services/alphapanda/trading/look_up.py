@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.trading.ports import BootClock
 
 _SLOWEST = 16
@@ -70,7 +71,7 @@ class LookUps:
             turn = min(turn * 2, _SLOWEST)
             try:
                 await self._drive(order_id)
-            except (SQLAlchemyError, OSError) as away:
+            except (SQLAlchemyError, OSError, TransientFailure) as away:
                 _log.warning("an order can't be followed now", order_id=order_id, error=repr(away))
 
 

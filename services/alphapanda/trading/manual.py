@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side
 from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.eventlog.wire import optional_moment, rules_from, timestamp
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.order import Order
@@ -110,7 +111,7 @@ class ManualOrders:
             try:
                 if await self._asked_once(order_id):
                     return
-            except (SQLAlchemyError, OSError, grpc.aio.AioRpcError) as away:
+            except (SQLAlchemyError, OSError, TransientFailure, grpc.aio.AioRpcError) as away:
                 _log.warning("no verdict yet", order_id=order_id, error=repr(away))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -118,7 +119,10 @@ class ManualOrders:
     async def _asked_once(self, order_id: str) -> bool:
         """True where asking again would change nothing."""
         stored = await self._store.find(order_id)
-        if stored is None or stored.order.status is not OrderStatus.PENDING_RISK:
+        if stored is None:
+            return True
+        if stored.order.status is not OrderStatus.PENDING_RISK:
+            await self._executor.drive(order_id)
             return True
         order = stored.order
         try:

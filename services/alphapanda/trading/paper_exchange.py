@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from redis.exceptions import RedisError
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from alphapanda.domain.market import MarketView
 from alphapanda.domain.order_events import Fill
+from alphapanda.storage.price_cache import MarketViews
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.paper_market import NO_MARKET, PaperMarket
-from alphapanda.trading.ports import MarketViews
 from alphapanda.trading.traders.trader import Placement
 
 _CALL = text(
@@ -61,7 +63,7 @@ class PaperExchange:
 
     async def place(self, broker: str, placement: Placement) -> str:
         """Takes a market order, which fills at once, or is rejected where there is no price; returns its number."""
-        view = await self._prices.view((placement.instrument_token,))
+        view = await self._view(placement.instrument_token)
         last = view.prices.get(placement.instrument_token)
         filled = last is not None and view.market_time is not None
         status = BrokerOrderStatus.COMPLETE if filled else BrokerOrderStatus.REJECTED
@@ -121,6 +123,12 @@ class PaperExchange:
             await self._write_down(connection, broker, account, "orders_by_tag", tag)
             key = {"broker": broker, "account": account, "tag": tag}
             return _broker_orders((await connection.execute(_BY_TAG, key)).all())
+
+    async def _view(self, instrument_token: int) -> MarketView:
+        try:
+            return await self._prices.view((instrument_token,))
+        except (RedisError, OSError):
+            return MarketView(market_time=None, feed_run="", prices={})
 
     async def _write_down(
         self,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol
 
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
 
 Instruments = Callable[[], InstrumentDirectory]
@@ -23,14 +22,7 @@ def no_step(_: str) -> None:
     """Nobody watches."""
 
 
-class MarketViews(Protocol):
-    """Prices and market time as they are known now."""
-
-    async def view(self, tokens: Collection[int]) -> MarketView:
-        """One reading. Without the cache nothing is known: no price, no market time."""
-
-
-class KillSwitchMirror(Protocol):
+class KillSwitchShown(Protocol):
     """The kill switch as Redis shows it."""
 
     async def state(self, broker: str) -> TradingState:

@@ -1,0 +1,235 @@
+"""The trading room on a real PostgreSQL and Redis, as the tests and the process they kill build it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.domain import ids
+from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.routing import ExecutionRouter
+from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import Approved, Refused
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.port import StoredRecord
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.wire import verdict_event
+from alphapanda.settings import PaperTradingSettings, TradingSettings
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.price_cache import PriceCache
+from alphapanda.trading.api import TradingApi
+from alphapanda.trading.consumer import TradingConsumer
+from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.order import Order, order_id_of
+from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.executor import OrderExecutor, Surroundings
+from alphapanda.trading.manual import ManualOrders, verdict_event_id
+from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.trading.ports import no_step
+from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
+from alphapanda.trading.traders import brokers, paper
+from alphapanda.trading.traders.registry import BrokerRegistry, TraderParts
+from panda.events.v1.events_pb2 import Event
+
+NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
+TOKENS = range(1, 41)
+CALENDAR: TradingCalendar = load_nse_calendar()
+INSTRUMENTS = InstrumentDirectory(
+    Instrument(
+        f"NSE:S{token}", token, "NSE", f"S{token}", f"Share {token}", "NSE", "EQ", Decimal("0.05"), 1, 100,
+        CALENDAR.segments[0],
+    )
+    for token in TOKENS
+)  # fmt: skip
+PAPER = PaperTradingSettings(visibility_window_seconds=0.3)
+SETTINGS = TradingSettings(send_window_seconds=1, call_timeout_seconds=1)
+ACTIVE = ("paper", "papertwo", "zerodha")
+ENABLED = ("paper", "papertwo")
+REGISTRY = BrokerRegistry((*brokers.BROKERS, paper.registration("papertwo")))
+
+
+def wall_clock() -> datetime:
+    return datetime.now(tz=UTC)
+
+
+def boot_clock() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def approved(number: int = 0, token: int = 1, **changes: object) -> Approved:
+    """A verdict on signal `number`; the same numbers make the same verdict."""
+    verdict = Approved(
+        signal_id=ids.derived_id("test signal", number),
+        correlation_id=ids.derived_id("test frame"),
+        key=PositionKey("paper", "default", "crossing", f"NSE:S{token}", Product.MIS),
+        instrument_token=token,
+        config_revision=1,
+        side=Side.BUY,
+        quantity=10,
+        order_type=OrderType.MARKET,
+        effect=PositionEffect.OPENS,
+        valid_until=NOON + timedelta(seconds=60),
+        decided_at=NOON,
+        rules=(),
+    )
+    return replace(verdict, **changes)  # type: ignore[arg-type]
+
+
+def delivery(verdict: Approved | Refused) -> Delivery:
+    event = verdict_event(
+        verdict, verdict_event_id(verdict.signal_id), verdict.signal_id, "risk", wall_clock()
+    )
+    return Delivery(event, verdict.key.broker, StoredRecord("t", 0, 0, b"", b"", (), 0))
+
+
+class NoRisk:
+    """A risk service that can't be reached."""
+
+    async def AuthorizeOrder(self, request: Any) -> Any:  # noqa: N802 - the contract's name
+        await asyncio.Event().wait()
+
+
+@dataclass(slots=True)
+class Room:
+    """The room and what lies behind it."""
+
+    engine: AsyncEngine
+    redis: Redis
+    store: PostgresTradingStore
+    prices: PriceCache
+    mirror: KillSwitchMirror
+    exchange: PaperExchange
+    executor: OrderExecutor
+    manual: ManualOrders
+    consumer: TradingConsumer
+    api: TradingApi
+    opted_in: set[str] = field(default_factory=set)
+
+    async def market_is(self, at: datetime = NOON, rupees: int = 100) -> None:
+        """Prices of all instruments and the market's time."""
+        moment = nanoseconds(at)
+        tokens = list(TOKENS)
+        frame = Frame("run", 0, 1, moment, 100, tokens, [rupees * 100] * len(tokens), [moment] * len(tokens))
+        await self.prices.write([frame])
+
+    async def open_for_trading(self) -> None:
+        await self.market_is()
+        for broker in ACTIVE:
+            await self.mirror.write(broker, TradingState.ACTIVE, 0)
+        await self.executor.start()
+
+    async def handle(self, *verdicts: Approved | Refused) -> None:
+        await self.consumer.handle([delivery(verdict) for verdict in verdicts])
+
+    async def order(self, verdict: Approved) -> Order:
+        stored = await self.store.find(order_id_of(verdict.signal_id))
+        assert stored is not None
+        return stored.order
+
+    async def ended(self, verdict: Approved, within: float = 10) -> Order:
+        """The order once it has ended."""
+        await self.executor.wait_for_end(order_id_of(verdict.signal_id), within)
+        order = await self.order(verdict)
+        assert order.status.is_final, f"{order.status.name} after {within} s"
+        return order
+
+    async def rows(self, query: str) -> list[Any]:
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(text(query))).all())
+
+    async def calls(self) -> dict[tuple[str, str], int]:
+        """How often each tag was placed at each broker, from the exchange's own journal."""
+        rows = await self.rows(
+            "SELECT broker, tag, count(*) FROM paper_exchange.calls WHERE what = 'place' GROUP BY broker, tag"
+        )
+        return {(broker, tag): count for broker, tag, count in rows}
+
+    async def events(self, verdict: Approved) -> list[Event]:
+        """The events stored for an order, in the order in which they are to be published."""
+        found = [
+            Event.FromString(row.value)
+            for row in await self.rows("SELECT * FROM trading.outbox ORDER BY seq")
+        ]
+        order_id = order_id_of(verdict.signal_id)
+        return [event for event in found if _payload(event).order.order_id == order_id]
+
+
+def _payload(event: Event) -> Any:
+    return getattr(event, event.WhichOneof("payload") or "")
+
+
+def terminal(events: list[Event]) -> list[Event]:
+    """The events with a final status."""
+    return [event for event in events if OrderStatus(_payload(event).order.status).is_final]
+
+
+@asynccontextmanager
+async def open_room(
+    database: str,
+    redis_url: str,
+    at: Callable[[str], None] = no_step,
+    boot: Callable[[], float] = boot_clock,
+    trader: Callable[[PaperExchange], Any] | None = None,
+    risk: Any = None,
+) -> AsyncIterator[Room]:
+    """The room; `trader` takes the place of paper's."""
+    engine, own_engine = open_engine(database, 10), open_engine(database, 10)
+    redis = Redis.from_url(redis_url)
+    prices = PriceCache(redis, 10, wall_clock)
+    mirror = KillSwitchMirror(redis)
+    exchange = PaperExchange(
+        own_engine, PaperMarket(PAPER.slippage_percent, PAPER.commission_percent), prices
+    )
+    store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
+    traders = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(PAPER, exchange)))
+    if trader is not None:
+        traders["paper"] = trader(exchange)
+    router = ExecutionRouter(ENABLED)
+    opted_in: set[str] = {"papertwo"}
+    executor = OrderExecutor(
+        Surroundings(store, traders, prices, mirror, lambda: INSTRUMENTS, boot, wall_clock),
+        PreSubmitChecks(router, lambda _: opted_in, CALENDAR, timedelta(seconds=30)),
+        SETTINGS,
+        at,
+        look_up_interval=0.05,
+    )
+    manual = ManualOrders(store, executor, risk or NoRisk())
+    api = TradingApi(
+        store, executor, manual, traders, router, prices, CALENDAR, lambda: INSTRUMENTS, "default", wall_clock
+    )
+    room = Room(
+        engine,
+        redis,
+        store,
+        prices,
+        mirror,
+        exchange,
+        executor,
+        manual,
+        TradingConsumer(executor),
+        api,
+        opted_in,
+    )
+    try:
+        yield room
+    finally:
+        await manual.stop()
+        await executor.stop()
+        await redis.aclose()
+        await engine.dispose()
+        await own_engine.dispose()

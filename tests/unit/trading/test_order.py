@@ -1,0 +1,167 @@
+"""The order's life, whatever a broker says in whatever order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alphapanda.domain import ids
+from alphapanda.domain.order import (
+    FailureReason,
+    IllegalTransition,
+    OrderEvent,
+    OrderStatus,
+    OrderType,
+    PositionEffect,
+    Product,
+    Side,
+)
+from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderHappening, Submitted
+from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import Approved
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.order import ImpossibleReport, Order
+
+NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
+KEY = PositionKey("paper", "default", "crossing", "NSE:INFY", Product.MIS)
+
+
+def ordered(*parts: int) -> Order:
+    verdict = Approved(
+        ids.derived_id("signal"), "c", KEY, 1, 1, Side.BUY, sum(parts), OrderType.MARKET, PositionEffect.OPENS,
+        NOON, NOON, (),
+    )  # fmt: skip
+    return Order.approved(verdict, "verdict", parts)
+
+
+def trade(number: int, quantity: int, price: str = "100.10") -> Fill:
+    return Fill(ids.derived_id("t", number), str(number), quantity, Decimal(price), Decimal("0.10"), NOON)
+
+
+def told(status: BrokerOrderStatus, *fills: Fill) -> BrokerOrder:
+    return BrokerOrder("b1", status, fills, "the broker's words")
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["submit", "unclear", "open", "complete", "reject", "cancel", "absent", "not sent"]),
+        st.integers(0, 4),
+    ),
+    max_size=30,
+)
+
+
+def act(order: Order, action: str, units: int, fills: list[Fill]) -> list[OrderHappening]:
+    """One thing that happens; whatever the order can't take is refused."""
+    if action == "submit":
+        order.submitting(1)
+        fills.clear()
+        return []
+    if action == "not sent":
+        return order.not_sent(FailureReason.EXPIRED, "late", NOON)
+    intent = order.current
+    if intent is None or intent.status is OrderStatus.PENDING_SUBMIT:
+        raise IllegalTransition(order.status, OrderEvent.ACCEPTED)
+    if action == "unclear":
+        order.no_clear_answer(intent)
+        return []
+    if action == "absent":
+        return order.absent(intent, "never seen", NOON)
+    if units:
+        fills.append(trade(order.revision * 100 + len(fills), units))
+    status = {
+        "open": BrokerOrderStatus.OPEN,
+        "complete": BrokerOrderStatus.COMPLETE,
+        "reject": BrokerOrderStatus.REJECTED,
+        "cancel": BrokerOrderStatus.CANCELLED,
+    }[action]
+    return order.report(intent, told(status, *fills), NOON)
+
+
+@settings(max_examples=400)
+@given(parts=st.lists(st.integers(1, 6), min_size=1, max_size=3), actions=ACTIONS)
+def test_any_story_has_one_end(parts: list[int], actions: list[tuple[str, int]]) -> None:
+    """Whatever happens: revisions 1..n, filled and leaves agree, at most one terminal event and nothing after it."""
+    order = ordered(*parts)
+    said: list[OrderHappening] = []
+    fills: list[Fill] = []
+    for action, units in actions:
+        before = order.copy()
+        try:
+            said += act(order, action, units, fills)
+        except IllegalTransition:
+            pass
+        except ImpossibleReport:
+            assert order == before, "a report that can't be true changes nothing"
+            fills.pop()
+    assert [happening.order.revision for happening in said] == list(range(1, len(said) + 1))
+    filled = 0
+    for happening in said:
+        state = happening.order
+        if isinstance(happening, Filled):
+            filled += happening.fill.quantity
+        assert state.filled == filled <= state.quantity
+        assert state.leaves == (0 if state.status.is_final else state.quantity - filled)
+    ends = [happening for happening in said if happening.order.status.is_final]
+    assert ends == ([said[-1]] if order.status.is_final else [])
+    assert sum(isinstance(happening, Submitted) for happening in said) <= 1
+    assert filled == sum(intent.filled for intent in order.intents)
+    assert not order.status.is_final or all(intent.status.is_final for intent in order.intents)
+
+
+def test_an_order_fills_slice_by_slice() -> None:
+    """The next slice can be sent only when the one before is filled; the last one's fill ends the order."""
+    order = ordered(10, 10)
+    first = order.submitting(1)
+    with pytest.raises(IllegalTransition):
+        order.submitting(1)
+    said = order.report(first, told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
+    second = order.submitting(1)
+    said += order.report(second, told(BrokerOrderStatus.COMPLETE, trade(2, 10, "100.20")), NOON)
+    assert [type(happening) for happening in said] == [Submitted, Filled, Filled]
+    assert said[-1].order.status is OrderStatus.FILLED
+    assert said[-1].order.average_price == Decimal("100.15")
+    assert first.tag != second.tag
+
+
+def test_a_refused_slice_ends_the_order_with_what_is_filled() -> None:
+    """Slices after a refused one aren't sent; the one terminal event says what was filled."""
+    order = ordered(10, 10, 10)
+    order.report(order.submitting(1), told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
+    (end,) = order.report(order.submitting(1), told(BrokerOrderStatus.REJECTED), NOON)
+    assert isinstance(end, Failed)
+    assert end.reason is FailureReason.BROKER_REJECTED
+    assert (end.order.status, end.order.filled, end.order.leaves) == (OrderStatus.REJECTED, 10, 0)
+    assert order.current is None
+    assert order.intents[2].status is OrderStatus.FAILED
+
+
+def test_the_same_report_twice_says_nothing_twice() -> None:
+    """Fills apply by their id, so a report that comes again changes nothing."""
+    order = ordered(10)
+    intent = order.submitting(1)
+    report = told(BrokerOrderStatus.OPEN, trade(1, 4))
+    assert len(order.report(intent, report, NOON)) == 2
+    assert order.report(intent, report, NOON) == []
+    (end,) = order.report(intent, told(BrokerOrderStatus.CANCELLED, trade(1, 4)), NOON)
+    assert isinstance(end, Cancelled)
+    assert order.report(intent, report, NOON) == []
+
+
+def test_more_filled_than_sent_is_impossible() -> None:
+    """A report of more than was sent is refused before it changes anything."""
+    order = ordered(10)
+    intent = order.submitting(1)
+    with pytest.raises(ImpossibleReport):
+        order.report(intent, told(BrokerOrderStatus.COMPLETE, trade(1, 11)), NOON)
+    assert order.status is OrderStatus.SUBMITTING
+
+
+def test_the_ids_follow_from_the_signal() -> None:
+    """The same signal makes the same order, intents and tags, whoever computes them again."""
+    assert ordered(5, 5) == ordered(5, 5)
+    assert all(len(intent.tag) <= 20 for intent in ordered(5, 5).intents)
