@@ -1,0 +1,161 @@
+"""The store's port, on PostgreSQL and in memory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from trading_room import ACTIVE, NOON, approved
+
+from alphapanda.domain import ids
+from alphapanda.domain.order import OrderStatus, Side, TradingState
+from alphapanda.domain.order_events import Fill
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.requests import CommandKey, RequestReused
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.store.memory import MemoryTradingStore
+from alphapanda.trading.store.port import OrderFilter, TradingStore
+from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
+from panda.trading.v1.trading_pb2 import PlaceOrderRequest
+
+WALL = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+
+
+@pytest.fixture(params=["postgres", "memory"])
+async def store(request, tables: str):
+    if request.param == "memory":
+        yield MemoryTradingStore(lambda: WALL)
+        return
+    engine = open_engine(tables, 5)
+    yield PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE)), lambda: WALL)
+    await engine.dispose()
+
+
+def order(number: int = 0, *parts: int, **changes: object) -> Order:
+    verdict = approved(number, quantity=sum(parts) or 10, **changes)
+    return Order.approved(verdict, "verdict", parts or (10,))
+
+
+async def add(store: TradingStore, *orders: Order) -> list[bool]:
+    async with store.transaction() as transaction:
+        return [await transaction.add(order) for order in orders]
+
+
+async def test_an_order_comes_back_as_it_was_stored(store: TradingStore) -> None:
+    """Every field of an order, its intents and its fills is kept, money to the last digit."""
+    made = order(1, 10, 5)
+    assert await add(store, made) == [True]
+    fill = Fill(ids.derived_id("f"), "1", 10, Decimal("100.123456789"), Decimal("1.00"), NOON)
+    async with store.transaction() as transaction:
+        locked = await transaction.locked(made.order_id)
+        assert locked == made
+        told = BrokerOrder("b1", BrokerOrderStatus.COMPLETE, (fill,))
+        locked.report(locked.submitting(7), told, NOON)
+        await transaction.save(locked, [fill])
+    stored = await store.find(made.order_id)
+    assert stored is not None
+    assert (stored.order, stored.created_at) == (locked, WALL)
+    assert await store.find_by_signal(made.signal_id) == stored
+
+
+async def test_a_signal_has_one_order(store: TradingStore) -> None:
+    """The second order of a signal isn't stored and the first stays as it is."""
+    assert await add(store, order(1, 10), order(1, 20)) == [True, False]
+    stored = await store.find_by_signal(order(1).signal_id)
+    assert stored is not None
+    assert stored.order == order(1, 10)
+
+
+async def test_fewer_intents_replace_more(store: TradingStore) -> None:
+    """An order that shrank keeps no intent that isn't its own any more."""
+    made = order(1, 10, 10, 10)
+    await add(store, made)
+    made.send_as((10, 2))
+    async with store.transaction() as transaction:
+        await transaction.save(made)
+    stored = await store.find(made.order_id)
+    assert stored is not None
+    assert [intent.quantity for intent in stored.order.intents] == [10, 2]
+
+
+async def test_fills_move_the_position(store: TradingStore) -> None:
+    """A position is what the fills of its key add up to, buys less sells; other keys don't matter."""
+    buy, sell = order(1, 10), order(2, 4, side=Side.SELL)
+    await add(store, buy, sell)
+    async with store.transaction() as transaction:
+        for at, (made, units) in enumerate(((buy, 6), (buy, 4), (sell, 4))):
+            fill = Fill(ids.derived_id("f", at), str(at), units, Decimal(1), Decimal(0), NOON)
+            await transaction.save(made, [fill])
+        assert await transaction.position(buy.key) == 6
+        assert await transaction.position(order(3, token=2).key) == 0
+
+
+async def test_a_transaction_that_raises_changes_nothing(store: TradingStore) -> None:
+    """All or nothing."""
+
+    async def broken() -> None:
+        async with store.transaction() as transaction:
+            await transaction.add(order(1))
+            await transaction.apply_kill_switch("paper", TradingState.HALTED, 1)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await broken()
+    assert await store.find(order(1).order_id) is None
+    async with store.transaction() as transaction:
+        assert (await transaction.kill_switch("paper")).revision == 0
+
+
+async def test_open_orders_are_those_that_have_not_ended(store: TradingStore) -> None:
+    """Oldest first, without what is final."""
+    first, ended, last = order(1), order(2), order(3)
+    await add(store, first, ended, last)
+    ended.status = OrderStatus.FAILED
+    async with store.transaction() as transaction:
+        await transaction.save(ended)
+    assert await store.open_orders() == [first.order_id, last.order_id]
+
+
+async def test_orders_are_listed_newest_first_by_pages_and_filters(store: TradingStore) -> None:
+    """Pages join without a gap; each filter narrows."""
+    orders = [order(number) for number in range(5)]
+    await add(store, *orders)
+    wanted = OrderFilter()
+    first = await store.newest(wanted, None, 3)
+    rest = await store.newest(wanted, first[-1].sequence, 3)
+    assert [stored.order.order_id for stored in (*first, *rest)] == [o.order_id for o in reversed(orders)]
+    assert len(await store.newest(OrderFilter("paper", "default", "crossing"), None, 9)) == 5
+    for none in (OrderFilter("other"), OrderFilter("", "other"), OrderFilter(strategy_id="other")):
+        assert not await store.newest(none, None, 9)
+    assert not await store.newest(OrderFilter(statuses=(OrderStatus.FILLED,)), None, 9)
+    assert len(await store.newest(OrderFilter(statuses=(OrderStatus.PENDING_SUBMIT,)), None, 9)) == 5
+
+
+async def test_a_command_is_claimed_once(store: TradingStore) -> None:
+    """The same request is known again; its id with another body is refused."""
+    key = CommandKey("local", "PlaceOrder", "r1")
+    request = PlaceOrderRequest(request_id="r1", quantity=1)
+    async with store.transaction() as transaction:
+        assert await transaction.claim(key, request)
+    async with store.transaction() as transaction:
+        assert not await transaction.claim(key, request)
+        with pytest.raises(RequestReused):
+            await transaction.claim(key, PlaceOrderRequest(request_id="r1", quantity=2))
+
+
+async def test_kill_switches_apply_by_revision(store: TradingStore) -> None:
+    """Never set is ACTIVE at revision 0; an older revision changes nothing."""
+    async with store.transaction() as transaction:
+        assert (await transaction.kill_switch("paper")).state is TradingState.ACTIVE
+        assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 2) == 2
+        assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 1) == 2
+        assert (await transaction.kill_switch("paper")).state is TradingState.HALTED
+
+
+async def test_epochs_grow(store: TradingStore) -> None:
+    """Each take-over has a number greater than any before."""
+    assert await store.next_epoch() < await store.next_epoch()
