@@ -66,7 +66,9 @@ async def consume(deployed, topic_map, policy, books):
 
     async def start(payload: str = "trading_signal", **other) -> ReliableConsumer:
         start_at = other.pop("start", Start.EARLIEST)
-        reader = other.pop("reader", None) or deployed.group_reader(GROUP, topic_map.topics(payload), start_at)
+        reader = other.pop("reader", None) or deployed.group_reader(
+            GROUP, topic_map.topics(payload), start_at
+        )
         consumer = ReliableConsumer(
             name=GROUP,
             service="risk",
@@ -112,7 +114,9 @@ def dead(deployed, topic_map):
     """Reads the dead letters of a payload's topics."""
 
     async def read(payload: str) -> list:
-        reader = deployed.topic_reader([dead_letter_topic(t) for t in topic_map.topics(payload)], Start.EARLIEST)
+        reader = deployed.topic_reader(
+            [dead_letter_topic(t) for t in topic_map.topics(payload)], Start.EARLIEST
+        )
         await reader.start()
         return list(await reader.fetch(1000, 0.0))
 
@@ -139,7 +143,9 @@ async def test_records_are_handled_in_order_and_committed_after(
     assert books.effects == ids(events)
     record = to_record(events[0], topic_map)
     committed = await deployed.committed_offsets(GROUP)
-    assert {(at.topic, at.partition): n for at, n in committed.items()} == {(record.topic, record.partition): 40}
+    assert {(at.topic, at.partition): n for at, n in committed.items()} == {
+        (record.topic, record.partition): 40
+    }
     assert status(consumer).processed == 40
     assert consumer.serving
 
@@ -327,7 +333,9 @@ async def test_a_payload_from_the_future_is_passed_over_on_market_data(
     assert await dead("tick_frame") == []
 
 
-async def test_a_bug_on_market_data_costs_one_frame(consume, publish, settled, books, frame, dead, policy) -> None:
+async def test_a_bug_on_market_data_costs_one_frame(
+    consume, publish, settled, books, frame, dead, policy
+) -> None:
     """The record that fails again and again becomes a dead letter with the error; its neighbours are handled."""
     events = [frame(n) for n in range(6)]
     books.broken = {events[n].event_id: KeyError("no such instrument") for n in (2, 4)}
@@ -387,7 +395,9 @@ async def test_a_bug_on_money_stops_its_partition_and_only_that(
     await consumer.stop()
     books.broken.clear()
     again = await consume()
-    await eventually(lambda: books.effects == ids(events[:2]) + ids(others) + ids(events[2:]) + ids([signal(9)]))
+    await eventually(
+        lambda: books.effects == ids(events[:2]) + ids(others) + ids(events[2:]) + ids([signal(9)])
+    )
     assert again.serving
 
 
@@ -496,26 +506,28 @@ async def test_the_services_assignment_runs_before_the_first_record_and_is_retri
     """Open rows are resumed before consuming; a database that is away then delays the partitions, visibly."""
 
     class Resumes:
-        failures = 3
-        told: list = []
+        def __init__(self) -> None:
+            self.failures = 3
+            self.told: list = []
 
         async def on_assigned(self, partitions) -> None:
             assert books.calls == []
-            if Resumes.failures:
-                Resumes.failures -= 1
+            if self.failures:
+                self.failures -= 1
                 raise TransientFailure("away")
-            Resumes.told.append(("+", len(partitions)))
+            self.told.append(("+", len(partitions)))
 
         async def on_revoked(self, partitions) -> None:
-            Resumes.told.append(("-", len(partitions)))
+            self.told.append(("-", len(partitions)))
 
     await publish(signal(1), signal(2))
-    consumer = await consume(assignment=Resumes())
+    resumes = Resumes()
+    consumer = await consume(assignment=resumes)
     await settled(consumer)
     assert books.effects == ids([signal(1), signal(2)])
     assert status(consumer).failed == 3
     await consumer.stop()
-    assert Resumes.told == [("+", 16), ("-", 16)]
+    assert resumes.told == [("+", 16), ("-", 16)]
 
 
 async def test_a_bug_in_the_services_assignment_stops_the_partitions(
@@ -537,7 +549,9 @@ async def test_a_bug_in_the_services_assignment_stops_the_partitions(
     assert books.calls == []
 
 
-async def test_a_single_record_is_handled_under_its_correlation(consume, publish, settled, books, signal) -> None:
+async def test_a_single_record_is_handled_under_its_correlation(
+    consume, publish, settled, books, signal
+) -> None:
     """Log lines of a single event's handling carry its chain; nothing of it is left afterwards."""
     await publish(signal(1))
     consumer = await consume()

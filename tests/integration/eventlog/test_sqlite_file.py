@@ -35,7 +35,7 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "log.sqlite"
 
 
@@ -98,13 +98,19 @@ async def test_a_log_in_use_says_so(path: Path) -> None:
     await second.stop()
 
 
-async def test_a_file_that_is_no_log_says_so(path: Path) -> None:
-    """A file of something else, and a folder that isn't there, are named in one line."""
+@pytest.fixture
+def foreign(path: Path) -> Path:
+    """A file of something else."""
     path.write_bytes(b"this is no database, whatever its name says" * 100)
+    return path
+
+
+async def test_a_file_that_is_no_log_says_so(foreign: Path) -> None:
+    """A file of something else, and a folder that isn't there, are named in one line."""
     with pytest.raises(LogUnavailable, match=r"log\.sqlite can't be used: file is not a database"):
-        await SqliteEventLog(path).start()
+        await SqliteEventLog(foreign).start()
     with pytest.raises(LogUnavailable, match="unable to open"):
-        await SqliteEventLog(path.parent / "no such folder" / "log").start()
+        await SqliteEventLog(foreign.parent / "no such folder" / "log").start()
 
 
 async def test_a_full_disk_refuses_whole_publishes_and_heals(path: Path) -> None:

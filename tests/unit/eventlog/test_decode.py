@@ -1,0 +1,108 @@
+"""Events to records and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.eventlog import wire
+from alphapanda.eventlog.backoff import Backoff
+from alphapanda.eventlog.decode import Reason, Unreadable, from_record, to_record
+from alphapanda.eventlog.port import Record, StoredRecord
+from alphapanda.eventlog.sqlite_database import _packed, _unpacked
+from alphapanda.eventlog.topics import TopicMap
+from panda.events.v1.events_pb2 import Event
+
+MOMENT = datetime(2026, 3, 2, 4, 0, 0, 123456, tzinfo=UTC)
+TOPICS = TopicMap(("paper",))
+
+
+def stored(record: Record) -> StoredRecord:
+    return StoredRecord(record.topic, record.partition, 0, record.key, record.value, record.headers, 0)
+
+
+def frame_event(ticks: int = 3) -> Event:
+    columns = {
+        "instrument_token": range(1, ticks + 1),
+        "last_price": [100] * ticks,
+        "exchange_time": [5] * ticks,
+    }
+    return wire.frame_event(
+        Frame("run", 1, 7, nanoseconds(MOMENT), 100, **{k: list(v) for k, v in columns.items()}),
+        "marketdata",
+        MOMENT,
+    )
+
+
+def test_a_record_says_what_it_is_without_being_decoded() -> None:
+    """CloudEvents headers carry id, type, source, time and content type; traceparent only where there is one."""
+    event = frame_event()
+    record = to_record(event, TOPICS)
+    assert dict(record.headers) == {
+        "ce_id": event.event_id.encode(),
+        "ce_type": b"panda.events.v1.TickFrame",
+        "ce_source": b"marketdata",
+        "ce_time": b"2026-03-02T04:00:00.123456+00:00",
+        "content-type": b"application/protobuf",
+    }
+    traced = to_record(event, TOPICS, "00-trace-span-01")
+    assert traced.headers == (*record.headers, ("traceparent", b"00-trace-span-01"))
+    assert (record.partition, record.key) == (1, b"1")
+    assert from_record(stored(record), TOPICS) == event
+
+
+@pytest.mark.parametrize("column", ["last_price", "exchange_time", "bar_start", "volume", "open_interest"])
+def test_a_frame_with_columns_of_different_lengths_is_invalid(column: str) -> None:
+    """A column that doesn't have a value per tick is named with its length."""
+    event = frame_event()
+    getattr(event.tick_frame, column).append(1)
+    with pytest.raises(Unreadable, match=rf"tick_frame.{column}: \d values for 3 ticks") as caught:
+        from_record(stored(to_record(event, TOPICS)), TOPICS)
+    assert caught.value.reason is Reason.INVALID
+
+
+def test_a_frame_must_have_its_own_id_and_a_price_scale() -> None:
+    """event_id follows from feed run, shard and sequence; the scale is what prices are divided by."""
+    event = frame_event()
+    event.tick_frame.sequence += 1
+    with pytest.raises(Unreadable, match=r"tick_frame.sequence: event_id .* is not the id of frame 8"):
+        from_record(stored(to_record(event, TOPICS)), TOPICS)
+    event = frame_event()
+    event.tick_frame.price_scale = 0
+    with pytest.raises(Unreadable, match=r"tick_frame.price_scale: 0 is not allowed"):
+        from_record(stored(to_record(event, TOPICS)), TOPICS)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_event_or_unreadable(value: bytes) -> None:
+    """Whatever comes, from_record answers with an event or with the one error that consumers know."""
+    record = StoredRecord(TOPICS.topic("trading_signal", "paper"), 0, 0, b"", value, (), 0)
+    answer: Event | Unreadable
+    try:
+        answer = from_record(record, TOPICS)
+    except Unreadable as unreadable:
+        answer = unreadable
+    assert answer.detail if isinstance(answer, Unreadable) else answer.HasField("trading_signal")
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.binary(max_size=50))
+    )
+)
+def test_headers_survive_the_table(headers) -> None:
+    """Names of any script, empty values, repeated names: they come back in order."""
+    assert _unpacked(_packed(tuple(headers))) == tuple(headers)
+
+
+@given(st.floats(0.001, 10), st.floats(0.001, 100), st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_a_wait_is_never_longer_than_the_longest_nor_shorter_than_half(
+    initial, longest, failures, chance
+) -> None:
+    """Between half of the doubled wait and the doubled wait, which ends at the longest."""
+    whole = min(longest, initial * 2 ** min(failures - 1, 30))
+    assert whole / 2 <= Backoff(initial, longest, lambda: chance).seconds(failures) <= whole
