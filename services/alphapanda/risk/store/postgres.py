@@ -23,7 +23,7 @@ from panda.events.v1.events_pb2 import Event
 SCHEMA = "risk"
 
 _KEY = "broker, account, strategy_id, instrument_id, product"
-_LOCK = text("SELECT FROM risk.accounts WHERE broker = :broker AND account = :account FOR UPDATE")
+_LOCK = text("SELECT 1 FROM risk.accounts WHERE broker = :broker AND account = :account FOR UPDATE")
 _ADD_ACCOUNT = text(
     "INSERT INTO risk.accounts (broker, account) VALUES (:broker, :account) ON CONFLICT DO NOTHING"
 )

@@ -124,7 +124,7 @@ def verdict_of(row: Row[Any]) -> Verdict:
     """A verdict."""
     rules = tuple(
         RuleResult(rule, RuleOutcome(outcome), limit, observed, message)
-        for rule, outcome, limit, observed, message in json.loads(row.rules)
+        for rule, outcome, limit, observed, message in row.rules
     )
     if row.approved:
         return Approved(

@@ -1,0 +1,277 @@
+"""Both stores, a desk on them, and events as they come off the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from google.protobuf.message import Message
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.ids import derived_id, output_id
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Product
+from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderState, Submitted
+from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.port import StoredRecord
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.wire import approved_from, order_event, signal_event
+from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
+from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.standings import Standings
+from alphapanda.risk.store.memory import MemoryRiskStore
+from alphapanda.risk.store.port import RiskStore
+from alphapanda.risk.store.postgres import SCHEMA, PostgresRiskStore
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.schema import upgrade_schema
+from alphapanda.validation import violations
+from panda.events.v1 import control_pb2
+from panda.events.v1.events_pb2 import Event
+
+IST = ZoneInfo("Asia/Kolkata")
+BROKERS = ("paper", "zerodha")
+INFY = Instrument(
+    "NSE:INFY", 408065, "NSE", "INFY", "INFOSYS", "NSE", "EQ", Decimal("0.05"), 1, 1000, "NSE_EQ"
+)
+KEY = PositionKey("paper", "default", "ema-1", INFY.instrument_id, Product.MIS)
+
+
+@dataclass
+class Market:
+    """What the price cache would say; `away` stands for a Redis that can't be reached."""
+
+    now: datetime | None = datetime(2026, 3, 4, 10, 0, tzinfo=IST)
+    away: bool = False
+
+    async def view(self, tokens: Sequence[int]) -> MarketView:
+        if self.away:
+            raise ConnectionError("the cache is away")
+        if self.now is None:
+            return MarketView(None, "", {})
+        price = LastPrice(Decimal(1500), self.now.astimezone(UTC))
+        return MarketView(self.now.astimezone(UTC), "run", dict.fromkeys(tokens, price))
+
+
+@dataclass
+class Risk:
+    """The room on one store."""
+
+    store: RiskStore
+    engine: AsyncEngine | None
+    market: Market = field(default_factory=Market)
+    monotonic: float = 0.0
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        self.instruments = InstrumentDirectory([INFY])
+        self.standings = Standings(10.0, lambda: self.monotonic)
+        self.desk = RiskDesk(
+            self.store,
+            self.market,
+            lambda: self.instruments,
+            load_nse_calendar(),
+            Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0)),
+            self.standings,
+            lambda: datetime.now(tz=UTC),
+        )
+        self.signals = RawSignalHandler(self.desk)
+        self.orders = OrderEventHandler(self.desk)
+
+    def signal(self, target: int, key: PositionKey = KEY, revision: int = 1) -> Signal:
+        """A strategy's target."""
+        self.made += 1
+        frame = derived_id("frame", self.made)
+        now = self.market.now or datetime(2026, 3, 4, 10, 0, tzinfo=IST)
+        return Signal(
+            derived_id("signal", self.made),
+            frame,
+            frame,
+            key,
+            INFY.instrument_token,
+            revision,
+            target,
+            None,
+            None,
+            OrderType.MARKET,
+            now,
+            now.replace(hour=15, minute=30),
+        )
+
+    async def raw(self, *signals: Signal) -> None:
+        """Signals come off the log in one batch."""
+        events = [signal_event(signal, "strategy", datetime.now(tz=UTC)) for signal in signals]
+        await self.signals.handle([delivery(event) for event in events])
+
+    async def told(self, order: Approved, filled: int, status: OrderStatus, revision: int) -> None:
+        """An order event comes off the log."""
+        await self.orders.handle([self.order_delivery(order, filled, status, revision)])
+
+    def order_delivery(self, order: Approved, filled: int, status: OrderStatus, revision: int) -> Delivery:
+        """An order event of an approved signal."""
+        now = self.market.now.astimezone(UTC) if self.market.now else None
+        state = OrderState(
+            derived_id("order", order.signal_id),
+            order.signal_id,
+            order.key,
+            order.instrument_token,
+            order.side,
+            order.quantity,
+            order.order_type,
+            order.effect,
+            status,
+            revision,
+            filled,
+            0 if status.is_final else order.quantity - filled,
+            Decimal(1500) if filled else None,
+            now,
+        )
+        happening: Any = {
+            OrderStatus.OPEN: Submitted(state),
+            OrderStatus.CANCELLED: Cancelled(state, "cancelled"),
+            OrderStatus.FAILED: Failed(state, FailureReason.ABSENT, "absent"),
+            OrderStatus.REJECTED: Failed(state, FailureReason.BROKER_REJECTED, "rejected"),
+        }.get(status) or Filled(
+            state,
+            Fill(
+                derived_id("fill", order.signal_id, revision),
+                "T",
+                1,
+                Decimal(1500),
+                Decimal(0),
+                state.market_time or datetime.now(tz=UTC),
+            ),
+        )
+        return delivery(
+            order_event(
+                happening,
+                event_id=output_id("trading", order.signal_id, "event", revision),
+                correlation_id=order.correlation_id,
+                causation_id=order.signal_id,
+                source="trading",
+                occurred_at=datetime.now(tz=UTC),
+            )
+        )
+
+    async def strategy(self, revision: int, *, running: bool = True, strategy_id: str = "ema-1") -> None:
+        """The control topic tells of a strategy."""
+        changed = control_pb2.StrategyChanged(
+            strategy_id=strategy_id,
+            revision=revision,
+            state=control_pb2.STRATEGY_STATE_RUNNING if running else control_pb2.STRATEGY_STATE_STOPPED,
+        )
+        await self.standings.handle([delivery(Event(strategy_changed=changed))])
+
+    async def published(self) -> list[Event]:
+        """What the outbox holds, in order; all of it keeps the contract's rules."""
+        events = await self._outbox()
+        assert [violations(event) for event in events] == [[]] * len(events)
+        return events
+
+    async def _outbox(self) -> list[Event]:
+        if self.engine is None:
+            return list(self.store.events.values())  # type: ignore[attr-defined]
+        async with self.engine.connect() as connection:
+            found = await connection.execute(text("SELECT value FROM risk.outbox ORDER BY seq"))
+            return [Event.FromString(row.value) for row in found]
+
+    async def validated(self) -> list[Approved]:
+        """The orders let through, in order."""
+        return [approved_from(e) for e in await self.published() if e.HasField("signal_validated")]
+
+    async def rejected(self) -> list[tuple[str, str]]:
+        """(signal id, reason) of the refusals, in order."""
+        refused = [e.signal_rejected for e in await self.published() if e.HasField("signal_rejected")]
+        return [(one.signal_id, one.reason) for one in refused]
+
+    async def position(self, key: PositionKey = KEY) -> int:
+        """Units held under a key."""
+        async with self.store.unit(key.broker, key.account) as unit:
+            return (await unit.book([key], ())).position(key).quantity
+
+
+def delivery(event: Event) -> Delivery:
+    """An event off the log."""
+    return Delivery(event, event.broker, StoredRecord("t", 0, 0, b"", b"", (), 0))
+
+
+async def _on_postgres(url: str) -> AsyncIterator[Risk]:
+    engine = open_engine(url, 5)
+    await upgrade_schema(engine)
+    risk = Risk(PostgresRiskStore(engine, Outbox(SCHEMA, TopicMap(BROKERS))), engine)
+    await risk.store.prepare(BROKERS)
+    await risk.strategy(1)
+    yield risk
+    await engine.dispose()
+
+
+@pytest.fixture
+async def postgres_risk(database: str) -> AsyncIterator[Risk]:
+    """The room on PostgreSQL, strategy ema-1 running at revision 1."""
+    async for risk in _on_postgres(database):
+        yield risk
+
+
+@pytest.fixture(params=["postgres", "memory"])
+def database_or_none(request: pytest.FixtureRequest) -> str | None:
+    """The URL of an empty database, or None for the store in memory."""
+    return request.getfixturevalue("database") if request.param == "postgres" else None
+
+
+@pytest.fixture
+async def risk(database_or_none: str | None) -> AsyncIterator[Risk]:
+    """The room on each store, strategy ema-1 running at revision 1."""
+    if database_or_none is not None:
+        async for risk in _on_postgres(database_or_none):
+            yield risk
+        return
+    risk = Risk(MemoryRiskStore(), None)
+    await risk.store.prepare(BROKERS)
+    await risk.strategy(1)
+    yield risk
+
+
+@pytest.fixture
+async def mirror(redis_url: str) -> AsyncIterator[KillSwitchMirror]:
+    """The mirror on an empty Redis."""
+    async with Redis.from_url(redis_url) as redis:
+        yield KillSwitchMirror(redis)
+
+
+class FakeTrading:
+    """Stands for TradingService: holds the newest revision, or fails with `error`."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, tuple[int, int]] = {}
+        self.calls = 0
+        self.error: Exception | None = None
+
+    async def ApplyKillSwitch(self, request: Any, /, *, timeout: float | None = None) -> Message:  # noqa: N802
+        from panda.trading.v1 import trading_pb2
+
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        revision, _ = self.held.get(request.broker, (0, 0))
+        if request.revision >= revision:
+            self.held[request.broker] = (request.revision, request.state)
+        return trading_pb2.ApplyKillSwitchResponse(revision=self.held[request.broker][0])
+
+
+@pytest.fixture
+def trading() -> FakeTrading:
+    """A trading that answers."""
+    return FakeTrading()
