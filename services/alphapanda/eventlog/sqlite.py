@@ -230,12 +230,12 @@ class SqliteEventLog:
                 {self._numbers[at]: end for at, end in ends.items()},
                 offsets,
             )
-        except BaseException as error:
-            self._refuse([publish.offsets for publish in publishes], error)
-            self._refuse([commit.done for commit in commits], error)
-            if not isinstance(error, LogUnavailable):
-                raise
+        except LogUnavailable as error:
+            self._refuse(publishes, commits, error)
             return
+        except BaseException as error:
+            self._refuse(publishes, commits, error)
+            raise
         for record in stored:
             self._partitions[record.topic_partition].append(record)
         for at in ends:
@@ -247,7 +247,12 @@ class SqliteEventLog:
         for commit in commits:
             _settle(commit.done, None)
 
-    def _refuse(self, waiting: Iterable[asyncio.Future[T]], error: BaseException) -> None:
+    def _refuse(
+        self, publishes: Iterable[_Publish], commits: Iterable[_Commit], error: BaseException
+    ) -> None:
+        waiting: list[asyncio.Future[list[int]] | asyncio.Future[None]] = []
+        waiting += [one.offsets for one in publishes]
+        waiting += [one.done for one in commits]
         for future in waiting:
             if not future.done():
                 future.set_exception(self._unavailable(error))
