@@ -68,11 +68,12 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """An intent that this process alone took to SUBMITTING, and the boot time read before that."""
+    """An intent that this process alone took to SUBMITTING, with the boot time and market time read before that."""
 
     intent: Intent
     placement: Placement
     began: float
+    market_time: datetime | None
 
 
 class OrderExecutor:
@@ -164,17 +165,21 @@ class OrderExecutor:
         """Takes an order as far as it goes now: to its end, or to where only look-up helps, which then goes on alone."""
         alone = self._driving.setdefault(order_id, asyncio.Lock())
         async with alone:
+            order = await self._order(order_id)
             while True:
-                order = await self._order(order_id)
                 if order.key.broker not in self._with.traders:
-                    _log.warning("order at a broker that is not active", order_id=order_id, key=str(order.key))
+                    _log.warning(
+                        "order at a broker that is not active", order_id=order_id, key=str(order.key)
+                    )
                     return
                 intent = order.current
                 if intent is None:
                     break
                 if intent.status is OrderStatus.PENDING_SUBMIT:
-                    await self._send(order)
-                elif not await self._look_up(order, intent):
+                    order = await self._send(order)
+                    continue
+                order, settled = await self._look_up(order, intent)
+                if not settled:
                     self._look_ups.follow(order_id)
                     return
         self._look_ups.forget(order_id)
@@ -203,11 +208,13 @@ class OrderExecutor:
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    async def _send(self, order: Order) -> None:
+    async def _send(self, order: Order) -> Order:
+        """Decides on the next intent and calls the broker for it; returns the order after that."""
         began = self._with.boot_clock()
         call = await self._decide(order, began)
-        if call is None:
-            return
+        if isinstance(call, Order):
+            return call
+
         self._at("submitting_committed")
         trader = self._with.traders[order.key.broker]
         told: BrokerOrder | None = None
@@ -223,19 +230,19 @@ class OrderExecutor:
         else:
             _log.warning("too late to send, left to look-up", order_id=order.order_id, tag=call.intent.tag)
         self._at("called")
-        await self._answer(order.order_id, call.intent, told)
+        return await self._answer(order.order_id, call, told)
 
-    async def _decide(self, order: Order, began: float) -> _Call | None:
-        """Takes the next intent to SUBMITTING, or ends the order; None where there is nothing to call."""
+    async def _decide(self, order: Order, began: float) -> _Call | Order:
+        """Takes the next intent to SUBMITTING; or the order as it is, where it ended or went on without us."""
         broker = order.key.broker
         simulated = self._with.traders[broker].get_execution_mode() is ExecutionMode.PAPER
         market = await self._market(order, may_be_unknown=order.effect.is_entry or not simulated)
         mirrored = await self._with.mirror.state(broker)
         instrument = self._instrument(order)
         async with self._with.store.transaction() as transaction:
-            locked = await transaction.locked(order.order_id)
-            if locked is None or not _is_to_be_sent(locked):
-                return None
+            locked = await self._locked(transaction, order.order_id)
+            if not _is_to_be_sent(locked):
+                return locked
             copy = await transaction.kill_switch(broker)
             at = Circumstances(
                 instrument=instrument,
@@ -253,32 +260,32 @@ class OrderExecutor:
                 )
                 self._at("decided")
                 _log.info("order not sent", order_id=order.order_id, broker=broker, why=decision.message)
-                return None
+                return locked
             locked.send_as(decision.parts)
             intent = locked.submitting(self._epoch)
             await transaction.save(locked)
             self._at("decided")
         if instrument is None:  # the checks refuse what isn't known
             raise LookupError(f"order {order.order_id} passed its checks without an instrument")
-        return _Call(intent, _placement(locked, intent, instrument), began)
+        return _Call(intent, _placement(locked, intent, instrument), began, market.market_time)
 
-    async def _answer(self, order_id: str, intent: Intent, told: BrokerOrder | None) -> None:
-        market = await self._market(None, may_be_unknown=True)
+    async def _answer(self, order_id: str, call: _Call, told: BrokerOrder | None) -> Order:
         async with self._with.store.transaction() as transaction:
             locked = await self._locked(transaction, order_id)
-            mine = locked.intents[intent.number]
+            mine = locked.intents[call.intent.number]
             if told is not None:
-                await self._publish(transaction, locked, _reported(locked, mine, told, market.market_time))
+                await self._publish(transaction, locked, _reported(locked, mine, told, call.market_time))
             elif mine.status is OrderStatus.SUBMITTING:
                 locked.no_clear_answer(mine)
                 await transaction.save(locked)
             self._at("answered")
         self._at("committed")
+        return locked
 
     # -- looking up ---------------------------------------------------------------------------------------------------
 
-    async def _look_up(self, order: Order, intent: Intent) -> bool:
-        """Asks the broker for an intent by its tag; True where that moved the intent to its end."""
+    async def _look_up(self, order: Order, intent: Intent) -> tuple[Order, bool]:
+        """Asks the broker for an intent by its tag; the order after that, and whether the intent has ended."""
         trader = self._with.traders[order.key.broker]
         deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
         window_is_over = self._with.boot_clock() >= deadline
@@ -287,9 +294,9 @@ class OrderExecutor:
                 told = await trader.look_up(order.key.account, intent.tag)
         except (TimeoutError, NoClearAnswer) as unclear:
             _log.warning("look-up failed", order_id=order.order_id, tag=intent.tag, error=repr(unclear))
-            return False
+            return order, False
         if told is None and not (window_is_over and intent.unanswered):
-            return False
+            return order, False
         market = await self._market(None, may_be_unknown=True)
         async with self._with.store.transaction() as transaction:
             locked = await self._locked(transaction, order.order_id)
@@ -303,7 +310,7 @@ class OrderExecutor:
             await self._publish(transaction, locked, happenings)
         if mine.status.is_final:
             self._look_ups.settled(mine.intent_id)
-        return mine.status.is_final
+        return locked, mine.status.is_final
 
     def _visibility(self, trader: Trader) -> float:
         """Seconds after the commit (or, after a restart, after now, which is later) until absence is certain."""

@@ -15,6 +15,7 @@ from trading_room import NOON, PAPER, Room, approved, boot_clock, open_room, ter
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
 from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.order import order_id_of
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement
 from panda.common.v1 import common_pb2 as common
@@ -258,6 +259,22 @@ async def test_a_kill_at_any_step_neither_loses_nor_repeats(
             assert (order.status, order.filled, len(calls)) == (OrderStatus.FILLED, 150, 2)
         traded = await room.rows("SELECT coalesce(sum(quantity), 0) AS units FROM paper_exchange.trades")
         assert traded[0].units == order.filled
+
+
+async def test_two_members_with_the_same_orders_call_once(opened) -> None:
+    """Two rooms that meet the same signals at once make one call an intent and one end an order between them."""
+    async with opened() as one, opened() as other:
+        await one.open_for_trading()
+        await other.executor.start()
+        verdicts = [approved(number, number % 40 + 1, quantity=150) for number in range(60)]
+        await asyncio.gather(one.handle(*verdicts), other.handle(*verdicts))
+        for verdict in verdicts:
+            await one.executor.drive(order_id_of(verdict.signal_id))
+            assert (await one.ended(verdict)).filled == 150
+            assert len(terminal(await one.events(verdict))) == 1
+        calls = await one.calls()
+        assert len(calls) == 120
+        assert set(calls.values()) == {1}
 
 
 # -- the kill switch ---------------------------------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.domain.order import TradingState
@@ -62,14 +61,18 @@ _POSITION = text(
     "SELECT quantity FROM trading.positions WHERE broker = :broker AND account = :account"
     " AND strategy_id = :strategy_id AND instrument_id = :instrument_id AND product = :product"
 )
-_ORDER = text("SELECT * FROM trading.orders WHERE order_id = :order_id")
-_ORDER_LOCKED = text("SELECT * FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
-_ORDER_OF_SIGNAL = text("SELECT * FROM trading.orders WHERE signal_id = :signal_id")
+_SELECT = (
+    "SELECT o.*, (SELECT json_agg(i ORDER BY i.number) FROM trading.intents i WHERE i.order_id = o.order_id) AS intents,"
+    " (SELECT array_agg(f.fill_id) FROM trading.fills f WHERE f.order_id = o.order_id) AS fill_ids"
+    " FROM trading.orders o"
+)
+_ORDER = text(f"{_SELECT} WHERE order_id = :order_id")
+# Locked first and read then: one statement would read the intents and fills as they were before it waited.
+_LOCK = text("SELECT FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
+_ORDER_OF_SIGNAL = text(f"{_SELECT} WHERE signal_id = :signal_id")
 _OPEN_ORDERS = text("SELECT order_id FROM trading.orders WHERE status < 7 ORDER BY seq")
-_INTENTS = text("SELECT * FROM trading.intents WHERE order_id = ANY(CAST(:ids AS uuid[])) ORDER BY number")
-_FILL_IDS = text("SELECT order_id, fill_id FROM trading.fills WHERE order_id = ANY(CAST(:ids AS uuid[]))")
 _NEWEST = text(
-    "SELECT * FROM trading.orders WHERE (:broker = '' OR broker = :broker)"
+    f"{_SELECT} WHERE (:broker = '' OR broker = :broker)"
     " AND (:account = '' OR account = :account) AND (:strategy_id = '' OR strategy_id = :strategy_id)"
     " AND (:any_status OR status = ANY(CAST(:statuses AS smallint[])))"
     " AND seq < :before ORDER BY seq DESC LIMIT :limit"
@@ -98,6 +101,7 @@ class PostgresTradingTransaction:
         self._outbox = outbox
         self._requests = requests
         self._wall_time = wall_time
+        self._intents_held: dict[str, int] = {}
 
     async def add(self, order: Order) -> bool:
         """As the port says."""
@@ -109,16 +113,21 @@ class PostgresTradingTransaction:
 
     async def locked(self, order_id: str) -> Order | None:
         """As the port says."""
-        found = await read_orders(self._connection, _ORDER_LOCKED, {"order_id": order_id})
-        return found[0].order if found else None
+        await self._connection.execute(_LOCK, {"order_id": order_id})
+        found = await read_orders(self._connection, _ORDER, {"order_id": order_id})
+        if not found:
+            return None
+        order = found[0].order
+        self._intents_held[order_id] = len(order.intents)
+        return order
 
     async def save(self, order: Order, fills: Sequence[Fill] = ()) -> None:
         """As the port says."""
         await self._connection.execute(_SAVE, order_columns(order))
         await self._save_intents(order)
-        await self._connection.execute(
-            _DROP_INTENTS, {"order_id": order.order_id, "count": len(order.intents)}
-        )
+        count = len(order.intents)
+        if count < self._intents_held.get(order.order_id, count + 1):
+            await self._connection.execute(_DROP_INTENTS, {"order_id": order.order_id, "count": count})
         if not fills:
             return
         await self._connection.execute(
@@ -242,17 +251,7 @@ async def read_orders(
     connection: AsyncConnection, query: Any, parameters: dict[str, Any]
 ) -> list[StoredOrder]:
     """The orders of a query on trading.orders, with their intents and fills."""
-    rows = (await connection.execute(query, parameters)).all()
-    if not rows:
-        return []
-    ids = {"ids": [row.order_id for row in rows]}
-    intents: defaultdict[object, list[Row[Any]]] = defaultdict(list)
-    for intent in await connection.execute(_INTENTS, ids):
-        intents[intent.order_id].append(intent)
-    fill_ids: defaultdict[object, list[object]] = defaultdict(list)
-    for fill in await connection.execute(_FILL_IDS, ids):
-        fill_ids[fill.order_id].append(fill.fill_id)
     return [
-        StoredOrder(order_from(row, intents[row.order_id], fill_ids[row.order_id]), row.seq, row.created_at)
-        for row in rows
+        StoredOrder(order_from(row), row.seq, row.created_at)
+        for row in await connection.execute(query, parameters)
     ]

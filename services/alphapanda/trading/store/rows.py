@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row
@@ -77,8 +76,8 @@ def intent_columns(order: Order, intent: Intent) -> Columns:
     }
 
 
-def order_from(row: Row[Any], intents: Iterable[Row[Any]], fill_ids: Iterable[object]) -> Order:
-    """The order of a row of trading.orders with its intents in order of number."""
+def order_from(row: Row[Any]) -> Order:
+    """The order of a row of trading.orders with its `intents` (JSON, in order of number) and its `fill_ids`."""
     return Order(
         order_id=str(row.order_id),
         signal_id=str(row.signal_id),
@@ -95,15 +94,15 @@ def order_from(row: Row[Any], intents: Iterable[Row[Any]], fill_ids: Iterable[ob
         status=OrderStatus(row.status),
         intents=[
             Intent(
-                str(intent.intent_id),
-                intent.number,
-                intent.quantity,
-                OrderStatus(intent.status),
-                intent.epoch,
-                intent.broker_order_id,
-                intent.filled,
+                intent["intent_id"],
+                intent["number"],
+                intent["quantity"],
+                OrderStatus(intent["status"]),
+                intent["epoch"],
+                intent["broker_order_id"],
+                intent["filled"],
             )
-            for intent in intents
+            for intent in row.intents or ()
         ],
         revision=row.revision,
         filled=row.filled,
@@ -111,5 +110,5 @@ def order_from(row: Row[Any], intents: Iterable[Row[Any]], fill_ids: Iterable[ob
         failure=None if row.failure is None else FailureReason(row.failure),
         message=row.message,
         market_time=row.market_time,
-        fill_ids={str(fill_id) for fill_id in fill_ids},
+        fill_ids={str(fill_id) for fill_id in row.fill_ids or ()},
     )
