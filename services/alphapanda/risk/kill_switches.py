@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
@@ -69,6 +70,7 @@ class KillSwitches:
         self._retry = retry_seconds
         self._untold = set(self._brokers)
         self._something_to_tell = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -80,9 +82,10 @@ class KillSwitches:
         self._task = asyncio.create_task(self._keep_telling(), name="kill switches")
 
     async def stop(self) -> None:
-        """Tells no more."""
+        """Tells no more; what is being told is told first. Not by cancelling: the Redis client may swallow that."""
+        self._stopping.set()
+        self._something_to_tell.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait([self._task])
 
     async def get(self, broker: str) -> KillSwitch:
@@ -114,21 +117,27 @@ class KillSwitches:
         )
 
     async def _keep_telling(self) -> None:
-        while True:
-            await self._something_to_tell.wait()
+        await self._something_to_tell.wait()
+        while not self._stopping.is_set():
             self._something_to_tell.clear()
-            try:
-                for broker in sorted(self._untold):
-                    if not await self._tell(await self._store.kill_switch(broker)):
-                        self._untold.discard(broker)
-            except Exception as error:
-                if not is_transient(error):
-                    _log.exception("kill switches are told no more")
-                    raise
-                _log.warning("kill switches can't be read", error=in_one_line(error))
+            await self._tell_the_untold()
             if self._untold:
-                self._something_to_tell.set()
-            await asyncio.sleep(self._retry)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), self._retry)
+            else:
+                await self._something_to_tell.wait()
+
+    async def _tell_the_untold(self) -> None:
+        try:
+            for broker in sorted(self._untold):
+                if not await self._tell(await self._store.kill_switch(broker)):
+                    self._untold.discard(broker)
+        except Exception as error:
+            if is_transient(error):
+                _log.warning("kill switches can't be read", error=in_one_line(error))
+                return
+            _log.exception("kill switches are told no more")
+            raise
 
     async def _tell(self, switch: KillSwitch) -> str:
         """Mirror and trading; why trading did not confirm, empty where it did. A switch never set isn't told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -48,6 +49,7 @@ class SquareOffTimer:
         self._logged: set[str] = set()
         self._quiet_from: datetime | None = None
         self._quiet_until: datetime | None = None
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -61,9 +63,9 @@ class SquareOffTimer:
         self._task = asyncio.create_task(self._look(), name="square-off timer")
 
     async def stop(self) -> None:
-        """Looks no more. A demand being stored is finished or rolled back."""
+        """Looks no more; what is being demanded is stored first. Not by cancelling: the Redis client may swallow that."""
+        self._stopping.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait([self._task])
 
     async def fire_due(self) -> list[Signal]:
@@ -110,14 +112,17 @@ class SquareOffTimer:
             self._quiet_until = earliest_cut_off(market_time, calendar, self._desk.limits.mis_cut_off)
 
     async def _look(self) -> None:
-        while True:
-            try:
-                await self.fire_due()
-            except Exception as error:
-                if is_transient(error):
-                    _log.warning("square-offs wait", error=in_one_line(error))
-                    await asyncio.sleep(self._interval)
-                    continue
-                _log.exception("the square-off timer ends")
-                raise
-            await asyncio.sleep(self._interval)
+        while not self._stopping.is_set():
+            await self._fire_or_wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._interval)
+
+    async def _fire_or_wait(self) -> None:
+        try:
+            await self.fire_due()
+        except Exception as error:
+            if is_transient(error):
+                _log.warning("square-offs wait", error=in_one_line(error))
+                return
+            _log.exception("the square-off timer ends")
+            raise

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 import structlog
 
-from alphapanda.eventlog.delivery import Delivery
 from alphapanda.risk.core.check import Standing, StandingUnknown
 from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING
+from panda.events.v1.events_pb2 import Event
 
-PAYLOADS = ("strategy_changed",)
-"""The payloads of the topics to be read, whole and without a group, before the first signal."""
+PAYLOAD = "strategy_changed"
+"""The payload of the topic to be followed, whole and without a group, from before the first signal on."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Standings:
-    """The newest standing of every strategy; a Handler of StrategyChanged.
+    """The newest standing of every strategy.
 
     Args:
         patience_seconds: wall time for which a revision that isn't known yet is waited for.
@@ -42,17 +42,14 @@ class Standings:
         """(strategy id, revision) that weren't told of in time."""
         return self._given_up
 
-    async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See eventlog.delivery.Handler. An older revision than the one known changes nothing."""
-        for delivery in batch:
-            changed = delivery.event.strategy_changed
-            known = self._known.get(changed.strategy_id)
-            if known is not None and changed.revision <= known.revision:
-                continue
-            self._known[changed.strategy_id] = Standing(
-                changed.revision, changed.state == STRATEGY_STATE_RUNNING
-            )
-            self._forget(changed.strategy_id, changed.revision)
+    async def learn(self, event: Event) -> None:
+        """Takes in a StrategyChanged. An older revision than the one known changes nothing."""
+        changed = event.strategy_changed
+        known = self._known.get(changed.strategy_id)
+        if known is not None and changed.revision <= known.revision:
+            return
+        self._known[changed.strategy_id] = Standing(changed.revision, changed.state == STRATEGY_STATE_RUNNING)
+        self._forget(changed.strategy_id, changed.revision)
 
     def is_given_up(self, unknown: StandingUnknown) -> bool:
         """Whether an unknown revision was waited for long enough; the waiting begins with the first question."""

@@ -173,7 +173,7 @@ class Risk:
             revision=revision,
             state=control_pb2.STRATEGY_STATE_RUNNING if running else control_pb2.STRATEGY_STATE_STOPPED,
         )
-        await self.standings.handle([delivery(Event(strategy_changed=changed))])
+        await self.standings.learn(Event(strategy_changed=changed))
 
     async def published(self) -> list[Event]:
         """What the outbox holds, in order; all of it keeps the contract's rules."""
