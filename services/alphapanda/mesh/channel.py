@@ -1,0 +1,95 @@
+"""Channels to other services: deadlines that shrink, the correlation id passed on, retries where the contract allows.
+
+Retries are gRPC's own, from a service config made of the contract's options: only RPCs that say they may be sent
+again, only on UNAVAILABLE.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import grpc
+from typing_extensions import override
+
+from alphapanda.mesh.deadlines import seconds_to_spend
+from alphapanda.mesh.guard import CORRELATION_KEY
+from alphapanda.mesh.policy import MethodPolicy, find_service, service_policies
+from alphapanda.telemetry.correlation import current_correlation_id
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_retries", 1),
+)
+RETRY_POLICY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+
+def open_channel(target: str, services: Iterable[str]) -> grpc.aio.Channel:
+    """A channel to `target` ("127.0.0.1:50051") for the stubs of `services` (full names, their modules imported).
+
+    A call without a timeout gets the RPC's default deadline; no call passes the deadline of the call being served.
+    It connects when first used. The caller closes it.
+
+    Raises:
+        KeyError: no service of that name in the contract.
+    """
+    policies = [policy for name in services for policy in service_policies(find_service(name))]
+    return grpc.aio.insecure_channel(
+        target,
+        options=(*OPTIONS, ("grpc.service_config", service_config(policies))),
+        interceptors=[CallContext(policies)],
+    )
+
+
+def service_config(policies: Iterable[MethodPolicy]) -> str:
+    """The service config (JSON) with the retries of these RPCs; queries and remembered commands alike."""
+    names = []
+    for policy in policies:
+        _, service, method = policy.method.split("/")
+        names.append({"service": service, "method": method})
+    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": RETRY_POLICY}]})
+
+
+class CallContext(grpc.aio.UnaryUnaryClientInterceptor):
+    """Gives each call its deadline and the correlation id of what is being done."""
+
+    def __init__(self, policies: Iterable[MethodPolicy]) -> None:
+        self._default_deadlines = {policy.method: policy.default_deadline for policy in policies}
+
+    @override
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        """The call with its deadline and correlation id."""
+        call = client_call_details
+        method: str | bytes = call.method  # the stubs say str, the library hands over bytes
+        name = method.decode() if isinstance(method, bytes) else method
+        timeout = self._default_deadlines.get(name) if call.timeout is None else call.timeout
+        left = seconds_to_spend()
+        metadata = grpc.aio.Metadata(*(call.metadata or ()))
+        if correlation_id := current_correlation_id.get():
+            metadata.add(CORRELATION_KEY, correlation_id)
+        return await continuation(
+            grpc.aio.ClientCallDetails(
+                method=call.method,
+                timeout=timeout if left is None else left if timeout is None else min(timeout, left),
+                metadata=metadata,
+                credentials=call.credentials,
+                wait_for_ready=call.wait_for_ready,
+            ),
+            request,
+        )

@@ -1,0 +1,26 @@
+"""How long there is: the deadline of the call being served, in the time of the running loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+answer_by: ContextVar[float | None] = ContextVar("answer_by", default=None)
+"""Loop time at which the caller stops waiting; a command's effect goes on after it."""
+
+spend_by: ContextVar[float | None] = ContextVar("spend_by", default=None)
+"""Loop time that calls to other services must not pass. Not set within a command's effect, which outlives its caller."""
+
+
+def seconds_to_answer() -> float | None:
+    """Seconds until the caller stops waiting, 0 where it has; None outside a call."""
+    return _left(answer_by.get())
+
+
+def seconds_to_spend() -> float | None:
+    """Seconds that a call to another service may take, 0 where there are none left; None where nothing limits it."""
+    return _left(spend_by.get())
+
+
+def _left(moment: float | None) -> float | None:
+    return None if moment is None else max(moment - asyncio.get_running_loop().time(), 0.0)

@@ -1,0 +1,176 @@
+"""Exceptions to google.rpc.Status: the one table of what a caller is told.
+
+Every status carries ErrorInfo (reason, domain `alphapanda`); bad fields are named in BadRequest; what may pass by
+waiting says so in RetryInfo. An exception that isn't in the table is a defect: the caller gets an id, the log gets
+the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import asyncpg
+import grpc
+import sqlalchemy.exc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2 as details
+from google.rpc import status_pb2
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.mesh.errors import ApiError, Unavailable
+from alphapanda.storage.requests import RequestReused
+from alphapanda.validation import Violation
+
+DOMAIN = "alphapanda"
+DETAILS_KEY = "grpc-status-details-bin"
+RETRY_AFTER_SECONDS = 1
+
+AWAY = (
+    ConnectionError,
+    TimeoutError,
+    TransientFailure,
+    RedisConnectionError,
+    RedisTimeoutError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+"""Errors of something that is away for now: database, Redis, log, network."""
+
+
+class ContractBroken(Exception):
+    """A request that breaks the contract's rules."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = violations
+        super().__init__("; ".join(f"{v.field}: {v.message}" for v in violations))
+
+
+class DeadlinePassed(ApiError):
+    """The deadline went by before there was an answer."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def __init__(self, message: str) -> None:
+        super().__init__("DEADLINE_EXCEEDED", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a caller is told, and how loudly the log says it.
+
+    Args:
+        code: gRPC status.
+        reason: one word in capitals, for programs.
+        message: one sentence for people.
+        metadata: stable details of ErrorInfo.
+        fields_refused: (field, what is wrong) of BadRequest.
+        retry: True where the same call may succeed later.
+        unexpected: True for a defect; its traceback belongs in the log.
+    """
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    fields_refused: Sequence[tuple[str, str]] = ()
+    retry: bool = False
+    unexpected: bool = False
+
+    @property
+    def level(self) -> int:
+        """The log level."""
+        if self.unexpected:
+            return logging.ERROR
+        return logging.WARNING if self.retry else logging.INFO
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What the log line says: the names of refused fields, not their values."""
+        said: dict[str, object] = {"code": self.code.name, "reason": self.reason}
+        if self.fields_refused:
+            return said | {"refused": [name for name, _ in self.fields_refused]}
+        return said | {"message": self.message, **self.metadata}
+
+    def status(self) -> bytes:
+        """google.rpc.Status, serialised."""
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        self._add(status, details.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata))
+        if self.fields_refused:
+            refused = details.BadRequest()
+            for name, wrong in self.fields_refused:
+                refused.field_violations.add(field=name, description=wrong)
+            self._add(status, refused)
+        if self.retry:
+            retry = details.RetryInfo()
+            retry.retry_delay.seconds = RETRY_AFTER_SECONDS
+            self._add(status, retry)
+        return status.SerializeToString()
+
+    @staticmethod
+    def _add(status: status_pb2.Status, detail: Message) -> None:
+        status.details.add().Pack(detail)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What the caller of a handler that raised this is told; of a defect nothing but an id."""
+    known = _known(error)
+    if known is not None:
+        return known
+    error_id = uuid4().hex
+    return Failure(
+        grpc.StatusCode.INTERNAL,
+        "INTERNAL",
+        f"internal error; the log has it under error_id {error_id}",
+        {"error_id": error_id},
+        unexpected=True,
+    )
+
+
+def _known(error: BaseException) -> Failure | None:
+    match error:
+        case ApiError():
+            retry = isinstance(error, Unavailable)
+            return Failure(error.code, error.reason, str(error), error.metadata, retry=retry)
+        case ContractBroken():
+            return _refused("VALIDATION", str(error), [(v.field, v.message) for v in error.violations])
+        case InvalidInput():
+            wrong = f"{error.value!r} is not allowed; {error.allowed}"
+            return _refused("INVALID_INPUT", str(error), [(error.field, wrong)])
+        case RequestReused():
+            return Failure(
+                grpc.StatusCode.ALREADY_EXISTS,
+                "REQUEST_ID_REUSED",
+                str(error),
+                {"request_id": error.request_id},
+            )
+        case _ if is_away(error):
+            kind = type(error).__name__
+            message = "something this needs is away for now; try again"
+            return Failure(
+                grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_AWAY", message, {"kind": kind}, retry=True
+            )
+        case _:
+            return None
+
+
+def is_away(error: BaseException) -> bool:
+    """True where waiting may help: a connection failed or broke, or another service said so."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, AWAY)
+
+
+def _refused(reason: str, message: str, refused: Sequence[tuple[str, str]]) -> Failure:
+    return Failure(grpc.StatusCode.INVALID_ARGUMENT, reason, message, fields_refused=refused)

@@ -1,0 +1,156 @@
+"""What surrounds every handler: caller, correlation, deadline, validation, errors, log. Built once per RPC.
+
+A query runs in the call's own task and ends with it. A command runs in a task of the server: a caller who leaves, or
+whose deadline passes, undoes nothing and may ask again with the same request_id (rule 12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.caller import LOCAL, current_caller
+from alphapanda.mesh.deadlines import answer_by, spend_by
+from alphapanda.mesh.effects import Effects
+from alphapanda.mesh.errors import Unavailable
+from alphapanda.mesh.failures import DETAILS_KEY, ContractBroken, DeadlinePassed, failure_of
+from alphapanda.mesh.policy import MethodPolicy
+from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.validation import violations
+
+CORRELATION_KEY = "x-correlation-id"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
+
+
+class Guard:
+    """One RPC's handler with its policy around it.
+
+    Args:
+        policy: what the contract says of it.
+        handler: the generated handler of the servicer's method.
+        effects: the server's running commands.
+        log: gets commands, errors and slow calls, nothing else.
+        slow_call_seconds: an answer that takes longer is logged.
+    """
+
+    def __init__(
+        self,
+        policy: MethodPolicy,
+        handler: grpc.RpcMethodHandler[Any, Any],
+        effects: Effects,
+        log: FilteringBoundLogger,
+        slow_call_seconds: float,
+    ) -> None:
+        if handler.unary_unary is None or handler.request_deserializer is None:
+            raise InvalidInput("method", policy.method, "a unary RPC")
+        self._method = policy.method
+        self._is_command = policy.is_command
+        self._default_deadline = policy.default_deadline
+        self._behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
+        self._parse: Callable[[bytes], Message] = handler.request_deserializer
+        self._effects = effects
+        self._log = log
+        self._slow = slow_call_seconds
+        # The request is parsed here, so that bytes which are no request get a status of ours.
+        self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            self._serve, request_deserializer=None, response_serializer=handler.response_serializer
+        )
+
+    async def _serve(self, raw: bytes, context: Context) -> Message:
+        started = perf_counter()
+        current_caller.set(LOCAL)
+        correlation_id = _correlation_id(context)
+        current_correlation_id.set(correlation_id)
+        correlation = (CORRELATION_KEY, correlation_id)
+        context.set_trailing_metadata((correlation,))
+        try:
+            request = self._checked(raw)
+            answer = await (self._command if self._is_command else self._query)(request, context)
+        except Exception as error:
+            if not isinstance(error, grpc.aio.AbortError):
+                failure = failure_of(error)
+                self._log.log(
+                    failure.level,
+                    "call failed",
+                    method=self._method,
+                    milliseconds=_milliseconds(started),
+                    **failure.fields,
+                    exc_info=error if failure.unexpected else None,
+                )
+                status = (DETAILS_KEY, failure.status())
+                await context.abort(failure.code, failure.message, (correlation, status))
+            raise
+        if self._is_command:
+            self._log.info("command", method=self._method, milliseconds=_milliseconds(started))
+        elif perf_counter() - started > self._slow:
+            self._log.warning("slow call", method=self._method, milliseconds=_milliseconds(started))
+        return answer
+
+    def _checked(self, raw: bytes) -> Message:
+        try:
+            request = self._parse(raw)
+        except DecodeError:
+            raise InvalidInput("request", f"{len(raw)} bytes", "a request of this method") from None
+        if broken := violations(request):
+            raise ContractBroken(broken)
+        return request
+
+    async def _query(self, request: Message, context: Context) -> Message:
+        now = asyncio.get_running_loop().time()
+        left: float | None = context.time_remaining()
+        if left is not None:  # the caller's own deadline: gRPC ends the call at it
+            answer_by.set(now + left)
+            spend_by.set(now + left)
+            return await self._behaviour(request, context)
+        moment = now + self._default_deadline
+        answer_by.set(moment)
+        spend_by.set(moment)
+        limit = asyncio.timeout_at(moment)
+        try:
+            async with limit:
+                return await self._behaviour(request, context)
+        except TimeoutError:
+            if limit.expired():
+                raise DeadlinePassed(f"no answer within {self._default_deadline:g} s") from None
+            raise
+
+    async def _command(self, request: Message, context: Context) -> Message:
+        now = asyncio.get_running_loop().time()
+        left: float | None = context.time_remaining()
+        wait = self._default_deadline if left is None else left
+        answer_by.set(now + wait)
+        effect = self._effects.start(self._method, self._behaviour(request, context))
+        try:
+            await asyncio.wait((effect,), timeout=wait)
+        finally:
+            if not effect.done():
+                self._effects.forsake(effect)
+        if not effect.done():
+            raise DeadlinePassed("no answer within the deadline; ask again with the same request_id")
+        if effect.cancelled():
+            raise Unavailable("STOPPING", "the server stopped before there was an answer; ask again")
+        return effect.result()
+
+
+def _correlation_id(context: Context) -> str:
+    """The caller's, where it sent a UUID; else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == CORRELATION_KEY and isinstance(value, str) and _UUID.fullmatch(value):
+            return value.lower()
+    return str(uuid4())
+
+
+def _milliseconds(started: float) -> float:
+    return round((perf_counter() - started) * 1000, 1)

@@ -1,0 +1,69 @@
+"""What the contract says of each RPC, read once from its descriptor (rule 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from alphapanda.domain.errors import InvalidInput
+from panda.options.v1 import options_pb2 as options
+
+LONGEST_DEADLINE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class MethodPolicy:
+    """The options of one RPC.
+
+    Args:
+        method: full name as it travels, "/panda.risk.v1.RiskService/GetLimits".
+        permission: what its caller must be allowed to do.
+        is_command: it changes something, so its effect outlives its caller; else it may be asked any number of times.
+        default_deadline: seconds given to a call that came without a deadline.
+    """
+
+    method: str
+    permission: options.Permission.ValueType
+    is_command: bool
+    default_deadline: float
+
+
+def method_policy(method: MethodDescriptor) -> MethodPolicy:
+    """The policy of one RPC.
+
+    Raises:
+        InvalidInput: an option is missing or out of range: a defect of the contract.
+    """
+    name = f"/{method.containing_service.full_name}/{method.name}"
+    policy = method.GetOptions().Extensions[options.method]
+    if policy.permission == options.PERMISSION_UNSPECIFIED:
+        raise InvalidInput(f"{name}.permission", "UNSPECIFIED", "every RPC names the permission it needs")
+    if policy.retry == options.RETRY_UNSPECIFIED:
+        raise InvalidInput(f"{name}.retry", "UNSPECIFIED", "every RPC says whether it may be sent again")
+    if not 1 <= policy.default_deadline_ms <= LONGEST_DEADLINE_MS:
+        raise InvalidInput(
+            f"{name}.default_deadline_ms", policy.default_deadline_ms, f"1 to {LONGEST_DEADLINE_MS}"
+        )
+    return MethodPolicy(
+        method=name,
+        permission=policy.permission,
+        is_command=policy.retry != options.RETRY_SAFE,
+        default_deadline=policy.default_deadline_ms / 1000,
+    )
+
+
+def service_policies(service: ServiceDescriptor) -> Iterator[MethodPolicy]:
+    """The policies of a service's RPCs."""
+    return (method_policy(method) for method in service.methods)
+
+
+def find_service(name: str) -> ServiceDescriptor:
+    """A service of the contract by its full name; its generated module is imported already.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return descriptor_pool.Default().FindServiceByName(name)

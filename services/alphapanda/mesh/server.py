@@ -1,0 +1,188 @@
+"""The gRPC server: one port, the contract's services behind their guards, health, reflection."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, cast
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.effects import Effects
+from alphapanda.mesh.guard import Guard
+from alphapanda.mesh.policy import find_service, service_policies
+
+Registration = Callable[[grpc.aio.Server], None]
+"""Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
+
+Handlers = Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+
+MEBIBYTE = 1024 * 1024
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 0),  # a second process on the port is an error, not a sharer
+    ("grpc.max_receive_message_length", 4 * MEBIBYTE),
+    ("grpc.max_send_message_length", 16 * MEBIBYTE),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class PortInUse(Exception):
+    """Another process listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(f"{host}:{port} is in use; stop what listens there or choose another api.port")
+
+
+class _Collector:
+    """Stands where the generated code expects a server, and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Handlers] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """The same handlers once more; the server makes its own of the guarded ones."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Handlers) -> None:
+        """A service's handlers by the name of the RPC."""
+        self.services[service] = handlers
+
+
+class MeshServer:
+    """Serves the contract's services on one port, without TLS and authentication, so on loopback only.
+
+    Health: each service is NOT_SERVING until `set_serving`; the overall one ("") serves while all of them do.
+
+    Args:
+        host: address to bind.
+        port: port to bind; 0 takes a free one.
+        registrations: one for each servicer.
+        log: gets commands, errors and slow calls.
+        slow_call_seconds: an answer that takes longer is logged.
+
+    Raises:
+        InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registrations: Sequence[Registration],
+        log: FilteringBoundLogger,
+        slow_call_seconds: float = 0.5,
+    ) -> None:
+        if not _is_loopback(host):
+            raise InvalidInput(
+                "api.host", host, "127.0.0.1, ::1 or localhost, as long as there is no authentication"
+            )
+        self._host = host
+        self._port = port
+        self._effects = Effects(log)
+        self._health = HealthServicer()
+        collector = _Collector()
+        for register in registrations:
+            register(cast("grpc.aio.Server", collector))
+        self._serving = dict.fromkeys(collector.services, False)
+        self._guarded = {
+            service: {
+                policy.method.rpartition("/")[2]: Guard(
+                    policy, handlers[policy.method.rpartition("/")[2]], self._effects, log, slow_call_seconds
+                ).handler
+                for policy in service_policies(find_service(service))
+            }
+            for service, handlers in collector.services.items()
+        }
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Full names of the services, such as "panda.risk.v1.RiskService"."""
+        return tuple(self._serving)
+
+    async def start(self) -> int:
+        """Binds and listens; returns the bound port.
+
+        Raises:
+            PortInUse: another process listens there.
+            InvalidInput: the host is no address of this machine.
+        """
+        server = grpc.aio.server(options=OPTIONS)
+        for service, handlers in self._guarded.items():
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+            server.add_registered_method_handlers(service, handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*self._serving, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        self._probe()
+        try:
+            bound = server.add_insecure_port(_address(self._host, self._port))
+        except RuntimeError:  # taken since the probe
+            raise PortInUse(self._host, self._port) from None
+        await self._publish_health()
+        await server.start()
+        self._server = server
+        return bound
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more calls; waits up to `grace` seconds for those under way, then as long for forsaken commands."""
+        if self._server is None:
+            return
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+        await self._effects.drain(grace)
+        self._server = None
+
+    async def set_serving(self, service: str, serving: bool) -> None:
+        """Says whether a service (full name) is at work.
+
+        Raises:
+            InvalidInput: this server has no such service.
+        """
+        if service not in self._serving:
+            raise InvalidInput("service", service, f"one of {', '.join(self._serving)}")
+        if self._serving[service] != serving:
+            self._serving[service] = serving
+            await self._publish_health()
+
+    async def _publish_health(self) -> None:
+        status = health_pb2.HealthCheckResponse
+        states = self._serving | {"": all(self._serving.values())}
+        for service, serving in states.items():
+            await self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
+
+    def _probe(self) -> None:
+        """Binds and lets go, because gRPC doesn't say why it could not."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            socket.create_server((self._host, self._port), family=family).close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(self._host, self._port) from None
+            allowed = f"an address and port this process may bind ({error.strerror})"
+            raise InvalidInput("api.host", _address(self._host, self._port), allowed) from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,42 @@
+"""Secrets stay out of logs: by the name of the key, and by the shape of the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+REDACTED = "[redacted]"
+
+_SECRET_KEY = re.compile(
+    r"secret|passw(or)?d|passphrase|authorization|credential|cookie|api_?key|token|otp$", re.IGNORECASE
+)
+_HARMLESS = frozenset({"instrument_token", "instrument_tokens", "page_token", "next_page_token"})
+_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@?#]*:)[^\s@]+@")
+_NAMED = re.compile(
+    r"(?i)\b((?:[a-z_]*(?:secret|password)|(?:access|refresh|request|auth)_token|api_?key)['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+"
+)
+_AUTHORIZATION = re.compile(
+    r"(?i)\b(authorization['\"]?\s*[=:]\s*['\"]?(?:bearer |token |basic )?|bearer )[^\s'\",;)}]+"
+)
+
+
+def is_secret(key: str) -> bool:
+    """True for a name under which a secret would stand; an instrument's or a page's token is none."""
+    return key.lower() not in _HARMLESS and _SECRET_KEY.search(key) is not None
+
+
+def redacted(value: Any) -> Any:
+    """The value without secrets: passwords in URLs, `password=…`, bearer tokens, secret keys of mappings."""
+    if isinstance(value, str):
+        return _AUTHORIZATION.sub(
+            rf"\1{REDACTED}", _NAMED.sub(rf"\1{REDACTED}", _URL_PASSWORD.sub(rf"\1{REDACTED}@", value))
+        )
+    if isinstance(value, Mapping):
+        return {
+            key: REDACTED if isinstance(key, str) and is_secret(key) else redacted(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redacted(item) for item in value]
+    return value if isinstance(value, int | float | bool | None) else redacted(str(value))
