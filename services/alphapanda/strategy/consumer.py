@@ -34,7 +34,7 @@ from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.isolator import StrategyBroken
 from alphapanda.strategy.partition import Halt, TickPartition
 from alphapanda.strategy.store.port import Activation, Change, StoredStrategy, StrategyStore
-from alphapanda.strategy.wire import SOURCE, changed_event, config_from
+from alphapanda.strategy.wire import SOURCE, changed_event
 from panda.events.v1.events_pb2 import Event
 
 GROUP = "strategy"
@@ -101,13 +101,32 @@ class StrategyTicks:
         return self._topic_map.topics("tick_frame")
 
     async def on_strategy_changed(self, event: Event) -> None:
-        """Takes a change in; it takes effect where the next batch of each partition begins."""
-        self._know(config_from(event.strategy_changed))
+        """Takes a change in; it takes effect where the next batch of each partition begins.
+
+        The configuration is read from the store, which has it since before the event. An event of a revision that
+        the store doesn't have tells of another database, and is no order to this one.
+        """
+        changed = event.strategy_changed
+        if self.knows(changed.strategy_id, changed.revision):
+            return
+        stored = await self._store.get(changed.strategy_id)
+        if stored is None or stored.config.revision < changed.revision:
+            self._logger.error(
+                "strategy change of another database",
+                strategy_id=changed.strategy_id,
+                revision=changed.revision,
+            )
+            return
+        self._know(stored.config)
 
     def knows(self, strategy_id: str, revision: int) -> bool:
         """Whether a change has come in, so that it takes effect with the next batch."""
         known = self._configs.get(strategy_id)
         return known is not None and known.revision >= revision
+
+    def holds(self) -> frozenset[int]:
+        """Partitions that are taken up: their next frames reach the strategies."""
+        return frozenset(self._partitions)
 
     def counts(self) -> StrategyCounts:
         """What was seen and made."""

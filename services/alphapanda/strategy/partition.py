@@ -67,7 +67,8 @@ class TickPartition:
         self.seen = 0
         self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
         self._entering = [s for s in snapshots if s.config.state is StrategyState.RUNNING]
-        self._new_revisions_from = end
+        # Where nothing is stored, no process before had a strategy on this partition.
+        self._new_revisions_from = end if snapshots else begins
         self.position = min([snapshot.next_offset for snapshot in self._entering], default=begins)
         self.replays = bool(self._entering)
         self.saved = (self.position, 0.0)

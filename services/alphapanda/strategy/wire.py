@@ -1,10 +1,8 @@
-"""A strategy's configuration to the contract's messages and back."""
+"""A strategy's configuration to the contract's messages."""
 
 from __future__ import annotations
 
-from alphapanda.domain.order import Product
 from alphapanda.eventlog.wire import envelope, timestamp
-from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.store.port import StoredStrategy
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import control_pb2
@@ -50,23 +48,6 @@ def changed_event(
         )
     )
     return event
-
-
-def config_from(m: control_pb2.StrategyChanged) -> StrategyConfig:
-    """A configuration."""
-    return StrategyConfig(
-        strategy_id=m.strategy_id,
-        revision=m.revision,
-        state=StrategyState(m.state),
-        strategy_type=m.strategy_type,
-        parameters=dict(m.parameters),
-        instruments=tuple(StrategyInstrument(e.instrument_id, e.instrument_token) for e in m.instruments),
-        brokers=tuple(m.brokers),
-        account=m.account,
-        quantity=m.quantity,
-        product=Product(m.product),
-        signal_ttl_seconds=m.signal_ttl_seconds,
-    )
 
 
 def strategy_message(strategy: StoredStrategy) -> api.Strategy:
