@@ -44,7 +44,7 @@ def open_channel(target: str, services: Iterable[str]) -> grpc.aio.Channel:
     Raises:
         KeyError: no service of that name in the contract.
     """
-    policies = [policy for name in services for policy in service_policies(find_service(name))]
+    policies = [policy for name in services for policy in service_policies(find_service(name)).values()]
     return grpc.aio.insecure_channel(
         target,
         options=(*OPTIONS, ("grpc.service_config", service_config(policies))),

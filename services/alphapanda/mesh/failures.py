@@ -12,17 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-import asyncpg
 import grpc
-import sqlalchemy.exc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.eventlog.failures import is_transient
 from alphapanda.mesh.errors import ApiError, Unavailable
 from alphapanda.storage.requests import RequestReused
 from alphapanda.validation import Violation
@@ -30,21 +26,6 @@ from alphapanda.validation import Violation
 DOMAIN = "alphapanda"
 DETAILS_KEY = "grpc-status-details-bin"
 RETRY_AFTER_SECONDS = 1
-
-AWAY = (
-    ConnectionError,
-    TimeoutError,
-    TransientFailure,
-    RedisConnectionError,
-    RedisTimeoutError,
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-)
-"""Errors of something that is away for now: database, Redis, log, network."""
 
 
 class ContractBroken(Exception):
@@ -164,12 +145,10 @@ def _known(error: BaseException) -> Failure | None:
 
 
 def is_away(error: BaseException) -> bool:
-    """True where waiting may help: a connection failed or broke, or another service said so."""
+    """True where waiting may help: database, Redis, log or network are away, or another service said so."""
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, AWAY)
+    return is_transient(error)
 
 
 def _refused(reason: str, message: str, refused: Sequence[tuple[str, str]]) -> Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from google.protobuf import descriptor_pool
@@ -55,9 +54,9 @@ def method_policy(method: MethodDescriptor) -> MethodPolicy:
     )
 
 
-def service_policies(service: ServiceDescriptor) -> Iterator[MethodPolicy]:
-    """The policies of a service's RPCs."""
-    return (method_policy(method) for method in service.methods)
+def service_policies(service: ServiceDescriptor) -> dict[str, MethodPolicy]:
+    """The policies of a service's RPCs, by the RPC's name."""
+    return {method.name: method_policy(method) for method in service.methods}
 
 
 def find_service(name: str) -> ServiceDescriptor:

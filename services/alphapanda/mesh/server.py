@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -22,7 +22,7 @@ from alphapanda.mesh.policy import find_service, service_policies
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
 
-Handlers = Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
 
 MEBIBYTE = 1024 * 1024
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -96,12 +96,10 @@ class MeshServer:
         for register in registrations:
             register(cast("grpc.aio.Server", collector))
         self._serving = dict.fromkeys(collector.services, False)
-        self._guarded = {
+        self._guards = {
             service: {
-                policy.method.rpartition("/")[2]: Guard(
-                    policy, handlers[policy.method.rpartition("/")[2]], self._effects, log, slow_call_seconds
-                ).handler
-                for policy in service_policies(find_service(service))
+                name: Guard(policy, handlers[name], self._effects, log, slow_call_seconds)
+                for name, policy in service_policies(find_service(service)).items()
             }
             for service, handlers in collector.services.items()
         }
@@ -120,7 +118,8 @@ class MeshServer:
             InvalidInput: the host is no address of this machine.
         """
         server = grpc.aio.server(options=OPTIONS)
-        for service, handlers in self._guarded.items():
+        for service, guards in self._guards.items():
+            handlers = {name: guard.handler for name, guard in guards.items()}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
             server.add_registered_method_handlers(service, handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
