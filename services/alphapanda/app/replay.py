@@ -25,8 +25,8 @@ from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Standing
-from alphapanda.risk.core.limits import Limits
-from alphapanda.settings import RiskSettings, Settings
+from alphapanda.risk.limits import limits_of
+from alphapanda.settings import Settings
 from alphapanda.settings_sources import load_settings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
@@ -44,17 +44,6 @@ class ReplayRun:
     replay: Replay
     frames: Iterator[Frame]
     sanitiser: Sanitiser
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The limits that risk reads."""
-    risk: RiskSettings = settings.risk
-    return Limits(
-        max_order_quantity=risk.max_order_quantity if risk.limits_enforced else None,
-        max_position_quantity=risk.max_position_quantity if risk.limits_enforced else None,
-        price_max_age=timedelta(seconds=risk.price_max_age_seconds),
-        mis_cut_off=settings.paper_trading.square_off_time,
-    )
 
 
 def build_replay(
@@ -148,7 +137,7 @@ def compose_replay(
         book=PortfolioBook(DEFAULT_BROKER, settings.account, paper.starting_cash),
         instruments=directory,
         calendar=calendar,
-        limits=limits_of(settings),
+        limits=limits_of(settings.risk, paper.square_off_time),
         standings={s.strategy_id: Standing(revision=s.revision, running=True) for s in strategies},
         brokers=[DEFAULT_BROKER],
         price_scale=PRICE_SCALE,

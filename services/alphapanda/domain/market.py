@@ -24,8 +24,11 @@ class MarketView:
         market_time: aware; None where it is unknown (no clock, or a real-time feed whose clock is too old: rule 9).
         feed_run: run of the feed that wrote it; empty where unknown.
         prices: by instrument token; an instrument without a price is absent.
+        frame_id: the frame that brought the clock here: what a timer that is due by then is caused by; empty where
+            unknown.
     """
 
     market_time: datetime | None
     feed_run: str
     prices: Mapping[int, LastPrice]
+    frame_id: str = ""

@@ -22,6 +22,11 @@ class ExecutionRouter:
         chosen = {DEFAULT_BROKER, *opted_in}
         return tuple(broker for broker in self._enabled if broker in chosen)
 
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """Brokers orders may go to."""
+        return self._enabled
+
     def is_enabled(self, broker: str) -> bool:
         """Whether orders may go to a broker at all; a manual order asks only this."""
         return broker in self._enabled

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 
 SortKey = tuple[str, str, str]
 _MOST_SUGGESTED: Final = 5_000
@@ -299,3 +299,13 @@ def _instrument(row: Row[Any]) -> Instrument:
     return Instrument(
         instrument_token=row.instrument_token, **{column: getattr(row, column) for column in _COLUMNS}
     )
+
+
+async def directory_of(store: InstrumentStore) -> InstrumentDirectory:
+    """Every instrument that has a token now, for rooms in the registry's own process."""
+    instruments: list[Instrument] = []
+    after: SortKey | None = None
+    while page := await store.page(InstrumentFilter(), after, _MOST_SUGGESTED):
+        instruments += page
+        after = sort_key(page[-1])
+    return InstrumentDirectory(instruments)

@@ -1,7 +1,7 @@
 """Last prices and the market's clock in Redis: written by marketdata, read in one go by who decides (rule 9).
 
 Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume" (price in 1/scale rupees, volume may be empty);
-`market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated". Nothing is replaced by what is older in market time.
+`market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated|frame_id". Nothing is replaced by what is older in market time.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ class MarketClock:
         market_time_ns: market time, nanoseconds since the epoch.
         wall_time_ns: wall time at which it was written, nanoseconds since the epoch.
         simulated: whether the feed owns its market time.
+        frame_id: the frame that moved it.
     """
 
     feed_run: str
     market_time_ns: int
     wall_time_ns: int
     simulated: bool
+    frame_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class PriceCache:
             frames: at least one, all of one run, in order.
         """
         end = frames[-1]
-        clock = f"{end.feed_run}|{end.market_time_ns}|{nanoseconds(self._wall_clock())}|{int(end.simulated)}"
+        wall_time_ns = nanoseconds(self._wall_clock())
+        clock = f"{end.feed_run}|{end.market_time_ns}|{wall_time_ns}|{int(end.simulated)}|{end.frame_id}"
         latest: dict[int, tuple[str, int]] = {}
         for frame in frames:
             for at, token in enumerate(frame.instrument_token):
@@ -128,6 +131,7 @@ class PriceCache:
             market_time=self.market_time(reading.clock),
             feed_run=reading.clock.feed_run if reading.clock else "",
             prices={token: cached.last for token, cached in reading.prices.items()},
+            frame_id=reading.clock.frame_id if reading.clock else "",
         )
 
     async def read(self, tokens: Sequence[int]) -> MarketReading:
@@ -149,8 +153,8 @@ class PriceCache:
 
 
 def _clock(text: str) -> MarketClock:
-    feed_run, market_time_ns, wall_time_ns, simulated = text.split("|")
-    return MarketClock(feed_run, int(market_time_ns), int(wall_time_ns), simulated == "1")
+    feed_run, market_time_ns, wall_time_ns, simulated, frame_id = text.split("|")
+    return MarketClock(feed_run, int(market_time_ns), int(wall_time_ns), simulated == "1", frame_id)
 
 
 def _price(text: str) -> CachedPrice:

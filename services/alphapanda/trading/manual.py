@@ -8,6 +8,7 @@ or by the topic.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Protocol
 
 import grpc
@@ -42,9 +43,9 @@ _log = structlog.get_logger(__name__)
 class Authorizer(Protocol):
     """What is asked of risk; a RiskServiceStub has it."""
 
-    async def AuthorizeOrder(  # noqa: N802 - the contract's name
+    def AuthorizeOrder(  # noqa: N802 - the contract's name
         self, request: risk.AuthorizeOrderRequest, /
-    ) -> risk.AuthorizeOrderResponse:
+    ) -> Awaitable[risk.AuthorizeOrderResponse]:
         """The verdict; the same for the same intent."""
 
 

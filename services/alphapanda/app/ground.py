@@ -1,0 +1,98 @@
+"""What every room stands on: one set of adapters a process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
+from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.eventlog.port import EventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.settings import Settings
+from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
+from alphapanda.storage.price_cache import PriceCache
+from alphapanda.trading.traders.registry import BrokerRegistry
+
+
+def wall_clock() -> datetime:
+    """Wall time, aware."""
+    return datetime.now(UTC)
+
+
+def boot_clock() -> float:
+    """Seconds since boot, suspension included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The adapters of a process and what is known before any room is built.
+
+    Attributes:
+        settings: all of them.
+        engine: the database.
+        paper_engine: connections of the paper exchange's own: it stands where a broker stands.
+        redis: Redis.
+        log: the event log.
+        topic_map: topics of the active brokers.
+        brokers: the registered brokers.
+        calendar: sessions.
+        directory: the instruments of today.
+        target: where this process's own RPCs are answered, "127.0.0.1:50051".
+    """
+
+    settings: Settings
+    engine: AsyncEngine
+    paper_engine: AsyncEngine
+    redis: Redis
+    log: EventLog
+    topic_map: TopicMap
+    brokers: BrokerRegistry
+    calendar: TradingCalendar
+    directory: InstrumentDirectory
+    target: str
+
+    @property
+    def instruments(self) -> Callable[[], InstrumentDirectory]:
+        """The directory as rooms ask for it."""
+        return lambda: self.directory
+
+    @property
+    def prices(self) -> PriceCache:
+        """The price cache."""
+        return PriceCache(self.redis, self.settings.marketdata.clock_max_age_seconds, wall_clock)
+
+    @property
+    def mirror(self) -> KillSwitchMirror:
+        """The kill switch as Redis shows it."""
+        return KillSwitchMirror(self.redis)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Where records go that can't be read."""
+        return DeadLetters(self.log)
+
+    @property
+    def router(self) -> ExecutionRouter:
+        """Which brokers get what."""
+        return ExecutionRouter(enabled_brokers(self.settings))
+
+    @property
+    def simulated_brokers(self) -> Sequence[str]:
+        """Enabled brokers whose orders never reach a real exchange."""
+        live = self.brokers.live(self.settings.active_brokers)
+        return [broker for broker in enabled_brokers(self.settings) if broker not in live]
+
+
+def enabled_brokers(settings: Settings) -> tuple[str, ...]:
+    """Active brokers that orders may go to, in the deployment's order. One without a switch of its own is enabled."""
+    switches = {DEFAULT_BROKER: settings.paper_trading.enabled, "zerodha": settings.zerodha.enabled}
+    return tuple(broker for broker in settings.active_brokers if switches.get(broker, True))

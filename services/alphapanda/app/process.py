@@ -1,0 +1,125 @@
+"""A process made of rooms: started in phases, stopped in the opposite order, whatever failed in between."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+import structlog
+
+from alphapanda.eventlog.consumer import ReliableConsumer
+from alphapanda.eventlog.control import TopicFollower
+from alphapanda.eventlog.relay import OutboxRelay
+from alphapanda.mesh.server import MeshServer, Registration
+from alphapanda.ops.core import BrokerReport
+
+_log = structlog.get_logger(__name__)
+
+
+class Startable(Protocol):
+    """A part with a life."""
+
+    async def start(self) -> object:
+        """Begins."""
+
+    async def stop(self) -> object:
+        """Ends."""
+
+
+class Phase(IntEnum):
+    """When a part starts. The server begins to answer between LISTEN and WAKE."""
+
+    LISTEN = 1
+    WAKE = 2
+    CONSUME = 3
+    FEED = 4
+
+
+@dataclass(slots=True)
+class Room:
+    """One service of a process.
+
+    Attributes:
+        service: its name, such as "risk".
+        full_name: of its gRPC service.
+        registration: puts its servicer on a server.
+        consumers: its group readers.
+        followers: its readers of whole topics.
+        relay: of its outbox; None where it has none.
+        parts: what else has a life, by phase.
+        brokers: how it sees the brokers.
+        counters: figures of its own.
+    """
+
+    service: str
+    full_name: str
+    registration: Registration
+    consumers: Sequence[ReliableConsumer] = ()
+    followers: Sequence[TopicFollower] = ()
+    relay: OutboxRelay | None = None
+    parts: Sequence[tuple[Phase, Startable]] = ()
+    brokers: Callable[[], Sequence[BrokerReport]] = tuple
+    counters: Callable[[], Mapping[str, int]] = field(default=dict)
+
+    def of_phase(self, phase: Phase) -> Iterable[Startable]:
+        """Its parts that start then."""
+        if phase is Phase.LISTEN:
+            yield from self.followers
+            if self.relay is not None:
+                yield self.relay
+        yield from (part for when, part in self.parts if when is phase)
+        if phase is Phase.CONSUME:
+            yield from self.consumers
+
+
+class Process:
+    """Rooms behind one server.
+
+    Args:
+        rooms: in the order of the flow; within a phase the end of the flow starts first.
+        server: answers for all of them.
+        drain_seconds: how long calls under way may take at the stop.
+    """
+
+    def __init__(self, rooms: Sequence[Room], server: MeshServer, drain_seconds: float = 5.0) -> None:
+        self.rooms = rooms
+        self.server = server
+        self._drain_seconds = drain_seconds
+        self._stack = AsyncExitStack()
+        self.started = False
+
+    async def start(self, before_feed: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Starts every part; what was started is stopped again where one fails.
+
+        Args:
+            before_feed: awaited when everything answers and nothing is fed yet.
+        """
+        try:
+            await self._start_phase(Phase.LISTEN)
+            await self.server.start()
+            self._stack.push_async_callback(self.server.stop, self._drain_seconds)
+            await self._start_phase(Phase.WAKE)
+            await self._start_phase(Phase.CONSUME)
+            for room in self.rooms:
+                await self.server.set_serving(room.full_name, serving=True)
+            self.started = True
+            if before_feed is not None:
+                await before_feed()
+            await self._start_phase(Phase.FEED)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stops what was started, last first."""
+        self.started = False
+        await self._stack.aclose()
+
+    async def _start_phase(self, phase: Phase) -> None:
+        for room in reversed(self.rooms):
+            for part in room.of_phase(phase):
+                await part.start()
+                self._stack.push_async_callback(part.stop)
