@@ -1,0 +1,113 @@
+"""OpsService: how the system is doing, answered even while parts of it can't say so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from alphapanda.domain.errors import UnknownName
+from alphapanda.eventlog.failures import in_one_line
+from alphapanda.eventlog.wire import timestamp
+from alphapanda.ops.core import ServiceReport, unanswered
+from alphapanda.ops.source import StatusSource
+from panda.ops.v1 import ops_pb2 as pb
+from panda.ops.v1 import ops_pb2_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+    Context = grpc.aio.ServicerContext[pb.GetStatusRequest, Awaitable[pb.GetStatusResponse]]
+
+
+class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
+    """Answers from what every service says of itself.
+
+    Args:
+        sources: the services, in the order of the flow.
+        version: of the program.
+        started_at: wall time of the start, aware.
+        market_time: market time now; None where unknown.
+        patience_seconds: a service that doesn't say how it is within this is NOT_SERVING in the answer.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StatusSource],
+        version: str,
+        started_at: datetime,
+        market_time: Callable[[], Coroutine[Any, Any, datetime | None]],
+        patience_seconds: float = 2.0,
+    ) -> None:
+        self._sources = {source.service: source for source in sources}
+        self._version = version
+        self._started_at = started_at
+        self._market_time = market_time
+        self._patience = patience_seconds
+
+    @override
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        """State, consumers and errors, by service and broker.
+
+        Raises:
+            UnknownName: no service of that name runs here.
+        """
+        if request.service and request.service not in self._sources:
+            raise UnknownName("service", request.service, self._sources)
+        names = [request.service] if request.service else list(self._sources)
+        asked = {name: asyncio.ensure_future(self._sources[name].status()) for name in names}
+        clock = asyncio.ensure_future(self._market_time())
+        try:
+            await asyncio.wait([*asked.values(), clock], timeout=self._patience)
+            reports = [_report_of(name, task, self._patience) for name, task in asked.items()]
+            known = clock.done() and clock.exception() is None
+            market_time = clock.result() if known else None
+        finally:
+            for task in (*asked.values(), clock):
+                task.cancel()
+        return pb.GetStatusResponse(
+            services=[service_status(report) for report in reports],
+            version=self._version,
+            started_at=timestamp(self._started_at),
+            market_time=timestamp(market_time),
+        )
+
+
+def _report_of(service: str, task: asyncio.Future[ServiceReport], patience: float) -> ServiceReport:
+    if not task.done():
+        return unanswered(service, f"did not say how it is within {patience:g} s")
+    error = task.exception()
+    return task.result() if error is None else unanswered(service, in_one_line(error))
+
+
+def service_status(report: ServiceReport) -> pb.ServiceStatus:
+    """The message of a report."""
+    return pb.ServiceStatus(
+        service=report.service,
+        state=pb.ServiceState.ValueType(report.state),
+        consumers=[
+            pb.ConsumerStatus(
+                consumer=consumer.consumer,
+                broker=consumer.broker,
+                processed=consumer.processed,
+                dead_lettered=consumer.dead_lettered,
+                failed=consumer.failed,
+                retried=consumer.retried,
+                paused=consumer.paused,
+                lag=consumer.lag,
+                last_error=consumer.last_error,
+                last_error_at=timestamp(consumer.last_error_at),
+            )
+            for consumer in report.consumers
+        ],
+        brokers=[
+            pb.BrokerStatus(broker=broker.broker, mode=broker.mode, detail=broker.detail)
+            for broker in report.brokers
+        ],
+        outbox_unpublished=report.outbox_unpublished,
+        last_error=report.last_error,
+        counters=report.counters,
+    )

@@ -1,0 +1,141 @@
+"""Where reports come from: the running parts of a service, asked when somebody wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from alphapanda.eventlog.consumer_status import ConsumerStatus
+from alphapanda.ops.core import (
+    BrokerReport,
+    ConsumerReport,
+    Part,
+    ServiceReport,
+    ServiceState,
+    hindrance,
+    newest_error,
+    service_report,
+)
+
+
+class StatusSource(Protocol):
+    """A service that can say how it is."""
+
+    @property
+    def service(self) -> str:
+        """Its name, such as "risk"."""
+
+    async def status(self) -> ServiceReport:
+        """How it is now. May raise where what it asks is away."""
+
+
+class LogReader(Protocol):
+    """What reads the log for a service: a ReliableConsumer, a TopicFollower."""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "risk.signals"."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs and no error keeps it from moving."""
+
+    def status(self) -> list[ConsumerStatus]:
+        """One status a broker."""
+
+    async def lag(self) -> dict[str, int]:
+        """Records not handled yet, by broker."""
+
+
+class Relay(Protocol):
+    """What publishes a service's outbox: an OutboxRelay."""
+
+    @property
+    def last_error(self) -> str:
+        """One line; empty where there was none."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs and can publish."""
+
+    async def pending(self) -> int:
+        """Rows not yet published."""
+
+
+class RunningService:
+    """A StatusSource over a service's running parts.
+
+    Args:
+        service: its name, such as "risk".
+        lifecycle: what its owner knows now: STARTING, SERVING, STOPPED.
+        readers: its readers of the log.
+        relay: of its outbox; None where it has none.
+        brokers: how it sees the brokers now.
+        counters: figures of its own.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        lifecycle: Callable[[], ServiceState],
+        readers: Sequence[LogReader] = (),
+        relay: Relay | None = None,
+        brokers: Callable[[], Sequence[BrokerReport]] = tuple,
+        counters: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self.service = service
+        self._lifecycle = lifecycle
+        self._readers = readers
+        self._relay = relay
+        self._brokers = brokers
+        self._counters = counters
+
+    @property
+    def serving(self) -> bool:
+        """Whether it is at work now; asks neither the database nor the log."""
+        return self._lifecycle() is ServiceState.SERVING and not hindrance(self._parts())
+
+    async def status(self) -> ServiceReport:
+        """How it is now.
+
+        Raises:
+            SQLAlchemyError, OSError: the database is away.
+            LogUnavailable: the log is away.
+        """
+        consumers: list[ConsumerReport] = []
+        for reader in self._readers:
+            lag = await reader.lag()
+            consumers += (_report(status, lag.get(status.broker, 0)) for status in reader.status())
+        return service_report(
+            self.service,
+            lifecycle=self._lifecycle(),
+            parts=self._parts(),
+            consumers=consumers,
+            brokers=self._brokers(),
+            outbox_unpublished=0 if self._relay is None else await self._relay.pending(),
+            counters=self._counters(),
+        )
+
+    def _parts(self) -> list[Part]:
+        parts = [
+            Part(reader.name, reader.serving, newest_error(_report(status, 0) for status in reader.status()))
+            for reader in self._readers
+        ]
+        if self._relay is not None:
+            parts.append(Part("outbox relay", self._relay.serving, self._relay.last_error))
+        return parts
+
+
+def _report(status: ConsumerStatus, lag: int) -> ConsumerReport:
+    return ConsumerReport(
+        consumer=status.consumer,
+        broker=status.broker,
+        processed=status.processed,
+        dead_lettered=status.dead_lettered,
+        failed=status.failed,
+        retried=status.retried,
+        paused=status.paused,
+        lag=lag,
+        last_error=status.last_error,
+        last_error_at=status.last_error_at,
+    )
