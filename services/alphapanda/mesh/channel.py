@@ -80,6 +80,10 @@ class CallContext(grpc.aio.UnaryUnaryClientInterceptor):
         name = method.decode() if isinstance(method, bytes) else method
         timeout = self._default_deadlines.get(name) if call.timeout is None else call.timeout
         left = seconds_to_spend()
+        if left == 0:
+            nothing = grpc.aio.Metadata()
+            late = "no time is left of the call being served"
+            raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, nothing, nothing, details=late)
         metadata = grpc.aio.Metadata(*(call.metadata or ()))
         if correlation_id := current_correlation_id.get():
             metadata.add(CORRELATION_KEY, correlation_id)
