@@ -14,7 +14,7 @@ from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.mesh.server import MeshServer, Registration
-from alphapanda.ops.core import BrokerReport
+from alphapanda.ops.core import BrokerReport, ServiceState
 
 _log = structlog.get_logger(__name__)
 
@@ -75,21 +75,38 @@ class Room:
             yield from self.consumers
 
 
+@dataclass(slots=True)
+class Lifecycle:
+    """How far the process is; its services are no further."""
+
+    state: ServiceState = ServiceState.STARTING
+
+
 class Process:
     """Rooms behind one server.
 
     Args:
         rooms: in the order of the flow; within a phase the end of the flow starts first.
         server: answers for all of them.
+        health: tells the server how the services are; started when all of them are at work.
+        lifecycle: kept by this process.
         drain_seconds: how long calls under way may take at the stop.
     """
 
-    def __init__(self, rooms: Sequence[Room], server: MeshServer, drain_seconds: float = 5.0) -> None:
-        self.rooms = rooms
-        self.server = server
+    def __init__(
+        self,
+        rooms: Sequence[Room],
+        server: MeshServer,
+        health: Startable,
+        lifecycle: Lifecycle,
+        drain_seconds: float = 5.0,
+    ) -> None:
+        self._rooms = rooms
+        self._server = server
+        self._health = health
+        self._lifecycle = lifecycle
         self._drain_seconds = drain_seconds
         self._stack = AsyncExitStack()
-        self.started = False
 
     async def start(self, before_feed: Callable[[], Awaitable[None]] | None = None) -> None:
         """Starts every part; what was started is stopped again where one fails.
@@ -99,13 +116,13 @@ class Process:
         """
         try:
             await self._start_phase(Phase.LISTEN)
-            await self.server.start()
-            self._stack.push_async_callback(self.server.stop, self._drain_seconds)
+            await self._server.start()
+            self._stack.push_async_callback(self._server.stop, self._drain_seconds)
             await self._start_phase(Phase.WAKE)
             await self._start_phase(Phase.CONSUME)
-            for room in self.rooms:
-                await self.server.set_serving(room.full_name, serving=True)
-            self.started = True
+            self._lifecycle.state = ServiceState.SERVING
+            await self._health.start()
+            self._stack.push_async_callback(self._health.stop)
             if before_feed is not None:
                 await before_feed()
             await self._start_phase(Phase.FEED)
@@ -115,11 +132,11 @@ class Process:
 
     async def stop(self) -> None:
         """Stops what was started, last first."""
-        self.started = False
+        self._lifecycle.state = ServiceState.STOPPED
         await self._stack.aclose()
 
     async def _start_phase(self, phase: Phase) -> None:
-        for room in reversed(self.rooms):
+        for room in reversed(self._rooms):
             for part in room.of_phase(phase):
                 await part.start()
                 self._stack.push_async_callback(part.stop)

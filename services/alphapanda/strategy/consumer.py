@@ -128,6 +128,10 @@ class StrategyTicks:
         """Partitions that are taken up: their next frames reach the strategies."""
         return frozenset(self._partitions)
 
+    def running(self) -> frozenset[str]:
+        """Strategies that trade, or will from the next batch on."""
+        return frozenset(c.strategy_id for c in self._configs.values() if c.state is StrategyState.RUNNING)
+
     def counts(self) -> StrategyCounts:
         """What was seen and made."""
         hosts = [partition.host for partition in self._partitions.values()]

@@ -1,0 +1,325 @@
+"""`alphapanda up`: PostgreSQL, Redis, the SQLite log and all services in one process, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import structlog
+from redis.asyncio import Redis
+
+from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.lockstep import Barrier
+from alphapanda.app.preflight import Check, preflight
+from alphapanda.app.process import Lifecycle, Phase, Process, Room
+from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
+from alphapanda.app.status import ops_room, running_service
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.eventlog.port import EventLog
+from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.instruments.loader import load_shipped_instruments
+from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
+from alphapanda.marketdata.api import MarketDataServicer
+from alphapanda.marketdata.feeds.feed import Feed, FeedContext
+from alphapanda.marketdata.feeds.registry import open_feed
+from alphapanda.marketdata.feeds.replay import ReplayFeed
+from alphapanda.marketdata.publisher import MarketDataPublisher
+from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.server import MeshServer
+from alphapanda.ops.health import HealthWatch
+from alphapanda.risk.square_off_timer import SquareOffTimer
+from alphapanda.settings import Settings
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import upgrade_schema
+from alphapanda.strategy.consumer import StrategyTicks
+from alphapanda.strategy.demo import demo_requests
+from alphapanda.trading.ports import Step, no_step
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegistry
+from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
+from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
+
+IST: Final = ZoneInfo("Asia/Kolkata")
+STRATEGY_SERVICE: Final = "panda.strategy.v1.StrategyService"
+_POLL_SECONDS: Final = 0.05
+_log = structlog.get_logger(__name__)
+
+
+class PreflightFailed(Exception):
+    """A check that blocks did not pass."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        super().__init__("; ".join(f"{check.name}: {check.detail}" for check in checks))
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `alphapanda up` was asked for.
+
+    Attributes:
+        data_dir: where everything is kept.
+        fresh: start over.
+        feed: "sim" or "replay:FILE".
+        instrument: "NSE:INFY", for recordings of bars.
+        speed: market seconds in a wall second.
+        demo: seed and start the demo's strategies.
+        brokers: the registered brokers.
+        at: told of each step an order takes.
+        on_progress: told what the start is doing.
+    """
+
+    data_dir: Path
+    fresh: bool = False
+    feed: str = "sim"
+    instrument: str | None = None
+    speed: float = 1.0
+    demo: bool = False
+    brokers: Sequence[BrokerRegistration] = BROKERS
+    at: Step = no_step
+    on_progress: Callable[[str], None] = lambda _: None
+
+
+class FeedTask:
+    """Feeds while the process lives.
+
+    Args:
+        publisher: started already.
+        ready: awaited before the first frame.
+    """
+
+    def __init__(self, publisher: MarketDataPublisher, ready: Callable[[], Awaitable[None]]) -> None:
+        self._publisher = publisher
+        self._ready = ready
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins to feed."""
+        self.task = asyncio.create_task(self._feed(), name="feed")
+
+    async def stop(self) -> None:
+        """Feeds no more."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+
+    async def _feed(self) -> None:
+        await self._ready()
+        await self._publisher.run()
+
+
+class Embedded:
+    """Everything on one machine, in one data directory.
+
+    Args:
+        settings: all of them; those of database and Redis are replaced by what is started here.
+        options: what was asked for.
+    """
+
+    def __init__(self, settings: Settings, options: UpOptions) -> None:
+        self._settings = settings
+        self._options = options
+        self._stack = AsyncExitStack()
+        self.port = 0
+        self.checks: Sequence[Check] = ()
+        self.feed: Feed | None = None
+        self.publisher: MarketDataPublisher | None = None
+        self.feed_task: FeedTask | None = None
+        self.log: EventLog | None = None
+        self.topic_map: TopicMap | None = None
+
+    @property
+    def target(self) -> str:
+        """Where RPCs are answered."""
+        return f"{self._settings.api.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Starts everything; what was started is stopped again where something fails.
+
+        Raises:
+            EmbeddedError: the data directory, PostgreSQL or Redis.
+            PreflightFailed: a blocking check.
+            PortInUse: another process listens there.
+            InvalidInput: the feed can't be opened.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stops everything, last first."""
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        tell = self._options.on_progress
+        self.port = _chosen_port(self._settings.api.host, self._settings.api.port)
+        directory = DataDirectory(self._options.data_dir)
+        directory.acquire(wall_clock(), self.port)
+        self._stack.callback(directory.release)
+        if self._options.fresh:
+            tell("starting over: the data directory is wiped")
+            await directory.fresh()
+        ground, differences = await self._ground(directory, tell)
+        self.checks = await preflight(ground, differences, wall_clock())
+        for check in self.checks:
+            _log.info(
+                "preflight", check=check.name, passed=check.passed, detail=check.detail, blocks=check.blocks
+            )
+        blocking = [check for check in self.checks if check.blocks and not check.passed]
+        if blocking:
+            raise PreflightFailed(blocking)
+        await self._services(ground, tell)
+
+    async def _ground(
+        self, directory: DataDirectory, tell: Callable[[str], None]
+    ) -> tuple[Ground, Sequence[str]]:
+        settings = self._settings
+        postgres = EmbeddedPostgres(directory.path, tell)
+        redis_server = EmbeddedRedis(directory.path, tell)
+        self._stack.push_async_callback(redis_server.stop)
+        self._stack.push_async_callback(postgres.stop)
+        tell("starting PostgreSQL and Redis")
+        database_url, redis_url = await asyncio.gather(postgres.start(), redis_server.start())
+        engine = open_engine(database_url, settings.database.pool_size)
+        self._stack.push_async_callback(engine.dispose)
+        paper_engine = open_engine(database_url, settings.database.pool_size)
+        self._stack.push_async_callback(paper_engine.dispose)
+        tell("bringing the database's schema to date")
+        await upgrade_schema(engine)
+        redis = Redis.from_url(redis_url)
+        self._stack.push_async_callback(redis.aclose)
+        brokers = BrokerRegistry(self._options.brokers)
+        topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
+        log = SqliteEventLog(directory.layout.event_log / "events.sqlite")
+        await log.start()
+        self._stack.push_async_callback(log.stop)
+        differences = await log.ensure(topic_map.specs())
+        calendar = load_nse_calendar()
+        instruments = PostgresInstrumentStore(engine)
+        await load_shipped_instruments(instruments, wall_clock().astimezone(IST).date())
+        self.log, self.topic_map = log, topic_map
+        ground = Ground(
+            settings=settings,
+            engine=engine,
+            paper_engine=paper_engine,
+            redis=redis,
+            log=log,
+            topic_map=topic_map,
+            brokers=brokers,
+            calendar=calendar,
+            directory=await directory_of(instruments),
+            target=self.target,
+        )
+        return ground, differences
+
+    async def _services(self, ground: Ground, tell: Callable[[str], None]) -> None:
+        strategy, ticks = strategy_room(ground)
+        risk, timer = risk_room(ground)
+        trading, orders = trading_room(ground, self._options.at)
+        rooms = [instruments_room(ground), strategy, risk, trading, portfolio_room(ground)]
+        barrier = Barrier(rooms, orders)
+        rooms.insert(1, self._marketdata_room(ground, barrier, timer, ticks))
+        lifecycle = Lifecycle()
+        running = {room.full_name: running_service(room, lambda: lifecycle.state) for room in rooms}
+        ops = ops_room(ground, list(running.values()))
+        rooms.append(ops)
+        running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
+        server = MeshServer(self._settings.api.host, self.port, [room.registration for room in rooms], _log)
+        process = Process(rooms, server, HealthWatch(running, server.set_serving), lifecycle)
+        self._stack.push_async_callback(process.stop)
+        tell("starting the services")
+        await process.start(lambda: self._before_feed(ground, ticks))
+
+    def _marketdata_room(
+        self, ground: Ground, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
+    ) -> Room:
+        market = self._settings.marketdata
+        self.feed = open_feed(
+            self._options.feed,
+            FeedContext(
+                seed=market.seed,
+                frame_interval_ms=market.frame_interval_ms,
+                directory=ground.directory,
+                calendar=ground.calendar,
+                today=wall_clock().astimezone(IST).date(),
+                speed=self._options.speed,
+                instrument=self._options.instrument,
+            ),
+        )
+
+        async def before_frame(_: datetime) -> None:
+            await timer.fire_due()
+
+        publisher = MarketDataPublisher(
+            feed=self.feed,
+            directory=ground.directory,
+            log=ground.log,
+            topic_map=ground.topic_map,
+            cache=ground.prices,
+            wall_clock=wall_clock,
+            before_frame=before_frame,
+            barrier=barrier,
+        )
+        self.publisher = publisher
+        servicer = MarketDataServicer(ground.prices, ground.directory, ground.calendar, publisher)
+        self.feed_task = FeedTask(publisher, lambda: self._awaited_strategy(ticks))
+        return Room(
+            service="marketdata",
+            full_name="panda.marketdata.v1.MarketDataService",
+            registration=lambda server: add_MarketDataServiceServicer_to_server(servicer, server),
+            parts=[(Phase.FEED, self.feed_task)],
+            counters=lambda: {"ticks": publisher.ticks, "dropped": sum(publisher.dropped().values())},
+        )
+
+    async def _awaited_strategy(self, ticks: StrategyTicks) -> None:
+        """A recording is run once; it waits for somebody to trade on it."""
+        if self.feed is None or self.feed.name != ReplayFeed.name or ticks.running():
+            return
+        _log.info("feed_waits", why="no strategy is running; create and start one, then the recording begins")
+        await _until(lambda: bool(ticks.running()))
+
+    async def _before_feed(self, ground: Ground, ticks: StrategyTicks) -> None:
+        """Nothing is fed before the strategies hold their partitions."""
+        shards = len(ground.topic_map.partitions(ground.topic_map.topic("tick_frame")))
+        await _until(lambda: len(ticks.holds()) == shards)
+        if self.publisher is not None:
+            await self.publisher.start()
+        if self._options.demo:
+            await self._seed_demo(ground, ticks)
+
+    async def _seed_demo(self, ground: Ground, ticks: StrategyTicks) -> None:
+        async with open_channel(ground.target, [STRATEGY_SERVICE]) as channel:
+            stub = StrategyServiceStub(channel)
+            for create, start in demo_requests():
+                await stub.CreateStrategy(create)
+                started = await stub.StartStrategy(start)
+                wanted = (create.strategy_id, started.strategy.revision)
+                await _until(partial(ticks.knows, *wanted))
+
+
+async def _until(reached: Callable[[], bool]) -> None:
+    """Waits for what another task does; it has no event to wait for."""
+    while not reached():  # noqa: ASYNC110 - see above
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _chosen_port(host: str, port: int) -> int:
+    """The port itself, or a free one for 0: the services know each other's address before they listen."""
+    if port:
+        return port
+    with socket.create_server((host, 0)) as probe:
+        chosen: int = probe.getsockname()[1]
+        return chosen

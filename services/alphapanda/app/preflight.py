@@ -1,0 +1,65 @@
+"""What is checked before anything trades: what blocks the start, and what is only reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alphapanda.app.ground import Ground, enabled_brokers
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.storage.schema import schema_version
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: whether it passed, what was seen, and whether a failure stops the start."""
+
+    name: str
+    detail: str
+    passed: bool
+    blocks: bool
+
+
+async def preflight(ground: Ground, differences: Sequence[str], wall_time: datetime) -> list[Check]:
+    """Looks at everything the process stands on. A part that can't be reached raises its own error."""
+    version = await schema_version(ground.engine)
+    await ground.redis.ping()
+    topics = await ground.log.topics()
+    missing = [spec.name for spec in ground.topic_map.specs() if spec.name not in topics]
+    enabled = enabled_brokers(ground.settings)
+    off = [broker for broker in ground.settings.active_brokers if broker not in enabled]
+    return [
+        Check("database", "answers", passed=True, blocks=True),
+        Check(
+            "schema", f"at {version.current}, needed {version.needed}", passed=version.up_to_date, blocks=True
+        ),
+        Check("redis", "answers", passed=True, blocks=True),
+        Check("log", f"{len(topics)} topics", passed=True, blocks=True),
+        Check(
+            "topics",
+            f"missing: {', '.join(missing)}" if missing else "all there",
+            passed=not missing,
+            blocks=True,
+        ),
+        Check("topics as specified", "; ".join(differences) or "yes", passed=not differences, blocks=False),
+        _clock(ground.calendar, wall_time),
+        Check("instruments", f"{len(ground.directory)} known", passed=len(ground.directory) > 0, blocks=True),
+        _market(ground.calendar, wall_time),
+        Check("brokers", f"off: {', '.join(off)}" if off else "all on", passed=not off, blocks=False),
+    ]
+
+
+def _clock(calendar: TradingCalendar, wall_time: datetime) -> Check:
+    covered = calendar.covers(calendar.trading_day(wall_time))
+    detail = f"{wall_time:%Y-%m-%d %H:%M:%S} UTC"
+    return Check(
+        "clock", detail if covered else f"{detail} is beyond the calendar", passed=covered, blocks=False
+    )
+
+
+def _market(calendar: TradingCalendar, wall_time: datetime) -> Check:
+    if not calendar.covers(calendar.trading_day(wall_time)):
+        return Check("exchange", "not in the calendar", passed=False, blocks=False)
+    opens = [calendar.session_at(wall_time, segment) for segment in calendar.segments]
+    return Check("exchange", "open" if any(opens) else "closed now (NSE)", passed=any(opens), blocks=False)

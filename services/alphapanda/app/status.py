@@ -1,0 +1,42 @@
+"""What a process says of itself: a status source for each room, and the room that answers for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from alphapanda import __version__
+from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.process import Room
+from alphapanda.ops.api import OpsServicer
+from alphapanda.ops.core import ServiceState
+from alphapanda.ops.source import RunningService
+from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
+
+OPS_SERVICE = "panda.ops.v1.OpsService"
+
+
+def running_service(room: Room, lifecycle: Callable[[], ServiceState]) -> RunningService:
+    """A room as OpsService and health see it."""
+    return RunningService(
+        room.service,
+        lifecycle,
+        readers=[*room.followers, *room.consumers],
+        relay=room.relay,
+        brokers=room.brokers,
+        counters=room.counters,
+    )
+
+
+def ops_room(ground: Ground, services: Sequence[RunningService]) -> Room:
+    """OpsService over these services."""
+
+    async def market_time() -> datetime | None:
+        return (await ground.prices.view(())).market_time
+
+    servicer = OpsServicer(services, __version__, wall_clock(), market_time)
+    return Room(
+        service="ops",
+        full_name=OPS_SERVICE,
+        registration=lambda server: add_OpsServiceServicer_to_server(servicer, server),
+    )

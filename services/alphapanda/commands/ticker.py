@@ -1,0 +1,132 @@
+"""What `alphapanda up` shows while it runs: fills as they happen, profit now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from decimal import Decimal
+from typing import Final
+
+import structlog
+
+from alphapanda.app.embedded import IST, Embedded
+from alphapanda.commands.console import out
+from alphapanda.domain.order import Side
+from alphapanda.eventlog.control import TopicFollower
+from alphapanda.eventlog.port import Start
+from alphapanda.eventlog.wire import moment
+from alphapanda.mesh.channel import open_channel
+from alphapanda.settings import Settings
+from panda.events.v1.events_pb2 import Event
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
+
+PORTFOLIO_SERVICE: Final = "panda.portfolio.v1.PortfolioService"
+PROFIT_EVERY_SECONDS: Final = 15.0
+_log = structlog.get_logger(__name__)
+
+
+class Ticker:
+    """Shows fills and profit on a terminal, logs them elsewhere.
+
+    Args:
+        embedded: what runs.
+        settings: all of them.
+        on_terminal: whether a person looks.
+    """
+
+    def __init__(self, embedded: Embedded, settings: Settings, *, on_terminal: bool) -> None:
+        self._embedded = embedded
+        self._settings = settings
+        self._on_terminal = on_terminal
+        self._began = time.monotonic()
+        self._fills = 0
+        self._follower: TopicFollower | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Says where it answers, and begins."""
+        target = self._embedded.target
+        _log.info("ready", target=target, feed=self._embedded.feed.name if self._embedded.feed else "")
+        if self._on_terminal:
+            out.print(f"[bold green]alphapanda answers on {target}[/bold green]; Ctrl-C ends it. Try:")
+            out.print(
+                f"  grpcurl -plaintext {target} panda.portfolio.v1.PortfolioService/GetPortfolio",
+                highlight=False,
+            )
+            out.print(f"  alphapanda call PortfolioService/GetPortfolio --target {target}")
+            if self._embedded.feed is not None and self._embedded.feed.simulated:
+                out.print(
+                    "[yellow]prices and market time are simulated or replayed: this is not the market[/yellow]"
+                )
+        if self._embedded.log is None or self._embedded.topic_map is None:
+            return
+        self._follower = TopicFollower(
+            name="terminal.fills",
+            service="terminal",
+            log=self._embedded.log,
+            topic_map=self._embedded.topic_map,
+            payload="order_filled",
+            on_event=self._filled,
+            start=Start.LATEST,
+            policy=self._settings.consumers,
+        )
+        await self._follower.start()
+        self._task = asyncio.create_task(self._profit(), name="profit")
+
+    async def stop(self) -> None:
+        """Ends."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._follower is not None:
+            await self._follower.stop()
+
+    def feed_finished(self) -> None:
+        """Says that the recording has ended."""
+        _log.info("recording_ended")
+        if self._on_terminal:
+            out.print("[bold]the recording has ended[/bold]; the services go on answering")
+
+    async def _filled(self, event: Event) -> None:
+        filled = event.order_filled
+        order = filled.order
+        self._fills += 1
+        if self._fills == 1:
+            _log.info("first_fill", seconds_after_ready=round(time.monotonic() - self._began, 3))
+        side = Side(order.side).name
+        _log.info(
+            "fill",
+            broker=event.broker,
+            strategy_id=order.strategy_id,
+            instrument_id=order.instrument_id,
+            side=side,
+            quantity=filled.quantity,
+            price=filled.price.value,
+            correlation_id=event.correlation_id,
+        )
+        if self._on_terminal:
+            at = moment(filled.traded_at).astimezone(IST)
+            colour = "green" if side == "BUY" else "red"
+            out.print(
+                f"{at:%d %b %H:%M:%S}  [{colour}]{side:4}[/{colour}] {filled.quantity:>6}"
+                f" {order.instrument_id:<16} @ {filled.price.value:>10}  {order.strategy_id}"
+            )
+
+    async def _profit(self) -> None:
+        async with open_channel(self._embedded.target, [PORTFOLIO_SERVICE]) as channel:
+            stub = PortfolioServiceStub(channel)
+            while True:
+                await asyncio.sleep(PROFIT_EVERY_SECONDS)
+                answer = await stub.GetPortfolio(portfolio.GetPortfolioRequest())
+                self._show(answer.portfolio)
+
+    def _show(self, shown: portfolio.Portfolio) -> None:
+        known = shown.profit.HasField("net_pnl")
+        net = Decimal(shown.profit.net_pnl.amount.value) if known else None
+        _log.info("profit", equity=shown.equity.amount.value, net_pnl=None if net is None else str(net))
+        if self._on_terminal and net is not None:
+            colour = "green" if net >= 0 else "red"
+            out.print(
+                f"[dim]equity[/dim] {shown.equity.amount.value}  [dim]net P&L[/dim] [{colour}]{net:+}[/{colour}]"
+            )

@@ -1,0 +1,126 @@
+"""`alphapanda up`: everything on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+import click
+import structlog
+
+from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
+from alphapanda.commands.console import USAGE, err, fail, out
+from alphapanda.commands.ticker import Ticker
+from alphapanda.domain.calendar import CalendarNotCovered
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.embedded.directory import default_data_directory
+from alphapanda.embedded.errors import EmbeddedError
+from alphapanda.eventlog.port import LogUnavailable
+from alphapanda.mesh.server import PortInUse
+from alphapanda.settings import Settings
+from alphapanda.settings_sources import SettingsInvalid, load_settings
+from alphapanda.telemetry.logs import configure_logging
+
+REFUSALS = (EmbeddedError, PreflightFailed, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable)
+_log = structlog.get_logger(__name__)
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="create and start a few strategies on a simulated exchange day")
+@click.option("--feed", default="sim", show_default=True, help="sim, or replay:FILE[,FILE…]")
+@click.option("--instrument", help="NSE:SYMBOL, for a replay of bars that don't name theirs")
+@click.option("--speed", type=float, default=1.0, show_default=True, help="market seconds in a wall second")
+@click.option("--port", type=int, help="gRPC port on 127.0.0.1  [default: 50051]; 0 takes a free one")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="where everything is kept")
+@click.option("--fresh", is_flag=True, help="start over: wipe the data directory first")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
+def up(
+    demo: bool,
+    feed: str,
+    instrument: str | None,
+    speed: float,
+    port: int | None,
+    data_dir: Path | None,
+    fresh: bool,
+    config: Path | None,
+) -> None:
+    """Run PostgreSQL, Redis, the event log and all services in one process; Ctrl-C ends it."""
+    try:
+        overrides = {} if port is None else {"api": {"port": port}}
+        settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
+    except SettingsInvalid as error:
+        for problem in error.problems:
+            err.print(f"alphapanda: {problem}", markup=False, soft_wrap=True)
+        raise SystemExit(USAGE) from None
+    folder = data_dir or settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
+    options = UpOptions(
+        data_dir=folder.expanduser(),
+        fresh=fresh,
+        feed=feed,
+        instrument=instrument,
+        speed=speed,
+        demo=demo,
+        on_progress=_progress,
+    )
+    with ExitStack() as files:
+        configure_logging(settings.logging, _log_stream(options.data_dir, files))
+        try:
+            asyncio.run(_run(settings, options))
+        except REFUSALS as error:
+            _log.error("start_failed", error=str(error))
+            fail(str(error))
+
+
+async def _run(settings: Settings, options: UpOptions) -> None:
+    """Starts, waits for Ctrl-C or SIGTERM, stops."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    embedded = Embedded(settings, options)
+    starting = asyncio.create_task(embedded.start())
+    asked = asyncio.create_task(stopping.wait())
+    await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return
+    starting.result()
+    ticker = Ticker(embedded, settings, on_terminal=out.is_terminal)
+    try:
+        await ticker.start()
+        feed = embedded.feed_task.task if embedded.feed_task else None
+        if feed is not None:
+            await asyncio.wait([feed, asked], return_when=asyncio.FIRST_COMPLETED)
+            if feed.done():
+                feed.result()
+                ticker.feed_finished()
+        await asked
+    finally:
+        _progress("stopping")
+        await ticker.stop()
+        await embedded.stop()
+        _log.info("stopped")
+
+
+def _progress(text: str) -> None:
+    _log.info("progress", doing=text)
+    if out.is_terminal:
+        out.print(f"[dim]{text} …[/dim]")
+
+
+def _log_stream(data_dir: Path, files: ExitStack) -> TextIO:
+    """On a terminal the log goes to a file beside the data, so that fills and profit can be read; else to stdout."""
+    if not out.is_terminal:
+        return sys.stdout
+    folder = data_dir / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return files.enter_context((folder / "alphapanda.log").open("a", encoding="utf-8"))
+    except OSError:
+        return sys.stderr
