@@ -1,0 +1,120 @@
+"""`up --feed replay:FILE` and `replay FILE` end with the same books."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.replay import build_replay
+from alphapanda.mesh.channel import open_channel
+from alphapanda.settings_sources import load_settings
+from panda.common.v1 import common_pb2 as common
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
+from panda.strategy.v1 import strategy_pb2 as strategy
+from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
+
+DAYS = ("2025-03-10", "2025-03-11", "2025-03-12", "2025-03-13", "2025-03-17")
+SERVICES = ["panda.strategy.v1.StrategyService", "panda.portfolio.v1.PortfolioService"]
+
+
+def five_sessions(folder: Path) -> Path:
+    """One-minute bars of five trading days (with a holiday and a weekend between), a seeded walk on the grid."""
+    walk, price = random.Random(11), 30_000
+    lines = ["datetime_ist,open,high,low,close,volume"]
+    for day in DAYS:
+        at = datetime.fromisoformat(f"{day}T09:15:00")
+        for _ in range(375):
+            price = max(price + 5 * walk.choice((-6, -3, -1, 0, 1, 3, 6)), 5)
+            close = f"{price / 100:.2f}"
+            lines.append(f"{at:%Y-%m-%d %H:%M:%S},{close},{close},{close},{close},100")
+            at += timedelta(minutes=1)
+        lines.append(f"{day} 15:40:00,{close},{close},{close},{close},0")
+    file = folder / "five.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+async def lived_through(file: Path, data_dir: Path) -> tuple[portfolio.Portfolio, list[portfolio.Fill]]:
+    """The books of the embedded process after the recording."""
+    settings = load_settings({}, api={"port": 0})
+    embedded = Embedded(settings, UpOptions(data_dir=data_dir, feed=f"replay:{file}", instrument="NSE:INFY"))
+    await embedded.start()
+    try:
+        async with open_channel(embedded.target, SERVICES) as channel:
+            strategies, books = StrategyServiceStub(channel), PortfolioServiceStub(channel)
+            await strategies.CreateStrategy(
+                strategy.CreateStrategyRequest(
+                    request_id="create",
+                    strategy_id="ema_cross",
+                    strategy_type="ema_cross",
+                    parameters={"fast": "3", "slow": "6"},
+                    symbols=["NSE:INFY"],
+                    quantity=100,
+                )
+            )
+            await strategies.StartStrategy(
+                strategy.StartStrategyRequest(request_id="start", strategy_id="ema_cross")
+            )
+            await asyncio.wait_for(embedded.publisher.finished.wait(), 150)
+            await asyncio.sleep(0.2)
+            fills, token = [], ""
+            while True:
+                page = await books.ListFills(portfolio.ListFillsRequest(page_size=500, page_token=token))
+                fills += page.fills
+                token = page.next_page_token
+                if not token:
+                    break
+            answer = await books.GetPortfolio(portfolio.GetPortfolioRequest())
+            return answer.portfolio, fills[::-1]
+    finally:
+        await embedded.stop()
+
+
+async def test_both_ways_end_with_the_same_books(tmp_path):
+    """Over five sessions every fill, the cash, the profit and the charges agree to the paisa."""
+    file = five_sessions(tmp_path)
+    replayed = []
+    run = build_replay(
+        [file],
+        strategy_type="ema_cross",
+        parameters={"fast": "3", "slow": "6"},
+        instrument="NSE:INFY",
+        quantity=100,
+        product="MIS",
+        on_fill=lambda filled, realised: replayed.append(
+            (
+                filled.fill.traded_at,
+                filled.order.side.name,
+                filled.fill.quantity,
+                filled.fill.price,
+                filled.fill.commission,
+                realised,
+            )
+        ),
+    )
+    run.replay.run(run.frames)
+    assert run.replay.tally.fills >= 200
+    assert sum(run.replay.tally.rejected.values()) >= 1
+    shown, fills = await lived_through(file, tmp_path / "data")
+    lived = [
+        (
+            fill.traded_at.ToDatetime(tzinfo=replayed[0][0].tzinfo),
+            common.Side.Name(fill.side).removeprefix("SIDE_"),
+            fill.quantity,
+            Decimal(fill.price.value),
+            Decimal(fill.commission.amount.value),
+            Decimal(fill.realised_pnl.amount.value),
+        )
+        for fill in fills
+    ]
+    assert lived == replayed
+    statement = run.replay.statement()
+    assert Decimal(shown.cash.amount.value) == statement.cash
+    assert Decimal(shown.profit.realised_pnl.amount.value) == statement.profit.realised
+    assert Decimal(shown.profit.charges.amount.value) == statement.profit.charges
+    assert Decimal(shown.equity.amount.value) == statement.equity
