@@ -42,11 +42,58 @@ class RedisSettings(Section):
     url: str = Field("", description="redis://… or unix://…; empty: the embedded one", repr=False)
 
 
+class KafkaSettings(Section):
+    """Kafka, the log of the mesh. `alphapanda up` needs none."""
+
+    bootstrap_servers: str = Field(
+        "localhost:9092", min_length=1, description="host:port of brokers to begin with, by commas"
+    )
+    client_id: str = Field(
+        "alpha-panda-client", min_length=1, description="name in the brokers' logs and quotas"
+    )
+    group_prefix: str = Field(
+        "alpha-panda", min_length=1, description="what every consumer group's id begins with"
+    )
+    instance_id: str = Field(
+        "", description="this process's own name for static membership; empty: members are dynamic"
+    )
+    replication_factor: int = Field(
+        1, ge=1, le=32767, description="copies of a new topic; all but one must have a record (one at least)"
+    )
+    compression: Literal["none", "gzip", "lz4"] = Field("lz4", description="of market data")
+    linger_ms: int = Field(5, ge=0, le=1000, description="how long market data waits for company")
+    session_timeout_seconds: Seconds = Field(
+        10.0, description="a silent group member loses its partitions after this"
+    )
+    request_timeout_seconds: Seconds = Field(
+        10.0, description="longest wait for an answer, a publish's included"
+    )
+
+
 class ApiSettings(Section):
     """The gRPC server."""
 
     host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs authentication")
     port: int = Field(50051, ge=0, le=65535, description="port; 0 takes a free one")
+
+
+class MeshSettings(Section):
+    """Where the services of `alphapanda serve` answer: host:port, or dns:///name:port for all of a name's addresses."""
+
+    instruments: str = Field("127.0.0.1:50061", min_length=1, description="target of InstrumentService")
+    marketdata: str = Field("127.0.0.1:50062", min_length=1, description="target of MarketDataService")
+    strategy: str = Field("127.0.0.1:50063", min_length=1, description="target of StrategyService")
+    risk: str = Field("127.0.0.1:50064", min_length=1, description="target of RiskService")
+    trading: str = Field("127.0.0.1:50065", min_length=1, description="target of TradingService")
+    portfolio: str = Field("127.0.0.1:50066", min_length=1, description="target of PortfolioService")
+    dependency_patience_seconds: Seconds = Field(
+        60.0, description="how long a starting service waits for database, Redis, log and other services"
+    )
+    drain_seconds: Seconds = Field(5.0, description="how long calls under way may take at a stop")
+
+    def target(self, service: str) -> str:
+        """Where a service answers."""
+        return str(getattr(self, service))
 
 
 class PaperTradingSettings(Section):
@@ -161,7 +208,9 @@ class Settings(BaseSettings):
     )
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
+    kafka: KafkaSettings = KafkaSettings()
     api: ApiSettings = ApiSettings()
+    mesh: MeshSettings = MeshSettings()
     paper_trading: PaperTradingSettings = PaperTradingSettings()
     zerodha: ZerodhaSettings = ZerodhaSettings()
     marketdata: MarketDataSettings = MarketDataSettings()

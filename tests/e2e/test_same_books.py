@@ -60,7 +60,7 @@ async def lived_through(file: Path, data_dir: Path) -> tuple[portfolio.Portfolio
             await strategies.StartStrategy(
                 strategy.StartStrategyRequest(request_id="start", strategy_id="ema_cross")
             )
-            await asyncio.wait_for(embedded.publisher.finished.wait(), 150)
+            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 150)
             await asyncio.sleep(0.2)
             fills, token = [], ""
             while True:

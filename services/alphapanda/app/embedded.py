@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from redis.asyncio import Redis
 
+from alphapanda.app.feeding import IST, Feeding, marketdata_room, open_named_feed
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.preflight import Check, preflight
-from alphapanda.app.process import Lifecycle, Phase, Process, Room
+from alphapanda.app.process import Lifecycle, Process, Room
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
@@ -31,11 +31,7 @@ from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
-from alphapanda.marketdata.api import MarketDataServicer
-from alphapanda.marketdata.feeds.feed import Feed, FeedContext
-from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.feeds.replay import ReplayFeed
-from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import MeshServer
 from alphapanda.ops.health import HealthWatch
@@ -48,10 +44,8 @@ from alphapanda.strategy.demo import demo_requests
 from alphapanda.trading.ports import Step, no_step
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegistry
-from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
-IST: Final = ZoneInfo("Asia/Kolkata")
 STRATEGY_SERVICE: Final = "panda.strategy.v1.StrategyService"
 _POLL_SECONDS: Final = 0.05
 _log = structlog.get_logger(__name__)
@@ -91,34 +85,6 @@ class UpOptions:
     on_progress: Callable[[str], None] = lambda _: None
 
 
-class FeedTask:
-    """Feeds while the process lives.
-
-    Args:
-        publisher: started already.
-        ready: awaited before the first frame.
-    """
-
-    def __init__(self, publisher: MarketDataPublisher, ready: Callable[[], Awaitable[None]]) -> None:
-        self._publisher = publisher
-        self._ready = ready
-        self.task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begins to feed."""
-        self.task = asyncio.create_task(self._feed(), name="feed")
-
-    async def stop(self) -> None:
-        """Feeds no more."""
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.wait([self.task])
-
-    async def _feed(self) -> None:
-        await self._ready()
-        await self._publisher.run()
-
-
 class Embedded:
     """Everything on one machine, in one data directory.
 
@@ -133,9 +99,7 @@ class Embedded:
         self._stack = AsyncExitStack()
         self.port = 0
         self.checks: Sequence[Check] = ()
-        self.feed: Feed | None = None
-        self.publisher: MarketDataPublisher | None = None
-        self.feed_task: FeedTask | None = None
+        self.feeding: Feeding | None = None
         self.log: EventLog | None = None
         self.topic_map: TopicMap | None = None
 
@@ -221,7 +185,7 @@ class Embedded:
             brokers=brokers,
             calendar=calendar,
             directory=await directory_of(instruments),
-            target=self.target,
+            target=lambda _: self.target,
         )
         return ground, differences
 
@@ -231,7 +195,7 @@ class Embedded:
         trading, orders = trading_room(ground, self._options.at)
         rooms = [instruments_room(ground), strategy, risk, trading, portfolio_room(ground)]
         barrier = Barrier(rooms, orders)
-        rooms.insert(1, self._marketdata_room(ground, barrier, timer, ticks))
+        rooms.insert(1, self._feed_room(ground, barrier, timer, ticks))
         lifecycle = Lifecycle()
         running = {room.full_name: running_service(room, lambda: lifecycle.state) for room in rooms}
         ops = ops_room(ground, list(running.values()))
@@ -243,50 +207,25 @@ class Embedded:
         tell("starting the services")
         await process.start(lambda: self._before_feed(ground, ticks))
 
-    def _marketdata_room(
+    def _feed_room(
         self, ground: Ground, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
     ) -> Room:
-        market = self._settings.marketdata
-        self.feed = open_feed(
-            self._options.feed,
-            FeedContext(
-                seed=market.seed,
-                frame_interval_ms=market.frame_interval_ms,
-                directory=ground.directory,
-                calendar=ground.calendar,
-                today=wall_clock().astimezone(IST).date(),
-                speed=self._options.speed,
-                instrument=self._options.instrument,
-            ),
-        )
-
         async def before_frame(_: datetime) -> None:
             await timer.fire_due()
 
-        publisher = MarketDataPublisher(
-            feed=self.feed,
-            directory=ground.directory,
-            log=ground.log,
-            topic_map=ground.topic_map,
-            cache=ground.prices,
-            wall_clock=wall_clock,
+        room, feeding = marketdata_room(
+            ground,
+            open_named_feed(ground, self._options.feed, self._options.speed, self._options.instrument),
             before_frame=before_frame,
             barrier=barrier,
+            ready=lambda: self._awaited_strategy(ticks),
         )
-        self.publisher = publisher
-        servicer = MarketDataServicer(ground.prices, ground.directory, ground.calendar, publisher)
-        self.feed_task = FeedTask(publisher, lambda: self._awaited_strategy(ticks))
-        return Room(
-            service="marketdata",
-            full_name="panda.marketdata.v1.MarketDataService",
-            registration=lambda server: add_MarketDataServiceServicer_to_server(servicer, server),
-            parts=[(Phase.FEED, self.feed_task)],
-            counters=lambda: {"ticks": publisher.ticks, "dropped": sum(publisher.dropped().values())},
-        )
+        self.feeding = feeding
+        return room
 
     async def _awaited_strategy(self, ticks: StrategyTicks) -> None:
         """A recording is run once; it waits for somebody to trade on it."""
-        if self.feed is None or self.feed.name != ReplayFeed.name or ticks.running():
+        if self.feeding is None or self.feeding.feed.name != ReplayFeed.name or ticks.running():
             return
         _log.info("feed_waits", why="no strategy is running; create and start one, then the recording begins")
         await _until(lambda: bool(ticks.running()))
@@ -295,13 +234,13 @@ class Embedded:
         """Nothing is fed before the strategies hold their partitions."""
         shards = len(ground.topic_map.partitions(ground.topic_map.topic("tick_frame")))
         await _until(lambda: len(ticks.holds()) == shards)
-        if self.publisher is not None:
-            await self.publisher.start()
+        if self.feeding is not None:
+            await self.feeding.publisher.start()
         if self._options.demo:
-            await self._seed_demo(ground, ticks)
+            await self._seed_demo(ticks)
 
-    async def _seed_demo(self, ground: Ground, ticks: StrategyTicks) -> None:
-        async with open_channel(ground.target, [STRATEGY_SERVICE]) as channel:
+    async def _seed_demo(self, ticks: StrategyTicks) -> None:
+        async with open_channel(self.target, [STRATEGY_SERVICE]) as channel:
             stub = StrategyServiceStub(channel)
             for create, start in demo_requests():
                 await stub.CreateStrategy(create)

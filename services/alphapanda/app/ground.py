@@ -46,7 +46,7 @@ class Ground:
         brokers: the registered brokers.
         calendar: sessions.
         directory: the instruments of today.
-        target: where this process's own RPCs are answered, "127.0.0.1:50051".
+        target: where a service's RPCs are answered, "127.0.0.1:50051", by its short name.
     """
 
     settings: Settings
@@ -58,7 +58,7 @@ class Ground:
     brokers: BrokerRegistry
     calendar: TradingCalendar
     directory: InstrumentDirectory
-    target: str
+    target: Callable[[str], str]
 
     @property
     def instruments(self) -> Callable[[], InstrumentDirectory]:

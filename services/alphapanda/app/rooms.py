@@ -222,7 +222,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
         standings=standings,
         wall_time=wall_clock,
     )
-    trading = TradingServiceStub(open_channel(ground.target, [TRADING_SERVICE]))
+    trading = TradingServiceStub(open_channel(ground.target("trading"), [TRADING_SERVICE]))
     kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
     timer = SquareOffTimer(desk, store, ground.simulated_brokers, lambda view: view.frame_id)
     servicer = RiskApi(
@@ -285,7 +285,9 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         wall_clock=wall_clock,
     )
     executor = OrderExecutor(surroundings, checks, settings.trading, at)
-    manual = ManualOrders(store, executor, RiskServiceStub(open_channel(ground.target, [RISK_SERVICE])))
+    manual = ManualOrders(
+        store, executor, RiskServiceStub(open_channel(ground.target("risk"), [RISK_SERVICE]))
+    )
     servicer = TradingApi(
         store=store,
         executor=executor,

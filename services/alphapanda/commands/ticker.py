@@ -9,7 +9,8 @@ from typing import Final
 
 import structlog
 
-from alphapanda.app.embedded import IST, Embedded
+from alphapanda.app.embedded import Embedded
+from alphapanda.app.feeding import IST
 from alphapanda.commands.console import out
 from alphapanda.domain.order import Side
 from alphapanda.eventlog.control import TopicFollower
@@ -47,7 +48,9 @@ class Ticker:
     async def start(self) -> None:
         """Says where it answers, and begins."""
         target = self._embedded.target
-        _log.info("ready", target=target, feed=self._embedded.feed.name if self._embedded.feed else "")
+        _log.info(
+            "ready", target=target, feed=self._embedded.feeding.feed.name if self._embedded.feeding else ""
+        )
         if self._on_terminal:
             out.print(f"[bold green]alphapanda answers on {target}[/bold green]; Ctrl-C ends it. Try:")
             out.print(
@@ -55,7 +58,7 @@ class Ticker:
                 highlight=False,
             )
             out.print(f"  alphapanda call PortfolioService/GetPortfolio --target {target}")
-            if self._embedded.feed is not None and self._embedded.feed.simulated:
+            if self._embedded.feeding is not None and self._embedded.feeding.feed.simulated:
                 out.print(
                     "[yellow]prices and market time are simulated or replayed: this is not the market[/yellow]"
                 )

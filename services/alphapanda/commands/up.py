@@ -94,7 +94,7 @@ async def _run(settings: Settings, options: UpOptions) -> None:
     ticker = Ticker(embedded, settings, on_terminal=out.is_terminal)
     try:
         await ticker.start()
-        feed = embedded.feed_task.task if embedded.feed_task else None
+        feed = embedded.feeding.task if embedded.feeding else None
         if feed is not None:
             await asyncio.wait([feed, asked], return_when=asyncio.FIRST_COMPLETED)
             if feed.done():

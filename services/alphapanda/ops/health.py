@@ -41,11 +41,12 @@ class HealthWatch:
         self._task = asyncio.create_task(self._watch(), name="ops.health")
 
     async def stop(self) -> None:
-        """Ends."""
+        """Ends, with a last telling: a process that stops is not serving while it finishes what is under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+            await self._tell()
 
     async def _watch(self) -> None:
         while True:
