@@ -13,32 +13,32 @@ from uuid import UUID
 
 _NAMESPACE = UUID("7c6a3f0e-5d0b-5b57-9a5e-3f6f0c1d2e4a").bytes
 _SEPARATOR = "\x1f"
+_VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
 
 def derived_id(*parts: object) -> str:
     """UUIDv5 of the parts, as text. Parts are joined by a character that none of them holds."""
-    digest = bytearray(
-        sha1(_NAMESPACE + _SEPARATOR.join(map(str, parts)).encode(), usedforsecurity=False).digest()[:16]
-    )
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return _uuid(_SEPARATOR.join(map(str, parts)))
+
+
+def _uuid(name: str) -> str:
+    text = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def frame_id(feed_run: str, shard: int, sequence: int) -> str:
     """Id of a tick frame."""
-    return derived_id("frame", feed_run, shard, sequence)
+    return _uuid(f"frame\x1f{feed_run}\x1f{shard}\x1f{sequence}")
 
 
 def signal_id(strategy_id: str, config_revision: int, frame: str, ordinal: int, n: int, broker: str) -> str:
     """Id of the n-th signal that a strategy's revision made of the tick at `ordinal` in a frame, for one broker."""
-    return derived_id("signal", strategy_id, config_revision, frame, ordinal, n, broker)
+    return _uuid(f"signal\x1f{strategy_id}\x1f{config_revision}\x1f{frame}\x1f{ordinal}\x1f{n}\x1f{broker}")
 
 
 def output_id(producer: str, input_id: str, kind: str, n: int = 0) -> str:
     """Id of any other output: the n-th of its kind that a service makes of an input."""
-    return derived_id("output", producer, input_id, kind, n)
+    return _uuid(f"output\x1f{producer}\x1f{input_id}\x1f{kind}\x1f{n}")
 
 
 def command_id(caller: str, method: str, request_id: str) -> str:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from alphapanda.domain.value import quickly_built
 
+
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class LastPrice:
     """Last traded price, rupees, and the market time of that trade (aware)."""
@@ -16,6 +19,7 @@ class LastPrice:
     traded_at: datetime
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class MarketView:
     """Prices and the market's clock, of one reading.

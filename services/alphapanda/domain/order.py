@@ -122,6 +122,10 @@ class OrderEvent(Enum):
     CANCELLED = "cancelled"
     ABSENT = "absent"
 
+    __hash__ = (
+        object.__hash__
+    )  # members are single; Enum's own hashes the name anew, and transitions are looked up a lot
+
 
 S, E = OrderStatus, OrderEvent
 TRANSITIONS: Final = MappingProxyType(

@@ -8,8 +8,10 @@ from decimal import Decimal
 
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.value import quickly_built
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OrderState:
     """An order as it stood after a change.
@@ -47,6 +49,7 @@ class OrderState:
     market_time: datetime | None
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Fill:
     """One trade of an order: `quantity` units at `price` rupees, `commission` rupees (0 or more, in paise)."""
@@ -66,6 +69,7 @@ class Submitted:
     order: OrderState
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Filled:
     """One fill."""

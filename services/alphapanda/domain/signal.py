@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from typing_extensions import override
+
 from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.domain.value import quickly_built
 
 MANUAL = "manual"
 
@@ -20,8 +23,19 @@ class PositionKey:
     strategy_id: str
     instrument_id: str
     product: Product
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A key is looked up far more often than it is made.
+        parts = (self.broker, self.account, self.strategy_id, self.instrument_id, self.product)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    @override
+    def __hash__(self) -> int:
+        return self._hash
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A wish for one broker: a signed target position, or an explicit side and quantity; exactly one of the two.

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.value import quickly_built
 
 
 class RuleOutcome(IntEnum):
@@ -20,6 +21,7 @@ class RuleOutcome(IntEnum):
     NOT_APPLICABLE = 5
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class RuleResult:
     """One line of a verdict: the rule, its limit and what was observed, as text for a person."""
@@ -31,6 +33,7 @@ class RuleResult:
     message: str = ""
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Approved:
     """A signal let through as an order of `quantity` units (> 0)."""
@@ -54,6 +57,7 @@ class Approved:
         return self.key.product
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A signal refused. `reason` is one word in capitals; `message` one sentence."""

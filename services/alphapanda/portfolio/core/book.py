@@ -8,11 +8,13 @@ from decimal import Decimal
 
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.value import quickly_built
 from alphapanda.portfolio.core.ledger import LedgerTransaction, fill_transaction, opening
 from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.profit import Statement, statement
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Booking:
     """A fill as booked.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from alphapanda.domain import ids
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.value import quickly_built
 from alphapanda.portfolio.core.positions import PositionChange
 
 PRODUCER = "portfolio"
@@ -38,6 +39,7 @@ class LedgerEntry(NamedTuple):
     amount: Decimal
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class LedgerTransaction:
     """Entries that belong together and add up to zero.

@@ -13,12 +13,14 @@ from typing import NamedTuple
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.value import quickly_built
 
 _SMALLEST = Decimal("0.0001")
 _PER_RUPEE = 10_000
 _PAISA_UNITS = _PER_RUPEE // 100
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Position:
     """A position; amounts in rupees, exact.

@@ -10,6 +10,7 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import PositionEffect, Side, TradingState
 from alphapanda.domain.signal import Signal
+from alphapanda.domain.value import quickly_built
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.limits import Limits
 
@@ -31,6 +32,7 @@ class StandingUnknown(Exception):
         super().__init__(f"revision {revision} of strategy {strategy_id!r} isn't known yet")
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything a decision reads besides the book. Whatever is absent or None is unknown (rule 4 of the design).
@@ -54,6 +56,7 @@ class Inputs:
     given_up: Collection[tuple[str, int]] = ()
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Check:
     """An order that a signal would become.

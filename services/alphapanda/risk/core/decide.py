@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from alphapanda.domain.order import PositionEffect, Product, Side
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.signal import Signal
+from alphapanda.domain.value import quickly_built
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.check import Check, Inputs
 from alphapanda.risk.core.position import (
@@ -21,6 +22,7 @@ from alphapanda.risk.core.rules import RULES, product
 NOT_ASKED = tuple(RuleResult(rule.name, RuleOutcome.NOT_APPLICABLE) for rule in RULES)
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What came of an input.
@@ -79,9 +81,11 @@ def apply_order(
     if state.open is None or state.open.signal_id != order.signal_id:
         return Decision(state, order=after)
     if not after.final:
-        return Decision(replace(state, open=after), order=after)
+        return Decision(
+            PositionState(state.key, state.quantity, state.opened_at, after, state.waiting), order=after
+        )
     waiting = state.waiting
-    state = replace(state, open=None, waiting=None)
+    state = PositionState(state.key, state.quantity, state.opened_at)
     if waiting is None:
         return Decision(state, order=after)
     decision = _judge(state, waiting, inputs)

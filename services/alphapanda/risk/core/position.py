@@ -8,8 +8,10 @@ from datetime import datetime
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
+from alphapanda.domain.value import quickly_built
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OrderProgress:
     """How far an order has got, as risk was told.
@@ -38,6 +40,7 @@ class OrderProgress:
         return 0 if self.final else self.side.sign * (self.quantity - self.filled)
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class PositionState:
     """What risk knows under one position key.

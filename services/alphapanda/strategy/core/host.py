@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -70,13 +71,19 @@ class _Running:
 class _Watcher:
     """A strategy at one revision on one instrument."""
 
-    __slots__ = ("instrument", "isolated", "outside_sessions", "running", "window")
+    __slots__ = ("instrument", "isolated", "keys", "on_tick", "outside_sessions", "running", "window")
 
     def __init__(self, running: _Running, instrument: StrategyInstrument, window: SessionWindow) -> None:
         self.running = running
         self.instrument = instrument
         self.window = window
         self.isolated: Isolated
+        self.on_tick: Callable[[float, int], Wish | None]
+        config = running.config
+        self.keys = tuple(
+            PositionKey(broker, config.account, config.strategy_id, instrument.instrument_id, config.product)
+            for broker in running.brokers
+        )
         self.outside_sessions = False
 
 
@@ -192,7 +199,7 @@ class StrategyHost:
             window = route.window
             inside = window.open_ns <= at < window.close_ns or window.moved_to(at)
             for watcher in route.watchers if inside else route.always:
-                wish = watcher.isolated.on_tick(prices[ordinal] / scale, times[ordinal])
+                wish = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
                 if wish is not None:
                     signals += self._signals(watcher, wish, frame, ordinal, window if inside else None)
         return signals
@@ -213,6 +220,7 @@ class StrategyHost:
             watcher = _Watcher(running, instrument, self._window_of(instrument))
             watcher.outside_sessions = strategy_type.outside_sessions
             watcher.isolated = Isolated(strategy_type, parameters, partial(self._failed, watcher))
+            watcher.on_tick = watcher.isolated.on_tick
             if instrument.instrument_id in remembered:
                 watcher.isolated.restore(remembered[instrument.instrument_id])
             running.watchers.append(watcher)
@@ -265,16 +273,12 @@ class StrategyHost:
         self.signals[config.strategy_id] += len(running.brokers)
         return [
             Signal(
-                signal_id=ids.signal_id(config.strategy_id, config.revision, frame_id, ordinal, 0, broker),
+                signal_id=ids.signal_id(
+                    config.strategy_id, config.revision, frame_id, ordinal, 0, key.broker
+                ),
                 correlation_id=frame_id,
                 causation_id=frame_id,
-                key=PositionKey(
-                    broker,
-                    config.account,
-                    config.strategy_id,
-                    watcher.instrument.instrument_id,
-                    config.product,
-                ),
+                key=key,
                 instrument_token=watcher.instrument.instrument_token,
                 config_revision=config.revision,
                 target=max(running.shortest, wish.stance * running.quantity),
@@ -286,7 +290,7 @@ class StrategyHost:
                 reference_price=Decimal(frame.last_price[ordinal]) / frame.price_scale,
                 reason=wish.reason[:MAX_REASON],
             )
-            for broker in running.brokers
+            for key in watcher.keys
         ]
 
     def _failed(self, watcher: _Watcher, isolated: Isolated, error: Exception) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from alphapanda.domain.order_events import Fill
+from alphapanda.domain.value import quickly_built
 
 
 class BrokerOrderStatus(Enum):
@@ -17,6 +18,7 @@ class BrokerOrderStatus(Enum):
     CANCELLED = "cancelled"
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
     """One broker order as it stands.

@@ -17,6 +17,7 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import FailureReason, TradingState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
+from alphapanda.domain.value import quickly_built
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 
@@ -39,6 +40,7 @@ class NotSent:
     message: str
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What the checks look at besides the order.

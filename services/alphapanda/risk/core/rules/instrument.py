@@ -5,6 +5,8 @@ A MARKET order carries no price, so its tick size has nothing to say yet.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
 from alphapanda.risk.core.limits import FREEZE_SLICES
@@ -34,4 +36,9 @@ def judge(check: Check) -> RuleResult:
     if most and quantity > most:
         message = f"{quantity} is more than {FREEZE_SLICES} freeze quantities of {instrument.freeze_quantity}"
         return only_exits_pass(check, NAME, f"<= {most}", str(quantity), message)
-    return RuleResult(NAME, RuleOutcome.PASSED, f"lots of {instrument.lot_size}", str(quantity))
+    return _passed(instrument.lot_size, quantity)
+
+
+@lru_cache(maxsize=4096)
+def _passed(lot_size: int, quantity: int) -> RuleResult:
+    return RuleResult(NAME, RuleOutcome.PASSED, f"lots of {lot_size}", str(quantity))

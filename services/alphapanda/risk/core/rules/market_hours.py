@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from datetime import datetime
 
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
@@ -55,6 +57,7 @@ def _closed(market_time: datetime, calendar: TradingCalendar, segment: str) -> R
     return RuleResult(NAME, RuleOutcome.FAILED, hours, observed, f"the market is closed ({hours})")
 
 
+@lru_cache(maxsize=4096)
 def _hours(session: Session) -> str:
     return f"{_clock(session.open)}-{_clock(session.close)} IST"
 

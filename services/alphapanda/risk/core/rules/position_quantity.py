@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
 
@@ -14,9 +16,14 @@ def judge(check: Check) -> RuleResult:
     after = check.position_after
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "off", str(after))
-    limit, observed = f"<= {most}", str(after)
     if abs(after) <= most:
-        return RuleResult(NAME, RuleOutcome.PASSED, limit, observed)
+        return _passed(most, after)
+    limit, observed = f"<= {most}", str(after)
     return only_exits_pass(
         check, NAME, limit, observed, f"a position of {observed} units is over the limit of {most}"
     )
+
+
+@lru_cache(maxsize=4096)
+def _passed(most: int, after: int) -> RuleResult:
+    return RuleResult(NAME, RuleOutcome.PASSED, f"<= {most}", str(after))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import lru_cache
+
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
 
@@ -11,7 +14,8 @@ NAME = "price"
 def judge(check: Check) -> RuleResult:
     """Without one, or with a stale one, only exits pass."""
     market = check.inputs.market
-    limit = f"<= {check.inputs.limits.price_max_age.total_seconds():g} s old"
+    max_age = check.inputs.limits.price_max_age
+    limit = _seconds_old("<= ", max_age)
     last = market.prices.get(check.signal.instrument_token)
     if last is None:
         message = f"there is no price of {check.signal.key.instrument_id}"
@@ -19,8 +23,18 @@ def judge(check: Check) -> RuleResult:
     if market.market_time is None:
         return only_exits_pass(check, NAME, limit, "unknown age", "the price's age is unknown", unknown=True)
     age = market.market_time - last.traded_at
-    observed = f"{age.total_seconds():g} s old"
-    if age > check.inputs.limits.price_max_age:
+    observed = _seconds_old("", age)
+    if age > max_age:
         message = f"the price of {check.signal.key.instrument_id} is {observed}"
         return only_exits_pass(check, NAME, limit, observed, message, unknown=True)
+    return _passed(limit, observed)
+
+
+@lru_cache(maxsize=4096)
+def _passed(limit: str, observed: str) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, limit, observed)
+
+
+@lru_cache(maxsize=4096)
+def _seconds_old(sign: str, age: timedelta) -> str:
+    return f"{sign}{age.total_seconds():g} s old"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, StandingUnknown, only_exits_pass
 
@@ -26,10 +28,20 @@ def judge(check: Check) -> RuleResult:
             raise StandingUnknown(strategy_id, revision)
         message = f"revision {revision} of {strategy_id} is not known here"
         return only_exits_pass(check, NAME, "a known revision", str(revision), message, unknown=True)
-    limit = f"running, revision {standing.revision}"
+    if standing.running and revision == standing.revision:
+        return _passed(revision)
+    limit = _running(standing.revision)
     if not standing.running:
         return only_exits_pass(check, NAME, limit, "stopped", f"{strategy_id} is stopped")
-    if revision < standing.revision:
-        message = f"revision {revision} of {strategy_id} was replaced by {standing.revision}"
-        return only_exits_pass(check, NAME, limit, f"revision {revision}", message)
+    message = f"revision {revision} of {strategy_id} was replaced by {standing.revision}"
+    return only_exits_pass(check, NAME, limit, f"revision {revision}", message)
+
+
+@lru_cache(maxsize=4096)
+def _passed(revision: int) -> RuleResult:
+    limit = _running(revision)
     return RuleResult(NAME, RuleOutcome.PASSED, limit, limit)
+
+
+def _running(revision: int) -> str:
+    return f"running, revision {revision}"
