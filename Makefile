@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.alphapanda-setup
 GRPCURL := .tools/bin/grpcurl
+KAFKA := .tools/kafka/libs
 BASELINE := protos/baseline.binpb
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
@@ -83,9 +84,20 @@ $(GRPCURL): tools/go.mod tools/go.sum
 	cd tools && GOFLAGS=-mod=readonly go build -o ../$@ github.com/fullstorydev/grpcurl/cmd/grpcurl
 	touch $@
 
+.PHONY: kafka
+kafka: $(KAFKA)/.fetched ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)
+
+$(KAFKA)/.fetched: tools/kafka/pom.xml
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "Kafka needs Java 17 or later (https://adoptium.net) and Maven (https://maven.apache.org) on the PATH"; exit 1; }
+	rm -rf $(KAFKA)
+	mvn --batch-mode --quiet --file tools/kafka/pom.xml dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)
+	touch $@
+
 .PHONY: test
 test: setup ## every test but the benchmarks: make test [TESTS=tests/unit] [ARGS="-k order"]
 	@$(MAKE) --no-print-directory grpcurl || echo "going on without grpcurl: its tests are skipped, and fail under CI=true"
+	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
 	$(BIN)/python -m pytest $(wildcard $(TESTS)) $(ARGS)
 
 .PHONY: coverage

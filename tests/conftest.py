@@ -1,4 +1,4 @@
-"""What the tests stand on: real PostgreSQL, Redis and grpcurl, and the recorded NSE sessions.
+"""What the tests stand on: real PostgreSQL, Redis, Kafka and grpcurl, and the recorded NSE sessions.
 
 Everything started here is stopped by its own handle when the session ends; nothing outlives it.
 """
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from kafka_server import KafkaServer, missing_for_kafka
 from redis import Redis
 from sqlalchemy import make_url
 
@@ -133,6 +134,38 @@ def redis_url(redis_server: str) -> str:
     with Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def start_kafka(
+    require_or_skip: Callable[[str], NoReturn], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], KafkaServer]]:
+    """Starts a Kafka of one's own, to be killed or paused; it ends with the session at the latest."""
+    if (reason := missing_for_kafka()) is not None:
+        require_or_skip(reason)
+    servers: list[KafkaServer] = []
+
+    def start() -> KafkaServer:
+        # Records carry the tests' clocks, so retention by real time would take them away.
+        never = str(10**12)
+        server = KafkaServer(
+            tmp_path_factory.mktemp("kafka"),
+            log_initial_task_delay_ms=never,
+            log_retention_check_interval_ms=never,
+        )
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(start_kafka: Callable[[], KafkaServer]) -> str:
+    """The session's Kafka, shared by its tests; `host:port`. Who makes topics there removes them."""
+    return start_kafka().bootstrap
 
 
 def _own_loop() -> asyncio.Runner:

@@ -40,7 +40,7 @@ ADAPTERS = {
     r"grpc\.aio\.server": ("mesh/server.py",),
     r"grpc\.aio\.(in)?secure_channel": ("mesh/channel.py", "commands/call.py"),
     r"kiteconnect\.Kite(Connect|Ticker)": ("kite/rest.py", "kite/websocket.py"),
-    r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka.py",),
+    r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka_client.py",),
     r"(\w*EventLog)(\.\w+)?": (),
     r"(Embedded(Postgres|Redis))(\.\w+)?": ("embedded/directory.py",),
     r"DataDirectory(\.\w+)?": (),

@@ -28,6 +28,7 @@ from alphapanda.eventlog.port import (
     TopicPartition,
     TopicSpec,
 )
+from alphapanda.eventlog.specs import differences
 from alphapanda.eventlog.sqlite_database import GroupOffsets, LogDatabase
 from alphapanda.eventlog.sqlite_readers import LivePartition, SqliteGroupReader, SqliteTopicReader
 
@@ -144,16 +145,16 @@ class SqliteEventLog:
     async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
         """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are)."""
         new = [spec for spec in topics if spec.name not in self._specs]
-        differences = [
+        differing = [
             difference
             for spec in topics
             if spec.name in self._specs
-            for difference in _differences(self._specs[spec.name], spec)
+            for difference in differences(self._specs[spec.name], spec)
         ]
         if new:
             await self._call(self._database.create, new)
             await self._load()
-        return differences
+        return differing
 
     async def topics(self) -> Mapping[str, int]:
         """Partitions by topic."""
@@ -352,10 +353,3 @@ class SqliteEventLog:
 def _settle(future: asyncio.Future[T], result: T) -> None:
     if not future.done():  # who waited may have been cancelled
         future.set_result(result)
-
-
-def _differences(has: TopicSpec, wanted: TopicSpec) -> Iterable[str]:
-    for name in ("partitions", "retention_hours", "compacted"):
-        there, asked = getattr(has, name), getattr(wanted, name)
-        if there != asked:
-            yield f"topic {has.name!r} has {name} {there}, {asked} is wanted; it stays as it is"

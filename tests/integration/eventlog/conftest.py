@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog import wire
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings import ConsumerSettings
+from alphapanda.settings import ConsumerSettings, KafkaSettings
 from panda.events.v1.events_pb2 import Event
 
 MOMENT = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
@@ -41,14 +46,54 @@ def clock() -> WallClock:
     return WallClock()
 
 
-@pytest.fixture(params=["file", ":memory:"])
-async def log(request, tmp_path: Path, clock: WallClock) -> AsyncIterator[SqliteEventLog]:
-    """An open log without topics, of each adapter."""
-    path = tmp_path / "log.sqlite" if request.param == "file" else ":memory:"
+@pytest.fixture
+def open_log(
+    request, tmp_path: Path, clock: WallClock
+) -> Callable[[str], AbstractAsyncContextManager[EventLog]]:
+    """Opens a log without topics: "file", ":memory:" or "kafka"."""
+
+    def opened(kind: str) -> AbstractAsyncContextManager[EventLog]:
+        if kind == "kafka":
+            return _on_kafka(request.getfixturevalue("kafka"), clock)
+        return _in_sqlite(tmp_path / "log.sqlite" if kind == "file" else kind, clock)
+
+    return opened
+
+
+@asynccontextmanager
+async def _in_sqlite(path: Path | str, clock: WallClock) -> AsyncIterator[SqliteEventLog]:
     log = SqliteEventLog(path, wall_clock_ns=clock)
     await log.start()
     yield log
     await log.stop()
+
+
+@asynccontextmanager
+async def _on_kafka(bootstrap: str, clock: WallClock) -> AsyncIterator[KafkaEventLog]:
+    settings = KafkaSettings(
+        bootstrap_servers=bootstrap,
+        group_prefix=f"test-{uuid4().hex}",
+        session_timeout_seconds=2.0,
+        request_timeout_seconds=5.0,
+    )
+    log = KafkaEventLog(settings, ["frames"], wall_clock_ns=clock)
+    await log.start()
+    try:
+        yield log
+    finally:
+        topics = await log.topics()
+        await log.stop()
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        await admin.delete_topics(list(topics))
+        await admin.close()
+
+
+@pytest.fixture(params=["file", ":memory:"])
+async def log(request, open_log) -> AsyncIterator[EventLog]:
+    """An open log without topics, of each adapter for one machine."""
+    async with open_log(request.param) as log:
+        yield log
 
 
 @pytest.fixture

@@ -1,0 +1,15 @@
+"""Topics as they are against topics as they have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from alphapanda.eventlog.port import TopicSpec
+
+
+def differences(has: TopicSpec, wanted: TopicSpec) -> Iterable[str]:
+    """How a topic differs from what is wanted, a sentence each."""
+    for name in ("partitions", "retention_hours", "compacted"):
+        there, asked = getattr(has, name), getattr(wanted, name)
+        if there != asked:
+            yield f"topic {has.name!r} has {name} {there}, {asked} is wanted; it stays as it is"

@@ -1,0 +1,175 @@
+"""A real Apache Kafka as a local process, one node, for the tests and `make mesh`. `make kafka` fetches its jars.
+
+Data, configuration and output live in one folder; a restart goes on with all three, on the same port.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+JARS = Path(__file__).resolve().parents[2] / ".tools" / "kafka" / "libs"
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_MEMORY = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+_LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+
+
+def missing_for_kafka() -> str | None:
+    """What has to be done before Kafka can run here, None where nothing is missing."""
+    if shutil.which("java") is None:
+        return "NO KAFKA: install Java 17 or later and Maven, then run `make kafka`"
+    if not any(JARS.glob("kafka_*.jar")):
+        return "NO KAFKA: run `make kafka` (it needs Java and Maven)"
+    return None
+
+
+class KafkaDidNotStart(Exception):
+    """It ended, or didn't answer in time; the message holds the end of its output."""
+
+
+class KafkaServer:
+    """One broker that is its own controller, on loopback ports.
+
+    Args:
+        folder: where its data lives; made where it isn't there.
+        settings: lines of server.properties, over those it starts with.
+    """
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self._folder = folder
+        self._properties = folder / "server.properties"
+        self._output = folder / "kafka.log"
+        self._overrides = {name.replace("_", "."): value for name, value in settings.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> str:
+        """Starts it, with what it had before where it ran in this folder; returns `host:port` once it answers.
+
+        Raises:
+            KafkaDidNotStart: then nothing is left running.
+        """
+        if not self._properties.exists():
+            self._set_up()
+        self.port = int(self._setting("listeners").split(",")[0].rpartition(":")[2])
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._properties)), stdout=output, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise KafkaDidNotStart(self._tail())
+            time.sleep(0.05)
+        return self.bootstrap
+
+    def stop(self) -> None:
+        """Stops it in order; kills it where that takes too long."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends it as kill -9 does, without a last word."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Freezes it: connections stay, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _set_up(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        client, controller = _free_ports(2)
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": str(self._folder / "data"),
+            "auto.create.topics.enable": "false",
+            # A killed broker may come back once its controller has forgotten it.
+            "broker.session.timeout.ms": "1000",
+            "broker.heartbeat.interval.ms": "200",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "500",
+            **self._overrides,
+        }
+        draft = self._properties.with_suffix(".draft")
+        draft.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        formatted = subprocess.run(
+            self._java("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(draft)),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if formatted.returncode:
+            raise KafkaDidNotStart(formatted.stdout + formatted.stderr)
+        draft.rename(self._properties)  # from now on the folder counts as set up
+
+    @staticmethod
+    def _java(*program: str) -> list[str]:
+        return ["java", *_MEMORY, _LOGGING, "-cp", f"{JARS}/*", *program]
+
+    def _setting(self, name: str) -> str:
+        lines = self._properties.read_text().splitlines()
+        return next(line.partition("=")[2] for line in lines if line.startswith(f"{name}="))
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+
+    def _tail(self) -> str:
+        return self._output.read_text(errors="replace")[-4000:]
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
