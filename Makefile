@@ -108,6 +108,10 @@ coverage: setup ## the tests, and which lines and branches they reach
 run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
 	$(BIN)/alphapanda up --demo $(ARGS)
 
+.PHONY: mesh
+mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQL and Redis (needs Java 17 and Maven)
+	$(BIN)/python tools/mesh.py
+
 .PHONY: bench
 bench: setup ## measure: make bench [ARGS=P6]
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -13,6 +13,9 @@ COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
     "replay": "run the real cores over recorded data, as fast as they go",
     "call": "call an RPC without grpcurl",
+    "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
+    "topics": "create the mesh's Kafka topics: topics ensure",
+    "db": "bring the mesh's database to date: db upgrade",
 }
 
 

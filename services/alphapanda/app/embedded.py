@@ -210,8 +210,8 @@ class Embedded:
     def _feed_room(
         self, ground: Ground, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
     ) -> Room:
-        async def before_frame(_: datetime) -> None:
-            await timer.fire_due()
+        async def before_frame(_: datetime) -> bool:
+            return bool(await timer.fire_due())
 
         room, feeding = marketdata_room(
             ground,

@@ -78,7 +78,7 @@ def marketdata_room(
     ground: Ground,
     feed: Feed,
     *,
-    before_frame: Callable[[datetime], Awaitable[None]],
+    before_frame: Callable[[datetime], Awaitable[bool]],
     barrier: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
 ) -> tuple[Room, Feeding]:

@@ -10,7 +10,7 @@ from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.process import Room
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.core import ServiceState
-from alphapanda.ops.source import RunningService
+from alphapanda.ops.source import RunningService, StatusSource
 from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
 
 OPS_SERVICE = "panda.ops.v1.OpsService"
@@ -28,7 +28,7 @@ def running_service(room: Room, lifecycle: Callable[[], ServiceState]) -> Runnin
     )
 
 
-def ops_room(ground: Ground, services: Sequence[RunningService]) -> Room:
+def ops_room(ground: Ground, services: Sequence[StatusSource]) -> Room:
     """OpsService over these services."""
 
     async def market_time() -> datetime | None:

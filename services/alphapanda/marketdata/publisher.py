@@ -62,7 +62,7 @@ class MarketDataPublisher:
         cache: where prices and the clock go.
         wall_clock: wall time, aware.
         before_frame: called once for each new market time, prices written and the frame not yet published; timers
-            that are due by then run in it.
+            that are due by then run in it. Returns whether one did, so that lockstep waits for what it caused.
         barrier: returns when nothing that was published is still in work; awaited in lockstep only.
 
     Attributes:
@@ -78,7 +78,7 @@ class MarketDataPublisher:
         topic_map: TopicMap,
         cache: PriceCache,
         wall_clock: Callable[[], datetime],
-        before_frame: Callable[[datetime], Awaitable[None]],
+        before_frame: Callable[[datetime], Awaitable[bool]],
         barrier: Callable[[], Awaitable[None]],
     ) -> None:
         self.finished: Final = asyncio.Event()
@@ -180,8 +180,8 @@ class MarketDataPublisher:
         if frame.market_time_ns <= self._market_time_ns:
             return
         self._market_time_ns = frame.market_time_ns
-        await self._before_frame(instant(frame.market_time_ns))
-        if self._feed.lockstep:
+        fired = await self._before_frame(instant(frame.market_time_ns))
+        if fired and self._feed.lockstep:
             await self._barrier()
 
     async def _persist(self, store: Callable[[], Awaitable[object]]) -> None:

@@ -1,0 +1,40 @@
+"""What is done once before a mesh starts: topics and schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alphapanda.app.serve import mesh_log
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.settings import Settings
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import schema_version, upgrade_schema
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistry
+
+
+async def ensure_topics(settings: Settings) -> tuple[int, Sequence[str]]:
+    """Creates the topics that don't exist; returns how many there are, and how existing ones differ.
+
+    Raises:
+        LogUnavailable: Kafka is away.
+    """
+    topic_map = TopicMap(settings.active_brokers, BrokerRegistry(BROKERS).live(settings.active_brokers))
+    log = mesh_log(settings, topic_map)
+    await log.start()
+    try:
+        specs = topic_map.specs()
+        return len(specs), await log.ensure(specs)
+    finally:
+        await log.stop()
+
+
+async def upgrade_database(settings: Settings) -> tuple[str | None, str]:
+    """Brings the schema to date; returns the revision before and after."""
+    engine = open_engine(settings.database.url, settings.database.pool_size)
+    try:
+        before = await schema_version(engine)
+        await upgrade_schema(engine)
+    finally:
+        await engine.dispose()
+    return before.current, before.needed

@@ -1,0 +1,244 @@
+"""`alphapanda serve`: some of the services in one process, on Kafka, PostgreSQL and Redis that somebody else runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Final, TypeVar
+
+import grpc
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from alphapanda.app.feeding import IST, marketdata_room, open_named_feed
+from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.process import Lifecycle, Process, Room
+from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
+from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.port import EventLog, LogUnavailable
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.instruments.client import load_directory
+from alphapanda.instruments.loader import load_shipped_instruments
+from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
+from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.server import MeshServer
+from alphapanda.ops.health import HealthWatch
+from alphapanda.ops.remote import RemoteService
+from alphapanda.ops.source import StatusSource
+from alphapanda.settings import Settings
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import schema_version
+from alphapanda.trading.ports import no_step
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistry
+from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
+from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
+
+SERVICES: Final = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "ops")
+INSTRUMENT_SERVICE: Final = "panda.instruments.v1.InstrumentService"
+_PAUSE_SECONDS: Final = 0.5
+_AWAY = (SQLAlchemyError, RedisError, LogUnavailable, OSError, grpc.aio.AioRpcError)
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class NotReady(Exception):
+    """Something has to be done before services can start; the message says what to run."""
+
+
+class Serving:
+    """Some of the services in one process.
+
+    Args:
+        settings: all of them.
+        services: names out of SERVICES.
+        port: where they answer.
+        feed: "sim", for marketdata; feeds faster than real time are embedded only.
+
+    Raises:
+        UnknownName: no such service.
+        InvalidInput: a service named twice, or a feed that the mesh can't run.
+    """
+
+    def __init__(self, settings: Settings, services: Sequence[str], port: int, feed: str = "sim") -> None:
+        for name in services:
+            if name not in SERVICES:
+                raise UnknownName("service", name, SERVICES)
+        if len(set(services)) != len(services):
+            raise InvalidInput("service", " ".join(services), "each service once")
+        if feed.partition(":")[0] == "replay":
+            raise InvalidInput(
+                "feed", feed, "a feed in real time; a replay moves in lockstep, use `alphapanda up`"
+            )
+        self._settings = settings
+        self._services = [name for name in SERVICES if name in services]
+        self._port = port
+        self._feed = feed
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Waits for what it needs, checks it, and starts; what was started is stopped again where something fails.
+
+        Raises:
+            NotReady: the schema is behind, topics are missing, or what is needed didn't come in time.
+            PortInUse: another process listens there.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stops everything, last first: not serving, finish what is under way, commit, leave."""
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        brokers = BrokerRegistry(BROKERS)
+        topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
+        engine = open_engine(settings.database.url, settings.database.pool_size)
+        self._stack.push_async_callback(engine.dispose)
+        paper_engine = open_engine(settings.database.url, settings.database.pool_size)
+        self._stack.push_async_callback(paper_engine.dispose)
+        redis = Redis.from_url(settings.redis.url)
+        self._stack.push_async_callback(redis.aclose)
+        log = mesh_log(settings, topic_map)
+        version = await self._patiently("the database", lambda: schema_version(engine))
+        if not version.up_to_date:
+            raise NotReady(
+                f"the database's schema is at {version.current or 'nothing'}, {version.needed} is needed:"
+                " run `alphapanda db upgrade`"
+            )
+        await self._patiently("Redis", lambda: _ping(redis))
+        await self._patiently("Kafka", log.start)
+        self._stack.push_async_callback(log.stop)
+        await _require_topics(log, topic_map)
+        store = PostgresInstrumentStore(engine)
+        ground = Ground(
+            settings=settings,
+            engine=engine,
+            paper_engine=paper_engine,
+            redis=redis,
+            log=log,
+            topic_map=topic_map,
+            brokers=brokers,
+            calendar=load_nse_calendar(),
+            directory=await self._directory(store),
+            target=self._target,
+        )
+        await self._run(ground)
+
+    def _target(self, service: str) -> str:
+        if service in self._services:
+            return f"{self._settings.api.host}:{self._port}"
+        return self._settings.mesh.target(service)
+
+    async def _directory(self, store: PostgresInstrumentStore) -> InstrumentDirectory:
+        if "instruments" in self._services:
+            await load_shipped_instruments(store, wall_clock().astimezone(IST).date())
+            return await directory_of(store)
+        async with open_channel(self._settings.mesh.instruments, [INSTRUMENT_SERVICE]) as channel:
+            stub = InstrumentServiceStub(channel)
+            return await self._patiently("InstrumentService", lambda: load_directory(stub))
+
+    async def _patiently(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Asks until it is answered, as long as a starting service waits.
+
+        Raises:
+            NotReady: it was never answered.
+        """
+        patience = self._settings.mesh.dependency_patience_seconds
+        until = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                return await ask()
+            except _AWAY as error:
+                if asyncio.get_running_loop().time() >= until:
+                    raise NotReady(f"{what} did not answer within {patience:g} s") from error
+                _log.info("waiting", what=what)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _run(self, ground: Ground) -> None:
+        lifecycle = Lifecycle()
+        rooms = await self._rooms(ground)
+        running = {room.full_name: running_service(room, lambda: lifecycle.state) for room in rooms}
+        sources: list[StatusSource] = list(running.values())
+        if "ops" in self._services:
+            sources = [
+                *sources,
+                *(self._remote(name) for name in SERVICES if name not in self._services),
+            ]
+            sources.sort(key=lambda source: SERVICES.index(source.service))
+        ops = ops_room(ground, sources)
+        running[OPS_SERVICE] = running_service(ops, lambda: lifecycle.state)
+        rooms.append(ops)
+        server = MeshServer(self._settings.api.host, self._port, [room.registration for room in rooms], _log)
+        health = HealthWatch(running, server.set_serving)
+        process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
+        self._stack.push_async_callback(process.stop)
+        await process.start()
+
+    def _remote(self, service: str) -> RemoteService:
+        channel = open_channel(self._settings.mesh.target(service), [OPS_SERVICE])
+        self._stack.push_async_callback(channel.close, None)
+        return RemoteService(service, OpsServiceStub(channel))
+
+    async def _rooms(self, ground: Ground) -> list[Room]:
+        builders: dict[str, Callable[[], Room]] = {
+            "instruments": lambda: instruments_room(ground),
+            "strategy": lambda: strategy_room(ground)[0],
+            "risk": lambda: risk_room(ground)[0],
+            "trading": lambda: trading_room(ground, no_step)[0],
+            "portfolio": lambda: portfolio_room(ground),
+        }
+        rooms = []
+        for name in self._services:
+            if name == "marketdata":
+                rooms.append(await self._marketdata(ground))
+            elif name in builders:
+                rooms.append(builders[name]())
+        return rooms
+
+    async def _marketdata(self, ground: Ground) -> Room:
+        feed = open_named_feed(ground, self._feed, 1.0, None)
+        room, feeding = marketdata_room(
+            ground, feed, before_frame=_no_timer, barrier=_no_barrier, ready=_no_barrier
+        )
+        await feeding.publisher.start()
+        return room
+
+
+def mesh_log(settings: Settings, topic_map: TopicMap) -> EventLog:
+    """The log of the mesh."""
+    return KafkaEventLog(settings.kafka, bulk_topics=topic_map.topics("tick_frame"))
+
+
+async def _require_topics(log: EventLog, topic_map: TopicMap) -> None:
+    there = await log.topics()
+    missing = [spec.name for spec in topic_map.specs() if spec.name not in there]
+    if missing:
+        raise NotReady(
+            f"{len(missing)} topics are missing ({', '.join(missing[:3])} …): run `alphapanda topics ensure`"
+        )
+
+
+async def _ping(redis: Redis) -> None:
+    await redis.ping()
+
+
+async def _no_timer(_: datetime) -> bool:
+    """In real time risk's own loop looks at the market's clock."""
+    return False
+
+
+async def _no_barrier() -> None:
+    """In real time nothing is waited for."""

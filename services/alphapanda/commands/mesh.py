@@ -1,0 +1,26 @@
+"""What the mesh's commands share: its settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from alphapanda.commands.console import USAGE, fail
+from alphapanda.settings import Settings
+from alphapanda.settings_sources import SettingsInvalid, load_settings
+
+config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
+
+
+def mesh_settings(config: Path | None) -> Settings:
+    """The settings of a mesh: they name a database and a Redis."""
+    try:
+        settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
+    except SettingsInvalid as error:
+        fail("; ".join(error.problems), USAGE)
+    for name, url in (("database", settings.database.url), ("redis", settings.redis.url)):
+        if not url:
+            fail(f"setting {name}.url is empty; the mesh needs one (ALPHAPANDA_{name.upper()}__URL)", USAGE)
+    return settings

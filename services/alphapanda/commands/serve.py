@@ -1,0 +1,71 @@
+"""`alphapanda serve SERVICE…`: some services in one process, on Kafka, PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from alphapanda.app.serve import NotReady, Serving
+from alphapanda.commands.console import fail
+from alphapanda.commands.mesh import config_option, mesh_settings
+from alphapanda.domain.calendar import CalendarNotCovered
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.eventlog.port import LogUnavailable
+from alphapanda.mesh.server import PortInUse
+from alphapanda.settings import Settings
+from alphapanda.telemetry.logs import configure_logging
+
+_log = structlog.get_logger(__name__)
+
+
+@click.command()
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE…")
+@click.option("--port", type=int, help="port to answer on  [default: the first service's in [mesh]]")
+@click.option("--feed", default="sim", show_default=True, help="feed of marketdata")
+@config_option
+def serve(services: tuple[str, ...], port: int | None, feed: str, config: Path | None) -> None:
+    """Run some services in one process: instruments marketdata strategy risk trading portfolio ops."""
+    settings = mesh_settings(config)
+    configure_logging(settings.logging, sys.stdout)
+    try:
+        asyncio.run(_serve(settings, services, port, feed))
+    except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
+        _log.error("start_failed", error=str(error))
+        fail(str(error))
+
+
+async def _serve(settings: Settings, services: tuple[str, ...], port: int | None, feed: str) -> None:
+    first = next((name for name in services if name != "ops"), None)
+    chosen = port if port is not None else _port_of(settings, first)
+    serving = Serving(settings, services, chosen, feed)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    starting = asyncio.create_task(serving.start())
+    asked = asyncio.create_task(stopping.wait())
+    await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return
+    starting.result()
+    _log.info("ready", target=f"{settings.api.host}:{chosen}", services=list(services))
+    try:
+        await asked
+    finally:
+        await serving.stop()
+        _log.info("stopped")
+
+
+def _port_of(settings: Settings, service: str | None) -> int:
+    if service is None:
+        return settings.api.port
+    if service not in type(settings.mesh).model_fields:
+        return settings.api.port
+    return int(settings.mesh.target(service).rpartition(":")[2])

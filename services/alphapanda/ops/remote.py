@@ -1,0 +1,71 @@
+"""A service in another process, as its own OpsService tells."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import grpc
+
+from alphapanda.mesh.status import describe_rpc_error
+from alphapanda.ops.core import BrokerReport, ConsumerReport, ServiceReport, ServiceState, unanswered
+from panda.ops.v1 import ops_pb2 as pb
+
+
+class Tells(Protocol):
+    """The one RPC that is asked; an OpsServiceStub has it."""
+
+    def GetStatus(self, request: pb.GetStatusRequest, /) -> Awaitable[pb.GetStatusResponse]:  # noqa: N802 - the contract's name
+        """How it is."""
+
+
+class RemoteService:
+    """A StatusSource over another process's OpsService.
+
+    Args:
+        service: its name, such as "risk".
+        stub: of the OpsService beside it.
+    """
+
+    def __init__(self, service: str, stub: Tells) -> None:
+        self.service = service
+        self._stub = stub
+
+    async def status(self) -> ServiceReport:
+        """How it is now; NOT_SERVING, and why, where it doesn't answer."""
+        try:
+            answer = await self._stub.GetStatus(pb.GetStatusRequest(service=self.service))
+        except grpc.aio.AioRpcError as error:
+            return unanswered(self.service, describe_rpc_error(error))
+        return _report(answer.services[0])
+
+
+def _report(status: pb.ServiceStatus) -> ServiceReport:
+    return ServiceReport(
+        service=status.service,
+        state=ServiceState(status.state),
+        consumers=tuple(_consumer(consumer) for consumer in status.consumers),
+        brokers=tuple(BrokerReport(broker.broker, broker.mode, broker.detail) for broker in status.brokers),
+        outbox_unpublished=status.outbox_unpublished,
+        last_error=status.last_error,
+        counters=dict(status.counters),
+    )
+
+
+def _consumer(status: pb.ConsumerStatus) -> ConsumerReport:
+    failed_at: datetime | None = None
+    if status.HasField("last_error_at"):
+        failed_at = status.last_error_at.ToDatetime(tzinfo=UTC)
+    return ConsumerReport(
+        consumer=status.consumer,
+        broker=status.broker,
+        processed=status.processed,
+        dead_lettered=status.dead_lettered,
+        failed=status.failed,
+        retried=status.retried,
+        paused=tuple(status.paused),
+        lag=status.lag,
+        last_error=status.last_error,
+        last_error_at=failed_at,
+    )

@@ -1,0 +1,132 @@
+"""`make mesh`: real Kafka, PostgreSQL and Redis as local processes, and every service a process of its own against them.
+
+Everything is kept in one folder (.tools/mesh) and stopped by its own handle at Ctrl-C. Prints what to try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "kafka"))
+
+from kafka_server import KafkaServer, missing_for_kafka
+
+from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.redis import EmbeddedRedis
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
+SERVICES = ("instruments", "portfolio", "trading", "risk", "strategy", "marketdata", "ops")
+TARGET = "127.0.0.1:50051"
+
+
+class Mesh:
+    """Kafka, PostgreSQL, Redis and one process a service.
+
+    Args:
+        folder: where everything is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Starts the three stores, prepares them, then the services."""
+        directory = DataDirectory(self.folder)
+        directory.acquire(datetime.now(UTC))
+        self._stack.callback(directory.release)
+        kafka = KafkaServer(self.folder / "kafka")
+        bootstrap = await asyncio.to_thread(kafka.start)
+        self._stack.callback(kafka.stop)
+        postgres, redis = EmbeddedPostgres(self.folder), EmbeddedRedis(self.folder)
+        self._stack.push_async_callback(redis.stop)
+        self._stack.push_async_callback(postgres.stop)
+        database_url, redis_url = await asyncio.gather(postgres.start(), redis.start())
+        self.environment = {
+            **os.environ,
+            "ALPHAPANDA_DATABASE__URL": database_url,
+            "ALPHAPANDA_REDIS__URL": redis_url,
+            "ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
+        }
+        self.run("db", "upgrade")
+        self.run("topics", "ensure")
+        self._stack.callback(self.stop_services)
+        for service in SERVICES:
+            self.start_service(service)
+
+    def run(self, *arguments: str) -> None:
+        """Runs a command of ours to its end."""
+        subprocess.run([PROGRAM, *arguments], env=self.environment, check=True)
+
+    def start_service(self, service: str) -> None:
+        """Starts a service's process; its log goes to a file."""
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        with (logs / f"{service}.log").open("ab") as log:
+            self.processes[service] = subprocess.Popen(
+                [PROGRAM, "serve", service],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop_services(self) -> None:
+        """Asks every service to end, and waits; one that doesn't within 25 s is killed."""
+        for process in reversed(self.processes.values()):
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(25)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    async def stop(self) -> None:
+        """Stops everything, last first."""
+        await self._stack.aclose()
+
+
+async def main() -> int:
+    """Runs until Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / ".tools" / "mesh", help="where everything is kept"
+    )
+    arguments = parser.parse_args()
+    if missing := missing_for_kafka():
+        print(missing, file=sys.stderr)
+        return 1
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    mesh = Mesh(arguments.folder)
+    print("starting Kafka, PostgreSQL, Redis and seven services …")
+    try:
+        await mesh.start()
+        print(f"up; logs in {mesh.folder / 'logs'}. Try:")
+        print(f"  alphapanda call OpsService/GetStatus --target {TARGET}")
+        print("  alphapanda call StrategyService/ListStrategies --target 127.0.0.1:50063")
+        for service, process in mesh.processes.items():
+            print(f"  {service:12} pid {process.pid}")
+        await stopping.wait()
+    finally:
+        await mesh.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main()))
