@@ -35,5 +35,5 @@ def quickly_built(cls: type[C]) -> type[C]:
     init = names["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__annotations__ = cls.__init__.__annotations__
-    cls.__init__ = init  # type: ignore[misc]
+    type.__setattr__(cls, "__init__", init)
     return cls

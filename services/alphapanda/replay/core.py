@@ -115,9 +115,13 @@ class Replay:
 
     def run(self, frames: Iterable[Frame]) -> None:
         """Takes the frames in, to the last: prices, then timers, then strategies, frame by frame as in lockstep."""
-        mark, on_frame, market_time_ns = self._mark, self._host.on_frame, 0
+        last, mark, on_frame, market_time_ns = self._last, self.tracker.mark, self._host.on_frame, 0
         for frame in frames:
-            mark(frame)
+            prices, times = frame.last_price, frame.exchange_time
+            for ordinal, token in enumerate(frame.instrument_token):
+                price = prices[ordinal]
+                last[token] = (price, times[ordinal])
+                mark(token, price)
             if frame.market_time_ns > market_time_ns:
                 market_time_ns = frame.market_time_ns
                 if market_time_ns >= self._watch.next_ns:
@@ -134,14 +138,6 @@ class Replay:
             if instrument is not None:
                 prices[instrument.instrument_id] = Decimal(price) / self._scale
         return self._book.statement(prices)
-
-    def _mark(self, frame: Frame) -> None:
-        last, mark = self._last, self.tracker.mark
-        for token, price, at in zip(
-            frame.instrument_token, frame.last_price, frame.exchange_time, strict=True
-        ):
-            last[token] = (price, at)
-            mark(token, price)
 
     def _square_off(self, market_time_ns: int, cause: str) -> None:
         open_keys = [state for state in self._risk.positions.values() if state.quantity]

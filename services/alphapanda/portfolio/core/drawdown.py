@@ -21,36 +21,46 @@ class EquityTracker:
     """
 
     def __init__(self, cash: Decimal, price_scale: int) -> None:
+        self._price_scale = price_scale
         self._scale = lcm(price_scale, _LEDGER_SCALE)
         self._factor = self._scale // price_scale
         self._equity = int(cash * self._scale)
-        self._peak = self._equity
+        self._peak = self._trough = self._equity
         self._drop = 0
         self._worst, self._worst_peak = 0, 1
+        # Of what is held: signed units x factor, so that times a marked price they are equity.
         self._units: dict[int, int] = {}
         self._price: dict[int, int] = {}
         self._unpriced: set[int] = set()
 
     def mark(self, token: int, price: int) -> None:
         """A tick: `price` in 1/price_scale rupees."""
-        price *= self._factor
-        before = self._price.get(token)
-        self._price[token] = price
-        units = self._units.get(token)
-        if not units:
+        last = self._price
+        if token not in self._units:
+            last[token] = price
             return
+        before = last.get(token)
+        if price == before:
+            return
+        last[token] = price
         if before is None:
             self._unpriced.discard(token)
             before = 0
-        self._equity += units * (price - before)
-        self._measure()
+        self._equity = equity = self._equity + self._units[token] * (price - before)
+        # Between the peak and the deepest point since, neither changes.
+        if not self._trough <= equity <= self._peak:
+            self._measure()
 
     def booked(self, booking: Booking) -> None:
         """A fill, as the book took it."""
         order = booking.filled.order
         token = order.instrument_token
-        delta = order.side.sign * booking.filled.fill.quantity
-        units = self._units[token] = self._units.get(token, 0) + delta
+        delta = order.side.sign * booking.filled.fill.quantity * self._factor
+        units = self._units.get(token, 0) + delta
+        if units:
+            self._units[token] = units
+        else:
+            self._units.pop(token, None)
         self._equity += int(booking.cash_change * self._scale)
         price = self._price.get(token)
         if price is not None:
@@ -66,8 +76,11 @@ class EquityTracker:
             return
         equity, peak = self._equity, self._peak
         if equity >= peak:
-            self._peak = equity
+            self._peak = self._trough = equity
             return
+        if equity >= self._trough:
+            return
+        self._trough = equity
         drop = peak - equity
         self._drop = max(self._drop, drop)
         if drop * self._worst_peak > self._worst * peak:
@@ -91,4 +104,4 @@ class EquityTracker:
     def last_price(self, token: int) -> Decimal | None:
         """Last marked price, rupees; None where there was none."""
         price = self._price.get(token)
-        return None if price is None else Decimal(price) / self._scale
+        return None if price is None else Decimal(price) / self._price_scale

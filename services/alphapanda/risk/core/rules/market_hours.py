@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from datetime import datetime
+from functools import lru_cache
 
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
 from alphapanda.domain.errors import UnknownName
