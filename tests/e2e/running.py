@@ -71,6 +71,7 @@ class Platform:
         arguments: more of them for `program`.
         program: what is run; `--data-dir` is added.
         environment: more settings.
+        home: where it is run from and what it says is kept; beside the data directory where absent.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Platform:
         *arguments: str,
         program: tuple[str, ...] = ALPHAPANDA,
         environment: Mapping[str, str] | None = None,
+        home: Path | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.arguments = arguments
@@ -87,6 +89,7 @@ class Platform:
         self._program = program
         self._environment = dict(environment or {})
         self._channel: grpc.Channel | None = None
+        self._home = home or data_dir.parent
         self._runs = 0
 
     def __enter__(self) -> Self:
@@ -105,15 +108,14 @@ class Platform:
     def launch(self, *more: str) -> None:
         """Starts the process, without waiting for it."""
         self._runs += 1
-        home = self.data_dir.parent
-        home.mkdir(parents=True, exist_ok=True)
+        self._home.mkdir(parents=True, exist_ok=True)
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [*self._program, "--data-dir", str(self.data_dir), *self.arguments, *more],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                cwd=home,
+                cwd=self._home,
                 env={**os.environ, **self._environment},
                 start_new_session=True,
             )
@@ -153,11 +155,11 @@ class Platform:
 
     @property
     def _out(self) -> Path:
-        return self.data_dir.parent / f"out-{self._runs}.log"
+        return self._home / f"out-{self._runs}.log"
 
     @property
     def _err(self) -> Path:
-        return self.data_dir.parent / f"err-{self._runs}.log"
+        return self._home / f"err-{self._runs}.log"
 
     @property
     def complaints(self) -> str:

@@ -1,0 +1,188 @@
+"""What `alphapanda up` says to input it can't use: one clear line, no traceback, and nothing left running."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from running import START_SECONDS, Platform, servers_of, until
+
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+
+SECONDS = 10.0
+TICKS = "ts,instrument_token,last_price"
+BARS = "datetime_ist,open,high,low,close,volume"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    """A data directory for all who are refused: making a database for each would only take time."""
+    return tmp_path_factory.mktemp("refused") / "data"
+
+
+@pytest.fixture
+def refused(data_dir, tmp_path) -> Iterator[Callable[..., str]]:
+    """Runs `alphapanda up` with arguments it has to refuse; returns the one line it says."""
+    started: list[Platform] = []
+
+    def run(*arguments: str, data_dir: Path = data_dir, **environment: str) -> str:
+        platform = Platform(data_dir, *arguments, environment=environment, home=tmp_path)
+        started.append(platform)
+        platform.launch()
+        assert platform.process is not None
+        code = platform.process.wait(START_SECONDS)
+        said = platform.complaints
+        assert code != 0, said
+        assert "Traceback" not in said + platform.told()
+        (line,) = said.splitlines()
+        assert line.startswith("alphapanda: ")
+        return line.removeprefix("alphapanda: ")
+
+    yield run
+    for platform in started:
+        platform.__exit__(None, None, None)
+
+
+def recording(folder: Path, *rows: str, header: str = TICKS) -> Path:
+    file = folder / "ticks.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return file
+
+
+def test_a_port_in_use(refused, data_dir):
+    """A port somebody listens on is named, and what was started for nothing is stopped within ten seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        began = time.monotonic()
+        line = refused("--port", str(port))
+        assert time.monotonic() - began < SECONDS + START_SECONDS
+    assert line == f"127.0.0.1:{port} is in use; stop what listens there or choose another api.port"
+    assert servers_of(data_dir) == []
+
+
+def test_a_data_directory_in_use(up, refused):
+    """A data directory whose process runs is refused with that process's id and port, and that process goes on."""
+    running = up()
+    line = refused(data_dir=running.data_dir)
+    assert f"in use by process {running.process.pid}" in line
+    assert f"port {running.target.rpartition(':')[2]}" in line
+    assert "--data-dir" in line
+    assert running.process.poll() is None
+    running.stop()
+
+
+def test_a_foreign_data_directory(refused, tmp_path):
+    """A folder with somebody else's files is refused, --fresh too, and left as it is."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("mine")
+    line = refused("--fresh", data_dir=tmp_path / "data")
+    assert line.startswith(f"data directory {tmp_path / 'data'} holds files that Alpha Panda didn't make")
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["thesis.txt"]
+
+
+def test_a_data_directory_that_cannot_be_made(refused, tmp_path):
+    """A data directory below a file is refused as not writable, for root too."""
+    (tmp_path / "file").touch()
+    line = refused(data_dir=tmp_path / "file" / "data")
+    assert "is not writable (Not a directory)" in line
+    assert "--data-dir" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_directory_that_cannot_be_written(refused, tmp_path):
+    """A data directory without permission to write is refused."""
+    (tmp_path / "data").mkdir(mode=0o500)
+    assert "is not writable (Permission denied)" in refused(data_dir=tmp_path / "data")
+
+
+def test_an_unknown_setting(refused):
+    """A setting there is none of is refused with the nearest name."""
+    line = refused(ALPHAPANDA_RISK__MAX_ORDER_QUANTTY="5")
+    assert "max_order_quantity" in line.lower()
+    assert "did you mean" in line
+
+
+def test_a_setting_out_of_range(refused):
+    """A setting's value that isn't allowed is refused with its name, the value and what is allowed."""
+    line = refused(ALPHAPANDA_CONSUMERS__BATCH_SIZE="0")
+    assert "batch_size" in line.lower()
+    assert "'0'" in line
+    assert "1" in line
+
+
+@pytest.mark.parametrize(
+    ("feed", "says"),
+    [
+        ("sym", "feed: 'sym' is not allowed; did you mean 'sim'?"),
+        ("replay:", "feed: 'replay:' is not allowed; replay:FILE"),
+        ("replay:nowhere.csv", "file: 'nowhere.csv' is not allowed"),
+    ],
+)
+def test_a_feed_that_is_none(refused, feed, says, data_dir):
+    """An unknown feed is refused with the nearest, a recording that isn't there by its name."""
+    assert refused("--feed", feed).startswith(says)
+    assert servers_of(data_dir) == []
+
+
+def test_a_speed_that_is_none(refused):
+    """A speed that isn't above zero is refused."""
+    assert refused("--speed", "nan").startswith(
+        "speed: 'nan' is not allowed; market seconds in a wall second"
+    )
+
+
+def test_a_malformed_row_at_the_begin(refused, data_dir, tmp_path):
+    """A first row that can't be read is refused with file, line, column, value and what is allowed."""
+    file = recording(tmp_path, "2025-03-10T09:15:00+05:30,408065,12.3.4")
+    line = refused("--feed", f"replay:{file}")
+    assert line.startswith(f"{file}, line 2, column last_price: '12.3.4' is not allowed")
+    assert servers_of(data_dir) == []
+
+
+def test_a_malformed_row_in_the_middle(tmp_path):
+    """A later row that can't be read ends the process with the same line, once the recording has come to it."""
+    rows = [f"2025-03-10T09:15:0{n}+05:30,408065,1500.0{n % 2 * 5}" for n in range(5)]
+    file = recording(tmp_path, *rows, "2025-03-10T09:15:06+05:30,none,1500")
+    with Platform(tmp_path / "data", "--feed", f"replay:{file}") as platform:
+        platform.start()
+        platform.run_strategy("one")
+        assert platform.process is not None
+        began = time.monotonic()
+        assert platform.process.wait(START_SECONDS) == 1
+        assert time.monotonic() - began < SECONDS
+        (line,) = platform.complaints.splitlines()
+        assert line.startswith(f"alphapanda: {file}, line 7, column instrument_token: 'none' is not allowed")
+        assert "Traceback" not in platform.told()
+        assert servers_of(platform.data_dir) == []
+
+
+def test_bars_without_an_instrument(refused, tmp_path):
+    """A recording of bars doesn't name its instrument; without --instrument it is refused with what to give."""
+    file = recording(tmp_path, "2025-03-10 09:15:00,1,1,1,1,5", header=BARS)
+    line = refused("--feed", f"replay:{file}")
+    assert "instrument" in line
+    assert "NSE:INFY" in line
+
+
+def test_an_instrument_nobody_knows(refused, tmp_path):
+    """An unknown --instrument is refused with the nearest."""
+    file = recording(tmp_path, "2025-03-10 09:15:00,1,1,1,1,5", header=BARS)
+    line = refused("--feed", f"replay:{file}", "--instrument", "NSE:INFI")
+    assert line.startswith("instrument: 'NSE:INFI' is not allowed; did you mean 'NSE:INFY'?")
+
+
+def test_a_recording_before_the_market_clock(up, refused, tmp_path):
+    """A recording that begins before the data directory's clock names both ways out."""
+    file = recording(tmp_path, "2025-03-10T09:15:00+05:30,408065,1500.00")
+    platform = up()
+    until(lambda: platform.market.GetMarketStatus(GetMarketStatusRequest()).ticks, 10, "ticks")
+    platform.stop()
+    line = refused("--feed", f"replay:{file}", data_dir=platform.data_dir)
+    assert "before this data directory's market clock" in line
+    assert "--data-dir" in line
+    assert "--fresh" in line
+    assert servers_of(platform.data_dir) == []
