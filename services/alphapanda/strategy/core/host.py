@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from functools import partial
 
 from pydantic import JsonValue
 
@@ -56,11 +55,17 @@ class StrategyFailure:
 class _Running:
     """A strategy at one revision."""
 
-    __slots__ = ("brokers", "config", "quantity", "shortest", "stopped", "ttl", "watchers")
+    __slots__ = ("brokers", "config", "failed", "quantity", "shortest", "stopped", "ttl", "watchers")
 
-    def __init__(self, config: StrategyConfig, brokers: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: StrategyConfig,
+        brokers: tuple[str, ...],
+        failed: Callable[[_Watcher, Isolated, Exception], None],
+    ) -> None:
         self.config = config
         self.brokers = brokers
+        self.failed = failed
         self.quantity = config.quantity
         self.shortest = 0 if config.product is Product.CNC else -config.quantity
         self.ttl = timedelta(seconds=config.signal_ttl_seconds)
@@ -85,6 +90,10 @@ class _Watcher:
             for broker in running.brokers
         )
         self.outside_sessions = False
+
+    def __call__(self, isolated: Isolated, error: Exception) -> None:
+        """Passes an error on. There may be 100,000 watchers, so none holds a callable of its own for this."""
+        self.running.failed(self, isolated, error)
 
 
 class _Route:
@@ -212,14 +221,14 @@ class StrategyHost:
     def _built(self, config: StrategyConfig, state: bytes) -> _Running:
         strategy_type = self._registry.type_named(config.strategy_type)
         parameters = self._registry.parameters(config.strategy_type, config.parameters)
-        running = _Running(config, self._router.brokers(config.brokers))
+        running = _Running(config, self._router.brokers(config.brokers), self._failed)
         remembered: dict[str, JsonValue] = {}
         if state:
             running.stopped, remembered = json.loads(state)
         for instrument in config.instruments:
             watcher = _Watcher(running, instrument, self._window_of(instrument))
             watcher.outside_sessions = strategy_type.outside_sessions
-            watcher.isolated = Isolated(strategy_type, parameters, partial(self._failed, watcher))
+            watcher.isolated = Isolated(strategy_type, parameters, watcher)
             watcher.on_tick = watcher.isolated.on_tick
             if instrument.instrument_id in remembered:
                 watcher.isolated.restore(remembered[instrument.instrument_id])
