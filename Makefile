@@ -113,8 +113,20 @@ mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQ
 	$(BIN)/python tools/mesh.py
 
 .PHONY: bench
-bench: setup ## measure: make bench [ARGS=P6]
+bench: setup ## measure: make bench [ARGS=P6]; against others after `make bench-peers`
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# They need a later Python than ours, but for backtrader, which runs on the same.
+PEER_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python3.12) python3.12)
+
+.PHONY: bench-peers
+bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader vnpy) ## other backtesters to measure against, each in an environment of its own
+
+.tools/bench/backtrader/.installed: PEER_PYTHON = $(BIN)/python
+.tools/bench/%/.installed: tools/bench/%.txt | setup
+	$(UV) venv --quiet --clear --python $(PEER_PYTHON) $(@D)
+	$(UV) pip sync --quiet --python $(@D)/bin/python $<
+	touch $@
 
 .PHONY: secrets-scan
 secrets-scan: setup ## fail where a tracked file holds something that looks like a secret
