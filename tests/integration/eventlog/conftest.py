@@ -86,6 +86,11 @@ async def _on_kafka(bootstrap: str, clock: WallClock) -> AsyncIterator[KafkaEven
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         await admin.start()
         await admin.delete_topics(list(topics))
+
+        async def gone() -> bool:
+            return not set(topics).intersection(await admin.list_topics())
+
+        await eventually(gone)  # or the next test would take them for its own
         await admin.close()
 
 

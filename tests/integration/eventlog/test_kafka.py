@@ -11,6 +11,9 @@ from uuid import uuid4
 import pytest
 from aiokafka.admin import NewTopic
 
+from alphapanda.eventlog.consumer import ReliableConsumer
+from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import LogUnavailable, Record, Start, TopicPartition, TopicSpec
 from alphapanda.settings import KafkaSettings
@@ -116,6 +119,52 @@ async def test_members_that_come_and_go_leave_nothing_unhandled(log, eventually)
     assert handled.total() < 2 * len(sent)
 
 
+async def test_reliable_consumers_share_a_group(log, topic_map, policy, signal, eventually) -> None:
+    """Two of them, one leaving in the midst: every signal is handled, and what was handled is committed."""
+    payload = topic_map.topics("trading_signal")
+    await log.ensure([spec for spec in topic_map.specs() if spec.name in payload])
+    handled: list[str] = []
+
+    class Handler:
+        async def handle(self, batch) -> None:
+            await asyncio.sleep(0.002)
+            handled.extend(one.event.event_id for one in batch)
+
+    def consumer() -> ReliableConsumer:
+        return ReliableConsumer(
+            name="risk.signals",
+            service="risk",
+            log=log,
+            reader=log.group_reader("risk.signals", payload, Start.EARLIEST),
+            topic_map=topic_map,
+            handler=Handler(),
+            dead_letters=DeadLetters(log),
+            policy=policy,
+        )
+
+    first, second = consumer(), consumer()
+    await first.start()
+    events = [signal(n, strategy=f"s{n % 50}") for n in range(300)]
+    for n, event in enumerate(events):
+        await log.publish([to_record(event, topic_map)])
+        if n == 100:
+            await second.start()
+        if n == 200:
+            await first.stop()
+
+    ends = {at: end for at, end in (await log.end_offsets(payload)).items() if end}
+
+    async def all_committed() -> bool:
+        return await log.committed_offsets("risk.signals") == ends
+
+    await eventually(all_committed)
+    assert second.idle()
+    assert not any((await second.lag()).values())
+    await second.stop()
+    assert set(handled) == {event.event_id for event in events}
+    assert len(handled) < 2 * len(events)
+
+
 async def test_a_member_that_its_group_dropped_commits_nothing_and_comes_back(log, eventually) -> None:
     """A commit of a bygone generation changes nothing; what it had is fetched again by who holds it next."""
     reader = log.group_reader("g", [TOPIC], Start.EARLIEST)
@@ -158,10 +207,15 @@ async def test_the_newest_record_of_a_partition(log) -> None:
     assert (await log.last(FIRST)).value == b"19"
 
 
-async def test_a_record_that_kafka_refuses_harms_no_later_one(log) -> None:
+async def test_a_record_that_kafka_refuses_harms_no_later_one(log, eventually) -> None:
     """Too large for a topic: ValueError; the records after it are published all the same."""
     small = NewTopic("small", 1, 1, topic_configs={"max.message.bytes": "1000"})
     await log._topics._admin.create_topics([small])
+
+    async def there() -> bool:
+        return "small" in await log.topics()
+
+    await eventually(there)
     await log.publish([record("before", topic="small")])
     with pytest.raises(ValueError, match="larger than Kafka takes"):
         await log.publish([record("x" * 5000, topic="small")])
