@@ -50,14 +50,17 @@ async def test_redis_is_empty_again(redis_url: str) -> None:
 
 
 class TestWhatIsMissing:
-    """The fixtures in a checkout that has neither grpcurl nor recordings."""
+    """The fixtures in a checkout that has neither grpcurl nor Kafka nor recordings."""
 
     def run(self, folder: Path, repo_root: Path, **environment: str) -> str:
-        """One test that asks for both, run with `environment`; pytest's summary of it."""
+        """One test that asks for each, run with `environment`; pytest's summary of it."""
         tests = folder / "checkout" / "tests"
         tests.mkdir(parents=True)
         shutil.copy(repo_root / "tests" / "conftest.py", tests)
-        (tests / "test_tools.py").write_text("def test_a(grpcurl): ...\ndef test_b(nse_data): ...\n")
+        tool = shutil.copytree(repo_root / "tools" / "kafka", folder / "checkout" / "tools" / "kafka")
+        (tests / "test_tools.py").write_text(
+            "def test_a(grpcurl): ...\ndef test_b(nse_data): ...\ndef test_c(kafka): ...\n"
+        )
         inherited = {k: v for k, v in os.environ.items() if k != "CI"}
         command = [
             sys.executable,
@@ -65,6 +68,8 @@ class TestWhatIsMissing:
             "pytest",
             "-c",
             os.devnull,
+            "-o",
+            f"pythonpath={tool}",
             "--rootdir",
             str(tests),
             "-rsfE",
@@ -76,28 +81,30 @@ class TestWhatIsMissing:
         return finished.stdout
 
     def test_on_a_desk_it_is_skipped_with_a_reason(self, tmp_path: Path, repo_root: Path) -> None:
-        """Who has no Go and no recordings runs the other tests, and is told."""
+        """Who has no Go, no Java and no recordings runs the other tests, and is told."""
         summary = self.run(tmp_path, repo_root)
-        assert "2 skipped" in summary
+        assert "3 skipped" in summary
         assert "NO GRPCURL" in summary
+        assert "NO KAFKA" in summary
         assert "NO NSE RECORDINGS" in summary
 
     def test_under_ci_a_missing_tool_is_a_failure(self, tmp_path: Path, repo_root: Path) -> None:
         """CI=true never goes green on a test that was not tried for want of a tool."""
         summary = self.run(tmp_path, repo_root, CI="true")
         assert "under CI=true nothing may be missing: NO GRPCURL" in summary
-        assert "1 skipped, 1 error" in summary
+        assert "under CI=true nothing may be missing: NO KAFKA" in summary
+        assert "1 skipped, 2 errors" in summary
 
     def test_recordings_named_in_vain_are_a_failure(self, tmp_path: Path, repo_root: Path) -> None:
         """A folder that was named is used or complained about, never passed over."""
         summary = self.run(tmp_path, repo_root, ALPHAPANDA_TEST_NSE_DATA=str(tmp_path / "nowhere"))
         assert "nowhere is not a folder" in summary
-        assert "1 skipped, 1 error" in summary
+        assert "2 skipped, 1 error" in summary
 
     def test_recordings_beside_the_checkout_are_used(self, tmp_path: Path, repo_root: Path) -> None:
         """Recordings that lie beside the checkout need no setting."""
         (tmp_path / "shared" / "data" / "nse").mkdir(parents=True)
-        assert "1 passed, 1 skipped" in self.run(tmp_path, repo_root)
+        assert "1 passed, 2 skipped" in self.run(tmp_path, repo_root)
 
 
 def test_grpcurl_runs(grpcurl: Path) -> None:
