@@ -109,6 +109,7 @@ class TradingCalendar:
         self._timelines = {segment: _timeline(of_segment) for segment, of_segment in sessions.items()}
         self._trading_days = sorted({session.day for of in sessions.values() for session in of})
         self._trading_day_set = frozenset(self._trading_days)
+        self._mis_cut_offs: dict[tuple[date, str, time], datetime | None] = {}
 
     @property
     def covered(self) -> tuple[DateRange, ...]:
@@ -189,8 +190,11 @@ class TradingCalendar:
 
         Earlier sessions of the day do not end its intraday positions. None on a day without a session.
         """
-        sessions = self.sessions(day, segment)
-        return mis_cut_off(sessions[-1], cut_off) if sessions else None
+        asked = (day, segment, cut_off)
+        if asked not in self._mis_cut_offs:
+            sessions = self.sessions(day, segment)
+            self._mis_cut_offs[asked] = mis_cut_off(sessions[-1], cut_off) if sessions else None
+        return self._mis_cut_offs[asked]
 
     def _timeline_of(self, segment: str) -> _Timeline:
         timeline = self._timelines.get(segment)
@@ -352,7 +356,8 @@ def _days(covered: DateRange) -> Iterator[date]:
 
 def _nanoseconds(instant: datetime) -> int:
     _require_aware(instant)
-    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
+    since = instant - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
 
 
 def _require_aware(instant: datetime) -> None:

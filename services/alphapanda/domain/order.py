@@ -13,10 +13,11 @@ class Side(IntEnum):
     BUY = 1
     SELL = 2
 
-    @property
-    def sign(self) -> int:
-        """+1 or -1."""
-        return 1 if self is Side.BUY else -1
+    sign: int
+    """+1 or -1."""
+
+    def __init__(self, number: int) -> None:
+        self.sign = 1 if number == 1 else -1
 
     @classmethod
     def of(cls, delta: int) -> Side:

@@ -16,11 +16,16 @@ class ExecutionRouter:
 
     def __init__(self, enabled: Iterable[str]) -> None:
         self._enabled = tuple(enabled)
+        self._chosen: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def brokers(self, opted_in: Iterable[str]) -> tuple[str, ...]:
         """The brokers that get the signals of a strategy with these opt-ins, in the deployment's order."""
-        chosen = {DEFAULT_BROKER, *opted_in}
-        return tuple(broker for broker in self._enabled if broker in chosen)
+        asked = tuple(opted_in)
+        chosen = self._chosen.get(asked)
+        if chosen is None:
+            wanted = {DEFAULT_BROKER, *asked}
+            chosen = self._chosen[asked] = tuple(broker for broker in self._enabled if broker in wanted)
+        return chosen
 
     @property
     def enabled(self) -> tuple[str, ...]:

@@ -129,8 +129,9 @@ def _judge(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
             inputs,
         )
     )
+    failed = RuleOutcome.FAILED
     for at, result in enumerate(rules):
-        if result.outcome is RuleOutcome.FAILED:
+        if result.outcome is failed:
             reason = RULES[at].reason
             return Decision(state, (refused(signal, inputs, reason, result.message, rules),))
     approved = Approved(
@@ -155,9 +156,10 @@ def _judge(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
 def judged(check: Check) -> tuple[Check, tuple[RuleResult, ...]]:
     """Asks every rule. One that cuts a flip to flat shows the others the cut order, those before it once more."""
     results: list[RuleResult] = []
+    clamped = RuleOutcome.CLAMPED
     for rule in RULES:
         result = rule.judge(check)
-        if result.outcome is RuleOutcome.CLAMPED:
+        if result.outcome is clamped:
             check = check.cut_to_flat()
             results = [earlier.judge(check) for earlier in RULES[: len(results)]]
         results.append(result)

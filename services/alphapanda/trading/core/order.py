@@ -192,25 +192,28 @@ class Order:
         """The intent that is under way or to be sent next; None where the order has ended or waits for risk."""
         if self.status.is_final:
             return None
-        return next((intent for intent in self.intents if not intent.status.is_final), None)
+        for intent in self.intents:
+            if not intent.status.is_final:
+                return intent
+        return None
 
     def state(self) -> OrderState:
         """The order as an event carries it."""
         return OrderState(
-            order_id=self.order_id,
-            signal_id=self.signal_id,
-            key=self.key,
-            instrument_token=self.instrument_token,
-            side=self.side,
-            quantity=self.quantity,
-            order_type=self.order_type,
-            effect=self.effect,
-            status=self.status,
-            revision=self.revision,
-            filled=self.filled,
-            leaves=self.leaves,
-            average_price=self.average_price,
-            market_time=self.market_time,
+            self.order_id,
+            self.signal_id,
+            self.key,
+            self.instrument_token,
+            self.side,
+            self.quantity,
+            self.order_type,
+            self.effect,
+            self.status,
+            self.revision,
+            self.filled,
+            self.leaves,
+            self.average_price,
+            self.market_time,
         )
 
     # -- before sending -----------------------------------------------------------------------------------------------
@@ -341,12 +344,16 @@ class Order:
 
     def _fresh(self, intent: Intent, told: BrokerOrder) -> list[Fill]:
         """Its fills not applied so far, each once; checked before anything changes."""
-        fresh = list(
-            {fill.fill_id: fill for fill in told.fills if fill.fill_id not in self.fill_ids}.values()
-        )
+        by_id = {fill.fill_id: fill for fill in told.fills if fill.fill_id not in self.fill_ids}
+        if not by_id:
+            return []
+        fresh = list(by_id.values())
         room = 0 if intent.status.is_final else intent.quantity - intent.filled
-        bad = any(fill.quantity <= 0 or fill.price <= 0 for fill in fresh)
-        if bad or sum(fill.quantity for fill in fresh) > room:
+        left, bad = room, False
+        for fill in fresh:
+            left -= fill.quantity
+            bad = bad or fill.quantity <= 0 or fill.price <= 0
+        if bad or left < 0:
             raise ImpossibleReport(
                 f"{fresh} of intent {intent.intent_id}, {intent.status.name} with {room} units left"
             )

@@ -53,14 +53,8 @@ class PaperMarket:
     ) -> Fill:
         """The one fill of an order; `traded_at` is aware market time."""
         price = self.fill_price(side, last_price)
-        return Fill(
-            fill_id=fill_id(broker, account, traded_at, exchange_trade_id),
-            exchange_trade_id=exchange_trade_id,
-            quantity=quantity,
-            price=price,
-            commission=self.commission(price, quantity),
-            traded_at=traded_at,
-        )
+        identity = fill_id(broker, account, traded_at, exchange_trade_id)
+        return Fill(identity, exchange_trade_id, quantity, price, self.commission(price, quantity), traded_at)
 
 
 def fill_id(broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
