@@ -29,6 +29,8 @@ _MINUTE_NS: Final = 60_000_000_000
 _MOST_REMEMBERED: Final = 100_000
 _PRICE: Final = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,18}))?")
 _WHOLE: Final = re.compile(r"\d{1,18}")
+_NANOSECONDS: Final = re.compile(r"\d{1,19}")
+_LATEST_NS: Final = 2**63 - 1
 _RFC3339: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.IGNORECASE
 )
@@ -184,7 +186,7 @@ def _minute_of_day(text: str) -> int:
 
 
 def _exchange_time(text: str) -> int:
-    if _WHOLE.fullmatch(text):
+    if _NANOSECONDS.fullmatch(text) and int(text) <= _LATEST_NS:
         return int(text)
     found = _RFC3339.fullmatch(text)
     if found is None:

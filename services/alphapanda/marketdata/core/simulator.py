@@ -158,15 +158,15 @@ class SimulatedDay:
 
     def _bridge(self, block: int) -> tuple[list[list[int]], list[list[int]], list[list[bool]]]:
         """Prices, day volumes and who ticks, each by step of the block and then by stock."""
-        random = np.random.default_rng([*self._seed, 1, block])
+        draws = np.random.default_rng([*self._seed, 1, block])
         shape = (self._block_steps, len(self._tokens))
         share = np.arange(1, self._block_steps + 1)[:, None] / self._block_steps
         begin, end = self._path[block], self._path[block + 1]
-        noise = np.cumsum(random.standard_normal(shape), axis=0)
+        noise = np.cumsum(draws.standard_normal(shape), axis=0)
         noise -= share * noise[-1]
         size = _STEP_NOISE * _BLOCK_VOLATILITY / self._block_steps**0.5
         path = begin + share * (end - begin) + noise * size
-        ticking = random.random(shape) < _TICK_CHANCE
+        ticking = draws.random(shape) < _TICK_CHANCE
         before, after = self._volumes[block], self._volumes[block + 1]
         volumes = before + (share * (after - before)).astype(np.int64)
         return self._on_grid(path).tolist(), volumes.tolist(), ticking.tolist()
@@ -178,18 +178,18 @@ class SimulatedDay:
 
 def _block_path(seed: list[int], start: _Floats, blocks: int, length: float) -> _Floats:
     """Logarithm of the price at each block's begin and at the day's end: (blocks + 1) x stocks."""
-    random = np.random.default_rng([*seed, 0])
+    draws = np.random.default_rng([*seed, 0])
     stocks = len(start)
-    own = random.standard_normal((blocks, stocks))
-    common = random.standard_normal((blocks, 1))
-    trend = _remembering(random.standard_normal((blocks, stocks)), _TREND_MEMORY)
+    own = draws.standard_normal((blocks, stocks))
+    common = draws.standard_normal((blocks, 1))
+    trend = _remembering(draws.standard_normal((blocks, stocks)), _TREND_MEMORY)
     returns = (
         (1 - _COMMON_SHARE - _TREND_SHARE) ** 0.5 * own
         + _COMMON_SHARE**0.5 * common
         + _TREND_SHARE**0.5 * trend
     )
     cluster = np.exp(
-        _CLUSTER_SIZE * _remembering(random.standard_normal((blocks, stocks)), _CLUSTER_MEMORY)
+        _CLUSTER_SIZE * _remembering(draws.standard_normal((blocks, stocks)), _CLUSTER_MEMORY)
         - _CLUSTER_SIZE**2 / 2
     )
     volatility = _BLOCK_VOLATILITY * length**0.5 * cluster
@@ -212,9 +212,9 @@ def _remembering(shocks: _Floats, memory: float) -> _Floats:
 
 def _block_volumes(seed: list[int], start: _Floats, blocks: int) -> _Whole:
     """Shares traded in the day until each block's begin, and in all: (blocks + 1) x stocks."""
-    random = np.random.default_rng([*seed, 2])
+    draws = np.random.default_rng([*seed, 2])
     usual = _BLOCK_RUPEES * PRICE_SCALE / start
-    traded = (random.exponential(1.0, (blocks, len(start))) * usual).astype(np.int64) + 1
+    traded = (draws.exponential(1.0, (blocks, len(start))) * usual).astype(np.int64) + 1
     return np.concatenate([np.zeros((1, len(start)), dtype=np.int64), np.cumsum(traded, axis=0)])
 
 
