@@ -2,7 +2,7 @@ import csv
 import gzip
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -158,7 +158,7 @@ def test_batches_hold_runs_of_one_time(times):
     batches = list(batches_by_time(ticks))
     assert [tick for batch in batches for tick in batch.ticks] == ticks
     assert all(tick.exchange_time == batch.market_time_ns for batch in batches for tick in batch.ticks)
-    assert all(a.market_time_ns != b.market_time_ns for a, b in zip(batches, batches[1:], strict=False))
+    assert all(a.market_time_ns != b.market_time_ns for a, b in pairwise(batches))
 
 
 def test_the_recorded_year_is_read_whole(nse_data):
@@ -170,9 +170,7 @@ def test_the_recorded_year_is_read_whole(nse_data):
     assert len(ticks) == len(rows) == 92_017
     assert Decimal(sum(tick.price for tick in ticks)) / 100 == sum(Decimal(row["close"]) for row in rows)
     volumes = [0, *(tick.volume for tick in ticks)]
-    of_minutes = [
-        now - before if now >= before else now for before, now in zip(volumes, volumes[1:], strict=False)
-    ]
+    of_minutes = [now - before if now >= before else now for before, now in pairwise(volumes)]
     assert sum(of_minutes) == sum(int(row["volume"]) for row in rows)
     ist = ZoneInfo("Asia/Kolkata")
     for tick, row in list(zip(ticks, rows, strict=True))[::997]:

@@ -1,4 +1,5 @@
 import gzip
+import itertools
 from datetime import date
 from decimal import Decimal
 
@@ -84,8 +85,8 @@ def test_what_passes_is_clean_and_what_does_not_is_counted(ticks, size):
     for token, step in ((1, 5), (2, 10)):
         own = [tick for tick in kept if tick.instrument_token == token]
         assert all(tick.price > 0 and tick.price % step == 0 for tick in own)
-        assert all(a.exchange_time <= b.exchange_time for a, b in zip(own, own[1:], strict=False))
-        assert all(a != b for a, b in zip(own, own[1:], strict=False))
+        assert all(a.exchange_time <= b.exchange_time for a, b in itertools.pairwise(own))
+        assert all(a != b for a, b in itertools.pairwise(own))
 
 
 @given(st.lists(TICKS))
