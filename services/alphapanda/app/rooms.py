@@ -346,7 +346,7 @@ def portfolio_room(ground: Ground) -> Room:
     parts = ManagerParts(
         settings.account, settings.paper_trading.starting_cash, store, ground.prices, ground.instruments
     )
-    router = PortfolioRouter(build_managers(ground.router.enabled, parts))
+    router = PortfolioRouter(build_managers(ground.router.enabled, parts, ground.simulated_brokers))
 
     async def on_frame(event: Event) -> None:
         router.handle_frame(frame_from(event.tick_frame))

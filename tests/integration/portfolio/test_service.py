@@ -315,3 +315,12 @@ def test_a_broker_has_a_manager_where_one_is_registered(monkeypatch) -> None:
     assert list(build_managers(["paper", "zerodha"], parts)) == ["paper"]
     monkeypatch.setitem(MANAGERS, "third", PaperPortfolioManager)
     assert list(build_managers(["third", "paper"], parts)) == ["third", "paper"]
+
+
+def test_a_simulated_broker_has_papers_manager_under_its_own_name() -> None:
+    """A broker that is simulated and registered nowhere here keeps books by paper's manager; a live one doesn't."""
+    parts = ManagerParts("default", Decimal(1), None, Market(), lambda: DIRECTORY)
+    built = build_managers(["paper", "papertwo", "live"], parts, ["paper", "papertwo"])
+    assert list(built) == ["paper", "papertwo"]
+    assert isinstance(built["papertwo"], PaperPortfolioManager)
+    assert built["papertwo"].broker == "papertwo"

@@ -22,6 +22,9 @@ MANAGERS: dict[str, Callable[[str, ManagerParts], BasePortfolioManager]] = {
 }
 
 
-def build_managers(brokers: Iterable[str], parts: ManagerParts) -> Mapping[str, BasePortfolioManager]:
-    """The managers of those brokers that have one, by broker."""
-    return {broker: MANAGERS[broker](broker, parts) for broker in brokers if broker in MANAGERS}
+def build_managers(
+    brokers: Iterable[str], parts: ManagerParts, simulated: Iterable[str] = ()
+) -> Mapping[str, BasePortfolioManager]:
+    """The managers of those brokers that have one, by broker; nobody else keeps the books of a simulated one: paper's does."""
+    managers = dict.fromkeys(simulated, MANAGERS["paper"]) | MANAGERS
+    return {broker: managers[broker](broker, parts) for broker in brokers if broker in managers}
