@@ -51,6 +51,17 @@ def until(reached: Callable[[], object], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def create_and_start(
+    strategy_id: str, **more: Any
+) -> tuple[strategy.CreateStrategyRequest, strategy.StartStrategyRequest]:
+    """The requests that make an ema_cross run; it trades INFY often where nothing else is wanted."""
+    wanted = {"parameters": {"fast": "3", "slow": "6"}, "symbols": ["NSE:INFY"], "quantity": 100} | more
+    create = strategy.CreateStrategyRequest(
+        request_id=f"create-{strategy_id}", strategy_id=strategy_id, strategy_type="ema_cross", **wanted
+    )
+    return create, strategy.StartStrategyRequest(request_id=f"start-{strategy_id}", strategy_id=strategy_id)
+
+
 def servers_of(data_dir: Path) -> list[psutil.Process]:
     """The processes that name a data directory (PostgreSQL, Redis, us) or run in one of its clusters."""
     found = []
@@ -233,18 +244,9 @@ class Platform:
 
     def run_strategy(self, strategy_id: str, **more: Any) -> None:
         """Creates and starts an ema_cross."""
-        wanted = {"parameters": {"fast": "3", "slow": "6"}, "symbols": ["NSE:INFY"], "quantity": 100} | more
-        self.strategies.CreateStrategy(
-            strategy.CreateStrategyRequest(
-                request_id=f"create-{strategy_id}",
-                strategy_id=strategy_id,
-                strategy_type="ema_cross",
-                **wanted,
-            )
-        )
-        self.strategies.StartStrategy(
-            strategy.StartStrategyRequest(request_id=f"start-{strategy_id}", strategy_id=strategy_id)
-        )
+        create, start = create_and_start(strategy_id, **more)
+        self.strategies.CreateStrategy(create)
+        self.strategies.StartStrategy(start)
 
     def come_to_rest(self, seconds: float = 30.0) -> None:
         """Stops all strategies and waits until nothing is in work."""

@@ -1,0 +1,334 @@
+"""What a platform left behind, read from outside: the topics, the paper exchange's journal, the tables.
+
+Nothing here asks the platform; what it says must be true of what it stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from alphapanda.domain.order import OrderStatus, Side
+from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.layout import Layout
+from alphapanda.embedded.postgres import PORT, USER, EmbeddedPostgres
+from alphapanda.eventlog.decode import CONTENT_TYPE, from_record
+from alphapanda.eventlog.port import Start, StoredRecord
+from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.topics import DEAD_LETTER_SUFFIX, TopicMap
+from alphapanda.trading.core.broker_order import BrokerOrderStatus
+from panda.events.v1.events_pb2 import Event
+
+Row = dict[str, Any]
+PAISA = Decimal("0.01")
+TABLES = {
+    "orders": "SELECT * FROM trading.orders ORDER BY seq",
+    "intents": "SELECT i.*, o.broker, o.account, o.signal_id FROM trading.intents i JOIN trading.orders o USING (order_id)",
+    "trading_fills": "SELECT * FROM trading.fills",
+    "trading_positions": "SELECT * FROM trading.positions WHERE quantity <> 0",
+    "calls": "SELECT * FROM paper_exchange.calls",
+    "exchange_orders": "SELECT * FROM paper_exchange.orders",
+    "trades": "SELECT t.*, o.broker, o.account, o.tag, o.side FROM paper_exchange.trades t"
+    " JOIN paper_exchange.orders o USING (broker_order_id)",
+    "verdicts": "SELECT * FROM risk.verdicts",
+    "risk_positions": "SELECT * FROM risk.positions WHERE quantity <> 0",
+    "waiting": "SELECT * FROM risk.positions WHERE waiting_signal_id IS NOT NULL",
+    "reservations": "SELECT * FROM risk.positions WHERE open_signal_id IS NOT NULL",
+    "accounts": "SELECT * FROM portfolio.accounts",
+    "fills": "SELECT * FROM portfolio.fills ORDER BY revision",
+    "positions": "SELECT * FROM portfolio.positions WHERE quantity <> 0",
+    "transactions": "SELECT * FROM portfolio.ledger_transactions",
+    "entries": "SELECT e.*, t.fill_id FROM portfolio.ledger_entries e JOIN portfolio.ledger_transactions t"
+    " USING (transaction_id)",
+}
+CASH = 1
+"""LEDGER_ACCOUNT_CASH."""
+Key = tuple[str, str, str, str, int]
+
+
+@dataclass
+class Evidence:
+    """Everything a data directory holds."""
+
+    topic_map: TopicMap
+    records: list[StoredRecord] = field(default_factory=list)
+    events: dict[str, Event] = field(default_factory=dict)
+    """By event_id; a record that came twice is one event."""
+    dead_letters: list[StoredRecord] = field(default_factory=list)
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    unpublished: int = 0
+
+    def of(self, *payloads: str) -> list[Event]:
+        """The events with one of these payloads."""
+        return [event for event in self.events.values() if event.WhichOneof("payload") in payloads]
+
+    def rows(self, table: str) -> list[Row]:
+        """The rows of one of TABLES."""
+        return self.tables[table]
+
+
+def read_evidence(
+    data_dir: Path, brokers: Sequence[str] = ("paper", "zerodha"), *, leave_servers: bool = False
+) -> Evidence:
+    """Everything in a data directory that no process uses; its PostgreSQL is stopped again unless it is to be left."""
+    directory = DataDirectory(data_dir)
+    directory.acquire(datetime.now(tz=UTC))
+    evidence = Evidence(TopicMap(brokers))
+    try:
+        asyncio.run(_read(evidence, directory.layout, leave_servers))
+    finally:
+        directory.release()
+    return evidence
+
+
+async def _read(evidence: Evidence, layout: Layout, leave_servers: bool) -> None:
+    postgres = EmbeddedPostgres(layout.root)
+    try:
+        await postgres.start()
+        await _read_tables(evidence, layout)
+        await _read_topics(evidence, layout)
+    finally:
+        if not leave_servers:
+            await postgres.stop()
+
+
+async def _read_tables(evidence: Evidence, layout: Layout) -> None:
+    sockets = str(layout.postgres / "socket")
+    connection = await asyncpg.connect(host=sockets, port=PORT, user=USER, database="alphapanda")
+    try:
+        for name, query in TABLES.items():
+            evidence.tables[name] = [dict(row) for row in await connection.fetch(query)]
+        for schema in ("strategy", "risk", "trading", "portfolio"):
+            evidence.unpublished += await connection.fetchval(
+                f"SELECT count(*) FROM {schema}.outbox WHERE published_at IS NULL"
+            )
+    finally:
+        await connection.close()
+
+
+async def _read_topics(evidence: Evidence, layout: Layout) -> None:
+    log = SqliteEventLog(layout.event_log / "events.sqlite")
+    await log.start()
+    try:
+        topics = list(await log.topics())
+        reader = log.topic_reader(topics, Start.EARLIEST)
+        await reader.start()
+        while records := await reader.fetch(5_000, 0.0):
+            for record in records:
+                if record.topic.endswith(DEAD_LETTER_SUFFIX):
+                    evidence.dead_letters.append(record)
+                    continue
+                evidence.records.append(record)
+                event = from_record(record, evidence.topic_map)  # raises where it isn't whole
+                known = evidence.events.setdefault(event.event_id, event)
+                assert _said(known) == _said(event), f"two events have the id {event.event_id}"
+        await reader.stop()
+    finally:
+        await log.stop()
+
+
+def _said(event: Event) -> bytes:
+    """What an event says, without the wall time of its making."""
+    said = Event.FromString(event.SerializeToString())
+    said.ClearField("occurred_at")
+    return said.SerializeToString(deterministic=True)
+
+
+# -- what has to be true ----------------------------------------------------------------------------------------------
+
+
+def check_books(evidence: Evidence) -> None:
+    """Orders = the exchange's journal = fills = ledger, of a platform at rest, to the paisa."""
+    assert evidence.dead_letters == []
+    assert evidence.unpublished == 0
+    assert evidence.rows("waiting") == []
+    assert evidence.rows("reservations") == []
+    _check_verdicts(evidence)
+    _check_orders(evidence)
+    _check_journal(evidence)
+    _check_fills(evidence)
+    _check_ledger(evidence)
+    _check_positions(evidence)
+
+
+def _check_verdicts(evidence: Evidence) -> None:
+    """One raw signal, one verdict: as a row, and as an event; a person's order has one too, without a raw signal."""
+    told: Counter[str] = Counter()
+    for event in evidence.of("signal_validated", "signal_rejected"):
+        verdict = getattr(event, event.WhichOneof("payload") or "")
+        told[verdict.signal_id] += 1
+    raw = {event.event_id for event in evidence.of("trading_signal")}
+    rows = {str(row["signal_id"]): row for row in evidence.rows("verdicts")}
+    manual = {signal_id for signal_id, row in rows.items() if row["strategy_id"] == "manual"}
+    assert set(told.values()) <= {1}
+    assert told.keys() == rows.keys()
+    assert rows.keys() - manual == raw
+    approved = {event.signal_validated.signal_id for event in evidence.of("signal_validated")}
+    assert approved == {signal_id for signal_id, row in rows.items() if row["approved"]}
+
+
+def _check_orders(evidence: Evidence) -> None:
+    """One validated signal, one order; one order, one terminal event, and the row says the same."""
+    validated = [event.signal_validated.signal_id for event in evidence.of("signal_validated")]
+    orders = evidence.rows("orders")
+    of_strategies = [str(row["signal_id"]) for row in orders if row["strategy_id"] != "manual"]
+    assert set(of_strategies) <= set(validated)
+    assert set(validated) <= {str(row["signal_id"]) for row in orders}
+    assert len({row["signal_id"] for row in orders}) == len(orders)
+
+    terminal: defaultdict[str, list[Any]] = defaultdict(list)
+    revisions: defaultdict[str, list[int]] = defaultdict(list)
+    for event in evidence.of("order_submitted", "order_filled", "order_failed", "order_cancelled"):
+        state = getattr(event, event.WhichOneof("payload") or "").order
+        revisions[state.order_id].append(state.order_revision)
+        if OrderStatus(state.status).is_final:
+            assert state.leaves_quantity == 0
+            terminal[state.order_id].append(state)
+    for order in orders:
+        order_id = str(order["order_id"])
+        assert OrderStatus(order["status"]).is_final, order
+        (state,) = terminal.pop(order_id)
+        assert (state.status, state.filled_quantity) == (order["status"], order["filled"])
+        assert sorted(revisions.pop(order_id)) == list(range(1, order["revision"] + 1))
+        if order["status"] == OrderStatus.FILLED:
+            assert order["filled"] == order["quantity"]
+    assert not terminal
+    assert not revisions
+
+
+def _check_journal(evidence: Evidence) -> None:
+    """An intent was placed once at most; the exchange holds no order but the intents', of their quantity."""
+    places = Counter(row["tag"] for row in evidence.rows("calls") if row["what"] == "place")
+    assert set(places.values()) <= {1}
+    intents = {row["tag"]: row for row in evidence.rows("intents")}
+    at_exchange = {row["tag"]: row for row in evidence.rows("exchange_orders")}
+    assert len(at_exchange) == len(evidence.rows("exchange_orders"))
+    assert places.keys() == at_exchange.keys()
+    assert at_exchange.keys() <= intents.keys()
+    for tag, row in at_exchange.items():
+        intent = intents[tag]
+        assert (row["broker"], row["account"], row["quantity"]) == (
+            intent["broker"],
+            intent["account"],
+            intent["quantity"],
+        )
+        assert str(row["broker_order_id"]) == intent["broker_order_id"]
+        assert (row["status"] == BrokerOrderStatus.COMPLETE.value) == (intent["status"] == OrderStatus.FILLED)
+    for tag in intents.keys() - at_exchange.keys():
+        assert intents[tag]["filled"] == 0
+
+
+def _check_fills(evidence: Evidence) -> None:
+    """The exchange's trades, trading's fills, the events and portfolio's fills are the same fills."""
+
+    def trade(row: Row) -> tuple[Any, ...]:
+        return (str(row["fill_id"]), row["quantity"], row["price"], row["commission"], row["traded_at"])
+
+    trades = sorted(map(trade, evidence.rows("trades")))
+    assert sorted(map(trade, evidence.rows("trading_fills"))) == trades
+    assert sorted(map(trade, evidence.rows("fills"))) == trades
+    told = sorted(
+        (
+            event.order_filled.fill_id,
+            event.order_filled.quantity,
+            Decimal(event.order_filled.price.value),
+            Decimal(event.order_filled.commission.amount.value),
+            event.order_filled.traded_at.ToDatetime(UTC),
+        )
+        for event in evidence.of("order_filled")
+    )
+    assert told == trades
+    filled: Counter[str] = Counter()
+    for row in evidence.rows("trading_fills"):
+        filled[str(row["order_id"])] += row["quantity"]
+    assert filled == {str(row["order_id"]): row["filled"] for row in evidence.rows("orders") if row["filled"]}
+
+
+def _check_ledger(evidence: Evidence) -> None:
+    """A fill is booked once, in balance; cash is the starting cash less what the exchange's trades cost."""
+    booked = [row["fill_id"] for row in evidence.rows("transactions") if row["fill_id"] is not None]
+    assert sorted(map(str, booked)) == sorted(str(row["fill_id"]) for row in evidence.rows("trades"))
+    balance: Counter[str] = Counter()
+    cash: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for row in evidence.rows("entries"):
+        balance[str(row["transaction_id"])] += row["amount"]
+        if row["ledger_account"] == CASH:
+            cash[row["broker"], row["account"]] += row["amount"]
+    assert set(balance.values()) <= {0}
+    for account in evidence.rows("accounts"):
+        whose = account["broker"], account["account"]
+        cost = sum(
+            (
+                (1 if row["side"] == Side.BUY else -1) * row["quantity"] * row["price"] + row["commission"]
+                for row in evidence.rows("trades")
+                if (row["broker"], row["account"]) == whose
+            ),
+            Decimal(),
+        )
+        assert account["cash"] == account["starting_cash"] - cost == cash[whose]
+        assert account["cash"] == account["cash"].quantize(PAISA)
+
+
+def _check_positions(evidence: Evidence) -> None:
+    """Risk, trading and portfolio hold what the fills add up to."""
+    held: Counter[Key] = Counter()
+    for row in evidence.rows("fills"):
+        held[_key(row)] += row["quantity"] * (1 if row["side"] == Side.BUY else -1)
+    expected = {key: quantity for key, quantity in held.items() if quantity}
+    for table in ("positions", "risk_positions", "trading_positions"):
+        assert {_key(row): row["quantity"] for row in evidence.rows(table)} == expected, table
+
+
+def _key(row: Row) -> Key:
+    return row["broker"], row["account"], row["strategy_id"], row["instrument_id"], row["product"]
+
+
+def check_envelopes(evidence: Evidence) -> None:
+    """Each record stands where the contract says, and its headers say what its envelope says."""
+    for record in evidence.records:
+        event = from_record(record, evidence.topic_map)
+        route = evidence.topic_map.route(event)
+        assert (record.topic, record.partition, record.key) == (route.topic, route.partition, route.key)
+        assert event.broker == evidence.topic_map.broker(record.topic)
+        headers = dict(record.headers)
+        payload = getattr(event, event.WhichOneof("payload") or "")
+        assert headers["ce_id"] == event.event_id.encode()
+        assert headers["ce_type"] == payload.DESCRIPTOR.full_name.encode()
+        assert headers["ce_source"] == event.source.encode()
+        assert datetime.fromisoformat(headers["ce_time"].decode()) == event.occurred_at.ToDatetime(UTC)
+        assert headers["content-type"] == CONTENT_TYPE
+
+
+def check_chains(evidence: Evidence) -> None:
+    """Causes lead back to a frame, or for a person's order to its signal, under one correlation id all the way."""
+    for event in evidence.events.values():
+        if event.WhichOneof("payload") in {"strategy_changed", "kill_switch_changed"}:
+            assert event.causation_id, "a command caused it"
+            continue
+        root = chain(evidence, event)[-1]
+        if root.WhichOneof("payload") == "tick_frame":
+            continue
+        verdict = getattr(root, root.WhichOneof("payload") or "")
+        assert root.WhichOneof("payload") in {"signal_validated", "signal_rejected"}, root
+        assert verdict.strategy_id == "manual", root
+        assert root.causation_id == verdict.signal_id
+
+
+def chain(evidence: Evidence, event: Event) -> list[Event]:
+    """An event and what caused it, as far back as the log knows; of one correlation id."""
+    links = [event]
+    with suppress(KeyError):
+        while links[-1].causation_id:
+            cause = evidence.events[links[-1].causation_id]
+            assert cause.correlation_id == event.correlation_id, (event, cause)
+            links.append(cause)
+    return links
