@@ -1,0 +1,98 @@
+"""The demo as a newcomer runs it: it trades within seconds, goes on where it stopped, and starts over when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from evidence import Row, check_books, read_evidence
+from running import Platform
+
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+from panda.portfolio.v1.portfolio_pb2 import GetPortfolioRequest
+from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest
+
+FIRST_FILL_SECONDS = 15.0
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Platform]:
+    """A demo that has run until its first fill and was stopped by Ctrl-C."""
+    with (
+        TemporaryDirectory(prefix="panda-") as folder,
+        Platform(Path(folder, "data"), "--demo", "--speed", "1") as platform,
+    ):
+        platform.start()
+        platform.wait_for("first_fill", FIRST_FILL_SECONDS)
+        platform.stop()
+        yield platform
+
+
+def market_time(platform: Platform) -> datetime:
+    return platform.market.GetMarketStatus(GetMarketStatusRequest()).market_time.ToDatetime(UTC)
+
+
+def strategies(platform: Platform) -> list[tuple[str, int, int]]:
+    listed = platform.strategies.ListStrategies(ListStrategiesRequest()).strategies
+    return [(one.strategy_id, one.revision, one.state) for one in listed]
+
+
+def lines(rows: list[Row]) -> dict[str, Row]:
+    return {str(row["entry_id"]): row for row in rows}
+
+
+def test_the_first_fill_comes_within_seconds(demo):
+    """The demo's first fill comes within fifteen seconds of its being ready."""
+    (first,) = demo.logged("first_fill")
+    assert first["seconds_after_ready"] < FIRST_FILL_SECONDS
+    (fill, *_) = demo.logged("fill")
+    assert fill["broker"] == "paper"
+    assert fill["strategy_id"].startswith("demo.")
+
+
+def test_a_second_run_goes_on(demo):
+    """A second run keeps every ledger line, has the same strategies once, and its market clock never goes back."""
+    before = read_evidence(demo.data_dir)
+    clock = max(frame.tick_frame.market_time.ToDatetime(UTC) for frame in before.of("tick_frame"))
+    demo.start()
+    assert market_time(demo) >= clock
+    running = strategies(demo)
+    assert len(running) == len({strategy_id for strategy_id, _, _ in running}) == 6
+    changes = {event.strategy_changed.strategy_id for event in before.of("strategy_changed")}
+    assert {strategy_id for strategy_id, _, _ in running} == changes
+    revisions = {
+        (event.strategy_changed.strategy_id, event.strategy_changed.revision)
+        for event in before.of("strategy_changed")
+    }
+    assert {(strategy_id, revision) for strategy_id, revision, _ in running} <= revisions
+    demo.come_to_rest()
+    demo.stop()
+
+    after = read_evidence(demo.data_dir)
+    check_books(after)
+    assert lines(before.rows("entries")).items() <= lines(after.rows("entries")).items()
+    clocks = [
+        (record.partition, after.events[dict(record.headers)["ce_id"].decode()].tick_frame.market_time)
+        for record in after.records
+        if record.topic == after.topic_map.topic("tick_frame")
+    ]
+    for partition in {partition for partition, _ in clocks}:
+        of_shard = [time.ToNanoseconds() for shard, time in clocks if shard == partition]
+        assert of_shard == sorted(of_shard)
+
+
+def test_fresh_starts_over(demo):
+    """With --fresh the account has its starting cash again, no fills, and the market's day begins anew."""
+    demo.start()
+    clock = market_time(demo)
+    demo.stop()
+    demo.start("--fresh")
+    shown = demo.books.GetPortfolio(GetPortfolioRequest()).portfolio
+    assert shown.cash.amount.value == shown.starting_cash.amount.value
+    assert not shown.positions
+    assert market_time(demo) < clock
+    assert len(strategies(demo)) == 6
+    demo.stop()
