@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alphapanda.app.replay import build_replay
+from alphapanda.app.replay import WantedStrategy, build_replay
 
 IST = ZoneInfo("Asia/Kolkata")
 spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
@@ -39,11 +39,8 @@ def test_every_flip_of_the_real_year_is_the_oracles(year, fast, slow, quantity):
 
     run = build_replay(
         [year],
-        strategy_type="ema_cross",
-        parameters={"fast": str(fast), "slow": str(slow)},
+        [WantedStrategy("ema_cross", {"fast": str(fast), "slow": str(slow)}, quantity=quantity)],
         instrument="NSE:YESBANK",
-        quantity=quantity,
-        product="MIS",
         on_fill=took,
     )
     run.replay.run(run.frames)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from alphapanda.app.embedded import Embedded, UpOptions
-from alphapanda.app.replay import build_replay
+from alphapanda.app.replay import WantedStrategy, build_replay
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings_sources import load_settings
 from panda.common.v1 import common_pb2 as common
@@ -81,11 +81,8 @@ async def test_both_ways_end_with_the_same_books(tmp_path):
     replayed = []
     run = build_replay(
         [file],
-        strategy_type="ema_cross",
-        parameters={"fast": "3", "slow": "6"},
+        [WantedStrategy("ema_cross", {"fast": "3", "slow": "6"}, quantity=100)],
         instrument="NSE:INFY",
-        quantity=100,
-        product="MIS",
         on_fill=lambda filled, realised: replayed.append(
             (
                 filled.fill.traded_at,

@@ -44,29 +44,43 @@ class ReplayRun:
     replay: Replay
     frames: Iterator[Frame]
     sanitiser: Sanitiser
+    directory: InstrumentDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class WantedStrategy:
+    """A strategy as somebody asks for it, nothing checked yet.
+
+    Attributes:
+        strategy_type: registered name.
+        parameters: as text; what is absent has its default.
+        symbols: "NSE:INFY" …; empty: the replay's instrument, or every tradable one.
+        quantity: units of a full position.
+        product: name of a product.
+    """
+
+    strategy_type: str
+    parameters: Mapping[str, str]
+    symbols: tuple[str, ...] = ()
+    quantity: int = 1
+    product: str = "MIS"
 
 
 def build_replay(
     files: Sequence[Path],
+    wanted: Sequence[WantedStrategy],
     *,
-    strategy_type: str,
-    parameters: Mapping[str, str],
-    instrument: str | None,
-    quantity: int,
-    product: str,
+    instrument: str | None = None,
     limits_enforced: bool = True,
     config: Path | None = None,
     on_fill: Callable[[Filled, Decimal], None] | None = None,
 ) -> ReplayRun:
-    """A replay of one strategy.
+    """A replay of one strategy or more in one account.
 
     Args:
         files: the recording.
-        strategy_type: registered name.
-        parameters: as text.
-        instrument: "NSE:INFY", for bars; without it the strategy watches every tradable instrument.
-        quantity: units of a full position.
-        product: name of a product.
+        wanted: the strategies; each gets a name of its own.
+        instrument: "NSE:INFY", for files of bars that don't name theirs; what a strategy watches that names none.
         limits_enforced: False lifts the limits on quantities.
         config: TOML file with settings.
         on_fill: told of every fill and what it realised.
@@ -79,23 +93,20 @@ def build_replay(
     settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     calendar = load_nse_calendar()
     directory = shipped_instruments(date.max)
-    watched = _watched(directory, instrument)
-    strategy = StrategyConfig(
-        strategy_id=strategy_type,
-        revision=1,
-        state=StrategyState.RUNNING,
-        strategy_type=strategy_type,
-        parameters=StrategyRegistry().complete(strategy_type, parameters),
-        instruments=tuple(StrategyInstrument(each.instrument_id, each.instrument_token) for each in watched),
-        brokers=(),
-        account=settings.account,
-        quantity=_whole_lots(quantity, watched),
-        product=_product(product),
-        signal_ttl_seconds=settings.strategy.signal_ttl_seconds,
-    )
+    types = [each.strategy_type for each in wanted]
+    strategies = [
+        _configured(
+            each,
+            each.strategy_type if types.count(each.strategy_type) == 1 else f"{each.strategy_type}.{number}",
+            instrument,
+            directory,
+            settings,
+        )
+        for number, each in enumerate(wanted, 1)
+    ]
     sanitiser = Sanitiser(directory, PRICE_SCALE)
     return ReplayRun(
-        replay=compose_replay([strategy], settings, calendar, directory, on_fill),
+        replay=compose_replay(strategies, settings, calendar, directory, on_fill),
         frames=replay_frames(
             files,
             directory=directory,
@@ -106,6 +117,30 @@ def build_replay(
             sanitiser=sanitiser,
         ),
         sanitiser=sanitiser,
+        directory=directory,
+    )
+
+
+def _configured(
+    wanted: WantedStrategy,
+    strategy_id: str,
+    instrument: str | None,
+    directory: InstrumentDirectory,
+    settings: Settings,
+) -> StrategyConfig:
+    watched = _watched(directory, wanted.symbols or ((instrument,) if instrument else ()))
+    return StrategyConfig(
+        strategy_id=strategy_id,
+        revision=1,
+        state=StrategyState.RUNNING,
+        strategy_type=wanted.strategy_type,
+        parameters=StrategyRegistry().complete(wanted.strategy_type, wanted.parameters),
+        instruments=tuple(StrategyInstrument(each.instrument_id, each.instrument_token) for each in watched),
+        brokers=(),
+        account=settings.account,
+        quantity=_whole_lots(wanted.quantity, watched),
+        product=_product(wanted.product),
+        signal_ttl_seconds=settings.strategy.signal_ttl_seconds,
     )
 
 
@@ -145,13 +180,14 @@ def compose_replay(
     )
 
 
-def _watched(directory: InstrumentDirectory, instrument: str | None) -> list[Instrument]:
-    if instrument is None:
+def _watched(directory: InstrumentDirectory, symbols: Sequence[str]) -> list[Instrument]:
+    if not symbols:
         return [each for each in directory if each.tradable]
-    found = directory.require_symbol(instrument, "instrument")
-    if not found.tradable:
-        raise InvalidInput("instrument", instrument, "an index can't be traded")
-    return [found]
+    found = [directory.require_symbol(symbol, "instrument") for symbol in symbols]
+    for each in found:
+        if not each.tradable:
+            raise InvalidInput("instrument", each.symbol, "an index can't be traded")
+    return found
 
 
 def _whole_lots(quantity: int, instruments: Sequence[Instrument]) -> int:

@@ -1,23 +1,36 @@
-"""`alphapanda replay FILE…`: one strategy over recorded data, through the real cores."""
+"""`alphapanda replay FILE…`: strategies over recorded data, through the real cores."""
 
 from __future__ import annotations
 
 import json
+import re
 import resource
 import time as wall
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from alphapanda.app.replay import build_replay
-from alphapanda.commands.console import USAGE, fail, out
+from alphapanda.app.replay import WantedStrategy, build_replay
+from alphapanda.commands.console import USAGE, err, fail, out
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import Frame
+from alphapanda.domain.order_events import Filled
+from alphapanda.replay.journal import ReplayJournal
+from alphapanda.replay.report import report_html, trades_csv
+from alphapanda.replay.statistics import statistics
 from alphapanda.settings_sources import SettingsInvalid
+
+SET = re.compile(
+    r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"
+)
+SHOW_EVERY = 5_000
 
 
 def parsed_parameters(pairs: Sequence[str]) -> dict[str, str]:
@@ -41,49 +54,143 @@ def _money(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:.2f}"
 
 
+def wanted_strategy(text: str, product: str) -> WantedStrategy:
+    """A strategy from `TYPE[:k=v,k=v…][@NSE:X,NSE:Y…][*QUANTITY]`.
+
+    Raises:
+        InvalidInput: it doesn't read so.
+    """
+    found = SET.fullmatch(text)
+    if found is None:
+        raise InvalidInput("--set", text, "allowed: TYPE[:k=v,k=v…][@NSE:X,NSE:Y…][*QUANTITY]")
+    pairs = found["parameters"].split(",") if found["parameters"] else []
+    symbols = tuple(found["symbols"].split(",")) if found["symbols"] else ()
+    quantity = int(found["quantity"] or 1)
+    return WantedStrategy(found["type"], parsed_parameters(pairs), symbols, quantity, product)
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
-@click.option("--strategy", required=True, help="type of the strategy, such as ema_cross")
+@click.option("--strategy", help="type of the strategy, such as ema_cross")
 @click.option("-p", "--parameter", "parameters", multiple=True, metavar="K=V", help="a parameter; repeat it")
 @click.option("--instrument", help="NSE:SYMBOL, for files of bars that don't name theirs")
 @click.option("--quantity", default=1, show_default=True, help="units of a full position")
 @click.option("--product", default="MIS", show_default=True, help="MIS, CNC or NRML")
+@click.option(
+    "--set", "sets", multiple=True, metavar="TYPE[:k=v,…][@NSE:X,…][*Q]", help="one of several strategies"
+)
 @click.option("--no-limits", is_flag=True, help="lift the limits on order and position quantity")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), help="write an HTML report to this file"
+)
+@click.option(
+    "--trades", type=click.Path(path_type=Path, dir_okay=False), help="write the fills to this CSV file"
+)
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def replay(
     files: tuple[Path, ...],
-    strategy: str,
+    strategy: str | None,
     parameters: tuple[str, ...],
     instrument: str | None,
     quantity: int,
     product: str,
+    sets: tuple[str, ...],
     no_limits: bool,
     config: Path | None,
+    report: Path | None,
+    trades: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a strategy over recorded ticks or bars (CSV, .gz too), with the real risk, trading and ledger."""
+    """Run strategies over recorded ticks or bars (CSV, .gz too), with the real risk, trading and ledger."""
     try:
-        run = build_replay(
-            files,
-            strategy_type=strategy,
-            parameters=parsed_parameters(parameters),
-            instrument=instrument,
-            quantity=quantity,
-            product=product,
-            limits_enforced=not no_limits,
-            config=config,
-        )
-        began = wall.perf_counter()
-        run.replay.run(run.frames)
-        seconds = wall.perf_counter() - began
-        summary = summarised(run.replay, run.sanitiser.passed, run.sanitiser.counts(), seconds)
+        wanted = [wanted_strategy(text, product) for text in sets]
+        if strategy is not None:
+            wanted.append(WantedStrategy(strategy, parsed_parameters(parameters), (), quantity, product))
+        _require_wanted(wanted)
+        for written in (report, trades):
+            _require_folder(written)
+        summary = _run(files, wanted, instrument, config, report, trades, limits_enforced=not no_limits)
     except (InvalidInput, SettingsInvalid, CalendarNotCovered) as error:
         fail(str(error), USAGE)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
         _show(summary)
+
+
+def _run(
+    files: Sequence[Path],
+    wanted: Sequence[WantedStrategy],
+    instrument: str | None,
+    config: Path | None,
+    report: Path | None,
+    trades: Path | None,
+    *,
+    limits_enforced: bool,
+) -> dict[str, Any]:
+    journal: ReplayJournal | None = None
+
+    def took(filled: Filled, realised: Decimal) -> None:
+        if journal is not None:
+            journal.took(filled, realised)
+
+    keeps = report is not None or trades is not None
+    run = build_replay(
+        files,
+        wanted,
+        instrument=instrument,
+        limits_enforced=limits_enforced,
+        config=config,
+        on_fill=took if keeps else None,
+    )
+    frames: Iterable[Frame] = run.frames
+    if keeps:
+        journal = ReplayJournal(lambda: run.replay.tracker.equity)
+        frames = journal.watched(frames)
+    began = wall.perf_counter()
+    with _progress() as shown:
+        run.replay.run(shown(frames))
+    seconds = wall.perf_counter() - began
+    if run.replay.not_covered is not None:
+        raise run.replay.not_covered
+    summary = summarised(run.replay, run.sanitiser.passed, run.sanitiser.counts(), seconds)
+    if journal is not None and trades is not None:
+        trades.write_text(trades_csv(journal.trades), encoding="utf-8")
+    if journal is not None and report is not None:
+        figures = statistics(run.replay.starting_cash, journal.samples, journal.trades)
+        title = f"{', '.join(each.strategy_type for each in wanted)} over {', '.join(file.name for file in files)}"
+        report.write_text(report_html(title, summary, figures, journal, run.directory), encoding="utf-8")
+    return summary
+
+
+def _require_wanted(wanted: Sequence[WantedStrategy]) -> None:
+    if not wanted:
+        raise InvalidInput("--strategy", "", "name a strategy's type, or several with --set")
+
+
+def _require_folder(file: Path | None) -> None:
+    if file is not None and not file.parent.is_dir():
+        raise InvalidInput("file", file, "a file in a folder that exists")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
+    """On a terminal a bar of the days that have passed; how many there are isn't known before the end."""
+    if not err.is_terminal:
+        yield lambda frames: frames
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("replaying")
+
+        def shown(frames: Iterable[Frame]) -> Iterator[Frame]:
+            for number, frame in enumerate(frames):
+                if number % SHOW_EVERY == 0:
+                    bar.update(task, description=f"replaying {frame.market_time:%Y-%m-%d}, {number:,} frames")
+                yield frame
+
+        yield shown
 
 
 def summarised(replay_run: Any, ticks: int, dropped: Mapping[str, int], seconds: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import datetime, time
 from decimal import Decimal
 from typing import Final
 
-from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
@@ -129,6 +129,16 @@ class Replay:
             signals = on_frame(frame)
             if signals:
                 self._decide(signals, frame.market_time, frame.feed_run)
+
+    @property
+    def starting_cash(self) -> Decimal:
+        """Rupees the account began with."""
+        return self._book.starting_cash
+
+    @property
+    def not_covered(self) -> CalendarNotCovered | None:
+        """The first day with ticks that the calendar has no data for: strategies saw none of them."""
+        return self._host.not_covered
 
     def statement(self) -> Statement:
         """Value and profit at the last prices."""

@@ -1,0 +1,140 @@
+"""The figures of a report, from a replay's journal. Ratios are floats: they are read, not booked.
+
+Daily returns are those of the equity at each trading day's end; a year has 252 trading days; the riskless rate is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from math import sqrt
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from alphapanda.replay.journal import EquitySample, Trade
+
+TRADING_DAYS: Final = 252
+IST: Final = ZoneInfo("Asia/Kolkata")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What became of the money; a figure that isn't defined (no day, no loss, no deviation) is None.
+
+    Attributes:
+        total_return: equity's change over the starting cash, a fraction.
+        cagr: the same per year of TRADING_DAYS days.
+        sharpe: mean daily return over its standard deviation (sample), per year.
+        sortino: the same over the root mean square of the negative daily returns.
+        max_drawdown: deepest fall of the sampled equity from its peak, a fraction, 0 or more.
+        profit_factor: sum of realised gains over sum of realised losses, before costs.
+        win_rate: closing fills that realised a gain, of those that realised anything, a fraction.
+        exposure: trading days with a fill or a position overnight, of all, a fraction.
+        turnover: rupees bought and sold over the starting cash, times.
+        costs: commission and charges, rupees.
+        monthly: return of each calendar month as ((year, month), fraction).
+    """
+
+    total_return: float
+    cagr: float | None
+    sharpe: float | None
+    sortino: float | None
+    max_drawdown: float
+    profit_factor: float | None
+    win_rate: float | None
+    exposure: float
+    turnover: float
+    costs: Decimal
+    monthly: tuple[tuple[tuple[int, int], float], ...]
+
+
+def statistics(
+    starting_cash: Decimal, samples: Sequence[EquitySample], trades: Sequence[Trade]
+) -> Statistics:
+    """The figures of one replay.
+
+    Args:
+        starting_cash: rupees, > 0.
+        samples: of equity, in time order.
+        trades: every fill, in order.
+    """
+    start = float(starting_cash)
+    ends = [sample for sample in samples if sample.ends_day]
+    equity = np.array([start, *(float(sample.equity) for sample in ends)])
+    returns = np.diff(equity) / equity[:-1]
+    gains = sum((trade.realised for trade in trades if trade.realised > 0), Decimal(0))
+    losses = -sum((trade.realised for trade in trades if trade.realised < 0), Decimal(0))
+    closing = [trade for trade in trades if trade.realised]
+    wins = sum(1 for trade in closing if trade.realised > 0)
+    traded = sum((trade.filled.fill.price * trade.filled.fill.quantity for trade in trades), Decimal(0))
+    total = float(equity[-1] / start - 1)
+    return Statistics(
+        total_return=total,
+        cagr=(1 + total) ** (TRADING_DAYS / len(ends)) - 1 if ends and total > -1 else None,
+        sharpe=_sharpe(returns),
+        sortino=_sortino(returns),
+        max_drawdown=_deepest_fall([start, *(float(sample.equity) for sample in samples)]),
+        profit_factor=float(gains / losses) if losses else None,
+        win_rate=wins / len(closing) if closing else None,
+        exposure=_exposure(ends, trades),
+        turnover=float(traded / starting_cash),
+        costs=sum((trade.filled.fill.commission for trade in trades), Decimal(0)),
+        monthly=_monthly(start, ends),
+    )
+
+
+def _sharpe(returns: np.typing.NDArray[np.float64]) -> float | None:
+    if len(returns) <= 1 or not (deviation := float(returns.std(ddof=1))):
+        return None
+    return float(returns.mean()) / deviation * sqrt(TRADING_DAYS)
+
+
+def _sortino(returns: np.typing.NDArray[np.float64]) -> float | None:
+    if len(returns) <= 1 or not (deviation := float(np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2)))):
+        return None
+    return float(returns.mean()) / deviation * sqrt(TRADING_DAYS)
+
+
+def _deepest_fall(equity: Sequence[float]) -> float:
+    peak, deepest = equity[0], 0.0
+    for value in equity:
+        peak = max(peak, value)
+        deepest = max(deepest, (peak - value) / peak)
+    return deepest
+
+
+def _exposure(ends: Sequence[EquitySample], trades: Sequence[Trade]) -> float:
+    """Positions overnight count for each day they last."""
+    if not ends:
+        return 0.0
+    by_day: dict[object, list[Trade]] = {}
+    for trade in trades:
+        by_day.setdefault(_day(trade.filled.fill.traded_at), []).append(trade)
+    held: dict[object, int] = {}
+    exposed = 0
+    for end in ends:
+        carried = any(held.values())
+        today = by_day.get(_day(end.at), [])
+        held |= {trade.filled.order.key: trade.position for trade in today}
+        exposed += bool(today) or carried
+    return exposed / len(ends)
+
+
+def _monthly(start: float, ends: Sequence[EquitySample]) -> tuple[tuple[tuple[int, int], float], ...]:
+    last: dict[tuple[int, int], float] = {}
+    for sample in ends:
+        day = _day(sample.at)
+        last[day.year, day.month] = float(sample.equity)
+    closes = [start, *last.values()]
+    return tuple(
+        (month, after / before - 1) for month, (before, after) in zip(last, pairwise(closes), strict=True)
+    )
+
+
+def _day(at: datetime) -> datetime:
+    return at.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
