@@ -10,7 +10,7 @@ from panda.common.v1.common_pb2 import PRODUCT_CNC, PRODUCT_MIS, Product
 from panda.strategy.v1.strategy_pb2 import CreateStrategyRequest, StartStrategyRequest
 
 _STRATEGIES: tuple[tuple[str, str, int, int, int, Product.ValueType], ...] = (
-    ("demo.bharti.quick", "NSE:BHARTIARTL", 4, 9, 20, PRODUCT_MIS),
+    ("demo.bharti.quick", "NSE:BHARTIARTL", 7, 13, 20, PRODUCT_MIS),
     ("demo.infy", "NSE:INFY", 30, 90, 25, PRODUCT_MIS),
     ("demo.reliance", "NSE:RELIANCE", 40, 120, 25, PRODUCT_MIS),
     ("demo.hdfcbank", "NSE:HDFCBANK", 40, 120, 40, PRODUCT_MIS),
