@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from alphapanda.strategy.core.strategy import P, Strategy, Wish
+from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.strategy import BarStrategy, P, Strategy, Wish
 
 
 class StrategyBroken(Exception):
@@ -46,13 +47,26 @@ class Isolated:
         try:
             wish = self._strategy.on_tick(price, time_ns)
             if wish is not None:
-                _require_wish(wish)
+                _require_wish(wish, "on_tick")
         except Exception as error:
             self.errors_in_a_row += 1
             self._failed(self, error)
             return None
         if self.errors_in_a_row:
             self.errors_in_a_row = 0
+        return wish
+
+    def on_bar(self, bar: Bar) -> Wish | None:
+        """What a strategy on bars says of one; None where it raises."""
+        try:
+            wish = self._strategy.on_bar(bar) if isinstance(self._strategy, BarStrategy) else None
+            if wish is not None:
+                _require_wish(wish, "on_bar")
+        except Exception as error:
+            self.errors_in_a_row += 1
+            self._failed(self, error)
+            return None
+        self.errors_in_a_row = 0
         return wish
 
     def state(self) -> JsonValue:
@@ -80,9 +94,9 @@ class Isolated:
             raise StrategyBroken(f"its state can't be taken up: {_text(error)}") from error
 
 
-def _require_wish(returned: object) -> None:
+def _require_wish(returned: object, by: str) -> None:
     if not isinstance(returned, Wish):
-        raise TypeError(f"on_tick returned {returned!r}; it returns a Wish or None")
+        raise TypeError(f"{by} returned {returned!r}; it returns a Wish or None")
 
 
 def _text(error: Exception) -> str:

@@ -10,7 +10,8 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.topics import shard_of
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
-from alphapanda.strategy.core.host import StrategyFailure, StrategyHost
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.strategy.isolator import StrategyBroken
 from alphapanda.strategy.store.port import Snapshot
 
@@ -116,8 +117,7 @@ class TickPartition:
         for failure in self.host.take_failures():
             self.failures.append(failure)
             if failure.stopped:
-                why = f"{failure.errors_in_a_row} errors in a row on {failure.instrument_id}: {failure.error}"
-                self.halts.append(Halt(failure.strategy_id, failure.revision, why, failure.frame_id))
+                self.halts.append(Halt(failure.strategy_id, failure.revision, failure.why, failure.frame_id))
 
     def _here(self, config: StrategyConfig) -> StrategyConfig:
         """The configuration on those of its instruments whose ticks come in this partition."""

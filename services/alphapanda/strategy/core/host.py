@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -16,102 +15,30 @@ from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import OrderType
 from alphapanda.domain.routing import ExecutionRouter
-from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.signal import Signal
+from alphapanda.strategy.core.bar_watch import Asked, BarWatch, InstrumentBars
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Wish
+from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher, bar_watch
 from alphapanda.strategy.isolator import Isolated
 
 DEFAULT_MAX_ERRORS = 5
 MAX_REASON = 500
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyFailure:
-    """A strategy raised.
-
-    Attributes:
-        strategy_id: which strategy.
-        revision: its revision.
-        instrument_id: on which instrument.
-        frame_id: on which frame.
-        error: the error, in words.
-        errors_in_a_row: how many on this instrument, this one included.
-        stopped: True where it was one too many: the strategy sees nothing more until its next revision.
-    """
-
-    strategy_id: str
-    revision: int
-    instrument_id: str
-    frame_id: str
-    error: str
-    errors_in_a_row: int
-    stopped: bool
-
-
-class _Running:
-    """A strategy at one revision."""
-
-    __slots__ = ("brokers", "config", "failed", "quantity", "shortest", "stopped", "ttl", "watchers")
-
-    def __init__(
-        self,
-        config: StrategyConfig,
-        brokers: tuple[str, ...],
-        failed: Callable[[_Watcher, Isolated, Exception], None],
-    ) -> None:
-        self.config = config
-        self.brokers = brokers
-        self.failed = failed
-        self.quantity = config.quantity
-        self.shortest = 0 if config.product is Product.CNC else -config.quantity
-        self.ttl = timedelta(seconds=config.signal_ttl_seconds)
-        self.watchers: list[_Watcher] = []
-        self.stopped = False
-
-
-class _Watcher:
-    """A strategy at one revision on one instrument."""
-
-    __slots__ = ("instrument", "isolated", "keys", "on_tick", "outside_sessions", "running", "window")
-
-    def __init__(self, running: _Running, instrument: StrategyInstrument, window: SessionWindow) -> None:
-        self.running = running
-        self.instrument = instrument
-        self.window = window
-        self.isolated: Isolated
-        self.on_tick: Callable[[float, int], Wish | None]
-        config = running.config
-        self.keys = tuple(
-            PositionKey(broker, config.account, config.strategy_id, instrument.instrument_id, config.product)
-            for broker in running.brokers
-        )
-        self.outside_sessions = False
-
-    def __call__(self, isolated: Isolated, error: Exception) -> None:
-        """Passes an error on. There may be 100,000 watchers, so none holds a callable of its own for this."""
-        self.running.failed(self, isolated, error)
-
-
-class _Route:
-    """Who watches an instrument, and the session it is in."""
-
-    __slots__ = ("always", "watchers", "window")
-
-    def __init__(self, window: SessionWindow) -> None:
-        self.window = window
-        self.watchers: tuple[_Watcher, ...] = ()
-        self.always: tuple[_Watcher, ...] = ()
+_MINUTE_NS: Final = 60_000_000_000
 
 
 class StrategyHost:
     """The strategies of one partition, or of a whole replay.
 
     It is a function of the configurations, states and frames it is given, in their order: the same make the same
-    signals with the same ids (rule 11). Strategies on one instrument are asked in the order of their names.
+    signals with the same ids (rule 11). Strategies on one instrument are asked in the order of their names, those on
+    ticks before those on bars. Bars that a frame's market time closes come after its ticks, in the order of their
+    tokens; only frames of an instrument's own shard close its bars, so that one host for all shards does what one for
+    each does.
 
     Args:
         directory: the instruments; says which session hours an instrument has.
@@ -119,6 +46,8 @@ class StrategyHost:
         router: which brokers get a strategy's signals.
         registry: the types there are.
         max_errors: errors in a row on one instrument after which a strategy is stopped.
+        max_signals_per_minute: wishes of a strategy on one instrument in a minute of market time; one more stops it.
+            None sets no limit.
 
     Attributes:
         frames: frames seen.
@@ -134,15 +63,19 @@ class StrategyHost:
         router: ExecutionRouter,
         registry: StrategyRegistry | None = None,
         max_errors: int = DEFAULT_MAX_ERRORS,
+        max_signals_per_minute: int | None = None,
     ) -> None:
         self._directory = directory
         self._calendar = calendar
         self._router = router
         self._registry = registry or StrategyRegistry()
         self._max_errors = max_errors
-        self._running: dict[str, _Running] = {}
-        self._routes: dict[int, _Route] = {}
+        self._max_signals = max_signals_per_minute
+        self._running: dict[str, Running] = {}
+        self._routes: dict[int, Route] = {}
         self._windows: dict[str, SessionWindow] = {}
+        self._bars: dict[int, dict[int, InstrumentBars[Watcher]]] = {}
+        self._next_ends: dict[int, int] = {}
         self._frame: Frame | None = None
         self._failures: list[StrategyFailure] = []
         self.frames = 0
@@ -185,8 +118,9 @@ class StrategyHost:
             StrategyBroken: its type doesn't give a state that can be stored.
         """
         running = self._running[strategy_id]
-        remembered = {w.instrument.instrument_id: w.isolated.state() for w in running.watchers}
-        return json.dumps([running.stopped, remembered]).encode()
+        remembered = {w.instrument.instrument_id: w.state() for w in running.watchers}
+        made = {w.instrument.instrument_id: [w.minute, w.made] for w in running.watchers if w.made}
+        return json.dumps([running.stopped, remembered, *([made] if made else [])]).encode()
 
     def on_frame(self, frame: Frame) -> list[Signal]:
         """The signals that the frame's ticks cause, in the ticks' order."""
@@ -210,7 +144,20 @@ class StrategyHost:
             for watcher in route.watchers if inside else route.always:
                 wish = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
                 if wish is not None:
-                    signals += self._signals(watcher, wish, frame, ordinal, window if inside else None)
+                    signals += self._signals(
+                        watcher,
+                        wish,
+                        frame,
+                        ordinal,
+                        0,
+                        times[ordinal],
+                        prices[ordinal],
+                        window if inside else None,
+                    )
+            if route.bars is not None and inside:
+                signals += self._tick_of_bars(route.bars, frame, ordinal, at)
+        if self._next_ends and frame.market_time_ns > self._next_ends.get(frame.shard, frame.market_time_ns):
+            signals += self._close_bars(frame)
         return signals
 
     def take_failures(self) -> list[StrategyFailure]:
@@ -218,43 +165,110 @@ class StrategyHost:
         failures, self._failures = self._failures, []
         return failures
 
-    def _built(self, config: StrategyConfig, state: bytes) -> _Running:
+    def _built(self, config: StrategyConfig, state: bytes) -> Running:
         strategy_type = self._registry.type_named(config.strategy_type)
         parameters = self._registry.parameters(config.strategy_type, config.parameters)
-        running = _Running(config, self._router.brokers(config.brokers), self._failed)
+        running = Running(config, self._router.brokers(config.brokers), self._failed)
         remembered: dict[str, JsonValue] = {}
+        made: dict[str, tuple[int, int]] = {}
         if state:
-            running.stopped, remembered = json.loads(state)
+            running.stopped, remembered, *rest = json.loads(state)
+            made = rest[0] if rest else {}
         for instrument in config.instruments:
-            watcher = _Watcher(running, instrument, self._window_of(instrument))
+            watcher = Watcher(running, instrument, self._window_of(instrument))
             watcher.outside_sessions = strategy_type.outside_sessions
             watcher.isolated = Isolated(strategy_type, parameters, watcher)
             watcher.on_tick = watcher.isolated.on_tick
+            watcher.bars = bar_watch(watcher, strategy_type, parameters)
             if instrument.instrument_id in remembered:
-                watcher.isolated.restore(remembered[instrument.instrument_id])
+                watcher.restore(remembered[instrument.instrument_id])
+            watcher.minute, watcher.made = made.get(instrument.instrument_id, (0, 0))
             running.watchers.append(watcher)
         return running
 
     def _rebuild_routes(self) -> None:
         """One lookup from instrument to watchers; built anew at each change, which is rare."""
-        routes: dict[int, _Route] = {}
+        routes: dict[int, Route] = {}
+        on_bars: dict[int, list[BarWatch[Watcher]]] = {}
         for strategy_id in sorted(self._running):
             running = self._running[strategy_id]
             for watcher in () if running.stopped else running.watchers:
                 token = watcher.instrument.instrument_token
                 route = routes.get(token)
                 if route is None:
-                    route = routes[token] = _Route(watcher.window)
+                    route = routes[token] = Route(watcher.window)
+                if watcher.bars is not None:
+                    on_bars.setdefault(token, []).append(watcher.bars)
+                    continue
                 route.watchers += (watcher,)
                 if watcher.outside_sessions:
                     route.always += (watcher,)
         self._routes = routes
+        self._bars = {}
+        self._next_ends = {}
+        for token, watches in on_bars.items():
+            bars = routes[token].bars = InstrumentBars(routes[token].window, watches)
+            self._expect(bars, token, bars.shard)
 
-    def _unwatch(self, running: _Running) -> None:
+    def _unwatch(self, running: Running) -> None:
         """Takes a strategy off its instruments at once, within a frame too."""
         for route in self._routes.values():
             route.watchers = tuple(w for w in route.watchers if w.running is not running)
             route.always = tuple(w for w in route.always if w.running is not running)
+            if route.bars is not None:
+                route.bars.keep(lambda watcher: watcher.running is not running)
+
+    def _expect(self, bars: InstrumentBars[Watcher], token: int, shard: int) -> None:
+        """Remembers when the instrument's bars have to be closed by market time alone, if no tick does it before."""
+        of_shard = self._bars.setdefault(shard, {})
+        of_shard[token] = bars
+        ends = bars.next_end_ns
+        if ends and ends < self._next_ends.get(shard, ends + 1):
+            self._next_ends[shard] = ends
+
+    def _tick_of_bars(
+        self, bars: InstrumentBars[Watcher], frame: Frame, ordinal: int, at_ns: int
+    ) -> list[Signal]:
+        price = frame.last_price[ordinal] / frame.price_scale
+        volume = frame.volume[ordinal] if len(frame.volume) else None
+        time_ns = frame.exchange_time[ordinal]
+        wishes = bars.tick(price, at_ns, time_ns, volume, frame.shard)
+        self._expect(bars, frame.instrument_token[ordinal], frame.shard)
+        return self._signals_of_bars(bars, wishes, frame, ordinal, 0, time_ns) if wishes else []
+
+    def _close_bars(self, frame: Frame) -> list[Signal]:
+        """Closes the bars of the frame's shard whose end its market time is past."""
+        signals: list[Signal] = []
+        now = frame.market_time_ns
+        del self._next_ends[frame.shard]
+        for token, bars in sorted(self._bars[frame.shard].items()):
+            if 0 < bars.next_end_ns < now:
+                # Numbered by token: these come from no tick of the frame, and a strategy has one for each instrument.
+                signals += self._signals_of_bars(
+                    bars, bars.passed(now), frame, len(frame.instrument_token), token, now
+                )
+            self._expect(bars, token, frame.shard)
+        return signals
+
+    def _signals_of_bars(
+        self,
+        bars: InstrumentBars[Watcher],
+        wishes: Sequence[Asked[Watcher]],
+        frame: Frame,
+        ordinal: int,
+        n: int,
+        time_ns: int,
+    ) -> list[Signal]:
+        signals: list[Signal] = []
+        made: Counter[str] = Counter()
+        for watcher, wish, price in wishes:
+            strategy_id = watcher.running.config.strategy_id
+            units = round(price * frame.price_scale)
+            signals += self._signals(
+                watcher, wish, frame, ordinal, n + made[strategy_id], time_ns, units, bars.window
+            )
+            made[strategy_id] += 1
+        return signals
 
     def _window_of(self, instrument: StrategyInstrument) -> SessionWindow:
         found = self._directory.by_id(instrument.instrument_id)
@@ -270,12 +284,22 @@ class StrategyHost:
         return window
 
     def _signals(
-        self, watcher: _Watcher, wish: Wish, frame: Frame, ordinal: int, window: SessionWindow | None
+        self,
+        watcher: Watcher,
+        wish: Wish,
+        frame: Frame,
+        ordinal: int,
+        n: int,
+        time_ns: int,
+        price: int,
+        window: SessionWindow | None,
     ) -> list[Signal]:
         running = watcher.running
         config = running.config
+        if self._max_signals is not None and self._flooded(watcher, time_ns // _MINUTE_NS, self._max_signals):
+            return []
         frame_id = frame.frame_id
-        market_time = instant(frame.exchange_time[ordinal])
+        market_time = instant(time_ns)
         valid_until = market_time + running.ttl
         if window is not None and window.close < valid_until:
             valid_until = window.close
@@ -283,7 +307,7 @@ class StrategyHost:
         return [
             Signal(
                 signal_id=ids.signal_id(
-                    config.strategy_id, config.revision, frame_id, ordinal, 0, key.broker
+                    config.strategy_id, config.revision, frame_id, ordinal, n, key.broker
                 ),
                 correlation_id=frame_id,
                 causation_id=frame_id,
@@ -296,28 +320,45 @@ class StrategyHost:
                 order_type=OrderType.MARKET,
                 market_time=market_time,
                 valid_until=valid_until,
-                reference_price=Decimal(frame.last_price[ordinal]) / frame.price_scale,
+                reference_price=Decimal(price) / frame.price_scale,
                 reason=wish.reason[:MAX_REASON],
             )
             for key in watcher.keys
         ]
 
-    def _failed(self, watcher: _Watcher, isolated: Isolated, error: Exception) -> None:
+    def _flooded(self, watcher: Watcher, minute: int, most: int) -> bool:
+        """Counts a wish; one too many in a minute of market time stops the strategy."""
+        if watcher.running.stopped:
+            return True
+        if minute != watcher.minute:
+            watcher.minute, watcher.made = minute, 0
+        watcher.made += 1
+        if watcher.made <= most:
+            return False
+        self._note(watcher, f"more than {most} signals in a minute of market time", 0, stops=True)
+        return True
+
+    def _failed(self, watcher: Watcher, isolated: Isolated, error: Exception) -> None:
         running = watcher.running
         strategy_id = running.config.strategy_id
         self.errors[strategy_id] += 1
         stops = isolated.errors_in_a_row >= self._max_errors and not running.stopped
+        self._note(watcher, f"{type(error).__name__}: {error}", isolated.errors_in_a_row, stops=stops)
+
+    def _note(self, watcher: Watcher, error: str, errors_in_a_row: int, *, stops: bool) -> None:
+        """Notes a failure, and where it `stops` the strategy takes it off its instruments."""
+        running = watcher.running
         if stops:
             running.stopped = True
             self._unwatch(running)
         self._failures.append(
             StrategyFailure(
-                strategy_id=strategy_id,
+                strategy_id=running.config.strategy_id,
                 revision=running.config.revision,
                 instrument_id=watcher.instrument.instrument_id,
                 frame_id=self._frame.frame_id if self._frame else "",
-                error=f"{type(error).__name__}: {error}",
-                errors_in_a_row=isolated.errors_in_a_row,
+                error=error,
+                errors_in_a_row=errors_in_a_row,
                 stopped=stops,
             )
         )

@@ -10,9 +10,23 @@ from pydantic_core import ErrorDetails
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.strategy.core.ema_cross import EmaCross
+from alphapanda.strategy.core.mean_reversion import MeanReversion
+from alphapanda.strategy.core.momentum import Momentum
+from alphapanda.strategy.core.opening_range_breakout import OpeningRangeBreakout
+from alphapanda.strategy.core.rsi import Rsi
+from alphapanda.strategy.core.sma_cross import SmaCross
 from alphapanda.strategy.core.strategy import Strategy, StrategyParameters
+from alphapanda.strategy.core.vwap_reversion import VwapReversion
 
-SHIPPED: tuple[type[Strategy[Any]], ...] = (EmaCross,)
+SHIPPED: tuple[type[Strategy[Any]], ...] = (
+    EmaCross,
+    SmaCross,
+    Momentum,
+    MeanReversion,
+    Rsi,
+    OpeningRangeBreakout,
+    VwapReversion,
+)
 
 
 class StrategyRegistry:
@@ -83,7 +97,9 @@ def _invalid(error: ErrorDetails, model: type[StrategyParameters]) -> InvalidInp
     return InvalidInput(f"parameters.{name}", error["input"], _allowed(schema))
 
 
-def _allowed(schema: Mapping[str, object]) -> str:
+def _allowed(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"allowed: {', '.join(map(str, schema['enum']))} ({schema['description']})"
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(
         str(schema.get("type")), "a text"
     )

@@ -13,16 +13,27 @@ class SessionWindow:
 
     The hot path compares with `open_ns` and `close_ns` itself and asks `moved_to` only where that fails. A day that
     the calendar has no data for has no session that is known, so no tick of it is in one; `not_covered` keeps the
-    first such day's error for whoever shows it.
+    first such day's error for whoever shows it. `day_open_ns` and `day_close_ns` are of the session's trading day.
     """
 
-    __slots__ = ("_calendar", "_segment", "close", "close_ns", "not_covered", "open_ns")
+    __slots__ = (
+        "_calendar",
+        "_segment",
+        "close",
+        "close_ns",
+        "day_close_ns",
+        "day_open_ns",
+        "not_covered",
+        "open_ns",
+    )
 
     def __init__(self, calendar: TradingCalendar, segment: str) -> None:
         self._calendar = calendar
         self._segment = segment
         self.open_ns = 0
         self.close_ns = 0
+        self.day_open_ns = 0
+        self.day_close_ns = 0
         self.close: datetime = instant(0)
         self.not_covered: CalendarNotCovered | None = None
 
@@ -38,4 +49,7 @@ class SessionWindow:
         self.open_ns = session.open_ns
         self.close_ns = session.close_ns
         self.close = instant(session.close_ns)
+        of_day = self._calendar.sessions(session.day, self._segment)
+        self.day_open_ns = of_day[0].open_ns
+        self.day_close_ns = of_day[-1].close_ns
         return True

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from typing_extensions import override
+
+from alphapanda.strategy.core.bars import Bar, Interval
 
 
 class Stance(IntEnum):
@@ -37,14 +41,22 @@ class StrategyParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class BarParameters(StrategyParameters):
+    """The parameters of a type that wants bars."""
+
+    interval: Interval = Field("1m", description="length of a bar")
+
+
 P = TypeVar("P", bound=StrategyParameters)
+B = TypeVar("B", bound=BarParameters)
 
 
 class Strategy(ABC, Generic[P]):
     """One strategy on one instrument; what it remembers of the instrument is its state.
 
     A subclass is a type: it names itself and its parameters, and is built once for each instrument with the
-    parameters checked. It reads nothing but its arguments: the same ticks give the same wishes (rule 11).
+    parameters checked. It reads nothing but its arguments: the same ticks give the same wishes (rule 11). One that
+    wants bars is a BarStrategy.
 
     Attributes:
         type_name: name it registers under, such as "ema_cross".
@@ -66,10 +78,47 @@ class Strategy(ABC, Generic[P]):
     def on_tick(self, price: float, time_ns: int) -> Wish | None:
         """A tick: rupees, and exchange time in nanoseconds since the epoch. None leaves things as they are."""
 
-    @abstractmethod
-    def state(self) -> JsonValue:
-        """All that it remembers. JSON keeps floats exact, so restoring it changes no later wish."""
+    @classmethod
+    def warm_up(cls, parameters: Any) -> int:  # noqa: ARG003 - for those that override it
+        """How many ticks, or bars, it has to have seen before it can wish anything."""
+        return 0
 
-    @abstractmethod
+    def state(self) -> JsonValue:
+        """All that it remembers. JSON keeps floats exact, so restoring it changes no later wish.
+
+        By default its attributes, but for parameters: numbers, texts, lists, deques and dictionaries with text keys.
+        """
+        return {
+            name: list(value) if isinstance(value, deque) else value
+            for name, value in vars(self).items()
+            if not isinstance(value, StrategyParameters)
+        }
+
     def restore(self, state: JsonValue) -> None:
         """Takes up what `state` gave under the same parameters."""
+        if not isinstance(state, dict):
+            raise TypeError(f"{state!r} is not what its state gave")
+        for name, value in state.items():
+            held = getattr(self, name, None)
+            setattr(self, name, deque(value, held.maxlen) if isinstance(held, deque) else value)  # type: ignore[arg-type]
+
+
+class BarStrategy(Strategy[B]):
+    """A strategy that is shown closed bars of the interval its parameters name.
+
+    It may say at each bar what it wants: only a stance that differs from the one before makes a signal, or one of a
+    new day. The first `warm_up` bars but one are shown without its wishes counting. What it wishes at a session's end
+    becomes a signal with the next session's first tick.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def on_bar(self, bar: Bar) -> Wish | None:
+        """A bar has closed. None leaves things as they are."""
+
+    @final
+    @override
+    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+        """Never asked."""
+        return None

@@ -1,0 +1,54 @@
+"""Goes with the first break out of the day's opening range."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from typing_extensions import override
+
+from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+
+_MINUTE_NS = 60_000_000_000
+
+
+class OpeningRangeBreakoutParameters(BarParameters):
+    """How long the opening is."""
+
+    minutes: int = Field(15, ge=1, le=240, description="minutes after the day's open that make the range")
+
+
+class OpeningRangeBreakout(BarStrategy[OpeningRangeBreakoutParameters]):
+    """Long once a close stands above the high of the day's first `minutes`, short below their low, else as before.
+
+    The range is of the bars that start in these minutes; a day whose opening it hasn't seen has none, and is left out.
+    T. Crabel: Day Trading with Short Term Price Patterns and Opening Range Breakout (1990), without a stretch.
+    """
+
+    type_name: ClassVar[str] = "opening_range_breakout"
+    parameters_model: ClassVar[type[StrategyParameters]] = OpeningRangeBreakoutParameters
+
+    @override
+    def __init__(self, parameters: OpeningRangeBreakoutParameters) -> None:
+        self._parameters = parameters
+        self._day_open_ns = 0
+        self._high = 0.0
+        self._low = 0.0
+
+    @override
+    def on_bar(self, bar: Bar) -> Wish | None:
+        """Widens the range in the opening, says afterwards on which side of it the close is."""
+        opening = bar.start_ns < bar.day_open_ns + self._parameters.minutes * _MINUTE_NS
+        if bar.day_open_ns != self._day_open_ns:
+            if bar.start_ns != bar.day_open_ns:
+                return None
+            self._day_open_ns, self._high, self._low = bar.day_open_ns, bar.high, bar.low
+        if opening:
+            self._high = max(self._high, bar.high)
+            self._low = min(self._low, bar.low)
+            return None
+        reason = f"close {bar.close:.2f}, opening range {self._low:.2f} to {self._high:.2f}"
+        if bar.close > self._high:
+            return Wish(Stance.LONG, reason)
+        return Wish(Stance.SHORT, reason) if bar.close < self._low else None

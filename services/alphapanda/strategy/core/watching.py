@@ -1,0 +1,139 @@
+"""Strategies as a host holds them: at one revision, on one instrument, by instrument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import JsonValue
+
+from alphapanda.domain.order import Product
+from alphapanda.domain.signal import PositionKey
+from alphapanda.strategy.core.bar_watch import BarWatch, InstrumentBars
+from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
+from alphapanda.strategy.core.sessions import SessionWindow
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Wish
+from alphapanda.strategy.isolator import Isolated
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyFailure:
+    """A strategy raised, or made more signals than it may.
+
+    Attributes:
+        strategy_id: which strategy.
+        revision: its revision.
+        instrument_id: on which instrument.
+        frame_id: on which frame.
+        error: the error, in words.
+        errors_in_a_row: how many on this instrument, this one included; 0 where it made too many signals.
+        stopped: True where it was one too many: the strategy sees nothing more until its next revision.
+    """
+
+    strategy_id: str
+    revision: int
+    instrument_id: str
+    frame_id: str
+    error: str
+    errors_in_a_row: int
+    stopped: bool
+
+    @property
+    def why(self) -> str:
+        """In one sentence, for the note of a strategy that was stopped."""
+        if not self.errors_in_a_row:
+            return f"{self.error} on {self.instrument_id}"
+        return f"{self.errors_in_a_row} errors in a row on {self.instrument_id}: {self.error}"
+
+
+class Running:
+    """A strategy at one revision."""
+
+    __slots__ = ("brokers", "config", "failed", "quantity", "shortest", "stopped", "ttl", "watchers")
+
+    def __init__(
+        self,
+        config: StrategyConfig,
+        brokers: tuple[str, ...],
+        failed: Callable[[Watcher, Isolated, Exception], None],
+    ) -> None:
+        self.config = config
+        self.brokers = brokers
+        self.failed = failed
+        self.quantity = config.quantity
+        self.shortest = 0 if config.product is Product.CNC else -config.quantity
+        self.ttl = timedelta(seconds=config.signal_ttl_seconds)
+        self.watchers: list[Watcher] = []
+        self.stopped = False
+
+
+class Watcher:
+    """A strategy at one revision on one instrument."""
+
+    __slots__ = (
+        "bars",
+        "instrument",
+        "isolated",
+        "keys",
+        "made",
+        "minute",
+        "on_tick",
+        "outside_sessions",
+        "running",
+        "window",
+    )
+
+    def __init__(self, running: Running, instrument: StrategyInstrument, window: SessionWindow) -> None:
+        self.running = running
+        self.instrument = instrument
+        self.window = window
+        self.isolated: Isolated
+        self.on_tick: Callable[[float, int], Wish | None]
+        config = running.config
+        self.keys = tuple(
+            PositionKey(broker, config.account, config.strategy_id, instrument.instrument_id, config.product)
+            for broker in running.brokers
+        )
+        self.outside_sessions = False
+        self.bars: BarWatch[Watcher] | None = None
+        self.minute = 0
+        self.made = 0
+
+    def state(self) -> JsonValue:
+        """What the strategy remembers here, and the bars it waits for."""
+        remembered = self.isolated.state()
+        return remembered if self.bars is None else [remembered, self.bars.state()]
+
+    def restore(self, state: Any) -> None:
+        """Takes up a state."""
+        if self.bars is not None:
+            state, waiting = state
+            self.bars.restore(waiting)
+        self.isolated.restore(state)
+
+    def __call__(self, isolated: Isolated, error: Exception) -> None:
+        """Passes an error on. There may be 100,000 watchers, so none holds a callable of its own for this."""
+        self.running.failed(self, isolated, error)
+
+
+class Route:
+    """Who watches an instrument, tick by tick and by bars, and the session it is in."""
+
+    __slots__ = ("always", "bars", "watchers", "window")
+
+    def __init__(self, window: SessionWindow) -> None:
+        self.window = window
+        self.watchers: tuple[Watcher, ...] = ()
+        self.always: tuple[Watcher, ...] = ()
+        self.bars: InstrumentBars[Watcher] | None = None
+
+
+def bar_watch(
+    watcher: Watcher, strategy_type: type[Strategy[Any]], parameters: StrategyParameters
+) -> BarWatch[Watcher] | None:
+    """What lies between a strategy that wants bars and their builder; None for one that wants ticks."""
+    if not issubclass(strategy_type, BarStrategy) or not isinstance(parameters, BarParameters):
+        return None
+    return BarWatch(watcher, watcher.isolated.on_bar, parameters.interval, strategy_type.warm_up(parameters))
