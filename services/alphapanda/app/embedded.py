@@ -24,6 +24,7 @@ from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, st
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.eventlog.port import EventLog
@@ -72,6 +73,7 @@ class UpOptions:
         brokers: the registered brokers.
         at: told of each step an order takes.
         on_progress: told what the start is doing.
+        on_directory: told where things lie, once the data directory is locked (and wiped, where that was asked).
     """
 
     data_dir: Path
@@ -83,6 +85,7 @@ class UpOptions:
     brokers: Sequence[BrokerRegistration] = BROKERS
     at: Step = no_step
     on_progress: Callable[[str], None] = lambda _: None
+    on_directory: Callable[[Layout], None] = lambda _: None
 
 
 class Embedded:
@@ -136,6 +139,7 @@ class Embedded:
         if self._options.fresh:
             tell("starting over: the data directory is wiped")
             await directory.fresh()
+        self._options.on_directory(directory.layout)
         ground, differences = await self._ground(directory, tell)
         self.checks = await preflight(ground, differences, wall_clock())
         for check in self.checks:

@@ -55,7 +55,7 @@ class Ticker:
             out.print(f"[bold green]alphapanda answers on {target}[/bold green]; Ctrl-C ends it. Try:")
             out.print(
                 f"  grpcurl -plaintext {target} panda.portfolio.v1.PortfolioService/GetPortfolio",
-                highlight=False,
+                soft_wrap=True,
             )
             out.print(f"  alphapanda call PortfolioService/GetPortfolio --target {target}")
             if self._embedded.feeding is not None and self._embedded.feeding.feed.simulated:

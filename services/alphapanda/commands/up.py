@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 import click
 import structlog
@@ -20,6 +20,7 @@ from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import default_data_directory
 from alphapanda.embedded.errors import EmbeddedError
+from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.mesh.server import PortInUse
 from alphapanda.settings import Settings
@@ -68,7 +69,14 @@ def up(
         on_progress=_progress,
     )
     with ExitStack() as files:
-        configure_logging(settings.logging, _log_stream(options.data_dir, files))
+        if out.is_terminal:
+            # The data directory isn't ours before it is locked; until then there is nothing to log into.
+            configure_logging(
+                settings.logging, files.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            )
+            options = replace(options, on_directory=lambda made: _log_into(made, settings, files))
+        else:
+            configure_logging(settings.logging, sys.stdout)
         try:
             asyncio.run(_run(settings, options))
         except REFUSALS as error:
@@ -114,13 +122,8 @@ def _progress(text: str) -> None:
         out.print(f"[dim]{text} …[/dim]")
 
 
-def _log_stream(data_dir: Path, files: ExitStack) -> TextIO:
-    """On a terminal the log goes to a file beside the data, so that fills and profit can be read; else to stdout."""
-    if not out.is_terminal:
-        return sys.stdout
-    folder = data_dir / "logs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return files.enter_context((folder / "alphapanda.log").open("a", encoding="utf-8"))
-    except OSError:
-        return sys.stderr
+def _log_into(directory: Layout, settings: Settings, files: ExitStack) -> None:
+    """On a terminal the log goes to a file beside the data, so that fills and profit can be read."""
+    directory.logs.mkdir(exist_ok=True)
+    stream = files.enter_context((directory.logs / "alphapanda.log").open("a", encoding="utf-8"))
+    configure_logging(settings.logging, stream)
