@@ -4,6 +4,7 @@ ApiError                    carries reason (one word in capitals) and message
 ├── NotFound                NOT_FOUND
 ├── AlreadyExists           ALREADY_EXISTS
 ├── FailedPrecondition      FAILED_PRECONDITION: the state must change first
+├── OutOfRange              OUT_OF_RANGE: a revision that is gone, or not there yet; watch from a snapshot
 └── Unavailable             UNAVAILABLE: try again later (RetryInfo)
 domain.errors.InvalidInput  INVALID_ARGUMENT with BadRequest naming the field
 storage.requests.RequestReused  ALREADY_EXISTS (reason REQUEST_ID_REUSED)
@@ -49,6 +50,12 @@ class FailedPrecondition(ApiError):
     """Not in this state."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class OutOfRange(ApiError):
+    """Nothing can be told from there on."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
 
 
 class Unavailable(ApiError):

@@ -1,16 +1,17 @@
 """What surrounds every handler: caller, correlation, deadline, validation, errors, log. Built once per RPC.
 
 A query runs in the call's own task and ends with it. A command runs in a task of the server: a caller who leaves, or
-whose deadline passes, undoes nothing and may ask again with the same request_id (rule 12).
+whose deadline passes, undoes nothing and may ask again with the same request_id (rule 12). A watch (server streaming)
+is a query that lasts until its caller leaves: the contract's default deadline is how long its first message may take.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Never, TypeAlias
 from uuid import uuid4
 
 import grpc
@@ -32,6 +33,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
+Watching = Callable[[Any, Context], AsyncIterator[Message]]
 
 
 class Guard:
@@ -53,50 +55,71 @@ class Guard:
         log: FilteringBoundLogger,
         slow_call_seconds: float,
     ) -> None:
-        if handler.unary_unary is None or handler.request_deserializer is None:
-            raise InvalidInput("method", policy.method, "a unary RPC")
+        if handler.request_streaming or handler.request_deserializer is None:
+            raise InvalidInput("method", policy.method, "an RPC with one request")
+        if handler.response_streaming and policy.is_command:
+            raise InvalidInput("method", policy.method, "RETRY_SAFE: a watch changes nothing")
         self._method = policy.method
         self._is_command = policy.is_command
         self._default_deadline = policy.default_deadline
         self._behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
+        self._watching: Watching = handler.unary_stream  # type: ignore[assignment]
         self._parse: Callable[[bytes], Message] = handler.request_deserializer
         self._effects = effects
         self._log = log
         self._slow = slow_call_seconds
         # The request is parsed here, so that bytes which are no request get a status of ours.
-        self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            self._serve, request_deserializer=None, response_serializer=handler.response_serializer
-        )
+        if handler.response_streaming:
+            self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
+                self._serve_watch, request_deserializer=None, response_serializer=handler.response_serializer
+            )
+        else:
+            self.handler = grpc.unary_unary_rpc_method_handler(
+                self._serve, request_deserializer=None, response_serializer=handler.response_serializer
+            )
 
     async def _serve(self, raw: bytes, context: Context) -> Message:
         started = perf_counter()
-        current_caller.set(LOCAL)
-        correlation_id = _correlation_id(context)
-        current_correlation_id.set(correlation_id)
-        correlation = (CORRELATION_KEY, correlation_id)
-        context.set_trailing_metadata((correlation,))
+        _identify(context)
         try:
             request = self._checked(raw)
             answer = await (self._command if self._is_command else self._query)(request, context)
         except Exception as error:
-            if not isinstance(error, grpc.aio.AbortError):
-                failure = failure_of(error)
-                self._log.log(
-                    failure.level,
-                    "call failed",
-                    method=self._method,
-                    milliseconds=_milliseconds(started),
-                    **failure.fields,
-                    exc_info=error if failure.unexpected else None,
-                )
-                status = (DETAILS_KEY, failure.status())
-                await context.abort(failure.code, failure.message, (correlation, status))
-            raise
+            if isinstance(error, grpc.aio.AbortError):
+                raise
+            await self._fail(error, context, started)
         if self._is_command:
             self._log.info("command", method=self._method, milliseconds=_milliseconds(started))
         elif perf_counter() - started > self._slow:
             self._log.warning("slow call", method=self._method, milliseconds=_milliseconds(started))
         return answer
+
+    async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message]:
+        started = perf_counter()
+        _identify(context)
+        try:
+            async for message in self._watch(self._checked(raw), context):
+                yield message
+        except Exception as error:
+            if isinstance(error, grpc.aio.AbortError):
+                raise
+            await self._fail(error, context, started)
+
+    async def _fail(self, error: Exception, context: Context, started: float) -> Never:
+        """Tells the caller and the log what went wrong."""
+        failure = failure_of(error)
+        self._log.log(
+            failure.level,
+            "call failed",
+            method=self._method,
+            milliseconds=_milliseconds(started),
+            **failure.fields,
+            exc_info=error if failure.unexpected else None,
+        )
+        correlation = (CORRELATION_KEY, current_correlation_id.get())
+        status = (DETAILS_KEY, failure.status())
+        await context.abort(failure.code, failure.message, (correlation, status))
+        raise error
 
     def _checked(self, raw: bytes) -> Message:
         try:
@@ -126,6 +149,22 @@ class Guard:
                 raise DeadlinePassed(f"no answer within {self._default_deadline:g} s") from None
             raise
 
+    async def _watch(self, request: Message, context: Context) -> AsyncIterator[Message]:
+        messages = self._watching(request, context)
+        limit = asyncio.timeout(self._default_deadline)
+        try:
+            async with limit:
+                first = await anext(messages)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            if limit.expired():
+                raise DeadlinePassed(f"no first message within {self._default_deadline:g} s") from None
+            raise
+        yield first
+        async for message in messages:
+            yield message
+
     async def _command(self, request: Message, context: Context) -> Message:
         now = asyncio.get_running_loop().time()
         left: float | None = context.time_remaining()
@@ -142,6 +181,14 @@ class Guard:
         if effect.cancelled():
             raise Unavailable("STOPPING", "the server stopped before there was an answer; ask again")
         return effect.result()
+
+
+def _identify(context: Context) -> None:
+    """Says for this call who calls and in which chain."""
+    current_caller.set(LOCAL)
+    correlation_id = _correlation_id(context)
+    current_correlation_id.set(correlation_id)
+    context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
 
 
 def _correlation_id(context: Context) -> str:
