@@ -33,7 +33,11 @@ def test_on_a_terminal_a_new_user_sees_fills_and_ctrl_c_ends_it_well(tmp_path):
     environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "120", "TERM": "xterm"}
     with subprocess.Popen(
         [PROGRAM, "up", "--demo", "--port", "0"],
-        **{"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": environ, "cwd": tmp_path},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environ,
+        cwd=tmp_path,
         start_new_session=True,
     ) as process:
         os.close(theirs)
