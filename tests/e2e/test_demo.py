@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from evidence import Row, check_books, read_evidence
-from running import Platform
+from running import Platform, create_and_start
 
+from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.portfolio.v1.portfolio_pb2 import GetPortfolioRequest
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest
@@ -96,3 +97,18 @@ def test_fresh_starts_over(demo):
     assert market_time(demo) < clock
     assert len(strategies(demo)) == 6
     demo.stop()
+
+
+def test_an_earlier_versions_demo_goes_on_as_it_was(up):
+    """A demo strategy that a data directory has with other parameters keeps them, and the demo runs."""
+    platform = up()
+    earlier, _ = create_and_start("demo.infy", quantity=1)
+    earlier.request_id = "demo-create-demo.infy"
+    platform.strategies.CreateStrategy(earlier)
+    platform.stop()
+    platform.start("--demo")
+    listed = platform.strategies.ListStrategies(ListStrategiesRequest()).strategies
+    assert len(listed) == 6
+    (kept,) = [one for one in listed if one.strategy_id == "demo.infy"]
+    assert (kept.quantity, kept.state) == (1, STRATEGY_STATE_RUNNING)
+    platform.stop()

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import grpc
 import structlog
 from redis.asyncio import Redis
 
@@ -247,7 +248,12 @@ class Embedded:
         async with open_channel(self.target, [STRATEGY_SERVICE]) as channel:
             stub = StrategyServiceStub(channel)
             for create, start in demo_requests():
-                await stub.CreateStrategy(create)
+                try:
+                    await stub.CreateStrategy(create)
+                except grpc.aio.AioRpcError as refusal:
+                    # An earlier version's demo, or a person's strategy of that name: it stays as it is.
+                    if refusal.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                        raise
                 started = await stub.StartStrategy(start)
                 wanted = (create.strategy_id, started.strategy.revision)
                 await _until(partial(ticks.knows, *wanted))
