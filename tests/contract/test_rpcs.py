@@ -49,13 +49,22 @@ def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
 
 @every_rpc
 def test_a_list_is_paged(method) -> None:
-    """A List takes page_size and page_token and answers with next_page_token, from the first day."""
-    if not method.name.startswith("List"):
-        assert "page_token" not in method.input_type.fields_by_name
+    """A List, and what else is paged, takes page_size and page_token and answers with next_page_token."""
+    if not method.name.startswith("List") and "page_token" not in method.input_type.fields_by_name:
+        assert "next_page_token" not in method.output_type.fields_by_name
         return
     assert "page_size" in method.input_type.fields_by_name
     assert is_text(method, "page_token")
     assert "next_page_token" in method.output_type.fields_by_name
+
+
+@every_rpc
+def test_a_watch_is_a_stream(method) -> None:
+    """What Watches streams its answers, and nothing else streams; each message says how to go on, or none can."""
+    assert method.server_streaming is method.name.startswith("Watch")
+    assert not method.client_streaming
+    if "after_revision" in method.input_type.fields_by_name:
+        assert {"revision", "draining"} <= set(method.output_type.fields_by_name)
 
 
 @every_rpc

@@ -9,6 +9,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from panda.events.v1 import control_pb2 as _control_pb2
 from panda.events.v1 import frame_pb2 as _frame_pb2
 from panda.events.v1 import orders_pb2 as _orders_pb2
+from panda.events.v1 import portfolio_pb2 as _portfolio_pb2
 from panda.events.v1 import signals_pb2 as _signals_pb2
 import builtins as _builtins
 import sys
@@ -43,6 +44,7 @@ class Event(_message.Message):
     ORDER_CANCELLED_FIELD_NUMBER: _builtins.int
     STRATEGY_CHANGED_FIELD_NUMBER: _builtins.int
     KILL_SWITCH_CHANGED_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_SNAPSHOT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv5 of what caused it, so that a repetition has the same id."""
     correlation_id: _builtins.str
@@ -97,6 +99,10 @@ class Event(_message.Message):
     def kill_switch_changed(self) -> _control_pb2.KillSwitchChanged:
         """A kill switch was set."""
 
+    @_builtins.property
+    def portfolio_snapshot(self) -> _portfolio_pb2.PortfolioSnapshot:
+        """An account as it stood."""
+
     def __init__(
         self,
         *,
@@ -116,12 +122,13 @@ class Event(_message.Message):
         order_cancelled: _orders_pb2.OrderCancelled | None = ...,
         strategy_changed: _control_pb2.StrategyChanged | None = ...,
         kill_switch_changed: _control_pb2.KillSwitchChanged | None = ...,
+        portfolio_snapshot: _portfolio_pb2.PortfolioSnapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch_changed", b"kill_switch_changed", "occurred_at", b"occurred_at", "order_cancelled", b"order_cancelled", "order_failed", b"order_failed", "order_filled", b"order_filled", "order_submitted", b"order_submitted", "payload", b"payload", "signal_rejected", b"signal_rejected", "signal_validated", b"signal_validated", "strategy_changed", b"strategy_changed", "tick_frame", b"tick_frame", "trading_signal", b"trading_signal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch_changed", b"kill_switch_changed", "occurred_at", b"occurred_at", "order_cancelled", b"order_cancelled", "order_failed", b"order_failed", "order_filled", b"order_filled", "order_submitted", b"order_submitted", "payload", b"payload", "portfolio_snapshot", b"portfolio_snapshot", "signal_rejected", b"signal_rejected", "signal_validated", b"signal_validated", "strategy_changed", b"strategy_changed", "tick_frame", b"tick_frame", "trading_signal", b"trading_signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "kill_switch_changed", b"kill_switch_changed", "occurred_at", b"occurred_at", "order_cancelled", b"order_cancelled", "order_failed", b"order_failed", "order_filled", b"order_filled", "order_submitted", b"order_submitted", "payload", b"payload", "signal_rejected", b"signal_rejected", "signal_validated", b"signal_validated", "source", b"source", "strategy_changed", b"strategy_changed", "tick_frame", b"tick_frame", "trading_signal", b"trading_signal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "kill_switch_changed", b"kill_switch_changed", "occurred_at", b"occurred_at", "order_cancelled", b"order_cancelled", "order_failed", b"order_failed", "order_filled", b"order_filled", "order_submitted", b"order_submitted", "payload", b"payload", "portfolio_snapshot", b"portfolio_snapshot", "signal_rejected", b"signal_rejected", "signal_validated", b"signal_validated", "source", b"source", "strategy_changed", b"strategy_changed", "tick_frame", b"tick_frame", "trading_signal", b"trading_signal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["tick_frame", "trading_signal", "signal_validated", "signal_rejected", "order_submitted", "order_filled", "order_failed", "order_cancelled", "strategy_changed", "kill_switch_changed"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["tick_frame", "trading_signal", "signal_validated", "signal_rejected", "order_submitted", "order_filled", "order_failed", "order_cancelled", "strategy_changed", "kill_switch_changed", "portfolio_snapshot"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

@@ -159,7 +159,9 @@ class MethodPolicy(_message.Message):
     retry: Global___Retry.ValueType
     """Whether it may be sent again."""
     default_deadline_ms: _builtins.int
-    """Deadline in milliseconds given to a call that came without one. 1 to 60000."""
+    """Deadline in milliseconds given to a call that came without one; of a watch, how long its first message may take,
+    as it lasts until its caller leaves. 1 to 60000.
+    """
     def __init__(
         self,
         *,

@@ -26,10 +26,11 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from panda.common.v1 import common_pb2 as panda_dot_common_dot_v1_dot_common__pb2
+from panda.events.v1 import portfolio_pb2 as panda_dot_events_dot_v1_dot_portfolio__pb2
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"panda/portfolio/v1/portfolio.proto\x12\x12panda.portfolio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1epanda/options/v1/options.proto\"X\n\x13GetPortfolioRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"\xb8\x01\n\x06Profit\x12,\n\x0crealised_pnl\x18\x01 \x01(\x0b\x32\x16.panda.common.v1.Money\x12.\n\x0eunrealised_pnl\x18\x02 \x01(\x0b\x32\x16.panda.common.v1.Money\x12\'\n\x07\x63harges\x18\x03 \x01(\x0b\x32\x16.panda.common.v1.Money\x12\'\n\x07net_pnl\x18\x04 \x01(\x0b\x32\x16.panda.common.v1.Money\"i\n\x0eStrategyProfit\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12*\n\x06profit\x18\x02 \x01(\x0b\x32\x1a.panda.portfolio.v1.Profit\x12\x16\n\x0eopen_positions\x18\x03 \x01(\r\"\x84\x03\n\tPortfolio\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12-\n\rstarting_cash\x18\x03 \x01(\x0b\x32\x16.panda.common.v1.Money\x12$\n\x04\x63\x61sh\x18\x04 \x01(\x0b\x32\x16.panda.common.v1.Money\x12&\n\x06\x65quity\x18\x05 \x01(\x0b\x32\x16.panda.common.v1.Money\x12*\n\x06profit\x18\x06 \x01(\x0b\x32\x1a.panda.portfolio.v1.Profit\x12\x36\n\nstrategies\x18\x07 \x03(\x0b\x32\".panda.portfolio.v1.StrategyProfit\x12/\n\tpositions\x18\x08 \x03(\x0b\x32\x1c.panda.portfolio.v1.Position\x12-\n\tmarked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rwithout_price\x18\n \x03(\t\"H\n\x14GetPortfolioResponse\x12\x30\n\tportfolio\x18\x01 \x01(\x0b\x32\x1d.panda.portfolio.v1.Portfolio\"\xa7\x02\n\x08Position\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x15\n\rinstrument_id\x18\x04 \x01(\t\x12\x0e\n\x06symbol\x18\x05 \x01(\t\x12)\n\x07product\x18\x06 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x10\n\x08quantity\x18\x07 \x01(\x03\x12+\n\raverage_price\x18\x08 \x01(\x0b\x32\x14.google.type.Decimal\x12(\n\nlast_price\x18\t \x01(\x0b\x32\x14.google.type.Decimal\x12*\n\x06profit\x18\n \x01(\x0b\x32\x1a.panda.portfolio.v1.Profit\"\x93\x01\n\x14ListPositionsRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x14\n\x0cinclude_flat\x18\x04 \x01(\x08\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x06 \x01(\t\"a\n\x15ListPositionsResponse\x12/\n\tpositions\x18\x01 \x03(\x0b\x32\x1c.panda.portfolio.v1.Position\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x03\n\x04\x46ill\x12\x0f\n\x07\x66ill_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62roker\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x04 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x05 \x01(\t\x12\x15\n\rinstrument_id\x18\x06 \x01(\t\x12\x0e\n\x06symbol\x18\x07 \x01(\t\x12#\n\x04side\x18\x08 \x01(\x0e\x32\x15.panda.common.v1.Side\x12\x10\n\x08quantity\x18\t \x01(\x03\x12#\n\x05price\x18\n \x01(\x0b\x32\x14.google.type.Decimal\x12*\n\ncommission\x18\x0b \x01(\x0b\x32\x16.panda.common.v1.Money\x12,\n\x0crealised_pnl\x18\x0c \x01(\x0b\x32\x16.panda.common.v1.Money\x12-\n\ttraded_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\x0e \x01(\t\x12)\n\x07product\x18\x0f \x01(\x0e\x32\x18.panda.common.v1.Product\"\x8b\x01\n\x10ListFillsRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03\x12\x12\n\npage_token\x18\x06 \x01(\t\"U\n\x11ListFillsResponse\x12\'\n\x05\x66ills\x18\x01 \x03(\x0b\x32\x18.panda.portfolio.v1.Fill\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x02\n\x0bLedgerEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0e\n\x06\x62roker\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x05 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x06 \x01(\t\x12\x39\n\x0eledger_account\x18\x07 \x01(\x0e\x32!.panda.portfolio.v1.LedgerAccount\x12&\n\x06\x61mount\x18\x08 \x01(\x0b\x32\x16.panda.common.v1.Money\x12\x15\n\rinstrument_id\x18\t \x01(\t\x12\x0f\n\x07\x66ill_id\x18\n \x01(\t\x12/\n\x0bmarket_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x18ListLedgerEntriesRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x1b\n\tpage_size\x18\x04 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x05 \x01(\t\"f\n\x19ListLedgerEntriesResponse\x12\x30\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.panda.portfolio.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xbf\x01\n\rLedgerAccount\x12\x1e\n\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x17\n\x13LEDGER_ACCOUNT_CASH\x10\x01\x12\x1c\n\x18LEDGER_ACCOUNT_POSITIONS\x10\x02\x12\x1f\n\x1bLEDGER_ACCOUNT_REALISED_PNL\x10\x03\x12\x1a\n\x16LEDGER_ACCOUNT_CHARGES\x10\x04\x12\x1a\n\x16LEDGER_ACCOUNT_CAPITAL\x10\x05\x32\xdb\x03\n\x10PortfolioService\x12n\n\x0cGetPortfolio\x12\'.panda.portfolio.v1.GetPortfolioRequest\x1a(.panda.portfolio.v1.GetPortfolioResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12q\n\rListPositions\x12(.panda.portfolio.v1.ListPositionsRequest\x1a).panda.portfolio.v1.ListPositionsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12\x65\n\tListFills\x12$.panda.portfolio.v1.ListFillsRequest\x1a%.panda.portfolio.v1.ListFillsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12}\n\x11ListLedgerEntries\x12,.panda.portfolio.v1.ListLedgerEntriesRequest\x1a-.panda.portfolio.v1.ListLedgerEntriesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"panda/portfolio/v1/portfolio.proto\x12\x12panda.portfolio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1fpanda/events/v1/portfolio.proto\x1a\x1epanda/options/v1/options.proto\"X\n\x13GetPortfolioRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"\xb8\x01\n\x06Profit\x12,\n\x0crealised_pnl\x18\x01 \x01(\x0b\x32\x16.panda.common.v1.Money\x12.\n\x0eunrealised_pnl\x18\x02 \x01(\x0b\x32\x16.panda.common.v1.Money\x12\'\n\x07\x63harges\x18\x03 \x01(\x0b\x32\x16.panda.common.v1.Money\x12\'\n\x07net_pnl\x18\x04 \x01(\x0b\x32\x16.panda.common.v1.Money\"i\n\x0eStrategyProfit\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12*\n\x06profit\x18\x02 \x01(\x0b\x32\x1a.panda.portfolio.v1.Profit\x12\x16\n\x0eopen_positions\x18\x03 \x01(\r\"\xd4\x03\n\tPortfolio\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12-\n\rstarting_cash\x18\x03 \x01(\x0b\x32\x16.panda.common.v1.Money\x12$\n\x04\x63\x61sh\x18\x04 \x01(\x0b\x32\x16.panda.common.v1.Money\x12&\n\x06\x65quity\x18\x05 \x01(\x0b\x32\x16.panda.common.v1.Money\x12*\n\x06profit\x18\x06 \x01(\x0b\x32\x1a.panda.portfolio.v1.Profit\x12\x36\n\nstrategies\x18\x07 \x03(\x0b\x32\".panda.portfolio.v1.StrategyProfit\x12/\n\tpositions\x18\x08 \x03(\x0b\x32\x1c.panda.portfolio.v1.Position\x12-\n\tmarked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rwithout_price\x18\n \x03(\t\x12\x10\n\x08revision\x18\x0b \x01(\x04\x12\'\n\x07\x64\x61y_pnl\x18\x0c \x01(\x0b\x32\x16.panda.common.v1.Money\x12\x13\n\x0btrading_day\x18\r \x01(\t\"H\n\x14GetPortfolioResponse\x12\x30\n\tportfolio\x18\x01 \x01(\x0b\x32\x1d.panda.portfolio.v1.Portfolio\"y\n\x15ListPortfoliosRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18\x64\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x16ListPortfoliosResponse\x12\x31\n\nportfolios\x18\x01 \x03(\x0b\x32\x1d.panda.portfolio.v1.Portfolio\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x01\n\x15WatchPortfolioRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x03 \x01(\x04\x12)\n\x10mark_interval_ms\x18\x04 \x01(\rB\x0f\xbaH\x0c*\x07\x18\xe0\xd4\x03(\xfa\x01\xd8\x01\x01\"\x97\x01\n\x16WatchPortfolioResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x30\n\tportfolio\x18\x02 \x01(\x0b\x32\x1d.panda.portfolio.v1.Portfolio\x12\'\n\x05\x66ills\x18\x03 \x03(\x0b\x32\x18.panda.portfolio.v1.Fill\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xe9\x01\n\x15GetEquityCurveRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x88\'\x12\x12\n\npage_token\x18\x06 \x01(\t\"e\n\x16GetEquityCurveResponse\x12\x32\n\x06points\x18\x01 \x03(\x0b\x32\".panda.events.v1.PortfolioSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x02\n\x08Position\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x15\n\rinstrument_id\x18\x04 \x01(\t\x12\x0e\n\x06symbol\x18\x05 \x01(\t\x12)\n\x07product\x18\x06 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x10\n\x08quantity\x18\x07 \x01(\x03\x12+\n\raverage_price\x18\x08 \x01(\x0b\x32\x14.google.type.Decimal\x12(\n\nlast_price\x18\t \x01(\x0b\x32\x14.google.type.Decimal\x12*\n\x06profit\x18\n \x01(\x0b\x32\x1a.panda.portfolio.v1.Profit\"\x93\x01\n\x14ListPositionsRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x14\n\x0cinclude_flat\x18\x04 \x01(\x08\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x06 \x01(\t\"a\n\x15ListPositionsResponse\x12/\n\tpositions\x18\x01 \x03(\x0b\x32\x1c.panda.portfolio.v1.Position\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x03\n\x04\x46ill\x12\x0f\n\x07\x66ill_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62roker\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x04 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x05 \x01(\t\x12\x15\n\rinstrument_id\x18\x06 \x01(\t\x12\x0e\n\x06symbol\x18\x07 \x01(\t\x12#\n\x04side\x18\x08 \x01(\x0e\x32\x15.panda.common.v1.Side\x12\x10\n\x08quantity\x18\t \x01(\x03\x12#\n\x05price\x18\n \x01(\x0b\x32\x14.google.type.Decimal\x12*\n\ncommission\x18\x0b \x01(\x0b\x32\x16.panda.common.v1.Money\x12,\n\x0crealised_pnl\x18\x0c \x01(\x0b\x32\x16.panda.common.v1.Money\x12-\n\ttraded_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\x0e \x01(\t\x12)\n\x07product\x18\x0f \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x10\n\x08revision\x18\x10 \x01(\x04\"\x8b\x01\n\x10ListFillsRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03\x12\x12\n\npage_token\x18\x06 \x01(\t\"U\n\x11ListFillsResponse\x12\'\n\x05\x66ills\x18\x01 \x03(\x0b\x32\x18.panda.portfolio.v1.Fill\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x02\n\x0bLedgerEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0e\n\x06\x62roker\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x05 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x06 \x01(\t\x12\x39\n\x0eledger_account\x18\x07 \x01(\x0e\x32!.panda.portfolio.v1.LedgerAccount\x12&\n\x06\x61mount\x18\x08 \x01(\x0b\x32\x16.panda.common.v1.Money\x12\x15\n\rinstrument_id\x18\t \x01(\t\x12\x0f\n\x07\x66ill_id\x18\n \x01(\t\x12/\n\x0bmarket_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x18ListLedgerEntriesRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x1b\n\tpage_size\x18\x04 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x05 \x01(\t\"f\n\x19ListLedgerEntriesResponse\x12\x30\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.panda.portfolio.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xbf\x01\n\rLedgerAccount\x12\x1e\n\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x17\n\x13LEDGER_ACCOUNT_CASH\x10\x01\x12\x1c\n\x18LEDGER_ACCOUNT_POSITIONS\x10\x02\x12\x1f\n\x1bLEDGER_ACCOUNT_REALISED_PNL\x10\x03\x12\x1a\n\x16LEDGER_ACCOUNT_CHARGES\x10\x04\x12\x1a\n\x16LEDGER_ACCOUNT_CAPITAL\x10\x05\x32\xbf\x06\n\x10PortfolioService\x12n\n\x0cGetPortfolio\x12\'.panda.portfolio.v1.GetPortfolioRequest\x1a(.panda.portfolio.v1.GetPortfolioResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12t\n\x0eListPortfolios\x12).panda.portfolio.v1.ListPortfoliosRequest\x1a*.panda.portfolio.v1.ListPortfoliosResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12v\n\x0eWatchPortfolio\x12).panda.portfolio.v1.WatchPortfolioRequest\x1a*.panda.portfolio.v1.WatchPortfolioResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'0\x01\x12t\n\x0eGetEquityCurve\x12).panda.portfolio.v1.GetEquityCurveRequest\x1a*.panda.portfolio.v1.GetEquityCurveResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12q\n\rListPositions\x12(.panda.portfolio.v1.ListPositionsRequest\x1a).panda.portfolio.v1.ListPositionsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12\x65\n\tListFills\x12$.panda.portfolio.v1.ListFillsRequest\x1a%.panda.portfolio.v1.ListFillsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12}\n\x11ListLedgerEntries\x12,.panda.portfolio.v1.ListLedgerEntriesRequest\x1a-.panda.portfolio.v1.ListLedgerEntriesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +39,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETPORTFOLIOREQUEST'].fields_by_name['broker']._loaded_options = None
   _globals['_GETPORTFOLIOREQUEST'].fields_by_name['broker']._serialized_options = b'\272H\035r\0302\026^[a-z][a-z0-9_]{0,31}$\330\001\001'
+  _globals['_LISTPORTFOLIOSREQUEST'].fields_by_name['broker']._loaded_options = None
+  _globals['_LISTPORTFOLIOSREQUEST'].fields_by_name['broker']._serialized_options = b'\272H\035r\0302\026^[a-z][a-z0-9_]{0,31}$\330\001\001'
+  _globals['_LISTPORTFOLIOSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPORTFOLIOSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004*\002\030d'
+  _globals['_WATCHPORTFOLIOREQUEST'].fields_by_name['broker']._loaded_options = None
+  _globals['_WATCHPORTFOLIOREQUEST'].fields_by_name['broker']._serialized_options = b'\272H\035r\0302\026^[a-z][a-z0-9_]{0,31}$\330\001\001'
+  _globals['_WATCHPORTFOLIOREQUEST'].fields_by_name['mark_interval_ms']._loaded_options = None
+  _globals['_WATCHPORTFOLIOREQUEST'].fields_by_name['mark_interval_ms']._serialized_options = b'\272H\014*\007\030\340\324\003(\372\001\330\001\001'
+  _globals['_GETEQUITYCURVEREQUEST'].fields_by_name['broker']._loaded_options = None
+  _globals['_GETEQUITYCURVEREQUEST'].fields_by_name['broker']._serialized_options = b'\272H\035r\0302\026^[a-z][a-z0-9_]{0,31}$\330\001\001'
+  _globals['_GETEQUITYCURVEREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_GETEQUITYCURVEREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\210\''
   _globals['_LISTPOSITIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTPOSITIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
   _globals['_LISTFILLSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -46,42 +59,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLEDGERENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
   _globals['_PORTFOLIOSERVICE'].methods_by_name['GetPortfolio']._loaded_options = None
   _globals['_PORTFOLIOSERVICE'].methods_by_name['GetPortfolio']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPortfolios']._loaded_options = None
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPortfolios']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['WatchPortfolio']._loaded_options = None
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['WatchPortfolio']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['GetEquityCurve']._loaded_options = None
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['GetEquityCurve']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPositions']._loaded_options = None
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPositions']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListFills']._loaded_options = None
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListFills']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListLedgerEntries']._loaded_options = None
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListLedgerEntries']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
-  _globals['_LEDGERACCOUNT']._serialized_start=2822
-  _globals['_LEDGERACCOUNT']._serialized_end=3013
-  _globals['_GETPORTFOLIOREQUEST']._serialized_start=209
-  _globals['_GETPORTFOLIOREQUEST']._serialized_end=297
-  _globals['_PROFIT']._serialized_start=300
-  _globals['_PROFIT']._serialized_end=484
-  _globals['_STRATEGYPROFIT']._serialized_start=486
-  _globals['_STRATEGYPROFIT']._serialized_end=591
-  _globals['_PORTFOLIO']._serialized_start=594
-  _globals['_PORTFOLIO']._serialized_end=982
-  _globals['_GETPORTFOLIORESPONSE']._serialized_start=984
-  _globals['_GETPORTFOLIORESPONSE']._serialized_end=1056
-  _globals['_POSITION']._serialized_start=1059
-  _globals['_POSITION']._serialized_end=1354
-  _globals['_LISTPOSITIONSREQUEST']._serialized_start=1357
-  _globals['_LISTPOSITIONSREQUEST']._serialized_end=1504
-  _globals['_LISTPOSITIONSRESPONSE']._serialized_start=1506
-  _globals['_LISTPOSITIONSRESPONSE']._serialized_end=1603
-  _globals['_FILL']._serialized_start=1606
-  _globals['_FILL']._serialized_end=2036
-  _globals['_LISTFILLSREQUEST']._serialized_start=2039
-  _globals['_LISTFILLSREQUEST']._serialized_end=2178
-  _globals['_LISTFILLSRESPONSE']._serialized_start=2180
-  _globals['_LISTFILLSRESPONSE']._serialized_end=2265
-  _globals['_LEDGERENTRY']._serialized_start=2268
-  _globals['_LEDGERENTRY']._serialized_end=2583
-  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=2586
-  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=2715
-  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=2717
-  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=2819
-  _globals['_PORTFOLIOSERVICE']._serialized_start=3016
-  _globals['_PORTFOLIOSERVICE']._serialized_end=3491
+  _globals['_LEDGERACCOUNT']._serialized_start=3831
+  _globals['_LEDGERACCOUNT']._serialized_end=4022
+  _globals['_GETPORTFOLIOREQUEST']._serialized_start=242
+  _globals['_GETPORTFOLIOREQUEST']._serialized_end=330
+  _globals['_PROFIT']._serialized_start=333
+  _globals['_PROFIT']._serialized_end=517
+  _globals['_STRATEGYPROFIT']._serialized_start=519
+  _globals['_STRATEGYPROFIT']._serialized_end=624
+  _globals['_PORTFOLIO']._serialized_start=627
+  _globals['_PORTFOLIO']._serialized_end=1095
+  _globals['_GETPORTFOLIORESPONSE']._serialized_start=1097
+  _globals['_GETPORTFOLIORESPONSE']._serialized_end=1169
+  _globals['_LISTPORTFOLIOSREQUEST']._serialized_start=1171
+  _globals['_LISTPORTFOLIOSREQUEST']._serialized_end=1292
+  _globals['_LISTPORTFOLIOSRESPONSE']._serialized_start=1294
+  _globals['_LISTPORTFOLIOSRESPONSE']._serialized_end=1394
+  _globals['_WATCHPORTFOLIOREQUEST']._serialized_start=1397
+  _globals['_WATCHPORTFOLIOREQUEST']._serialized_end=1554
+  _globals['_WATCHPORTFOLIORESPONSE']._serialized_start=1557
+  _globals['_WATCHPORTFOLIORESPONSE']._serialized_end=1708
+  _globals['_GETEQUITYCURVEREQUEST']._serialized_start=1711
+  _globals['_GETEQUITYCURVEREQUEST']._serialized_end=1944
+  _globals['_GETEQUITYCURVERESPONSE']._serialized_start=1946
+  _globals['_GETEQUITYCURVERESPONSE']._serialized_end=2047
+  _globals['_POSITION']._serialized_start=2050
+  _globals['_POSITION']._serialized_end=2345
+  _globals['_LISTPOSITIONSREQUEST']._serialized_start=2348
+  _globals['_LISTPOSITIONSREQUEST']._serialized_end=2495
+  _globals['_LISTPOSITIONSRESPONSE']._serialized_start=2497
+  _globals['_LISTPOSITIONSRESPONSE']._serialized_end=2594
+  _globals['_FILL']._serialized_start=2597
+  _globals['_FILL']._serialized_end=3045
+  _globals['_LISTFILLSREQUEST']._serialized_start=3048
+  _globals['_LISTFILLSREQUEST']._serialized_end=3187
+  _globals['_LISTFILLSRESPONSE']._serialized_start=3189
+  _globals['_LISTFILLSRESPONSE']._serialized_end=3274
+  _globals['_LEDGERENTRY']._serialized_start=3277
+  _globals['_LEDGERENTRY']._serialized_end=3592
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=3595
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=3724
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=3726
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=3828
+  _globals['_PORTFOLIOSERVICE']._serialized_start=4025
+  _globals['_PORTFOLIOSERVICE']._serialized_end=4856
 # @@protoc_insertion_point(module_scope)

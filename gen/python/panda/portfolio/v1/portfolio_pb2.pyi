@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import decimal_pb2 as _decimal_pb2
 from panda.common.v1 import common_pb2 as _common_pb2
+from panda.events.v1 import portfolio_pb2 as _portfolio_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -174,10 +175,17 @@ class Portfolio(_message.Message):
     POSITIONS_FIELD_NUMBER: _builtins.int
     MARKED_AT_FIELD_NUMBER: _builtins.int
     WITHOUT_PRICE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    DAY_PNL_FIELD_NUMBER: _builtins.int
+    TRADING_DAY_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker."""
     account: _builtins.str
     """Account."""
+    revision: _builtins.int
+    """1 after the account was opened, one more with each fill booked."""
+    trading_day: _builtins.str
+    """The trading day that day_pnl is of, "2026-11-20". Empty where market time is unknown."""
     @_builtins.property
     def starting_cash(self) -> _common_pb2.Money:
         """Cash the account began with."""
@@ -210,6 +218,15 @@ class Portfolio(_message.Message):
     def without_price(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instruments held without a price."""
 
+    @_builtins.property
+    def day_pnl(self) -> _common_pb2.Money:
+        """What the trading day made: equity now - equity at the day's start. A trading day begins at midnight in
+        Asia/Kolkata by market time; equity at its start is that of the day's first snapshot, which is taken at the day's
+        first frame at the last prices before it, so what is held overnight counts from the previous day's last price.
+        For an account opened within the day it is the cash it began with. Absent where equity now, equity at the start or
+        market time is unknown.
+        """
+
     def __init__(
         self,
         *,
@@ -223,10 +240,13 @@ class Portfolio(_message.Message):
         positions: _abc.Iterable[Global___Position] | None = ...,
         marked_at: _timestamp_pb2.Timestamp | None = ...,
         without_price: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _builtins.int = ...,
+        day_pnl: _common_pb2.Money | None = ...,
+        trading_day: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "cash", b"cash", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "starting_cash", b"starting_cash", "strategies", b"strategies", "without_price", b"without_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "without_price", b"without_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -255,6 +275,214 @@ class GetPortfolioResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPortfolioResponse: _TypeAlias = GetPortfolioResponse  # noqa: Y015
+
+@_typing.final
+class ListPortfoliosRequest(_message.Message):
+    """Asks for the portfolios there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means all active ones."""
+    page_size: _builtins.int
+    """Most portfolios in the answer. 0 means 20; at most 100."""
+    page_token: _builtins.str
+    """next_page_token of the page before. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPortfoliosRequest: _TypeAlias = ListPortfoliosRequest  # noqa: Y015
+
+@_typing.final
+class ListPortfoliosResponse(_message.Message):
+    """A page, ordered by broker and account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORTFOLIOS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def portfolios(self) -> _containers.RepeatedCompositeFieldContainer[Global___Portfolio]:
+        """The portfolios, without their positions: GetPortfolio and ListPositions have them."""
+
+    def __init__(
+        self,
+        *,
+        portfolios: _abc.Iterable[Global___Portfolio] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "portfolios", b"portfolios"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPortfoliosResponse: _TypeAlias = ListPortfoliosResponse  # noqa: Y015
+
+@_typing.final
+class WatchPortfolioRequest(_message.Message):
+    """Asks to be told of an account from now on, or from where the caller left off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    MARK_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means paper."""
+    account: _builtins.str
+    """Account. Empty means "default"."""
+    after_revision: _builtins.int
+    """Revision of the last message that the caller has; the fills after it come first. 0: a snapshot comes first.
+    OUT_OF_RANGE where the account isn't there yet, or is more than 10000 revisions further: begin with a snapshot.
+    """
+    mark_interval_ms: _builtins.int
+    """The portfolio is sent again at new prices after so many milliseconds without a change of the books, 250 to 60000.
+    0: only when the books change.
+    """
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        after_revision: _builtins.int = ...,
+        mark_interval_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "after_revision", b"after_revision", "broker", b"broker", "mark_interval_ms", b"mark_interval_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPortfolioRequest: _TypeAlias = WatchPortfolioRequest  # noqa: Y015
+
+@_typing.final
+class WatchPortfolioResponse(_message.Message):
+    """What changed. No fill is left out and none is told twice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_FIELD_NUMBER: _builtins.int
+    FILLS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision that the caller has with this message; after_revision of a watch that goes on from here."""
+    draining: _builtins.bool
+    """True in the last message before the server stops: go on with after_revision elsewhere."""
+    @_builtins.property
+    def portfolio(self) -> Global___Portfolio:
+        """The account at that revision, at last prices. Absent while more fills are to come, and in the last message."""
+
+    @_builtins.property
+    def fills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fill]:
+        """Fills booked since the message before, oldest first; none in a snapshot and where only prices moved."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        portfolio: Global___Portfolio | None = ...,
+        fills: _abc.Iterable[Global___Fill] | None = ...,
+        draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["portfolio", b"portfolio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "fills", b"fills", "portfolio", b"portfolio", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPortfolioResponse: _TypeAlias = WatchPortfolioResponse  # noqa: Y015
+
+@_typing.final
+class GetEquityCurveRequest(_message.Message):
+    """Asks for the equity of an account over market time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means paper."""
+    account: _builtins.str
+    """Account. Empty means "default"."""
+    page_size: _builtins.int
+    """Most points in the answer. 0 means 500; at most 5000."""
+    page_token: _builtins.str
+    """next_page_token of the page before. Empty means the first page."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the first point, inclusive. Absent means from the beginning."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time after the last point, exclusive. Absent means to the end."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEquityCurveRequest: _TypeAlias = GetEquityCurveRequest  # noqa: Y015
+
+@_typing.final
+class GetEquityCurveResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[_portfolio_pb2.PortfolioSnapshot]:
+        """The points in the order in which they were taken, as they were published."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[_portfolio_pb2.PortfolioSnapshot] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEquityCurveResponse: _TypeAlias = GetEquityCurveResponse  # noqa: Y015
 
 @_typing.final
 class Position(_message.Message):
@@ -411,6 +639,7 @@ class Fill(_message.Message):
     TRADED_AT_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     fill_id: _builtins.str
     """Its identity."""
     order_id: _builtins.str
@@ -433,6 +662,8 @@ class Fill(_message.Message):
     """Chain it belongs to."""
     product: _common_pb2.Product.ValueType
     """Product."""
+    revision: _builtins.int
+    """Revision that the account has by it."""
     @_builtins.property
     def price(self) -> _decimal_pb2.Decimal:
         """Price, rupees."""
@@ -467,10 +698,11 @@ class Fill(_message.Message):
         traded_at: _timestamp_pb2.Timestamp | None = ...,
         correlation_id: _builtins.str = ...,
         product: _common_pb2.Product.ValueType = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "price", b"price", "realised_pnl", b"realised_pnl", "traded_at", b"traded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "commission", b"commission", "correlation_id", b"correlation_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "order_id", b"order_id", "price", b"price", "product", b"product", "quantity", b"quantity", "realised_pnl", b"realised_pnl", "side", b"side", "strategy_id", b"strategy_id", "symbol", b"symbol", "traded_at", b"traded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "commission", b"commission", "correlation_id", b"correlation_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "order_id", b"order_id", "price", b"price", "product", b"product", "quantity", b"quantity", "realised_pnl", b"realised_pnl", "revision", b"revision", "side", b"side", "strategy_id", b"strategy_id", "symbol", b"symbol", "traded_at", b"traded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,21 @@ class PortfolioServiceStub:
                 request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPortfolioRequest.SerializeToString,
                 response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPortfolioResponse.FromString,
                 _registered_method=True)
+        self.ListPortfolios = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/ListPortfolios',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPortfoliosRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPortfoliosResponse.FromString,
+                _registered_method=True)
+        self.WatchPortfolio = channel.unary_stream(
+                '/panda.portfolio.v1.PortfolioService/WatchPortfolio',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.WatchPortfolioRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.WatchPortfolioResponse.FromString,
+                _registered_method=True)
+        self.GetEquityCurve = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/GetEquityCurve',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetEquityCurveRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetEquityCurveResponse.FromString,
+                _registered_method=True)
         self.ListPositions = channel.unary_unary(
                 '/panda.portfolio.v1.PortfolioService/ListPositions',
                 request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPositionsRequest.SerializeToString,
@@ -63,6 +78,27 @@ class PortfolioServiceServicer:
 
     def GetPortfolio(self, request, context):
         """A portfolio; an empty request asks for the default one. NOT_FOUND where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPortfolios(self, request, context):
+        """The portfolios there are, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPortfolio(self, request, context):
+        """An account as it changes. NOT_FOUND where it isn't open. Any replica can go on from a revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEquityCurve(self, request, context):
+        """Equity over market time, a page at a time. NOT_FOUND where the account isn't open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +132,21 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
                     servicer.GetPortfolio,
                     request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPortfolioRequest.FromString,
                     response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPortfolioResponse.SerializeToString,
+            ),
+            'ListPortfolios': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPortfolios,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPortfoliosRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPortfoliosResponse.SerializeToString,
+            ),
+            'WatchPortfolio': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPortfolio,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.WatchPortfolioRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.WatchPortfolioResponse.SerializeToString,
+            ),
+            'GetEquityCurve': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEquityCurve,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetEquityCurveRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetEquityCurveResponse.SerializeToString,
             ),
             'ListPositions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPositions,
@@ -141,6 +192,87 @@ class PortfolioService:
             '/panda.portfolio.v1.PortfolioService/GetPortfolio',
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPortfolioRequest.SerializeToString,
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPortfolioResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPortfolios(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/ListPortfolios',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPortfoliosRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPortfoliosResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPortfolio(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/WatchPortfolio',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.WatchPortfolioRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.WatchPortfolioResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEquityCurve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/GetEquityCurve',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetEquityCurveRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetEquityCurveResponse.FromString,
             options,
             channel_credentials,
             insecure,

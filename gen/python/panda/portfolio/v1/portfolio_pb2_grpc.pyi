@@ -18,6 +18,12 @@ class PortfolioServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPortfolio: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.GetPortfolioRequest, _portfolio_pb2.GetPortfolioResponse]
     """A portfolio; an empty request asks for the default one. NOT_FOUND where there is none."""
+    ListPortfolios: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListPortfoliosRequest, _portfolio_pb2.ListPortfoliosResponse]
+    """The portfolios there are, a page at a time."""
+    WatchPortfolio: _aio.UnaryStreamMultiCallable[_portfolio_pb2.WatchPortfolioRequest, _portfolio_pb2.WatchPortfolioResponse]
+    """An account as it changes. NOT_FOUND where it isn't open. Any replica can go on from a revision."""
+    GetEquityCurve: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.GetEquityCurveRequest, _portfolio_pb2.GetEquityCurveResponse]
+    """Equity over market time, a page at a time. NOT_FOUND where the account isn't open."""
     ListPositions: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListPositionsRequest, _portfolio_pb2.ListPositionsResponse]
     """Positions, a page at a time."""
     ListFills: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListFillsRequest, _portfolio_pb2.ListFillsResponse]
@@ -35,6 +41,30 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_portfolio_pb2.GetPortfolioRequest, _abc.Awaitable[_portfolio_pb2.GetPortfolioResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.GetPortfolioResponse]:
         """A portfolio; an empty request asks for the default one. NOT_FOUND where there is none."""
+
+    @_abc_1.abstractmethod
+    def ListPortfolios(
+        self,
+        request: _portfolio_pb2.ListPortfoliosRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.ListPortfoliosRequest, _abc.Awaitable[_portfolio_pb2.ListPortfoliosResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.ListPortfoliosResponse]:
+        """The portfolios there are, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def WatchPortfolio(
+        self,
+        request: _portfolio_pb2.WatchPortfolioRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.WatchPortfolioRequest, _abc.AsyncIterator[_portfolio_pb2.WatchPortfolioResponse]],
+    ) -> _abc.AsyncIterator[_portfolio_pb2.WatchPortfolioResponse]:
+        """An account as it changes. NOT_FOUND where it isn't open. Any replica can go on from a revision."""
+
+    @_abc_1.abstractmethod
+    def GetEquityCurve(
+        self,
+        request: _portfolio_pb2.GetEquityCurveRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.GetEquityCurveRequest, _abc.Awaitable[_portfolio_pb2.GetEquityCurveResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.GetEquityCurveResponse]:
+        """Equity over market time, a page at a time. NOT_FOUND where the account isn't open."""
 
     @_abc_1.abstractmethod
     def ListPositions(

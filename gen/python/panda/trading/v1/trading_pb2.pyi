@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from panda.common.v1 import common_pb2 as _common_pb2
 from panda.events.v1 import orders_pb2 as _orders_pb2
 import builtins as _builtins
@@ -20,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SquareOffSkip:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SquareOffSkipEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SquareOffSkip.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SQUARE_OFF_SKIP_UNSPECIFIED: _SquareOffSkip.ValueType  # 0
+    """It isn't: its exit is on its way."""
+    SQUARE_OFF_SKIP_BROKER_OFF: _SquareOffSkip.ValueType  # 1
+    """Its broker is active but not enabled."""
+    SQUARE_OFF_SKIP_HALTED: _SquareOffSkip.ValueType  # 2
+    """Its broker is HALTED; nothing passes."""
+    SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN: _SquareOffSkip.ValueType  # 3
+    """Its instrument is no longer known."""
+    SQUARE_OFF_SKIP_MARKET_CLOSED: _SquareOffSkip.ValueType  # 4
+    """No session of its instrument is open."""
+
+class SquareOffSkip(_SquareOffSkip, metaclass=_SquareOffSkipEnumTypeWrapper):
+    """Why a position is left as it is."""
+
+SQUARE_OFF_SKIP_UNSPECIFIED: SquareOffSkip.ValueType  # 0
+"""It isn't: its exit is on its way."""
+SQUARE_OFF_SKIP_BROKER_OFF: SquareOffSkip.ValueType  # 1
+"""Its broker is active but not enabled."""
+SQUARE_OFF_SKIP_HALTED: SquareOffSkip.ValueType  # 2
+"""Its broker is HALTED; nothing passes."""
+SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN: SquareOffSkip.ValueType  # 3
+"""Its instrument is no longer known."""
+SQUARE_OFF_SKIP_MARKET_CLOSED: SquareOffSkip.ValueType  # 4
+"""No session of its instrument is open."""
+Global___SquareOffSkip: _TypeAlias = SquareOffSkip  # noqa: Y015
 
 @_typing.final
 class OrderIntent(_message.Message):
@@ -316,6 +349,218 @@ class ListOrdersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOrdersResponse: _TypeAlias = ListOrdersResponse  # noqa: Y015
+
+@_typing.final
+class WatchOrdersRequest(_message.Message):
+    """Asks to be told of an account's orders from now on, or from where the caller left off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means paper."""
+    account: _builtins.str
+    """Account. Empty means "default"."""
+    strategy_id: _builtins.str
+    """Strategy. Empty means all."""
+    after_revision: _builtins.int
+    """Revision of the last message that the caller has. 0: a snapshot comes first.
+    OUT_OF_RANGE where the account isn't there yet, or is more than 10000 revisions further: begin with a snapshot.
+    """
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        after_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "after_revision", b"after_revision", "broker", b"broker", "strategy_id", b"strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOrdersRequest: _TypeAlias = WatchOrdersRequest  # noqa: Y015
+
+@_typing.final
+class WatchOrdersResponse(_message.Message):
+    """Orders that changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision that the caller has with this message; after_revision of a watch that goes on from here. It is of
+    (broker, account) and rises with every change of an order.
+    """
+    snapshot: _builtins.bool
+    """True in a snapshot: every order that has not ended, and the newest 100 of those that have; it may come in several
+    messages, each with this set.
+    """
+    draining: _builtins.bool
+    """True in the last message before the server stops: go on with after_revision elsewhere."""
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Order]:
+        """Each order that changed since the message before, once, as it stands now; by the order of their changes."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        snapshot: _builtins.bool = ...,
+        orders: _abc.Iterable[Global___Order] | None = ...,
+        draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "orders", b"orders", "revision", b"revision", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOrdersResponse: _TypeAlias = WatchOrdersResponse  # noqa: Y015
+
+@_typing.final
+class SquareOffRequest(_message.Message):
+    """Makes positions flat. At least one of strategy_id, symbol and broker is given; those given must all fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the command repeatable: the same request_id and body has one effect and gets the same plan."""
+    strategy_id: _builtins.str
+    """Strategy; "manual" for a person's positions. Empty means all."""
+    symbol: _builtins.str
+    """"NSE:INFY". Empty means all instruments."""
+    broker: _builtins.str
+    """Broker. Empty means all active ones."""
+    account: _builtins.str
+    """Account. Empty means all accounts of these brokers."""
+    reason: _builtins.str
+    """Why, for the record. At most 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "reason", b"reason", "request_id", b"request_id", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SquareOffRequest: _TypeAlias = SquareOffRequest  # noqa: Y015
+
+@_typing.final
+class SquareOffLine(_message.Message):
+    """One position of the plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SIGNAL_ID_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker."""
+    account: _builtins.str
+    """Account."""
+    strategy_id: _builtins.str
+    """Strategy; "manual" for a person."""
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    symbol: _builtins.str
+    """"NSE:INFY"."""
+    product: _common_pb2.Product.ValueType
+    """Product."""
+    held: _builtins.int
+    """Signed units held when the plan was made. 0 where nothing is held but an order is under way."""
+    side: _common_pb2.Side.ValueType
+    """Direction of the exit. UNSPECIFIED where nothing is held."""
+    quantity: _builtins.int
+    """Units to exit, as the position was when the plan was made; risk counts again when the exit's turn comes. 0 where
+    nothing is held: then what the order under way fills is squared off when it ends.
+    """
+    signal_id: _builtins.str
+    """The target of 0 that was sent to risk: RiskService.GetVerdict and the orders made of it go by this id. Empty where
+    the position is skipped.
+    """
+    skipped: Global___SquareOffSkip.ValueType
+    """Why it is skipped."""
+    message: _builtins.str
+    """The same as one sentence for a person; empty where it isn't skipped."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        product: _common_pb2.Product.ValueType = ...,
+        held: _builtins.int = ...,
+        side: _common_pb2.Side.ValueType = ...,
+        quantity: _builtins.int = ...,
+        signal_id: _builtins.str = ...,
+        skipped: Global___SquareOffSkip.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "held", b"held", "instrument_id", b"instrument_id", "message", b"message", "product", b"product", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "skipped", b"skipped", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SquareOffLine: _TypeAlias = SquareOffLine  # noqa: Y015
+
+@_typing.final
+class SquareOffResponse(_message.Message):
+    """The plan, which is being followed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> _containers.RepeatedCompositeFieldContainer[Global___SquareOffLine]:
+        """One line a position that is held or has an order under way, by broker, account, strategy, instrument, product."""
+
+    def __init__(
+        self,
+        *,
+        plan: _abc.Iterable[Global___SquareOffLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SquareOffResponse: _TypeAlias = SquareOffResponse  # noqa: Y015
 
 @_typing.final
 class ApplyKillSwitchRequest(_message.Message):

@@ -50,6 +50,16 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersResponse.FromString,
                 _registered_method=True)
+        self.WatchOrders = channel.unary_stream(
+                '/panda.trading.v1.TradingService/WatchOrders',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersResponse.FromString,
+                _registered_method=True)
+        self.SquareOff = channel.unary_unary(
+                '/panda.trading.v1.TradingService/SquareOff',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.SquareOffRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.SquareOffResponse.FromString,
+                _registered_method=True)
         self.ApplyKillSwitch = channel.unary_unary(
                 '/panda.trading.v1.TradingService/ApplyKillSwitch',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.SerializeToString,
@@ -83,6 +93,21 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchOrders(self, request, context):
+        """An account's orders as they change. Any replica can go on from a revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SquareOff(self, request, context):
+        """Makes positions flat: a target of 0 for each, judged by risk like any signal. It stops no strategy: one that runs
+        may open again, so stop it first. Answers with the plan once it is certain to be followed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApplyKillSwitch(self, request, context):
         """Risk hands over a kill switch.
         """
@@ -107,6 +132,16 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.ListOrders,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'WatchOrders': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOrders,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersResponse.SerializeToString,
+            ),
+            'SquareOff': grpc.unary_unary_rpc_method_handler(
+                    servicer.SquareOff,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.SquareOffRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.SquareOffResponse.SerializeToString,
             ),
             'ApplyKillSwitch': grpc.unary_unary_rpc_method_handler(
                     servicer.ApplyKillSwitch,
@@ -196,6 +231,60 @@ class TradingService:
             '/panda.trading.v1.TradingService/ListOrders',
             panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/WatchOrders',
+            panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SquareOff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/SquareOff',
+            panda_dot_trading_dot_v1_dot_trading__pb2.SquareOffRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.SquareOffResponse.FromString,
             options,
             channel_credentials,
             insecure,

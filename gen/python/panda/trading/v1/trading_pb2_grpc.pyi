@@ -24,6 +24,12 @@ class TradingServiceStub:
     """One order. NOT_FOUND where there is none."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_trading_pb2.ListOrdersRequest, _trading_pb2.ListOrdersResponse]
     """Orders, newest first, a page at a time."""
+    WatchOrders: _aio.UnaryStreamMultiCallable[_trading_pb2.WatchOrdersRequest, _trading_pb2.WatchOrdersResponse]
+    """An account's orders as they change. Any replica can go on from a revision."""
+    SquareOff: _aio.UnaryUnaryMultiCallable[_trading_pb2.SquareOffRequest, _trading_pb2.SquareOffResponse]
+    """Makes positions flat: a target of 0 for each, judged by risk like any signal. It stops no strategy: one that runs
+    may open again, so stop it first. Answers with the plan once it is certain to be followed.
+    """
     ApplyKillSwitch: _aio.UnaryUnaryMultiCallable[_trading_pb2.ApplyKillSwitchRequest, _trading_pb2.ApplyKillSwitchResponse]
     """Risk hands over a kill switch."""
 
@@ -55,6 +61,24 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.ListOrdersRequest, _abc.Awaitable[_trading_pb2.ListOrdersResponse]],
     ) -> _abc.Awaitable[_trading_pb2.ListOrdersResponse]:
         """Orders, newest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def WatchOrders(
+        self,
+        request: _trading_pb2.WatchOrdersRequest,
+        context: _aio.ServicerContext[_trading_pb2.WatchOrdersRequest, _abc.AsyncIterator[_trading_pb2.WatchOrdersResponse]],
+    ) -> _abc.AsyncIterator[_trading_pb2.WatchOrdersResponse]:
+        """An account's orders as they change. Any replica can go on from a revision."""
+
+    @_abc_1.abstractmethod
+    def SquareOff(
+        self,
+        request: _trading_pb2.SquareOffRequest,
+        context: _aio.ServicerContext[_trading_pb2.SquareOffRequest, _abc.Awaitable[_trading_pb2.SquareOffResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.SquareOffResponse]:
+        """Makes positions flat: a target of 0 for each, judged by risk like any signal. It stops no strategy: one that runs
+        may open again, so stop it first. Answers with the plan once it is certain to be followed.
+        """
 
     @_abc_1.abstractmethod
     def ApplyKillSwitch(
