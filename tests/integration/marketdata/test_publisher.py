@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.eventlog.decode import from_record
+from alphapanda.eventlog.port import EventLog, Start
+from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.wire import frame_from
+from alphapanda.instruments.core import shipped_instruments
+from alphapanda.marketdata.feeds.feed import FeedContext, MarketClockWouldGoBack
+from alphapanda.marketdata.feeds.registry import open_feed
+from alphapanda.marketdata.publisher import MarketDataPublisher
+from alphapanda.storage.price_cache import PriceCache
+
+TOPICS = TopicMap(["paper"])
+TICKS = TOPICS.topic("tick_frame")
+DIRECTORY = shipped_instruments(date(2026, 11, 23))
+
+
+@pytest.fixture
+async def log(tmp_path) -> AsyncIterator[EventLog]:
+    opened = SqliteEventLog(tmp_path / "events.sqlite")
+    await opened.start()
+    await opened.ensure(TOPICS.specs())
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture
+async def cache(redis_url) -> AsyncIterator[PriceCache]:
+    redis = Redis.from_url(redis_url)
+    yield PriceCache(redis, 10.0, lambda: datetime.now(UTC))
+    await redis.aclose()
+
+
+def recording(folder: Path, name: str, first_minute: int, closes: Sequence[str]) -> Path:
+    rows = [
+        f"2026-11-23T09:{first_minute + n:02}:00+05:30,{token},{close},{n + 1}"
+        for n, close in enumerate(closes)
+        for token in (408065, 779521)
+    ]
+    file = folder / name
+    file.write_text("\n".join(["ts,instrument_token,last_price,volume", *rows]) + "\n")
+    return file
+
+
+class Driver:
+    """Publishes recordings one after the other, as processes that follow each other would."""
+
+    def __init__(self, log: EventLog, cache: PriceCache) -> None:
+        self.log = log
+        self.cache = cache
+        self.seen: list[str] = []
+        self.die_at: int | None = None
+
+    async def publish(self, file: Path) -> MarketDataPublisher:
+        context = FeedContext(7, 250, DIRECTORY, load_nse_calendar(), date(2026, 11, 23))
+        publisher = MarketDataPublisher(
+            feed=open_feed(f"replay:{file}", context),
+            directory=DIRECTORY,
+            log=self.log,
+            topic_map=TOPICS,
+            cache=self.cache,
+            wall_clock=lambda: datetime.now(UTC),
+            before_frame=self._before,
+            barrier=self._barrier,
+        )
+        await publisher.start()
+        await publisher.run()
+        return publisher
+
+    async def _before(self, market_time: datetime) -> bool:
+        known = (await self.cache.view([408065])).market_time
+        assert known == market_time, "the clock is written before the timers look at it"
+        self.seen.append("timers")
+        return False
+
+    async def _barrier(self) -> None:
+        self.seen.append("barrier")
+        if self.die_at is not None and len(self.seen) >= self.die_at:
+            raise ConnectionAbortedError
+
+    async def frames(self) -> list[Frame]:
+        reader = self.log.topic_reader([TICKS], Start.EARLIEST)
+        await reader.start()
+        records = []
+        while got := await reader.fetch(1000, 0.05):
+            records += got
+        await reader.stop()
+        return [frame_from(from_record(record, TOPICS).tick_frame) for record in records]
+
+
+@pytest.fixture
+def driver(log, cache) -> Driver:
+    return Driver(log, cache)
+
+
+async def test_prices_and_clock_come_before_the_frame_and_each_frame_is_waited_for(driver, tmp_path):
+    """In lockstep: timers at each new market time, a barrier after each frame."""
+    await driver.publish(recording(tmp_path, "a.csv", 15, ["1500", "1500.05", "1499.95"]))
+    frames = await driver.frames()
+    assert sum(len(frame.instrument_token) for frame in frames) == 6
+    assert driver.seen.count("timers") == 3
+    assert driver.seen.count("barrier") == 1 + len(frames)
+    assert [frame.market_time_ns for frame in frames] == sorted(frame.market_time_ns for frame in frames)
+    assert all(frame.simulated for frame in frames)
+
+
+async def test_a_recording_goes_on_after_its_last_logged_frame(driver, tmp_path):
+    """A process that dies in the middle leaves out nothing and repeats nothing when it is started again."""
+    file = recording(tmp_path, "a.csv", 15, ["1500", "1501", "1502", "1503"])
+    driver.die_at = 5
+    with pytest.raises(ConnectionAbortedError):
+        await driver.publish(file)
+    before = await driver.frames()
+    driver.die_at = None
+    await driver.publish(file)
+    after = await driver.frames()
+    assert 0 < len(before) < len(after)
+    assert len({frame.frame_id for frame in after}) == len(after)
+    assert sum(len(frame.instrument_token) for frame in after) == 8
+
+
+async def test_a_recording_before_the_market_clock_is_refused(driver, tmp_path):
+    """The market's clock never goes back; the error names what to do."""
+    await driver.publish(recording(tmp_path, "later.csv", 40, ["1500"]))
+    with pytest.raises(MarketClockWouldGoBack) as refused:
+        await driver.publish(recording(tmp_path, "earlier.csv", 15, ["1500"]))
+    assert "--data-dir" in str(refused.value)
+    assert "--fresh" in str(refused.value)
+
+
+async def test_what_is_not_believed_is_dropped_and_counted(driver, tmp_path):
+    """Off the grid, not positive, unknown: none of it reaches the log or the cache."""
+    file = tmp_path / "bad.csv"
+    at = "2026-11-23T09:15:0{}+05:30"
+    file.write_text(
+        "ts,instrument_token,last_price\n"
+        f"{at.format(0)},408065,1500\n{at.format(1)},408065,1500.01\n{at.format(2)},408065,0\n{at.format(3)},5,10\n"
+    )
+    publisher = await driver.publish(file)
+    assert publisher.ticks == 1
+    assert publisher.dropped() == {"off_grid": 1, "not_positive": 1, "unknown_instrument": 1}
+    (frame,) = await driver.frames()
+    assert frame.last_price == [150_000]
+    assert frame.market_time_ns == nanoseconds(datetime(2026, 11, 23, 3, 45, tzinfo=UTC))
