@@ -12,6 +12,7 @@ from alphapanda import __version__
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
     "replay": "run the real cores over recorded data, as fast as they go",
+    "new-strategy": "write a strategy of your own, with its test, to begin with",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
     "topics": "create the mesh's Kafka topics: topics ensure",
@@ -30,7 +31,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"alphapanda.commands.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"alphapanda.commands.{name}"), name)
         return command
 
     @override

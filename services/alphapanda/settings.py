@@ -139,6 +139,13 @@ class StrategySettings(Section):
     max_errors_in_a_row: int = Field(
         5, ge=1, le=1000, description="errors on one instrument after which a strategy is stopped"
     )
+    max_signals_per_minute: int = Field(
+        120,
+        ge=1,
+        le=100_000,
+        description="signals on one instrument in a minute of market time; one more stops the strategy",
+    )
+    folder: Path | None = Field(None, description="folder with your own strategies' Python files")
 
 
 class RiskSettings(Section):

@@ -31,6 +31,7 @@ from alphapanda.settings_sources import load_settings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.folder import BadStrategyFile, registry_with
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_market import PaperMarket
@@ -74,6 +75,8 @@ def build_replay(
     limits_enforced: bool = True,
     config: Path | None = None,
     on_fill: Callable[[Filled, Decimal], None] | None = None,
+    strategies_folder: Path | None = None,
+    on_bad_file: Callable[[BadStrategyFile], None] = lambda _: None,
 ) -> ReplayRun:
     """A replay of one strategy or more in one account.
 
@@ -84,15 +87,20 @@ def build_replay(
         limits_enforced: False lifts the limits on quantities.
         config: TOML file with settings.
         on_fill: told of every fill and what it realised.
+        strategies_folder: of the user's own types, in place of the setting strategy.folder.
+        on_bad_file: told of every file in it that can't be used.
 
     Raises:
         InvalidInput: what is asked for can't be run.
         SettingsInvalid: nor can the settings.
     """
-    overrides = {} if limits_enforced else {"risk": {"limits_enforced": False}}
+    overrides: dict[str, dict[str, object]] = {} if limits_enforced else {"risk": {"limits_enforced": False}}
+    if strategies_folder is not None:
+        overrides["strategy"] = {"folder": strategies_folder}
     settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     calendar = load_nse_calendar()
     directory = shipped_instruments(date.max)
+    registry = registry_with(settings.strategy.folder, on_bad_file)
     types = [each.strategy_type for each in wanted]
     strategies = [
         _configured(
@@ -101,12 +109,13 @@ def build_replay(
             instrument,
             directory,
             settings,
+            registry,
         )
         for number, each in enumerate(wanted, 1)
     ]
     sanitiser = Sanitiser(directory, PRICE_SCALE)
     return ReplayRun(
-        replay=compose_replay(strategies, settings, calendar, directory, on_fill),
+        replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry),
         frames=replay_frames(
             files,
             directory=directory,
@@ -127,6 +136,7 @@ def _configured(
     instrument: str | None,
     directory: InstrumentDirectory,
     settings: Settings,
+    registry: StrategyRegistry,
 ) -> StrategyConfig:
     watched = _watched(directory, wanted.symbols or ((instrument,) if instrument else ()))
     return StrategyConfig(
@@ -134,7 +144,7 @@ def _configured(
         revision=1,
         state=StrategyState.RUNNING,
         strategy_type=wanted.strategy_type,
-        parameters=StrategyRegistry().complete(wanted.strategy_type, wanted.parameters),
+        parameters=registry.complete(wanted.strategy_type, wanted.parameters),
         instruments=tuple(StrategyInstrument(each.instrument_id, each.instrument_token) for each in watched),
         brokers=(),
         account=settings.account,
@@ -150,11 +160,19 @@ def compose_replay(
     calendar: TradingCalendar,
     directory: InstrumentDirectory,
     on_fill: Callable[[Filled, Decimal], None] | None = None,
+    registry: StrategyRegistry | None = None,
 ) -> Replay:
     """The cores, wired for these strategies on paper."""
     paper = settings.paper_trading
     router = ExecutionRouter([DEFAULT_BROKER])
-    host = StrategyHost(directory, calendar, router)
+    host = StrategyHost(
+        directory,
+        calendar,
+        router,
+        registry,
+        settings.strategy.max_errors_in_a_row,
+        settings.strategy.max_signals_per_minute,
+    )
     for strategy in strategies:
         host.configure(strategy)
     opt_ins = {strategy.strategy_id: strategy.brokers for strategy in strategies}

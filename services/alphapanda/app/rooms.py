@@ -42,7 +42,7 @@ from alphapanda.strategy import consumer as strategy_topics
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.host import StrategyHost
-from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.folder import registry_with
 from alphapanda.strategy.store.postgres import PostgresStrategyStore
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
@@ -139,7 +139,10 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
     """Strategies, and the handler that knows which of them it has taken up."""
     outbox = Outbox("strategy", ground.topic_map)
     store = PostgresStrategyStore(ground.engine, outbox)
-    registry = StrategyRegistry()
+    log = structlog.get_logger("alphapanda.strategy")
+    registry = registry_with(
+        ground.settings.strategy.folder, lambda bad: log.error("strategy file not loaded", error=bad.text)
+    )
     ticks = StrategyTicks(
         store=store,
         log=ground.log,
@@ -150,11 +153,12 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
             ground.router,
             registry,
             ground.settings.strategy.max_errors_in_a_row,
+            ground.settings.strategy.max_signals_per_minute,
         ),
         snapshot_interval_seconds=ground.settings.strategy.snapshot_interval_seconds,
         wall_clock=wall_clock,
         elapsed=time.monotonic,
-        logger=structlog.get_logger("alphapanda.strategy"),
+        logger=log,
     )
     reader = ground.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
     servicer = StrategyServicer(

@@ -17,3 +17,8 @@ def fail(message: str, code: int = 1) -> NoReturn:
     """Says what is wrong, in one line, and ends the command."""
     err.print(f"alphapanda: {message}", markup=False, soft_wrap=True)
     raise SystemExit(code)
+
+
+def warn(message: str) -> None:
+    """Says what a person should know, in one line; the command goes on."""
+    err.print(f"alphapanda: {message}", markup=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from alphapanda.app.replay import WantedStrategy, build_replay
-from alphapanda.commands.console import USAGE, err, fail, out
+from alphapanda.commands.console import USAGE, err, fail, out, warn
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
@@ -87,6 +87,11 @@ def wanted_strategy(text: str, product: str) -> WantedStrategy:
 @click.option(
     "--trades", type=click.Path(path_type=Path, dir_okay=False), help="write the fills to this CSV file"
 )
+@click.option(
+    "--strategies-folder",
+    type=click.Path(path_type=Path),
+    help="folder with your own strategies  [default: the setting strategy.folder]",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def replay(
     files: tuple[Path, ...],
@@ -100,6 +105,7 @@ def replay(
     config: Path | None,
     report: Path | None,
     trades: Path | None,
+    strategies_folder: Path | None,
     as_json: bool,
 ) -> None:
     """Run strategies over recorded ticks or bars (CSV, .gz too), with the real risk, trading and ledger."""
@@ -110,7 +116,16 @@ def replay(
         _require_wanted(wanted)
         for written in (report, trades):
             _require_folder(written)
-        summary = _run(files, wanted, instrument, config, report, trades, limits_enforced=not no_limits)
+        summary = _run(
+            files,
+            wanted,
+            instrument,
+            config,
+            report,
+            trades,
+            strategies_folder,
+            limits_enforced=not no_limits,
+        )
     except (InvalidInput, SettingsInvalid, CalendarNotCovered) as error:
         fail(str(error), USAGE)
     if as_json:
@@ -126,6 +141,7 @@ def _run(
     config: Path | None,
     report: Path | None,
     trades: Path | None,
+    strategies_folder: Path | None,
     *,
     limits_enforced: bool,
 ) -> dict[str, Any]:
@@ -143,6 +159,8 @@ def _run(
         limits_enforced=limits_enforced,
         config=config,
         on_fill=took if keeps else None,
+        strategies_folder=strategies_folder,
+        on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
     )
     frames: Iterable[Frame] = run.frames
     if keeps:
@@ -152,6 +170,8 @@ def _run(
     with _progress() as shown:
         run.replay.run(shown(frames))
     seconds = wall.perf_counter() - began
+    for told in run.replay.strategy_failures():
+        warn(told)
     if run.replay.not_covered is not None:
         raise run.replay.not_covered
     summary = summarised(run.replay, run.sanitiser.passed, run.sanitiser.counts(), seconds)

@@ -25,6 +25,7 @@ from alphapanda.risk.core.check import Inputs, Standing
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 DAY_NS: Final = 86_400_000_000_000
@@ -139,6 +140,18 @@ class Replay:
     def not_covered(self) -> CalendarNotCovered | None:
         """The first day with ticks that the calendar has no data for: strategies saw none of them."""
         return self._host.not_covered
+
+    def strategy_failures(self) -> list[str]:
+        """What strategies raised, a line for each strategy: how often, the last error, whether it was stopped."""
+        raised: dict[str, list[StrategyFailure]] = {}
+        for failure in self._host.take_failures():
+            raised.setdefault(failure.strategy_id, []).append(failure)
+        return [
+            f"strategy {name} was stopped: {failures[-1].why}"
+            if failures[-1].stopped
+            else f"strategy {name} raised {len(failures)} times, last on {failures[-1].instrument_id}: {failures[-1].error}"
+            for name, failures in sorted(raised.items())
+        ]
 
     def statement(self) -> Statement:
         """Value and profit at the last prices."""
