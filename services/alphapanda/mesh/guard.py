@@ -85,9 +85,9 @@ class Guard:
             request = self._checked(raw)
             answer = await (self._command if self._is_command else self._query)(request, context)
         except Exception as error:
-            if isinstance(error, grpc.aio.AbortError):
-                raise
-            await self._fail(error, context, started)
+            if not isinstance(error, grpc.aio.AbortError):
+                await self._fail(error, context, started)
+            raise
         if self._is_command:
             self._log.info("command", method=self._method, milliseconds=_milliseconds(started))
         elif perf_counter() - started > self._slow:
@@ -101,9 +101,9 @@ class Guard:
             async for message in self._watch(self._checked(raw), context):
                 yield message
         except Exception as error:
-            if isinstance(error, grpc.aio.AbortError):
-                raise
-            await self._fail(error, context, started)
+            if not isinstance(error, grpc.aio.AbortError):
+                await self._fail(error, context, started)
+            raise
 
     async def _fail(self, error: Exception, context: Context, started: float) -> Never:
         """Tells the caller and the log what went wrong."""
