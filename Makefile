@@ -36,7 +36,7 @@ $(UV): requirements/bootstrap.txt
 	touch $@
 
 $(STAMP): requirements/dev.txt pyproject.toml services/alphapanda/__init__.py | $(UV)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(UV) pip check --quiet --python $(BIN)/python
 	touch $@
@@ -125,7 +125,7 @@ bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader v
 .tools/bench/backtrader/.installed: PEER_PYTHON = $(BIN)/python
 .tools/bench/%/.installed: tools/bench/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PEER_PYTHON) $(@D)
-	$(UV) pip sync --quiet --python $(@D)/bin/python $<
+	$(UV) pip sync --quiet --compile-bytecode --python $(@D)/bin/python $<
 	touch $@
 
 .PHONY: secrets-scan
