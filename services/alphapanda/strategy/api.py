@@ -1,4 +1,4 @@
-"""StrategyService: create, ask, start, stop."""
+"""StrategyService: create, ask, change, start, stop, delete."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.domain import ids
-from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.order import Product
 from alphapanda.mesh.caller import current_caller
-from alphapanda.mesh.errors import AlreadyExists, NotFound
+from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.storage.requests import CommandKey
-from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.configurations import Configurations, flattened
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.store.port import Change, Decide, StoredStrategy, StrategyStore
-from alphapanda.strategy.wire import SOURCE, changed_event, strategy_message
+from alphapanda.strategy.wire import SOURCE, changed_event, strategy_message, type_message
 from panda.strategy.v1 import strategy_pb2 as api
 from panda.strategy.v1 import strategy_pb2_grpc
 
 POSITIONS_STAY = "stopped; its open positions stay as they are"
+UPDATED_POSITIONS_STAY = "updated; its open positions stay as they are"
+UPDATED_AND_FLATTENED = (
+    "updated; with the next frame of market data a signal to hold nothing goes out for each instrument it had"
+)
+DELETED_POSITIONS_STAY = "deleted; its open positions stay as they are"
 DEFAULT_PAGE = 100
 _METHOD = "panda.strategy.v1.StrategyService/"
 
@@ -57,28 +61,32 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     ) -> None:
         self._store = store
         self._registry = registry
-        self._directory = directory
-        self._active_brokers = tuple(active_brokers)
-        self._account = account
-        self._signal_ttl_seconds = signal_ttl_seconds
+        self._configurations = Configurations(
+            registry, directory, active_brokers, account, signal_ttl_seconds
+        )
         self._wall_clock = wall_clock
 
     @override
     async def CreateStrategy(
         self, request: api.CreateStrategyRequest, context: Context
     ) -> api.CreateStrategyResponse:
-        """Creates a strategy, stopped, at revision 1."""
+        """Creates a strategy, stopped."""
         key = _key("CreateStrategy", request.request_id)
-        config = self._config(request)
+        config = self._configurations.created(request)
 
         def decide(stored: StoredStrategy | None) -> Change:
-            if stored is not None:
+            if stored is not None and stored.config.state is not StrategyState.DELETED:
                 raise AlreadyExists(
                     "STRATEGY_EXISTS",
                     f"strategy {config.strategy_id!r} exists already; choose another strategy_id",
                     strategy_id=config.strategy_id,
                 )
-            return self._change(key, config, note="")
+            if stored is None:
+                return self._change(key, config, note="")
+            before = stored.config
+            return self._change(
+                key, replace(config, revision=before.revision + 1, flattens=before.flattens), note=""
+            )
 
         answer = await self._store.command(
             key,
@@ -140,6 +148,74 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         )
         return api.StopStrategyResponse.FromString(answer)
 
+    @override
+    async def UpdateStrategy(
+        self, request: api.UpdateStrategyRequest, context: Context
+    ) -> api.UpdateStrategyResponse:
+        """Changes a strategy; its state begins anew."""
+        key = _key("UpdateStrategy", request.request_id)
+        flatten = request.open_position == api.OPEN_POSITION_FLATTEN
+
+        def decide(stored: StoredStrategy | None) -> Change | None:
+            before = _existing(stored, request.strategy_id).config
+            after = self._configurations.changed(before, request.strategy, request.update_mask.paths)
+            if after == before and not flatten:
+                return None
+            after = replace(after, revision=before.revision + 1)
+            if not flatten:
+                return self._change(key, after, UPDATED_POSITIONS_STAY)
+            return self._change(key, flattened(before, after), UPDATED_AND_FLATTENED)
+
+        answer = await self._store.command(
+            key,
+            request,
+            request.strategy_id,
+            decide,
+            lambda stored: api.UpdateStrategyResponse(strategy=strategy_message(stored)),
+        )
+        return api.UpdateStrategyResponse.FromString(answer)
+
+    @override
+    async def DeleteStrategy(
+        self, request: api.DeleteStrategyRequest, context: Context
+    ) -> api.DeleteStrategyResponse:
+        """Deletes a stopped strategy; its positions stay as they are."""
+        key = _key("DeleteStrategy", request.request_id)
+
+        def decide(stored: StoredStrategy | None) -> Change:
+            config = _existing(stored, request.strategy_id).config
+            if config.state is StrategyState.RUNNING:
+                raise FailedPrecondition(
+                    "STRATEGY_RUNNING",
+                    f"strategy {config.strategy_id!r} runs; stop it before you delete it",
+                    strategy_id=config.strategy_id,
+                )
+            deleted = replace(config, state=StrategyState.DELETED, revision=config.revision + 1)
+            return self._change(key, deleted, DELETED_POSITIONS_STAY)
+
+        answer = await self._store.command(
+            key,
+            request,
+            request.strategy_id,
+            decide,
+            lambda stored: api.DeleteStrategyResponse(strategy=strategy_message(stored)),
+        )
+        return api.DeleteStrategyResponse.FromString(answer)
+
+    @override
+    async def ListStrategyTypes(
+        self, request: api.ListStrategyTypesRequest, context: Context
+    ) -> api.ListStrategyTypesResponse:
+        """Types by name, a page at a time."""
+        position = decode_page_token(request.page_token, "types")
+        after = str(position[0]) if position else ""
+        size = request.page_size or DEFAULT_PAGE
+        names = [name for name in self._registry.names if name > after]
+        return api.ListStrategyTypesResponse(
+            strategy_types=[type_message(self._registry.type_named(name)) for name in names[:size]],
+            next_page_token=encode_page_token([names[size - 1]], "types") if len(names) > size else "",
+        )
+
     def _switch(self, key: CommandKey, strategy_id: str, state: StrategyState, note: str) -> Decide:
         def decide(stored: StoredStrategy | None) -> Change | None:
             config = _existing(stored, strategy_id).config
@@ -160,47 +236,13 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         )
         return Change(strategy, event)
 
-    def _config(self, request: api.CreateStrategyRequest) -> StrategyConfig:
-        """The configuration asked for.
-
-        Raises:
-            InvalidInput: the first field that can't be used.
-        """
-        for broker in request.brokers:
-            if broker not in self._active_brokers:
-                raise UnknownName("brokers", broker, self._active_brokers)
-        return StrategyConfig(
-            strategy_id=request.strategy_id,
-            revision=1,
-            state=StrategyState.STOPPED,
-            strategy_type=request.strategy_type,
-            parameters=self._registry.complete(request.strategy_type, request.parameters),
-            instruments=tuple(
-                self._instrument(f"symbols[{place}]", symbol, request.quantity)
-                for place, symbol in enumerate(request.symbols)
-            ),
-            brokers=tuple(request.brokers),
-            account=request.account or self._account,
-            quantity=request.quantity,
-            product=Product(request.product or Product.MIS),
-            signal_ttl_seconds=request.signal_ttl_seconds or self._signal_ttl_seconds,
-        )
-
-    def _instrument(self, field: str, symbol: str, quantity: int) -> StrategyInstrument:
-        instrument = self._directory.require_symbol(symbol, field)
-        if not instrument.tradable:
-            raise InvalidInput(field, symbol, "an instrument that can be traded; an index can't")
-        if quantity % instrument.lot_size:
-            raise InvalidInput("quantity", quantity, f"a multiple of {symbol}'s lot, {instrument.lot_size}")
-        return StrategyInstrument(instrument.instrument_id, instrument.instrument_token)
-
 
 def _key(method: str, request_id: str) -> CommandKey:
     return CommandKey(current_caller.get(), _METHOD + method, request_id)
 
 
 def _existing(stored: StoredStrategy | None, strategy_id: str) -> StoredStrategy:
-    if stored is None:
+    if stored is None or stored.config.state is StrategyState.DELETED:
         raise NotFound(
             "STRATEGY_NOT_FOUND",
             f"there is no strategy {strategy_id!r}; ListStrategies names them",

@@ -212,7 +212,7 @@ class StrategyTicks:
             await self._store.activate(
                 Activation(config.strategy_id, config.revision, partition.number, offset)
             )
-            partition.configure(config)
+            partition.configure(config, partition.revisions.get(config.strategy_id, 0))
         partition.seen = generation
 
     async def _publish(self, partition: TickPartition) -> None:

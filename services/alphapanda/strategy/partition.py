@@ -67,7 +67,9 @@ class TickPartition:
         self.failures: list[StrategyFailure] = []
         self.seen = 0
         self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
-        self._entering = [s for s in snapshots if s.config.state is StrategyState.RUNNING]
+        self._entering = [
+            s for s in snapshots if s.config.state is StrategyState.RUNNING or _still_flattens(s)
+        ]
         # Where nothing is stored, no process before had a strategy on this partition.
         self._new_revisions_from = end if snapshots else begins
         self.position = min([snapshot.next_offset for snapshot in self._entering], default=begins)
@@ -84,7 +86,7 @@ class TickPartition:
         """Lets strategies in whose snapshots end at or before the record that is handled next."""
         while self._entering and self._entering[0].next_offset <= offset:
             snapshot = self._entering.pop(0)
-            self.configure(snapshot.config, snapshot.state)
+            self.configure(snapshot.config, snapshot.replaced, snapshot.state)
 
     def changes(self, configs: Sequence[StrategyConfig], offset: int) -> Iterator[StrategyConfig]:
         """The configurations that have to take effect here before `offset` is handled; none while it is too early."""
@@ -93,7 +95,8 @@ class TickPartition:
         for config in configs:
             held = self.revisions.get(config.strategy_id)
             if held is None:
-                if config.state is StrategyState.RUNNING and self._here(config).instruments:
+                here = self._here(config)
+                if config.state is StrategyState.RUNNING and (here.instruments or here.flattens):
                     yield config
             elif config.revision > held:
                 yield config
@@ -102,11 +105,11 @@ class TickPartition:
         """Whether new revisions may take effect at this offset."""
         return offset >= self._new_revisions_from
 
-    def configure(self, config: StrategyConfig, state: bytes = b"") -> None:
-        """Puts a revision into the host; one that can't be loaded is to be stopped, the others go on."""
+    def configure(self, config: StrategyConfig, replaced: int, state: bytes = b"") -> None:
+        """Puts a revision in the place of `replaced`; one that can't be loaded is to be stopped, the others go on."""
         self.revisions[config.strategy_id] = config.revision
         try:
-            self.host.configure(self._here(config), state)
+            self.host.configure(self._here(config.after(replaced)), state)
         except (InvalidInput, StrategyBroken) as error:
             self.halts.append(
                 Halt(config.strategy_id, config.revision, f"it can't be loaded: {error}", cause_id="")
@@ -121,6 +124,8 @@ class TickPartition:
 
     def _here(self, config: StrategyConfig) -> StrategyConfig:
         """The configuration on those of its instruments whose ticks come in this partition."""
-        return config.only(
-            each for each in config.instruments if shard_of(each.instrument_token) == self.number
-        )
+        return config.here(lambda each: shard_of(each.instrument_token) == self.number)
+
+
+def _still_flattens(snapshot: Snapshot) -> bool:
+    return not snapshot.state and snapshot.config.after(snapshot.replaced).flattens is not None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from alphapanda.eventlog.wire import envelope, timestamp
+from alphapanda.strategy.core.strategy import BarStrategy, Strategy
 from alphapanda.strategy.store.port import StoredStrategy
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import control_pb2
@@ -68,4 +73,42 @@ def strategy_message(strategy: StoredStrategy) -> api.Strategy:
         changed_by=strategy.changed_by,
         changed_at=timestamp(strategy.changed_at),
         note=strategy.note,
+    )
+
+
+_KINDS = {
+    "integer": api.PARAMETER_KIND_INTEGER,
+    "number": api.PARAMETER_KIND_NUMBER,
+    "boolean": api.PARAMETER_KIND_BOOLEAN,
+}
+
+
+def type_message(strategy_type: type[Strategy[Any]]) -> api.StrategyType:
+    """A type with its parameters' schema."""
+    model = strategy_type.parameters_model
+    return api.StrategyType(
+        strategy_type=strategy_type.type_name,
+        description=inspect.getdoc(strategy_type) or "",
+        on_bars=issubclass(strategy_type, BarStrategy),
+        warm_up=strategy_type.warm_up(model()),
+        parameters=[
+            _parameter(name, schema)
+            for name, schema in model.model_json_schema().get("properties", {}).items()
+        ],
+    )
+
+
+def _parameter(name: str, schema: Mapping[str, Any]) -> api.StrategyParameter:
+    choices = [str(each) for each in schema.get("enum", ())]
+    kind = _KINDS.get(schema.get("type", ""), api.PARAMETER_KIND_TEXT)
+    return api.StrategyParameter(
+        name=name,
+        kind=api.PARAMETER_KIND_CHOICE if choices else kind,
+        default_value=str(schema.get("default", "")),
+        minimum=str(schema.get("minimum", schema.get("exclusiveMinimum", ""))),
+        minimum_excluded="exclusiveMinimum" in schema,
+        maximum=str(schema.get("maximum", schema.get("exclusiveMaximum", ""))),
+        maximum_excluded="exclusiveMaximum" in schema,
+        choices=choices,
+        description=schema.get("description", ""),
     )

@@ -7,12 +7,21 @@ from datetime import UTC, datetime
 import pytest
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.mesh.errors import AlreadyExists, NotFound
+from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound
 from alphapanda.storage.requests import RequestReused
-from alphapanda.strategy.api import POSITIONS_STAY, StrategyServicer
+from alphapanda.strategy.api import (
+    POSITIONS_STAY,
+    UPDATED_AND_FLATTENED,
+    UPDATED_POSITIONS_STAY,
+    StrategyServicer,
+)
 from alphapanda.strategy.core.registry import StrategyRegistry
-from panda.common.v1.common_pb2 import PRODUCT_MIS
-from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING, STRATEGY_STATE_STOPPED
+from panda.common.v1.common_pb2 import PRODUCT_CNC, PRODUCT_MIS
+from panda.events.v1.control_pb2 import (
+    STRATEGY_STATE_DELETED,
+    STRATEGY_STATE_RUNNING,
+    STRATEGY_STATE_STOPPED,
+)
 from panda.strategy.v1 import strategy_pb2 as api
 
 NOW = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
@@ -28,6 +37,19 @@ def service(store, directory) -> StrategyServicer:
 def create(name="trend", **changes) -> api.CreateStrategyRequest:
     values = {"request_id": f"create {name}", "symbols": ["NSE:INFY"], "quantity": 50} | changes
     return api.CreateStrategyRequest(strategy_id=name, **{"strategy_type": "ema_cross"} | values)
+
+
+def update(
+    request_id="u", strategy_id="trend", paths=None, flatten=False, **values
+) -> api.UpdateStrategyRequest:
+    request = api.UpdateStrategyRequest(
+        request_id=request_id,
+        strategy_id=strategy_id,
+        strategy=api.Strategy(**values),
+        open_position=api.OPEN_POSITION_FLATTEN if flatten else api.OPEN_POSITION_UNSPECIFIED,
+    )
+    request.update_mask.paths.extend(list(values) if paths is None else paths)
+    return request
 
 
 async def test_a_strategy_is_created_stopped_with_its_defaults(service) -> None:
@@ -104,11 +126,13 @@ async def test_what_cannot_be_used_is_named(service, changes, error, message) ->
 
 
 async def test_an_unknown_strategy_is_not_found(service) -> None:
-    """For Get, Start and Stop."""
+    """For Get, Start, Stop, Update and Delete."""
     calls = (
         service.GetStrategy(api.GetStrategyRequest(strategy_id="x"), None),
         service.StartStrategy(api.StartStrategyRequest(request_id="1", strategy_id="x"), None),
         service.StopStrategy(api.StopStrategyRequest(request_id="2", strategy_id="x"), None),
+        service.UpdateStrategy(update(strategy_id="x", quantity=1), None),
+        service.DeleteStrategy(api.DeleteStrategyRequest(request_id="4", strategy_id="x"), None),
     )
     for call in calls:
         with pytest.raises(NotFound, match="no strategy 'x'"):
@@ -135,3 +159,127 @@ async def test_pages_hold_every_strategy_once(service) -> None:
         )
     stopped = await service.ListStrategies(api.ListStrategiesRequest(state=STRATEGY_STATE_STOPPED), None)
     assert len(stopped.strategies) == 5
+
+
+async def test_an_update_changes_what_the_mask_names(service, store) -> None:
+    """The next revision has the new values there and the old ones elsewhere; the event tells all of it."""
+    await service.CreateStrategy(create(parameters={"fast": "5", "slow": "50"}), None)
+    before = (
+        await service.StartStrategy(api.StartStrategyRequest(request_id="s", strategy_id="trend"), None)
+    ).strategy
+    wanted = update(
+        paths=["parameters.slow", "symbols", "signal_ttl_seconds"],
+        parameters={"slow": "60", "fast": "7"}, symbols=["NSE:S1", "NSE:S2"], signal_ttl_seconds=9, quantity=1,
+    )  # fmt: skip
+    after = (await service.UpdateStrategy(wanted, None)).strategy
+    assert dict(after.parameters) == {"fast": "5", "slow": "60"}
+    assert (list(after.symbols), after.signal_ttl_seconds, after.quantity) == (["NSE:S1", "NSE:S2"], 9, 50)
+    assert (after.revision, after.state, after.note) == (3, STRATEGY_STATE_RUNNING, UPDATED_POSITIONS_STAY)
+    assert before.revision == 2
+    assert (await service.UpdateStrategy(wanted, None)).strategy == after, "sent again it gets its answer"
+    again = await service.UpdateStrategy(update("u2", quantity=50, product=PRODUCT_MIS), None)
+    assert again.strategy == after, "what is so already makes no revision"
+    whole = await service.UpdateStrategy(update("u3", paths=["parameters"], parameters={"fast": "3"}), None)
+    assert dict(whole.strategy.parameters) == {"fast": "3", "slow": "20"}
+    changed = await service.UpdateStrategy(
+        update("u4", quantity=75, product=PRODUCT_CNC, brokers=["zerodha"]), None
+    )
+    assert (changed.strategy.quantity, changed.strategy.product) == (75, PRODUCT_CNC)
+    assert list(changed.strategy.brokers) == ["zerodha"]
+    stored = await store.get("trend")
+    assert (stored.config.revision, stored.config.flattens) == (5, None)
+
+
+async def test_an_update_that_flattens_remembers_what_was_held(service, store) -> None:
+    """The old instruments under the old product; later revisions keep it, as it may not have taken effect."""
+    await service.CreateStrategy(create(), None)
+    answer = await service.UpdateStrategy(update(flatten=True, symbols=["NSE:S1"], product=PRODUCT_CNC), None)
+    assert answer.strategy.note == UPDATED_AND_FLATTENED
+    await service.StartStrategy(api.StartStrategyRequest(request_id="s", strategy_id="trend"), None)
+    flattens = (await store.get("trend")).config.flattens
+    assert (flattens.revision, [each.symbol for each in flattens.instruments]) == (2, ["NSE:INFY"])
+    assert flattens.product == PRODUCT_MIS
+    (entered,) = [each for each in await store.current() if each.flattens]
+    assert entered.after(1).flattens
+    assert entered.after(2).flattens is None
+    again = await service.UpdateStrategy(update("u2", flatten=True, symbols=["NSE:S1"]), None)
+    assert again.strategy.revision == 4, "flattening is a change by itself"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paths": []}, "update_mask: ''.*name what to change: parameters, symbols"),
+        ({"paths": ["quantiti"]}, "update_mask: 'quantiti'.*did you mean 'quantity'"),
+        ({"paths": ["strategy_id"]}, "update_mask: 'strategy_id'"),
+        (
+            {"paths": ["parameters.fast"]},
+            r"update_mask: 'parameters.fast'.*give its value in strategy.parameters",
+        ),
+        (
+            {"paths": ["parameters.fsat"], "parameters": {"fsat": "1"}},
+            "parameters: 'fsat'.*did you mean 'fast'",
+        ),
+        ({"parameters": {"fast": "0"}}, "parameters.fast: '0'"),
+        ({"quantity": 0, "paths": ["quantity"]}, "strategy.quantity: '0'.*1 to 10000000"),
+        ({"paths": ["signal_ttl_seconds"]}, "strategy.signal_ttl_seconds: '0'"),
+        ({"paths": ["symbols"]}, "strategy.symbols: ''.*1 to 500"),
+        ({"symbols": ["NSE:INFI"]}, r"strategy.symbols\[0\]: 'NSE:INFI'.*did you mean"),
+        ({"symbols": ["NSE:LOTS"]}, "strategy.quantity: '60'.*multiple of NSE:LOTS's lot, 25"),
+        ({"paths": ["product"]}, "strategy.product: 'UNSPECIFIED'"),
+        ({"brokers": ["zeroda"]}, "strategy.brokers: 'zeroda'.*did you mean 'zerodha'"),
+        (
+            {"brokers": [], "paths": ["brokers"], "flatten": True},
+            r"open_position: 'FLATTEN'.*broker \(zerodha\) is taken away",
+        ),
+    ],
+)
+async def test_an_update_that_cannot_be_made_is_named(service, store, changes, message) -> None:
+    """Field, value and what is allowed; nothing is stored."""
+    await service.CreateStrategy(create(quantity=60, brokers=["zerodha"]), None)
+    before = await store.get("trend")
+    with pytest.raises(InvalidInput, match=message):
+        await service.UpdateStrategy(update(**changes), None)
+    assert await store.get("trend") == before
+
+
+async def test_a_deleted_strategy_is_gone_and_its_name_free(service, store, request) -> None:
+    """Only a stopped one; its event says DELETED; one created anew goes on with the next revision."""
+    await service.CreateStrategy(create(), None)
+    await service.StartStrategy(api.StartStrategyRequest(request_id="s", strategy_id="trend"), None)
+    delete = api.DeleteStrategyRequest(request_id="d", strategy_id="trend")
+    with pytest.raises(FailedPrecondition, match="'trend' runs; stop it"):
+        await service.DeleteStrategy(delete, None)
+    await service.StopStrategy(api.StopStrategyRequest(request_id="t", strategy_id="trend"), None)
+    deleted = (await service.DeleteStrategy(delete, None)).strategy
+    assert (deleted.state, deleted.revision) == (STRATEGY_STATE_DELETED, 4)
+    assert (await service.DeleteStrategy(delete, None)).strategy == deleted
+    with pytest.raises(NotFound):
+        await service.GetStrategy(api.GetStrategyRequest(strategy_id="trend"), None)
+    assert not (await service.ListStrategies(api.ListStrategiesRequest(), None)).strategies
+    assert (await store.get("trend")).config.state == STRATEGY_STATE_DELETED
+    anew = (await service.CreateStrategy(create(request_id="again"), None)).strategy
+    assert (anew.state, anew.revision) == (STRATEGY_STATE_STOPPED, 5)
+
+
+async def test_types_are_listed_with_their_parameters(service) -> None:
+    """Page by page by name; each parameter with what may be given."""
+    found, token = [], ""
+    while not found or token:
+        page = await service.ListStrategyTypes(
+            api.ListStrategyTypesRequest(page_size=3, page_token=token), None
+        )
+        found += page.strategy_types
+        token = page.next_page_token
+    assert [each.strategy_type for each in found] == list(StrategyRegistry().names)
+    types = {each.strategy_type: each for each in found}
+    fast = types["ema_cross"].parameters[0]
+    assert (fast.name, fast.kind, fast.default_value) == ("fast", api.PARAMETER_KIND_INTEGER, "10")
+    assert (fast.minimum, fast.maximum, fast.minimum_excluded) == ("1", "10000", False)
+    assert "less than slow" in fast.description
+    rsi = {each.name: each for each in types["rsi"].parameters}
+    assert rsi["interval"].kind == api.PARAMETER_KIND_CHOICE
+    assert {"1s", "1m", "1d"} < set(rsi["interval"].choices)
+    assert (rsi["oversold"].minimum, rsi["oversold"].minimum_excluded) == ("0", True)
+    assert (types["rsi"].on_bars, types["rsi"].warm_up, types["ema_cross"].on_bars) == (True, 15, False)
+    assert "Wilder" in types["rsi"].description

@@ -23,7 +23,7 @@ from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import shard_of
 from alphapanda.eventlog.wire import frame_event, frame_from, signal_event, signal_from
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
-from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.ema_cross import EmaCross
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
@@ -116,6 +116,11 @@ def event_of(config):
     number = f"{sum(config.strategy_id.encode()) * 1000 + config.revision:012x}"
     ours = f"5d0b5b57-9a5e-5f6f-8c1d-{number}"
     return changed_event(stored, event_id=ours, correlation_id=ours, causation_id=ours)
+
+
+def flattens(first, past, revision) -> Flattening:
+    instruments = tuple(StrategyInstrument(f"NSE:S{token}", token) for token in range(first, past))
+    return Flattening(revision, instruments, Product.MIS)
 
 
 class World:
@@ -236,6 +241,7 @@ class World:
         signals = {}
         for shard in SHARDS:
             host = new_host(self.directory)
+            held = {}
             starts = sorted(
                 (a for a in activations if a.partition == shard), key=lambda a: (a.next_offset, a.revision)
             )
@@ -248,10 +254,10 @@ class World:
                     while starts and starts[0].next_offset <= record.offset:
                         start = starts.pop(0)
                         chosen = configs[start.strategy_id, start.revision]
+                        followed = chosen.after(held.get(start.strategy_id, 0))
+                        held[start.strategy_id] = start.revision
                         host.configure(
-                            chosen.only(
-                                i for i in chosen.instruments if shard_of(i.instrument_token) == shard
-                            )
+                            followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
                         )
                     event = from_record(record, self.topic_map)
                     for signal in host.on_frame(frame_from(event.tick_frame)):
@@ -292,7 +298,8 @@ async def test_a_kill_anywhere_changes_no_signal(make_world, seed, kills, outage
     """Through kills at every step and a log that goes away, the signals are those of one undisturbed walk.
 
     The walk sees each frame once and puts each revision in effect at its recorded offset; strategies are created,
-    stopped, started, changed and stopped by their errors on the way.
+    stopped, started, changed and stopped by their errors on the way. What a change flattens is flattened once, though
+    the revision that asks for it is overtaken by another before it takes effect.
     """
     world = make_world(seed, kills, outages)
     script = {
@@ -303,6 +310,10 @@ async def test_a_kill_anywhere_changes_no_signal(make_world, seed, kills, outage
         28: config("b", range(15, 41), revision=2, state=StrategyState.STOPPED, brokers=("zerodha",)),
         35: config("b", range(15, 30), revision=3, brokers=("zerodha",)),
         36: config("a", range(5, 25), revision=3, fast=1, slow=3),
+        40: config("b", range(30, 41), revision=4, brokers=("zerodha",), flattens=flattens(15, 30, 4)),
+        42: config("a", range(1, 25), revision=4, fast=1, slow=3, flattens=flattens(5, 25, 4)),
+        43: config("a", range(1, 25), revision=5, state=StrategyState.STOPPED, flattens=flattens(5, 25, 4)),
+        45: config("a", range(1, 25), revision=6, fast=1, slow=3, flattens=flattens(5, 25, 4)),
     }
 
     async def both():
@@ -326,7 +337,16 @@ async def test_a_kill_anywhere_changes_no_signal(make_world, seed, kills, outage
     assert signals == await world.recomputed()
     assert len(signals) > 100
     assert {s.key.strategy_id for s in signals.values()} == {"a", "b", "fragile"}
-    assert {s.config_revision for s in signals.values() if s.key.strategy_id == "a"} == {1, 2, 3}
+    assert {s.config_revision for s in signals.values() if s.key.strategy_id == "a"} >= {1, 2, 3, 6}
+    closed = Counter(
+        (s.key.strategy_id, s.key.broker, s.instrument_token)
+        for s in signals.values()
+        if "flattens" in s.reason
+    )
+    assert closed == Counter(
+        [("a", "paper", token) for token in range(5, 25)]
+        + [("b", broker, token) for broker in ("paper", "zerodha") for token in range(15, 30)]
+    )
     fragile = await world.store.get("fragile")
     assert fragile.config.state is StrategyState.STOPPED
     assert "3 errors in a row" in fragile.note

@@ -123,7 +123,7 @@ async def test_an_activation_is_an_empty_snapshot_at_its_offset(store) -> None:
     assert await store.snapshots(3) == [Snapshot(second, 120, b"two")]
     await store.activate(Activation("trend", 3, 3, 120))
     await store.activate(Activation("trend", 3, 3, 120))
-    assert await store.snapshots(3) == [Snapshot(third, 120, b"")]
+    assert await store.snapshots(3) == [Snapshot(third, 120, b"", replaced=2)]
     assert await store.activations("trend") == [
         Activation("trend", 2, 3, 100),
         Activation("trend", 3, 3, 120),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -14,6 +14,7 @@ class StrategyState(IntEnum):
 
     RUNNING = 1
     STOPPED = 2
+    DELETED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,23 @@ class StrategyInstrument:
     def symbol(self) -> str:
         """What people write, "NSE:INFY": the id without its expiry."""
         return self.instrument_id.partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Flattening:
+    """What earlier revisions held and `revision` doesn't take over: closed when that one takes effect, or a later one.
+
+    Later revisions keep it, since `revision` itself may be overtaken by one of them before a frame came.
+
+    Attributes:
+        revision: who asked for it.
+        instruments: what it traded.
+        product: product of its positions.
+    """
+
+    revision: int
+    instruments: tuple[StrategyInstrument, ...]
+    product: Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,7 @@ class StrategyConfig:
         quantity: units of a full position, > 0.
         product: product of its signals.
         signal_ttl_seconds: market time its signals stay valid, > 0.
+        flattens: what is closed when it takes effect; None where positions stay as they are.
     """
 
     strategy_id: str
@@ -58,7 +77,21 @@ class StrategyConfig:
     quantity: int
     product: Product
     signal_ttl_seconds: int
+    flattens: Flattening | None = None
 
     def only(self, instruments: Iterable[StrategyInstrument]) -> StrategyConfig:
         """The same on some of its instruments."""
         return replace(self, instruments=tuple(instruments))
+
+    def after(self, revision: int) -> StrategyConfig:
+        """The same where it follows on that revision: what was flattened up to there isn't flattened again."""
+        if self.flattens is None or self.flattens.revision > revision:
+            return self
+        return replace(self, flattens=None)
+
+    def here(self, holds: Callable[[StrategyInstrument], bool]) -> StrategyConfig:
+        """The same on those instruments, traded or to be flattened, that a part of the market holds."""
+        flattens = self.flattens
+        if flattens is not None:
+            flattens = replace(flattens, instruments=tuple(filter(holds, flattens.instruments)))
+        return replace(self, instruments=tuple(filter(holds, self.instruments)), flattens=flattens)

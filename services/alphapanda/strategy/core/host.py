@@ -20,6 +20,7 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import Signal
 from alphapanda.strategy.core.bar_watch import Asked, BarWatch, InstrumentBars
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.flattening import flattening_signals
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Wish
@@ -77,6 +78,7 @@ class StrategyHost:
         self._bars: dict[int, dict[int, InstrumentBars[Watcher]]] = {}
         self._next_ends: dict[int, int] = {}
         self._frame: Frame | None = None
+        self._flattening: list[StrategyConfig] = []
         self._failures: list[StrategyFailure] = []
         self.frames = 0
         self.ticks = 0
@@ -92,7 +94,8 @@ class StrategyHost:
         """Puts a revision in the place of the one before, from the next frame on.
 
         A new revision starts its state anew, whatever changed in it, unless `state` (as `states` gave it for this
-        revision) is taken up. A stopped one drops the strategy; its positions are nobody's concern here.
+        revision) is taken up. A stopped one drops the strategy; its positions are nobody's concern here. Where the
+        revision flattens what the one before held, the next frame begins with the signals for it.
 
         Raises:
             InvalidInput: type, parameters or an instrument that don't exist; the strategy is dropped.
@@ -100,7 +103,16 @@ class StrategyHost:
         """
         if self._running.pop(config.strategy_id, None):
             self._rebuild_routes()
+        flattens = config.flattens is not None and not state
+        if flattens:
+            self._flattening.append(config)
         if config.state is not StrategyState.RUNNING:
+            if (
+                flattens
+            ):  # it stays here as one that sees nothing, so that its state says that it was flattened
+                running = Running(config.only(()), self._router.brokers(config.brokers), self._failed)
+                running.stopped = True
+                self._running[config.strategy_id] = running
             return
         running = self._built(config, state)
         self._running[config.strategy_id] = running
@@ -128,7 +140,7 @@ class StrategyHost:
         tokens = frame.instrument_token
         self.frames += 1
         self.ticks += len(tokens)
-        signals: list[Signal] = []
+        signals: list[Signal] = self._flatten(frame) if self._flattening else []
         route_of = self._routes.get
         prices = frame.last_price
         times = frame.exchange_time
@@ -225,6 +237,17 @@ class StrategyHost:
         ends = bars.next_end_ns
         if ends and ends < self._next_ends.get(shard, ends + 1):
             self._next_ends[shard] = ends
+
+    def _flatten(self, frame: Frame) -> list[Signal]:
+        """Signals to hold nothing, for what revisions before those just put in effect held."""
+        configs, self._flattening = self._flattening, []
+        signals = [
+            signal
+            for config in configs
+            for signal in flattening_signals(config, self._router.brokers(config.brokers), frame)
+        ]
+        self.signals.update(signal.key.strategy_id for signal in signals)
+        return signals
 
     def _tick_of_bars(
         self, bars: InstrumentBars[Watcher], frame: Frame, ordinal: int, at_ns: int

@@ -68,7 +68,11 @@ class MemoryStrategyStore:
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
         """Strategies by name."""
         found = (self._strategies[name] for name in sorted(self._strategies) if name > after)
-        return [each for each in found if state is None or each.config.state is state][:limit]
+        return [
+            each
+            for each in found
+            if each.config.state is not StrategyState.DELETED and state in {None, each.config.state}
+        ][:limit]
 
     async def current(self) -> Sequence[StrategyConfig]:
         """Every strategy's configuration as it stands."""
@@ -104,6 +108,14 @@ class MemoryStrategyStore:
             if place == partition
         )
         return [
-            Snapshot(self._revisions[name, revision], next_offset, state)
+            Snapshot(
+                self._revisions[name, revision], next_offset, state, self._before(name, partition, revision)
+            )
             for next_offset, name, revision, state in found
         ]
+
+    def _before(self, strategy_id: str, partition: int, revision: int) -> int:
+        return max(
+            (r for name, p, r in self._activations if (name, p) == (strategy_id, partition) and r < revision),
+            default=0,
+        )

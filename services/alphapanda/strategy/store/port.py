@@ -63,11 +63,13 @@ class Snapshot:
         config: the revision that is in effect there.
         next_offset: the first offset that isn't in the state.
         state: as StrategyHost.state gave it; empty where the revision has seen nothing yet.
+        replaced: the revision that was in effect there before; 0 where none was.
     """
 
     config: StrategyConfig
     next_offset: int
     state: bytes
+    replaced: int = 0
 
 
 class Overtaken(Exception):
@@ -93,10 +95,13 @@ class StrategyStore(Protocol):
         """The same for a change of the service's own; returns the strategy as it stands afterwards."""
 
     async def get(self, strategy_id: str) -> StoredStrategy | None:
-        """A strategy as it stands."""
+        """A strategy as it stands, a deleted one too."""
 
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
-        """Strategies by name, from the first after `after` on; only those in `state` where it is given."""
+        """Strategies by name, from the first after `after` on; only those in `state` where it is given.
+
+        Deleted ones are in no page.
+        """
 
     async def current(self) -> Sequence[StrategyConfig]:
         """Every strategy's configuration as it stands."""

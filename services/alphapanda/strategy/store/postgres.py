@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from alphapanda.domain.order import Product
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
-from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.store.port import (
     Activation,
     Answer,
@@ -27,7 +27,7 @@ SCHEMA = "strategy"
 
 _CONFIG = (
     "r.strategy_id, r.revision, r.state, r.strategy_type, r.parameters, r.instruments, r.brokers, r.account,"
-    " r.quantity, r.product, r.signal_ttl_seconds, r.note, r.changed_by, r.changed_at"
+    " r.quantity, r.product, r.signal_ttl_seconds, r.flattens, r.note, r.changed_by, r.changed_at"
 )
 _CURRENT = (
     f"SELECT {_CONFIG} FROM strategy.strategies s JOIN strategy.revisions r USING (strategy_id, revision)"
@@ -36,14 +36,16 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('strategy ' || :stra
 _GET = text(f"{_CURRENT} WHERE strategy_id = :strategy_id")
 _ALL = text(f'{_CURRENT} ORDER BY strategy_id COLLATE "C"')
 _PAGE = text(
-    f'{_CURRENT} WHERE strategy_id COLLATE "C" > :after AND (CAST(:state AS smallint) IS NULL OR s.state = :state)'
+    f'{_CURRENT} WHERE strategy_id COLLATE "C" > :after AND s.state <> 3'
+    " AND (CAST(:state AS smallint) IS NULL OR s.state = :state)"
     ' ORDER BY strategy_id COLLATE "C" LIMIT :limit'
 )
 _ADD_REVISION = text(
     "INSERT INTO strategy.revisions (strategy_id, revision, state, strategy_type, parameters, instruments, brokers,"
-    " account, quantity, product, signal_ttl_seconds, note, changed_by, changed_at)"
+    " account, quantity, product, signal_ttl_seconds, flattens, note, changed_by, changed_at)"
     " VALUES (:strategy_id, :revision, :state, :strategy_type, CAST(:parameters AS jsonb),"
-    " CAST(:instruments AS jsonb), :brokers, :account, :quantity, :product, :signal_ttl_seconds, :note,"
+    " CAST(:instruments AS jsonb), :brokers, :account, :quantity, :product, :signal_ttl_seconds,"
+    " CAST(:flattens AS jsonb), :note,"
     " :changed_by, :changed_at)"
 )
 _SET_CURRENT = text(
@@ -66,7 +68,9 @@ _SAVE = text(
     " WHERE excluded.next_offset >= held.next_offset AND excluded.revision >= held.revision"
 )
 _SNAPSHOTS = text(
-    f"SELECT {_CONFIG}, s.next_offset, s.state AS remembered"
+    f"SELECT {_CONFIG}, s.next_offset, s.state AS remembered, (SELECT coalesce(max(a.revision), 0)"
+    " FROM strategy.activations a WHERE a.strategy_id = s.strategy_id AND a.partition = s.partition"
+    " AND a.revision < s.revision) AS replaced"
     " FROM strategy.snapshots s JOIN strategy.revisions r USING (strategy_id, revision)"
     ' WHERE s.partition = :partition ORDER BY s.next_offset, strategy_id COLLATE "C"'
 )
@@ -162,7 +166,9 @@ class PostgresStrategyStore:
         """The snapshots of a partition."""
         async with self._engine.connect() as connection:
             rows = await connection.execute(_SNAPSHOTS, {"partition": partition})
-            return [Snapshot(_config(row), row.next_offset, bytes(row.remembered)) for row in rows]
+            return [
+                Snapshot(_config(row), row.next_offset, bytes(row.remembered), row.replaced) for row in rows
+            ]
 
     async def _get(self, connection: AsyncConnection, strategy_id: str) -> StoredStrategy | None:
         row = (await connection.execute(_GET, {"strategy_id": strategy_id})).one_or_none()
@@ -192,14 +198,21 @@ def _row(strategy: StoredStrategy) -> dict[str, Any]:
         "state": int(config.state),
         "strategy_type": config.strategy_type,
         "parameters": json.dumps(dict(config.parameters)),
-        "instruments": json.dumps(
-            [[each.instrument_id, each.instrument_token] for each in config.instruments]
-        ),
+        "instruments": json.dumps(_pairs(config.instruments)),
         "brokers": list(config.brokers),
         "account": config.account,
         "quantity": config.quantity,
         "product": int(config.product),
         "signal_ttl_seconds": config.signal_ttl_seconds,
+        "flattens": None
+        if config.flattens is None
+        else json.dumps(
+            [
+                config.flattens.revision,
+                _pairs(config.flattens.instruments),
+                int(config.flattens.product),
+            ]
+        ),
         "note": strategy.note,
         "changed_by": strategy.changed_by,
         "changed_at": strategy.changed_at,
@@ -217,13 +230,26 @@ def _config(row: Row[Any]) -> StrategyConfig:
         state=StrategyState(row.state),
         strategy_type=row.strategy_type,
         parameters=_json(row.parameters),
-        instruments=tuple(StrategyInstrument(*pair) for pair in _json(row.instruments)),
+        instruments=_instruments(_json(row.instruments)),
         brokers=tuple(row.brokers),
         account=row.account,
         quantity=row.quantity,
         product=Product(row.product),
         signal_ttl_seconds=row.signal_ttl_seconds,
+        flattens=_flattening(_json(row.flattens)),
     )
+
+
+def _pairs(instruments: Sequence[StrategyInstrument]) -> list[tuple[str, int]]:
+    return [(each.instrument_id, each.instrument_token) for each in instruments]
+
+
+def _instruments(pairs: Sequence[Sequence[Any]]) -> tuple[StrategyInstrument, ...]:
+    return tuple(StrategyInstrument(*pair) for pair in pairs)
+
+
+def _flattening(stored: Any) -> Flattening | None:
+    return None if stored is None else Flattening(stored[0], _instruments(stored[1]), Product(stored[2]))
 
 
 def _json(value: Any) -> Any:

@@ -33,6 +33,8 @@ class _StrategyStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Strateg
     """Sees ticks, its signals are judged."""
     STRATEGY_STATE_STOPPED: _StrategyState.ValueType  # 2
     """Sees nothing; its openings are refused, its reductions pass."""
+    STRATEGY_STATE_DELETED: _StrategyState.ValueType  # 3
+    """Gone; its reductions pass still. A strategy created anew under its name goes on with the next revision."""
 
 class StrategyState(_StrategyState, metaclass=_StrategyStateEnumTypeWrapper):
     """Whether a strategy trades."""
@@ -43,6 +45,8 @@ STRATEGY_STATE_RUNNING: StrategyState.ValueType  # 1
 """Sees ticks, its signals are judged."""
 STRATEGY_STATE_STOPPED: StrategyState.ValueType  # 2
 """Sees nothing; its openings are refused, its reductions pass."""
+STRATEGY_STATE_DELETED: StrategyState.ValueType  # 3
+"""Gone; its reductions pass still. A strategy created anew under its name goes on with the next revision."""
 Global___StrategyState: _TypeAlias = StrategyState  # noqa: Y015
 
 @_typing.final

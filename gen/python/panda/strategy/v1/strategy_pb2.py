@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from panda.common.v1 import common_pb2 as panda_dot_common_dot_v1_dot_common__pb2
 from panda.events.v1 import control_pb2 as panda_dot_events_dot_v1_dot_control__pb2
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n panda/strategy/v1/strategy.proto\x12\x11panda.strategy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1dpanda/events/v1/control.proto\x1a\x1epanda/options/v1/options.proto\"\xc9\x03\n\x08Strategy\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12\x15\n\rstrategy_type\x18\x02 \x01(\t\x12?\n\nparameters\x18\x03 \x03(\x0b\x32+.panda.strategy.v1.Strategy.ParametersEntry\x12\x0f\n\x07symbols\x18\x04 \x03(\t\x12\x0f\n\x07\x62rokers\x18\x05 \x03(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\t\x12\x10\n\x08quantity\x18\x07 \x01(\x03\x12)\n\x07product\x18\x08 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x1a\n\x12signal_ttl_seconds\x18\t \x01(\r\x12-\n\x05state\x18\n \x01(\x0e\x32\x1e.panda.events.v1.StrategyState\x12\x10\n\x08revision\x18\x0b \x01(\x04\x12\x12\n\nchanged_by\x18\x0c \x01(\t\x12.\n\nchanged_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x0e \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xae\x04\n\x15\x43reateStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12?\n\x0bstrategy_id\x18\x02 \x01(\tB*\xbaH\'r%2\x1b^[a-z0-9][a-z0-9_.-]{0,62}$Z\x06manual\x12\x1e\n\rstrategy_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12L\n\nparameters\x18\x04 \x03(\x0b\x32\x38.panda.strategy.v1.CreateStrategyRequest.ParametersEntry\x12/\n\x07symbols\x18\x05 \x03(\tB\x1e\xbaH\x1b\x92\x01\x18\x08\x01\x10\xf4\x03\x18\x01\"\x0fr\r2\x0b^[A-Z]+:.+$\x12\x35\n\x07\x62rokers\x18\x06 \x03(\tB$\xbaH!\x92\x01\x1e\x18\x01\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12\x30\n\x07\x61\x63\x63ount\x18\x07 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,32}$\xd8\x01\x01\x12\x1e\n\x08quantity\x18\x08 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xad\xe2\x04 \x00\x12\x33\n\x07product\x18\t \x01(\x0e\x32\x18.panda.common.v1.ProductB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\x12signal_ttl_seconds\x18\n \x01(\rB\t\xbaH\x06*\x04\x18\x80\xa3\x05\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x16\x43reateStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"2\n\x12GetStrategyRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"D\n\x13GetStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"\x81\x01\n\x15ListStrategiesRequest\x12\x37\n\x05state\x18\x01 \x01(\x0e\x32\x1e.panda.events.v1.StrategyStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\tpage_size\x18\x02 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x16ListStrategiesResponse\x12/\n\nstrategies\x18\x01 \x03(\x0b\x32\x1b.panda.strategy.v1.Strategy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14StartStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0bstrategy_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"F\n\x15StartStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"R\n\x13StopStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0bstrategy_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"E\n\x14StopStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy2\xc3\x04\n\x0fStrategyService\x12r\n\x0e\x43reateStrategy\x12(.panda.strategy.v1.CreateStrategyRequest\x1a).panda.strategy.v1.CreateStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12i\n\x0bGetStrategy\x12%.panda.strategy.v1.GetStrategyRequest\x1a&.panda.strategy.v1.GetStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12r\n\x0eListStrategies\x12(.panda.strategy.v1.ListStrategiesRequest\x1a).panda.strategy.v1.ListStrategiesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12o\n\rStartStrategy\x12\'.panda.strategy.v1.StartStrategyRequest\x1a(.panda.strategy.v1.StartStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12l\n\x0cStopStrategy\x12&.panda.strategy.v1.StopStrategyRequest\x1a\'.panda.strategy.v1.StopStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n panda/strategy/v1/strategy.proto\x12\x11panda.strategy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1dpanda/events/v1/control.proto\x1a\x1epanda/options/v1/options.proto\"\xc9\x03\n\x08Strategy\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12\x15\n\rstrategy_type\x18\x02 \x01(\t\x12?\n\nparameters\x18\x03 \x03(\x0b\x32+.panda.strategy.v1.Strategy.ParametersEntry\x12\x0f\n\x07symbols\x18\x04 \x03(\t\x12\x0f\n\x07\x62rokers\x18\x05 \x03(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\t\x12\x10\n\x08quantity\x18\x07 \x01(\x03\x12)\n\x07product\x18\x08 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x1a\n\x12signal_ttl_seconds\x18\t \x01(\r\x12-\n\x05state\x18\n \x01(\x0e\x32\x1e.panda.events.v1.StrategyState\x12\x10\n\x08revision\x18\x0b \x01(\x04\x12\x12\n\nchanged_by\x18\x0c \x01(\t\x12.\n\nchanged_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x0e \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xae\x04\n\x15\x43reateStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12?\n\x0bstrategy_id\x18\x02 \x01(\tB*\xbaH\'r%2\x1b^[a-z0-9][a-z0-9_.-]{0,62}$Z\x06manual\x12\x1e\n\rstrategy_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12L\n\nparameters\x18\x04 \x03(\x0b\x32\x38.panda.strategy.v1.CreateStrategyRequest.ParametersEntry\x12/\n\x07symbols\x18\x05 \x03(\tB\x1e\xbaH\x1b\x92\x01\x18\x08\x01\x10\xf4\x03\x18\x01\"\x0fr\r2\x0b^[A-Z]+:.+$\x12\x35\n\x07\x62rokers\x18\x06 \x03(\tB$\xbaH!\x92\x01\x1e\x18\x01\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12\x30\n\x07\x61\x63\x63ount\x18\x07 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,32}$\xd8\x01\x01\x12\x1e\n\x08quantity\x18\x08 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xad\xe2\x04 \x00\x12\x33\n\x07product\x18\t \x01(\x0e\x32\x18.panda.common.v1.ProductB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\x12signal_ttl_seconds\x18\n \x01(\rB\t\xbaH\x06*\x04\x18\x80\xa3\x05\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x16\x43reateStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"2\n\x12GetStrategyRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"D\n\x13GetStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"\x83\x01\n\x15ListStrategiesRequest\x12\x39\n\x05state\x18\x01 \x01(\x0e\x32\x1e.panda.events.v1.StrategyStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\tpage_size\x18\x02 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x16ListStrategiesResponse\x12/\n\nstrategies\x18\x01 \x03(\x0b\x32\x1b.panda.strategy.v1.Strategy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14StartStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0bstrategy_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"F\n\x15StartStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"R\n\x13StopStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0bstrategy_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"E\n\x14StopStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"\x86\x02\n\x15UpdateStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0bstrategy_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x35\n\x08strategy\x18\x03 \x01(\x0b\x32\x1b.panda.strategy.v1.StrategyB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12@\n\ropen_position\x18\x05 \x01(\x0e\x32\x1f.panda.strategy.v1.OpenPositionB\x08\xbaH\x05\x82\x01\x02\x10\x01\"G\n\x16UpdateStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"T\n\x15\x44\x65leteStrategyRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0bstrategy_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"G\n\x16\x44\x65leteStrategyResponse\x12-\n\x08strategy\x18\x01 \x01(\x0b\x32\x1b.panda.strategy.v1.Strategy\"\xe4\x01\n\x11StrategyParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .panda.strategy.v1.ParameterKind\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x0f\n\x07minimum\x18\x04 \x01(\t\x12\x18\n\x10minimum_excluded\x18\x05 \x01(\x08\x12\x0f\n\x07maximum\x18\x06 \x01(\t\x12\x18\n\x10maximum_excluded\x18\x07 \x01(\x08\x12\x0f\n\x07\x63hoices\x18\x08 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\"\x96\x01\n\x0cStrategyType\x12\x15\n\rstrategy_type\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07on_bars\x18\x03 \x01(\x08\x12\x0f\n\x07warm_up\x18\x04 \x01(\r\x12\x38\n\nparameters\x18\x05 \x03(\x0b\x32$.panda.strategy.v1.StrategyParameter\"K\n\x18ListStrategyTypesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x02 \x01(\t\"m\n\x19ListStrategyTypesResponse\x12\x37\n\x0estrategy_types\x18\x01 \x03(\x0b\x32\x1f.panda.strategy.v1.StrategyType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*`\n\x0cOpenPosition\x12\x1d\n\x19OPEN_POSITION_UNSPECIFIED\x10\x00\x12\x16\n\x12OPEN_POSITION_KEEP\x10\x01\x12\x19\n\x15OPEN_POSITION_FLATTEN\x10\x02*\xb6\x01\n\rParameterKind\x12\x1e\n\x1aPARAMETER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARAMETER_KIND_INTEGER\x10\x01\x12\x19\n\x15PARAMETER_KIND_NUMBER\x10\x02\x12\x1a\n\x16PARAMETER_KIND_BOOLEAN\x10\x03\x12\x17\n\x13PARAMETER_KIND_TEXT\x10\x04\x12\x19\n\x15PARAMETER_KIND_CHOICE\x10\x05\x32\xa8\x07\n\x0fStrategyService\x12r\n\x0e\x43reateStrategy\x12(.panda.strategy.v1.CreateStrategyRequest\x1a).panda.strategy.v1.CreateStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12i\n\x0bGetStrategy\x12%.panda.strategy.v1.GetStrategyRequest\x1a&.panda.strategy.v1.GetStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12r\n\x0eListStrategies\x12(.panda.strategy.v1.ListStrategiesRequest\x1a).panda.strategy.v1.ListStrategiesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12o\n\rStartStrategy\x12\'.panda.strategy.v1.StartStrategyRequest\x1a(.panda.strategy.v1.StartStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12l\n\x0cStopStrategy\x12&.panda.strategy.v1.StopStrategyRequest\x1a\'.panda.strategy.v1.StopStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12r\n\x0eUpdateStrategy\x12(.panda.strategy.v1.UpdateStrategyRequest\x1a).panda.strategy.v1.UpdateStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12r\n\x0e\x44\x65leteStrategy\x12(.panda.strategy.v1.DeleteStrategyRequest\x1a).panda.strategy.v1.DeleteStrategyResponse\"\x0b\x8a\xb5\x18\x07\x08\x03\x10\x02\x18\x88\'\x12{\n\x11ListStrategyTypes\x12+.panda.strategy.v1.ListStrategyTypesRequest\x1a,.panda.strategy.v1.ListStrategyTypesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,7 +62,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTRATEGYREQUEST'].fields_by_name['strategy_id']._loaded_options = None
   _globals['_GETSTRATEGYREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_LISTSTRATEGIESREQUEST'].fields_by_name['state']._loaded_options = None
-  _globals['_LISTSTRATEGIESREQUEST'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTSTRATEGIESREQUEST'].fields_by_name['state']._serialized_options = b'\272H\007\202\001\004\020\001 \003'
   _globals['_LISTSTRATEGIESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTSTRATEGIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
   _globals['_STARTSTRATEGYREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -72,6 +73,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOPSTRATEGYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_STOPSTRATEGYREQUEST'].fields_by_name['strategy_id']._loaded_options = None
   _globals['_STOPSTRATEGYREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['strategy_id']._loaded_options = None
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['strategy']._loaded_options = None
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['strategy']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['open_position']._loaded_options = None
+  _globals['_UPDATESTRATEGYREQUEST'].fields_by_name['open_position']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_DELETESTRATEGYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DELETESTRATEGYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_DELETESTRATEGYREQUEST'].fields_by_name['strategy_id']._loaded_options = None
+  _globals['_DELETESTRATEGYREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_LISTSTRATEGYTYPESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTSTRATEGYTYPESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
   _globals['_STRATEGYSERVICE'].methods_by_name['CreateStrategy']._loaded_options = None
   _globals['_STRATEGYSERVICE'].methods_by_name['CreateStrategy']._serialized_options = b'\212\265\030\007\010\003\020\002\030\210\''
   _globals['_STRATEGYSERVICE'].methods_by_name['GetStrategy']._loaded_options = None
@@ -82,32 +99,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STRATEGYSERVICE'].methods_by_name['StartStrategy']._serialized_options = b'\212\265\030\007\010\003\020\002\030\210\''
   _globals['_STRATEGYSERVICE'].methods_by_name['StopStrategy']._loaded_options = None
   _globals['_STRATEGYSERVICE'].methods_by_name['StopStrategy']._serialized_options = b'\212\265\030\007\010\003\020\002\030\210\''
-  _globals['_STRATEGY']._serialized_start=211
-  _globals['_STRATEGY']._serialized_end=668
-  _globals['_STRATEGY_PARAMETERSENTRY']._serialized_start=619
-  _globals['_STRATEGY_PARAMETERSENTRY']._serialized_end=668
-  _globals['_CREATESTRATEGYREQUEST']._serialized_start=671
-  _globals['_CREATESTRATEGYREQUEST']._serialized_end=1229
-  _globals['_CREATESTRATEGYREQUEST_PARAMETERSENTRY']._serialized_start=619
-  _globals['_CREATESTRATEGYREQUEST_PARAMETERSENTRY']._serialized_end=668
-  _globals['_CREATESTRATEGYRESPONSE']._serialized_start=1231
-  _globals['_CREATESTRATEGYRESPONSE']._serialized_end=1302
-  _globals['_GETSTRATEGYREQUEST']._serialized_start=1304
-  _globals['_GETSTRATEGYREQUEST']._serialized_end=1354
-  _globals['_GETSTRATEGYRESPONSE']._serialized_start=1356
-  _globals['_GETSTRATEGYRESPONSE']._serialized_end=1424
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=1427
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=1556
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=1558
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=1656
-  _globals['_STARTSTRATEGYREQUEST']._serialized_start=1658
-  _globals['_STARTSTRATEGYREQUEST']._serialized_end=1741
-  _globals['_STARTSTRATEGYRESPONSE']._serialized_start=1743
-  _globals['_STARTSTRATEGYRESPONSE']._serialized_end=1813
-  _globals['_STOPSTRATEGYREQUEST']._serialized_start=1815
-  _globals['_STOPSTRATEGYREQUEST']._serialized_end=1897
-  _globals['_STOPSTRATEGYRESPONSE']._serialized_start=1899
-  _globals['_STOPSTRATEGYRESPONSE']._serialized_end=1968
-  _globals['_STRATEGYSERVICE']._serialized_start=1971
-  _globals['_STRATEGYSERVICE']._serialized_end=2550
+  _globals['_STRATEGYSERVICE'].methods_by_name['UpdateStrategy']._loaded_options = None
+  _globals['_STRATEGYSERVICE'].methods_by_name['UpdateStrategy']._serialized_options = b'\212\265\030\007\010\003\020\002\030\210\''
+  _globals['_STRATEGYSERVICE'].methods_by_name['DeleteStrategy']._loaded_options = None
+  _globals['_STRATEGYSERVICE'].methods_by_name['DeleteStrategy']._serialized_options = b'\212\265\030\007\010\003\020\002\030\210\''
+  _globals['_STRATEGYSERVICE'].methods_by_name['ListStrategyTypes']._loaded_options = None
+  _globals['_STRATEGYSERVICE'].methods_by_name['ListStrategyTypes']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
+  _globals['_OPENPOSITION']._serialized_start=3075
+  _globals['_OPENPOSITION']._serialized_end=3171
+  _globals['_PARAMETERKIND']._serialized_start=3174
+  _globals['_PARAMETERKIND']._serialized_end=3356
+  _globals['_STRATEGY']._serialized_start=245
+  _globals['_STRATEGY']._serialized_end=702
+  _globals['_STRATEGY_PARAMETERSENTRY']._serialized_start=653
+  _globals['_STRATEGY_PARAMETERSENTRY']._serialized_end=702
+  _globals['_CREATESTRATEGYREQUEST']._serialized_start=705
+  _globals['_CREATESTRATEGYREQUEST']._serialized_end=1263
+  _globals['_CREATESTRATEGYREQUEST_PARAMETERSENTRY']._serialized_start=653
+  _globals['_CREATESTRATEGYREQUEST_PARAMETERSENTRY']._serialized_end=702
+  _globals['_CREATESTRATEGYRESPONSE']._serialized_start=1265
+  _globals['_CREATESTRATEGYRESPONSE']._serialized_end=1336
+  _globals['_GETSTRATEGYREQUEST']._serialized_start=1338
+  _globals['_GETSTRATEGYREQUEST']._serialized_end=1388
+  _globals['_GETSTRATEGYRESPONSE']._serialized_start=1390
+  _globals['_GETSTRATEGYRESPONSE']._serialized_end=1458
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=1461
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=1592
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=1594
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=1692
+  _globals['_STARTSTRATEGYREQUEST']._serialized_start=1694
+  _globals['_STARTSTRATEGYREQUEST']._serialized_end=1777
+  _globals['_STARTSTRATEGYRESPONSE']._serialized_start=1779
+  _globals['_STARTSTRATEGYRESPONSE']._serialized_end=1849
+  _globals['_STOPSTRATEGYREQUEST']._serialized_start=1851
+  _globals['_STOPSTRATEGYREQUEST']._serialized_end=1933
+  _globals['_STOPSTRATEGYRESPONSE']._serialized_start=1935
+  _globals['_STOPSTRATEGYRESPONSE']._serialized_end=2004
+  _globals['_UPDATESTRATEGYREQUEST']._serialized_start=2007
+  _globals['_UPDATESTRATEGYREQUEST']._serialized_end=2269
+  _globals['_UPDATESTRATEGYRESPONSE']._serialized_start=2271
+  _globals['_UPDATESTRATEGYRESPONSE']._serialized_end=2342
+  _globals['_DELETESTRATEGYREQUEST']._serialized_start=2344
+  _globals['_DELETESTRATEGYREQUEST']._serialized_end=2428
+  _globals['_DELETESTRATEGYRESPONSE']._serialized_start=2430
+  _globals['_DELETESTRATEGYRESPONSE']._serialized_end=2501
+  _globals['_STRATEGYPARAMETER']._serialized_start=2504
+  _globals['_STRATEGYPARAMETER']._serialized_end=2732
+  _globals['_STRATEGYTYPE']._serialized_start=2735
+  _globals['_STRATEGYTYPE']._serialized_end=2885
+  _globals['_LISTSTRATEGYTYPESREQUEST']._serialized_start=2887
+  _globals['_LISTSTRATEGYTYPESREQUEST']._serialized_end=2962
+  _globals['_LISTSTRATEGYTYPESRESPONSE']._serialized_start=2964
+  _globals['_LISTSTRATEGYTYPESRESPONSE']._serialized_end=3073
+  _globals['_STRATEGYSERVICE']._serialized_start=3359
+  _globals['_STRATEGYSERVICE']._serialized_end=4295
 # @@protoc_insertion_point(module_scope)

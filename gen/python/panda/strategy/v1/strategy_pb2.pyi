@@ -5,9 +5,11 @@ Strategies: what they are, and whether they trade."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from panda.common.v1 import common_pb2 as _common_pb2
 from panda.events.v1 import control_pb2 as _control_pb2
 import builtins as _builtins
@@ -20,6 +22,74 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OpenPosition:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OpenPositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OpenPosition.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPEN_POSITION_UNSPECIFIED: _OpenPosition.ValueType  # 0
+    """Means KEEP."""
+    OPEN_POSITION_KEEP: _OpenPosition.ValueType  # 1
+    """It stays, and belongs to the strategy still; the new revision knows nothing of it and trades from its own signals."""
+    OPEN_POSITION_FLATTEN: _OpenPosition.ValueType  # 2
+    """With the first frame of market data after the change, before anything the new revision wants, a signal to hold
+    nothing goes out for each instrument it had and each broker it trades at. These are signals like others: risk
+    judges them, so that outside market hours or under a halted kill switch the position stays. Not together with a
+    broker taken away.
+    """
+
+class OpenPosition(_OpenPosition, metaclass=_OpenPositionEnumTypeWrapper):
+    """What becomes of a position when its strategy changes."""
+
+OPEN_POSITION_UNSPECIFIED: OpenPosition.ValueType  # 0
+"""Means KEEP."""
+OPEN_POSITION_KEEP: OpenPosition.ValueType  # 1
+"""It stays, and belongs to the strategy still; the new revision knows nothing of it and trades from its own signals."""
+OPEN_POSITION_FLATTEN: OpenPosition.ValueType  # 2
+"""With the first frame of market data after the change, before anything the new revision wants, a signal to hold
+nothing goes out for each instrument it had and each broker it trades at. These are signals like others: risk
+judges them, so that outside market hours or under a halted kill switch the position stays. Not together with a
+broker taken away.
+"""
+Global___OpenPosition: _TypeAlias = OpenPosition  # noqa: Y015
+
+class _ParameterKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ParameterKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ParameterKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PARAMETER_KIND_UNSPECIFIED: _ParameterKind.ValueType  # 0
+    """Not set; never answered."""
+    PARAMETER_KIND_INTEGER: _ParameterKind.ValueType  # 1
+    """A whole number."""
+    PARAMETER_KIND_NUMBER: _ParameterKind.ValueType  # 2
+    """A number."""
+    PARAMETER_KIND_BOOLEAN: _ParameterKind.ValueType  # 3
+    """"true" or "false"."""
+    PARAMETER_KIND_TEXT: _ParameterKind.ValueType  # 4
+    """Any text."""
+    PARAMETER_KIND_CHOICE: _ParameterKind.ValueType  # 5
+    """One of `choices`."""
+
+class ParameterKind(_ParameterKind, metaclass=_ParameterKindEnumTypeWrapper):
+    """What a parameter's text is read as."""
+
+PARAMETER_KIND_UNSPECIFIED: ParameterKind.ValueType  # 0
+"""Not set; never answered."""
+PARAMETER_KIND_INTEGER: ParameterKind.ValueType  # 1
+"""A whole number."""
+PARAMETER_KIND_NUMBER: ParameterKind.ValueType  # 2
+"""A number."""
+PARAMETER_KIND_BOOLEAN: ParameterKind.ValueType  # 3
+""""true" or "false"."""
+PARAMETER_KIND_TEXT: ParameterKind.ValueType  # 4
+"""Any text."""
+PARAMETER_KIND_CHOICE: ParameterKind.ValueType  # 5
+"""One of `choices`."""
+Global___ParameterKind: _TypeAlias = ParameterKind  # noqa: Y015
 
 @_typing.final
 class Strategy(_message.Message):
@@ -216,7 +286,7 @@ class CreateStrategyResponse(_message.Message):
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It, at revision 1, stopped."""
+        """It, stopped, at revision 1, or at the next one where a strategy of its name was deleted."""
 
     def __init__(
         self,
@@ -287,7 +357,7 @@ class ListStrategiesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     state: _control_pb2.StrategyState.ValueType
-    """Only in this state. UNSPECIFIED means all."""
+    """Only in this state, RUNNING or STOPPED. UNSPECIFIED means both; a deleted strategy is in no list."""
     page_size: _builtins.int
     """Most strategies in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
@@ -434,3 +504,273 @@ class StopStrategyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StopStrategyResponse: _TypeAlias = StopStrategyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateStrategyRequest(_message.Message):
+    """Changes a strategy. Each change is a new revision; a running strategy's takes effect at an offset of the market data
+    that is recorded, and begins without memory, so that it has to warm up anew.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    OPEN_POSITION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the command repeatable."""
+    strategy_id: _builtins.str
+    """Its name."""
+    open_position: Global___OpenPosition.ValueType
+    """What becomes of its open position."""
+    @_builtins.property
+    def strategy(self) -> Global___Strategy:
+        """The new values, in the fields that update_mask names; the others are not read."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to change: "parameters" (all of them; what is absent has its default), "parameters.NAME" (that one),
+        "symbols", "brokers", "quantity", "product", "signal_ttl_seconds". At least one.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        strategy: Global___Strategy | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        open_position: Global___OpenPosition.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_position", b"open_position", "request_id", b"request_id", "strategy", b"strategy", "strategy_id", b"strategy_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateStrategyRequest: _TypeAlias = UpdateStrategyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateStrategyResponse(_message.Message):
+    """The strategy changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def strategy(self) -> Global___Strategy:
+        """It; `note` says what becomes of its position. Where nothing differs it is as it was, at the same revision."""
+
+    def __init__(
+        self,
+        *,
+        strategy: Global___Strategy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateStrategyResponse: _TypeAlias = UpdateStrategyResponse  # noqa: Y015
+
+@_typing.final
+class DeleteStrategyRequest(_message.Message):
+    """Deletes a stopped strategy. Its position stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the command repeatable."""
+    strategy_id: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "strategy_id", b"strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteStrategyRequest: _TypeAlias = DeleteStrategyRequest  # noqa: Y015
+
+@_typing.final
+class DeleteStrategyResponse(_message.Message):
+    """The strategy deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def strategy(self) -> Global___Strategy:
+        """It as it ended, in state DELETED."""
+
+    def __init__(
+        self,
+        *,
+        strategy: Global___Strategy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteStrategyResponse: _TypeAlias = DeleteStrategyResponse  # noqa: Y015
+
+@_typing.final
+class StrategyParameter(_message.Message):
+    """A parameter of a type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MINIMUM_EXCLUDED_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_EXCLUDED_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    kind: Global___ParameterKind.ValueType
+    """What its text is read as."""
+    default_value: _builtins.str
+    """Value where none is given, as text."""
+    minimum: _builtins.str
+    """Least value, as text. Empty where there is none."""
+    minimum_excluded: _builtins.bool
+    """True where the value must be more than `minimum`, not only as much."""
+    maximum: _builtins.str
+    """Largest value, as text. Empty where there is none."""
+    maximum_excluded: _builtins.bool
+    """True where the value must be less than `maximum`, not only as much."""
+    description: _builtins.str
+    """What it is, and its unit."""
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a CHOICE may be; empty for the others."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___ParameterKind.ValueType = ...,
+        default_value: _builtins.str = ...,
+        minimum: _builtins.str = ...,
+        minimum_excluded: _builtins.bool = ...,
+        maximum: _builtins.str = ...,
+        maximum_excluded: _builtins.bool = ...,
+        choices: _abc.Iterable[_builtins.str] | None = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "default_value", b"default_value", "description", b"description", "kind", b"kind", "maximum", b"maximum", "maximum_excluded", b"maximum_excluded", "minimum", b"minimum", "minimum_excluded", b"minimum_excluded", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrategyParameter: _TypeAlias = StrategyParameter  # noqa: Y015
+
+@_typing.final
+class StrategyType(_message.Message):
+    """A type of strategy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_TYPE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ON_BARS_FIELD_NUMBER: _builtins.int
+    WARM_UP_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    strategy_type: _builtins.str
+    """Its name, such as "ema_cross"."""
+    description: _builtins.str
+    """What it does, and where its formula comes from."""
+    on_bars: _builtins.bool
+    """True where it is shown closed bars of its parameter `interval`, false where every tick."""
+    warm_up: _builtins.int
+    """Ticks or bars it has to see, with the default parameters, before its first signal."""
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyParameter]:
+        """Its parameters."""
+
+    def __init__(
+        self,
+        *,
+        strategy_type: _builtins.str = ...,
+        description: _builtins.str = ...,
+        on_bars: _builtins.bool = ...,
+        warm_up: _builtins.int = ...,
+        parameters: _abc.Iterable[Global___StrategyParameter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "on_bars", b"on_bars", "parameters", b"parameters", "strategy_type", b"strategy_type", "warm_up", b"warm_up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrategyType: _TypeAlias = StrategyType  # noqa: Y015
+
+@_typing.final
+class ListStrategyTypesRequest(_message.Message):
+    """Asks for the types there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most types in the answer. 0 means 100; at most 1000."""
+    page_token: _builtins.str
+    """next_page_token of the page before. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStrategyTypesRequest: _TypeAlias = ListStrategyTypesRequest  # noqa: Y015
+
+@_typing.final
+class ListStrategyTypesResponse(_message.Message):
+    """A page, ordered by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_TYPES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def strategy_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyType]:
+        """The types: those shipped, and those of the user's folder that could be loaded."""
+
+    def __init__(
+        self,
+        *,
+        strategy_types: _abc.Iterable[Global___StrategyType] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "strategy_types", b"strategy_types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStrategyTypesResponse: _TypeAlias = ListStrategyTypesResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StrategyServiceStub:
-    """Strategies: create, ask, start, stop.
+    """Strategies: create, ask, change, start, stop, delete.
     """
 
     def __init__(self, channel):
@@ -60,10 +60,25 @@ class StrategyServiceStub:
                 request_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.StopStrategyRequest.SerializeToString,
                 response_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.StopStrategyResponse.FromString,
                 _registered_method=True)
+        self.UpdateStrategy = channel.unary_unary(
+                '/panda.strategy.v1.StrategyService/UpdateStrategy',
+                request_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.UpdateStrategyRequest.SerializeToString,
+                response_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.UpdateStrategyResponse.FromString,
+                _registered_method=True)
+        self.DeleteStrategy = channel.unary_unary(
+                '/panda.strategy.v1.StrategyService/DeleteStrategy',
+                request_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.DeleteStrategyRequest.SerializeToString,
+                response_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.DeleteStrategyResponse.FromString,
+                _registered_method=True)
+        self.ListStrategyTypes = channel.unary_unary(
+                '/panda.strategy.v1.StrategyService/ListStrategyTypes',
+                request_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.ListStrategyTypesRequest.SerializeToString,
+                response_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.ListStrategyTypesResponse.FromString,
+                _registered_method=True)
 
 
 class StrategyServiceServicer:
-    """Strategies: create, ask, start, stop.
+    """Strategies: create, ask, change, start, stop, delete.
     """
 
     def CreateStrategy(self, request, context):
@@ -101,6 +116,27 @@ class StrategyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateStrategy(self, request, context):
+        """Changes a running or a stopped strategy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteStrategy(self, request, context):
+        """Deletes a strategy; its position stays as it is. FAILED_PRECONDITION where it runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStrategyTypes(self, request, context):
+        """Types of strategy with their parameters, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StrategyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +165,21 @@ def add_StrategyServiceServicer_to_server(servicer, server):
                     request_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.StopStrategyRequest.FromString,
                     response_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.StopStrategyResponse.SerializeToString,
             ),
+            'UpdateStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateStrategy,
+                    request_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.UpdateStrategyRequest.FromString,
+                    response_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.UpdateStrategyResponse.SerializeToString,
+            ),
+            'DeleteStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteStrategy,
+                    request_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.DeleteStrategyRequest.FromString,
+                    response_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.DeleteStrategyResponse.SerializeToString,
+            ),
+            'ListStrategyTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStrategyTypes,
+                    request_deserializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.ListStrategyTypesRequest.FromString,
+                    response_serializer=panda_dot_strategy_dot_v1_dot_strategy__pb2.ListStrategyTypesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'panda.strategy.v1.StrategyService', rpc_method_handlers)
@@ -138,7 +189,7 @@ def add_StrategyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StrategyService:
-    """Strategies: create, ask, start, stop.
+    """Strategies: create, ask, change, start, stop, delete.
     """
 
     @staticmethod
@@ -266,6 +317,87 @@ class StrategyService:
             '/panda.strategy.v1.StrategyService/StopStrategy',
             panda_dot_strategy_dot_v1_dot_strategy__pb2.StopStrategyRequest.SerializeToString,
             panda_dot_strategy_dot_v1_dot_strategy__pb2.StopStrategyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.strategy.v1.StrategyService/UpdateStrategy',
+            panda_dot_strategy_dot_v1_dot_strategy__pb2.UpdateStrategyRequest.SerializeToString,
+            panda_dot_strategy_dot_v1_dot_strategy__pb2.UpdateStrategyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.strategy.v1.StrategyService/DeleteStrategy',
+            panda_dot_strategy_dot_v1_dot_strategy__pb2.DeleteStrategyRequest.SerializeToString,
+            panda_dot_strategy_dot_v1_dot_strategy__pb2.DeleteStrategyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStrategyTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.strategy.v1.StrategyService/ListStrategyTypes',
+            panda_dot_strategy_dot_v1_dot_strategy__pb2.ListStrategyTypesRequest.SerializeToString,
+            panda_dot_strategy_dot_v1_dot_strategy__pb2.ListStrategyTypesResponse.FromString,
             options,
             channel_credentials,
             insecure,

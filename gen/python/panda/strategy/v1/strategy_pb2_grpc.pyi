@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StrategyServiceStub:
-    """Strategies: create, ask, start, stop."""
+    """Strategies: create, ask, change, start, stop, delete."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.CreateStrategyRequest, _strategy_pb2.CreateStrategyResponse]
@@ -26,9 +26,15 @@ class StrategyServiceStub:
     """Starts a strategy. Starting a running one changes nothing."""
     StopStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.StopStrategyRequest, _strategy_pb2.StopStrategyResponse]
     """Stops a strategy; its position stays as it is. Stopping a stopped one changes nothing."""
+    UpdateStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.UpdateStrategyRequest, _strategy_pb2.UpdateStrategyResponse]
+    """Changes a running or a stopped strategy."""
+    DeleteStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.DeleteStrategyRequest, _strategy_pb2.DeleteStrategyResponse]
+    """Deletes a strategy; its position stays as it is. FAILED_PRECONDITION where it runs."""
+    ListStrategyTypes: _aio.UnaryUnaryMultiCallable[_strategy_pb2.ListStrategyTypesRequest, _strategy_pb2.ListStrategyTypesResponse]
+    """Types of strategy with their parameters, a page at a time."""
 
 class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Strategies: create, ask, start, stop."""
+    """Strategies: create, ask, change, start, stop, delete."""
 
     @_abc_1.abstractmethod
     def CreateStrategy(
@@ -69,5 +75,29 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_strategy_pb2.StopStrategyRequest, _abc.Awaitable[_strategy_pb2.StopStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.StopStrategyResponse]:
         """Stops a strategy; its position stays as it is. Stopping a stopped one changes nothing."""
+
+    @_abc_1.abstractmethod
+    def UpdateStrategy(
+        self,
+        request: _strategy_pb2.UpdateStrategyRequest,
+        context: _aio.ServicerContext[_strategy_pb2.UpdateStrategyRequest, _abc.Awaitable[_strategy_pb2.UpdateStrategyResponse]],
+    ) -> _abc.Awaitable[_strategy_pb2.UpdateStrategyResponse]:
+        """Changes a running or a stopped strategy."""
+
+    @_abc_1.abstractmethod
+    def DeleteStrategy(
+        self,
+        request: _strategy_pb2.DeleteStrategyRequest,
+        context: _aio.ServicerContext[_strategy_pb2.DeleteStrategyRequest, _abc.Awaitable[_strategy_pb2.DeleteStrategyResponse]],
+    ) -> _abc.Awaitable[_strategy_pb2.DeleteStrategyResponse]:
+        """Deletes a strategy; its position stays as it is. FAILED_PRECONDITION where it runs."""
+
+    @_abc_1.abstractmethod
+    def ListStrategyTypes(
+        self,
+        request: _strategy_pb2.ListStrategyTypesRequest,
+        context: _aio.ServicerContext[_strategy_pb2.ListStrategyTypesRequest, _abc.Awaitable[_strategy_pb2.ListStrategyTypesResponse]],
+    ) -> _abc.Awaitable[_strategy_pb2.ListStrategyTypesResponse]:
+        """Types of strategy with their parameters, a page at a time."""
 
 def add_StrategyServiceServicer_to_server(servicer: StrategyServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,173 @@
+"""From what a request asks for to a configuration that can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.order import Product
+from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.registry import StrategyRegistry
+from panda.strategy.v1 import strategy_pb2 as api
+
+_PARAMETER: Final = "parameters."
+_PATHS: Final = ("parameters", "symbols", "brokers", "quantity", "product", "signal_ttl_seconds")
+_MOST_SYMBOLS: Final = 500
+_MOST_QUANTITY: Final = 10_000_000
+_MOST_SECONDS: Final = 86_400
+
+
+class Configurations:
+    """Makes configurations.
+
+    Args:
+        registry: the types there are.
+        directory: the instruments there are.
+        active_brokers: brokers that a strategy may opt in to.
+        account: the account where a request names none.
+        signal_ttl_seconds: the same for the time its signals stay valid.
+    """
+
+    def __init__(
+        self,
+        registry: StrategyRegistry,
+        directory: InstrumentDirectory,
+        active_brokers: Sequence[str],
+        account: str,
+        signal_ttl_seconds: int,
+    ) -> None:
+        self._registry = registry
+        self._directory = directory
+        self._active_brokers = tuple(active_brokers)
+        self._account = account
+        self._signal_ttl_seconds = signal_ttl_seconds
+
+    def created(self, request: api.CreateStrategyRequest) -> StrategyConfig:
+        """The configuration asked for, stopped, at revision 1.
+
+        Raises:
+            InvalidInput: the first field that can't be used.
+        """
+        return StrategyConfig(
+            strategy_id=request.strategy_id,
+            revision=1,
+            state=StrategyState.STOPPED,
+            strategy_type=request.strategy_type,
+            parameters=self._registry.complete(request.strategy_type, request.parameters),
+            instruments=self._instruments("", request.symbols, request.quantity),
+            brokers=self._brokers("", request.brokers),
+            account=request.account or self._account,
+            quantity=request.quantity,
+            product=Product(request.product or Product.MIS),
+            signal_ttl_seconds=request.signal_ttl_seconds or self._signal_ttl_seconds,
+        )
+
+    def changed(self, config: StrategyConfig, wanted: api.Strategy, paths: Iterable[str]) -> StrategyConfig:
+        """The configuration with the new values at `paths`, at the same revision.
+
+        Raises:
+            InvalidInput: the first path or value that can't be used.
+        """
+        asked = _known(paths)
+        config = replace(config, parameters=self._parameters(config, wanted, asked))
+        if "quantity" in asked:
+            quantity = _within("strategy.quantity", wanted.quantity, _MOST_QUANTITY)
+            config = replace(config, quantity=quantity)
+        if "signal_ttl_seconds" in asked:
+            seconds = _within("strategy.signal_ttl_seconds", wanted.signal_ttl_seconds, _MOST_SECONDS)
+            config = replace(config, signal_ttl_seconds=seconds)
+        if "product" in asked:
+            if not wanted.product:
+                raise InvalidInput("strategy.product", "UNSPECIFIED", "MIS, CNC or NRML")
+            config = replace(config, product=Product(wanted.product))
+        if "brokers" in asked:
+            config = replace(config, brokers=self._brokers("strategy.", wanted.brokers))
+        if "symbols" in asked:
+            made = self._instruments("strategy.", wanted.symbols, config.quantity)
+            return replace(config, instruments=made)
+        if "quantity" in asked:
+            self._instruments("strategy.", [each.symbol for each in config.instruments], config.quantity)
+        return config
+
+    def _parameters(
+        self, config: StrategyConfig, wanted: api.Strategy, asked: Sequence[str]
+    ) -> dict[str, str]:
+        parameters = dict(wanted.parameters if "parameters" in asked else config.parameters)
+        for path in asked:
+            if path.startswith(_PARAMETER):
+                name = path.removeprefix(_PARAMETER)
+                if name not in wanted.parameters:
+                    raise InvalidInput(
+                        "update_mask", path, f"give its value in strategy.parameters[{name!r}]"
+                    )
+                parameters[name] = wanted.parameters[name]
+        if not any(path.startswith("parameters") for path in asked):
+            return parameters  # a type that can't be loaded any more is no reason to refuse another quantity
+        return self._registry.complete(config.strategy_type, parameters)
+
+    def _brokers(self, prefix: str, brokers: Iterable[str]) -> tuple[str, ...]:
+        for broker in brokers:
+            if broker not in self._active_brokers:
+                raise UnknownName(f"{prefix}brokers", broker, self._active_brokers)
+        return tuple(dict.fromkeys(brokers))
+
+    def _instruments(
+        self, prefix: str, symbols: Sequence[str], quantity: int
+    ) -> tuple[StrategyInstrument, ...]:
+        if not 0 < len(set(symbols)) == len(symbols) <= _MOST_SYMBOLS:
+            raise InvalidInput(
+                f"{prefix}symbols", ", ".join(symbols), f"1 to {_MOST_SYMBOLS} symbols, none of them twice"
+            )
+        return tuple(
+            self._instrument(f"{prefix}symbols[{place}]", symbol, f"{prefix}quantity", quantity)
+            for place, symbol in enumerate(symbols)
+        )
+
+    def _instrument(self, field: str, symbol: str, quantity_field: str, quantity: int) -> StrategyInstrument:
+        instrument = self._directory.require_symbol(symbol, field)
+        if not instrument.tradable:
+            raise InvalidInput(field, symbol, "an instrument that can be traded; an index can't")
+        if quantity % instrument.lot_size:
+            raise InvalidInput(
+                quantity_field, quantity, f"a multiple of {symbol}'s lot, {instrument.lot_size}"
+            )
+        return StrategyInstrument(instrument.instrument_id, instrument.instrument_token)
+
+
+def flattened(before: StrategyConfig, after: StrategyConfig) -> StrategyConfig:
+    """`after`, closing what `before` holds when it takes effect.
+
+    Raises:
+        InvalidInput: a broker is taken away, where no order of the strategy goes any more, nor one that closes.
+    """
+    gone = sorted(set(before.brokers) - set(after.brokers))
+    if gone:
+        raise InvalidInput(
+            "open_position",
+            "FLATTEN",
+            f"KEEP where a broker ({', '.join(gone)}) is taken away; flatten first",
+        )
+    held = before.instruments
+    if before.flattens is not None and before.flattens.product is before.product:
+        # It may not have taken effect yet. Where it has, there is nothing left to close.
+        held = tuple(dict.fromkeys((*held, *before.flattens.instruments)))
+    return replace(after, flattens=Flattening(after.revision, held, before.product))
+
+
+def _known(paths: Iterable[str]) -> list[str]:
+    asked = list(paths)
+    if not asked:
+        raise InvalidInput("update_mask", "", f"name what to change: {', '.join(_PATHS)}")
+    for path in asked:
+        if path not in _PATHS and not path.startswith(_PARAMETER):
+            raise UnknownName("update_mask", path, [*_PATHS, "parameters.NAME"])
+    return asked
+
+
+def _within(field: str, value: int, most: int) -> int:
+    if not 1 <= value <= most:
+        raise InvalidInput(field, value, f"1 to {most}")
+    return value
