@@ -173,6 +173,17 @@ class TradingSettings(Section):
     )
 
 
+class PortfolioManagerSettings(Section):
+    """Snapshots and reconciliation of portfolios."""
+
+    snapshot_interval_seconds: Seconds = Field(
+        300.0, description="market time between two snapshots of an account"
+    )
+    reconciliation_interval_seconds: Seconds = Field(
+        3600.0, description="wall time between two proofs of the books against the ledger"
+    )
+
+
 class ConsumerSettings(Section):
     """Every consumer's way with failures."""
 
@@ -224,6 +235,7 @@ class Settings(BaseSettings):
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     trading: TradingSettings = TradingSettings()
+    portfolio_manager: PortfolioManagerSettings = PortfolioManagerSettings()
     consumers: ConsumerSettings = ConsumerSettings()
     logging: LoggingSettings = LoggingSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

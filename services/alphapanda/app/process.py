@@ -15,6 +15,7 @@ from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.mesh.server import MeshServer, Registration
 from alphapanda.ops.core import BrokerReport, ServiceState
+from alphapanda.ops.source import Check
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Room:
         parts: what else has a life, by phase.
         brokers: how it sees the brokers.
         counters: figures of its own.
+        checks: what else keeps it from serving while it fails.
     """
 
     service: str
@@ -63,6 +65,7 @@ class Room:
     parts: Sequence[tuple[Phase, Startable]] = ()
     brokers: Callable[[], Sequence[BrokerReport]] = tuple
     counters: Callable[[], Mapping[str, int]] = field(default=dict)
+    checks: Sequence[Check] = ()
 
     def of_phase(self, phase: Phase) -> Iterable[Startable]:
         """Its parts that start then."""

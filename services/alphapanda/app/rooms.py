@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from alphapanda.app.feeding import IST
 from alphapanda.app.ground import Ground, boot_clock, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.eventlog.consumer import ReliableConsumer
@@ -19,14 +20,21 @@ from alphapanda.eventlog.wire import frame_from
 from alphapanda.instruments.api import InstrumentServicer
 from alphapanda.instruments.store import PostgresInstrumentStore
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.watches import Revisions
 from alphapanda.ops.core import BrokerReport
 from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.api import PortfolioApi
+from alphapanda.portfolio.cache import BooksCache
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.managers import ManagerParts, build_managers
 from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.reconciliation import Reconciliation
 from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.snapshots import Snapshots
+from alphapanda.portfolio.store.port import Cause
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
+from alphapanda.portfolio.watching import PortfolioWatches
 from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import standings as risk_standings
 from alphapanda.risk.api import RiskApi
@@ -346,16 +354,36 @@ def broker_reports(traders: Mapping[str, Trader]) -> Sequence[BrokerReport]:
 def portfolio_room(ground: Ground) -> Room:
     """Portfolio."""
     settings = ground.settings
-    store = PostgresPortfolioStore(ground.engine)
+    outbox = Outbox("portfolio", ground.topic_map)
+    store = PostgresPortfolioStore(ground.engine, outbox)
     parts = ManagerParts(
         settings.account, settings.paper_trading.starting_cash, store, ground.prices, ground.instruments
     )
     router = PortfolioRouter(build_managers(ground.router.enabled, parts, ground.simulated_brokers))
+    snapshots = Snapshots(
+        store,
+        router,
+        ground.prices,
+        timedelta(seconds=settings.portfolio_manager.snapshot_interval_seconds),
+        IST,
+        wall_clock,
+    )
+    reconciliation = Reconciliation(router, settings.portfolio_manager.reconciliation_interval_seconds)
+    revisions = Revisions(store.revisions)
 
     async def on_frame(event: Event) -> None:
-        router.handle_frame(frame_from(event.tick_frame))
+        frame = frame_from(event.tick_frame)
+        await snapshots.before(frame.market_time_ns, Cause(event.event_id, event.correlation_id))
+        router.handle_frame(frame)
 
-    servicer = PortfolioApi(store, router, PortfolioMessages(ground.instruments), settings.account)
+    messages = PortfolioMessages(ground.instruments)
+    reader = PortfolioReader(
+        store, BooksCache(store, ground.redis), router, messages, lambda: snapshots.trading_day
+    )
+    watches = PortfolioWatches(store, reader, messages, revisions)
+    servicer = PortfolioApi(
+        store, router, reader, watches, messages, settings.active_brokers, settings.account
+    )
     return Room(
         service="portfolio",
         full_name="panda.portfolio.v1.PortfolioService",
@@ -366,9 +394,16 @@ def portfolio_room(ground: Ground) -> Room:
                 "portfolio",
                 portfolio_topics.GROUP,
                 portfolio_topics.PAYLOADS,
-                PortfolioConsumer(router, store),
+                PortfolioConsumer(router, store, [snapshots.booked, lambda _: revisions.look_now()]),
             )
         ],
         followers=[follower(ground, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)],
-        parts=[(Phase.WAKE, router)],
+        relay=relay(ground, outbox),
+        parts=[
+            (Phase.WAKE, router),
+            (Phase.WAKE, snapshots),
+            (Phase.WAKE, reconciliation),
+            (Phase.WAKE, revisions),
+        ],
+        checks=[reconciliation],
     )

@@ -25,6 +25,7 @@ def running_service(room: Room, lifecycle: Callable[[], ServiceState]) -> Runnin
         relay=room.relay,
         brokers=room.brokers,
         counters=room.counters,
+        checks=room.checks,
     )
 
 

@@ -62,6 +62,22 @@ class Relay(Protocol):
         """Rows not yet published."""
 
 
+class Check(Protocol):
+    """What a service proves of itself, such as its books."""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "reconciliation"."""
+
+    @property
+    def last_error(self) -> str:
+        """One line; empty where the last proof held."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs and the last proof held."""
+
+
 class RunningService:
     """A StatusSource over a service's running parts.
 
@@ -72,6 +88,7 @@ class RunningService:
         relay: of its outbox; None where it has none.
         brokers: how it sees the brokers now.
         counters: figures of its own.
+        checks: what it proves of itself.
     """
 
     def __init__(
@@ -82,11 +99,13 @@ class RunningService:
         relay: Relay | None = None,
         brokers: Callable[[], Sequence[BrokerReport]] = tuple,
         counters: Callable[[], Mapping[str, int]] = dict,
+        checks: Sequence[Check] = (),
     ) -> None:
         self.service = service
         self._lifecycle = lifecycle
         self._readers = readers
         self._relay = relay
+        self._checks = tuple(checks)
         self._brokers = brokers
         self._counters = counters
 
@@ -123,6 +142,7 @@ class RunningService:
         ]
         if self._relay is not None:
             parts.append(Part("outbox relay", self._relay.serving, self._relay.last_error))
+        parts += (Part(check.name, check.serving, check.last_error) for check in self._checks)
         return parts
 
 

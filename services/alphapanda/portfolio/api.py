@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,20 +12,34 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.routing import DEFAULT_BROKER
+from alphapanda.eventlog.wire import optional_moment
 from alphapanda.mesh.errors import NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.portfolio.core.profit import ValuedPosition
 from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.reader import PortfolioReader
 from alphapanda.portfolio.router import PortfolioRouter
-from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor
+from alphapanda.portfolio.snapshots import snapshot_message
+from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor, SnapshotCursor
+from alphapanda.portfolio.watching import PortfolioWatches
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceServicer
 
 POSITIONS_PAGE = (100, 1000)
 FILLS_PAGE = (50, 500)
 LEDGER_PAGE = (100, 1000)
+PORTFOLIOS_PAGE = (20, 100)
+POINTS_PAGE = (500, 5000)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+OfAccount = (
+    portfolio.GetPortfolioRequest
+    | portfolio.WatchPortfolioRequest
+    | portfolio.GetEquityCurveRequest
+    | portfolio.ListPositionsRequest
+    | portfolio.ListFillsRequest
+    | portfolio.ListLedgerEntriesRequest
+)
 
 
 class PortfolioApi(PortfolioServiceServicer):
@@ -32,29 +48,91 @@ class PortfolioApi(PortfolioServiceServicer):
     Args:
         store: the books.
         router: has the marks.
+        reader: accounts as they are told.
+        watches: accounts as they change.
         messages: makes the answers.
+        brokers: the active ones.
         account: whose books an empty account means.
     """
 
     def __init__(
-        self, store: PortfolioStore, router: PortfolioRouter, messages: PortfolioMessages, account: str
+        self,
+        store: PortfolioStore,
+        router: PortfolioRouter,
+        reader: PortfolioReader,
+        watches: PortfolioWatches,
+        messages: PortfolioMessages,
+        brokers: Sequence[str],
+        account: str,
     ) -> None:
         self._store = store
         self._router = router
+        self._reader = reader
+        self._watches = watches
         self._messages = messages
+        self._brokers = tuple(brokers)
         self._account = account
 
     @override
     async def GetPortfolio(
         self, request: portfolio.GetPortfolioRequest, context: Context
     ) -> portfolio.GetPortfolioResponse:
+        return portfolio.GetPortfolioResponse(portfolio=await self._portfolio(self._name(request)))
+
+    @override
+    async def ListPortfolios(
+        self, request: portfolio.ListPortfoliosRequest, context: Context
+    ) -> portfolio.ListPortfoliosResponse:
+        filters = f"portfolios {request.broker}"
+        after = _after(request.page_token, filters, str, str)
+        size = _page_size(request.page_size, PORTFOLIOS_PAGE)
+        brokers = [request.broker] if request.broker else self._brokers
+        names = sorted([name for broker in brokers for name in await self._store.accounts(broker)])
+        wanted = [name for name in names if after is None or name > tuple(after)]
+        page = wanted[:size]
+        answer = portfolio.ListPortfoliosResponse(
+            next_page_token=encode_page_token(page[-1], filters) if len(wanted) > size else ""
+        )
+        for name in page:
+            told = await self._portfolio(name)
+            told.ClearField("positions")
+            answer.portfolios.append(told)
+        return answer
+
+    @override
+    async def WatchPortfolio(
+        self, request: portfolio.WatchPortfolioRequest, context: Context
+    ) -> AsyncIterator[portfolio.WatchPortfolioResponse]:
         name = self._name(request)
-        books = await self._store.books(name)
-        if books is None:
-            raise _no_account(name)
-        held = {position.key.instrument_id for position in books.positions if position.quantity}
-        answer = self._messages.account(books, self._router.prices(name.broker, held))
-        return portfolio.GetPortfolioResponse(portfolio=answer)
+        now = await self._portfolio(name)
+        interval = request.mark_interval_ms / 1000 or None
+        async for message in self._watches.watch(name, now, request.after_revision, interval):
+            yield message
+
+    @override
+    async def GetEquityCurve(
+        self, request: portfolio.GetEquityCurveRequest, context: Context
+    ) -> portfolio.GetEquityCurveResponse:
+        name = await self._open_account(request)
+        start, end = optional_moment(request, "start_time"), optional_moment(request, "end_time")
+        filters = f"equity {name} {start} {end}"
+        after = _after(request.page_token, filters, str, int)
+        size = _page_size(request.page_size, POINTS_PAGE)
+        found = await self._store.snapshots(
+            name,
+            start=start,
+            end=end,
+            after=SnapshotCursor(datetime.fromisoformat(after[0]), after[1]) if after else None,
+            limit=size + 1,
+        )
+        page = found[:size]
+        token = ""
+        if len(found) > size:
+            last = page[-1]
+            key = (last.snapshot.market_time.astimezone(UTC).isoformat(), last.number)
+            token = encode_page_token(key, filters)
+        points = [snapshot_message(one.snapshot) for one in page]
+        return portfolio.GetEquityCurveResponse(points=points, next_page_token=token)
 
     @override
     async def ListPositions(
@@ -123,21 +201,16 @@ class PortfolioApi(PortfolioServiceServicer):
             next_page_token=encode_page_token((page[-1].sequence,), filters) if len(found) > size else "",
         )
 
-    def _name(
-        self,
-        request: portfolio.GetPortfolioRequest
-        | portfolio.ListPositionsRequest
-        | portfolio.ListFillsRequest
-        | portfolio.ListLedgerEntriesRequest,
-    ) -> AccountName:
+    async def _portfolio(self, name: AccountName) -> portfolio.Portfolio:
+        told = await self._reader.portfolio(name)
+        if told is None:
+            raise _no_account(name)
+        return told
+
+    def _name(self, request: OfAccount) -> AccountName:
         return AccountName(request.broker or DEFAULT_BROKER, request.account or self._account)
 
-    async def _open_account(
-        self,
-        request: portfolio.ListPositionsRequest
-        | portfolio.ListFillsRequest
-        | portfolio.ListLedgerEntriesRequest,
-    ) -> AccountName:
+    async def _open_account(self, request: OfAccount) -> AccountName:
         name = self._name(request)
         if name not in await self._store.accounts(name.broker):
             raise _no_account(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -11,21 +11,33 @@ from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.wire import happening_from
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.router import PortfolioRouter
-from alphapanda.portfolio.store.port import PortfolioStore, ReceivedFill
+from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill
 
 GROUP = "portfolio"
 PAYLOADS = ("order_filled",)
 """The payloads of the topics it reads; the other order events move no money."""
 
+OnBooked = Callable[[Mapping[AccountName, Cause]], None]
+"""Told of accounts whose books changed, each with the last event that did it, once that is committed."""
+
 _log = structlog.get_logger(__name__)
 
 
 class PortfolioConsumer:
-    """Books the fills of a batch in one transaction; the fill's own row is its inbox (rule 1)."""
+    """Books the fills of a batch in one transaction; the fill's own row is its inbox (rule 1).
 
-    def __init__(self, router: PortfolioRouter, store: PortfolioStore) -> None:
+    Args:
+        router: the managers.
+        store: the books.
+        on_booked: told after each commit.
+    """
+
+    def __init__(
+        self, router: PortfolioRouter, store: PortfolioStore, on_booked: Sequence[OnBooked] = ()
+    ) -> None:
         self._router = router
         self._store = store
+        self._on_booked = on_booked
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """See eventlog.delivery.Handler.
@@ -34,11 +46,14 @@ class PortfolioConsumer:
             NoPortfolioManager: a fill of a broker without a manager.
             InvalidInput: a fill whose amounts the ledger can't hold.
         """
-        received = [
-            ReceivedFill(happening, delivery.event.correlation_id)
-            for delivery in batch
-            if isinstance(happening := happening_from(delivery.event), Filled)
-        ]
+        received = []
+        changed = {}
+        for delivery in batch:
+            happening = happening_from(delivery.event)
+            if isinstance(happening, Filled):
+                event, key = delivery.event, happening.order.key
+                received.append(ReceivedFill(happening, event.correlation_id))
+                changed[AccountName(key.broker, key.account)] = Cause(event.event_id, event.correlation_id)
         if not received:
             return
         # A batch is of one partition, so of one broker.
@@ -46,6 +61,10 @@ class PortfolioConsumer:
         async with self._store.unit(received, manager.starting_cash) as unit:
             for fill in received:
                 manager.handle_fill(fill, unit)
+        if not unit.bookings:
+            return
+        for tell in self._on_booked:
+            tell(changed)
         for booking, fill in unit.bookings:
             _log_booking(fill, booking)
 

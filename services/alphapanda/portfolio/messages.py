@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import Decimal
 
 from google.type.decimal_pb2 import Decimal as WireDecimal
@@ -70,7 +71,18 @@ class PortfolioMessages:
             positions=[self.position(line) for line in held[:POSITIONS_IN_PORTFOLIO]],
             marked_at=wire.timestamp(max(marked, default=None)),
             without_price=told.without_price,
+            revision=books.revision,
         )
+
+    @staticmethod
+    def add_day(told: portfolio.Portfolio, day: date | None, base: Decimal | None) -> None:
+        """Says what the day made: equity now less `base`, the equity at its start; what is unknown stays absent."""
+        if day is None:
+            return
+        told.trading_day = day.isoformat()
+        if base is not None and told.HasField("equity"):
+            made = wire.exact(told.equity.amount) - base
+            told.day_pnl.MergeFrom(common.Money(currency_code=CURRENCY, amount=decimal(made)))
 
     def position(self, line: ValuedPosition) -> portfolio.Position:
         """A position at its last price."""
@@ -106,6 +118,7 @@ class PortfolioMessages:
             traded_at=wire.timestamp(fill.traded_at),
             correlation_id=fill.correlation_id,
             product=common.Product.ValueType(fill.key.product),
+            revision=fill.revision,
         )
 
     @staticmethod

@@ -23,6 +23,11 @@ class PortfolioRouter:
     def __init__(self, managers: Mapping[str, BasePortfolioManager]) -> None:
         self._managers = managers
 
+    @property
+    def brokers(self) -> tuple[str, ...]:
+        """The managed ones."""
+        return tuple(self._managers)
+
     def manager(self, broker: str) -> BasePortfolioManager:
         """The manager of a broker.
 
@@ -47,6 +52,14 @@ class PortfolioRouter:
         """Stops all."""
         for manager in self._managers.values():
             await manager.stop()
+
+    async def prove(self) -> int:
+        """Proves every broker's books; returns how many accounts there are.
+
+        Raises:
+            BooksDisagree: the first that does.
+        """
+        return sum([await manager.prove() for manager in self._managers.values()])
 
     def handle_frame(self, frame: Frame) -> None:
         """Marks every broker's portfolios at the frame's prices."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
@@ -16,9 +19,12 @@ from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
 from alphapanda.portfolio.store.port import PortfolioStore, ReceivedFill
-from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import upgrade_schema
+
+sys.path.append(str(Path(__file__).parent))
+
+from portfolio_service import stored_in
 
 OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
 
@@ -89,5 +95,12 @@ def store(request: pytest.FixtureRequest) -> PortfolioStore:
     """The store, in PostgreSQL and in memory."""
     if request.param == "memory":
         return InMemoryPortfolioStore()
-    make: Callable[[AsyncEngine], PortfolioStore] = PostgresPortfolioStore
-    return make(request.getfixturevalue("engine"))
+    return stored_in(request.getfixturevalue("engine"))
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """An empty Redis."""
+    client = Redis.from_url(redis_url)
+    yield client
+    await client.aclose()

@@ -6,11 +6,11 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from portfolio_service import stored_in
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from alphapanda.portfolio.store.port import AccountName
-from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
 
 NAME = AccountName("paper", "default")
 ENTRY = text(
@@ -27,7 +27,7 @@ TRANSACTION = text(
 @pytest.fixture
 async def booked(engine, fills):
     """A store with an account and one fill."""
-    store = PostgresPortfolioStore(engine)
+    store = stored_in(engine)
     await store.open_account(NAME, Decimal(1000))
     if fills.broker == "paper":
         async with store.unit([fills(1, 1, "10")], Decimal(1000)) as unit:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from portfolio_service import DIRECTORY, INFY, OPENED, Market, Service, delivery, stored_in
 from sqlalchemy import text
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order_events import Submitted
 from alphapanda.eventlog import wire
-from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.port import StoredRecord
 from alphapanda.mesh.errors import NotFound
-from alphapanda.portfolio.api import PortfolioApi
-from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.managers import (
     MANAGERS,
     BooksDisagree,
@@ -30,79 +24,18 @@ from alphapanda.portfolio.managers import (
     PaperPortfolioManager,
     build_managers,
 )
-from alphapanda.portfolio.messages import PortfolioMessages
-from alphapanda.portfolio.router import NoPortfolioManager, PortfolioRouter
-from alphapanda.portfolio.store.port import AccountName, ReceivedFill
-from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
+from alphapanda.portfolio.router import NoPortfolioManager
+from alphapanda.portfolio.store.port import AccountName
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
-
-OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
-INFY, TCS = 408065, 2953217
-
-
-def instrument(symbol: str, token: int) -> Instrument:
-    return Instrument(
-        f"NSE:{symbol}", token, "NSE", symbol, symbol, "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
-    )
-
-
-DIRECTORY = InstrumentDirectory([instrument("INFY", INFY), instrument("TCS", TCS)])
-
-
-@dataclass
-class Market:
-    """Stands for the price cache."""
-
-    prices: dict[int, LastPrice] = field(default_factory=dict)
-
-    async def view(self, tokens: Sequence[int]) -> MarketView:
-        return MarketView(
-            None, "run", {token: self.prices[token] for token in tokens if token in self.prices}
-        )
-
-
-class Service:
-    """A portfolio service of one broker without servers."""
-
-    def __init__(self, store, broker: str, market: Market) -> None:
-        parts = ManagerParts("default", Decimal(1_000_000), store, market, lambda: DIRECTORY)
-        self.broker = broker
-        self.store = store
-        self.market = market
-        self.router = PortfolioRouter({broker: PaperPortfolioManager(broker, parts)})
-        self.consumer = PortfolioConsumer(self.router, store)
-        self.api = PortfolioApi(store, self.router, PortfolioMessages(lambda: DIRECTORY), "default")
-
-    async def fill(self, *batch: ReceivedFill) -> None:
-        await self.consumer.handle([delivery(received.filled, received.correlation_id) for received in batch])
-
-    def tick(self, token: int, price: str, seconds: int) -> None:
-        at = nanoseconds(OPENED + timedelta(seconds=seconds))
-        self.router.handle_frame(Frame("run", 0, 1, at, 100, [token], [int(Decimal(price) * 100)], [at]))
-
-    async def portfolio(self) -> portfolio.Portfolio:
-        request = portfolio.GetPortfolioRequest(broker=self.broker)
-        return (await self.api.GetPortfolio(request, None)).portfolio
-
-
-def delivery(happening, correlation_id: str) -> Delivery:
-    event = wire.order_event(
-        happening,
-        event_id=str(uuid4()),
-        correlation_id=correlation_id,
-        causation_id=str(uuid4()),
-        source="trading",
-        occurred_at=OPENED,
-    )
-    return Delivery(event, event.broker, StoredRecord("topic", 0, 1, b"", b"", (), 0))
 
 
 @pytest.fixture
-async def service(store, fills) -> Service:
+async def service(store, fills, redis) -> AsyncIterator[Service]:
     """A started service."""
-    service = Service(store, fills.broker, Market())
-    await service.router.start()
-    return service
+    service = Service(store, fills.broker, Market(), redis)
+    await service.start()
+    yield service
+    await service.stop()
 
 
 async def test_an_untouched_account_is_its_starting_cash(service) -> None:
@@ -117,12 +50,13 @@ async def test_an_untouched_account_is_its_starting_cash(service) -> None:
             name: {"currencyCode": "INR", "amount": {"value": "0.00"}}
             for name in ("realisedPnl", "unrealisedPnl", "charges", "netPnl")
         },
+        "revision": "1",
     }
 
 
-async def test_an_empty_request_means_paper_and_the_default_account(store) -> None:
+async def test_an_empty_request_means_paper_and_the_default_account(store, redis) -> None:
     """Nothing named is paper and the account of the settings, in every question."""
-    service = Service(store, "paper", Market())
+    service = Service(store, "paper", Market(), redis)
     await service.router.start()
     answer = await service.api.GetPortfolio(portfolio.GetPortfolioRequest(), None)
     assert (answer.portfolio.broker, answer.portfolio.account) == ("paper", "default")
@@ -170,10 +104,10 @@ async def test_a_held_instrument_without_price_is_named(service, fills) -> None:
     assert not told.HasField("marked_at")
 
 
-async def test_marks_begin_with_the_cached_prices(store, fills) -> None:
+async def test_marks_begin_with_the_cached_prices(store, fills, redis) -> None:
     """A process that starts knows the prices of the cache; only newer frames move them."""
     service = Service(
-        store, fills.broker, Market({INFY: LastPrice(Decimal("99.95"), OPENED + timedelta(seconds=5))})
+        store, fills.broker, Market({INFY: LastPrice(Decimal("99.95"), OPENED + timedelta(seconds=5))}), redis
     )
     await service.router.start()
     await service.fill(fills(1, 10, "100"))
@@ -213,7 +147,9 @@ async def test_a_batch_that_fails_books_nothing_of_itself(service, fills) -> Non
     assert (await service.store.books(AccountName(service.broker, "default"))).revision == 1
 
 
-@pytest.mark.parametrize("method", ["GetPortfolio", "ListPositions", "ListFills", "ListLedgerEntries"])
+@pytest.mark.parametrize(
+    "method", ["GetPortfolio", "GetEquityCurve", "ListPositions", "ListFills", "ListLedgerEntries"]
+)
 async def test_an_account_nobody_opened_is_not_found(service, method) -> None:
     """The answer names broker and account."""
     request = getattr(portfolio, f"{method}Request")(broker="zerodha", account="mine")
@@ -285,26 +221,26 @@ async def test_a_fill_reads_as_it_was_traded(service, fills) -> None:
         await service.api.ListFills(portfolio.ListFillsRequest(order_id="x", broker=service.broker), None)
 
 
-async def test_a_start_proves_the_books(engine, fills) -> None:
+async def test_a_start_proves_the_books(engine, fills, redis) -> None:
     """Cash that the ledger doesn't explain stops the start and says what differs."""
-    store = PostgresPortfolioStore(engine)
-    await Service(store, fills.broker, Market()).router.start()
+    store = stored_in(engine)
+    await Service(store, fills.broker, Market(), redis).router.start()
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE portfolio.accounts SET cash = cash - 1"))
     with pytest.raises(BooksDisagree, match=r"cash is 999999\.0000, the ledger says 1000000\.0000"):
-        await Service(store, fills.broker, Market()).router.start()
+        await Service(store, fills.broker, Market(), redis).router.start()
 
 
-async def test_a_restart_changes_nothing(engine, fills) -> None:
+async def test_a_restart_changes_nothing(engine, fills, redis) -> None:
     """A new process on the same database answers what the one before did."""
-    store = PostgresPortfolioStore(engine)
+    store = stored_in(engine)
     market = Market({INFY: LastPrice(Decimal(101), OPENED)})
-    first = Service(store, fills.broker, market)
+    first = Service(store, fills.broker, market, redis)
     await first.router.start()
     await first.fill(fills(1, 10, "100", "0.10"))
     before = await first.portfolio()
     await first.router.stop()
-    second = Service(PostgresPortfolioStore(engine), fills.broker, market)
+    second = Service(stored_in(engine), fills.broker, market, redis)
     await second.router.start()
     assert await second.portfolio() == before
 

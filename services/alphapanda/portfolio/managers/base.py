@@ -67,6 +67,14 @@ class BasePortfolioManager(ABC):
         tokens = [instrument.instrument_token for instrument in self._parts.directory()]
         self._marks.seed((await self._parts.market.view(tokens)).prices)
 
+    @abstractmethod
+    async def prove(self) -> int:
+        """Proves every account's books; returns how many accounts there are.
+
+        Raises:
+            BooksDisagree: an account's cash or positions aren't what they should be.
+        """
+
     async def stop(self) -> None:
         """Forgets the marks: without frames they only grow old."""
         self._marks = Marks()

@@ -33,12 +33,19 @@ class PaperPortfolioManager(BasePortfolioManager):
         Raises:
             BooksDisagree: an account's cash or positions don't follow from its ledger.
         """
-        store = self._parts.store
-        await store.open_account(AccountName(self.broker, self._parts.account), self.starting_cash)
-        for name in await store.accounts(self.broker):
-            if found := await store.disagreements(name):
-                raise BooksDisagree(name, "; ".join(found))
+        name = AccountName(self.broker, self._parts.account)
+        await self._parts.store.open_account(name, self.starting_cash)
+        await self.prove()
         await super().start()
+
+    @override
+    async def prove(self) -> int:
+        """Cash and positions follow from the ledger: nobody else keeps these books."""
+        names = await self._parts.store.accounts(self.broker)
+        for name in names:
+            if found := await self._parts.store.disagreements(name):
+                raise BooksDisagree(name, "; ".join(found))
+        return len(names)
 
     @override
     def handle_fill(self, received: ReceivedFill, unit: BookingUnit) -> Booking | None:

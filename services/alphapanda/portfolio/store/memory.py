@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from asyncio import Lock
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from alphapanda.domain.signal import PositionKey
@@ -14,18 +15,26 @@ from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount
 from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.profit import sort_key
+from alphapanda.portfolio.core.snapshots import Snapshot, SnapshotCause
 from alphapanda.portfolio.store.port import (
     AccountBooks,
     AccountName,
+    AccountState,
     BookedFill,
     BookingUnit,
+    Cause,
     LedgerLine,
     PositionCursor,
     ReceivedFill,
+    SnapshotCursor,
+    StoredSnapshot,
     disagreements,
     fill_row,
     ledger_rows,
 )
+from panda.events.v1.events_pb2 import Event
+
+_OPENED_AT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -46,7 +55,9 @@ class InMemoryPortfolioStore:
     def __init__(self) -> None:
         self._accounts: dict[AccountName, _Rows] = {}
         self._fill_ids: set[str] = set()
+        self._snapshots: list[StoredSnapshot] = []
         self._lock = Lock()
+        self.events: list[Event] = []
 
     async def open_account(self, name: AccountName, starting_cash: Decimal) -> None:
         """See PortfolioStore."""
@@ -116,6 +127,77 @@ class InMemoryPortfolioStore:
     async def accounts(self, broker: str) -> Sequence[AccountName]:
         """See PortfolioStore."""
         return sorted(name for name in self._accounts if name.broker == broker)
+
+    async def state(self, name: AccountName, day: date | None) -> AccountState | None:
+        """See PortfolioStore."""
+        rows = self._accounts.get(name)
+        if rows is None:
+            return None
+        starts = {
+            one.trading_day: one.equity
+            for one in self._snapshots_of(name)
+            if one.cause is SnapshotCause.DAY_START
+        }
+        base = None
+        if day is not None:
+            base = starts.get(day) if starts else rows.starting_cash
+        return AccountState(rows.revision, _OPENED_AT, base)
+
+    async def revisions(self) -> Mapping[AccountName, int]:
+        """See PortfolioStore."""
+        return {name: rows.revision for name, rows in self._accounts.items()}
+
+    async def fills_after(self, name: AccountName, revision: int, limit: int) -> Sequence[BookedFill]:
+        """See PortfolioStore."""
+        rows = self._accounts.get(name)
+        return [fill for fill in (rows.fills if rows else ()) if fill.revision > revision][:limit]
+
+    async def take_snapshot(
+        self,
+        name: AccountName,
+        cause: Cause,
+        make: Callable[[AccountBooks], Snapshot],
+        event: Callable[[Snapshot, Cause], Event],
+    ) -> bool:
+        """See PortfolioStore."""
+        books = await self.books(name)
+        if books is None:
+            raise LookupError(f"{name} is not open")
+        taken = make(books)
+        known = self._snapshots_of(name)
+        if any(one.snapshot_id == taken.snapshot_id for one in known):
+            return False
+        if taken.cause is SnapshotCause.DAY_START and any(
+            one.trading_day == taken.trading_day for one in known
+        ):
+            return False
+        self._snapshots.append(StoredSnapshot(taken, len(self._snapshots) + 1))
+        self.events.append(event(taken, cause))
+        return True
+
+    async def snapshots(
+        self,
+        name: AccountName,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        after: SnapshotCursor | None,
+        limit: int,
+    ) -> Sequence[StoredSnapshot]:
+        """See PortfolioStore."""
+        found = [
+            one
+            for one in self._snapshots
+            if (one.snapshot.broker, one.snapshot.account) == name
+            and (start is None or one.snapshot.market_time >= start)
+            and (end is None or one.snapshot.market_time < end)
+            and (after is None or (one.snapshot.market_time, one.number) > after)
+        ]
+        return sorted(found, key=lambda one: (one.snapshot.market_time, one.number))[:limit]
+
+    def _snapshots_of(self, name: AccountName) -> list[Snapshot]:
+        kept = [one.snapshot for one in self._snapshots]
+        return [one for one in kept if (one.broker, one.account) == name]
 
     async def positions(
         self,

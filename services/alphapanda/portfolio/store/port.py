@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,8 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
 from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.snapshots import Snapshot
+from panda.events.v1.events_pb2 import Event
 
 
 class AccountName(NamedTuple):
@@ -22,6 +24,13 @@ class AccountName(NamedTuple):
 
     broker: str
     account: str
+
+
+class Cause(NamedTuple):
+    """The event that caused something, and the chain it belongs to."""
+
+    event_id: str
+    correlation_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,36 @@ class LedgerLine:
     market_time: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """How far an account is, and where its day began.
+
+    Attributes:
+        revision: 1 after the opening, one more with each fill booked.
+        opened_at: wall time; with broker, account and revision it names books that never change.
+        day_base: equity at the day's start, rupees; None where it is unknown. See PortfolioStore.state.
+    """
+
+    revision: int
+    opened_at: datetime
+    day_base: Decimal | None
+
+
+class SnapshotCursor(NamedTuple):
+    """Where a page of snapshots begins: after this one."""
+
+    market_time: datetime
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """A snapshot with its place among those of all accounts (1, 2, 3 …, with gaps)."""
+
+    snapshot: Snapshot
+    number: int
+
+
 class PositionCursor(NamedTuple):
     """Where a page of positions begins: after this one."""
 
@@ -150,6 +189,43 @@ class PortfolioStore(Protocol):
 
     async def accounts(self, broker: str) -> Sequence[AccountName]:
         """The open accounts of a broker, ordered by name."""
+
+    async def state(self, name: AccountName, day: date | None) -> AccountState | None:
+        """How far an account is; None where it isn't open.
+
+        The day's base is the equity of its DAY_START snapshot; for an account that never saw a day begin, and so was
+        opened within the day, the cash it began with. None for no day.
+        """
+
+    async def revisions(self) -> Mapping[AccountName, int]:
+        """The revision of every open account."""
+
+    async def fills_after(self, name: AccountName, revision: int, limit: int) -> Sequence[BookedFill]:
+        """At most `limit` fills of a revision above `revision`, oldest first."""
+
+    async def take_snapshot(
+        self,
+        name: AccountName,
+        cause: Cause,
+        make: Callable[[AccountBooks], Snapshot],
+        event: Callable[[Snapshot, Cause], Event],
+    ) -> bool:
+        """Stores the snapshot that `make` makes of an open account's books, with its event, in one transaction.
+
+        Returns:
+            False where its id is there already, or where it is a day's start and the day has snapshots already.
+        """
+
+    async def snapshots(
+        self,
+        name: AccountName,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        after: SnapshotCursor | None,
+        limit: int,
+    ) -> Sequence[StoredSnapshot]:
+        """At most `limit` snapshots with start <= market time < end after `after`, by market time and number."""
 
     async def positions(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import date, datetime
 from decimal import Decimal
 
 from sqlalchemy import Row
@@ -14,26 +16,41 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
 from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.snapshots import Snapshot, SnapshotCause
 from alphapanda.portfolio.store import statements as sql
 from alphapanda.portfolio.store.port import (
     AccountBooks,
     AccountName,
+    AccountState,
     BookedFill,
     BookingUnit,
+    Cause,
     LedgerLine,
     PositionCursor,
     ReceivedFill,
+    SnapshotCursor,
+    StoredSnapshot,
     disagreements,
     fill_row,
     ledger_rows,
 )
+from alphapanda.storage.outbox import Outbox
+from panda.events.v1.events_pb2 import Event
+
+SCHEMA = "portfolio"
 
 
 class PostgresPortfolioStore:
-    """PortfolioStore in PostgreSQL."""
+    """PortfolioStore in PostgreSQL.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        engine: connections to the database.
+        outbox: of schema `portfolio`.
+    """
+
+    def __init__(self, engine: AsyncEngine, outbox: Outbox) -> None:
         self._engine = engine
+        self._outbox = outbox
 
     async def open_account(self, name: AccountName, starting_cash: Decimal) -> None:
         """See PortfolioStore."""
@@ -53,16 +70,65 @@ class PostgresPortfolioStore:
     async def books(self, name: AccountName) -> AccountBooks | None:
         """See PortfolioStore."""
         async with self._engine.connect() as connection:
-            rows = (await connection.execute(sql.BOOKS, name._asdict())).all()
-        if not rows:
-            return None
-        positions = tuple(_position(row) for row in rows if row.strategy_id is not None)
-        return AccountBooks(name, rows[0].starting_cash, rows[0].cash, rows[0].revision, positions)
+            return await _books(connection, name)
 
     async def accounts(self, broker: str) -> Sequence[AccountName]:
         """See PortfolioStore."""
         async with self._engine.connect() as connection:
             return [AccountName(*row) for row in await connection.execute(sql.ACCOUNTS, {"broker": broker})]
+
+    async def state(self, name: AccountName, day: date | None) -> AccountState | None:
+        """See PortfolioStore."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(sql.STATE, name._asdict() | {"day": day})).one_or_none()
+        return AccountState(row.revision, row.opened_at, row.day_base) if row else None
+
+    async def revisions(self) -> Mapping[AccountName, int]:
+        """See PortfolioStore."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(sql.REVISIONS)
+            return {AccountName(row.broker, row.account): row.revision for row in rows}
+
+    async def fills_after(self, name: AccountName, revision: int, limit: int) -> Sequence[BookedFill]:
+        """See PortfolioStore."""
+        where = name._asdict() | {"revision": revision, "limit": limit}
+        async with self._engine.connect() as connection:
+            return [_fill(row) for row in await connection.execute(sql.FILLS_AFTER, where)]
+
+    async def take_snapshot(
+        self,
+        name: AccountName,
+        cause: Cause,
+        make: Callable[[AccountBooks], Snapshot],
+        event: Callable[[Snapshot, Cause], Event],
+    ) -> bool:
+        """See PortfolioStore."""
+        async with self._engine.begin() as connection:
+            await connection.execute(sql.LOCK, name._asdict())
+            books = await _books(connection, name)
+            if books is None:
+                raise LookupError(f"{name} is not open")
+            taken = make(books)
+            if not (await connection.execute(sql.ADD_SNAPSHOT, asdict(taken))).rowcount:
+                return False
+            await self._outbox.add(connection, [event(taken, cause)])
+            return True
+
+    async def snapshots(
+        self,
+        name: AccountName,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        after: SnapshotCursor | None,
+        limit: int,
+    ) -> Sequence[StoredSnapshot]:
+        """See PortfolioStore."""
+        market_time, number = after or (None, None)
+        where = {"start": start, "end": end, "after": market_time, "after_number": number, "limit": limit}
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(sql.SNAPSHOTS, name._asdict() | where)
+            return [StoredSnapshot(_snapshot(row), row.number) for row in rows]
 
     async def positions(
         self,
@@ -122,6 +188,14 @@ class PostgresPortfolioStore:
             }
         positions = [_position(row) for row in held if row.strategy_id is not None]
         return disagreements(account.cash, positions, sums)
+
+
+async def _books(connection: AsyncConnection, name: AccountName) -> AccountBooks | None:
+    rows = (await connection.execute(sql.BOOKS, name._asdict())).all()
+    if not rows:
+        return None
+    positions = tuple(_position(row) for row in rows if row.strategy_id is not None)
+    return AccountBooks(name, rows[0].starting_cash, rows[0].cash, rows[0].revision, positions)
 
 
 async def _open(connection: AsyncConnection, name: AccountName, starting_cash: Decimal) -> None:
@@ -296,4 +370,22 @@ def _line(row: Row[tuple[object, ...]]) -> LedgerLine:
         amount=row.amount,
         fill_id=str(row.fill_id) if row.fill_id else "",
         market_time=row.market_time,
+    )
+
+
+def _snapshot(row: Row[tuple[object, ...]]) -> Snapshot:
+    return Snapshot(
+        snapshot_id=str(row.snapshot_id),
+        broker=row.broker,
+        account=row.account,
+        cause=SnapshotCause(row.cause),
+        market_time=row.market_time,
+        trading_day=row.trading_day,
+        revision=row.revision,
+        cash=row.cash,
+        equity=row.equity,
+        realised=row.realised,
+        unrealised=row.unrealised,
+        charges=row.charges,
+        open_positions=row.open_positions,
     )

@@ -120,3 +120,37 @@ SUMS = text(
     f" FROM portfolio.ledger_entries WHERE {_ACCOUNT} GROUP BY 1, 2, 3, 4"
 )
 ACCOUNTS = text("SELECT broker, account FROM portfolio.accounts WHERE broker = :broker ORDER BY account")
+STATE = text(
+    "SELECT a.revision, a.opened_at, CASE"
+    " WHEN CAST(:day AS date) IS NULL THEN NULL"
+    " WHEN EXISTS (SELECT FROM portfolio.snapshots s WHERE (s.broker, s.account) = (a.broker, a.account) AND s.cause = 1)"
+    " THEN (SELECT s.equity FROM portfolio.snapshots s WHERE (s.broker, s.account) = (a.broker, a.account)"
+    " AND s.cause = 1 AND s.trading_day = :day)"
+    " ELSE a.starting_cash END AS day_base"
+    " FROM portfolio.accounts a WHERE a.broker = :broker AND a.account = :account"
+)
+REVISIONS = text("SELECT broker, account, revision FROM portfolio.accounts")
+FILLS_AFTER = text(
+    f"SELECT * FROM portfolio.fills WHERE {_ACCOUNT} AND revision > :revision ORDER BY revision LIMIT :limit"
+)
+_SNAPSHOT_COLUMNS = (
+    "snapshot_id", "broker", "account", "cause", "market_time", "trading_day", "revision", "cash", "equity",
+    "realised", "unrealised", "charges", "open_positions",
+)  # fmt: skip
+# Under the account's lock, so a day's start is the day's first snapshot whoever takes it.
+ADD_SNAPSHOT = text(
+    f"INSERT INTO portfolio.snapshots ({', '.join(_SNAPSHOT_COLUMNS)})"
+    " SELECT CAST(:snapshot_id AS uuid), :broker, :account, CAST(:cause AS smallint),"
+    " CAST(:market_time AS timestamptz), CAST(:trading_day AS date), CAST(:revision AS bigint),"
+    " CAST(:cash AS numeric), CAST(:equity AS numeric), CAST(:realised AS numeric), CAST(:unrealised AS numeric),"
+    " CAST(:charges AS numeric), CAST(:open_positions AS integer)"
+    f" WHERE CAST(:cause AS smallint) <> 1 OR NOT EXISTS (SELECT FROM portfolio.snapshots WHERE {_ACCOUNT}"
+    " AND trading_day = CAST(:trading_day AS date)) ON CONFLICT DO NOTHING"
+)
+SNAPSHOTS = text(
+    f"SELECT * FROM portfolio.snapshots WHERE {_ACCOUNT}"
+    " AND (CAST(:start AS timestamptz) IS NULL OR market_time >= :start)"
+    " AND (CAST(:end AS timestamptz) IS NULL OR market_time < :end)"
+    " AND (CAST(:after AS timestamptz) IS NULL OR (market_time, number) > (:after, CAST(:after_number AS bigint)))"
+    " ORDER BY market_time, number LIMIT :limit"
+)

@@ -1,0 +1,92 @@
+"""Books read once a revision: the copy in Redis is named by the revision it is of, so it is never out of date.
+
+Key: `portfolio:books:{broker}:{account}:{opened_at, microseconds}:{revision}`. When the account was opened is part of
+it, so that a new database beside an old Redis finds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from alphapanda.domain.frame import EPOCH
+from alphapanda.domain.order import Product
+from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.store.port import AccountBooks, AccountName, AccountState, PortfolioStore
+
+KEY: Final = "portfolio:books:"
+KEPT: Final = timedelta(minutes=10)
+
+
+class BooksCache:
+    """Reads books, from Redis where they are there. Without Redis they come from the store.
+
+    Args:
+        store: the books.
+        redis: opened with `decode_responses=True` or without.
+    """
+
+    def __init__(self, store: PortfolioStore, redis: Redis) -> None:
+        self._store = store
+        self._redis = redis
+
+    async def books(self, name: AccountName, state: AccountState) -> AccountBooks | None:
+        """The account's books at the revision of `state` or a later one; None where it isn't open."""
+        try:
+            kept = await self._redis.get(_key(name, state, state.revision))
+        except (RedisError, OSError):
+            return await self._store.books(name)
+        if kept is not None:
+            return _from_text(name, state.revision, kept)
+        books = await self._store.books(name)
+        if books is not None:
+            await self._keep(books, state)
+        return books
+
+    async def _keep(self, books: AccountBooks, state: AccountState) -> None:
+        try:
+            await self._redis.set(_key(books.name, state, books.revision), _to_text(books), ex=KEPT)
+        except (RedisError, OSError):
+            return
+
+
+def _key(name: AccountName, state: AccountState, revision: int) -> str:
+    opened_at = (state.opened_at - EPOCH) // timedelta(microseconds=1)
+    return f"{KEY}{name.broker}:{name.account}:{opened_at}:{revision}"
+
+
+def _to_text(books: AccountBooks) -> str:
+    lines = [
+        (
+            held.key.strategy_id,
+            held.key.instrument_id,
+            int(held.key.product),
+            held.quantity,
+            str(held.cost),
+            str(held.realised),
+            str(held.charges),
+        )
+        for held in books.positions
+    ]
+    return json.dumps((str(books.starting_cash), str(books.cash), lines))
+
+
+def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBooks:
+    starting_cash, cash, lines = json.loads(text)
+    positions = tuple(
+        Position(
+            PositionKey(*name, strategy_id, instrument_id, Product(product)),
+            quantity,
+            Decimal(cost),
+            Decimal(realised),
+            Decimal(charges),
+        )
+        for strategy_id, instrument_id, product, quantity, cost, realised, charges in lines
+    )
+    return AccountBooks(name, Decimal(starting_cash), Decimal(cash), revision, positions)

@@ -1,0 +1,50 @@
+"""An account as it is told: its books, at the last prices, with what the day made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+from alphapanda.portfolio.cache import BooksCache
+from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.store.port import AccountName, PortfolioStore
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+
+
+class PortfolioReader:
+    """Reads portfolios.
+
+    Args:
+        store: how far an account is.
+        cache: its books.
+        router: the marks.
+        messages: makes the answers.
+        trading_day: the market's day; None where market time is unknown.
+    """
+
+    def __init__(
+        self,
+        store: PortfolioStore,
+        cache: BooksCache,
+        router: PortfolioRouter,
+        messages: PortfolioMessages,
+        trading_day: Callable[[], date | None],
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._router = router
+        self._messages = messages
+        self._trading_day = trading_day
+
+    async def portfolio(self, name: AccountName) -> portfolio.Portfolio | None:
+        """The account now; None where it isn't open."""
+        day = self._trading_day()
+        state = await self._store.state(name, day)
+        books = await self._cache.books(name, state) if state else None
+        if state is None or books is None:
+            return None
+        held = {position.key.instrument_id for position in books.positions if position.quantity}
+        told = self._messages.account(books, self._router.prices(name.broker, held))
+        self._messages.add_day(told, day, state.day_base)
+        return told

@@ -1,0 +1,184 @@
+"""Takes the snapshots: when the market's day begins, each interval of market time, and after fills."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date, datetime, timedelta, tzinfo
+from functools import partial
+
+import structlog
+
+from alphapanda.domain.frame import instant
+from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.wire import envelope, timestamp
+from alphapanda.portfolio.core.ledger import PRODUCER
+from alphapanda.portfolio.core.snapshots import (
+    Due,
+    Snapshot,
+    SnapshotCause,
+    SnapshotClock,
+    fills_snapshot_id,
+    snapshot,
+)
+from alphapanda.portfolio.managers import MarketViews
+from alphapanda.portfolio.messages import money
+from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.store.port import AccountBooks, AccountName, Cause, PortfolioStore
+from panda.events.v1 import portfolio_pb2 as events
+from panda.events.v1.events_pb2 import Event
+
+COALESCE_SECONDS = 1.0
+"""Wall time in which an account's fills share one snapshot."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Snapshots:
+    """Stores snapshots with their events. Every process takes them all; a snapshot's id lets the first one in.
+
+    Args:
+        store: the books.
+        router: the marks, and which brokers are managed.
+        market: market time before the first frame.
+        interval: market time between two snapshots.
+        zone: the market's.
+        wall_clock: aware wall time.
+        coalesce_seconds: wall time in which an account's fills share one snapshot.
+    """
+
+    def __init__(
+        self,
+        store: PortfolioStore,
+        router: PortfolioRouter,
+        market: MarketViews,
+        interval: timedelta,
+        zone: tzinfo,
+        wall_clock: Callable[[], datetime],
+        coalesce_seconds: float = COALESCE_SECONDS,
+    ) -> None:
+        self._store = store
+        self._router = router
+        self._market = market
+        self._clock = SnapshotClock(interval, zone)
+        self._wall_clock = wall_clock
+        self._coalesce = coalesce_seconds
+        self._changed: dict[AccountName, Cause] = {}
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def trading_day(self) -> date | None:
+        """The market's day; None where market time is unknown."""
+        now = self._clock.market_time
+        return None if now is None else self._clock.trading_day(now)
+
+    async def start(self) -> None:
+        """Begins to take snapshots after fills."""
+        if (now := (await self._market.view(())).market_time) is not None:
+            self._clock.seen(now)
+        self._stopping.clear()
+        self._task = asyncio.create_task(self._follow_fills(), name="portfolio snapshots")
+
+    async def stop(self) -> None:
+        """Takes those that are owed and ends."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def booked(self, changed: Mapping[AccountName, Cause]) -> None:
+        """Fills were booked; the accounts by what the last one was caused by."""
+        self._changed.update(changed)
+
+    async def before(self, market_time_ns: int, cause: Cause) -> None:
+        """A frame of this market time is about to be taken in: takes what is due at the marks as they are before it.
+
+        Nothing is taken before the start: the marks aren't there yet.
+
+        Raises:
+            SQLAlchemyError, OSError: the database is away; asked again with the same frame it goes on.
+        """
+        if self._task is None:
+            return
+        market_time = instant(market_time_ns)
+        for due in self._clock.due(market_time):
+            for broker in self._router.brokers:
+                for name in await self._store.accounts(broker):
+                    await self._take(name, due, due.snapshot_id(*name), cause)
+        self._clock.settled(market_time)
+
+    async def take_after_fills(self) -> None:
+        """Takes a snapshot of every account whose books changed since the last call."""
+        changed, self._changed = self._changed, {}
+        now = self._clock.market_time
+        if now is None:
+            return
+        due = Due(SnapshotCause.FILLS, now, self._clock.trading_day(now))
+        try:
+            for name, cause in changed.items():
+                await self._take(name, due, None, cause)
+        except BaseException:
+            self._changed = changed | self._changed
+            raise
+
+    async def _take(self, name: AccountName, due: Due, snapshot_id: str | None, cause: Cause) -> None:
+        await self._store.take_snapshot(name, cause, partial(self._made, due, snapshot_id), self._event)
+
+    def _made(self, due: Due, snapshot_id: str | None, books: AccountBooks) -> Snapshot:
+        held = {position.key.instrument_id for position in books.positions if position.quantity}
+        prices = self._router.prices(books.name.broker, held)
+        return snapshot(
+            due,
+            snapshot_id or fills_snapshot_id(*books.name, books.revision),
+            *books.name,
+            revision=books.revision,
+            cash=books.cash,
+            positions=books.positions,
+            prices={instrument_id: last.price for instrument_id, last in prices.items()},
+        )
+
+    def _event(self, taken: Snapshot, cause: Cause) -> Event:
+        event = envelope(
+            event_id=taken.snapshot_id,
+            correlation_id=cause.correlation_id,
+            causation_id=cause.event_id,
+            broker=taken.broker,
+            source=PRODUCER,
+            occurred_at=self._wall_clock(),
+        )
+        event.portfolio_snapshot.CopyFrom(snapshot_message(taken))
+        return event
+
+    async def _follow_fills(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._coalesce)
+            await self._take_or_wait()
+
+    async def _take_or_wait(self) -> None:
+        try:
+            await self.take_after_fills()
+        except Exception as error:
+            if is_transient(error):
+                _log.warning("snapshots wait", error=in_one_line(error))
+                return
+            _log.exception("snapshots after fills end")
+            raise
+
+
+def snapshot_message(taken: Snapshot) -> events.PortfolioSnapshot:
+    """A snapshot as it is published."""
+    return events.PortfolioSnapshot(
+        account=taken.account,
+        revision=taken.revision,
+        cause=events.SnapshotCause.ValueType(taken.cause),
+        market_time=timestamp(taken.market_time),
+        cash=money(taken.cash),
+        equity=money(taken.equity),
+        realised_pnl=money(taken.realised),
+        unrealised_pnl=money(taken.unrealised),
+        charges=money(taken.charges),
+        open_positions=taken.open_positions,
+    )

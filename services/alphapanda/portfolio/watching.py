@@ -1,0 +1,79 @@
+"""A watch on an account: a snapshot, then every fill with the account as it made it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from alphapanda.mesh.watches import Revisions, check_reachable
+from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.store.port import AccountName, PortfolioStore
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+
+FILLS_IN_MESSAGE = 200
+
+
+class PortfolioWatches:
+    """Makes watches.
+
+    Args:
+        store: the fills, by revision.
+        reader: accounts as they are told.
+        messages: makes the answers.
+        revisions: says when to look.
+    """
+
+    def __init__(
+        self,
+        store: PortfolioStore,
+        reader: PortfolioReader,
+        messages: PortfolioMessages,
+        revisions: Revisions[AccountName],
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._messages = messages
+        self._revisions = revisions
+
+    async def watch(
+        self, name: AccountName, now: portfolio.Portfolio, after_revision: int, mark_interval: float | None
+    ) -> AsyncIterator[portfolio.WatchPortfolioResponse]:
+        """The messages of one watch on an open account, which is `now`; see WatchPortfolioRequest.
+
+        Raises:
+            OutOfRange: it can't go on after that revision.
+        """
+        at = after_revision
+        if at:
+            check_reachable(at, now.revision)
+        else:
+            at = now.revision
+            yield portfolio.WatchPortfolioResponse(revision=at, portfolio=now)
+        while not self._revisions.draining:
+            moved = await self._revisions.beyond(name, at, mark_interval)
+            if self._revisions.draining:
+                break
+            told = await self._reader.portfolio(name)
+            if told is None:
+                break
+            if moved or told.revision > at:
+                async for message in self._changes(name, at, told):
+                    yield message
+                at = told.revision
+            else:
+                yield portfolio.WatchPortfolioResponse(revision=at, portfolio=told)
+        yield portfolio.WatchPortfolioResponse(revision=at, draining=True)
+
+    async def _changes(
+        self, name: AccountName, at: int, told: portfolio.Portfolio
+    ) -> AsyncIterator[portfolio.WatchPortfolioResponse]:
+        """The fills after `at` up to the account as it is told, which comes with the last of them."""
+        while at < told.revision:
+            wanted = min(told.revision - at, FILLS_IN_MESSAGE)
+            fills = await self._store.fills_after(name, at, wanted)
+            at += len(fills)
+            yield portfolio.WatchPortfolioResponse(
+                revision=at,
+                portfolio=told if at == told.revision else None,
+                fills=[self._messages.fill(fill) for fill in fills],
+            )

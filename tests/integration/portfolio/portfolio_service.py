@@ -1,0 +1,128 @@
+"""A portfolio service without servers, as the tests build it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.eventlog import wire
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.port import StoredRecord
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.mesh.watches import Revisions
+from alphapanda.portfolio.api import PortfolioApi
+from alphapanda.portfolio.cache import BooksCache
+from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.managers import ManagerParts, PaperPortfolioManager
+from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.reconciliation import Reconciliation
+from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.snapshots import Snapshots
+from alphapanda.portfolio.store.port import Cause, ReceivedFill
+from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
+from alphapanda.portfolio.watching import PortfolioWatches
+from alphapanda.storage.outbox import Outbox
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+
+IST = ZoneInfo("Asia/Kolkata")
+OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
+INFY, TCS = 408065, 2953217
+
+
+def instrument(symbol: str, token: int) -> Instrument:
+    return Instrument(
+        f"NSE:{symbol}", token, "NSE", symbol, symbol, "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
+    )
+
+
+DIRECTORY = InstrumentDirectory([instrument("INFY", INFY), instrument("TCS", TCS)])
+
+
+@dataclass
+class Market:
+    """Stands for the price cache."""
+
+    prices: dict[int, LastPrice] = field(default_factory=dict)
+
+    async def view(self, tokens: Sequence[int]) -> MarketView:
+        return MarketView(
+            None, "run", {token: self.prices[token] for token in tokens if token in self.prices}
+        )
+
+
+class Service:
+    """A portfolio service of one broker without servers."""
+
+    def __init__(self, store, broker: str, market: Market, redis: Redis, interval: int = 300) -> None:
+        parts = ManagerParts("default", Decimal(1_000_000), store, market, lambda: DIRECTORY)
+        self.broker = broker
+        self.store = store
+        self.market = market
+        self.router = PortfolioRouter({broker: PaperPortfolioManager(broker, parts)})
+        self.snapshots = Snapshots(
+            store, self.router, market, timedelta(seconds=interval), IST, lambda: OPENED, coalesce_seconds=60
+        )
+        self.reconciliation = Reconciliation(self.router, 3600)
+        self.revisions = Revisions(store.revisions, 0.02)
+        self.consumer = PortfolioConsumer(
+            self.router, store, [self.snapshots.booked, lambda _: self.revisions.look_now()]
+        )
+        messages = PortfolioMessages(lambda: DIRECTORY)
+        reader = PortfolioReader(
+            store, BooksCache(store, redis), self.router, messages, lambda: self.snapshots.trading_day
+        )
+        watches = PortfolioWatches(store, reader, messages, self.revisions)
+        self.api = PortfolioApi(store, self.router, reader, watches, messages, [broker], "default")
+
+    async def start(self) -> None:
+        for part in (self.router, self.snapshots, self.reconciliation, self.revisions):
+            await part.start()
+
+    async def stop(self) -> None:
+        for part in (self.revisions, self.reconciliation, self.snapshots, self.router):
+            await part.stop()
+
+    async def fill(self, *batch: ReceivedFill) -> None:
+        await self.consumer.handle([delivery(received.filled, received.correlation_id) for received in batch])
+
+    def tick(self, token: int, price: str, seconds: int) -> None:
+        at = nanoseconds(OPENED + timedelta(seconds=seconds))
+        self.router.handle_frame(Frame("run", 0, 1, at, 100, [token], [int(Decimal(price) * 100)], [at]))
+
+    async def frame(self, token: int, price: str, seconds: int) -> None:
+        """A frame as the service follows it: what is due before it, then its marks."""
+        at = nanoseconds(OPENED + timedelta(seconds=seconds))
+        await self.snapshots.before(at, Cause(str(uuid4()), str(uuid4())))
+        self.tick(token, price, seconds)
+
+    async def portfolio(self) -> portfolio.Portfolio:
+        request = portfolio.GetPortfolioRequest(broker=self.broker)
+        return (await self.api.GetPortfolio(request, None)).portfolio
+
+
+def delivery(happening, correlation_id: str) -> Delivery:
+    event = wire.order_event(
+        happening,
+        event_id=str(uuid4()),
+        correlation_id=correlation_id,
+        causation_id=str(uuid4()),
+        source="trading",
+        occurred_at=OPENED,
+    )
+    return Delivery(event, event.broker, StoredRecord("topic", 0, 1, b"", b"", (), 0))
+
+
+def stored_in(engine: AsyncEngine) -> PostgresPortfolioStore:
+    """The store in PostgreSQL, as the service builds it."""
+    return PostgresPortfolioStore(engine, Outbox("portfolio", TopicMap(("paper", "other"))))
