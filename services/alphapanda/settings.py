@@ -146,6 +146,9 @@ class StrategySettings(Section):
         description="signals on one instrument in a minute of market time; one more stops the strategy",
     )
     folder: Path | None = Field(None, description="folder with your own strategies' Python files")
+    yaml: Path | None = Field(
+        None, description="YAML file with the strategies to create where there was never one"
+    )
 
 
 class RiskSettings(Section):

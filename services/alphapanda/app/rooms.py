@@ -52,6 +52,7 @@ from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.folder import registry_with
 from alphapanda.strategy.store.postgres import PostgresStrategyStore
+from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
@@ -178,6 +179,8 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
         signal_ttl_seconds=ground.settings.strategy.signal_ttl_seconds,
         wall_clock=wall_clock,
     )
+    yaml = ground.settings.strategy.yaml
+    fallback = StrategyFallback(read_strategies(yaml) if yaml else (), store, servicer, log)
 
     def counters() -> Mapping[str, int]:
         counts = ticks.counts()
@@ -214,6 +217,7 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
             )
         ],
         relay=relay(ground, outbox),
+        parts=[(Phase.WAKE, fallback)],
         counters=counters,
     )
     return room, ticks

@@ -1,0 +1,149 @@
+"""Strategies from a YAML file, for a service that has none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from google.protobuf.json_format import ParseDict, ParseError
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.strategy.api import StrategyServicer
+from alphapanda.strategy.store.port import StrategyStore
+from alphapanda.validation import violations
+from panda.strategy.v1 import strategy_pb2 as api
+
+_ROWS: Final = "strategies"
+_ALLOWED: Final = "a YAML file with a list named strategies"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRow:
+    """A strategy of the file.
+
+    Attributes:
+        file: the file.
+        line: where the row begins.
+        create: what is asked for.
+        start: whether it shall run.
+        error: why it can't be used; empty where it can.
+    """
+
+    file: Path
+    line: int
+    create: api.CreateStrategyRequest
+    start: bool
+    error: str = ""
+
+
+def read_strategies(file: Path) -> list[StrategyRow]:
+    """The file's rows; each has the fields of CreateStrategyRequest, and `start` (true where absent).
+
+    Raises:
+        InvalidInput: the file can't be read, or holds no list of strategies.
+    """
+    try:
+        root = yaml.compose(file.expanduser().read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput("strategy.yaml", file, f"{_ALLOWED} ({error})") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise InvalidInput("strategy.yaml", file, _ALLOWED)
+    found = {key.value: value for key, value in root.value}
+    for name in found:
+        if name != _ROWS:
+            raise InvalidInput("strategy.yaml", file, f"{_ALLOWED}; it has {name!r} too")
+    rows = found.get(_ROWS)
+    if not isinstance(rows, yaml.SequenceNode):
+        raise InvalidInput("strategy.yaml", file, _ALLOWED)
+    return [_row(file, node) for node in rows.value]
+
+
+class StrategyFallback:
+    """Creates and starts a file's strategies where the service has never had one.
+
+    A row that can't be used is logged with file and line, and the others are created. The commands have ids that
+    follow from the rows' names, so that two processes that start at once create each strategy once.
+
+    Args:
+        rows: as `read_strategies` gave them.
+        store: strategy's store.
+        service: creates them.
+        logger: gets what was created and what can't be.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[StrategyRow],
+        store: StrategyStore,
+        service: StrategyServicer,
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self._rows = rows
+        self._store = store
+        self._service = service
+        self._logger = logger
+
+    async def start(self) -> None:
+        """Creates them, once."""
+        if not self._rows:
+            return
+        if await self._store.current():
+            self._logger.info("strategies of the YAML file left alone", why="there are strategies already")
+            return
+        for row in self._rows:
+            error = row.error or await self._created(row)
+            if error:
+                self._logger.error(
+                    "strategy of the YAML file not created", error=f"{row.file}:{row.line}: {error}"
+                )
+            else:
+                self._logger.info("strategy of the YAML file created", strategy_id=row.create.strategy_id)
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    async def _created(self, row: StrategyRow) -> str:
+        no_context: Any = None
+        name = row.create.strategy_id
+        try:
+            await self._service.CreateStrategy(row.create, no_context)
+        except InvalidInput as error:
+            return str(error)
+        if row.start:
+            start = api.StartStrategyRequest(request_id=f"yaml-start-{name}"[:64], strategy_id=name)
+            await self._service.StartStrategy(start, no_context)
+        return ""
+
+
+def _row(file: Path, node: yaml.Node) -> StrategyRow:
+    line = node.start_mark.line + 1
+    request = api.CreateStrategyRequest()
+    values = yaml.safe_load(yaml.serialize(node))
+    if not isinstance(values, dict):
+        return StrategyRow(
+            file, line, request, start=False, error=f"{values!r} is no strategy: give its fields"
+        )
+    start = values.pop("start", True)
+    if not isinstance(start, bool):
+        return StrategyRow(
+            file, line, request, start=False, error=f"start: {start!r} is not allowed; true or false"
+        )
+    if isinstance(values.get("product"), str):
+        values["product"] = f"PRODUCT_{values['product']}"
+    if isinstance(values.get("parameters"), dict):
+        values["parameters"] = {str(name): _text(value) for name, value in values["parameters"].items()}
+    try:
+        ParseDict(values, request)
+    except ParseError as error:
+        return StrategyRow(file, line, request, start=False, error=str(error))
+    request.request_id = f"yaml-create-{request.strategy_id}"[:64]
+    broken = "; ".join(f"{each.field}: {each.message}" for each in violations(request))
+    return StrategyRow(file, line, request, start=start, error=broken)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
