@@ -64,9 +64,11 @@ from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.opt_ins import OptIns
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.ports import Step
+from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.postgres import PostgresTradingStore
 from alphapanda.trading.traders.registry import TraderParts
 from alphapanda.trading.traders.trader import Trader
+from alphapanda.trading.watching import OrderWatches
 from panda.events.v1.events_pb2 import Event
 from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServicer_to_server
 from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_to_server
@@ -304,10 +306,15 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
     manual = ManualOrders(
         store, executor, RiskServiceStub(open_channel(ground.target("risk"), [RISK_SERVICE]))
     )
+    revisions = Revisions(store.account_revisions)
     servicer = TradingApi(
         store=store,
         executor=executor,
         manual=manual,
+        square_offs=SquareOffs(
+            store, ground.router.enabled, ground.prices, ground.calendar, ground.instruments, wall_clock
+        ),
+        watches=OrderWatches(store, revisions, ground.instruments),
         traders=traders,
         router=ground.router,
         market=ground.prices,
@@ -336,7 +343,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
             )
         ],
         relay=relay(ground, outbox),
-        parts=[(Phase.WAKE, executor), (Phase.WAKE, manual)],
+        parts=[(Phase.WAKE, executor), (Phase.WAKE, manual), (Phase.WAKE, revisions)],
         brokers=lambda: broker_reports(traders),
     )
     return room, store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,6 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import OrderStatus, OrderType, Product, Side, TradingState
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.domain.signal import MANUAL, PositionKey
-from alphapanda.eventlog.wire import order_state, timestamp
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.deadlines import seconds_to_answer
 from alphapanda.mesh.errors import FailedPrecondition, NotFound, Unavailable
@@ -27,13 +26,15 @@ from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.trading.core.order import PRODUCER, Order
 from alphapanda.trading.core.slicing import slices
+from alphapanda.trading.core.square_off import SquareOffCommand
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
+from alphapanda.trading.messages import order_message
 from alphapanda.trading.ports import Instruments
-from alphapanda.trading.store.port import OrderFilter, StoredOrder, TradingStore
+from alphapanda.trading.square_off import SquareOffs
+from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import Trader
-from panda.common.v1 import common_pb2 as common
-from panda.events.v1 import orders_pb2
+from alphapanda.trading.watching import OrderWatches
 from panda.trading.v1 import trading_pb2 as trading
 from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 
@@ -53,6 +54,8 @@ class TradingApi(TradingServiceServicer):
         store: orders and the copy of the kill switch.
         executor: executes orders.
         manual: takes manual orders to their verdict.
+        square_offs: squares off.
+        watches: orders as they change.
         traders: one for each active broker.
         router: which brokers are enabled.
         market: market time.
@@ -67,6 +70,8 @@ class TradingApi(TradingServiceServicer):
         store: TradingStore,
         executor: OrderExecutor,
         manual: ManualOrders,
+        square_offs: SquareOffs,
+        watches: OrderWatches,
         traders: Mapping[str, Trader],
         router: ExecutionRouter,
         market: MarketViews,
@@ -78,6 +83,8 @@ class TradingApi(TradingServiceServicer):
         self._store = store
         self._executor = executor
         self._manual = manual
+        self._square_offs = square_offs
+        self._watches = watches
         self._traders = traders
         self._router = router
         self._market = market
@@ -96,11 +103,11 @@ class TradingApi(TradingServiceServicer):
         left = seconds_to_answer()
         patience = (_PATIENCE if left is None else left) - _TO_ANSWER
         await self._executor.wait_for_end(order.order_id, max(patience, 0.0))
-        return trading.PlaceOrderResponse(order=self._message(await self._require(order.order_id)))
+        return trading.PlaceOrderResponse(order=await self._told(order.order_id))
 
     @override
     async def GetOrder(self, request: trading.GetOrderRequest, context: Context) -> trading.GetOrderResponse:
-        return trading.GetOrderResponse(order=self._message(await self._require(request.order_id)))
+        return trading.GetOrderResponse(order=await self._told(request.order_id))
 
     @override
     async def ListOrders(
@@ -121,9 +128,39 @@ class TradingApi(TradingServiceServicer):
         page = found[:size]
         more = len(found) > size
         return trading.ListOrdersResponse(
-            orders=[self._message(stored) for stored in page],
+            orders=[order_message(stored, self._instruments) for stored in page],
             next_page_token=encode_page_token((page[-1].sequence,), filters) if more else "",
         )
+
+    @override
+    async def WatchOrders(
+        self, request: trading.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[trading.WatchOrdersResponse]:
+        account = Account(request.broker or DEFAULT_BROKER, request.account or self._account)
+        self._trader(account.broker)
+        async for message in self._watches.watch(account, request.strategy_id, request.after_revision):
+            yield message
+
+    @override
+    async def SquareOff(
+        self, request: trading.SquareOffRequest, context: Context
+    ) -> trading.SquareOffResponse:
+        if not (request.strategy_id or request.symbol or request.broker):
+            raise InvalidInput(
+                "strategy_id",
+                "",
+                "at least one of strategy_id, symbol and broker, so that nothing is meant by nothing",
+            )
+        if request.broker:
+            self._trader(request.broker)
+        instrument_id = ""
+        if request.symbol:
+            instrument_id = self._instruments().require_symbol(request.symbol, "symbol").instrument_id
+        key = CommandKey(current_caller.get(), "SquareOff", request.request_id)
+        command_id = ids.command_id(key.caller, key.method, key.request_id)
+        command = SquareOffCommand(command_id, current_correlation_id.get() or command_id, request.reason)
+        wanted = PositionFilter(request.strategy_id, instrument_id, request.broker, request.account)
+        return await self._square_offs.square_off(command, wanted, key, request)
 
     @override
     async def ApplyKillSwitch(
@@ -184,42 +221,17 @@ class TradingApi(TradingServiceServicer):
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    async def _require(self, order_id: str) -> StoredOrder:
+    async def _told(self, order_id: str) -> trading.Order:
         stored = await self._store.find(order_id)
         if stored is None:
             raise NotFound("ORDER_UNKNOWN", f"there is no order {order_id!r}", order_id=order_id)
-        return stored
+        return order_message(stored, self._instruments)
 
     def _trader(self, broker: str) -> Trader:
         trader = self._traders.get(broker)
         if trader is None:
             raise UnknownName("broker", broker, self._traders)
         return trader
-
-    def _message(self, stored: StoredOrder) -> trading.Order:
-        order = stored.order
-        instrument = self._instruments().by_id(order.key.instrument_id)
-        return trading.Order(
-            state=order_state(order.state()),
-            broker=order.key.broker,
-            symbol=instrument.symbol if instrument else order.key.instrument_id,
-            intents=[
-                trading.OrderIntent(
-                    intent_id=intent.intent_id,
-                    tag=intent.tag,
-                    quantity=intent.quantity,
-                    status=common.OrderStatus.ValueType(intent.status),
-                    broker_order_id=intent.broker_order_id,
-                    filled_quantity=intent.filled,
-                )
-                for intent in order.intents
-            ],
-            failure_reason=orders_pb2.FailureReason.ValueType(order.failure or 0),
-            message=order.message,
-            valid_until=timestamp(order.valid_until),
-            created_at=timestamp(stored.created_at),
-            correlation_id=order.correlation_id,
-        )
 
 
 def _before(page_token: str, filters: str) -> int | None:

@@ -89,7 +89,7 @@ class ManualOrders:
             RequestReused: the request_id came with another body.
         """
         async with self._store.transaction() as transaction:
-            if await transaction.claim(key, request):
+            if await transaction.claim(key, request) is None:
                 await transaction.add(order)
         self._ask(order.order_id)
 

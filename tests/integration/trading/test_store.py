@@ -140,9 +140,9 @@ async def test_a_command_is_claimed_once(store: TradingStore) -> None:
     key = CommandKey("local", "PlaceOrder", "r1")
     request = PlaceOrderRequest(request_id="r1", quantity=1)
     async with store.transaction() as transaction:
-        assert await transaction.claim(key, request)
+        assert await transaction.claim(key, request) is None
     async with store.transaction() as transaction:
-        assert not await transaction.claim(key, request)
+        assert await transaction.claim(key, request) == b""
         with pytest.raises(RequestReused):
             await transaction.claim(key, PlaceOrderRequest(request_id="r1", quantity=2))
 

@@ -27,6 +27,7 @@ from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import verdict_event
+from alphapanda.mesh.watches import Revisions
 from alphapanda.settings import PaperTradingSettings, TradingSettings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
@@ -41,9 +42,12 @@ from alphapanda.trading.executor import OrderExecutor, Surroundings
 from alphapanda.trading.manual import ManualOrders, verdict_event_id
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.ports import no_step
+from alphapanda.trading.square_off import SquareOffs
+from alphapanda.trading.store.port import Account
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
 from alphapanda.trading.traders import brokers, paper
 from alphapanda.trading.traders.registry import BrokerRegistry, TraderParts
+from alphapanda.trading.watching import OrderWatches
 from panda.events.v1.events_pb2 import Event
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
@@ -118,6 +122,7 @@ class Room:
     manual: ManualOrders
     consumer: TradingConsumer
     api: TradingApi
+    revisions: Revisions[Account]
     opted_in: set[str] = field(default_factory=set)
 
     async def market_is(self, at: datetime = NOON, rupees: int = 100) -> None:
@@ -209,8 +214,21 @@ async def open_room(
         look_up_interval=0.05,
     )
     manual = ManualOrders(store, executor, risk or NoRisk())
+    revisions = Revisions(store.account_revisions, 0.02)
+    await revisions.start()
     api = TradingApi(
-        store, executor, manual, traders, router, prices, CALENDAR, lambda: INSTRUMENTS, "default", wall_clock
+        store,
+        executor,
+        manual,
+        SquareOffs(store, ENABLED, prices, CALENDAR, lambda: INSTRUMENTS, wall_clock),
+        OrderWatches(store, revisions, lambda: INSTRUMENTS),
+        traders,
+        router,
+        prices,
+        CALENDAR,
+        lambda: INSTRUMENTS,
+        "default",
+        wall_clock,
     )
     room = Room(
         engine,
@@ -223,11 +241,13 @@ async def open_room(
         manual,
         TradingConsumer(executor),
         api,
+        revisions,
         opted_in,
     )
     try:
         yield room
     finally:
+        await revisions.stop()
         await manual.stop()
         await executor.stop()
         await redis.aclose()

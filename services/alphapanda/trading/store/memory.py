@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from operator import attrgetter
 
 from google.protobuf.message import Message
 
-from alphapanda.domain.order import TradingState
+from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.store.port import KillSwitchCopy, OrderFilter, StoredOrder, TradingTransaction
+from alphapanda.trading.core.square_off import Exposure
+from alphapanda.trading.store.port import (
+    Account,
+    ChangedOrder,
+    KillSwitchCopy,
+    OrderFilter,
+    PositionFilter,
+    StoredOrder,
+    TradingTransaction,
+    by_key,
+)
 from panda.events.v1.events_pb2 import Event
 
 _NEVER_SET = KillSwitchCopy(TradingState.ACTIVE, 0)
@@ -28,7 +39,10 @@ class _Tables:
         self.positions: defaultdict[PositionKey, int] = defaultdict(int)
         self.switches: dict[str, KillSwitchCopy] = {}
         self.requests: dict[CommandKey, bytes] = {}
+        self.answers: dict[CommandKey, bytes] = {}
         self.events: dict[str, Event] = {}
+        self.revisions: dict[Account, int] = {}
+        self.changes: dict[str, int] = {}
 
     def copy(self) -> _Tables:
         """Rows are replaced, never changed, so the tables are copied and the rows are not."""
@@ -38,7 +52,10 @@ class _Tables:
         twin.positions = self.positions.copy()
         twin.switches = dict(self.switches)
         twin.requests = dict(self.requests)
+        twin.answers = dict(self.answers)
         twin.events = dict(self.events)
+        twin.revisions = dict(self.revisions)
+        twin.changes = dict(self.changes)
         return twin
 
 
@@ -46,6 +63,7 @@ class _MemoryTransaction:
     def __init__(self, tables: _Tables, wall_time: datetime) -> None:
         self._tables = tables
         self._wall_time = wall_time
+        self._changed: dict[str, Account] = {}
 
     async def add(self, order: Order) -> bool:
         tables = self._tables
@@ -53,6 +71,7 @@ class _MemoryTransaction:
             return False
         tables.order_of_signal[order.signal_id] = order.order_id
         tables.orders[order.order_id] = StoredOrder(order.copy(), len(tables.orders) + 1, self._wall_time)
+        self._note(order)
         return True
 
     async def locked(self, order_id: str) -> Order | None:
@@ -63,9 +82,28 @@ class _MemoryTransaction:
         stored = self._tables.orders[order.order_id]
         self._tables.orders[order.order_id] = StoredOrder(order.copy(), stored.sequence, stored.created_at)
         self._tables.positions[order.key] += order.side.sign * sum(fill.quantity for fill in fills)
+        self._note(order)
 
     async def position(self, key: PositionKey) -> int:
         return self._tables.positions[key]
+
+    async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
+        orders = (stored.order for stored in self._tables.orders.values())
+        keys = {key for key, quantity in self._tables.positions.items() if quantity}
+        keys |= {
+            order.key
+            for order in orders
+            if not order.status.is_final and order.status is not OrderStatus.PENDING_RISK
+        }
+        found = [
+            Exposure(key, self._tables.positions[key])
+            for key in keys
+            if wanted.strategy_id in ("", key.strategy_id)
+            and wanted.instrument_id in ("", key.instrument_id)
+            and wanted.broker in ("", key.broker)
+            and wanted.account in ("", key.account)
+        ]
+        return sorted(found, key=by_key)
 
     async def kill_switch(self, broker: str) -> KillSwitchCopy:
         return self._tables.switches.get(broker, _NEVER_SET)
@@ -77,16 +115,30 @@ class _MemoryTransaction:
         self._tables.switches[broker] = KillSwitchCopy(state, revision)
         return revision
 
-    async def claim(self, key: CommandKey, request: Message) -> bool:
+    async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         body = request.SerializeToString(deterministic=True)
-        known = self._tables.requests.setdefault(key, body)
+        known = self._tables.requests.get(key)
+        if known is None:
+            self._tables.requests[key] = body
+            return None
         if known != body:
             raise RequestReused(key.request_id)
-        return known is body
+        return self._tables.answers.get(key, b"")
+
+    async def remember(self, key: CommandKey, answer: Message) -> None:
+        self._tables.answers[key] = answer.SerializeToString(deterministic=True)
 
     async def publish(self, events: Sequence[Event]) -> None:
         for event in events:
             self._tables.events.setdefault(event.event_id, event)
+
+    def _note(self, order: Order) -> None:
+        self._changed[order.order_id] = Account(order.key.broker, order.key.account)
+
+    def raise_revisions(self) -> None:
+        tables = self._tables
+        for order_id, account in self._changed.items():
+            tables.revisions[account] = tables.changes[order_id] = tables.revisions.get(account, 0) + 1
 
 
 class MemoryTradingStore:
@@ -112,7 +164,9 @@ class MemoryTradingStore:
         """As the port says."""
         async with self._alone:
             tables = self._tables.copy()
-            yield _MemoryTransaction(tables, self._wall_clock())
+            transaction = _MemoryTransaction(tables, self._wall_clock())
+            yield transaction
+            transaction.raise_revisions()
             self._tables = tables
 
     async def next_epoch(self) -> int:
@@ -143,6 +197,26 @@ class MemoryTradingStore:
             if _matches(wanted, stored.order) and (before is None or stored.sequence < before)
         ]
         return found[:limit]
+
+    async def account_revision(self, account: Account) -> int:
+        """As the port says."""
+        return self._tables.revisions.get(account, 0)
+
+    async def account_revisions(self) -> Mapping[Account, int]:
+        """As the port says."""
+        return dict(self._tables.revisions)
+
+    async def changed(
+        self, account: Account, strategy_id: str, after: int, limit: int
+    ) -> Sequence[ChangedOrder]:
+        """As the port says."""
+        wanted = OrderFilter(*account, strategy_id)
+        found = [
+            ChangedOrder(self._tables.orders[order_id], revision)
+            for order_id, revision in self._tables.changes.items()
+            if revision > after and _matches(wanted, self._tables.orders[order_id].order)
+        ]
+        return sorted(found, key=attrgetter("revision"))[:limit]
 
 
 def _matches(wanted: OrderFilter, order: Order) -> bool:

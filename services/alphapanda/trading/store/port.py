@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
@@ -15,7 +15,15 @@ from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.square_off import Exposure
 from panda.events.v1.events_pb2 import Event
+
+
+class Account(NamedTuple):
+    """Whose orders."""
+
+    broker: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,35 @@ class OrderFilter:
     statuses: Collection[OrderStatus] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PositionFilter:
+    """Which positions; an empty field lets all pass."""
+
+    strategy_id: str = ""
+    instrument_id: str = ""
+    broker: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedOrder:
+    """An order as it stands, with the revision that its account had by its last change."""
+
+    stored: StoredOrder
+    revision: int
+
+
+def by_key(exposure: Exposure) -> tuple[str, str, str, str, int]:
+    """The order in which exposures are listed."""
+    key = exposure.key
+    return key.broker, key.account, key.strategy_id, key.instrument_id, int(key.product)
+
+
 class TradingTransaction(Protocol):
-    """One transaction. Orders it hands out are the caller's own; `save` stores them."""
+    """One transaction. Orders it hands out are the caller's own; `save` stores them.
+
+    Each order that it adds or saves raises the revision of its (broker, account) by one, when it ends.
+    """
 
     async def add(self, order: Order) -> bool:
         """Stores a new order; False where its signal has one already, which stays as it is."""
@@ -60,6 +95,9 @@ class TradingTransaction(Protocol):
     async def position(self, key: PositionKey) -> int:
         """Units held by trading's own fills, signed."""
 
+    async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
+        """Positions that are held or have an order under way that risk let through, ordered by key."""
+
     async def kill_switch(self, broker: str) -> KillSwitchCopy:
         """The copy as it stands; it can't change until the transaction ends."""
 
@@ -70,12 +108,15 @@ class TradingTransaction(Protocol):
             The revision held now; that of a newer one where `revision` is older.
         """
 
-    async def claim(self, key: CommandKey, request: Message) -> bool:
-        """True where the command is new and now the caller's, False where it came before.
+    async def claim(self, key: CommandKey, request: Message) -> bytes | None:
+        """None where the command is new and now the caller's; else the answer remembered, b"" where there is none.
 
         Raises:
             RequestReused: its request_id came with another body.
         """
+
+    async def remember(self, key: CommandKey, answer: Message) -> None:
+        """Stores the answer to a claimed command."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Stores events for the relay; their order is locked by this transaction."""
@@ -101,3 +142,14 @@ class TradingStore(Protocol):
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """At most `limit` orders, newest first, of those with a sequence below `before`."""
+
+    async def account_revision(self, account: Account) -> int:
+        """The revision of an account's orders; 0 where there was none."""
+
+    async def account_revisions(self) -> Mapping[Account, int]:
+        """The same of every account."""
+
+    async def changed(
+        self, account: Account, strategy_id: str, after: int, limit: int
+    ) -> Sequence[ChangedOrder]:
+        """At most `limit` orders that changed after a revision, by their last change; an empty strategy means all."""

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from alphapanda.domain.order import TradingState
+from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.store.port import KillSwitchCopy, OrderFilter, StoredOrder, TradingTransaction
+from alphapanda.trading.core.square_off import Exposure
+from alphapanda.trading.store.port import (
+    Account,
+    ChangedOrder,
+    KillSwitchCopy,
+    OrderFilter,
+    PositionFilter,
+    StoredOrder,
+    TradingTransaction,
+    by_key,
+)
 from alphapanda.trading.store.rows import (
     CHANGING_COLUMNS,
     INTENT_COLUMNS,
@@ -88,6 +99,30 @@ _SWITCH_ALONE = text("SELECT revision FROM trading.kill_switches WHERE broker = 
 _SWITCH_CHANGE = text(
     "UPDATE trading.kill_switches SET state = :state, revision = :revision WHERE broker = :broker"
 )
+_HELD = text(
+    "SELECT broker, account, strategy_id, instrument_id, product, sum(quantity)::bigint AS held FROM ("
+    " SELECT broker, account, strategy_id, instrument_id, product, quantity FROM trading.positions WHERE quantity <> 0"
+    " UNION ALL SELECT broker, account, strategy_id, instrument_id, product, 0 FROM trading.orders"
+    " WHERE status < 7 AND status > 1) AS exposed"
+    " WHERE (:strategy_id = '' OR strategy_id = :strategy_id) AND (:instrument_id = '' OR instrument_id = :instrument_id)"
+    " AND (:broker = '' OR broker = :broker) AND (:account = '' OR account = :account) GROUP BY 1, 2, 3, 4, 5"
+)
+# The account's row is locked by the last statement of a transaction and no longer; who changes orders of several
+# accounts takes them in one order, so nobody waits in a circle.
+_RAISE = text(
+    "WITH raised AS (INSERT INTO trading.accounts AS held (broker, account, revision)"
+    " VALUES (:broker, :account, :count) ON CONFLICT (broker, account)"
+    " DO UPDATE SET revision = held.revision + :count RETURNING revision)"
+    " UPDATE trading.orders o SET account_revision = raised.revision - :count + k.number"
+    " FROM raised, unnest(CAST(:order_ids AS uuid[])) WITH ORDINALITY AS k (order_id, number)"
+    " WHERE o.order_id = k.order_id"
+)
+_REVISION = text("SELECT revision FROM trading.accounts WHERE broker = :broker AND account = :account")
+_REVISIONS = text("SELECT broker, account, revision FROM trading.accounts")
+_CHANGED = text(
+    f"{_SELECT} WHERE broker = :broker AND account = :account AND account_revision > :after"
+    " AND (:strategy_id = '' OR strategy_id = :strategy_id) ORDER BY account_revision LIMIT :limit"
+)
 _END_OF_ORDERS = 2**63 - 1
 
 
@@ -102,6 +137,7 @@ class PostgresTradingTransaction:
         self._requests = requests
         self._wall_time = wall_time
         self._intents_held: dict[str, int] = {}
+        self._changed: dict[Account, dict[str, None]] = {}
 
     async def add(self, order: Order) -> bool:
         """As the port says."""
@@ -109,6 +145,7 @@ class PostgresTradingTransaction:
         if not (await self._connection.execute(_ADD, columns)).rowcount:
             return False
         await self._save_intents(order)
+        self._note(order)
         return True
 
     async def locked(self, order_id: str) -> Order | None:
@@ -124,6 +161,7 @@ class PostgresTradingTransaction:
     async def save(self, order: Order, fills: Sequence[Fill] = ()) -> None:
         """As the port says."""
         await self._connection.execute(_SAVE, order_columns(order))
+        self._note(order)
         await self._save_intents(order)
         count = len(order.intents)
         if count < self._intents_held.get(order.order_id, count + 1):
@@ -153,6 +191,20 @@ class PostgresTradingTransaction:
         found = (await self._connection.execute(_POSITION, key_columns(key))).scalar_one_or_none()
         return int(found or 0)
 
+    async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
+        """As the port says."""
+        rows = await self._connection.execute(_HELD, asdict(wanted))
+        found = [
+            Exposure(
+                PositionKey(
+                    row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product)
+                ),
+                row.held,
+            )
+            for row in rows
+        ]
+        return sorted(found, key=by_key)
+
     async def kill_switch(self, broker: str) -> KillSwitchCopy:
         """As the port says."""
         row = (await self._connection.execute(_SWITCH, {"broker": broker})).one_or_none()
@@ -171,13 +223,29 @@ class PostgresTradingTransaction:
         await self._connection.execute(_SWITCH_CHANGE, change)
         return revision
 
-    async def claim(self, key: CommandKey, request: Message) -> bool:
+    async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         """As the port says."""
-        return await self._requests.claim(self._connection, key, request) is None
+        return await self._requests.claim(self._connection, key, request)
+
+    async def remember(self, key: CommandKey, answer: Message) -> None:
+        """As the port says."""
+        await self._requests.remember(self._connection, key, answer)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """As the port says."""
         await self._outbox.add(self._connection, events)
+
+    async def raise_revisions(self) -> None:
+        """Raises the revisions of the accounts whose orders it changed; the last it does."""
+        for account in sorted(self._changed):
+            order_ids = list(self._changed[account])
+            await self._connection.execute(
+                _RAISE, account._asdict() | {"order_ids": order_ids, "count": len(order_ids)}
+            )
+
+    def _note(self, order: Order) -> None:
+        account = Account(order.key.broker, order.key.account)
+        self._changed.setdefault(account, {})[order.order_id] = None
 
     async def _save_intents(self, order: Order) -> None:
         if order.intents:
@@ -207,7 +275,11 @@ class PostgresTradingStore:
     async def transaction(self) -> AsyncIterator[TradingTransaction]:
         """As the port says."""
         async with self._engine.begin() as connection:
-            yield PostgresTradingTransaction(connection, self._outbox, self._requests, self._wall_clock())
+            transaction = PostgresTradingTransaction(
+                connection, self._outbox, self._requests, self._wall_clock()
+            )
+            yield transaction
+            await transaction.raise_revisions()
 
     async def next_epoch(self) -> int:
         """As the port says."""
@@ -241,6 +313,29 @@ class PostgresTradingStore:
         async with self._engine.connect() as connection:
             return await read_orders(connection, _NEWEST, parameters)
 
+    async def account_revision(self, account: Account) -> int:
+        """As the port says."""
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(_REVISION, account._asdict())).scalar_one_or_none()
+        return int(found or 0)
+
+    async def account_revisions(self) -> Mapping[Account, int]:
+        """As the port says."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_REVISIONS)
+            return {Account(row.broker, row.account): row.revision for row in rows}
+
+    async def changed(
+        self, account: Account, strategy_id: str, after: int, limit: int
+    ) -> Sequence[ChangedOrder]:
+        """As the port says."""
+        where = account._asdict() | {"strategy_id": strategy_id, "after": after, "limit": limit}
+        async with self._engine.connect() as connection:
+            return [
+                ChangedOrder(_stored(row), row.account_revision)
+                for row in await connection.execute(_CHANGED, where)
+            ]
+
     async def _one(self, query: Any, parameters: dict[str, Any]) -> StoredOrder | None:
         async with self._engine.connect() as connection:
             found = await read_orders(connection, query, parameters)
@@ -251,7 +346,8 @@ async def read_orders(
     connection: AsyncConnection, query: Any, parameters: dict[str, Any]
 ) -> list[StoredOrder]:
     """The orders of a query on trading.orders, with their intents and fills."""
-    return [
-        StoredOrder(order_from(row), row.seq, row.created_at)
-        for row in await connection.execute(query, parameters)
-    ]
+    return [_stored(row) for row in await connection.execute(query, parameters)]
+
+
+def _stored(row: Row[Any]) -> StoredOrder:
+    return StoredOrder(order_from(row), row.seq, row.created_at)

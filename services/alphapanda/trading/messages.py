@@ -1,0 +1,37 @@
+"""Orders to the contract's messages."""
+
+from __future__ import annotations
+
+from alphapanda.eventlog.wire import order_state, timestamp
+from alphapanda.trading.ports import Instruments
+from alphapanda.trading.store.port import StoredOrder
+from panda.common.v1 import common_pb2 as common
+from panda.events.v1 import orders_pb2
+from panda.trading.v1 import trading_pb2 as trading
+
+
+def order_message(stored: StoredOrder, instruments: Instruments) -> trading.Order:
+    """An order; one of an instrument that isn't known any more goes by our id."""
+    order = stored.order
+    instrument = instruments().by_id(order.key.instrument_id)
+    return trading.Order(
+        state=order_state(order.state()),
+        broker=order.key.broker,
+        symbol=instrument.symbol if instrument else order.key.instrument_id,
+        intents=[
+            trading.OrderIntent(
+                intent_id=intent.intent_id,
+                tag=intent.tag,
+                quantity=intent.quantity,
+                status=common.OrderStatus.ValueType(intent.status),
+                broker_order_id=intent.broker_order_id,
+                filled_quantity=intent.filled,
+            )
+            for intent in order.intents
+        ],
+        failure_reason=orders_pb2.FailureReason.ValueType(order.failure or 0),
+        message=order.message,
+        valid_until=timestamp(order.valid_until),
+        created_at=timestamp(stored.created_at),
+        correlation_id=order.correlation_id,
+    )

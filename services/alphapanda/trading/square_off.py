@@ -1,0 +1,132 @@
+"""SquareOff: a plan and the targets of 0 that follow it, in one transaction with the command.
+
+The positions are those of trading's own fills, read in that transaction: portfolio's lag behind them by a topic, and
+asking it would make leaving a position depend on one more service. The exits are targets, not quantities: risk counts
+against the position and what is in flight when an exit's turn comes, one order a position at a time, so a fill between
+the plan and the order turns nobody around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+import structlog
+from redis.exceptions import RedisError
+
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.market import MarketView
+from alphapanda.eventlog.wire import signal_event
+from alphapanda.storage.price_cache import MarketViews
+from alphapanda.storage.requests import CommandKey
+from alphapanda.trading.core.order import PRODUCER
+from alphapanda.trading.core.square_off import PlanLine, SquareOffCommand, Surface, plan
+from alphapanda.trading.ports import Instruments
+from alphapanda.trading.store.port import PositionFilter, TradingStore, TradingTransaction
+from panda.common.v1 import common_pb2 as common
+from panda.trading.v1 import trading_pb2 as trading
+
+_UNKNOWN_MARKET = MarketView(market_time=None, feed_run="", prices={})
+_log = structlog.get_logger(__name__)
+
+
+class SquareOffs:
+    """Squares off.
+
+    Args:
+        store: positions, orders under way, kill switches.
+        enabled: brokers that orders may go to.
+        market: market time.
+        calendar: sessions.
+        instruments: today's.
+        wall_clock: aware wall time.
+    """
+
+    def __init__(
+        self,
+        store: TradingStore,
+        enabled: Collection[str],
+        market: MarketViews,
+        calendar: TradingCalendar,
+        instruments: Instruments,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._enabled = enabled
+        self._market = market
+        self._calendar = calendar
+        self._instruments = instruments
+        self._wall_clock = wall_clock
+
+    async def square_off(
+        self,
+        command: SquareOffCommand,
+        wanted: PositionFilter,
+        key: CommandKey,
+        request: trading.SquareOffRequest,
+    ) -> trading.SquareOffResponse:
+        """Makes the plan and sends its targets to risk; the same command again gets the same plan and sends nothing.
+
+        Raises:
+            RequestReused: the request_id came with another body.
+        """
+        market = await self._now()
+        async with self._store.transaction() as transaction:
+            before = await transaction.claim(key, request)
+            if before is not None:
+                return trading.SquareOffResponse.FromString(before)
+            exposures = await transaction.exposures(wanted)
+            states = {
+                broker: (await transaction.kill_switch(broker)).state
+                for broker in sorted({exposure.key.broker for exposure in exposures})
+            }
+            surface = Surface(
+                enabled=self._enabled,
+                states=states,
+                instruments=self._instruments(),
+                calendar=self._calendar,
+                market_time=market.market_time,
+                wall_time=self._wall_clock(),
+            )
+            lines = plan(command, exposures, surface)
+            answer = trading.SquareOffResponse(plan=[self._message(line) for line in lines])
+            await self._send(transaction, lines)
+            await transaction.remember(key, answer)
+        for line in lines:
+            _log.info(
+                "square-off",
+                key=str(line.exposure.key),
+                held=line.exposure.held,
+                skipped=line.message,
+                correlation_id=command.correlation_id,
+            )
+        return answer
+
+    async def _send(self, transaction: TradingTransaction, lines: Collection[PlanLine]) -> None:
+        signals = [line.signal for line in lines if line.signal is not None]
+        now = self._wall_clock()
+        await transaction.publish([signal_event(signal, PRODUCER, now) for signal in signals])
+
+    async def _now(self) -> MarketView:
+        try:
+            return await self._market.view(())
+        except (RedisError, OSError):
+            return _UNKNOWN_MARKET
+
+    def _message(self, line: PlanLine) -> trading.SquareOffLine:
+        key, held = line.exposure.key, line.exposure.held
+        instrument = self._instruments().by_id(key.instrument_id)
+        return trading.SquareOffLine(
+            broker=key.broker,
+            account=key.account,
+            strategy_id=key.strategy_id,
+            instrument_id=key.instrument_id,
+            symbol=instrument.symbol if instrument else key.instrument_id,
+            product=common.Product.ValueType(key.product),
+            held=held,
+            side=common.Side.ValueType(line.side or 0),
+            quantity=abs(held),
+            signal_id=line.signal.signal_id if line.signal else "",
+            skipped=trading.SquareOffSkip.ValueType(line.skipped or 0),
+            message=line.message,
+        )

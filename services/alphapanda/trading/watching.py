@@ -1,0 +1,80 @@
+"""A watch on an account's orders: a snapshot, then every order that changes, as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from alphapanda.domain.order import OrderStatus
+from alphapanda.mesh.watches import Revisions, check_reachable
+from alphapanda.trading.messages import order_message
+from alphapanda.trading.ports import Instruments
+from alphapanda.trading.store.port import Account, OrderFilter, StoredOrder, TradingStore
+from panda.trading.v1 import trading_pb2 as trading
+
+ORDERS_IN_MESSAGE = 200
+ENDED_IN_SNAPSHOT = 100
+_OPEN = frozenset(status for status in OrderStatus if not status.is_final)
+_ENDED = frozenset(OrderStatus) - _OPEN
+
+
+class OrderWatches:
+    """Makes watches.
+
+    Args:
+        store: orders, by the revision of their account.
+        revisions: says when to look.
+        instruments: today's.
+    """
+
+    def __init__(self, store: TradingStore, revisions: Revisions[Account], instruments: Instruments) -> None:
+        self._store = store
+        self._revisions = revisions
+        self._instruments = instruments
+
+    async def watch(
+        self, account: Account, strategy_id: str, after_revision: int
+    ) -> AsyncIterator[trading.WatchOrdersResponse]:
+        """The messages of one watch; see WatchOrdersRequest.
+
+        Raises:
+            OutOfRange: it can't go on after that revision.
+        """
+        # Read before the orders, so that what changes meanwhile comes again; never after, or it would be passed over.
+        at = await self._store.account_revision(account)
+        if after_revision:
+            check_reachable(after_revision, at)
+            at = after_revision
+        else:
+            async for message in self._snapshot(account, strategy_id, at):
+                yield message
+        while not self._revisions.draining:
+            if not await self._revisions.beyond(account, at):
+                break
+            newest = await self._store.account_revision(account)
+            changed = await self._store.changed(account, strategy_id, at, ORDERS_IN_MESSAGE)
+            at = changed[-1].revision if len(changed) == ORDERS_IN_MESSAGE else newest
+            if changed:
+                at = max(at, changed[-1].revision)
+                yield self._message(at, [one.stored for one in changed])
+        yield trading.WatchOrdersResponse(revision=at, draining=True)
+
+    async def _snapshot(
+        self, account: Account, strategy_id: str, revision: int
+    ) -> AsyncIterator[trading.WatchOrdersResponse]:
+        wanted = OrderFilter(*account, strategy_id, _ENDED)
+        yield self._message(
+            revision, await self._store.newest(wanted, None, ENDED_IN_SNAPSHOT), snapshot=True
+        )
+        wanted, before = OrderFilter(*account, strategy_id, _OPEN), None
+        while page := await self._store.newest(wanted, before, ORDERS_IN_MESSAGE):
+            yield self._message(revision, page, snapshot=True)
+            before = page[-1].sequence
+
+    def _message(
+        self, revision: int, orders: Sequence[StoredOrder], *, snapshot: bool = False
+    ) -> trading.WatchOrdersResponse:
+        return trading.WatchOrdersResponse(
+            revision=revision,
+            snapshot=snapshot,
+            orders=[order_message(stored, self._instruments) for stored in orders],
+        )
