@@ -19,7 +19,7 @@ def upgrade() -> None:
         CREATE TABLE strategy.revisions (
             strategy_id text NOT NULL,
             revision bigint NOT NULL CHECK (revision > 0),
-            state smallint NOT NULL CHECK (state IN (1, 2, 3)),
+            state smallint NOT NULL CHECK (state IN (1, 2)),
             strategy_type text NOT NULL,
             parameters jsonb NOT NULL,
             instruments jsonb NOT NULL,
@@ -28,7 +28,6 @@ def upgrade() -> None:
             quantity bigint NOT NULL CHECK (quantity > 0),
             product smallint NOT NULL,
             signal_ttl_seconds integer NOT NULL CHECK (signal_ttl_seconds > 0),
-            flattens jsonb,
             note text NOT NULL,
             changed_by text NOT NULL,
             changed_at timestamptz NOT NULL,
