@@ -286,7 +286,7 @@ async def test_nothing_is_submitted_after_the_answer_to_halted(room: Room) -> No
     for turn in range(25):
         verdicts = [approved(turn * 100 + token, token) for token in range(1, 13)]
         racing = asyncio.gather(*(room.handle(verdict) for verdict in verdicts))
-        await asyncio.sleep(0.002 * (turn % 12))
+        await asyncio.sleep(0.005 * (turn % 12))
         request = trading.ApplyKillSwitchRequest(
             broker="paper", state=common.TRADING_STATE_HALTED, revision=2 * turn + 1
         )

@@ -1,0 +1,160 @@
+"""SquareOff: the plan, what it sends to risk, and that it is made once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from trading_room import CALENDAR, INSTRUMENTS, NOON, Room, approved
+
+from alphapanda.domain import ids
+from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.signal import PositionKey
+from alphapanda.eventlog.wire import signal_from
+from alphapanda.storage.requests import RequestReused
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, Surface, plan
+from panda.common.v1 import common_pb2 as common
+from panda.events.v1.events_pb2 import Event
+from panda.trading.v1 import trading_pb2 as trading
+
+
+def key(token: int = 1, strategy: str = "crossing", broker: str = "paper") -> PositionKey:
+    return PositionKey(broker, "default", strategy, f"NSE:S{token}", Product.MIS)
+
+
+async def hold(room: Room) -> None:
+    """Long 10 of S1 and short 5 of S2 by one strategy, long 7 of S1 by another, all on paper; 3 of S1 on papertwo."""
+    await room.handle(
+        approved(1, 1),
+        approved(2, 2, side=Side.SELL, quantity=5),
+        approved(3, 1, key=key(strategy="other"), quantity=7),
+        approved(4, 1, key=key(broker="papertwo"), quantity=3),
+    )
+
+
+async def square_off(room: Room, request_id: str = "r", **wanted: Any) -> trading.SquareOffResponse:
+    return await room.api.SquareOff(trading.SquareOffRequest(request_id=request_id, **wanted), None)
+
+
+async def signals(room: Room) -> list[Any]:
+    rows = await room.rows(
+        "SELECT value, topic FROM trading.outbox WHERE event_type = 'trading_signal' ORDER BY seq"
+    )
+    return [(signal_from(Event.FromString(row.value)), row.topic) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lines"),
+    [
+        ({"strategy_id": "crossing"}, [("paper", "crossing", "NSE:S1", 10), ("paper", "crossing", "NSE:S2", -5),
+                                       ("papertwo", "crossing", "NSE:S1", 3)]),
+        ({"symbol": "NSE:S1"}, [("paper", "crossing", "NSE:S1", 10), ("paper", "other", "NSE:S1", 7),
+                                ("papertwo", "crossing", "NSE:S1", 3)]),
+        ({"broker": "papertwo"}, [("papertwo", "crossing", "NSE:S1", 3)]),
+        ({"broker": "paper", "symbol": "NSE:S2"}, [("paper", "crossing", "NSE:S2", -5)]),
+        ({"broker": "paper", "account": "else"}, []),
+    ],
+)  # fmt: skip
+async def test_a_plan_has_a_line_for_each_position_that_fits(room: Room, wanted: Any, lines: Any) -> None:
+    """By strategy, instrument, broker and account, all given must fit; each line has the exit and its signal."""
+    await hold(room)
+    told = (await square_off(room, **wanted)).plan
+    assert [(line.broker, line.strategy_id, line.symbol, line.held) for line in told] == lines
+    for line in told:
+        assert line.quantity == abs(line.held)
+        assert line.side == (common.SIDE_SELL if line.held > 0 else common.SIDE_BUY)
+        assert not line.skipped
+    sent = await signals(room)
+    assert [(signal.signal_id, signal.key.broker) for signal, _ in sent] == [
+        (line.signal_id, line.broker) for line in told
+    ]
+    assert all(signal.target == 0 and signal.config_revision == 0 for signal, _ in sent)
+    assert all(topic.startswith(f"{signal.key.broker}.") for signal, topic in sent)
+
+
+async def test_the_same_command_sends_nothing_twice(room: Room) -> None:
+    """The same request gets the same plan, at once and later, though the position is gone; another body is refused."""
+    await hold(room)
+    first, twin = await asyncio.gather(*(square_off(room, broker="papertwo") for _ in range(2)))
+    await room.handle(
+        approved(5, 1, key=key(broker="papertwo"), side=Side.SELL, quantity=3, effect=PositionEffect.REDUCES)
+    )
+    assert first == twin == await square_off(room, broker="papertwo")
+    assert len(await signals(room)) == 1
+    assert not (await square_off(room, "r2", broker="papertwo")).plan
+    with pytest.raises(RequestReused):
+        await square_off(room, broker="paper")
+
+
+async def test_an_order_under_way_is_squared_off_when_it_ends(room: Room) -> None:
+    """A flat position with an order that risk let through is in the plan; one that still waits for risk is not."""
+    waits = Order.approved(approved(1, 1), "v", (10,))
+    asks = Order.asked_for(
+        ids.derived_id("s"), ids.derived_id("c"), key(2, "manual"), 2, Side.BUY, 1, OrderType.MARKET, NOON
+    )
+    async with room.store.transaction() as transaction:
+        await transaction.add(waits)
+        await transaction.add(asks)
+    (line,) = (await square_off(room, broker="paper")).plan
+    assert (line.symbol, line.held, line.quantity, line.side) == ("NSE:S1", 0, 0, common.SIDE_UNSPECIFIED)
+    assert line.signal_id
+
+
+async def test_nothing_named_is_refused(room: Room) -> None:
+    """An empty request means nothing, not everything; unknown names are told."""
+    for wanted, error in (
+        ({}, InvalidInput),
+        ({"account": "default"}, InvalidInput),
+        ({"broker": "nobody"}, UnknownName),
+        ({"symbol": "NSE:NONE"}, UnknownName),
+    ):
+        with pytest.raises(error):
+            await square_off(room, **wanted)
+
+
+async def test_what_is_left_says_why(room: Room) -> None:
+    """A HALTED broker's positions are in the plan, skipped, and nothing is sent for them."""
+    await hold(room)
+    async with room.store.transaction() as transaction:
+        await transaction.apply_kill_switch("paper", TradingState.HALTED, 1)
+    told = (await square_off(room, symbol="NSE:S1")).plan
+    assert [line.skipped for line in told] == [trading.SQUARE_OFF_SKIP_HALTED] * 2 + [0]
+    assert [bool(line.signal_id) for line in told] == [False, False, True]
+    assert "REDUCING" in told[0].message
+    assert len(await signals(room)) == 1
+
+
+SUNDAY = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "token", "skip"),
+    [
+        ({}, 1, None),
+        ({"market_time": None}, 1, None),
+        ({"enabled": ()}, 1, Skip.BROKER_OFF),
+        ({"states": {"paper": TradingState.HALTED}}, 1, Skip.HALTED),
+        ({"states": {"paper": TradingState.REDUCING}}, 1, None),
+        ({"market_time": SUNDAY}, 1, Skip.MARKET_CLOSED),
+        ({"market_time": datetime(1999, 1, 1, tzinfo=UTC)}, 1, None),
+        ({}, 999, Skip.INSTRUMENT_UNKNOWN),
+    ],
+)
+def test_why_a_position_is_left(changes: Any, token: int, skip: Skip | None) -> None:
+    """What can't pass is skipped with its reason; what is unknown keeps nobody from leaving a position."""
+    surface = {
+        "enabled": ("paper",), "states": {}, "instruments": INSTRUMENTS, "calendar": CALENDAR,
+        "market_time": NOON, "wall_time": NOON,
+    } | changes  # fmt: skip
+    command = SquareOffCommand(ids.derived_id("command"), ids.derived_id("chain"), "a test")
+    (line,) = plan(command, [Exposure(key(token), 10)], Surface(**surface))
+    assert line.skipped is skip
+    assert (line.signal is None) is (skip is not None)
+    assert bool(line.message) is (skip is not None)
+    if line.signal:
+        assert line.signal.valid_until > line.signal.market_time
+        assert line.signal.correlation_id == command.correlation_id
