@@ -16,7 +16,7 @@ from alphapanda.mesh.status import call_failure, describe_rpc_error
 from alphapanda.storage.requests import RequestReused
 from panda.instruments.v1 import instruments_pb2 as pb
 
-SECRET = "postgresql://panda:hunter2@db/panda"
+SECRET = "postgresql://panda:hunter2@db/panda"  # pragma: allowlist secret
 
 
 async def failed(call) -> grpc.aio.AioRpcError:
