@@ -1,4 +1,4 @@
-"""InstrumentService: one instrument, or all of them by pages."""
+"""InstrumentService: one instrument, all of them by pages, or those that match a text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
+from alphapanda.instruments.search import SearchKey, normalised, search_key, search_rank
 from alphapanda.instruments.store import InstrumentFilter, InstrumentStore, SortKey, sort_key
 from alphapanda.instruments.wire import instrument_message
 from alphapanda.mesh.errors import NotFound
@@ -18,6 +19,7 @@ from panda.instruments.v1 import instruments_pb2 as api
 from panda.instruments.v1 import instruments_pb2_grpc
 
 DEFAULT_PAGE: Final = 100
+DEFAULT_FOUND: Final = 20
 INSTRUMENT_NOT_FOUND: Final = "INSTRUMENT_NOT_FOUND"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -70,6 +72,30 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
         return api.ListInstrumentsResponse(
             instruments=[instrument_message(instrument) for instrument in page],
             next_page_token=encode_page_token(sort_key(page[-1]), filters) if len(found) > size else "",
+        )
+
+    @override
+    async def SearchInstruments(
+        self, request: api.SearchInstrumentsRequest, context: Context
+    ) -> api.SearchInstrumentsResponse:
+        """Instruments that match, best first, a page at a time.
+
+        Raises:
+            InvalidInput: the page_token isn't one of this request.
+        """
+        query = normalised(request.query)
+        filters = f"search\x1f{request.exchange}\x1f{query}"
+        after = decode_page_token(request.page_token, filters)
+        size = request.page_size or DEFAULT_FOUND
+        found = await self._store.search(
+            query, request.exchange, cast("SearchKey", tuple(after)) if after else None, size + 1
+        )
+        page = found[:size]
+        token = ""
+        if len(found) > size and (rank := search_rank(query, page[-1])) is not None:
+            token = encode_page_token(search_key(rank, page[-1]), filters)
+        return api.SearchInstrumentsResponse(
+            instruments=[instrument_message(instrument) for instrument in page], next_page_token=token
         )
 
     async def _by_symbol(self, symbol: str) -> Instrument:

@@ -14,6 +14,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.instruments.search import SearchKey, search_key, search_rank
 
 SortKey = tuple[str, str, str]
 _MOST_SUGGESTED: Final = 5_000
@@ -68,6 +69,14 @@ class InstrumentStore(Protocol):
 
     async def page(self, wanted: InstrumentFilter, after: SortKey | None, limit: int) -> Sequence[Instrument]:
         """Those with a token, in order of `sort_key`, the first `limit` after `after`."""
+
+    async def search(
+        self, query: str, exchange: str, after: SearchKey | None, limit: int
+    ) -> Sequence[Instrument]:
+        """Those with a token that match a normalised query, in order of `search_key`, the first `limit` after `after`.
+
+        An empty exchange means all.
+        """
 
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
         """Symbols ("NSE:INFY") of about this length, among which somebody may have meant one."""
@@ -133,6 +142,19 @@ class MemoryInstrumentStore:
             and (after is None or sort_key(i) > after)
         ]
         return sorted(found, key=sort_key)[:limit]
+
+    async def search(
+        self, query: str, exchange: str, after: SearchKey | None, limit: int
+    ) -> Sequence[Instrument]:
+        """See InstrumentStore."""
+        found = [
+            (search_key(rank, i), i)
+            for i in self._current()
+            if exchange in {"", i.exchange} and (rank := search_rank(query, i)) is not None
+        ]
+        return [i for key, i in sorted(found, key=lambda each: each[0]) if after is None or key > after][
+            :limit
+        ]
 
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
         """See InstrumentStore."""
@@ -209,6 +231,27 @@ _PAGE: Final = text(
     ORDER BY i.exchange, i.tradingsymbol, i.instrument_id LIMIT :limit
     """
 )
+# The ranks of search.search_rank; nothing is a pattern here, so no character of a query means more than itself.
+_SEARCH: Final = text(
+    f"""
+    SELECT * FROM (
+        SELECT listed.*, CASE
+            WHEN :wanted IN (upper(tradingsymbol), upper(exchange || ':' || tradingsymbol)) THEN 0
+            WHEN starts_with(upper(tradingsymbol), :wanted)
+                OR starts_with(upper(exchange || ':' || tradingsymbol), :wanted) THEN 1
+            WHEN starts_with(upper(name), :wanted) THEN 2
+            WHEN strpos(upper(name), ' ' || :wanted) > 0 THEN 3
+            WHEN strpos(upper(tradingsymbol), :wanted) > 0 THEN 4
+            WHEN strpos(upper(name), :wanted) > 0 THEN 5
+        END AS rank
+        FROM ({_CURRENT}) AS listed
+        WHERE :exchange = '' OR exchange = :exchange
+    ) AS ranked
+    WHERE rank IS NOT NULL AND (rank, exchange, tradingsymbol, instrument_id)
+        > (CAST(:rank_after AS integer), :exchange_after, :symbol_after, :id_after)
+    ORDER BY rank, exchange, tradingsymbol, instrument_id LIMIT :limit
+    """
+)
 _LIKE: Final = text(
     f"""
     SELECT exchange || ':' || tradingsymbol FROM ({_CURRENT}) AS listed
@@ -268,6 +311,22 @@ class PostgresInstrumentStore:
             _PAGE,
             exchange=wanted.exchange,
             prefix=wanted.symbol_prefix,
+            exchange_after=exchange_after,
+            symbol_after=symbol_after,
+            id_after=id_after,
+            limit=limit,
+        )
+
+    async def search(
+        self, query: str, exchange: str, after: SearchKey | None, limit: int
+    ) -> Sequence[Instrument]:
+        """See InstrumentStore."""
+        rank_after, exchange_after, symbol_after, id_after = after or (-1, "", "", "")
+        return await self._all(
+            _SEARCH,
+            wanted=query,
+            exchange=exchange,
+            rank_after=rank_after,
             exchange_after=exchange_after,
             symbol_after=symbol_after,
             id_after=id_after,

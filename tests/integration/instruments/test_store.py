@@ -6,8 +6,11 @@ from datetime import date
 
 import pytest
 
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.instruments.api import InstrumentServicer
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.loader import load_shipped_instruments
+from alphapanda.instruments.search import search_key, search_rank
 from alphapanda.instruments.store import (
     InstrumentFilter,
     InstrumentStore,
@@ -18,6 +21,7 @@ from alphapanda.instruments.store import (
 )
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import upgrade_schema
+from panda.instruments.v1 import instruments_pb2 as api
 
 DAY = date(2026, 11, 23)
 
@@ -72,3 +76,40 @@ async def test_a_token_that_changes_hands_belongs_to_the_new_instrument_from_tha
         (infy.instrument_id, DAY, None),
     ]
     assert await store.by_id(old.instrument_id) is None
+
+
+async def test_a_search_ranks_the_same_in_every_store_and_pages_lose_nothing(store):
+    """The symbol itself first, then what begins so, then what holds it; a page goes on where the last one ended."""
+    await load_shipped_instruments(store, DAY)
+    known = shipped_instruments(DAY)
+    for query in ("INFY", "NSE:INFY", "BANK", "IN", "A", "STATE BANK", "NOTHING LIKE IT", "%", "_"):
+        ranked = [(search_rank(query, one), one) for one in known]
+        expected = sorted(
+            (search_key(rank, one) for rank, one in ranked if rank is not None),
+        )
+        found, after = [], None
+        while page := await store.search(query, "", after, 3):
+            found += page
+            after = search_key(search_rank(query, page[-1]), page[-1])
+        assert [search_key(search_rank(query, one), one) for one in found] == expected
+    assert (await store.search("INFY", "", None, 1))[0].symbol == "NSE:INFY"
+    assert not await store.search("INFY", "BSE", None, 10)
+
+
+async def test_search_instruments_answers_by_symbol_and_by_name_in_pages(store):
+    """Case and spaces around the query don't count; a token of another query is refused by name."""
+    await load_shipped_instruments(store, DAY)
+    servicer = InstrumentServicer(store)
+
+    async def search(query: str, **fields: object) -> api.SearchInstrumentsResponse:
+        return await servicer.SearchInstruments(api.SearchInstrumentsRequest(query=query, **fields), None)
+
+    assert (await search(" infy ")).instruments[0].tradingsymbol == "INFY"
+    whole = [one.instrument_id for one in (await search("bank", page_size=100)).instruments]
+    assert len(whole) > 2
+    first = await search("BANK", page_size=2)
+    rest = await search("bank", page_size=100, page_token=first.next_page_token)
+    assert [one.instrument_id for one in (*first.instruments, *rest.instruments)] == whole
+    assert not rest.next_page_token
+    with pytest.raises(InvalidInput, match="page_token"):
+        await search("in", page_token=first.next_page_token)

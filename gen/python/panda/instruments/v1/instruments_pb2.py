@@ -27,7 +27,7 @@ from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&panda/instruments/v1/instruments.proto\x12\x14panda.instruments.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xad\x02\n\nInstrument\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x18\n\x10instrument_token\x18\x02 \x01(\r\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x15\n\rtradingsymbol\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07segment\x18\x06 \x01(\t\x12\x17\n\x0finstrument_type\x18\x07 \x01(\t\x12\'\n\ttick_size\x18\x08 \x01(\x0b\x32\x14.google.type.Decimal\x12\x10\n\x08lot_size\x18\t \x01(\x03\x12\x17\n\x0f\x66reeze_quantity\x18\n \x01(\x03\x12\x0e\n\x06\x65xpiry\x18\x0b \x01(\t\x12\x10\n\x08tradable\x18\x0c \x01(\x08\x12\x17\n\x0fsession_segment\x18\r \x01(\t\"\x90\x01\n\x14GetInstrumentRequest\x12$\n\x06symbol\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[A-Z]+:.+$H\x00\x12 \n\rinstrument_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12#\n\x10instrument_token\x18\x03 \x01(\rB\x07\xbaH\x04*\x02 \x00H\x00\x42\x0b\n\x02\x62y\x12\x05\xbaH\x02\x08\x01\"M\n\x15GetInstrumentResponse\x12\x34\n\ninstrument\x18\x01 \x01(\x0b\x32 .panda.instruments.v1.Instrument\"r\n\x16ListInstrumentsRequest\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\x12\x15\n\rsymbol_prefix\x18\x02 \x01(\t\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x17ListInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x87\x02\n\x11InstrumentService\x12u\n\rGetInstrument\x12*.panda.instruments.v1.GetInstrumentRequest\x1a+.panda.instruments.v1.GetInstrumentResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12{\n\x0fListInstruments\x12,.panda.instruments.v1.ListInstrumentsRequest\x1a-.panda.instruments.v1.ListInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&panda/instruments/v1/instruments.proto\x12\x14panda.instruments.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xad\x02\n\nInstrument\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x18\n\x10instrument_token\x18\x02 \x01(\r\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x15\n\rtradingsymbol\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07segment\x18\x06 \x01(\t\x12\x17\n\x0finstrument_type\x18\x07 \x01(\t\x12\'\n\ttick_size\x18\x08 \x01(\x0b\x32\x14.google.type.Decimal\x12\x10\n\x08lot_size\x18\t \x01(\x03\x12\x17\n\x0f\x66reeze_quantity\x18\n \x01(\x03\x12\x0e\n\x06\x65xpiry\x18\x0b \x01(\t\x12\x10\n\x08tradable\x18\x0c \x01(\x08\x12\x17\n\x0fsession_segment\x18\r \x01(\t\"\x90\x01\n\x14GetInstrumentRequest\x12$\n\x06symbol\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[A-Z]+:.+$H\x00\x12 \n\rinstrument_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12#\n\x10instrument_token\x18\x03 \x01(\rB\x07\xbaH\x04*\x02 \x00H\x00\x42\x0b\n\x02\x62y\x12\x05\xbaH\x02\x08\x01\"M\n\x15GetInstrumentResponse\x12\x34\n\ninstrument\x18\x01 \x01(\x0b\x32 .panda.instruments.v1.Instrument\"r\n\x16ListInstrumentsRequest\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\x12\x15\n\rsymbol_prefix\x18\x02 \x01(\t\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x17ListInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x18SearchInstrumentsRequest\x12\x1c\n\x05query\x18\x01 \x01(\tB\r\xbaH\nr\x08\x18\x64\x32\x04[^ ]\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x1a\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x19SearchInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8b\x03\n\x11InstrumentService\x12u\n\rGetInstrument\x12*.panda.instruments.v1.GetInstrumentRequest\x1a+.panda.instruments.v1.GetInstrumentResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12{\n\x0fListInstruments\x12,.panda.instruments.v1.ListInstrumentsRequest\x1a-.panda.instruments.v1.ListInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12\x81\x01\n\x11SearchInstruments\x12..panda.instruments.v1.SearchInstrumentsRequest\x1a/.panda.instruments.v1.SearchInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,10 +44,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINSTRUMENTREQUEST'].fields_by_name['instrument_token']._serialized_options = b'\272H\004*\002 \000'
   _globals['_LISTINSTRUMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTINSTRUMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
+  _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['query']._loaded_options = None
+  _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\nr\010\030d2\004[^ ]'
+  _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004*\002\030d'
   _globals['_INSTRUMENTSERVICE'].methods_by_name['GetInstrument']._loaded_options = None
   _globals['_INSTRUMENTSERVICE'].methods_by_name['GetInstrument']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
   _globals['_INSTRUMENTSERVICE'].methods_by_name['ListInstruments']._loaded_options = None
   _globals['_INSTRUMENTSERVICE'].methods_by_name['ListInstruments']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
+  _globals['_INSTRUMENTSERVICE'].methods_by_name['SearchInstruments']._loaded_options = None
+  _globals['_INSTRUMENTSERVICE'].methods_by_name['SearchInstruments']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
   _globals['_INSTRUMENT']._serialized_start=153
   _globals['_INSTRUMENT']._serialized_end=454
   _globals['_GETINSTRUMENTREQUEST']._serialized_start=457
@@ -58,6 +64,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=796
   _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=798
   _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=903
-  _globals['_INSTRUMENTSERVICE']._serialized_start=906
-  _globals['_INSTRUMENTSERVICE']._serialized_end=1169
+  _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_start=905
+  _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_end=1027
+  _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_start=1029
+  _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_end=1136
+  _globals['_INSTRUMENTSERVICE']._serialized_start=1139
+  _globals['_INSTRUMENTSERVICE']._serialized_end=1534
 # @@protoc_insertion_point(module_scope)

@@ -208,3 +208,67 @@ class ListInstrumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListInstrumentsResponse: _TypeAlias = ListInstrumentsResponse  # noqa: Y015
+
+@_typing.final
+class SearchInstrumentsRequest(_message.Message):
+    """Looks for instruments by a part of their symbol or name; upper and lower case are alike."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    EXCHANGE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """What is looked for: "INF", "NSE:INFY", "state bank". Spaces around it don't count."""
+    exchange: _builtins.str
+    """Only of this exchange. Empty means all."""
+    page_size: _builtins.int
+    """Most instruments in the answer. 0 means 20; at most 100."""
+    page_token: _builtins.str
+    """next_page_token of the page before. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        exchange: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "page_size", b"page_size", "page_token", b"page_token", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchInstrumentsRequest: _TypeAlias = SearchInstrumentsRequest  # noqa: Y015
+
+@_typing.final
+class SearchInstrumentsResponse(_message.Message):
+    """A page, best first: the symbol itself, symbols that begin so, names that begin so, names with a word that begins so,
+    symbols that hold it, names that hold it; among equals by exchange and symbol.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
+        """The instruments. None where nothing matches."""
+
+    def __init__(
+        self,
+        *,
+        instruments: _abc.Iterable[Global___Instrument] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchInstrumentsResponse: _TypeAlias = SearchInstrumentsResponse  # noqa: Y015

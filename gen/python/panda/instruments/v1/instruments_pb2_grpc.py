@@ -45,6 +45,11 @@ class InstrumentServiceStub:
                 request_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ListInstrumentsRequest.SerializeToString,
                 response_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ListInstrumentsResponse.FromString,
                 _registered_method=True)
+        self.SearchInstruments = channel.unary_unary(
+                '/panda.instruments.v1.InstrumentService/SearchInstruments',
+                request_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsRequest.SerializeToString,
+                response_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsResponse.FromString,
+                _registered_method=True)
 
 
 class InstrumentServiceServicer:
@@ -65,6 +70,13 @@ class InstrumentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchInstruments(self, request, context):
+        """Instruments whose symbol or name holds a text, best first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InstrumentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_InstrumentServiceServicer_to_server(servicer, server):
                     servicer.ListInstruments,
                     request_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ListInstrumentsRequest.FromString,
                     response_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ListInstrumentsResponse.SerializeToString,
+            ),
+            'SearchInstruments': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchInstruments,
+                    request_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsRequest.FromString,
+                    response_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class InstrumentService:
             '/panda.instruments.v1.InstrumentService/ListInstruments',
             panda_dot_instruments_dot_v1_dot_instruments__pb2.ListInstrumentsRequest.SerializeToString,
             panda_dot_instruments_dot_v1_dot_instruments__pb2.ListInstrumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchInstruments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.instruments.v1.InstrumentService/SearchInstruments',
+            panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsRequest.SerializeToString,
+            panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

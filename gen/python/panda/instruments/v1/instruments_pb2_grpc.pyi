@@ -20,6 +20,8 @@ class InstrumentServiceStub:
     """One instrument. NOT_FOUND (reason INSTRUMENT_NOT_FOUND) where there is none."""
     ListInstruments: _aio.UnaryUnaryMultiCallable[_instruments_pb2.ListInstrumentsRequest, _instruments_pb2.ListInstrumentsResponse]
     """Instruments, a page at a time."""
+    SearchInstruments: _aio.UnaryUnaryMultiCallable[_instruments_pb2.SearchInstrumentsRequest, _instruments_pb2.SearchInstrumentsResponse]
+    """Instruments whose symbol or name holds a text, best first, a page at a time."""
 
 class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Questions on instruments."""
@@ -39,5 +41,13 @@ class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_instruments_pb2.ListInstrumentsRequest, _abc.Awaitable[_instruments_pb2.ListInstrumentsResponse]],
     ) -> _abc.Awaitable[_instruments_pb2.ListInstrumentsResponse]:
         """Instruments, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def SearchInstruments(
+        self,
+        request: _instruments_pb2.SearchInstrumentsRequest,
+        context: _aio.ServicerContext[_instruments_pb2.SearchInstrumentsRequest, _abc.Awaitable[_instruments_pb2.SearchInstrumentsResponse]],
+    ) -> _abc.Awaitable[_instruments_pb2.SearchInstrumentsResponse]:
+        """Instruments whose symbol or name holds a text, best first, a page at a time."""
 
 def add_InstrumentServiceServicer_to_server(servicer: InstrumentServiceServicer, server: _aio.Server) -> None: ...
