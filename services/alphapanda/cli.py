@@ -11,6 +11,11 @@ from alphapanda import __version__
 
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
+    "status": "show how every service stands",
+    "strategies": "show strategies, start and stop them",
+    "orders": "show orders, place one, make positions flat",
+    "positions": "show what is held",
+    "risk": "show limits and verdicts, show and set the kill switch",
     "replay": "run the real cores over recorded data, as fast as they go",
     "new-strategy": "write a strategy of your own, with its test, to begin with",
     "call": "call an RPC without grpcurl",

@@ -1,4 +1,4 @@
-"""How commands speak: one console for answers, one for complaints; one clear line for what went wrong."""
+"""How commands speak: consoles for answers, for tables that go into a pipe, for complaints; one line for what went wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NoReturn
 from rich.console import Console
 
 out = Console(highlight=False)
+wide = Console(highlight=False, width=1_000)
 err = Console(stderr=True, highlight=False)
 
 USAGE = 2

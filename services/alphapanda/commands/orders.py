@@ -1,0 +1,161 @@
+"""`alphapanda orders`: list them, place one, make positions flat."""
+
+from __future__ import annotations
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.tables import orders_table, row, side, table
+from alphapanda.commands.wording import word
+from panda.common.v1.common_pb2 import OrderStatus, Product, Side
+from panda.trading.v1.trading_pb2 import (
+    GetOrderRequest,
+    ListOrdersRequest,
+    PlaceOrderRequest,
+    SquareOffLine,
+    SquareOffRequest,
+    SquareOffResponse,
+)
+
+STATUSES = [name.removeprefix("ORDER_STATUS_").lower() for name in OrderStatus.keys()[1:]]
+
+
+@click.group(cls=ListsByDefault)
+def orders() -> None:
+    """Show orders, place one, make positions flat."""
+
+
+@orders.command("list")
+@click.option("--broker", default="", help="only this broker's")
+@click.option("--account", default="", help="only this account's")
+@click.option("--strategy", default="", help='only this strategy\'s; "manual" for yours')
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="only these; repeat it"
+)
+@click.option("--ids", "with_ids", is_flag=True, help="show their ids")
+@pages
+@asks
+def list_orders(
+    broker: str,
+    account: str,
+    strategy: str,
+    statuses: tuple[str, ...],
+    page_size: int,
+    page_token: str,
+    target: str,
+    *,
+    with_ids: bool,
+    as_json: bool,
+) -> None:
+    """Show orders, newest first, with what became of them."""
+    request = ListOrdersRequest(
+        broker=broker,
+        account=account,
+        strategy_id=strategy,
+        statuses=[OrderStatus.Value(f"ORDER_STATUS_{status.upper()}") for status in statuses],
+        page_size=page_size,
+        page_token=page_token,
+    )
+    answer = ask(target, lambda services: services.trading.ListOrders(request))
+    show(
+        answer,
+        as_json=as_json,
+        table=lambda: page(
+            orders_table(answer.orders, with_ids=with_ids) if answer.orders else "no orders",
+            answer.next_page_token,
+        ),
+    )
+
+
+@orders.command("show")
+@click.argument("order_id")
+@asks
+def show_order(order_id: str, target: str, *, as_json: bool) -> None:
+    """Show one order."""
+    answer = ask(target, lambda services: services.trading.GetOrder(GetOrderRequest(order_id=order_id)))
+    show(answer, as_json=as_json, table=lambda: orders_table([answer.order], with_ids=True))
+
+
+@orders.command("place")
+@click.argument("direction", metavar="buy|sell", type=click.Choice(["buy", "sell"]))
+@click.argument("symbol")
+@click.argument("quantity", type=click.IntRange(1, 2**63 - 1))
+@click.option("--product", type=click.Choice(["MIS", "CNC", "NRML"]), default="MIS", show_default=True)
+@click.option("--broker", default="", help="[default: paper]")
+@click.option("--account", default="", help="[default: default]")
+@click.option("--request-id", help="the same one again places nothing more  [default: a new one]")
+@asks
+def place_order(
+    direction: str,
+    symbol: str,
+    quantity: int,
+    product: str,
+    broker: str,
+    account: str,
+    request_id: str | None,
+    target: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Place an order at the market, such as `buy NSE:INFY 10`; risk judges it like any other."""
+    request = PlaceOrderRequest(
+        request_id=request_id or new_request_id(),
+        broker=broker,
+        account=account,
+        symbol=symbol,
+        side=Side.Value(f"SIDE_{direction.upper()}"),
+        quantity=quantity,
+        product=Product.Value(f"PRODUCT_{product}"),
+    )
+    answer = ask(target, lambda services: services.trading.PlaceOrder(request))
+    show(answer, as_json=as_json, table=lambda: orders_table([answer.order], with_ids=True))
+
+
+@orders.command("square-off")
+@click.option("--strategy", default="", help='only this strategy\'s positions; "manual" for yours')
+@click.option("--symbol", default="", help="only this instrument's, NSE:INFY")
+@click.option("--broker", default="", help="only this broker's")
+@click.option("--account", default="", help="only this account's")
+@click.option("--reason", default="", help="why, for the record")
+@asks
+def square_off(
+    strategy: str, symbol: str, broker: str, account: str, reason: str, target: str, *, as_json: bool
+) -> None:
+    """Make positions flat: those of a strategy, an instrument or a broker. It stops no strategy."""
+    request = SquareOffRequest(
+        request_id=new_request_id(),
+        strategy_id=strategy,
+        symbol=symbol,
+        broker=broker,
+        account=account,
+        reason=reason,
+    )
+    answer = ask(target, lambda services: services.trading.SquareOff(request))
+    show(answer, as_json=as_json, table=lambda: _plan(answer))
+
+
+def _plan(answer: SquareOffResponse) -> RenderableType:
+    if not answer.plan:
+        return "nothing is held and no order is under way there"
+    made = table("strategy", "symbol", "product", ">held", "exit", "")
+    for line in answer.plan:
+        row(
+            made,
+            line.strategy_id,
+            line.symbol,
+            word(line, "product").upper(),
+            f"{line.held:+,}",
+            _exit(line),
+            line.message,
+        )
+    return made
+
+
+def _exit(line: SquareOffLine) -> Text:
+    if line.message:
+        return Text("left as it is", style="yellow")
+    if not line.quantity:
+        return Text("when its order has ended", style="dim")
+    return side(f"{word(line, 'side')} {line.quantity:,}")

@@ -1,0 +1,80 @@
+"""`alphapanda risk`: limits, verdicts, the kill switch."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Group, RenderableType
+
+from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, show
+from alphapanda.commands.console import warn
+from alphapanda.commands.tables import kill_switch_table, limits_table, outcome_of, rules_table
+from panda.common.v1.common_pb2 import TradingState
+from panda.risk.v1.risk_pb2 import (
+    GetKillSwitchRequest,
+    GetLimitsRequest,
+    GetVerdictRequest,
+    SetKillSwitchRequest,
+    Verdict,
+)
+
+
+@click.group(cls=ListsByDefault)
+def risk() -> None:
+    """Show limits and verdicts; show and set the kill switch."""
+
+
+@risk.command("limits")
+@click.option("--broker", default="", help="[default: paper]")
+@click.option("--account", default="", help="[default: default]")
+@asks
+def limits(broker: str, account: str, target: str, *, as_json: bool) -> None:
+    """Show the limits in force."""
+    request = GetLimitsRequest(broker=broker, account=account)
+    answer = ask(target, lambda services: services.risk.GetLimits(request))
+    show(answer, as_json=as_json, table=lambda: limits_table(answer.limits))
+
+
+@risk.command("verdict")
+@click.argument("signal_id")
+@asks
+def verdict(signal_id: str, target: str, *, as_json: bool) -> None:
+    """Show what risk said of a signal, rule by rule."""
+    answer = ask(target, lambda services: services.risk.GetVerdict(GetVerdictRequest(signal_id=signal_id)))
+    show(answer, as_json=as_json, table=lambda: _verdict(answer.verdict))
+
+
+def _verdict(given: Verdict) -> RenderableType:
+    return Group(outcome_of(given), "", rules_table(given))
+
+
+@risk.group("kill-switch", cls=ListsByDefault)
+def kill_switch() -> None:
+    """Show and set what may be traded at a broker."""
+
+
+@kill_switch.command("show")
+@click.option("--broker", default="", help="[default: paper]")
+@asks
+def show_kill_switch(broker: str, target: str, *, as_json: bool) -> None:
+    """Show a broker's kill switch."""
+    answer = ask(target, lambda services: services.risk.GetKillSwitch(GetKillSwitchRequest(broker=broker)))
+    show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
+
+
+@kill_switch.command("set")
+@click.argument("state", type=click.Choice(["active", "reducing", "halted"], case_sensitive=False))
+@click.option("--reason", required=True, help="why, one sentence")
+@click.option("--broker", default="paper", show_default=True)
+@asks
+def set_kill_switch(state: str, reason: str, broker: str, target: str, *, as_json: bool) -> None:
+    """Set what may be traded: everything (active), only what reduces (reducing), nothing but cancels (halted)."""
+    request = SetKillSwitchRequest(
+        request_id=new_request_id(),
+        broker=broker,
+        state=TradingState.Value(f"TRADING_STATE_{state.upper()}"),
+        reason=reason,
+    )
+    answer = ask(target, lambda services: services.risk.SetKillSwitch(request))
+    show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
+    if answer.warning:
+        warn(f"trading has not confirmed: {answer.warning}")

@@ -1,0 +1,260 @@
+"""Answers as tables; the commands and the live view show the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from alphapanda.commands.wording import (
+    DOWN,
+    UNKNOWN,
+    UP,
+    amount,
+    gain,
+    market_moment,
+    rupees,
+    shown_time,
+    word,
+)
+from panda.ops.v1.ops_pb2 import ServiceStatus
+from panda.portfolio.v1.portfolio_pb2 import Position, StrategyProfit
+from panda.risk.v1.risk_pb2 import KillSwitch, Limit, Verdict
+from panda.strategy.v1.strategy_pb2 import Strategy
+from panda.trading.v1.trading_pb2 import Order
+
+STATE_STYLES: Final = {
+    "serving": UP,
+    "running": UP,
+    "active": UP,
+    "starting": "yellow",
+    "reducing": "yellow",
+    "not serving": DOWN,
+    "halted": DOWN,
+    "stopped": "dim",
+}
+STATUS_STYLES: Final = {"filled": "", "failed": DOWN, "rejected": DOWN, "cancelled": "yellow"}
+OUTCOME_STYLES: Final = {"passed": UP, "failed": DOWN, "clamped": "yellow", "waived": "yellow"}
+SYMBOLS_SHOWN: Final = 2
+
+
+def table(*columns: str) -> Table:
+    """A quiet table: ">" before a name sets its figures to the right; a column without a name may wrap."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for column in columns:
+        made.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            no_wrap=bool(column),
+            overflow="fold",
+        )
+    return made
+
+
+def row(made: Table, *cells: str | Text) -> None:
+    """Adds a row; text is shown as it is, whatever it holds."""
+    made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def remark(text: str, style: str, *, one_line: bool) -> Text:
+    """What is said at a row's end: whole, or as much of it as the line holds."""
+    return Text(text, style=style, no_wrap=one_line, overflow="ellipsis" if one_line else "fold")
+
+
+def state(text: str) -> Text:
+    """A state with its dot."""
+    return Text(f"● {text or UNKNOWN}", style=STATE_STYLES.get(text, "yellow"))
+
+
+def services_table(
+    services: Iterable[ServiceStatus], rates: Mapping[str, float] | None = None, *, one_line: bool = False
+) -> Table:
+    """Services with what they handled, or a second's worth of it where the rates are known."""
+    made = table("service", "state", ">handled" if rates is None else ">a second", ">lag", ">outbox", "")
+    for service in services:
+        handled = sum(consumer.processed for consumer in service.consumers)
+        pace = f"{handled:,}" if rates is None else f"{rates.get(service.service, 0.0):,.0f}"
+        row(
+            made,
+            service.service,
+            state(word(service, "state")),
+            pace if service.consumers else "",
+            backlog(sum(consumer.lag for consumer in service.consumers)) if service.consumers else "",
+            backlog(service.outbox_unpublished),
+            _trouble(service, one_line=one_line),
+        )
+    return made
+
+
+def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
+    dead = sum(consumer.dead_lettered for consumer in service.consumers)
+    told = [text for text in (service.last_error, f"{dead:,} dead letters" if dead else "") if text]
+    if told:
+        return remark("; ".join(told), DOWN, one_line=one_line)
+    off = ", ".join(broker.broker for broker in service.brokers if broker.mode == "off")
+    return remark(f"{off} off" if off else "", "dim", one_line=one_line)
+
+
+def backlog(count: int) -> Text:
+    """What is still to be done; nothing is the usual."""
+    return Text(f"{count:,}", style="yellow" if count else "dim")
+
+
+def strategies_table(
+    strategies: Iterable[Strategy],
+    profits: Mapping[str, StrategyProfit] | None = None,
+    *,
+    one_line: bool = False,
+) -> Table:
+    """Strategies; with their profit where it is known."""
+    figures = () if profits is None else (">open", ">net P&L")
+    made = table("strategy", "type", "trades", ">quantity", "state", *figures, "")
+    for one in strategies:
+        row(
+            made,
+            one.strategy_id,
+            Text(one.strategy_type, style="dim"),
+            _symbols(one.symbols),
+            f"{one.quantity:,}",
+            state(word(one, "state")),
+            *(() if profits is None else _profit_of(profits.get(one.strategy_id))),
+            remark(one.note, "dim", one_line=one_line),
+        )
+    return made
+
+
+def _symbols(symbols: Sequence[str]) -> str:
+    more = len(symbols) - SYMBOLS_SHOWN
+    return ", ".join(symbols[:SYMBOLS_SHOWN]) + (f" +{more}" if more > 0 else "")
+
+
+def _profit_of(profit: StrategyProfit | None) -> tuple[str | Text, Text]:
+    if profit is None:
+        return Text("0", style="dim"), Text("0.00", style="dim")
+    opened = profit.open_positions
+    return Text(str(opened), style="" if opened else "dim"), gain(amount(profit.profit, "net_pnl"))
+
+
+def positions_table(positions: Iterable[Position]) -> Table:
+    """Positions marked at the last prices."""
+    made = table(
+        "symbol",
+        "product",
+        ">quantity",
+        ">average",
+        ">last",
+        ">unrealised",
+        ">realised",
+        ">charges",
+        "strategy",
+    )
+    for one in positions:
+        row(
+            made,
+            one.symbol,
+            Text(word(one, "product").upper(), style="dim"),
+            Text(f"{one.quantity:+,}" if one.quantity else "0", style="" if one.quantity else "dim"),
+            rupees(amount(one, "average_price")),
+            rupees(amount(one, "last_price")),
+            gain(amount(one.profit, "unrealised_pnl")),
+            gain(amount(one.profit, "realised_pnl")),
+            rupees(amount(one.profit, "charges")),
+            Text(one.strategy_id, style="dim"),
+        )
+    return made
+
+
+def orders_table(orders: Iterable[Order], *, with_ids: bool = False, one_line: bool = False) -> Table:
+    """Orders, newest first, with what became of them."""
+    made = table(
+        "time", "side", ">quantity", "symbol", ">price", "status", "strategy", *(["order"] * with_ids), ""
+    )
+    for one in orders:
+        status = word(one.state, "status")
+        row(
+            made,
+            Text(shown_time(market_moment(one.state, "market_time")), style="dim"),
+            side(word(one.state, "side")),
+            filled(one),
+            one.symbol,
+            rupees(amount(one.state, "average_price")),
+            Text(status, style=STATUS_STYLES.get(status, "yellow")),
+            Text(one.state.strategy_id, style="dim"),
+            *([one.state.order_id] * with_ids),
+            remark(_why(one), "dim", one_line=one_line),
+        )
+    return made
+
+
+def filled(order: Order) -> str:
+    """Units ordered, and of how many those filled are, where they differ."""
+    wanted, done = order.state.quantity, order.state.filled_quantity
+    return f"{wanted:,}" if done in {0, wanted} else f"{done:,} of {wanted:,}"
+
+
+def side(text: str) -> Text:
+    """Buy or sell, and what, in the colour of the direction."""
+    return Text(text, style=UP if text.startswith("buy") else DOWN)
+
+
+def _why(order: Order) -> str:
+    return order.message or word(order, "failure_reason")
+
+
+def limits_table(limits: Iterable[Limit]) -> Table:
+    """Limits in force."""
+    made = table("rule", "limit", ">value", "unit")
+    for one in limits:
+        row(made, one.rule, one.name, one.value, Text(one.unit, style="dim"))
+    return made
+
+
+def kill_switch_table(switch: KillSwitch) -> Table:
+    """A kill switch, who set it and why."""
+    made = table("broker", "trading", ">revision", "changed", "by", "reason")
+    at = market_moment(switch, "changed_at")
+    row(
+        made,
+        switch.broker,
+        state(word(switch, "state")),
+        str(switch.revision),
+        shown_time(at) if at else "never",
+        switch.changed_by,
+        switch.reason,
+    )
+    return made
+
+
+def outcome_of(verdict: Verdict) -> Text:
+    """What became of what was asked, in one word and one sentence."""
+    if verdict.approved:
+        return Text(f"approved: {word(verdict, 'side')} {verdict.quantity:,}", style=UP)
+    if verdict.waiting:
+        return Text(f"waits: {verdict.message}", style="yellow")
+    return Text(f"refused: {verdict.message or verdict.reason}", style=DOWN)
+
+
+def rules_table(verdict: Verdict) -> Table:
+    """Every rule that was asked, with its limit and what was observed."""
+    made = table("rule", "said", "limit", "observed", "")
+    for rule in verdict.rules:
+        said = word(rule, "outcome")
+        row(
+            made,
+            rule.rule,
+            Text(said, style=OUTCOME_STYLES.get(said, "dim")),
+            rule.limit,
+            rule.observed,
+            rule.message,
+        )
+    return made
+
+
+def figures(pairs: Iterable[tuple[str, str | Text]]) -> Text:
+    """Named figures on one line."""
+    line = Text()
+    for name, value in pairs:
+        line.append("   " if line else "").append(f"{name} ", style="dim").append(value)
+    return line

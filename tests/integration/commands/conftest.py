@@ -1,0 +1,74 @@
+"""A platform that runs while a module's tests ask it: the process of `alphapanda up --demo`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+sys.path.append(str(Path(__file__).parents[2] / "e2e"))
+
+from running import Platform, until
+
+from alphapanda.cli import main
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Platform]:
+    """A demo that has traded and goes on."""
+    with (
+        tempfile.TemporaryDirectory(prefix="panda-") as folder,
+        Platform(Path(folder, "data"), "--demo") as platform,
+    ):
+        platform.start()
+        until(
+            lambda: json.loads(invoked("positions", "--json", "--target", platform.target).stdout),
+            30,
+            "a position",
+        )
+        yield platform
+        platform.stop()
+
+
+@pytest.fixture(scope="module")
+def target(demo) -> str:
+    """Where the demo answers."""
+    return demo.target
+
+
+def invoked(*arguments: str) -> Result:
+    """What a command prints, in a process that has no terminal."""
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture
+def asked(target) -> Callable[..., str]:
+    """Runs a command against the platform; returns what it prints."""
+
+    def run(*arguments: str) -> str:
+        result = invoked(*arguments, "--target", target)
+        assert result.exit_code == 0, result.output
+        assert result.stderr == ""
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def refused(target) -> Callable[..., str]:
+    """Runs a command that has to fail against the platform; returns the one line it says."""
+
+    def run(*arguments: str, code: int = 1) -> str:
+        result = invoked(*arguments, "--target", target)
+        assert result.exit_code == code, result.output
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("alphapanda: ")
+        return line.removeprefix("alphapanda: ")
+
+    return run

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import re
+import socket
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+from running import until
+
+from alphapanda.cli import main
+
+
+def test_status_names_every_service_and_what_is_off(asked):
+    """`status` has a line for each service, with its state, and says which broker is off."""
+    shown = asked("status")
+    for service in ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio"):
+        assert re.search(rf"^{service} +● serving", shown, re.MULTILINE), shown
+    assert "zerodha off" in shown
+    assert "market time" in shown
+
+
+def test_status_of_one_service_is_the_answer_as_json(asked):
+    """`status --service risk --json` is GetStatus' own answer, for that service."""
+    answer = json.loads(asked("status", "--service", "risk", "--json"))
+    (service,) = answer["services"]
+    assert service["service"] == "risk"
+    assert service["state"] == "SERVICE_STATE_SERVING"
+
+
+def test_strategies_are_stopped_and_started(asked):
+    """`strategies stop` and `start` change what `strategies list --state` finds; a bare `strategies` lists all."""
+    assert "● stopped" in asked("strategies", "stop", "demo.maruti")
+    (stopped,) = json.loads(asked("strategies", "list", "--state", "stopped", "--json"))["strategies"]
+    assert stopped["strategyId"] == "demo.maruti"
+    assert "● running" in asked("strategies", "start", "demo.maruti")
+    assert "stopped" not in asked("strategies")
+
+
+def test_an_order_is_placed_shown_and_squared_off(asked):
+    """`orders place` fills on paper; list, show and positions have it; `square-off` plans its exit."""
+    placed = json.loads(asked("orders", "place", "buy", "NSE:SBIN", "10", "--json"))["order"]
+    order_id = placed["state"]["orderId"]
+    assert placed["state"]["status"] == "ORDER_STATUS_FILLED"
+    assert order_id in asked("orders", "show", order_id)
+    assert order_id in asked("orders", "--ids", "--strategy", "manual", "--status", "filled")
+    assert order_id not in asked("orders", "--strategy", "manual")
+    until(
+        lambda: re.search(r"NSE:SBIN +MIS +\+10 ", asked("positions", "--strategy", "manual")),
+        10,
+        "the position",
+    )
+    assert "sell 10" in asked("orders", "square-off", "--symbol", "NSE:SBIN", "--reason", "test")
+
+
+def test_the_same_request_id_places_one_order(asked):
+    """`orders place --request-id R` twice is one order."""
+    ids = {
+        json.loads(asked("orders", "place", "buy", "NSE:ITC", "1", "--request-id", "once", "--json"))[
+            "order"
+        ]["state"]["orderId"]
+        for _ in range(2)
+    }
+    assert len(ids) == 1
+
+
+def test_a_refused_order_says_why(asked):
+    """An order that risk refuses is an answer, with the reason, and its verdict lists the rules."""
+    refusal = json.loads(asked("orders", "place", "sell", "NSE:ITC", "1", "--product", "CNC", "--json"))[
+        "order"
+    ]
+    assert refusal["failureReason"] == "FAILURE_REASON_RISK_REJECTED"
+    verdict = asked("risk", "verdict", refusal["state"]["signalId"])
+    assert verdict.startswith("refused: CNC is never short")
+    assert re.search(r"^product +failed", verdict, re.MULTILINE), verdict
+
+
+def test_the_next_page_is_named_and_found(asked):
+    """A list that has more ends with the token that gets the rest."""
+    shown = asked("strategies", "--page-size", "4")
+    (token,) = re.findall(r"more: --page-token (\S+)", shown)
+    rest = asked("strategies", "--page-size", "4", "--page-token", token)
+    assert "more:" not in rest
+    names = re.findall(r"^demo\.\S+", shown + rest, re.MULTILINE)
+    assert len(names) == len(set(names)) == 6
+
+
+def test_the_kill_switch_is_set_and_shown(asked):
+    """`risk kill-switch set` changes what `risk kill-switch` shows, with the reason."""
+    assert "● active" in asked("risk", "kill-switch")
+    assert "● reducing" in asked("risk", "kill-switch", "set", "REDUCING", "--reason", "a [bold]test[/bold]")
+    assert "a [bold]test[/bold]" in asked("risk", "kill-switch")
+    asked("risk", "kill-switch", "set", "active", "--reason", "done")
+    assert json.loads(asked("risk", "kill-switch", "show", "--json"))["killSwitch"]["revision"] == "2"
+
+
+def test_limits_are_shown_by_rule(asked):
+    """`risk` shows every limit with its rule, value and unit."""
+    assert re.search(r"^order_quantity +max_order_quantity +100000 +units", asked("risk"), re.MULTILINE)
+
+
+UNKNOWN = str(uuid4())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("strategies", "start", "nobody"), "there is no strategy 'nobody'"),
+        (("strategies", "stop", "nobody"), "there is no strategy 'nobody'"),
+        (("orders", "show", UNKNOWN), UNKNOWN),
+        (("orders", "show", "x"), "order_id: 'x' is not allowed"),
+        (("orders", "place", "buy", "NSE:INFI", "1"), "did you mean"),
+        (("orders", "place", "buy", "INFY", "1"), "symbol: 'INFY' is not allowed"),
+        (("orders", "square-off"), "at least one of strategy_id, symbol and broker"),
+        (("orders", "--page-token", "abc"), "page_token: 'abc' is not allowed"),
+        (("strategies", "--page-token", "abc"), "page_token: 'abc' is not allowed"),
+        (("positions", "--page-token", "abc"), "page_token: 'abc' is not allowed"),
+        (("positions", "--page-size", "1001"), "page_size"),
+        (("risk", "verdict", UNKNOWN), f"signal {UNKNOWN} was not judged"),
+        (("risk", "limits", "--broker", "Paper"), "broker: 'Paper' is not allowed"),
+        (("status", "--service", "nobody"), "nobody"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else None,
+)
+def test_what_the_platform_refuses_is_one_line(refused, arguments, said):
+    """Input that the platform refuses is one line that names the field, the value and what is allowed."""
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize("command", ["status", "strategies", "orders", "positions", "risk"])
+def test_without_a_platform_one_line_says_how_to_start_it(command):
+    """Where nobody listens, the command says so, and how to start one."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    result = CliRunner().invoke(main, [command, "--target", f"127.0.0.1:{port}"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"alphapanda: nothing answers on 127.0.0.1:{port}; start it with `alphapanda up`, "
+        "or say with --target where it runs\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "target", ["", "localhost", "localhost:", "localhost:99999", "http://localhost:50051", "a b:1"]
+)
+def test_a_target_that_is_none_is_refused_before_it_is_asked(target):
+    """A target that isn't host:port is refused with what is allowed, exit code 2."""
+    result = CliRunner().invoke(main, ["status", "--target", target])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert (
+        line
+        == f"alphapanda: --target: {target!r} is not allowed; allowed: host:port, such as 127.0.0.1:50051"
+    )
+
+
+def test_json_that_is_no_request_is_refused(target):
+    """`call` refuses JSON that isn't the method's request in one line, exit code 2, before it is sent."""
+    for body in ("{", '{"brokr": "paper"}'):
+        result = CliRunner().invoke(main, ["call", "PortfolioService/GetPortfolio", body, "--target", target])
+        assert result.exit_code == 2, result.output
+        assert result.stderr.startswith(f"alphapanda: JSON: {body!r} is not allowed; a GetPortfolioRequest")
+
+
+def test_an_unknown_command_of_a_group_is_named():
+    """A word that is no command is not taken for the default one."""
+    result = CliRunner().invoke(main, ["orders", "strat"])
+    assert result.exit_code == 2
+    assert "No such command 'strat'" in result.stderr
