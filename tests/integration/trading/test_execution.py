@@ -266,14 +266,15 @@ async def test_two_members_with_the_same_orders_call_once(opened) -> None:
     async with opened() as one, opened() as other:
         await one.open_for_trading()
         await other.executor.start()
-        verdicts = [approved(number, number % 40 + 1, quantity=150) for number in range(60)]
+        # So many that they meet, so few that a busy machine still calls within the send window.
+        verdicts = [approved(number, number % 20 + 1, quantity=150) for number in range(30)]
         await asyncio.gather(one.handle(*verdicts), other.handle(*verdicts))
         for verdict in verdicts:
             await one.executor.drive(order_id_of(verdict.signal_id))
             assert (await one.ended(verdict)).filled == 150
             assert len(terminal(await one.events(verdict))) == 1
         calls = await one.calls()
-        assert len(calls) == 120
+        assert len(calls) == 60
         assert set(calls.values()) == {1}
 
 
