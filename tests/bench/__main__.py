@@ -15,6 +15,7 @@ from tests.bench.figures import Figure
 
 BENCHMARKS = {
     "P6": "tests.bench.p6_replay",
+    "P8": "tests.bench.p8_serve_start",
     "P9": "tests.bench.p9_strategy_memory",
     "P12": "tests.bench.p12_first_fill",
 }
