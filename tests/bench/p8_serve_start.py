@@ -12,12 +12,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from tests.bench.figures import Figure
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tools"))
-
 from mesh import PROGRAM, SERVICES, Mesh
+from tests.bench.figures import Figure
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
 BAR = 1.5
