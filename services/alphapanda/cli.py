@@ -18,6 +18,7 @@ COMMANDS = {
     "risk": "show limits and verdicts, show and set the kill switch",
     "replay": "run the real cores over recorded data, as fast as they go",
     "new-strategy": "write a strategy of your own, with its test, to begin with",
+    "settings": "show every setting as it holds here, and where it comes from",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
     "topics": "create the mesh's Kafka topics: topics ensure",

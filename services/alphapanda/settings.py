@@ -1,7 +1,8 @@
 """Every setting there is. Built once, in app.py, and handed down section by section.
 
 Read from the environment (`ALPHAPANDA_<SECTION>__<NAME>`) over a `.env` file over a TOML file; an unknown name stops
-the start and suggests the nearest one; everything wrong is told at once.
+the start and suggests the nearest one; everything wrong is told at once. `.env.example` lists them all
+(`alphapanda settings --env-example`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
@@ -19,7 +20,7 @@ from alphapanda.domain.brokers import checked_broker
 
 PREFIX = "ALPHAPANDA_"
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
 
@@ -263,9 +264,3 @@ class Settings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("a broker is named twice")
         return names
-
-    @model_validator(mode="after")
-    def _enabled_are_active(self) -> Settings:
-        if self.zerodha.enabled and "zerodha" not in self.active_brokers:
-            raise ValueError("zerodha.enabled needs 'zerodha' in active_brokers")
-        return self

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ValidationError
+from dotenv.parser import parse_stream
+from pydantic import ValidationError
 
 from alphapanda.settings import PREFIX, Settings
+from alphapanda.settings_catalogue import Setting, catalogue
+from alphapanda.settings_rules import disagreements
 
 OWN_VARIABLES = frozenset({f"{PREFIX}CONFIG"})
 """Variables of ours that are not settings: the TOML file's path."""
+
+ENVIRONMENT: Final = "environment"
+DEFAULT: Final = "default"
+
+Place = tuple[str, ...]
 
 
 class SettingsInvalid(Exception):
@@ -23,6 +33,29 @@ class SettingsInvalid(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRead:
+    """Settings, and where each that isn't a default comes from.
+
+    Attributes:
+        settings: all of them.
+        sources: by place: "environment", or the name of the file.
+    """
+
+    settings: Settings
+    sources: Mapping[Place, str]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the sources say, while they are read."""
+
+    tree: dict[str, Any]
+    problems: list[str]
+    origins: dict[Place, str]
+    sources: dict[Place, str]
 
 
 def load_settings(
@@ -39,95 +72,150 @@ def load_settings(
     Raises:
         SettingsInvalid: an unknown name, a value that doesn't fit, a file that can't be read.
     """
-    variables = dict(_prefixed(_dotenv(dotenv))) | dict(_prefixed(environ))
-    path = config or (Path(variables[f"{PREFIX}CONFIG"]) if f"{PREFIX}CONFIG" in variables else None)
-    tree = _toml(path) if path else {}
-    names = dict(setting_names())
-    problems = []
-    origins: dict[tuple[str, ...], str] = {}
+    return read_settings(environ, config=config, dotenv=dotenv, **overrides).settings
+
+
+def read_settings(
+    environ: Mapping[str, str], *, config: Path | None = None, dotenv: Path | None = None, **overrides: Any
+) -> SettingsRead:
+    """The same as `load_settings`, and where each setting comes from."""
+    reading = _Reading({}, [], {}, {})
+    layers = [(str(dotenv), dict(_prefixed(_dotenv(dotenv, reading.problems))))]
+    layers.append((ENVIRONMENT, dict(_prefixed(environ))))
+    named = {name: value for _, variables in layers for name, value in variables.items()}
+    path = config or (Path(named[f"{PREFIX}CONFIG"]) if f"{PREFIX}CONFIG" in named else None)
+    if path is not None:
+        reading.tree = _toml(path, reading.problems)
+        reading.sources |= dict.fromkeys(_places(reading.tree), str(path))
+    known = {setting.variable: setting for setting in catalogue()}
+    for source, variables in layers:
+        _take(reading, source, variables, known)
+    for section, value in overrides.items():
+        for name, single in value.items() if isinstance(value, Mapping) else ((None, value),):
+            _set(reading.tree, (section,) if name is None else (section, name), single)
+    settings = _validated(reading, known)
+    if reading.problems:
+        raise SettingsInvalid(reading.problems)
+    return SettingsRead(settings, reading.sources)
+
+
+def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: Mapping[str, Setting]) -> None:
     for variable, value in variables.items():
         if variable in OWN_VARIABLES:
             continue
-        if variable.upper() not in names:
-            problems.append(_unknown(variable, names))
+        setting = known.get(variable.upper())
+        if setting is None:
+            reading.problems.append(_unknown(variable, known))
             continue
-        where = names[variable.upper()]
-        origins[where] = variable
-        _set(tree, where, _parsed(where, value))
-    for section, value in overrides.items():
-        for name, single in value.items() if isinstance(value, Mapping) else ((None, value),):
-            _set(tree, (section,) if name is None else (section, name), single)
-    try:
-        settings = Settings(**tree)
-    except ValidationError as error:
-        raise SettingsInvalid([*problems, *_lines(error, names, origins)]) from None
-    if problems:
-        raise SettingsInvalid(problems)
+        reading.origins[setting.place] = variable
+        reading.sources[setting.place] = source
+        _set(reading.tree, setting.place, _parsed(setting, value))
+
+
+def _validated(reading: _Reading, known: Mapping[str, Setting]) -> Settings:
+    """The settings; what is wrong goes to the problems and counts as not said, so that the rest is looked at too."""
+    wrong: set[str] = set()
+    settings: Settings | None = None
+    while settings is None:
+        try:
+            settings = Settings(**reading.tree)
+        except ValidationError as error:
+            reading.problems += _lines(error, known, reading.origins)
+            for problem in error.errors():
+                place = tuple(str(step) for step in problem["loc"])
+                wrong.update(".".join(place[:depth]) for depth in range(1, len(place) + 1))
+                if not _forget(reading.tree, place):
+                    raise SettingsInvalid(reading.problems) from None
+    reading.problems += (found.message for found in disagreements(settings) if wrong.isdisjoint(found.names))
     return settings
 
 
-def setting_names() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every setting: its environment variable and its place."""
-    for section, field in Settings.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            for name in inner.model_fields:
-                yield f"{PREFIX}{section}__{name}".upper(), (section, name)
-        else:
-            yield f"{PREFIX}{section}".upper(), (section,)
-
-
-def _dotenv(path: Path | None) -> Mapping[str, str]:
+def _dotenv(path: Path | None, problems: list[str]) -> Mapping[str, str]:
     if path is None or not path.is_file():
         return {}
-    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"settings file {path}: {getattr(error, 'strerror', None) or error}")
+        return {}
+    problems += (
+        f"settings file {path}, line {binding.original.line}: is not NAME=value"
+        for binding in parse_stream(io.StringIO(text))
+        if binding.error
+    )
+    values = dotenv_values(stream=io.StringIO(text), verbose=False)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _prefixed(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in variables.items() if name.upper().startswith(PREFIX))
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsInvalid([f"settings file {path}: {error.strerror}"]) from None
+        problems.append(f"settings file {path}: {error.strerror}")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsInvalid([f"settings file {path}: {error}"]) from None
+        problems.append(f"settings file {path}: {error}")
+    return {}
 
 
-def _parsed(where: tuple[str, ...], value: str) -> Any:
-    """A list comes as names with commas between; everything else pydantic reads from text."""
-    if where == ("active_brokers",):
+def _parsed(setting: Setting, value: str) -> Any:
+    """A list comes as names with commas between; nothing is nothing; all else pydantic reads from text."""
+    if isinstance(setting.default, tuple):
         return tuple(name.strip() for name in value.split(",") if name.strip())
-    return value
+    return None if setting.default is None and not value else value
 
 
-def _set(tree: dict[str, Any], where: tuple[str, ...], value: Any) -> None:
+def _places(tree: Mapping[str, Any], above: Place = ()) -> Iterator[Place]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _places(value, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def _set(tree: dict[str, Any], where: Place, value: Any) -> None:
     *path, last = where
     for step in path:
-        tree = tree.setdefault(step, {})
+        inner = tree.setdefault(step, {})
+        if not isinstance(inner, dict):  # a file has a single value where a section belongs: that is told
+            return
+        tree = inner
     tree[last] = value
 
 
-def _unknown(name: str, names: Mapping[str, tuple[str, ...]]) -> str:
-    near = get_close_matches(name.upper(), names, n=1)
+def _forget(tree: dict[str, Any], place: Place) -> bool:
+    """Takes out what stands at or above the place; whether anything did."""
+    for depth, step in enumerate(place, start=1):
+        inner = tree.get(step)
+        if depth == len(place) or not isinstance(inner, dict):
+            return tree.pop(step, None) is not None
+        tree = inner
+    return False
+
+
+def _unknown(name: str, known: Mapping[str, Setting]) -> str:
+    near = get_close_matches(name.upper(), known, n=1)
     return f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _lines(
-    error: ValidationError, names: Mapping[str, tuple[str, ...]], origins: Mapping[tuple[str, ...], str]
+    error: ValidationError, known: Mapping[str, Setting], origins: Mapping[Place, str]
 ) -> Iterator[str]:
-    dotted = {".".join(place): variable for variable, place in names.items()}
-    sections = {name: name for name in Settings.model_fields}
+    settings = {setting.name: setting for setting in known.values()}
     for problem in error.errors():
         place = tuple(str(step) for step in problem["loc"])
-        name = origins.get(place[:2]) or origins.get(place[:1]) or ".".join(place)
+        name = next(
+            (origins[place[:depth]] for depth in range(len(place), 0, -1) if place[:depth] in origins),
+            ".".join(place),
+        )
         if problem["type"] == "extra_forbidden":
-            near = get_close_matches(".".join(place), [*dotted, *sections], n=1)
+            near = get_close_matches(".".join(place), [*settings, *Settings.model_fields], n=1)
             yield f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            secret = place[-1:] == ("url",)
-            shown = "" if secret or isinstance(problem["input"], dict) else f" {problem['input']!r}"
-            yield f"setting {name}:{shown} is not allowed; {message}" if name else message
+            continue
+        setting = settings.get(".".join(place))
+        secret = setting is not None and setting.secret
+        shown = "" if secret or isinstance(problem["input"], dict) else f" {problem['input']!r}"
+        yield f"setting {name}:{shown} is not allowed; {problem['msg'].removeprefix('Value error, ')}"

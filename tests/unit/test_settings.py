@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
+from click.testing import CliRunner
 
-from alphapanda.settings_sources import SettingsInvalid, load_settings
+from alphapanda.cli import main
+from alphapanda.settings_sources import SettingsInvalid, load_settings, read_settings
+
+INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 
 
 def test_the_environment_wins_over_dotenv_and_that_over_toml(tmp_path):
@@ -58,3 +63,116 @@ def test_the_process_environment_is_not_read_behind_the_callers_back(monkeypatch
     """Settings come from what is handed in."""
     monkeypatch.setenv("ALPHAPANDA_ACCOUNT", "hidden")
     assert load_settings({}).account == "default"
+
+
+def test_five_errors_of_five_kinds_are_told_at_once(tmp_path):
+    """A bad value, a bad TOML type, an unknown name, a line that is none and two that disagree: a line each."""
+    toml = tmp_path / "panda.toml"
+    toml.write_text(
+        'active_brokers = ["paper"]\n[consumers]\nbatch_size = "many"\n[zerodha]\nenabled = true\n'
+    )
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("ALPHAPANDA_RISK__MAX_ORDER_QUANTTY=5\nnot a line = at all\n")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({"ALPHAPANDA_API__PORT": "70000"}, config=toml, dotenv=dotenv)
+    assert refused.value.problems == (
+        f"settings file {dotenv}, line 2: is not NAME=value",
+        "unknown setting ALPHAPANDA_RISK__MAX_ORDER_QUANTTY; did you mean ALPHAPANDA_RISK__MAX_ORDER_QUANTITY?",
+        "setting ALPHAPANDA_API__PORT: '70000' is not allowed; Input should be less than or equal to 65535",
+        f"setting consumers.batch_size: 'many' is not allowed; {INTEGER}",
+        "zerodha.enabled needs 'zerodha' in active_brokers",
+    )
+
+
+def test_a_file_that_is_no_toml_does_not_hide_the_rest(tmp_path):
+    """A TOML file that can't be read is one line among the others."""
+    toml = tmp_path / "panda.toml"
+    toml.write_text("[api\n")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({"ALPHAPANDA_ACCOUNT": "no spaces"}, config=toml)
+    assert len(refused.value.problems) == 2
+    assert refused.value.problems[0].startswith(f"settings file {toml}: ")
+
+
+def test_a_wrong_value_is_not_told_twice(tmp_path):
+    """Where a setting is wrong by itself, that it disagrees with another is not worth a line."""
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({"ALPHAPANDA_ACTIVE_BROKERS": "Paper", "ALPHAPANDA_ZERODHA__ENABLED": "true"})
+    assert len(refused.value.problems) == 1
+
+
+def test_a_single_value_where_a_section_belongs(tmp_path):
+    """A file that gives a section a single value is refused, whatever the environment says of that section."""
+    toml = tmp_path / "panda.toml"
+    toml.write_text("risk = 5\n")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({"ALPHAPANDA_RISK__MAX_ORDER_QUANTITY": "7"}, config=toml)
+    (problem,) = refused.value.problems
+    assert problem.startswith("setting risk: 5 is not allowed")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "0", "-1"])
+def test_a_time_is_finite_and_above_zero(value):
+    """Seconds are a number above zero; infinity is none."""
+    with pytest.raises(SettingsInvalid, match="ALPHAPANDA_MESH__DRAIN_SECONDS"):
+        load_settings({"ALPHAPANDA_MESH__DRAIN_SECONDS": value})
+
+
+def test_each_setting_knows_where_it_comes_from(tmp_path):
+    """What is said nearest is named as the source; what nobody says is a default."""
+    toml = tmp_path / "panda.toml"
+    toml.write_text('account = "toml"\n[risk]\nmax_order_quantity = 5\n')
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("ALPHAPANDA_ACCOUNT=dotenv\nALPHAPANDA_API__PORT=1\n")
+    read = read_settings({"ALPHAPANDA_API__PORT": "2"}, config=toml, dotenv=dotenv)
+    assert read.sources == {
+        ("account",): str(dotenv),
+        ("api", "port"): "environment",
+        ("risk", "max_order_quantity"): str(toml),
+    }
+
+
+def test_an_empty_value_is_none_where_nothing_is_the_default():
+    """The line of .env.example, taken as it is, means the default: no folder, and not the one we are in."""
+    assert load_settings({"ALPHAPANDA_EMBEDDED__DATA_DIR": ""}).embedded.data_dir is None
+
+
+class TestTheCommand:
+    """`alphapanda settings`."""
+
+    @pytest.fixture
+    def run(self, tmp_path, monkeypatch):
+        """Runs it in a folder of its own with an environment."""
+
+        def run(*arguments: str, **environment: str):
+            monkeypatch.chdir(tmp_path)
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            return CliRunner().invoke(main, ["settings", *arguments])
+
+        return run
+
+    def test_secrets_are_hidden(self, run):
+        """Every setting is shown with value and source; what may hold a password is only said to be set."""
+        url = "redis://:hunter2@cache:6379"  # pragma: allowlist secret
+        found = run("--json", ALPHAPANDA_REDIS__URL=url, ALPHAPANDA_API__PORT="5")
+        assert found.exit_code == 0
+        assert "hunter2" not in found.output
+        rows = {row["name"]: row for row in json.loads(found.stdout)}
+        assert (rows["redis.url"]["value"], rows["redis.url"]["source"]) == (
+            "(set, not shown)",
+            "environment",
+        )
+        assert (rows["api.port"]["value"], rows["api.port"]["source"]) == ("5", "environment")
+        assert (rows["kafka.client_id"]["value"], rows["kafka.client_id"]["source"]) == (
+            "alpha-panda-client",
+            "default",
+        )
+        assert "hunter2" not in run().output
+
+    def test_wrong_settings_are_told_line_by_line(self, run):
+        """What is wrong comes on stderr, a line each, with exit code 2."""
+        found = run(ALPHAPANDA_API__PORT="x", ALPHAPANDA_ACCOUNT="?")
+        assert found.exit_code == 2
+        assert len(found.stderr.splitlines()) == 2
+        assert found.stdout == ""

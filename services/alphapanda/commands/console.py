@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NoReturn
 
 from rich.console import Console
@@ -18,6 +19,13 @@ def fail(message: str, code: int = 1) -> NoReturn:
     """Says what is wrong, in one line, and ends the command."""
     err.print(f"alphapanda: {message}", markup=False, soft_wrap=True)
     raise SystemExit(code)
+
+
+def refuse(problems: Iterable[str]) -> NoReturn:
+    """Says everything that is wrong with what was given, a line each, and ends the command."""
+    for problem in problems:
+        warn(problem)
+    raise SystemExit(USAGE)
 
 
 def warn(message: str) -> None:

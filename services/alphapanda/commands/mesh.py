@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from alphapanda.commands.console import USAGE, fail
+from alphapanda.commands.console import USAGE, fail, refuse
 from alphapanda.settings import Settings
 from alphapanda.settings_sources import SettingsInvalid, load_settings
 
@@ -19,7 +19,7 @@ def mesh_settings(config: Path | None) -> Settings:
     try:
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
     except SettingsInvalid as error:
-        fail("; ".join(error.problems), USAGE)
+        refuse(error.problems)
     for name, url in (("database", settings.database.url), ("redis", settings.redis.url)):
         if not url:
             fail(f"setting {name}.url is empty; the mesh needs one (ALPHAPANDA_{name.upper()}__URL)", USAGE)

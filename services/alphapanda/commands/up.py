@@ -14,7 +14,7 @@ import click
 import structlog
 
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
-from alphapanda.commands.console import USAGE, err, fail, out
+from alphapanda.commands.console import fail, out, refuse
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
@@ -55,9 +55,7 @@ def up(
         overrides = {} if port is None else {"api": {"port": port}}
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     except SettingsInvalid as error:
-        for problem in error.problems:
-            err.print(f"alphapanda: {problem}", markup=False, soft_wrap=True)
-        raise SystemExit(USAGE) from None
+        refuse(error.problems)
     folder = data_dir or settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
     options = UpOptions(
         data_dir=folder.expanduser(),
