@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,8 +43,8 @@ class Mesh:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = AsyncExitStack()
 
-    async def start(self) -> None:
-        """Starts the three stores, prepares them, then the services."""
+    async def start(self, services: Sequence[str] = SERVICES) -> None:
+        """Starts the three stores, prepares them, then the services, in this order."""
         directory = DataDirectory(self.folder)
         directory.acquire(datetime.now(UTC))
         self._stack.callback(directory.release)
@@ -63,7 +64,7 @@ class Mesh:
         self.run("db", "upgrade")
         self.run("topics", "ensure")
         self._stack.callback(self.stop_services)
-        for service in SERVICES:
+        for service in services:
             self.start_service(service)
 
     def run(self, *arguments: str) -> None:
