@@ -5,7 +5,7 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-TESTS ?= tests/unit tests/contract tests/integration tests/e2e
+TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos
 ARGS ?=
 WHY ?=
 

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from sqlalchemy import make_url
 
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.layout import Layout
-from alphapanda.embedded.postgres import PORT, USER, EmbeddedPostgres
+from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.eventlog.decode import CONTENT_TYPE, from_record
-from alphapanda.eventlog.port import Start, StoredRecord
+from alphapanda.eventlog.port import EventLog, Start, StoredRecord
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import DEAD_LETTER_SUFFIX, TopicMap
 from alphapanda.trading.core.broker_order import BrokerOrderStatus
@@ -57,7 +58,7 @@ Key = tuple[str, str, str, str, int]
 
 @dataclass
 class Evidence:
-    """Everything a data directory holds."""
+    """Everything a platform left: embedded in a data directory, or as a mesh in Kafka and PostgreSQL."""
 
     topic_map: TopicMap
     records: list[StoredRecord] = field(default_factory=list)
@@ -92,18 +93,32 @@ def read_evidence(
 
 async def _read(evidence: Evidence, layout: Layout, leave_servers: bool) -> None:
     postgres = EmbeddedPostgres(layout.root)
+    log = SqliteEventLog(layout.event_log / "events.sqlite")
     try:
-        await postgres.start()
-        await _read_tables(evidence, layout)
-        await _read_topics(evidence, layout)
+        url = await postgres.start()
+        await log.start()
+        await gather_evidence(evidence, url, log)
     finally:
+        await log.stop()
         if not leave_servers:
             await postgres.stop()
 
 
-async def _read_tables(evidence: Evidence, layout: Layout) -> None:
-    sockets = str(layout.postgres / "socket")
-    connection = await asyncpg.connect(host=sockets, port=PORT, user=USER, database="alphapanda")
+async def gather_evidence(evidence: Evidence, database_url: str, log: EventLog) -> None:
+    """Reads every table of TABLES and every topic of a started log.
+
+    Args:
+        evidence: is filled.
+        database_url: SQLAlchemy's, `postgresql+asyncpg://…`.
+        log: SQLite's or Kafka's.
+    """
+    await _read_tables(evidence, database_url)
+    await _read_topics(evidence, log)
+
+
+async def _read_tables(evidence: Evidence, database_url: str) -> None:
+    url = make_url(database_url).set(drivername="postgresql")
+    connection = await asyncpg.connect(url.render_as_string(hide_password=False))
     try:
         for name, query in TABLES.items():
             evidence.tables[name] = [dict(row) for row in await connection.fetch(query)]
@@ -115,25 +130,26 @@ async def _read_tables(evidence: Evidence, layout: Layout) -> None:
         await connection.close()
 
 
-async def _read_topics(evidence: Evidence, layout: Layout) -> None:
-    log = SqliteEventLog(layout.event_log / "events.sqlite")
-    await log.start()
+async def _read_topics(evidence: Evidence, log: EventLog) -> None:
+    ends = await log.end_offsets(list(await log.topics()))
+    reader = log.topic_reader(sorted({at.topic for at, end in ends.items() if end}), Start.EARLIEST)
+    await reader.start()
     try:
-        topics = list(await log.topics())
-        reader = log.topic_reader(topics, Start.EARLIEST)
-        await reader.start()
-        while records := await reader.fetch(5_000, 0.0):
-            for record in records:
-                if record.topic.endswith(DEAD_LETTER_SUFFIX):
-                    evidence.dead_letters.append(record)
-                    continue
-                evidence.records.append(record)
-                event = from_record(record, evidence.topic_map)  # raises where it isn't whole
-                known = evidence.events.setdefault(event.event_id, event)
-                assert _said(known) == _said(event), f"two events have the id {event.event_id}"
-        await reader.stop()
+        while any(end and reader.position(at) < end for at, end in ends.items()):
+            for record in await reader.fetch(5_000, 1.0):
+                _take(evidence, record)
     finally:
-        await log.stop()
+        await reader.stop()
+
+
+def _take(evidence: Evidence, record: StoredRecord) -> None:
+    if record.topic.endswith(DEAD_LETTER_SUFFIX):
+        evidence.dead_letters.append(record)
+        return
+    evidence.records.append(record)
+    event = from_record(record, evidence.topic_map)  # raises where it isn't whole
+    known = evidence.events.setdefault(event.event_id, event)
+    assert _said(known) == _said(event), f"two events have the id {event.event_id}"
 
 
 def _said(event: Event) -> bytes:

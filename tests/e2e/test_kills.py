@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from evidence import Evidence, check_books, check_chains, check_envelopes, read_evidence
 from recordings import walk
-from running import IMPATIENT, START_SECONDS, Platform
+from running import IMPATIENT, START_SECONDS, Platform, until
 
 from alphapanda.domain.order import FailureReason, OrderStatus
+from panda.trading.v1.trading_pb2 import ListOrdersRequest
 
 # What is found after a kill at each step, of the order that was on its way: its status, and its calls to the exchange.
 FOUND = {
@@ -148,7 +149,8 @@ def test_kills_at_any_moment_of_the_demo(tmp_path):
         time.sleep(chance.uniform(1.0, 2.0))
         platform.kill()
         platform.start()
-        platform.wait_for("first_fill", 30)
+        enough = ListOrdersRequest(statuses=[OrderStatus.FILLED.value])
+        until(lambda: len(platform.trading.ListOrders(enough).orders) >= 5, 60, "five fills")
         platform.come_to_rest()
         platform.stop()
         evidence = read_evidence(platform.data_dir)

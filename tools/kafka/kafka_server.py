@@ -113,7 +113,7 @@ class KafkaServer:
 
     def _set_up(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        client, controller = _free_ports(2)
+        client, controller = free_ports(2)
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -164,7 +164,8 @@ class KafkaServer:
         return self._output.read_text(errors="replace")[-4000:]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

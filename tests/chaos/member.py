@@ -1,0 +1,86 @@
+"""`alphapanda serve` that can be told to die or freeze at a step: `member.py SPELLS serve SERVICE [options]`.
+
+SPELLS is a folder. A file in it named after the service, "STEP ACTION N" (ACTION: SIGKILL or SIGSTOP), is carried out
+in the N-th coming to that step since it was laid, by whichever process of the service comes first; it is gone then.
+
+Steps of an order in trading: received, stored, decided, submitting_committed, called, answered, committed. Of every
+service's records: publishing and published (by the outbox relay, the row not yet marked), handled and offset_committed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphapanda.app import serve
+from alphapanda.cli import main
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka_readers import KafkaGroupReader
+from alphapanda.eventlog.port import Record, TopicPartition
+
+FRAMES = "market.ticks"
+
+
+class Spell:
+    """What a service is to suffer, if anything."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._laid = ""
+        self._seen = 0
+
+    def at(self, step: str) -> None:
+        """A step is reached."""
+        try:
+            laid = self._file.read_text()
+        except FileNotFoundError:
+            return
+        if laid != self._laid:
+            self._laid, self._seen = laid, 0
+        wanted, action, nth, _ = laid.split()
+        if step != wanted:
+            return
+        self._seen += 1
+        if self._seen < int(nth):
+            return
+        try:
+            self._file.unlink()
+        except FileNotFoundError:
+            return  # another member was first
+        os.kill(os.getpid(), signal.Signals[action])
+
+
+def cast(spell: Spell) -> None:
+    """Puts the steps where they belong."""
+    serve.no_step = spell.at
+    publish, commit = KafkaEventLog.publish, KafkaGroupReader.commit
+
+    async def publish_told(self: KafkaEventLog, records: Sequence[Record]) -> Any:
+        money = any(record.topic != FRAMES for record in records)
+        if money:
+            spell.at("publishing")
+        offsets = await publish(self, records)
+        if money:
+            spell.at("published")
+        return offsets
+
+    async def commit_told(self: KafkaGroupReader, offsets: Mapping[TopicPartition, int]) -> None:
+        money = any(at.topic != FRAMES for at in offsets)
+        if money:
+            spell.at("handled")
+        await commit(self, offsets)
+        if money:
+            spell.at("offset_committed")
+
+    KafkaEventLog.publish = publish_told
+    KafkaGroupReader.commit = commit_told
+
+
+if __name__ == "__main__":
+    folder, *arguments = sys.argv[1:]
+    cast(Spell(Path(folder, arguments[1])))
+    main(arguments)

@@ -1,0 +1,218 @@
+"""What is done to a mesh. The tests run each of these small, `make chaos` runs them in full."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any
+
+from cluster import SERVICES, Cluster
+from story import Account, prove
+
+from alphapanda.domain.order import OrderStatus
+from panda.common.v1.common_pb2 import SIDE_BUY, SIDE_SELL
+from panda.trading.v1.trading_pb2 import PlaceOrderRequest
+
+SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL")
+RECOVERY_SECONDS = 40.0
+# What is found of the order in flight when trading is killed at a step: its status, and its calls to the exchange.
+FOUND = {
+    "received": (None, 0),
+    "stored": (OrderStatus.PENDING_SUBMIT, 0),
+    "decided": (OrderStatus.PENDING_SUBMIT, 0),
+    "submitting_committed": (OrderStatus.SUBMITTING, 0),
+    "called": (OrderStatus.SUBMITTING, 1),
+    "answered": (OrderStatus.SUBMITTING, 1),
+    "committed": (OrderStatus.FILLED, 1),
+}
+RELAYED = ("publishing", "published")
+STEPS = (
+    *(("trading", step) for step in (*FOUND, *RELAYED, "handled")),
+    *(("risk", step) for step in (*RELAYED, "handled")),
+    *(("portfolio", step) for step in ("handled",)),
+    *(("strategy", step) for step in RELAYED),
+)
+
+
+@dataclass
+class Survived:
+    """What was done, and what it came to.
+
+    Attributes:
+        what: in words.
+        faults: injected.
+        orders: stored meanwhile.
+        fills: booked meanwhile.
+        lost: of them, see story.Account.
+        duplicate: of them.
+        absent: orders that ended as FAILED(ABSENT): their intent was committed and its call never made.
+        expired: entries that ended as FAILED(EXPIRED).
+        recoveries: times in which everything served again, in seconds.
+        seconds: of the whole.
+    """
+
+    what: str
+    faults: int = 0
+    orders: int = 0
+    fills: int = 0
+    lost: int = 0
+    duplicate: int = 0
+    absent: int = 0
+    expired: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def recovered(self, cluster: Cluster) -> None:
+        """Waits until everything serves, and keeps how long that took."""
+        self.recoveries.append(cluster.wait_until_serving(RECOVERY_SECONDS))
+
+
+@contextmanager
+def surviving(cluster: Cluster, what: str) -> Iterator[Survived]:
+    """Before, everything serves; after, everything comes to rest, and all that ever happened on this mesh is proven."""
+    cluster.start_services()
+    before: Account = cluster.proven
+    survived, began = Survived(what), time.monotonic()
+    try:
+        yield survived
+        cluster.start_services()
+        cluster.come_to_rest()
+        cluster.proven = prove(cluster.evidence())
+    except BaseException as wrong:
+        cluster.trusted = False
+        wrong.add_note(what)  # with the seed
+        raise
+    survived.seconds = time.monotonic() - began
+    for name in ("orders", "fills", "absent", "expired"):
+        setattr(survived, name, getattr(cluster.proven, name) - getattr(before, name))
+    survived.lost, survived.duplicate = len(cluster.proven.lost), len(cluster.proven.duplicate)
+    assert survived.orders > 0
+
+
+# -- R1 ---------------------------------------------------------------------------------------------------------------
+
+
+def random_kills(cluster: Cluster, orders: int, seed: int) -> Survived:
+    """Kill -9 of any service at any moment while strategies and a person trade; each is started again after a while."""
+    chance = random.Random(seed)
+    with surviving(cluster, f"kill -9 of any service at random, seed {seed}") as survived:
+        first = cluster.count("trading.orders")
+        for cycle in range(3):
+            cluster.trade(f"r1.{cycle}.{first}", cycle=cycle, every=2, symbols=SYMBOLS, quantity=10)
+        with a_person_trading(cluster, f"r1-{first}") as placed:
+            while cluster.count("trading.orders") < first + orders:
+                time.sleep(chance.uniform(0.3, 2.0))
+                victims = chance.sample(SERVICES, chance.choice((1, 1, 1, 2)))
+                for victim in victims:
+                    cluster.kill(victim)
+                time.sleep(chance.uniform(0.0, 1.0))
+                for victim in victims:
+                    cluster.launch(victim)
+                    survived.faults += 1
+                if chance.random() < 0.5:
+                    survived.recovered(cluster)
+        manual = cluster.fetch(
+            "SELECT count(*) AS n FROM trading.orders WHERE strategy_id = 'manual' AND product = $1",
+            placed.product,
+        )
+        assert manual[0]["n"] == placed.orders
+    return survived
+
+
+@dataclass
+class Placed:
+    """What a person has placed so far."""
+
+    product: int
+    orders: int = 0
+
+
+@contextmanager
+def a_person_trading(cluster: Cluster, name: str) -> Iterator[Placed]:
+    """Orders by RPC, one after the other; an order nobody answered is placed again under the same request_id."""
+    placed, over = Placed(2), Event()
+    placed.orders = cluster.count(
+        f"trading.orders WHERE strategy_id = 'manual' AND product = {placed.product}"
+    )
+
+    def place() -> None:
+        number = 0
+        while not over.is_set():
+            side = SIDE_SELL if number % 2 else SIDE_BUY
+            request = PlaceOrderRequest(
+                request_id=f"{name}-{number}", symbol="NSE:TCS", side=side, quantity=5, product=placed.product
+            )
+            cluster.patiently(lambda request=request: cluster.trading.PlaceOrder(request, timeout=3))
+            placed.orders += 1
+            number += 1
+            over.wait(0.5)
+
+    thread = Thread(target=place)
+    thread.start()
+    try:
+        yield placed
+    finally:
+        over.set()
+        thread.join()
+
+
+# -- R2 ---------------------------------------------------------------------------------------------------------------
+
+
+def kills_at_steps(cluster: Cluster, steps: Sequence[tuple[str, str]], times: int) -> Survived:
+    """Kill -9 at each step of one order on its way; what is found right after is what that step leaves."""
+    with surviving(cluster, f"kill -9 at {len(steps)} steps, {times} times each") as survived:
+        one_strategy(cluster, "r2")
+        for _ in range(times):
+            for service, step in steps:
+                kill_at(cluster, service, step)
+                survived.faults += 1
+                cluster.launch(service)
+                more_orders(cluster, 1)
+        unsent = times * sum(step == "submitting_committed" for _, step in steps)
+    assert survived.absent <= unsent
+    return survived
+
+
+def one_strategy(cluster: Cluster, name: str, every: int = 2, **more: Any) -> None:
+    """One strategy on one instrument, so at most one order is on its way."""
+    name = f"{name}.{cluster.count('trading.orders')}"
+    cluster.trade(name, cycle=0, every=every, symbols=["NSE:INFY"], quantity=10, **more)
+    more_orders(cluster, 2)
+
+
+def more_orders(cluster: Cluster, count: int) -> None:
+    """Returns once that many more orders are stored."""
+    cluster.wait_for_orders(cluster.count("trading.orders") + count, RECOVERY_SECONDS)
+
+
+def kill_at(cluster: Cluster, service: str, step: str) -> None:
+    """Kills a service's process at a step, and looks at what it left."""
+    process = cluster.members[service].process
+    cluster.lay(service, step)
+    assert process.wait(30) == -signal.SIGKILL, cluster.told(service)
+    if service == "trading" and step in FOUND:
+        in_flight = (
+            "SELECT o.order_id, o.status FROM risk.positions p LEFT JOIN trading.orders o"
+            " ON o.signal_id = p.open_signal_id WHERE p.open_signal_id IS NOT NULL"
+        )
+        (order,) = cluster.fetch(in_flight)
+        places = cluster.fetch(
+            "SELECT c.tag FROM paper_exchange.calls c JOIN trading.intents i USING (tag)"
+            " WHERE c.what = 'place' AND i.order_id = $1",
+            order["order_id"],
+        )
+        found = (order["status"] and OrderStatus(order["status"]), len(places))
+        assert found == FOUND[step], f"after a kill of {service} at {step}"
+    elif (
+        step in RELAYED and service != "strategy"
+    ):  # its signals go straight to the log, in hand when it dies there
+        assert cluster.count(f"{service}.outbox WHERE published_at IS NULL") >= 1
+    elif step == "handled":
+        lag = {what: left for what, left in cluster.work().items() if what.startswith(f"lag of {service}")}
+        assert lag, f"nothing of {service} was in work"
