@@ -23,7 +23,6 @@ from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.replay import replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
-from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Standing
 from alphapanda.risk.limits import limits_of
 from alphapanda.settings import Settings
@@ -185,7 +184,6 @@ def compose_replay(
     market = PaperMarket(paper.slippage_percent, paper.commission_percent)
     return Replay(
         host=host,
-        risk=RiskBook(),
         trading=SynchronousTrading(checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market)}),
         book=PortfolioBook(DEFAULT_BROKER, settings.account, paper.starting_cash),
         instruments=directory,

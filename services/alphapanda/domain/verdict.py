@@ -60,7 +60,11 @@ class Approved:
 @quickly_built
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A signal refused. `reason` is one word in capitals; `message` one sentence."""
+    """A signal refused.
+
+    `reason` is one word in capitals; `message` one sentence; `largest_quantity` the most units, in whole lots, with
+    which the same order would have passed, 0 where none would.
+    """
 
     signal_id: str
     correlation_id: str
@@ -71,6 +75,7 @@ class Refused:
     message: str
     decided_at: datetime | None
     rules: tuple[RuleResult, ...]
+    largest_quantity: int = 0
 
 
 Verdict = Approved | Refused

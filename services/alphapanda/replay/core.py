@@ -23,6 +23,9 @@ from alphapanda.portfolio.core.profit import Statement
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, Standing
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
+from alphapanda.risk.core.position import PositionState
+from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.watching import StrategyFailure
@@ -71,7 +74,6 @@ class Replay:
 
     Args:
         host: the strategies, configured.
-        risk: an empty book.
         trading: paper exchanges in memory.
         book: the account, just opened.
         instruments: what can be traded.
@@ -81,13 +83,13 @@ class Replay:
         brokers: whose positions are squared off.
         price_scale: of the frames.
         on_fill: told of every fill as booked; None where nobody listens.
+        scoped: limits of the account, its strategies and instruments, over `limits`.
     """
 
     def __init__(
         self,
         *,
         host: StrategyHost,
-        risk: RiskBook,
         trading: SynchronousTrading,
         book: PortfolioBook,
         instruments: InstrumentDirectory,
@@ -97,14 +99,17 @@ class Replay:
         brokers: Sequence[str],
         price_scale: int,
         on_fill: Callable[[Filled, Decimal], None] | None = None,
+        scoped: ScopedLimits = NOTHING_SET,
     ) -> None:
         self._host = host
-        self._risk = risk
+        self._risk = RiskBook(keeps_accounts=scoped.may_set(COUNTED, limits))
         self._trading = trading
         self._book = book
         self._instruments = instruments
         self._calendar = calendar
         self._limits = limits
+        self._scoped = scoped
+        self._account_wide = scoped.may_set(ACCOUNT_WIDE, limits)
         self._standings = standings
         self._brokers = tuple(brokers)
         self._scale = price_scale
@@ -166,8 +171,8 @@ class Replay:
         open_keys = [state for state in self._risk.positions.values() if state.quantity]
         intraday = [state for state in open_keys if state.key.product is Product.MIS]
         if intraday:
-            tokens = (self._instruments.by_id(state.key.instrument_id) for state in intraday)
-            market = self._view([i.instrument_token for i in tokens if i], instant(market_time_ns), "")
+            measured = open_keys if self._account_wide else intraday
+            market = self._view(self._tokens(measured), instant(market_time_ns), "")
             inputs = self._inputs(market)
             for signal in self._risk.due(inputs, self._brokers, cause):
                 self.tally.signals += 1
@@ -178,7 +183,10 @@ class Replay:
         self._watch.asked(market_time_ns, intraday_open=bool(intraday))
 
     def _decide(self, signals: Sequence[Signal], market_time: datetime, feed_run: str) -> None:
-        inputs = self._inputs(self._view([s.instrument_token for s in signals], market_time, feed_run))
+        tokens = [signal.instrument_token for signal in signals]
+        if self._account_wide:
+            tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
+        inputs = self._inputs(self._view(tokens, market_time, feed_run))
         for signal in signals:
             self.tally.signals += 1
             self._settle(self._risk.judge(signal, inputs), inputs)
@@ -202,7 +210,8 @@ class Replay:
             if isinstance(happening, Filled):
                 self._booked(happening)
         for happening in happenings:
-            yield from self._risk.on_order(happening.order, inputs)
+            fill = happening.fill if isinstance(happening, Filled) else None
+            yield from self._risk.on_order(happening.order, inputs, fill)
 
     def _booked(self, filled: Filled) -> None:
         booking = self._book.apply(filled)
@@ -221,7 +230,18 @@ class Replay:
                 prices[token] = LastPrice(Decimal(price) / self._scale, instant(at))
         return MarketView(market_time, feed_run, prices)
 
+    def _tokens(self, states: Iterable[PositionState]) -> list[int]:
+        instruments = (self._instruments.by_id(state.key.instrument_id) for state in states)
+        return [instrument.instrument_token for instrument in instruments if instrument is not None]
+
     def _inputs(self, market: MarketView) -> Inputs:
         return Inputs(
-            market, self._instruments, self._calendar, self._limits, TradingState.ACTIVE, self._standings
+            market,
+            self._instruments,
+            self._calendar,
+            self._limits,
+            TradingState.ACTIVE,
+            self._standings,
+            (),
+            self._scoped,
         )

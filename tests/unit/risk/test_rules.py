@@ -46,10 +46,13 @@ def _entries_are_barred(market, inputs: Inputs, rule: str, exit_outcome: RuleOut
 
 
 def test_every_rule_is_listed_in_order(market) -> None:
-    """A verdict lists every registered rule in the order they are asked, passed ones too."""
+    """A verdict lists every rule in force in the order they are asked, passed ones too, and none without a limit."""
     verdict = _only(_book(market).judge(market.target(OPEN), market.inputs()))
     assert isinstance(verdict, Approved)
-    assert [line.rule for line in verdict.rules] == [rule.name for rule in RULES]
+    listed = [line.rule for line in verdict.rules]
+    assert listed == [rule.name for rule in RULES if rule.name in listed]
+    quantities = {"max_order_quantity", "max_position_quantity"}
+    assert {rule.name for rule in RULES if quantities >= set(rule.limits)} == set(listed)
     assert {line.outcome for line in verdict.rules} == {RuleOutcome.PASSED}
     assert (verdict.side, verdict.quantity, verdict.effect) == (Side.BUY, 50, PositionEffect.OPENS)
 
@@ -243,11 +246,11 @@ def test_a_position_over_the_limit_may_shrink(market) -> None:
 
 
 def test_limits_can_be_lifted(market) -> None:
-    """Limits that aren't enforced are listed as off."""
+    """A rule whose limit isn't enforced isn't in the verdict."""
     inputs = market.inputs(max_order=None, max_position=None)
     verdict = _only(_book(market).judge(market.target(9_000), inputs))
     assert isinstance(verdict, Approved)
-    assert {_line(verdict, name).limit for name in ("order_quantity", "position_quantity")} == {"off"}
+    assert not {line.rule for line in verdict.rules} & {"order_quantity", "position_quantity"}
 
 
 def test_delivery_is_never_short(market) -> None:
@@ -321,7 +324,8 @@ def test_an_order_event_is_applied_once_by_its_revision(market) -> None:
         (0, OrderStatus.OPEN, 1),
     ):
         assert book.on_order(market.event(first, filled, status, revision), inputs) == []
-    assert book.position(market.key) == PositionState(market.key, 10, market.now)
+    state = book.position(market.key)
+    assert (state.quantity, state.opened_at, state.open, state.waiting) == (10, market.now, None, None)
 
 
 def test_an_order_unknown_to_risk_moves_the_position(market) -> None:

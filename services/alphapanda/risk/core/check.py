@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import PositionEffect, Side, TradingState
-from alphapanda.domain.signal import Signal
+from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.value import quickly_built
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.core.position import PositionState
+from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,12 @@ class Inputs:
         market: prices and market time of one reading.
         instruments: the day's instruments.
         calendar: sessions.
-        limits: what is allowed.
+        limits: what the settings allow.
         trading_state: the broker's kill switch.
         standings: by strategy id.
         given_up: (strategy id, revision) whose standing was waited for long enough: their entries are refused.
+        scoped: what is set for the account, its strategies and instruments, over `limits`.
+        strategy_states: kill switches of single strategies at the broker, by strategy id; None: none was ever set.
     """
 
     market: MarketView
@@ -54,6 +61,41 @@ class Inputs:
     trading_state: TradingState
     standings: Mapping[str, Standing]
     given_up: Collection[tuple[str, int]] = ()
+    scoped: ScopedLimits = NOTHING_SET
+    strategy_states: Mapping[str, TradingState] | None = None
+
+    def limits_for(self, key: PositionKey) -> Limits:
+        """The limits that hold under a position key."""
+        return self.scoped.over(self.limits, key.strategy_id, key.instrument_id)
+
+    def price_of(self, instrument_id: str) -> Decimal | None:
+        """Last price, of any age; None where there is none."""
+        instrument = self.instruments.by_id(instrument_id)
+        last = self.market.prices.get(instrument.instrument_token) if instrument is not None else None
+        return last.price if last is not None else None
+
+
+class AccountView(Protocol):
+    """What a rule may ask about the account that a signal is for."""
+
+    @property
+    def keeps_accounts(self) -> bool:
+        """Whether costs, day counters and wishes are kept."""
+
+    def alive(self, broker: str, account: str) -> Iterable[PositionState]:
+        """The account's positions that are held or have an open order; all of them where a rule in force asks."""
+
+    def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
+        """The counters of the exchange's day.
+
+        Args:
+            key: its broker and account count.
+            whose: a strategy's id, or WHOLE_ACCOUNT.
+            inputs: market time.
+
+        Returns:
+            None where the market's time is unknown.
+        """
 
 
 @quickly_built
@@ -68,7 +110,10 @@ class Check:
         effect: what it does to `position`.
         position: signed units held before it.
         instrument: None where it isn't known.
-        inputs: everything else.
+        inputs: market, calendar, switches, standings.
+        limits: those for the position.
+        state: the position it is about.
+        account: the rest of the account.
     """
 
     signal: Signal
@@ -78,6 +123,25 @@ class Check:
     position: int
     instrument: Instrument | None
     inputs: Inputs
+    limits: Limits
+    state: PositionState
+    account: AccountView
+
+    @property
+    def price(self) -> Decimal | None:
+        """Last price, of any age; None where there is none."""
+        last = self.inputs.market.prices.get(self.signal.instrument_token)
+        return last.price if last is not None else None
+
+    @property
+    def others(self) -> Iterator[PositionState]:
+        """The account's other positions that are held or have an open order."""
+        key = self.signal.key
+        return (state for state in self.account.alive(key.broker, key.account) if state.key != key)
+
+    def today(self, whose: str) -> DayCounters | None:
+        """See AccountView."""
+        return self.account.today(self.signal.key, whose, self.inputs)
 
     @property
     def position_after(self) -> int:
@@ -94,16 +158,34 @@ class Check:
             self.position,
             self.instrument,
             self.inputs,
+            self.limits,
+            self.state,
+            self.account,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule under its registered name; `reason` is the word that a refusal by it carries."""
+    """A rule under its registered name.
+
+    Attributes:
+        name: in a verdict.
+        judge: asks it.
+        most: units that it would have let through, of an order that it refused; None: not one.
+        limits: names of the limits it reads; where none of them is set it isn't in force. Empty: it always is.
+        says: word that a refusal carries, where it isn't the name.
+    """
 
     name: str
-    reason: str
     judge: Callable[[Check], RuleResult]
+    most: Callable[[Check], int] | None = None
+    limits: tuple[str, ...] = ()
+    says: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The word that a refusal by it carries."""
+        return self.says or self.name.upper()
 
 
 def only_exits_pass(

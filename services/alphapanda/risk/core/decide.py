@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import PositionEffect, Product, Side
-from alphapanda.domain.order_events import OrderState
+from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import Signal
 from alphapanda.domain.value import quickly_built
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
-from alphapanda.risk.core.check import Check, Inputs
+from alphapanda.risk.core.check import AccountView, Check, Inputs, Rule
+from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import (
+    Ledger,
     OrderProgress,
     PositionState,
     is_square_off,
     moved,
     progressed,
+    wish_of,
 )
-from alphapanda.risk.core.rules import RULES, product
-
-NOT_ASKED = tuple(RuleResult(rule.name, RuleOutcome.NOT_APPLICABLE) for rule in RULES)
+from alphapanda.risk.core.rules import in_force, product
 
 
 @quickly_built
@@ -30,22 +34,49 @@ class Decision:
     Attributes:
         state: the position afterwards.
         verdicts: given now, in order; at most one a signal, over all decisions together.
-        order: the order the input told of, None where it was no order event or old news.
     """
 
     state: PositionState
     verdicts: tuple[Verdict, ...] = ()
+
+
+@quickly_built
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an order event changed.
+
+    Attributes:
+        state: the position afterwards.
+        order: the order; None where the event was old news.
+        gained: rupees that its fills realised, before charges.
+        unfilled: True where an order that was let through ended without a fill.
+        freed: the target whose turn has come, None where none waited.
+    """
+
+    state: PositionState
     order: OrderProgress | None = None
+    gained: Decimal = ZERO
+    unfilled: bool = False
+    freed: Signal | None = None
 
 
-def decide(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
+def decide(
+    state: PositionState, signal: Signal, inputs: Inputs, limits: Limits, account: AccountView
+) -> Decision:
     """Judges a signal that has no verdict yet. A target waits while an order is open under its key.
+
+    Args:
+        state: the position it is about.
+        signal: it.
+        inputs: market, calendar, switches, standings.
+        limits: those for the position.
+        account: the rest of the account.
 
     Raises:
         StandingUnknown: its strategy's revision isn't known yet; nothing was decided.
     """
     if state.open is None:
-        return _judge(state, signal, inputs)
+        return _judge(state, signal, inputs, limits, account)
     if signal.target is None:
         message = f"order of signal {state.open.signal_id} is still open under this position"
         return Decision(state, (refused(signal, inputs, "OPEN_ORDER", message),))
@@ -60,36 +91,43 @@ def decide(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
 
 
 def apply_order(
-    state: PositionState, before: OrderProgress | None, order: OrderState, inputs: Inputs
-) -> Decision:
+    state: PositionState,
+    before: OrderProgress | None,
+    order: OrderState,
+    fill: Fill | None,
+    inputs: Inputs,
+    *,
+    priced: bool,
+) -> Applied:
     """Takes in an order event: fills once, by the highest revision; the end of the open order frees the key.
 
     Args:
         state: the position the order moves.
         before: the order as known; None where risk never let it through (it moves the position all the same).
         order: as it stands now.
-        inputs: for the target that waits, if its turn comes.
-
-    Raises:
-        StandingUnknown: of the waiting target; nothing was applied.
+        fill: the one that this event tells of; None where it tells of none.
+        inputs: calendar, and the market's time where the event doesn't have it.
+        priced: False where nobody reads what fills were worth.
     """
-    after = progressed(before, order)
+    after = progressed(before, order, fill, priced=priced)
     if after is None:
-        return Decision(state)
-    delta = order.side.sign * (order.filled - (before.filled if before else 0))
-    state = moved(state, delta, order.market_time or inputs.market.market_time)
+        return Applied(state)
+    filled, value = (before.filled, before.value) if before is not None else (0, ZERO)
+    sign, at = order.side.sign, order.market_time or inputs.market.market_time
+    if state.ledger.losses and at is not None:
+        state = _without_old_losses(state, at, inputs)
+    worth = sign * (after.value - value) if priced else None
+    state, gained = moved(state, sign * (order.filled - filled), worth, at)
     if state.open is None or state.open.signal_id != order.signal_id:
-        return Decision(state, order=after)
+        return Applied(state, after, gained)
     if not after.final:
-        return Decision(
-            PositionState(state.key, state.quantity, state.opened_at, after, state.waiting), order=after
+        open_still = PositionState(
+            state.key, state.quantity, state.opened_at, after, state.waiting, state.ledger
         )
-    waiting = state.waiting
-    state = PositionState(state.key, state.quantity, state.opened_at)
-    if waiting is None:
-        return Decision(state, order=after)
-    decision = _judge(state, waiting, inputs)
-    return Decision(decision.state, decision.verdicts, after)
+        return Applied(open_still, after, gained)
+    unfilled = after.filled == 0
+    freed = PositionState(state.key, state.quantity, state.opened_at, None, None, state.ledger)
+    return Applied(freed, after, gained, unfilled, state.waiting)
 
 
 def refused(
@@ -97,9 +135,10 @@ def refused(
     inputs: Inputs,
     reason: str,
     message: str,
-    rules: tuple[RuleResult, ...] = NOT_ASKED,
+    rules: tuple[RuleResult, ...] = (),
+    largest_quantity: int = 0,
 ) -> Refused:
-    """A refusal."""
+    """A refusal; without `rules`, none of those in force was asked."""
     return Refused(
         signal.signal_id,
         signal.correlation_id,
@@ -109,16 +148,21 @@ def refused(
         reason,
         message,
         inputs.market.market_time,
-        rules,
+        rules or in_force(inputs.limits_for(signal.key)).not_asked,
+        largest_quantity,
     )
 
 
-def _judge(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
+def _judge(
+    state: PositionState, signal: Signal, inputs: Inputs, limits: Limits, account: AccountView
+) -> Decision:
     """Judges a signal of a position without an open order."""
     delta = _delta(signal, state.quantity)
     if delta == 0 or (_short_delivery(signal) and state.quantity == 0):
         return Decision(state, (_held(signal, state.quantity, inputs),))
-    check, rules = judged(
+    asked = in_force(limits).rules
+    check, rules = _judged(
+        asked,
         Check(
             signal,
             Side.of(delta),
@@ -127,13 +171,16 @@ def _judge(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
             state.quantity,
             inputs.instruments.by_id(signal.key.instrument_id),
             inputs,
-        )
+            limits,
+            state,
+            account,
+        ),
     )
     failed = RuleOutcome.FAILED
     for at, result in enumerate(rules):
         if result.outcome is failed:
-            reason = RULES[at].reason
-            return Decision(state, (refused(signal, inputs, reason, result.message, rules),))
+            reason, most = asked[at].reason, _largest_quantity(asked, check, rules)
+            return Decision(state, (refused(signal, inputs, reason, result.message, rules, most),))
     approved = Approved(
         signal.signal_id,
         signal.correlation_id,
@@ -149,19 +196,50 @@ def _judge(state: PositionState, signal: Signal, inputs: Inputs) -> Decision:
         rules,
     )
     order = OrderProgress(signal.signal_id, signal.key, check.side, check.quantity)
-    opened = PositionState(state.key, state.quantity, state.opened_at, order, state.waiting)
-    return Decision(opened, (approved,), order)
+    ledger = state.ledger
+    if account.keeps_accounts:
+        ledger = Ledger(
+            ledger.cost,
+            ledger.round_trip,
+            ledger.losses,
+            ledger.lost_at,
+            wish_of(signal),
+            inputs.market.market_time,
+        )
+    opened = PositionState(state.key, state.quantity, state.opened_at, order, state.waiting, ledger)
+    return Decision(opened, (approved,))
 
 
-def judged(check: Check) -> tuple[Check, tuple[RuleResult, ...]]:
-    """Asks every rule. One that cuts a flip to flat shows the others the cut order, those before it once more."""
+def _largest_quantity(asked: tuple[Rule, ...], check: Check, results: tuple[RuleResult, ...]) -> int:
+    """The most units, in whole lots, with which a refused order would have passed every rule; 0 where none would.
+
+    A rule that let the order through lets a smaller one through as well, so only those that failed are asked.
+    """
+    most = check.quantity
+    for rule, result in zip(asked, results, strict=True):
+        if result.outcome is RuleOutcome.FAILED:
+            most = min(most, rule.most(check)) if rule.most is not None else 0
+    lot = check.instrument.lot_size if check.instrument else 1
+    return most // lot * lot
+
+
+def _without_old_losses(state: PositionState, at: datetime, inputs: Inputs) -> PositionState:
+    """A row of losses ends with the exchange's day."""
+    lost_at, day_of = state.ledger.lost_at, inputs.calendar.trading_day
+    if lost_at is not None and day_of(lost_at) == day_of(at):
+        return state
+    return replace(state, ledger=replace(state.ledger, losses=0, lost_at=None))
+
+
+def _judged(asked: tuple[Rule, ...], check: Check) -> tuple[Check, tuple[RuleResult, ...]]:
+    """Asks the rules. One that cuts a flip to flat shows the others the cut order, those before it once more."""
     results: list[RuleResult] = []
     clamped = RuleOutcome.CLAMPED
-    for rule in RULES:
+    for rule in asked:
         result = rule.judge(check)
         if result.outcome is clamped:
             check = check.cut_to_flat()
-            results = [earlier.judge(check) for earlier in RULES[: len(results)]]
+            results = [earlier.judge(check) for earlier in asked[: len(results)]]
         results.append(result)
     return check, tuple(results)
 
@@ -190,5 +268,6 @@ def _held(signal: Signal, position: int, inputs: Inputs) -> Refused:
         str(signal.target),
         "CNC is never short; the target is cut to 0",
     )
-    rules = tuple(cut if rule.rule == product.NAME else rule for rule in NOT_ASKED)
+    not_asked = in_force(inputs.limits_for(signal.key)).not_asked
+    rules = tuple(cut if rule.rule == product.NAME else rule for rule in not_asked)
     return refused(signal, inputs, "ALREADY_AT_TARGET", f"{message}, and CNC is never short", rules)

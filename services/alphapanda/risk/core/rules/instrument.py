@@ -39,6 +39,19 @@ def judge(check: Check) -> RuleResult:
     return _passed(instrument.lot_size, quantity)
 
 
+def most(check: Check) -> int:
+    """Whole lots, at most ten freeze quantities; nothing of what isn't tradable, or isn't what it says it is."""
+    instrument = check.instrument
+    if (
+        instrument is None
+        or instrument.instrument_token != check.signal.instrument_token
+        or not instrument.tradable
+    ):
+        return 0
+    quantity = min(check.quantity, instrument.freeze_quantity * FREEZE_SLICES or check.quantity)
+    return quantity // instrument.lot_size * instrument.lot_size
+
+
 @lru_cache(maxsize=4096)
 def _passed(lot_size: int, quantity: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"lots of {lot_size}", str(quantity))

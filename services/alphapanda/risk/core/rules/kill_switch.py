@@ -1,4 +1,4 @@
-"""The broker's kill switch: REDUCING lets only reductions through, HALTED nothing."""
+"""The kill switches of the broker and of the strategy: REDUCING lets only reductions through, HALTED nothing."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ _PASSED = RuleResult(NAME, RuleOutcome.PASSED, "ACTIVE", "ACTIVE")
 
 
 def judge(check: Check) -> RuleResult:
-    """The one rule that may refuse every exit."""
-    match check.inputs.trading_state:
+    """The one rule that may refuse every exit. The stricter of the two switches counts."""
+    key, state = check.signal.key, check.inputs.trading_state
+    whose = key.broker
+    if check.inputs.strategy_states:
+        own = check.inputs.strategy_states.get(key.strategy_id, TradingState.ACTIVE)
+        if own > state:
+            state, whose = own, f"strategy {key.strategy_id}"
+    match state:
         case TradingState.ACTIVE:
             return _PASSED
         case TradingState.REDUCING:
-            return only_exits_pass(
-                check, NAME, "ACTIVE", "REDUCING", f"{check.signal.key.broker} takes only reductions now"
-            )
+            return only_exits_pass(check, NAME, "ACTIVE", "REDUCING", f"{whose} takes only reductions now")
         case TradingState.HALTED:
-            return RuleResult(
-                NAME, RuleOutcome.FAILED, "ACTIVE", "HALTED", f"{check.signal.key.broker} takes no orders now"
-            )
+            return RuleResult(NAME, RuleOutcome.FAILED, "ACTIVE", "HALTED", f"{whose} takes no orders now")

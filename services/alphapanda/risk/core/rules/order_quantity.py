@@ -12,17 +12,21 @@ NAME = "order_quantity"
 
 def judge(check: Check) -> RuleResult:
     """An exit of any size passes."""
-    most = check.inputs.limits.max_order_quantity
-    if most is None:
-        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "off", str(check.quantity))
-    if check.quantity <= most:
-        return _passed(most, check.quantity)
-    limit, observed = f"<= {most}", str(check.quantity)
-    return only_exits_pass(
-        check, NAME, limit, observed, f"an order of {observed} units is over the limit of {most}"
-    )
+    limit = check.limits.max_order_quantity
+    if limit is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    if check.quantity <= limit:
+        return _passed(limit, check.quantity)
+    observed = str(check.quantity)
+    message = f"an order of {observed} units is over the limit of {limit}"
+    return only_exits_pass(check, NAME, f"<= {limit}", observed, message)
+
+
+def most(check: Check) -> int:
+    """The limit."""
+    return check.limits.max_order_quantity or 0
 
 
 @lru_cache(maxsize=4096)
-def _passed(most: int, quantity: int) -> RuleResult:
-    return RuleResult(NAME, RuleOutcome.PASSED, f"<= {most}", str(quantity))
+def _passed(limit: int, quantity: int) -> RuleResult:
+    return RuleResult(NAME, RuleOutcome.PASSED, f"<= {limit}", str(quantity))

@@ -12,18 +12,20 @@ NAME = "position_quantity"
 
 def judge(check: Check) -> RuleResult:
     """Measured after the order has filled; an exit passes though what is left is over the limit."""
-    most = check.inputs.limits.max_position_quantity
-    after = check.position_after
-    if most is None:
-        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "off", str(after))
-    if abs(after) <= most:
-        return _passed(most, after)
-    limit, observed = f"<= {most}", str(after)
-    return only_exits_pass(
-        check, NAME, limit, observed, f"a position of {observed} units is over the limit of {most}"
-    )
+    limit, after = check.limits.max_position_quantity, check.position_after
+    if limit is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    if abs(after) <= limit:
+        return _passed(limit, after)
+    message = f"a position of {after} units is over the limit of {limit}"
+    return only_exits_pass(check, NAME, f"<= {limit}", str(after), message)
+
+
+def most(check: Check) -> int:
+    """What is left of the limit."""
+    return max(0, (check.limits.max_position_quantity or 0) - abs(check.position))
 
 
 @lru_cache(maxsize=4096)
-def _passed(most: int, after: int) -> RuleResult:
-    return RuleResult(NAME, RuleOutcome.PASSED, f"<= {most}", str(after))
+def _passed(limit: int, after: int) -> RuleResult:
+    return RuleResult(NAME, RuleOutcome.PASSED, f"<= {limit}", str(after))

@@ -1,0 +1,56 @@
+"""What the account may lose in the exchange's day, realised and marked. Once reached, it only reduces until the next."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import AccountView, Check, Inputs, only_exits_pass
+from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
+from alphapanda.risk.core.exposure import ValueUnknown, unrealised
+
+NAME = "daily_loss"
+
+
+def judge(check: Check) -> RuleResult:
+    """An account that has tripped stays REDUCING for the day, though its positions recover.
+
+    What a position makes counts from what it cost, though it was opened on a day before.
+    """
+    most = check.limits.max_daily_loss
+    if most is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    limit, today = f"< {most:f}", check.today(WHOLE_ACCOUNT)
+    if today is None:
+        return only_exits_pass(check, NAME, limit, "unknown", "the market's day is unknown", unknown=True)
+    if today.tripped:
+        return only_exits_pass(check, NAME, limit, "REDUCING", today.tripped)
+    try:
+        lost = _loss(today, check.account, check.signal.key, check.inputs)
+    except ValueUnknown as why:
+        return only_exits_pass(
+            check, NAME, limit, "unknown", f"the day's profit is unknown: {why}", unknown=True
+        )
+    if lost >= most:
+        return only_exits_pass(check, NAME, limit, f"{lost:f}", _why(today, lost, most))
+    return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{lost:f}")
+
+
+def tripping(
+    today: DayCounters, most: Decimal, account: AccountView, key: PositionKey, inputs: Inputs
+) -> str:
+    """Why the account only reduces from now on; empty where the day's loss is below the limit, or unknown."""
+    try:
+        lost = _loss(today, account, key, inputs)
+    except ValueUnknown:
+        return ""
+    return "" if lost < most else _why(today, lost, most)
+
+
+def _why(today: DayCounters, lost: Decimal, most: Decimal) -> str:
+    return f"the account lost {lost:f} rupees on {today.day}, the limit is {most:f}; it only reduces until the next day"
+
+
+def _loss(today: DayCounters, account: AccountView, key: PositionKey, inputs: Inputs) -> Decimal:
+    return -today.realised - unrealised(account.alive(key.broker, key.account), inputs.price_of)

@@ -1,0 +1,47 @@
+"""Rupees of the whole account, held or on their way, long and short added up."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.exposure import ValueUnknown, gross_value
+
+NAME = "gross_exposure"
+
+
+def judge(check: Check) -> RuleResult:
+    """Measured once this order and all open ones have filled; without one of the prices no entry passes."""
+    most = check.limits.max_gross_exposure
+    if most is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    limit = f"<= {most:f}"
+    try:
+        value = _after(check)
+    except ValueUnknown as why:
+        return only_exits_pass(check, NAME, limit, "unknown", str(why), unknown=True)
+    if value <= most:
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{value:f}")
+    message = f"a gross exposure of {value:f} rupees would be over the account's limit of {most:f}"
+    return only_exits_pass(check, NAME, limit, f"{value:f}", message)
+
+
+def most(check: Check) -> int:
+    """Units that what is left of the limit buys."""
+    limit, price = check.limits.max_gross_exposure, check.price
+    if limit is None or not price:
+        return 0
+    try:
+        others = gross_value(check.others, check.inputs.price_of)
+    except ValueUnknown:
+        return 0
+    return max(0, int((limit - others) // price) - abs(check.position))
+
+
+def _after(check: Check) -> Decimal:
+    others = gross_value(check.others, check.inputs.price_of)
+    price = check.price
+    if price is None:
+        raise ValueUnknown(f"there is no price of {check.signal.key.instrument_id}")
+    return others + abs(check.position_after) * price

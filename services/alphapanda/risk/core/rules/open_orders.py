@@ -1,0 +1,20 @@
+"""How many orders of the account may be open at once."""
+
+from __future__ import annotations
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+
+NAME = "open_orders"
+
+
+def judge(check: Check) -> RuleResult:
+    """Counts this order too; an exit passes though it is one too many."""
+    most = check.limits.max_open_orders
+    if most is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    after = 1 + sum(1 for state in check.others if state.open is not None)
+    if after <= most:
+        return RuleResult(NAME, RuleOutcome.PASSED, f"<= {most}", str(after))
+    message = f"it would be open order {after} of the account, the limit is {most}"
+    return only_exits_pass(check, NAME, f"<= {most}", str(after), message)

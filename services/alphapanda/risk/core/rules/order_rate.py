@@ -1,0 +1,34 @@
+"""Orders in a sliding window of market time, of the account and of the strategy."""
+
+from __future__ import annotations
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.day import WHOLE_ACCOUNT
+
+NAME = "order_rate"
+
+
+def judge(check: Check) -> RuleResult:
+    """Counts this order too, and exits among the others; an exit passes at any rate."""
+    limits = check.limits
+    strategy_id, window = check.signal.key.strategy_id, limits.order_rate_window
+    now, passed = check.inputs.market.market_time, RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    for whose, most, named in (
+        (WHOLE_ACCOUNT, limits.max_order_rate, "the account"),
+        (strategy_id, limits.max_strategy_order_rate, strategy_id),
+    ):
+        if most is None:
+            continue
+        limit = f"<= {most} of {named} in {window.total_seconds():g} s"
+        today = check.today(whose)
+        if today is None or now is None:
+            return only_exits_pass(
+                check, NAME, limit, "unknown", "the market's time is unknown", unknown=True
+            )
+        after = today.within(window, now) + 1
+        if after > most:
+            message = f"it would be order {after} of {named} within {window.total_seconds():g} s, the limit is {most}"
+            return only_exits_pass(check, NAME, limit, str(after), message)
+        passed = RuleResult(NAME, RuleOutcome.PASSED, limit, str(after))
+    return passed

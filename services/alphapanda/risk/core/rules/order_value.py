@@ -1,0 +1,30 @@
+"""Rupees of one entry, at the last price."""
+
+from __future__ import annotations
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+
+NAME = "order_value"
+
+
+def judge(check: Check) -> RuleResult:
+    """An exit of any value passes; without a price no entry does."""
+    most = check.limits.max_order_value
+    if most is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    limit, price = f"<= {most:f}", check.price
+    if price is None:
+        message = f"there is no price of {check.signal.key.instrument_id}"
+        return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
+    value = check.quantity * price
+    if value <= most:
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{value:f}")
+    message = f"an order of {value:f} rupees is over the limit of {most:f}"
+    return only_exits_pass(check, NAME, limit, f"{value:f}", message)
+
+
+def most(check: Check) -> int:
+    """Units that the limit buys."""
+    limit, price = check.limits.max_order_value, check.price
+    return int(limit // price) if limit is not None and price else 0

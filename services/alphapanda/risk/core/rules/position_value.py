@@ -1,0 +1,44 @@
+"""Rupees in one instrument, held or on its way, of all the account's strategies together."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.exposure import ValueUnknown, gross_value
+
+NAME = "position_value"
+
+
+def judge(check: Check) -> RuleResult:
+    """Measured once this order and all open ones have filled; long and short of two strategies don't offset."""
+    most = check.limits.max_position_value
+    if most is None:
+        return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+    limit, price = f"<= {most:f}", check.price
+    if price is None:
+        message = f"there is no price of {check.signal.key.instrument_id}"
+        return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
+    value = _others(check) + abs(check.position_after) * price
+    if value <= most:
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{value:f}")
+    message = (
+        f"{value:f} rupees in {check.signal.key.instrument_id} would be over the account's limit of {most:f}"
+    )
+    return only_exits_pass(check, NAME, limit, f"{value:f}", message)
+
+
+def most(check: Check) -> int:
+    """Units that what is left of the limit buys."""
+    limit, price = check.limits.max_position_value, check.price
+    if limit is None or not price:
+        return 0
+    try:
+        return max(0, int((limit - _others(check)) // price) - abs(check.position))
+    except ValueUnknown:
+        return 0
+
+
+def _others(check: Check) -> Decimal:
+    return gross_value(check.others, check.inputs.price_of, check.signal.key.instrument_id)
