@@ -16,6 +16,7 @@ from tests.bench.figures import Figure
 BENCHMARKS = {
     "P2": "tests.bench.p2_tick_to_fill",
     "P3": "tests.bench.p3_under_load",
+    "P5": "tests.bench.p5_quotes",
     "P6": "tests.bench.p6_replay",
     "P8": "tests.bench.p8_serve_start",
     "P9": "tests.bench.p9_strategy_memory",

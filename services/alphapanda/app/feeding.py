@@ -10,10 +10,13 @@ from zoneinfo import ZoneInfo
 
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.rooms import follower
+from alphapanda.eventlog.port import Start
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
+from alphapanda.marketdata.watching import QuoteWatches
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
 IST: Final = ZoneInfo("Asia/Kolkata")
@@ -102,12 +105,23 @@ def marketdata_room(
         barrier=barrier,
     )
     feeding = Feeding(feed, publisher, ready)
-    servicer = MarketDataServicer(ground.prices, ground.directory, ground.calendar, publisher)
+    watches = QuoteWatches(
+        ground.prices,
+        ground.directory,
+        lambda on_event: follower(
+            ground, "marketdata", "marketdata.quotes", "tick_frame", on_event, Start.LATEST
+        ),
+    )
+    servicer = MarketDataServicer(ground.prices, ground.directory, ground.calendar, publisher, watches)
     room = Room(
         service="marketdata",
         full_name="panda.marketdata.v1.MarketDataService",
         registration=lambda server: add_MarketDataServiceServicer_to_server(servicer, server),
-        parts=[(Phase.FEED, feeding)],
-        counters=lambda: {"ticks": publisher.ticks, "dropped": sum(publisher.dropped().values())},
+        parts=[(Phase.WAKE, watches), (Phase.FEED, feeding)],
+        counters=lambda: {
+            "ticks": publisher.ticks,
+            "dropped": sum(publisher.dropped().values()),
+            "quote_watches": watches.watchers,
+        },
     )
     return room, feeding

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final, Protocol
@@ -14,6 +14,7 @@ from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalen
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.eventlog.wire import decimal, timestamp
+from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.errors import NotFound
 from alphapanda.storage.price_cache import CachedPrice, PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
@@ -49,15 +50,22 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         directory: the known instruments.
         calendar: trading days.
         feed: what is fed.
+        watches: makes watches on quotes.
     """
 
     def __init__(
-        self, cache: PriceCache, directory: InstrumentDirectory, calendar: TradingCalendar, feed: FeedStatus
+        self,
+        cache: PriceCache,
+        directory: InstrumentDirectory,
+        calendar: TradingCalendar,
+        feed: FeedStatus,
+        watches: QuoteWatches,
     ) -> None:
         self._cache = cache
         self._directory = directory
         self._calendar = calendar
         self._feed = feed
+        self._watches = watches
 
     @override
     async def GetQuotes(self, request: api.GetQuotesRequest, context: Context) -> api.GetQuotesResponse:
@@ -79,6 +87,20 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             ],
             market_time=timestamp(market_time),
         )
+
+    @override
+    async def WatchQuotes(  # type: ignore[override]
+        self, request: api.WatchQuotesRequest, context: Context
+    ) -> AsyncIterator[bytes]:
+        """Last prices as they move; each message as bytes, because what is encoded once serves every watch.
+
+        Raises:
+            NotFound: a symbol or an id that doesn't exist; the nearest symbol is suggested.
+        """
+        wanted = {one.instrument_id: one for one in map(self._require, request.symbols)}
+        wanted |= {one.instrument_id: one for one in map(self._require_id, request.instrument_ids)}
+        async for message in self._watches.watch(list(wanted.values()), request.min_interval_ms / 1000):
+            yield message
 
     @override
     async def GetMarketStatus(
@@ -115,6 +137,16 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise NotFound(
                 "INSTRUMENT_NOT_FOUND", f"no instrument has the symbol {symbol!r}{hint}", symbol=symbol
+            )
+        return found
+
+    def _require_id(self, instrument_id: str) -> Instrument:
+        found = self._directory.by_id(instrument_id)
+        if found is None:
+            raise NotFound(
+                "INSTRUMENT_NOT_FOUND",
+                f"no instrument has the instrument_id {instrument_id!r} today",
+                instrument_id=instrument_id,
             )
         return found
 

@@ -33,7 +33,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
-Watching = Callable[[Any, Context], AsyncIterator[Message]]
+Watching = Callable[[Any, Context], AsyncIterator[Message | bytes]]
+"""A watch may give a message as the bytes that it has encoded for others already."""
 
 
 class Guard:
@@ -71,7 +72,7 @@ class Guard:
         # The request is parsed here, so that bytes which are no request get a status of ours.
         if handler.response_streaming:
             self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
-                self._serve_watch, request_deserializer=None, response_serializer=handler.response_serializer
+                self._serve_watch, request_deserializer=None, response_serializer=_encoded
             )
         else:
             self.handler = grpc.unary_unary_rpc_method_handler(
@@ -94,7 +95,7 @@ class Guard:
             self._log.warning("slow call", method=self._method, milliseconds=_milliseconds(started))
         return answer
 
-    async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message]:
+    async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
         started = perf_counter()
         _identify(context)
         try:
@@ -149,7 +150,7 @@ class Guard:
                 raise DeadlinePassed(f"no answer within {self._default_deadline:g} s") from None
             raise
 
-    async def _watch(self, request: Message, context: Context) -> AsyncIterator[Message]:
+    async def _watch(self, request: Message, context: Context) -> AsyncIterator[Message | bytes]:
         messages = self._watching(request, context)
         limit = asyncio.timeout(self._default_deadline)
         try:
@@ -181,6 +182,10 @@ class Guard:
         if effect.cancelled():
             raise Unavailable("STOPPING", "the server stopped before there was an answer; ask again")
         return effect.result()
+
+
+def _encoded(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 def _identify(context: Context) -> None:

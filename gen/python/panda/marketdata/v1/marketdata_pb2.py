@@ -28,7 +28,7 @@ from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$panda/marketdata/v1/marketdata.proto\x12\x13panda.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xc1\x01\n\x05Quote\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x18\n\x10instrument_token\x18\x02 \x01(\r\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12(\n\nlast_price\x18\x04 \x01(\x0b\x32\x14.google.type.Decimal\x12-\n\ttraded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06volume\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_volume\"?\n\x10GetQuotesRequest\x12+\n\x07symbols\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xf4\x03\"\x0fr\r2\x0b^[A-Z]+:.+$\"\x87\x01\n\x11GetQuotesResponse\x12*\n\x06quotes\x18\x01 \x03(\x0b\x32\x1a.panda.marketdata.v1.Quote\x12\x15\n\rwithout_price\x18\x02 \x03(\t\x12/\n\x0bmarket_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x16GetMarketStatusRequest\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\"\x9b\x03\n\x17GetMarketStatusResponse\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\x12\x0c\n\x04open\x18\x02 \x01(\x08\x12/\n\x0bmarket_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrading_day\x18\x04 \x01(\t\x12-\n\tcloses_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnext_open\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x66\x65\x65\x64\x18\x07 \x01(\t\x12\x10\n\x08\x66\x65\x65\x64_run\x18\x08 \x01(\t\x12\x11\n\tsimulated\x18\t \x01(\x08\x12\r\n\x05ticks\x18\n \x01(\x04\x12J\n\x07\x64ropped\x18\x0b \x03(\x0b\x32\x39.panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32\xf7\x01\n\x11MarketDataService\x12g\n\tGetQuotes\x12%.panda.marketdata.v1.GetQuotesRequest\x1a&.panda.marketdata.v1.GetQuotesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12y\n\x0fGetMarketStatus\x12+.panda.marketdata.v1.GetMarketStatusRequest\x1a,.panda.marketdata.v1.GetMarketStatusResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$panda/marketdata/v1/marketdata.proto\x12\x13panda.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xc1\x01\n\x05Quote\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x18\n\x10instrument_token\x18\x02 \x01(\r\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12(\n\nlast_price\x18\x04 \x01(\x0b\x32\x14.google.type.Decimal\x12-\n\ttraded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06volume\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_volume\"?\n\x10GetQuotesRequest\x12+\n\x07symbols\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xf4\x03\"\x0fr\r2\x0b^[A-Z]+:.+$\"\x87\x01\n\x11GetQuotesResponse\x12*\n\x06quotes\x18\x01 \x03(\x0b\x32\x1a.panda.marketdata.v1.Quote\x12\x15\n\rwithout_price\x18\x02 \x03(\t\x12/\n\x0bmarket_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x01\n\x12WatchQuotesRequest\x12+\n\x07symbols\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xe8\x07\"\x0fr\r2\x0b^[A-Z]+:.+$\x12\'\n\x0einstrument_ids\x18\x02 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04r\x02\x10\x01\x12\"\n\x0fmin_interval_ms\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xe0\xd4\x03\"\xad\x01\n\x13WatchQuotesResponse\x12\x10\n\x08snapshot\x18\x01 \x01(\x08\x12*\n\x06quotes\x18\x02 \x03(\x0b\x32\x1a.panda.marketdata.v1.Quote\x12\x15\n\rwithout_price\x18\x03 \x03(\t\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\"*\n\x16GetMarketStatusRequest\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\"\x9b\x03\n\x17GetMarketStatusResponse\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\x12\x0c\n\x04open\x18\x02 \x01(\x08\x12/\n\x0bmarket_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrading_day\x18\x04 \x01(\t\x12-\n\tcloses_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnext_open\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x66\x65\x65\x64\x18\x07 \x01(\t\x12\x10\n\x08\x66\x65\x65\x64_run\x18\x08 \x01(\t\x12\x11\n\tsimulated\x18\t \x01(\x08\x12\r\n\x05ticks\x18\n \x01(\x04\x12J\n\x07\x64ropped\x18\x0b \x03(\x0b\x32\x39.panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32\xe8\x02\n\x11MarketDataService\x12g\n\tGetQuotes\x12%.panda.marketdata.v1.GetQuotesRequest\x1a&.panda.marketdata.v1.GetQuotesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12o\n\x0bWatchQuotes\x12\'.panda.marketdata.v1.WatchQuotesRequest\x1a(.panda.marketdata.v1.WatchQuotesResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'0\x01\x12y\n\x0fGetMarketStatus\x12+.panda.marketdata.v1.GetMarketStatusRequest\x1a,.panda.marketdata.v1.GetMarketStatusResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETQUOTESREQUEST'].fields_by_name['symbols']._loaded_options = None
   _globals['_GETQUOTESREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H\027\222\001\024\020\364\003\"\017r\r2\013^[A-Z]+:.+$'
+  _globals['_WATCHQUOTESREQUEST'].fields_by_name['symbols']._loaded_options = None
+  _globals['_WATCHQUOTESREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H\027\222\001\024\020\350\007\"\017r\r2\013^[A-Z]+:.+$'
+  _globals['_WATCHQUOTESREQUEST'].fields_by_name['instrument_ids']._loaded_options = None
+  _globals['_WATCHQUOTESREQUEST'].fields_by_name['instrument_ids']._serialized_options = b'\272H\014\222\001\t\020\350\007\"\004r\002\020\001'
+  _globals['_WATCHQUOTESREQUEST'].fields_by_name['min_interval_ms']._loaded_options = None
+  _globals['_WATCHQUOTESREQUEST'].fields_by_name['min_interval_ms']._serialized_options = b'\272H\006*\004\030\340\324\003'
   _globals['_GETMARKETSTATUSRESPONSE_DROPPEDENTRY']._loaded_options = None
   _globals['_GETMARKETSTATUSRESPONSE_DROPPEDENTRY']._serialized_options = b'8\001'
   _globals['_MARKETDATASERVICE'].methods_by_name['GetQuotes']._loaded_options = None
   _globals['_MARKETDATASERVICE'].methods_by_name['GetQuotes']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
+  _globals['_MARKETDATASERVICE'].methods_by_name['WatchQuotes']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['WatchQuotes']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
   _globals['_MARKETDATASERVICE'].methods_by_name['GetMarketStatus']._loaded_options = None
   _globals['_MARKETDATASERVICE'].methods_by_name['GetMarketStatus']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
   _globals['_QUOTE']._serialized_start=183
@@ -49,12 +57,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETQUOTESREQUEST']._serialized_end=441
   _globals['_GETQUOTESRESPONSE']._serialized_start=444
   _globals['_GETQUOTESRESPONSE']._serialized_end=579
-  _globals['_GETMARKETSTATUSREQUEST']._serialized_start=581
-  _globals['_GETMARKETSTATUSREQUEST']._serialized_end=623
-  _globals['_GETMARKETSTATUSRESPONSE']._serialized_start=626
-  _globals['_GETMARKETSTATUSRESPONSE']._serialized_end=1037
-  _globals['_GETMARKETSTATUSRESPONSE_DROPPEDENTRY']._serialized_start=991
-  _globals['_GETMARKETSTATUSRESPONSE_DROPPEDENTRY']._serialized_end=1037
-  _globals['_MARKETDATASERVICE']._serialized_start=1040
-  _globals['_MARKETDATASERVICE']._serialized_end=1287
+  _globals['_WATCHQUOTESREQUEST']._serialized_start=582
+  _globals['_WATCHQUOTESREQUEST']._serialized_end=724
+  _globals['_WATCHQUOTESRESPONSE']._serialized_start=727
+  _globals['_WATCHQUOTESRESPONSE']._serialized_end=900
+  _globals['_GETMARKETSTATUSREQUEST']._serialized_start=902
+  _globals['_GETMARKETSTATUSREQUEST']._serialized_end=944
+  _globals['_GETMARKETSTATUSRESPONSE']._serialized_start=947
+  _globals['_GETMARKETSTATUSRESPONSE']._serialized_end=1358
+  _globals['_GETMARKETSTATUSRESPONSE_DROPPEDENTRY']._serialized_start=1312
+  _globals['_GETMARKETSTATUSRESPONSE_DROPPEDENTRY']._serialized_end=1358
+  _globals['_MARKETDATASERVICE']._serialized_start=1361
+  _globals['_MARKETDATASERVICE']._serialized_end=1721
 # @@protoc_insertion_point(module_scope)

@@ -129,6 +129,90 @@ class GetQuotesResponse(_message.Message):
 Global___GetQuotesResponse: _TypeAlias = GetQuotesResponse  # noqa: Y015
 
 @_typing.final
+class WatchQuotesRequest(_message.Message):
+    """Asks to be told of prices from now on. Symbols and ids add up; neither means every instrument that has a price or
+    gets one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_IDS_FIELD_NUMBER: _builtins.int
+    MIN_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    min_interval_ms: _builtins.int
+    """Least wall time between two rounds of messages, milliseconds, at most 60000. 0: as soon as a price moves."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"NSE:INFY" …, at most 1000."""
+
+    @_builtins.property
+    def instrument_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Our ids, at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        instrument_ids: _abc.Iterable[_builtins.str] | None = ...,
+        min_interval_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instrument_ids", b"instrument_ids", "min_interval_ms", b"min_interval_ms", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchQuotesRequest: _TypeAlias = WatchQuotesRequest  # noqa: Y015
+
+@_typing.final
+class WatchQuotesResponse(_message.Message):
+    """Prices as they stand when the message is sent. A watch has no history: what a slow reader missed is not told later,
+    the latest price of each instrument is.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    QUOTES_FIELD_NUMBER: _builtins.int
+    WITHOUT_PRICE_FIELD_NUMBER: _builtins.int
+    MARKET_TIME_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    snapshot: _builtins.bool
+    """True in the snapshot, which comes first: every instrument asked for that has a price. It may come in several
+    messages, each with this set.
+    """
+    draining: _builtins.bool
+    """True in the last message before the server stops: begin again elsewhere."""
+    @_builtins.property
+    def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quote]:
+        """Each instrument at most once, at most 100 in a message; those that waited longest first."""
+
+    @_builtins.property
+    def without_price(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the first message: symbols of the instruments asked for that have no price yet."""
+
+    @_builtins.property
+    def market_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the newest frame that these prices take in. Absent where none is known yet."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: _builtins.bool = ...,
+        quotes: _abc.Iterable[Global___Quote] | None = ...,
+        without_price: _abc.Iterable[_builtins.str] | None = ...,
+        market_time: _timestamp_pb2.Timestamp | None = ...,
+        draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "market_time", b"market_time", "quotes", b"quotes", "snapshot", b"snapshot", "without_price", b"without_price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchQuotesResponse: _TypeAlias = WatchQuotesResponse  # noqa: Y015
+
+@_typing.final
 class GetMarketStatusRequest(_message.Message):
     """Asks how the market stands."""
 

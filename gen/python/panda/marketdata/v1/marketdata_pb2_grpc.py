@@ -40,6 +40,11 @@ class MarketDataServiceStub:
                 request_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetQuotesRequest.SerializeToString,
                 response_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetQuotesResponse.FromString,
                 _registered_method=True)
+        self.WatchQuotes = channel.unary_stream(
+                '/panda.marketdata.v1.MarketDataService/WatchQuotes',
+                request_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesRequest.SerializeToString,
+                response_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesResponse.FromString,
+                _registered_method=True)
         self.GetMarketStatus = channel.unary_unary(
                 '/panda.marketdata.v1.MarketDataService/GetMarketStatus',
                 request_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetMarketStatusRequest.SerializeToString,
@@ -53,6 +58,13 @@ class MarketDataServiceServicer:
 
     def GetQuotes(self, request, context):
         """Last prices. NOT_FOUND names the first unknown symbol.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchQuotes(self, request, context):
+        """Last prices as they move: a snapshot, then conflated batches. NOT_FOUND names the first unknown symbol or id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +84,11 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
                     servicer.GetQuotes,
                     request_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetQuotesRequest.FromString,
                     response_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetQuotesResponse.SerializeToString,
+            ),
+            'WatchQuotes': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchQuotes,
+                    request_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesRequest.FromString,
+                    response_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesResponse.SerializeToString,
             ),
             'GetMarketStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMarketStatus,
@@ -107,6 +124,33 @@ class MarketDataService:
             '/panda.marketdata.v1.MarketDataService/GetQuotes',
             panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetQuotesRequest.SerializeToString,
             panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchQuotes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/panda.marketdata.v1.MarketDataService/WatchQuotes',
+            panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesRequest.SerializeToString,
+            panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,8 @@ class MarketDataServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetQuotes: _aio.UnaryUnaryMultiCallable[_marketdata_pb2.GetQuotesRequest, _marketdata_pb2.GetQuotesResponse]
     """Last prices. NOT_FOUND names the first unknown symbol."""
+    WatchQuotes: _aio.UnaryStreamMultiCallable[_marketdata_pb2.WatchQuotesRequest, _marketdata_pb2.WatchQuotesResponse]
+    """Last prices as they move: a snapshot, then conflated batches. NOT_FOUND names the first unknown symbol or id."""
     GetMarketStatus: _aio.UnaryUnaryMultiCallable[_marketdata_pb2.GetMarketStatusRequest, _marketdata_pb2.GetMarketStatusResponse]
     """The market's clock and session."""
 
@@ -31,6 +33,14 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_marketdata_pb2.GetQuotesRequest, _abc.Awaitable[_marketdata_pb2.GetQuotesResponse]],
     ) -> _abc.Awaitable[_marketdata_pb2.GetQuotesResponse]:
         """Last prices. NOT_FOUND names the first unknown symbol."""
+
+    @_abc_1.abstractmethod
+    def WatchQuotes(
+        self,
+        request: _marketdata_pb2.WatchQuotesRequest,
+        context: _aio.ServicerContext[_marketdata_pb2.WatchQuotesRequest, _abc.AsyncIterator[_marketdata_pb2.WatchQuotesResponse]],
+    ) -> _abc.AsyncIterator[_marketdata_pb2.WatchQuotesResponse]:
+        """Last prices as they move: a snapshot, then conflated batches. NOT_FOUND names the first unknown symbol or id."""
 
     @_abc_1.abstractmethod
     def GetMarketStatus(

@@ -1,0 +1,193 @@
+"""The latest quote of each instrument, encoded once for all who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from itertools import repeat
+from typing import Final, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from alphapanda.domain.frame import nanoseconds
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.storage.price_cache import CachedPrice
+from panda.events.v1.frame_pb2 import TickFrame
+from panda.marketdata.v1 import marketdata_pb2 as api
+
+SECOND_NS: Final = 1_000_000_000
+
+
+_Latest = tuple[int, int, bytes]
+"""A quote as it stands: the board's version when it moved, the trade's time, and the bytes of `quotes: [it]`."""
+
+
+class _Newest(NamedTuple):
+    """What all who watch everything and keep up are told next: tokens that moved from a version to another, as bytes."""
+
+    after: int
+    version: int
+    tokens: list[int]
+    message: bytes
+
+
+class _Line:
+    """An instrument's quote as a message that is changed in place: building one anew costs ten times as much."""
+
+    __slots__ = ("answer", "price", "quote", "traded_at")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.answer: Final = api.WatchQuotesResponse()
+        self.quote: Final = self.answer.quotes.add(
+            instrument_id=instrument.instrument_id,
+            instrument_token=instrument.instrument_token,
+            symbol=instrument.symbol,
+        )
+        self.price: Final = self.quote.last_price
+        self.traded_at: Final = self.quote.traded_at
+
+
+class QuoteBoard:
+    """The latest quotes, those that moved last at the end, so that a reader finds what is new by walking back.
+
+    A reader keeps the version it has seen and nothing else: however slow it is, it takes no memory.
+
+    Args:
+        directory: the known instruments; a tick of another is passed over.
+
+    Attributes:
+        version: rises with each frame that moves a price.
+    """
+
+    def __init__(self, directory: InstrumentDirectory) -> None:
+        self.version = 0
+        self._directory = directory
+        self._lines: dict[int, _Line] = {}
+        self._latest: dict[int, _Latest] = {}
+        self._market_time_ns = 0
+        self._newest = _Newest(0, 0, [], b"")
+
+    def take(self, frame: TickFrame) -> bool:
+        """Takes in a frame; whether a price moved. A tick older than the instrument's quote moves nothing."""
+        moved = self.version + 1
+        scale = frame.price_scale
+        latest, lines = self._latest, self._lines
+        time_ns = seconds = nanos = -1
+        for token, price, traded_at_ns, volume in zip(
+            frame.instrument_token,
+            frame.last_price,
+            frame.exchange_time,
+            frame.volume or repeat(None),
+            strict=False,  # the frame was checked when it was read; an absent column is endless
+        ):
+            line = lines.get(token) or self._line(token)
+            if line is None:
+                continue
+            before = latest.get(token)
+            if before is not None:
+                if traded_at_ns < before[1]:
+                    continue
+                del latest[token]
+            if traded_at_ns != time_ns:
+                time_ns = traded_at_ns
+                seconds, nanos = divmod(traded_at_ns, SECOND_NS)
+            line.price.value = _rupees(price, scale)
+            at = line.traded_at
+            at.seconds = seconds
+            at.nanos = nanos
+            if volume is not None:
+                line.quote.volume = volume
+            else:
+                line.quote.ClearField("volume")
+            latest[token] = (moved, traded_at_ns, line.answer.SerializeToString())
+            self.version = moved
+        self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
+        return self.version == moved
+
+    def begin_with(self, prices: Iterable[tuple[int, CachedPrice]], market_time_ns: int) -> None:
+        """Takes in cached prices, by token, of instruments that no frame has told yet."""
+        self.version += 1
+        for token, cached in prices:
+            line = self._line(token)
+            if line is None or token in self._latest:
+                continue
+            traded_at_ns = nanoseconds(cached.last.traded_at)
+            line.price.value = f"{cached.last.price:f}"
+            line.traded_at.FromNanoseconds(traded_at_ns)
+            line.quote.ClearField("volume")
+            if cached.volume is not None:
+                line.quote.volume = cached.volume
+            self._latest[token] = (self.version, traded_at_ns, line.answer.SerializeToString())
+        self._time_is(market_time_ns)
+
+    def clear(self) -> None:
+        """Forgets all prices: nobody keeps them up to date any more."""
+        self._latest.clear()
+        self._market_time_ns = 0
+
+    def holds(self, token: int) -> bool:
+        """Whether an instrument has a quote."""
+        return token in self._latest
+
+    def priced(self, wanted: Collection[int] | None) -> list[int]:
+        """Tokens of all quotes; None wants all."""
+        return self._changed(-1, wanted)
+
+    def updates(self, after: int, wanted: Collection[int] | None, most: int) -> Iterator[bytes]:
+        """What moved after a version, in messages of so many quotes at most, each as it stands when it is asked for.
+
+        Those that waited longest come first; None wants all.
+        """
+        if wanted is None:
+            newest = self._newest
+            if (newest.after, newest.version) != (after, self.version):
+                tokens = self._changed(after, None)
+                newest = self._newest = _Newest(after, self.version, tokens, self.message(tokens[:most]))
+            yield newest.message
+            tokens = newest.tokens[most:]
+        else:
+            tokens = self._changed(after, wanted)
+        for begin in range(0, len(tokens), most):
+            yield self.message(tokens[begin : begin + most])
+
+    def message(
+        self, tokens: Iterable[int], *, snapshot: bool = False, without_price: Sequence[str] = ()
+    ) -> bytes:
+        """The bytes of a WatchQuotesResponse with these quotes as they stand now."""
+        time = self._market_time_ns
+        head = api.WatchQuotesResponse(
+            snapshot=snapshot,
+            without_price=without_price,
+            market_time=Timestamp(seconds=time // SECOND_NS, nanos=time % SECOND_NS) if time else None,
+        )
+        # Messages add up when their bytes are joined.
+        return head.SerializeToString() + b"".join([self._latest[token][2] for token in tokens])
+
+    def _changed(self, after: int, wanted: Collection[int] | None) -> list[int]:
+        latest = self._latest
+        found = []
+        for token in reversed(latest):
+            if latest[token][0] <= after:
+                break
+            if wanted is None or token in wanted:
+                found.append(token)
+        found.reverse()
+        return found
+
+    def _time_is(self, market_time_ns: int) -> None:
+        self._market_time_ns = max(self._market_time_ns, market_time_ns)
+
+    def _line(self, token: int) -> _Line | None:
+        line = self._lines.get(token)
+        if line is None:
+            instrument = self._directory.by_token(token)
+            if instrument is None:
+                return None
+            line = self._lines[token] = _Line(instrument)
+        return line
+
+
+@lru_cache(maxsize=65_536)
+def _rupees(price: int, scale: int) -> str:
+    return f"{Decimal(price) / scale:f}"

@@ -1,0 +1,166 @@
+"""Watches on quotes: a snapshot, then the latest price of whatever moved, as fast as each reader takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.eventlog.control import TopicFollower
+from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.marketdata.quotes import QuoteBoard
+from alphapanda.storage.price_cache import PriceCache
+from panda.events.v1.events_pb2 import Event
+from panda.marketdata.v1 import marketdata_pb2 as api
+
+QUOTES_IN_MESSAGE: Final = 100
+_AGAIN_SECONDS: Final = 0.5
+
+Follow = Callable[[Callable[[Event], Awaitable[None]]], TopicFollower]
+"""Makes a follower of the frames from now on."""
+
+_log = structlog.get_logger(__name__)
+
+
+class QuoteWatches:
+    """Makes watches. Frames are followed while somebody watches, on one reader for all.
+
+    Args:
+        cache: last prices, for the snapshot.
+        directory: the known instruments.
+        follow: follows the frames.
+
+    Attributes:
+        watchers: watches that are open.
+    """
+
+    def __init__(self, cache: PriceCache, directory: InstrumentDirectory, follow: Follow) -> None:
+        self.watchers = 0
+        self._cache = cache
+        self._directory = directory
+        self._follow = follow
+        self._board = QuoteBoard(directory)
+        self._draining = False
+        self._somebody = asyncio.Event()
+        self._nobody = asyncio.Event()
+        self._following = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins."""
+        self._draining = False
+        self._task = asyncio.create_task(self._while_watched(), name="quotes")
+
+    async def stop(self) -> None:
+        """Wakes every watch for its last message."""
+        self._draining = True
+        self._following.set()
+        self._wake()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def watch(self, instruments: Sequence[Instrument], min_interval: float) -> AsyncIterator[bytes]:
+        """The messages of one watch, each a WatchQuotesResponse's bytes: what is encoded once serves every watch.
+
+        Args:
+            instruments: what is watched; none means all.
+            min_interval: least seconds between two rounds of messages.
+        """
+        wanted = {one.instrument_token for one in instruments} or None
+        self.watchers += 1
+        self._somebody.set()
+        try:
+            await self._following.wait()
+            if not self._draining:
+                await self._fill_board(instruments or list(self._directory))
+                seen = self._board.version
+                async for message in self._snapshot(instruments, wanted):
+                    yield message
+                async for message in self._changes(seen, wanted, min_interval):
+                    yield message
+            yield api.WatchQuotesResponse(draining=True).SerializeToString()
+        finally:
+            self.watchers -= 1
+            if not self.watchers:
+                self._somebody.clear()
+                self._nobody.set()
+
+    async def _snapshot(
+        self, instruments: Sequence[Instrument], wanted: set[int] | None
+    ) -> AsyncIterator[bytes]:
+        board = self._board
+        priced = board.priced(wanted)
+        without = [one.symbol for one in instruments if not board.holds(one.instrument_token)]
+        yield board.message(priced[:QUOTES_IN_MESSAGE], snapshot=True, without_price=without)
+        for begin in range(QUOTES_IN_MESSAGE, len(priced), QUOTES_IN_MESSAGE):
+            yield board.message(priced[begin : begin + QUOTES_IN_MESSAGE], snapshot=True)
+
+    async def _changes(self, seen: int, wanted: set[int] | None, min_interval: float) -> AsyncIterator[bytes]:
+        board = self._board
+        while not self._draining:
+            if board.version == seen:
+                await self._moved.wait()
+                continue
+            after, seen = seen, board.version
+            for message in board.updates(after, wanted, QUOTES_IN_MESSAGE):
+                yield message
+            if min_interval:
+                await self._rest(min_interval)
+
+    async def _rest(self, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(until):
+                while not self._draining:
+                    await self._moved.wait()
+        except TimeoutError:
+            return
+
+    async def _fill_board(self, instruments: Sequence[Instrument]) -> None:
+        """Prices that no frame has told since the following began; the cache has every frame before it."""
+        tokens = [one.instrument_token for one in instruments if not self._board.holds(one.instrument_token)]
+        reading = await self._cache.read(tokens)
+        clock = reading.clock
+        self._board.begin_with(reading.prices.items(), clock.market_time_ns if clock else 0)
+
+    async def _on_event(self, event: Event) -> None:
+        if self._board.take(event.tick_frame):
+            self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _while_watched(self) -> None:
+        while True:
+            await self._somebody.wait()
+            follower = self._follow(self._on_event)
+            try:
+                await self._begin(follower)
+                self._following.set()
+                while self.watchers:
+                    self._nobody.clear()
+                    await self._nobody.wait()
+                self._following.clear()
+            finally:
+                await follower.stop()
+            self._board.clear()
+
+    async def _begin(self, follower: TopicFollower) -> None:
+        while True:
+            try:
+                await follower.start()
+            except Exception as error:
+                if is_transient(error):
+                    _log.warning("quotes wait", error=in_one_line(error))
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    continue
+                _log.exception("watching quotes ends")
+                raise
+            return
