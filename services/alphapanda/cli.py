@@ -12,7 +12,7 @@ from alphapanda import __version__
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
     "status": "show how every service stands",
-    "strategies": "show strategies, start and stop them",
+    "strategies": "show strategies and their types; create, start, stop, change, delete them",
     "orders": "show orders, place one, make positions flat",
     "positions": "show what is held",
     "risk": "show limits and verdicts, show and set the kill switch",

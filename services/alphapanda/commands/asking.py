@@ -1,12 +1,11 @@
-"""How commands ask a running platform: where it is, one question, the answer as a table or as JSON."""
+"""How commands ask a running platform: one question, the answer as a table or as JSON."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import click
@@ -16,10 +15,10 @@ from google.protobuf.message import Message
 from rich.console import Group, RenderableType
 from typing_extensions import override
 
-from alphapanda.commands.console import USAGE, fail, out, wide
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.commands.console import fail, out, wide
+from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
 from alphapanda.mesh.channel import open_channel
-from alphapanda.mesh.status import call_failure, describe_rpc_error
+from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
@@ -27,32 +26,69 @@ from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
-TARGET: Final = "127.0.0.1:50051"
-TARGET_FORM: Final = re.compile(r"(dns:///)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
-HIGHEST_PORT: Final = 65_535
-SERVICES: Final = (
-    "panda.marketdata.v1.MarketDataService",
-    "panda.ops.v1.OpsService",
-    "panda.portfolio.v1.PortfolioService",
-    "panda.risk.v1.RiskService",
-    "panda.strategy.v1.StrategyService",
-    "panda.trading.v1.TradingService",
-)
-
 Answer = TypeVar("Answer")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Services:
-    """A platform's services, all at one address."""
+    """A platform's services, at one address or at several; each is reached when first asked.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.market = MarketDataServiceStub(channel)
-        self.ops = OpsServiceStub(channel)
-        self.portfolio = PortfolioServiceStub(channel)
-        self.risk = RiskServiceStub(channel)
-        self.strategy = StrategyServiceStub(channel)
-        self.trading = TradingServiceStub(channel)
+    Args:
+        addresses: host:port by service.
+        channels: a channel by host:port.
+
+    Attributes:
+        addresses: the same.
+        asked: the address of the one asked last.
+    """
+
+    def __init__(self, addresses: Mapping[str, str], channels: Mapping[str, grpc.aio.Channel]) -> None:
+        self.addresses = addresses
+        self.asked = ""
+        self._channels = channels
+
+    @property
+    def instruments(self) -> InstrumentServiceStub:
+        """InstrumentService."""
+        return InstrumentServiceStub(self._channel("instruments"))
+
+    @property
+    def market(self) -> MarketDataServiceStub:
+        """MarketDataService."""
+        return MarketDataServiceStub(self._channel("marketdata"))
+
+    @property
+    def ops(self) -> OpsServiceStub:
+        """OpsService."""
+        return self.ops_beside("ops")
+
+    @property
+    def portfolio(self) -> PortfolioServiceStub:
+        """PortfolioService."""
+        return PortfolioServiceStub(self._channel("portfolio"))
+
+    @property
+    def risk(self) -> RiskServiceStub:
+        """RiskService."""
+        return RiskServiceStub(self._channel("risk"))
+
+    @property
+    def strategy(self) -> StrategyServiceStub:
+        """StrategyService."""
+        return StrategyServiceStub(self._channel("strategy"))
+
+    @property
+    def trading(self) -> TradingServiceStub:
+        """TradingService."""
+        return TradingServiceStub(self._channel("trading"))
+
+    def ops_beside(self, service: str) -> OpsServiceStub:
+        """The OpsService of a service's own process."""
+        return OpsServiceStub(self._channel(service))
+
+    def _channel(self, service: str) -> grpc.aio.Channel:
+        self.asked = self.addresses[service]
+        return self._channels[self.asked]
 
 
 class ListsByDefault(click.Group):
@@ -69,22 +105,13 @@ class ListsByDefault(click.Group):
         return list(self.commands)
 
 
-def _checked_target(_: click.Context, __: click.Parameter, value: str) -> str:
-    found = TARGET_FORM.fullmatch(value)
-    if found is None or not 0 < int(found["port"]) <= HIGHEST_PORT:
-        fail(str(InvalidInput("--target", value, f"allowed: host:port, such as {TARGET}")), USAGE)
-    return value
-
-
-target_option = click.option(
-    "--target", default=TARGET, show_default=True, callback=_checked_target, help="host:port where it answers"
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="print the answer as JSON")
 
 
 def asks(command: Command) -> Command:
     """The options of every command that asks: --target and --json."""
-    return target_option(json_option(command))
+    asking: Command = target_option(json_option(command))
+    return asking
 
 
 def pages(command: Command) -> Command:
@@ -100,35 +127,28 @@ def pages(command: Command) -> Command:
 
 
 @asynccontextmanager
-async def connected(target: str) -> AsyncIterator[Services]:
-    """The services at an address; they are reached when first asked."""
-    async with open_channel(target, SERVICES) as channel:
-        yield Services(channel)
+async def connected(target: Target) -> AsyncIterator[Services]:
+    """The services; which address is whose is found first."""
+    addresses = await find_services(target)
+    async with AsyncExitStack() as open_ones:
+        channels = {
+            address: await open_ones.enter_async_context(open_channel(address, SERVICES.values()))
+            for address in dict.fromkeys(addresses.values())
+        }
+        yield Services(addresses, channels)
 
 
-def ask(target: str, question: Callable[[Services], Awaitable[Answer]]) -> Answer:
+def ask(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> Answer:
     """The answer to one question; one clear line and exit code 1 where there is none."""
+    return asyncio.run(_answer(target, question))
 
-    async def asked() -> Answer:
-        async with connected(target) as services:
+
+async def _answer(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> Answer:
+    async with connected(target) as services:
+        try:
             return await question(services)
-
-    try:
-        return asyncio.run(asked())
-    except grpc.aio.AioRpcError as error:
-        fail(why_no_answer(target, error))
-
-
-def why_no_answer(target: str, error: grpc.aio.AioRpcError) -> str:
-    """One line for a person: why a call failed, and what to do about it."""
-    failure = call_failure(error)
-    if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
-        return (
-            f"nothing answers on {target}; start it with `alphapanda up`, or say with --target where it runs"
-        )
-    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
-        return f"what answers on {target} doesn't serve this ({failure.message}); name another with --target"
-    return describe_rpc_error(error)
+        except grpc.aio.AioRpcError as error:
+            fail(why_no_answer(target, services.asked, error))
 
 
 def show(answer: Message, *, as_json: bool, table: Callable[[], RenderableType]) -> None:

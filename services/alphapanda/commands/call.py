@@ -11,11 +11,9 @@ from google.protobuf import descriptor, json_format, message_factory
 from google.protobuf.message import Message
 
 from alphapanda.commands.console import USAGE, fail, out
+from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.mesh.catalogue import service_descriptors
-from alphapanda.mesh.status import describe_rpc_error
-
-TARGET = "127.0.0.1:50051"
 
 
 def methods() -> Mapping[str, descriptor.MethodDescriptor]:
@@ -59,11 +57,11 @@ def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message
 
 
 async def invoke(
-    target: str, method: descriptor.MethodDescriptor, request: Message, timeout: float
+    address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float
 ) -> Message:
     """The answer of one unary RPC."""
     answer = message_factory.GetMessageClass(method.output_type)
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with grpc.aio.insecure_channel(address) as channel:
         stub = channel.unary_unary(
             f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=type(request).SerializeToString,
@@ -73,19 +71,28 @@ async def invoke(
         return result
 
 
+async def _called(
+    target: Target, method: descriptor.MethodDescriptor, request: Message, timeout: float
+) -> Message:
+    found = await find_services(target)
+    names = {full_name: found[service] for service, full_name in SERVICES.items()}
+    address = names.get(method.containing_service.full_name, target.first)
+    try:
+        return await invoke(address, method, request, timeout)
+    except grpc.aio.AioRpcError as error:
+        fail(why_no_answer(target, address, error))
+
+
 @click.command()
 @click.argument("method")
 @click.argument("body", metavar="[JSON]", default="{}")
-@click.option("--target", default=TARGET, show_default=True, help="host:port of the server")
+@target_option
 @click.option("--timeout", default=10.0, show_default=True, help="seconds to wait")
-def call(method: str, body: str, target: str, timeout: float) -> None:
+def call(method: str, body: str, target: Target, timeout: float) -> None:
     """Call an RPC, such as PortfolioService/GetPortfolio '{"broker": "paper"}'."""
     try:
         found, request = prepared(method, body)
     except InvalidInput as error:
         fail(str(error), USAGE)
-    try:
-        answer = asyncio.run(invoke(target, found, request, timeout))
-    except grpc.aio.AioRpcError as error:
-        fail(describe_rpc_error(error))
+    answer = asyncio.run(_called(target, found, request, timeout))
     out.print_json(json_format.MessageToJson(answer))

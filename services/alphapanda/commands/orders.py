@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import orders_table, row, side, table
 from alphapanda.commands.wording import word
 from panda.common.v1.common_pb2 import OrderStatus, Product, Side
@@ -44,7 +45,7 @@ def list_orders(
     statuses: tuple[str, ...],
     page_size: int,
     page_token: str,
-    target: str,
+    target: Target,
     *,
     with_ids: bool,
     as_json: bool,
@@ -72,7 +73,7 @@ def list_orders(
 @orders.command("show")
 @click.argument("order_id")
 @asks
-def show_order(order_id: str, target: str, *, as_json: bool) -> None:
+def show_order(order_id: str, target: Target, *, as_json: bool) -> None:
     """Show one order."""
     answer = ask(target, lambda services: services.trading.GetOrder(GetOrderRequest(order_id=order_id)))
     show(answer, as_json=as_json, table=lambda: orders_table([answer.order], with_ids=True))
@@ -95,7 +96,7 @@ def place_order(
     broker: str,
     account: str,
     request_id: str | None,
-    target: str,
+    target: Target,
     *,
     as_json: bool,
 ) -> None:
@@ -121,7 +122,7 @@ def place_order(
 @click.option("--reason", default="", help="why, for the record")
 @asks
 def square_off(
-    strategy: str, symbol: str, broker: str, account: str, reason: str, target: str, *, as_json: bool
+    strategy: str, symbol: str, broker: str, account: str, reason: str, target: Target, *, as_json: bool
 ) -> None:
     """Make positions flat: those of a strategy, an instrument or a broker. It stops no strategy."""
     request = SquareOffRequest(

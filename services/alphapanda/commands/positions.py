@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from alphapanda.commands.asking import ask, asks, page, pages, show
+from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import positions_table
 from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest
 
@@ -22,7 +23,7 @@ def positions(
     strategy: str,
     page_size: int,
     page_token: str,
-    target: str,
+    target: Target,
     *,
     flat: bool,
     as_json: bool,

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from alphapanda.app.replay import WantedStrategy, build_replay
 from alphapanda.commands.console import USAGE, err, fail, out, warn
+from alphapanda.commands.parameters import parameters_option, parsed_parameters
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
@@ -31,23 +32,6 @@ SET = re.compile(
     r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"
 )
 SHOW_EVERY = 5_000
-
-
-def parsed_parameters(pairs: Sequence[str]) -> dict[str, str]:
-    """Parameters from `name=value` texts.
-
-    Raises:
-        InvalidInput: one without "=", or a name given twice.
-    """
-    parameters: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise InvalidInput("-p", pair, "allowed: name=value")
-        if name in parameters:
-            raise InvalidInput("-p", pair, f"{name} is given twice")
-        parameters[name] = value
-    return parameters
 
 
 def _money(amount: Decimal | None) -> str | None:
@@ -72,7 +56,7 @@ def wanted_strategy(text: str, product: str) -> WantedStrategy:
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @click.option("--strategy", help="type of the strategy, such as ema_cross")
-@click.option("-p", "--parameter", "parameters", multiple=True, metavar="K=V", help="a parameter; repeat it")
+@parameters_option
 @click.option("--instrument", help="NSE:SYMBOL, for files of bars that don't name theirs")
 @click.option("--quantity", default=1, show_default=True, help="units of a full position")
 @click.option("--product", default="MIS", show_default=True, help="MIS, CNC or NRML")

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 
 from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, show
 from alphapanda.commands.console import warn
+from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import kill_switch_table, limits_table, outcome_of, rules_table
 from panda.common.v1.common_pb2 import TradingState
 from panda.risk.v1.risk_pb2 import (
@@ -27,7 +28,7 @@ def risk() -> None:
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
 @asks
-def limits(broker: str, account: str, target: str, *, as_json: bool) -> None:
+def limits(broker: str, account: str, target: Target, *, as_json: bool) -> None:
     """Show the limits in force."""
     request = GetLimitsRequest(broker=broker, account=account)
     answer = ask(target, lambda services: services.risk.GetLimits(request))
@@ -37,7 +38,7 @@ def limits(broker: str, account: str, target: str, *, as_json: bool) -> None:
 @risk.command("verdict")
 @click.argument("signal_id")
 @asks
-def verdict(signal_id: str, target: str, *, as_json: bool) -> None:
+def verdict(signal_id: str, target: Target, *, as_json: bool) -> None:
     """Show what risk said of a signal, rule by rule."""
     answer = ask(target, lambda services: services.risk.GetVerdict(GetVerdictRequest(signal_id=signal_id)))
     show(answer, as_json=as_json, table=lambda: _verdict(answer.verdict))
@@ -55,7 +56,7 @@ def kill_switch() -> None:
 @kill_switch.command("show")
 @click.option("--broker", default="", help="[default: paper]")
 @asks
-def show_kill_switch(broker: str, target: str, *, as_json: bool) -> None:
+def show_kill_switch(broker: str, target: Target, *, as_json: bool) -> None:
     """Show a broker's kill switch."""
     answer = ask(target, lambda services: services.risk.GetKillSwitch(GetKillSwitchRequest(broker=broker)))
     show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
@@ -66,7 +67,7 @@ def show_kill_switch(broker: str, target: str, *, as_json: bool) -> None:
 @click.option("--reason", required=True, help="why, one sentence")
 @click.option("--broker", default="paper", show_default=True)
 @asks
-def set_kill_switch(state: str, reason: str, broker: str, target: str, *, as_json: bool) -> None:
+def set_kill_switch(state: str, reason: str, broker: str, target: Target, *, as_json: bool) -> None:
     """Set what may be traded: everything (active), only what reduces (reducing), nothing but cancels (halted)."""
     request = SetKillSwitchRequest(
         request_id=new_request_id(),

@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
+import grpc
 from rich.console import Group, RenderableType
 
-from alphapanda.commands.asking import ask, asks, show
+from alphapanda.commands.asking import Services, ask, asks, show
+from alphapanda.commands.finding import SERVICES, Target
 from alphapanda.commands.tables import figures, services_table
 from alphapanda.commands.wording import market_moment, shown_time
-from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse
+from alphapanda.mesh.status import call_failure, describe_rpc_error
+from panda.ops.v1.ops_pb2 import (
+    SERVICE_STATE_NOT_SERVING,
+    GetStatusRequest,
+    GetStatusResponse,
+    ServiceStatus,
+)
 
 
 @click.command()
 @click.option("--service", default="", help="only this one")
 @asks
-def status(service: str, target: str, *, as_json: bool) -> None:
+def status(service: str, target: Target, *, as_json: bool) -> None:
     """Show how every service stands: state, what it handled, lag, dead letters, last error."""
-    answer = ask(target, lambda services: services.ops.GetStatus(GetStatusRequest(service=service)))
+    answer = ask(target, lambda services: all_status(services, service))
     show(answer, as_json=as_json, table=lambda: _table(answer))
+
+
+async def all_status(services: Services, service: str = "") -> GetStatusResponse:
+    """How every service stands, as ops says it; where ops is away, as each process of the mesh says it itself.
+
+    Raises:
+        AioRpcError: there is no answer from anybody, or a refusal.
+    """
+    try:
+        return await services.ops.GetStatus(GetStatusRequest(service=service))
+    except grpc.aio.AioRpcError as error:
+        failure = call_failure(error)
+        others = {name: at for name, at in services.addresses.items() if at != services.addresses["ops"]}
+        if failure.reason or failure.code is not grpc.StatusCode.UNAVAILABLE or not others:
+            raise
+        away = error
+    wanted = [name for name in SERVICES if name in others and service in {"", name}]
+    said = await asyncio.gather(*(_says(services, name) for name in wanted))
+    answers = [answer for answer in said if isinstance(answer, GetStatusResponse)]
+    if not answers:
+        raise away
+    merged = GetStatusResponse(version=answers[0].version)
+    merged.started_at.CopyFrom(min((one.started_at for one in answers), key=lambda at: at.ToNanoseconds()))
+    if clocks := [one.market_time for one in answers if one.HasField("market_time")]:
+        merged.market_time.CopyFrom(max(clocks, key=lambda at: at.ToNanoseconds()))
+    for name, answer in zip(wanted, said, strict=True):
+        merged.services.extend(
+            answer.services
+            if isinstance(answer, GetStatusResponse)
+            else [ServiceStatus(service=name, state=SERVICE_STATE_NOT_SERVING, last_error=answer)]
+        )
+    return merged
+
+
+async def _says(services: Services, service: str) -> GetStatusResponse | str:
+    """A service's own status, or why there is none."""
+    try:
+        return await services.ops_beside(service).GetStatus(GetStatusRequest(service=service))
+    except grpc.aio.AioRpcError as error:
+        return describe_rpc_error(error)
 
 
 def _table(answer: GetStatusResponse) -> RenderableType:

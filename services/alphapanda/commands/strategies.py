@@ -1,18 +1,44 @@
-"""`alphapanda strategies`: list, start and stop them."""
+"""`alphapanda strategies`: list and create them, start and stop them, change and delete them."""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import click
+from google.protobuf.field_mask_pb2 import FieldMask
+from rich.console import Group, RenderableType
 
 from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
-from alphapanda.commands.tables import strategies_table
+from alphapanda.commands.console import USAGE, fail
+from alphapanda.commands.finding import Target
+from alphapanda.commands.parameters import parameters_option, parsed_parameters
+from alphapanda.commands.tables import strategies_table, strategy_table, types_table
+from alphapanda.domain.errors import InvalidInput
+from panda.common.v1.common_pb2 import Product
 from panda.events.v1.control_pb2 import StrategyState
-from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StartStrategyRequest, StopStrategyRequest
+from panda.strategy.v1.strategy_pb2 import (
+    OPEN_POSITION_FLATTEN,
+    OPEN_POSITION_KEEP,
+    CreateStrategyRequest,
+    DeleteStrategyRequest,
+    GetStrategyRequest,
+    ListStrategiesRequest,
+    ListStrategyTypesRequest,
+    ListStrategyTypesResponse,
+    StartStrategyRequest,
+    StopStrategyRequest,
+    Strategy,
+    UpdateStrategyRequest,
+)
+
+NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9_.-]+")
+PRODUCTS: Final = ("MIS", "CNC", "NRML")
 
 
 @click.group(cls=ListsByDefault)
 def strategies() -> None:
-    """Show strategies, start and stop them."""
+    """Show strategies and their types; create, start, stop, change and delete them."""
 
 
 @strategies.command("list")
@@ -20,7 +46,7 @@ def strategies() -> None:
 @pages
 @asks
 def list_strategies(
-    state: str | None, page_size: int, page_token: str, target: str, *, as_json: bool
+    state: str | None, page_size: int, page_token: str, target: Target, *, as_json: bool
 ) -> None:
     """Show strategies by name."""
     wanted = f"STRATEGY_STATE_{(state or 'unspecified').upper()}"
@@ -38,11 +64,95 @@ def list_strategies(
     )
 
 
+@strategies.command("show")
+@click.argument("strategy_id")
+@asks
+def show_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
+    """Show one strategy with its parameters."""
+    request = GetStrategyRequest(strategy_id=strategy_id)
+    answer = ask(target, lambda services: services.strategy.GetStrategy(request))
+    show(answer, as_json=as_json, table=lambda: strategy_table(answer.strategy))
+
+
+@strategies.command("types")
+@click.argument("strategy_type", required=False)
+@asks
+def types(strategy_type: str | None, target: Target, *, as_json: bool) -> None:
+    """Show the types there are (or one), with their parameters and what is allowed."""
+    answer = ask(
+        target, lambda services: services.strategy.ListStrategyTypes(ListStrategyTypesRequest(page_size=1000))
+    )
+    if strategy_type is not None:
+        found = [one for one in answer.strategy_types if one.strategy_type == strategy_type]
+        if not found:
+            known = ", ".join(one.strategy_type for one in answer.strategy_types)
+            fail(str(InvalidInput("TYPE", strategy_type, f"allowed: {known}")), USAGE)
+        answer = ListStrategyTypesResponse(strategy_types=found)
+    show(answer, as_json=as_json, table=lambda: _types(answer))
+
+
+def _types(answer: ListStrategyTypesResponse) -> RenderableType:
+    return Group(*(part for one in answer.strategy_types for part in (types_table(one), "")))
+
+
+@strategies.command("create")
+@click.argument("strategy_type", metavar="TYPE")
+@click.option("--name", help="its name  [default: the type and the first instrument, rsi.infy]")
+@click.option(
+    "--instrument", "symbols", multiple=True, required=True, help="NSE:INFY, what it trades; repeat it"
+)
+@parameters_option
+@click.option("--quantity", type=int, required=True, help="units of a full position")
+@click.option("--product", type=click.Choice(PRODUCTS), default="MIS", show_default=True)
+@click.option("--broker", "brokers", multiple=True, help="broker to opt in to; repeat it  [default: paper]")
+@click.option("--account", default="", help="[default: default]")
+@click.option("--ttl", type=click.IntRange(0), default=0, help="seconds a signal stays valid  [default: 60]")
+@click.option("--start", "starts", is_flag=True, help="start it, too")
+@asks
+def create_strategy(
+    strategy_type: str,
+    name: str | None,
+    symbols: tuple[str, ...],
+    parameters: tuple[str, ...],
+    quantity: int,
+    product: str,
+    brokers: tuple[str, ...],
+    account: str,
+    ttl: int,
+    target: Target,
+    *,
+    starts: bool,
+    as_json: bool,
+) -> None:
+    """Create a strategy, stopped: `create rsi --instrument NSE:INFY -p period=14 --quantity 10 --start`."""
+    request = CreateStrategyRequest(
+        request_id=new_request_id(),
+        strategy_id=name if name is not None else _name(strategy_type, symbols[0]),
+        strategy_type=strategy_type,
+        parameters=_parameters(parameters),
+        symbols=symbols,
+        brokers=brokers,
+        account=account,
+        quantity=quantity,
+        product=Product.Value(f"PRODUCT_{product}"),
+        signal_ttl_seconds=ttl,
+    )
+    created = ask(target, lambda services: services.strategy.CreateStrategy(request))
+    if starts:
+        _start(created.strategy.strategy_id, target, as_json=as_json)
+    else:
+        show(created, as_json=as_json, table=lambda: strategy_table(created.strategy))
+
+
 @strategies.command("start")
 @click.argument("strategy_id")
 @asks
-def start_strategy(strategy_id: str, target: str, *, as_json: bool) -> None:
+def start_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
     """Start a strategy."""
+    _start(strategy_id, target, as_json=as_json)
+
+
+def _start(strategy_id: str, target: Target, *, as_json: bool) -> None:
     request = StartStrategyRequest(request_id=new_request_id(), strategy_id=strategy_id)
     answer = ask(target, lambda services: services.strategy.StartStrategy(request))
     show(answer, as_json=as_json, table=lambda: strategies_table([answer.strategy]))
@@ -51,8 +161,85 @@ def start_strategy(strategy_id: str, target: str, *, as_json: bool) -> None:
 @strategies.command("stop")
 @click.argument("strategy_id")
 @asks
-def stop_strategy(strategy_id: str, target: str, *, as_json: bool) -> None:
+def stop_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
     """Stop a strategy; its position stays as it is."""
     request = StopStrategyRequest(request_id=new_request_id(), strategy_id=strategy_id)
     answer = ask(target, lambda services: services.strategy.StopStrategy(request))
     show(answer, as_json=as_json, table=lambda: strategies_table([answer.strategy]))
+
+
+@strategies.command("change")
+@click.argument("strategy_id")
+@parameters_option
+@click.option("--instrument", "symbols", multiple=True, help="all of what it trades from now on; repeat it")
+@click.option("--quantity", type=int, help="units of a full position")
+@click.option("--product", type=click.Choice(PRODUCTS))
+@click.option("--broker", "brokers", multiple=True, help="all brokers it opts in to; repeat it")
+@click.option("--ttl", type=click.IntRange(0), help="seconds a signal stays valid")
+@click.option(
+    "--flatten/--keep", "flattens", default=False, help="what becomes of its open position  [default: keep]"
+)
+@asks
+def change_strategy(
+    strategy_id: str,
+    parameters: tuple[str, ...],
+    symbols: tuple[str, ...],
+    quantity: int | None,
+    product: str | None,
+    brokers: tuple[str, ...],
+    ttl: int | None,
+    target: Target,
+    *,
+    flattens: bool,
+    as_json: bool,
+) -> None:
+    """Change a strategy, while it runs too: what isn't named stays; the new revision warms up anew."""
+    wanted = _parameters(parameters)
+    changed = {
+        "symbols": bool(symbols),
+        "quantity": quantity is not None,
+        "product": product is not None,
+        "brokers": bool(brokers),
+        "signal_ttl_seconds": ttl is not None,
+    }
+    paths = [f"parameters.{name}" for name in wanted] + [name for name, given in changed.items() if given]
+    if not paths:
+        fail("nothing to change: name -p, --instrument, --quantity, --product, --broker or --ttl", USAGE)
+    request = UpdateStrategyRequest(
+        request_id=new_request_id(),
+        strategy_id=strategy_id,
+        strategy=Strategy(
+            parameters=wanted,
+            symbols=symbols,
+            brokers=brokers,
+            quantity=quantity or 0,
+            product=Product.Value(f"PRODUCT_{product or 'UNSPECIFIED'}"),
+            signal_ttl_seconds=ttl or 0,
+        ),
+        update_mask=FieldMask(paths=paths),
+        open_position=OPEN_POSITION_FLATTEN if flattens else OPEN_POSITION_KEEP,
+    )
+    answer = ask(target, lambda services: services.strategy.UpdateStrategy(request))
+    show(answer, as_json=as_json, table=lambda: strategy_table(answer.strategy))
+
+
+@strategies.command("delete")
+@click.argument("strategy_id")
+@asks
+def delete_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
+    """Delete a stopped strategy; its position stays as it is."""
+    request = DeleteStrategyRequest(request_id=new_request_id(), strategy_id=strategy_id)
+    answer = ask(target, lambda services: services.strategy.DeleteStrategy(request))
+    show(answer, as_json=as_json, table=lambda: strategies_table([answer.strategy]))
+
+
+def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
+    try:
+        return parsed_parameters(pairs)
+    except InvalidInput as error:
+        fail(str(error), USAGE)
+
+
+def _name(strategy_type: str, symbol: str) -> str:
+    """Such as "rsi.infy"."""
+    return NOT_IN_NAMES.sub("-", f"{strategy_type}.{symbol.partition(':')[2]}".lower())

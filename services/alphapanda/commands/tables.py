@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +23,7 @@ from alphapanda.commands.wording import (
 from panda.ops.v1.ops_pb2 import ServiceStatus
 from panda.portfolio.v1.portfolio_pb2 import Position, StrategyProfit
 from panda.risk.v1.risk_pb2 import KillSwitch, Limit, Verdict
-from panda.strategy.v1.strategy_pb2 import Strategy
+from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
 from panda.trading.v1.trading_pb2 import Order
 
 STATE_STYLES: Final = {
@@ -123,6 +124,44 @@ def strategies_table(
             remark(one.note, "dim", one_line=one_line),
         )
     return made
+
+
+def strategy_table(one: Strategy) -> RenderableType:
+    """One strategy with its parameters and who changed it last."""
+    at = market_moment(one, "changed_at")
+    about = figures(
+        [
+            ("brokers", ", ".join(one.brokers) or "paper"),
+            ("account", one.account),
+            ("product", word(one, "product").upper()),
+            ("signals valid", f"{one.signal_ttl_seconds:,} s"),
+            ("revision", f"{one.revision}, {shown_time(at)} by {one.changed_by or UNKNOWN}"),
+        ]
+    )
+    parameters = figures((name, one.parameters[name]) for name in sorted(one.parameters))
+    return Group(strategies_table([one]), parameters, about)
+
+
+def types_table(one: StrategyType) -> RenderableType:
+    """A type of strategy: what it does, what it takes, what is allowed."""
+    sees = "closed bars" if one.on_bars else "every tick"
+    title = Text(one.strategy_type, style="bold")
+    title.append(f"  on {sees}, {one.warm_up:,} of them before its first signal", style="dim")
+    made = table("parameter", ">default", "allowed", "")
+    for parameter in one.parameters:
+        row(made, parameter.name, parameter.default_value, _allowed(parameter), parameter.description)
+    return Group(title, Text(one.description), made)
+
+
+def _allowed(parameter: StrategyParameter) -> str:
+    if parameter.choices:
+        return ", ".join(parameter.choices)
+    kind = word(parameter, "kind")
+    bounds = [
+        f"{'>' if parameter.minimum_excluded else '>='} {parameter.minimum}" if parameter.minimum else "",
+        f"{'<' if parameter.maximum_excluded else '<='} {parameter.maximum}" if parameter.maximum else "",
+    ]
+    return ", ".join([kind, *filter(None, bounds)])
 
 
 def _symbols(symbols: Sequence[str]) -> str:

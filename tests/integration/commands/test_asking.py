@@ -38,6 +38,30 @@ def test_strategies_are_stopped_and_started(asked):
     assert "stopped" not in asked("strategies")
 
 
+def test_a_strategy_is_created_changed_and_deleted(asked):
+    """`create --start`, `change`, `stop` and `delete`: `show` and `list` have what was asked for each time."""
+    create = ("create", "rsi", "--instrument", "NSE:ITC", "-p", "period=7", "--quantity", "3", "--start")
+    assert re.search(r"^rsi\.itc +rsi +NSE:ITC +3 +● running", asked("strategies", *create), re.MULTILINE)
+    changed = json.loads(
+        asked("strategies", "change", "rsi.itc", "-p", "period=9", "--quantity", "5", "--flatten", "--json")
+    )["strategy"]
+    assert (changed["parameters"]["period"], changed["quantity"], changed["symbols"]) == (
+        "9",
+        "5",
+        ["NSE:ITC"],
+    )
+    assert "period 9" in asked("strategies", "show", "rsi.itc")
+    asked("strategies", "stop", "rsi.itc")
+    asked("strategies", "delete", "rsi.itc")
+    assert "rsi.itc" not in asked("strategies")
+
+
+def test_types_say_what_their_parameters_may_be(asked):
+    """`strategies types TYPE` names the parameters with default and range; without TYPE all types are shown."""
+    assert re.search(r"^fast +\d+ +integer, >= 1", asked("strategies", "types", "ema_cross"), re.MULTILINE)
+    assert asked("strategies", "types").count("before its first signal") >= 7
+
+
 def test_an_order_is_placed_shown_and_squared_off(asked):
     """`orders place` fills on paper; list, show and positions have it; `square-off` plans its exit."""
     placed = json.loads(asked("orders", "place", "buy", "NSE:SBIN", "10", "--json"))["order"]
@@ -108,6 +132,14 @@ UNKNOWN = str(uuid4())
     [
         (("strategies", "start", "nobody"), "there is no strategy 'nobody'"),
         (("strategies", "stop", "nobody"), "there is no strategy 'nobody'"),
+        (("strategies", "show", "nobody"), "there is no strategy 'nobody'"),
+        (("strategies", "delete", "demo.infy"), "demo.infy"),
+        (("strategies", "change", "demo.infy", "-p", "fats=3"), "did you mean 'fast'"),
+        (("strategies", "create", "rsy", "--instrument", "NSE:ITC", "--quantity", "1"), "did you mean 'rsi'"),
+        (
+            ("strategies", "create", "rsi", "--instrument", "ITC", "--quantity", "0"),
+            "symbols[0]: 'ITC' is not allowed",
+        ),
         (("orders", "show", UNKNOWN), UNKNOWN),
         (("orders", "show", "x"), "order_id: 'x' is not allowed"),
         (("orders", "place", "buy", "NSE:INFI", "1"), "did you mean"),
@@ -162,6 +194,19 @@ def test_json_that_is_no_request_is_refused(target):
         result = CliRunner().invoke(main, ["call", "PortfolioService/GetPortfolio", body, "--target", target])
         assert result.exit_code == 2, result.output
         assert result.stderr.startswith(f"alphapanda: JSON: {body!r} is not allowed; a GetPortfolioRequest")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("change", "demo.infy"), "nothing to change: name -p, --instrument,"),
+        (("change", "demo.infy", "-p", "fast"), "-p: 'fast' is not allowed; allowed: name=value"),
+        (("types", "rsy"), "TYPE: 'rsy' is not allowed; allowed: ema_cross, mean_reversion,"),
+    ],
+)
+def test_what_can_be_seen_here_is_refused_here(refused, arguments, said):
+    """What the command itself can't make sense of is one line and exit code 2."""
+    assert said in refused("strategies", *arguments, code=2)
 
 
 def test_an_unknown_command_of_a_group_is_named():

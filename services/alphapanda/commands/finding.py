@@ -1,0 +1,130 @@
+"""Where the services answer: all at one address, or each at its own in the mesh.
+
+One rule: what `--target` names is asked and nothing else. Without it, a service that is served where `[api]` says
+(there `alphapanda up` answers, and the mesh's ops) is asked there, every other one where `[mesh]` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from alphapanda.commands.console import USAGE, fail, refuse
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.status import call_failure, describe_rpc_error
+from alphapanda.settings import MeshSettings
+from alphapanda.settings_sources import SettingsInvalid, load_settings
+
+EXAMPLE: Final = "127.0.0.1:50051"
+TARGET_FORM: Final = re.compile(r"(dns:///)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
+HIGHEST_PORT: Final = 65_535
+HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
+FINDING_SECONDS: Final = 2.0
+SERVICES: Final = {
+    "instruments": "panda.instruments.v1.InstrumentService",
+    "marketdata": "panda.marketdata.v1.MarketDataService",
+    "strategy": "panda.strategy.v1.StrategyService",
+    "risk": "panda.risk.v1.RiskService",
+    "trading": "panda.trading.v1.TradingService",
+    "portfolio": "panda.portfolio.v1.PortfolioService",
+    "ops": "panda.ops.v1.OpsService",
+}
+"""Full names of the services, in the order of the flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is known before anybody is asked.
+
+    Attributes:
+        first: host:port that is asked first.
+        mesh: host:port by service, where it isn't served there; empty where a person named one address.
+    """
+
+    first: str
+    mesh: Mapping[str, str] = field(default_factory=dict)
+
+
+async def find_services(target: Target) -> dict[str, str]:
+    """Where each service answers, or would if it ran: host:port by name."""
+    if not target.mesh:
+        return dict.fromkeys(SERVICES, target.first)
+    async with open_channel(target.first, ()) as channel:
+        served = await asyncio.gather(*(_serves(channel, name) for name in SERVICES.values()))
+    return {
+        service: target.first if here else target.mesh.get(service, target.first)
+        for service, here in zip(SERVICES, served, strict=True)
+    }
+
+
+async def _serves(channel: grpc.aio.Channel, name: str) -> bool:
+    check = channel.unary_unary(
+        HEALTH_CHECK,
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )
+    try:
+        await check(HealthCheckRequest(service=name), timeout=FINDING_SECONDS)
+    except grpc.aio.AioRpcError:
+        return False
+    return True
+
+
+def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> str:
+    """One line for a person: why a call failed, and what to do about it.
+
+    Args:
+        target: what the person said.
+        address: the one that was asked.
+        error: what came of it.
+    """
+    failure = call_failure(error)
+    if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
+        nothing = f"nothing answers on {address}"
+        if target.mesh and address != target.first:
+            nothing = f"nothing answers this on {target.first} (up), nor on {address} (mesh)"
+        return f"{nothing}; start it with `alphapanda up`, or say with --target where it runs"
+    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"what answers on {address} doesn't serve this ({failure.message}); name another with --target"
+    return describe_rpc_error(error)
+
+
+def said_target(address: str | None) -> Target:
+    """What a person said, or else the settings; what is wrong with these ends the command."""
+    if address is not None:
+        return Target(address)
+    try:
+        settings = load_settings(os.environ, dotenv=Path(".env"))
+    except SettingsInvalid as error:
+        refuse(error.problems)
+    mesh = settings.mesh
+    places = {service: mesh.target(service) for service in SERVICES if service in MeshSettings.model_fields}
+    return Target(f"{settings.api.host}:{settings.api.port}", places)
+
+
+def _checked(_: click.Context, __: click.Parameter, value: str | None) -> Target:
+    if value is not None:
+        found = TARGET_FORM.fullmatch(value)
+        if found is None or not 0 < int(found["port"]) <= HIGHEST_PORT:
+            fail(str(InvalidInput("--target", value, f"allowed: host:port, such as {EXAMPLE}")), USAGE)
+    return said_target(value)
+
+
+def target_option(command: Any) -> Any:
+    """The option --target; the command gets a `Target`."""
+    return click.option(
+        "--target",
+        metavar="HOST:PORT",
+        callback=_checked,
+        help="where everything is asked  [default: where [api] and [mesh] say]",
+    )(command)
