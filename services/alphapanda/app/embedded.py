@@ -16,8 +16,8 @@ import grpc
 import structlog
 from redis.asyncio import Redis
 
-from alphapanda.app.feeding import IST, Feeding, marketdata_room, open_named_feed
-from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.feeding import Feeding, marketdata_room, open_named_feed
+from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import Lifecycle, Process, Room

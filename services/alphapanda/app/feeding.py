@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.rooms import follower
 from alphapanda.eventlog.port import Start
@@ -19,7 +18,6 @@ from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
-IST: Final = ZoneInfo("Asia/Kolkata")
 _CANCEL_AGAIN_SECONDS: Final = 0.5
 
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,6 +22,8 @@ from alphapanda.settings import Settings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.price_cache import PriceCache
 from alphapanda.trading.traders.registry import BrokerRegistry
+
+IST: Final = ZoneInfo("Asia/Kolkata")
 
 
 def wall_clock() -> datetime:

@@ -8,8 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from alphapanda.app.feeding import IST
-from alphapanda.app.ground import Ground, boot_clock, wall_clock
+from alphapanda.app.ground import IST, Ground, boot_clock, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.app.feeding import IST, marketdata_room, open_named_feed
-from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.feeding import marketdata_room, open_named_feed
+from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Lifecycle, Process, Room
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service

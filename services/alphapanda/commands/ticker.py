@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from alphapanda.app.embedded import Embedded
-from alphapanda.app.feeding import IST
+from alphapanda.app.ground import IST
 from alphapanda.commands.console import out
 from alphapanda.domain.order import Side
 from alphapanda.eventlog.control import TopicFollower
