@@ -53,6 +53,19 @@ async def test_a_lost_connection_passes(engine) -> None:
     assert is_transient(error), repr(error)
 
 
+async def test_a_connection_closed_while_it_was_idle_is_no_error(engine) -> None:
+    """The pool leaves out what the server has closed: who asks next gets another connection."""
+    async with engine.connect() as one, engine.connect() as other:
+        closed = {(await each.execute(text("SELECT pg_backend_pid()"))).scalar_one() for each in (one, other)}
+    admin = open_engine(engine.url.render_as_string(hide_password=False), 1)
+    for pid in closed:
+        await run(admin, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+    await admin.dispose()
+    async with engine.connect() as one, engine.connect() as other:
+        opened = {(await each.execute(text("SELECT pg_backend_pid()"))).scalar_one() for each in (one, other)}
+    assert not closed & opened
+
+
 async def test_a_server_that_is_not_there_passes() -> None:
     """Nobody listens: somebody may soon."""
     engine = open_engine("postgresql+asyncpg://u:hunter2@127.0.0.1:1/none", 1)
