@@ -21,6 +21,7 @@ from alphapanda.domain.brokers import checked_broker
 PREFIX = "ALPHAPANDA_"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
 
@@ -200,12 +201,76 @@ class ConsumerSettings(Section):
     )
 
 
-class LoggingSettings(Section):
-    """Logs."""
+class LogRotation(Section):
+    """How large a log file grows, and how many are kept."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
+    max_megabytes: int = Field(50, ge=1, le=10_000, description="at this size the file is set aside")
+    keep_files: int = Field(10, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
+
+
+class LogChannelSettings(LogRotation):
+    """One channel of the log, in a file of its own beside the process's log."""
+
+    level: LogLevel = Field("info", description="least level written to its file")
+
+
+class TradingLogSettings(LogChannelSettings):
+    """Orders, fills and verdicts."""
+
+
+class AuditLogSettings(LogChannelSettings):
+    """Who gave which command, and what came of it."""
+
+    keep_files: int = Field(100, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
+
+
+class PerformanceLogSettings(LogChannelSettings):
+    """Handlers and queries that were slow."""
+
+
+class ApiLogSettings(LogChannelSettings):
+    """Commands, failed and slow calls."""
+
+
+class DatabaseLogSettings(LogChannelSettings):
+    """The database and the outboxes."""
+
+
+class MarketDataLogSettings(LogChannelSettings):
+    """Feeds; never a line for a tick."""
+
+
+class LoggingSettings(LogRotation):
+    """Logs: every line goes to the process's own log, and to its channel's file where there is a folder."""
+
+    level: LogLevel = Field("info", description="least level written to the process's own log")
     format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: console on a terminal, else JSON"
+        "auto", description="auto: console on a terminal, else JSON; files are always JSON"
+    )
+    folder: Path | None = Field(
+        None,
+        description="folder of the channels' files; default: logs/ in the data directory, none for serve",
+    )
+    trading: TradingLogSettings = TradingLogSettings()
+    audit: AuditLogSettings = AuditLogSettings()
+    performance: PerformanceLogSettings = PerformanceLogSettings()
+    api: ApiLogSettings = ApiLogSettings()
+    database: DatabaseLogSettings = DatabaseLogSettings()
+    market_data: MarketDataLogSettings = MarketDataLogSettings()
+
+    def channel(self, name: str) -> LogChannelSettings:
+        """The settings of a channel."""
+        found: LogChannelSettings = getattr(self, name)
+        return found
+
+
+class MonitoringSettings(Section):
+    """What is watched while it runs."""
+
+    slow_call_seconds: Seconds = Field(0.5, description="an answer that takes longer is logged")
+    slow_handler_seconds: Seconds = Field(1.0, description="a batch of records that takes longer is logged")
+    slow_query_seconds: Seconds = Field(
+        0.5, description="a statement that takes longer is logged, without its values"
     )
 
 
@@ -242,6 +307,7 @@ class Settings(BaseSettings):
     portfolio_manager: PortfolioManagerSettings = PortfolioManagerSettings()
     consumers: ConsumerSettings = ConsumerSettings()
     logging: LoggingSettings = LoggingSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapanda.settings import PREFIX, MeshSettings, Settings
+from alphapanda.settings import PREFIX, MeshSettings, Section, Settings
 from alphapanda.settings_catalogue import Setting, catalogue, env_example, section_of, value_text
 from alphapanda.settings_sources import load_settings
 
@@ -87,22 +87,23 @@ def dead_settings(settings: list[Setting], modules: list[Module]) -> Iterator[st
     declared = {pair for module in modules for pair in module.declared}
     for setting in settings:
         *sections, name = setting.place
-        section, class_name = sections[-1] if sections else "settings", _class_of(tuple(sections))
-        known = {section, f"_{section}"} | {who for who, what in declared if what == class_name}
+        section, classes = sections[-1] if sections else "settings", _classes_of(tuple(sections))
+        known = {section, f"_{section}"} | {who for who, what in declared if what in classes}
         if not any(
             {(who, name) for who in known | {who for who, what in module.held if what == section}}
             & module.read
-            or (class_name in module.imported and any(read == name for _, read in module.read))
+            or (classes & module.imported and any(read == name for _, read in module.read))
             for module in modules
         ):
             yield setting.name
 
 
-def _class_of(sections: tuple[str, ...]) -> str:
+def _classes_of(sections: tuple[str, ...]) -> set[str]:
+    """The section's class, and those it is made of."""
     model = Settings
     for step in sections:
         model = section_of(model.model_fields[step].annotation)
-    return model.__name__ if sections else "none"
+    return {one.__name__ for one in model.__mro__ if issubclass(one, Section)} - {"Section"}
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from alphapanda.app.feeding import Feeding, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.preflight import Check, preflight
-from alphapanda.app.process import Lifecycle, Process, Room
+from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
@@ -35,7 +35,6 @@ from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.mesh.channel import open_channel
-from alphapanda.mesh.server import MeshServer
 from alphapanda.ops.health import HealthWatch
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings import Settings
@@ -162,9 +161,10 @@ class Embedded:
         self._stack.push_async_callback(postgres.stop)
         tell("starting PostgreSQL and Redis")
         database_url, redis_url = await asyncio.gather(postgres.start(), redis_server.start())
-        engine = open_engine(database_url, settings.database.pool_size)
+        pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
+        engine = open_engine(database_url, pool_size, slow_query)
         self._stack.push_async_callback(engine.dispose)
-        paper_engine = open_engine(database_url, settings.database.pool_size)
+        paper_engine = open_engine(database_url, pool_size, slow_query)
         self._stack.push_async_callback(paper_engine.dispose)
         tell("bringing the database's schema to date")
         await upgrade_schema(engine)
@@ -206,7 +206,7 @@ class Embedded:
         ops = ops_room(ground, list(running.values()))
         rooms.append(ops)
         running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
-        server = MeshServer(self._settings.api.host, self.port, [room.registration for room in rooms], _log)
+        server = mesh_server(self._settings, self.port, rooms)
         process = Process(rooms, server, HealthWatch(running, server.set_serving), lifecycle)
         self._stack.push_async_callback(process.stop)
         tell("starting the services")

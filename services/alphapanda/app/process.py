@@ -16,8 +16,8 @@ from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.mesh.server import MeshServer, Registration
 from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.source import Check
-
-_log = structlog.get_logger(__name__)
+from alphapanda.settings import Settings
+from alphapanda.telemetry.channels import AUDIT
 
 
 class Startable(Protocol):
@@ -83,6 +83,18 @@ class Lifecycle:
     """How far the process is; its services are no further."""
 
     state: ServiceState = ServiceState.STARTING
+
+
+def mesh_server(settings: Settings, port: int, rooms: Sequence[Room]) -> MeshServer:
+    """The server that answers for these rooms."""
+    return MeshServer(
+        settings.api.host,
+        port,
+        [room.registration for room in rooms],
+        structlog.get_logger("alphapanda.mesh"),
+        settings.monitoring.slow_call_seconds,
+        structlog.get_logger(AUDIT),
+    )
 
 
 class Process:

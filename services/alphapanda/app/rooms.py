@@ -52,6 +52,7 @@ from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.folder import registry_with
 from alphapanda.strategy.store.postgres import PostgresStrategyStore
 from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
+from alphapanda.telemetry.performance import TimedHandler
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
@@ -101,7 +102,7 @@ def consumer(
         log=ground.log,
         reader=reader or ground.log.group_reader(group, topics, start),
         topic_map=ground.topic_map,
-        handler=handler,
+        handler=TimedHandler(handler, group, ground.settings.monitoring.slow_handler_seconds),
         dead_letters=ground.dead_letters,
         policy=ground.settings.consumers,
         assignment=assignment,

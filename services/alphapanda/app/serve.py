@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.feeding import marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
-from alphapanda.app.process import Lifecycle, Process, Room
+from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
@@ -29,7 +29,6 @@ from alphapanda.instruments.client import load_directory
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
 from alphapanda.mesh.channel import open_channel
-from alphapanda.mesh.server import MeshServer
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.remote import RemoteService
 from alphapanda.ops.source import StatusSource
@@ -105,9 +104,10 @@ class Serving:
         settings = self._settings
         brokers = BrokerRegistry(BROKERS)
         topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
-        engine = open_engine(settings.database.url, settings.database.pool_size)
+        pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
+        engine = open_engine(settings.database.url, pool_size, slow_query)
         self._stack.push_async_callback(engine.dispose)
-        paper_engine = open_engine(settings.database.url, settings.database.pool_size)
+        paper_engine = open_engine(settings.database.url, pool_size, slow_query)
         self._stack.push_async_callback(paper_engine.dispose)
         redis = Redis.from_url(settings.redis.url)
         self._stack.push_async_callback(redis.aclose)
@@ -181,7 +181,7 @@ class Serving:
         ops = ops_room(ground, sources)
         running[OPS_SERVICE] = running_service(ops, lambda: lifecycle.state)
         rooms.append(ops)
-        server = MeshServer(self._settings.api.host, self._port, [room.registration for room in rooms], _log)
+        server = mesh_server(self._settings, self._port, rooms)
         health = HealthWatch(running, server.set_serving)
         process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
         self._stack.push_async_callback(process.stop)

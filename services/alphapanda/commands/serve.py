@@ -33,6 +33,8 @@ def serve(services: tuple[str, ...], port: int | None, feed: str, config: Path |
     settings = mesh_settings(config)
     configure_logging(settings.logging, sys.stdout)
     try:
+        if settings.logging.folder is not None:  # each process in one of its own, as it sets files aside
+            configure_logging(settings.logging, sys.stdout, settings.logging.folder / "-".join(services))
         asyncio.run(_serve(settings, services, port, feed))
     except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
         _log.error("start_failed", error=str(error))

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import default_data_directory
 from alphapanda.embedded.errors import EmbeddedError
-from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.mesh.server import PortInUse
 from alphapanda.settings import Settings
@@ -66,20 +64,21 @@ def up(
         demo=demo,
         on_progress=_progress,
     )
-    with ExitStack() as files:
-        if out.is_terminal:
-            # The data directory isn't ours before it is locked; until then there is nothing to log into.
-            configure_logging(
-                settings.logging, files.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
-            )
-            options = replace(options, on_directory=lambda made: _log_into(made, settings, files))
-        else:
-            configure_logging(settings.logging, sys.stdout)
-        try:
-            asyncio.run(_run(settings, options))
-        except REFUSALS as error:
-            _log.error("start_failed", error=str(error))
-            fail(str(error))
+    # On a terminal the log goes to a file beside the data, so that fills and profit can be read. The data directory
+    # isn't ours before it is locked; until then there is nothing to log into.
+    stream = None if out.is_terminal else sys.stdout
+    configure_logging(settings.logging, stream)
+    options = replace(
+        options,
+        on_directory=lambda made: configure_logging(
+            settings.logging, stream, settings.logging.folder or made.logs
+        ),
+    )
+    try:
+        asyncio.run(_run(settings, options))
+    except REFUSALS as error:
+        _log.error("start_failed", error=str(error))
+        fail(str(error))
 
 
 async def _run(settings: Settings, options: UpOptions) -> None:
@@ -118,10 +117,3 @@ def _progress(text: str) -> None:
     _log.info("progress", doing=text)
     if out.is_terminal:
         out.print(f"[dim]{text} …[/dim]")
-
-
-def _log_into(directory: Layout, settings: Settings, files: ExitStack) -> None:
-    """On a terminal the log goes to a file beside the data, so that fills and profit can be read."""
-    directory.logs.mkdir(exist_ok=True)
-    stream = files.enter_context((directory.logs / "alphapanda.log").open("a", encoding="utf-8"))
-    configure_logging(settings.logging, stream)

@@ -44,7 +44,8 @@ class Guard:
         policy: what the contract says of it.
         handler: the generated handler of the servicer's method.
         effects: the server's running commands.
-        log: gets commands, errors and slow calls, nothing else.
+        log: gets errors and slow calls of queries and watches, nothing else.
+        audit: gets commands, by caller, request_id and outcome; what is asked for stays out of it.
         slow_call_seconds: an answer that takes longer is logged.
     """
 
@@ -54,6 +55,7 @@ class Guard:
         handler: grpc.RpcMethodHandler[Any, Any],
         effects: Effects,
         log: FilteringBoundLogger,
+        audit: FilteringBoundLogger,
         slow_call_seconds: float,
     ) -> None:
         if handler.request_streaming or handler.request_deserializer is None:
@@ -68,6 +70,7 @@ class Guard:
         self._parse: Callable[[bytes], Message] = handler.request_deserializer
         self._effects = effects
         self._log = log
+        self._audit = audit
         self._slow = slow_call_seconds
         # The request is parsed here, so that bytes which are no request get a status of ours.
         if handler.response_streaming:
@@ -82,15 +85,22 @@ class Guard:
     async def _serve(self, raw: bytes, context: Context) -> Message:
         started = perf_counter()
         _identify(context)
+        request: Message | None = None
         try:
             request = self._checked(raw)
             answer = await (self._command if self._is_command else self._query)(request, context)
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
-                await self._fail(error, context, started)
+                await self._fail(error, context, started, request)
             raise
         if self._is_command:
-            self._log.info("command", method=self._method, milliseconds=_milliseconds(started))
+            self._audit.info(
+                "command",
+                method=self._method,
+                milliseconds=_milliseconds(started),
+                **_who(request),
+                outcome="OK",
+            )
         elif perf_counter() - started > self._slow:
             self._log.warning("slow call", method=self._method, milliseconds=_milliseconds(started))
         return answer
@@ -106,15 +116,19 @@ class Guard:
                 await self._fail(error, context, started)
             raise
 
-    async def _fail(self, error: Exception, context: Context, started: float) -> Never:
+    async def _fail(
+        self, error: Exception, context: Context, started: float, request: Message | None = None
+    ) -> Never:
         """Tells the caller and the log what went wrong."""
         failure = failure_of(error)
-        self._log.log(
+        log = self._audit if self._is_command else self._log
+        who = _who(request) | {"outcome": failure.code.name} if self._is_command else {}
+        log.log(
             failure.level,
             "call failed",
             method=self._method,
             milliseconds=_milliseconds(started),
-            **failure.fields,
+            **(failure.fields | who),
             exc_info=error if failure.unexpected else None,
         )
         correlation = (CORRELATION_KEY, current_correlation_id.get())
@@ -194,6 +208,11 @@ def _identify(context: Context) -> None:
     correlation_id = _correlation_id(context)
     current_correlation_id.set(correlation_id)
     context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
+
+
+def _who(request: Message | None) -> dict[str, str]:
+    """Who calls, and under which id; without one where the request can't be read."""
+    return {"caller": current_caller.get(), "request_id": getattr(request, "request_id", "")}
 
 
 def _correlation_id(context: Context) -> str:

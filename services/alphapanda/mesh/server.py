@@ -69,8 +69,9 @@ class MeshServer:
         host: address to bind.
         port: port to bind; 0 takes a free one.
         registrations: one for each servicer.
-        log: gets commands, errors and slow calls.
+        log: gets errors and slow calls.
         slow_call_seconds: an answer that takes longer is logged.
+        audit: gets commands; `log` where absent.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -83,14 +84,16 @@ class MeshServer:
         registrations: Sequence[Registration],
         log: FilteringBoundLogger,
         slow_call_seconds: float = 0.5,
+        audit: FilteringBoundLogger | None = None,
     ) -> None:
+        audit = audit or log
         if not _is_loopback(host):
             raise InvalidInput(
                 "api.host", host, "127.0.0.1, ::1 or localhost, as long as there is no authentication"
             )
         self._host = host
         self._port = port
-        self._effects = Effects(log)
+        self._effects = Effects(audit)
         self._health = HealthServicer()
         collector = _Collector()
         for register in registrations:
@@ -98,7 +101,7 @@ class MeshServer:
         self._serving = dict.fromkeys(collector.services, False)
         self._guards = {
             service: {
-                name: Guard(policy, handlers[name], self._effects, log, slow_call_seconds)
+                name: Guard(policy, handlers[name], self._effects, log, audit, slow_call_seconds)
                 for name, policy in service_policies(find_service(service)).items()
             }
             for service, handlers in collector.services.items()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from time import perf_counter
+from typing import Any, Final
 
-from sqlalchemy import event
+import structlog
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from alphapanda.telemetry.channels import SLOW_QUERIES
 
-def open_engine(url: str, pool_size: int) -> AsyncEngine:
+LONGEST_STATEMENT: Final = 200
+_BEGAN: Final = "alphapanda.began"
+_log = structlog.get_logger(SLOW_QUERIES)
+
+
+def open_engine(url: str, pool_size: int, slow_query_seconds: float = 0.5) -> AsyncEngine:
     """An engine that leaves out connections which the server has closed, so that a restarted server is not an error.
 
     A pool's own ping would cost three round trips each time a connection is taken; the driver knows for nothing that
@@ -18,9 +26,22 @@ def open_engine(url: str, pool_size: int) -> AsyncEngine:
     Args:
         url: `postgresql+asyncpg://…`.
         pool_size: most connections kept; as many again may be opened under load.
+        slow_query_seconds: a statement that takes longer is logged, without its values.
     """
     engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_use_lifo=True)
+
+    def before(connection: Connection, *_: Any) -> None:
+        connection.info[_BEGAN] = perf_counter()
+
+    def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        took = perf_counter() - connection.info[_BEGAN]
+        if took > slow_query_seconds:
+            shown = " ".join(statement.split())[:LONGEST_STATEMENT]
+            _log.warning("slow query", statement=shown, milliseconds=round(took * 1000, 1))
+
     event.listen(engine.sync_engine, "checkout", _leave_out_closed)
+    event.listen(engine.sync_engine, "before_cursor_execute", before)
+    event.listen(engine.sync_engine, "after_cursor_execute", after)
     return engine
 
 

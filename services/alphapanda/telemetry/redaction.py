@@ -12,7 +12,7 @@ _SECRET_KEY = re.compile(
     r"secret|passw(or)?d|passphrase|authorization|credential|cookie|api_?key|token|otp$", re.IGNORECASE
 )
 _HARMLESS = frozenset({"instrument_token", "instrument_tokens", "page_token", "next_page_token"})
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@?#]*:)\S+@")  # greedy: a password may hold an @
+_URL_PASSWORD = re.compile(r"((?:\w|(?<=\w)[+.-])://[^\s:/@?#]*:)\S+@")  # greedy: a password may hold an @
 _NAMED = re.compile(
     r"(?i)\b((?:[a-z_]*(?:secret|password)|(?:access|refresh|request|auth)_token|api_?key)['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+"
 )

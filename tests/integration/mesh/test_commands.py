@@ -7,8 +7,10 @@ import asyncio
 import grpc
 import pytest
 
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.deadlines import seconds_to_answer, seconds_to_spend
 from alphapanda.mesh.status import call_failure
+from alphapanda.storage.requests import RequestReused
 from panda.instruments.v1 import instruments_pb2
 from panda.risk.v1 import risk_pb2
 
@@ -172,6 +174,36 @@ async def test_commands_are_logged_and_quick_queries_are_not(mesh, kill_switch_r
         ("command", "info"),
         ("slow call", "warning"),
     ]
+
+
+async def test_a_command_says_who_gave_it_and_what_came_of_it(mesh, kill_switch_request) -> None:
+    """The audit has caller, method, request_id and outcome of every command, refused ones too, and nothing it holds."""
+    await mesh.set_kill_switch(kill_switch_request)
+
+    async def refuse(_request):
+        raise InvalidInput("reason", "none", "one")
+
+    mesh.risk.set_kill_switch = refuse
+    with pytest.raises(grpc.aio.AioRpcError):
+        await mesh.set_kill_switch(kill_switch_request)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await mesh.set_kill_switch(risk_pb2.SetKillSwitchRequest(broker="hunter2"))
+
+    async def reused(_request):
+        raise RequestReused("r-1")
+
+    mesh.risk.set_kill_switch = reused
+    with pytest.raises(grpc.aio.AioRpcError):
+        await mesh.set_kill_switch(kill_switch_request)
+    told = [(line["event"], line["caller"], line["request_id"], line["outcome"]) for line in mesh.log.entries]
+    assert told == [
+        ("command", "local", "r-1", "OK"),
+        ("call failed", "local", "r-1", "INVALID_ARGUMENT"),
+        ("call failed", "local", "", "INVALID_ARGUMENT"),
+        ("call failed", "local", "r-1", "ALREADY_EXISTS"),
+    ]
+    assert {line["method"] for line in mesh.log.entries} == {"/panda.risk.v1.RiskService/SetKillSwitch"}
+    assert "hunter2" not in str(mesh.log.entries)
 
 
 def _shorten_default(mesh, monkeypatch) -> None:

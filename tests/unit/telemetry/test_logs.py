@@ -7,13 +7,17 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import structlog
 
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.settings import LoggingSettings
+from alphapanda.telemetry.channels import AUDIT, CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.quiet import OncePerSpell
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
 
@@ -25,11 +29,14 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """Puts the process's logging back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    names = [None, "alphapanda", *(name for names in CHANNELS.values() for name in names)]
+    before = [(logger, logger.handlers[:], logger.level) for logger in map(logging.getLogger, names)]
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    for logger, handlers, level in before:
+        for mine in logger.handlers:
+            mine.close()
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 
@@ -46,7 +53,7 @@ def lines(stream: io.StringIO) -> list[dict]:
 def test_a_line_is_one_json_object_with_utc_time() -> None:
     """Off a terminal each line is JSON with event, level, fields and an ISO time in UTC."""
     stream = configured(io.StringIO())
-    structlog.get_logger().info("order submitted", order_id="o-1")
+    structlog.get_logger("alphapanda.test").info("order submitted", order_id="o-1")
     (line,) = lines(stream)
     assert (line["event"], line["level"], line["order_id"]) == ("order submitted", "info", "o-1")
     assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
@@ -55,7 +62,7 @@ def test_a_line_is_one_json_object_with_utc_time() -> None:
 def test_a_terminal_gets_lines_for_people() -> None:
     """On a terminal `auto` means the console format."""
     stream = configured(Terminal())
-    structlog.get_logger().info("order submitted")
+    structlog.get_logger("alphapanda.test").info("order submitted")
     assert "order submitted" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
 
@@ -63,8 +70,8 @@ def test_a_terminal_gets_lines_for_people() -> None:
 def test_the_level_is_kept() -> None:
     """What is below the level isn't written."""
     stream = configured(io.StringIO(), level="warning")
-    structlog.get_logger().info("quiet")
-    structlog.get_logger().warning("loud")
+    structlog.get_logger("alphapanda.test").info("quiet")
+    structlog.get_logger("alphapanda.test").warning("loud")
     assert [line["event"] for line in lines(stream)] == ["loud"]
 
 
@@ -77,13 +84,109 @@ def test_libraries_write_to_the_same_stream() -> None:
     assert (line["event"], line["logger"], line["level"]) == ("broker b1 away", "aiokafka", "warning")
 
 
+class TestChannels:
+    """Files of the channels, beside the process's own log."""
+
+    def told(self, folder: Path, channel: str) -> list[str]:
+        return [json.loads(line)["event"] for line in (folder / f"{channel}.log").read_text().splitlines()]
+
+    def test_each_channel_has_its_file(self, tmp_path) -> None:
+        """A line stands in its channel's file and no other's, and in the process's own log; a command in two."""
+        stream = io.StringIO()
+        configure_logging(LoggingSettings(), stream, tmp_path)
+        structlog.get_logger("alphapanda.trading.executor").info("order submitted")
+        structlog.get_logger("alphapanda.marketdata.publisher").info("feed begins")
+        structlog.get_logger("alphapanda.storage.outbox").warning("slow purge")
+        structlog.get_logger("alphapanda.performance.queries").warning("slow query")
+        structlog.get_logger("alphapanda.mesh").warning("slow call")
+        structlog.get_logger(AUDIT).info("command")
+        structlog.get_logger("alphapanda.app").info("ready")
+        assert {channel: self.told(tmp_path, channel) for channel in CHANNELS} == {
+            "trading": ["order submitted"],
+            "market_data": ["feed begins"],
+            "database": ["slow purge"],
+            "performance": ["slow query"],
+            "api": ["slow call", "command"],
+            "audit": ["command"],
+        }
+        assert len(lines(stream)) == 7
+
+    def test_a_channel_has_its_own_level(self, tmp_path) -> None:
+        """A channel may be louder or quieter than the process's log, and changes nothing for the others."""
+        stream = io.StringIO()
+        settings = LoggingSettings(level="warning", trading={"level": "debug"}, api={"level": "error"})
+        configure_logging(settings, stream, tmp_path)
+        structlog.get_logger("alphapanda.trading.executor").debug("detail")
+        structlog.get_logger("alphapanda.mesh").warning("slow call")
+        structlog.get_logger("alphapanda.strategy").info("quiet")
+        assert self.told(tmp_path, "trading") == ["detail"]
+        assert self.told(tmp_path, "api") == []
+        assert [line["event"] for line in lines(stream)] == ["slow call"]
+
+    def test_a_file_is_set_aside_at_its_size(self, tmp_path) -> None:
+        """A file that reaches its size goes on as a new one; no more than the kept count lie about."""
+        settings = LoggingSettings(audit={"max_megabytes": 1, "keep_files": 2})
+        configure_logging(settings, io.StringIO(), tmp_path)
+        for _ in range(45):
+            structlog.get_logger(AUDIT).info("command", reason="x" * 100_000)
+        assert sorted(file.name for file in tmp_path.glob("audit.log*")) == [
+            "audit.log",
+            "audit.log.1",
+            "audit.log.2",
+        ]
+        assert all(file.stat().st_size <= 1_000_000 for file in tmp_path.glob("audit.log*"))
+
+    def test_without_a_stream_the_log_is_a_file(self, tmp_path) -> None:
+        """Where a person looks at the terminal, the process's own log lies beside the channels', as JSON."""
+        configure_logging(LoggingSettings(), None, tmp_path)
+        structlog.get_logger("alphapanda.app").info("ready")
+        assert self.told(tmp_path, "alphapanda") == ["ready"]
+
+    def test_a_folder_that_cannot_be_written_is_named(self, tmp_path) -> None:
+        """The folder and why stand in the error."""
+        (tmp_path / "file").touch()
+        with pytest.raises(
+            InvalidInput, match=r"logging\.folder: .*/file/logs' is not allowed; a folder that"
+        ):
+            configure_logging(LoggingSettings(), None, tmp_path / "file" / "logs")
+
+    def test_configured_again_nothing_is_said_twice(self, tmp_path) -> None:
+        """The second configuration takes the place of the first."""
+        first, second = io.StringIO(), io.StringIO()
+        configure_logging(LoggingSettings(), first)
+        configure_logging(LoggingSettings(), second, tmp_path)
+        configure_logging(LoggingSettings(), second, tmp_path)
+        structlog.get_logger("alphapanda.trading").info("once")
+        assert first.getvalue() == ""
+        assert len(lines(second)) == 1
+        assert self.told(tmp_path, "trading") == ["once"]
+
+
+def test_a_library_that_repeats_itself_is_heard_once_a_spell() -> None:
+    """Of a library's lines of a level one is let through a minute; the next says how many were held back."""
+    now = [0.0]
+    once = OncePerSpell("aiokafka", 60.0, lambda: now[0])
+
+    def heard(name: str, level: int = logging.ERROR) -> str | None:
+        record = logging.LogRecord(name, level, "", 0, "broker %s away", ("b1",), None)
+        return record.getMessage() if once.filter(record) else None
+
+    assert heard("aiokafka.conn") == "broker b1 away"
+    assert [heard("aiokafka"), heard("aiokafka.consumer")] == [None, None]
+    assert heard("aiokafka", logging.WARNING) == "broker b1 away"
+    assert heard("alphapanda.eventlog") == heard("aiokafkaesque") == "broker b1 away"
+    now[0] = 60.0
+    assert heard("aiokafka") == "broker b1 away (2 lines of aiokafka held back before)"
+    assert heard("aiokafka") is None
+
+
 def test_the_correlation_id_is_in_the_line() -> None:
     """What is being followed is named in every line, and nothing is where nothing is followed."""
     stream = configured(io.StringIO())
     before = current_correlation_id.set("c-1")
-    structlog.get_logger().info("within")
+    structlog.get_logger("alphapanda.test").info("within")
     current_correlation_id.reset(before)
-    structlog.get_logger().info("outside")
+    structlog.get_logger("alphapanda.test").info("outside")
     assert [line.get("correlation_id") for line in lines(stream)] == ["c-1", None]
 
 
@@ -91,7 +194,7 @@ def test_bound_context_is_in_the_line() -> None:
     """Context variables of structlog are merged."""
     stream = configured(io.StringIO())
     with structlog.contextvars.bound_contextvars(broker="paper"):
-        structlog.get_logger().info("within")
+        structlog.get_logger("alphapanda.test").info("within")
     assert lines(stream)[0]["broker"] == "paper"
 
 
@@ -100,7 +203,7 @@ def test_a_traceback_has_no_secret(format_) -> None:
     """An exception that quotes a URL with a password is logged without it, from either kind of logger."""
     stream = configured(io.StringIO(), format=format_)
     error = ConnectionError("postgresql://panda:hunter2@db:5432/panda is away")
-    structlog.get_logger().error("failed", exc_info=error)
+    structlog.get_logger("alphapanda.test").error("failed", exc_info=error)
     logging.getLogger("library").error("failed", exc_info=error)
     assert stream.getvalue().count("ConnectionError") >= 2
     assert "hunter2" not in stream.getvalue()
@@ -122,6 +225,11 @@ def test_a_secrets_key_is_known(key) -> None:
 def test_an_instruments_token_is_no_secret(key) -> None:
     """Instruments and pages have tokens that everybody may see."""
     assert redacted({key: 408065}) == {key: 408065}
+
+
+def test_a_long_word_is_read_in_no_time() -> None:
+    """A megabyte without a space takes as long as its letters, not as long as their square."""
+    assert redacted("x" * 1_000_000) == "x" * 1_000_000
 
 
 @pytest.mark.parametrize(

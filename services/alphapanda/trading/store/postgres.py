@@ -19,6 +19,7 @@ from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
+from alphapanda.trading.order_log import log_orders
 from alphapanda.trading.store.port import (
     Account,
     ChangedOrder,
@@ -138,6 +139,7 @@ class PostgresTradingTransaction:
         self._wall_time = wall_time
         self._intents_held: dict[str, int] = {}
         self._changed: dict[Account, dict[str, None]] = {}
+        self.published: list[Event] = []
 
     async def add(self, order: Order) -> bool:
         """As the port says."""
@@ -234,6 +236,7 @@ class PostgresTradingTransaction:
     async def publish(self, events: Sequence[Event]) -> None:
         """As the port says."""
         await self._outbox.add(self._connection, events)
+        self.published += events
 
     async def raise_revisions(self) -> None:
         """Raises the revisions of the accounts whose orders it changed; the last it does."""
@@ -280,6 +283,7 @@ class PostgresTradingStore:
             )
             yield transaction
             await transaction.raise_revisions()
+        log_orders(transaction.published)
 
     async def next_epoch(self) -> int:
         """As the port says."""

@@ -1,0 +1,27 @@
+"""The channels of the log: which loggers speak in each. A line goes to the process's own log and to its channel's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+AUDIT: Final = "alphapanda.mesh.audit"
+"""Who gave which command. Below `alphapanda.mesh`, so that the channel api has these lines too."""
+
+SLOW_HANDLERS: Final = "alphapanda.performance.handlers"
+SLOW_QUERIES: Final = "alphapanda.performance.queries"
+
+CHANNELS: Final[Mapping[str, tuple[str, ...]]] = {
+    "trading": ("alphapanda.trading", "alphapanda.risk", "alphapanda.portfolio"),
+    "audit": (AUDIT,),
+    "performance": ("alphapanda.performance",),
+    "api": ("alphapanda.mesh",),
+    "database": (
+        "alphapanda.storage",
+        "alphapanda.eventlog.relay",
+        "alphapanda.embedded.postgres",
+        "sqlalchemy",
+    ),
+    "market_data": ("alphapanda.marketdata",),
+}
+"""Names of loggers by channel; a name means all loggers below it."""

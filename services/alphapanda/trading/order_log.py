@@ -1,0 +1,52 @@
+"""Orders and fills in the log's channel `trading`, once they are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from alphapanda.domain.order import OrderStatus, Side
+from panda.events.v1.events_pb2 import Event
+from panda.events.v1.orders_pb2 import FailureReason
+
+_log = structlog.get_logger(__name__)
+
+
+def log_orders(events: Sequence[Event]) -> None:
+    """One line for each of what happened to an order; other events have none here."""
+    for event in events:
+        match event.WhichOneof("payload"):
+            case "order_submitted":
+                _line(event, "order submitted")
+            case "order_filled":
+                filled = event.order_filled
+                _line(event, "order filled", fill_quantity=filled.quantity, price=filled.price.value)
+            case "order_failed":
+                failed = event.order_failed
+                reason = FailureReason.Name(failed.reason).removeprefix("FAILURE_REASON_")
+                _line(event, "order failed", reason=reason, message=failed.message)
+            case "order_cancelled":
+                _line(event, "order cancelled", message=event.order_cancelled.message)
+            case _:
+                continue
+
+
+def _line(event: Event, happened: str, **more: object) -> None:
+    payload = getattr(event, event.WhichOneof("payload") or "")
+    order = payload.order
+    _log.info(
+        happened,
+        order_id=order.order_id,
+        signal_id=order.signal_id,
+        correlation_id=event.correlation_id,
+        broker=event.broker,
+        account=order.account,
+        strategy_id=order.strategy_id,
+        instrument_id=order.instrument_id,
+        side=Side(order.side).name,
+        quantity=order.quantity,
+        status=OrderStatus(order.status).name,
+        filled=order.filled_quantity,
+        **more,
+    )

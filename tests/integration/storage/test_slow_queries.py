@@ -1,0 +1,26 @@
+"""Statements that take long are told."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from alphapanda.storage.engine import open_engine
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.1, 1), (0.0, 0)])
+async def test_a_slow_statement_is_logged_without_its_values(database, seconds, told) -> None:
+    """What took longer than the limit is one line with the statement and its time; its values stay out of it."""
+    engine = open_engine(database, 1, slow_query_seconds=0.08)
+    async with engine.connect() as connection:
+        with capture_logs() as logs:
+            await connection.execute(
+                text("SELECT pg_sleep(:s), CAST(:v AS text)"), {"s": seconds, "v": "hunter2"}
+            )
+    await engine.dispose()
+    assert [line["event"] for line in logs] == ["slow query"] * told
+    assert "hunter2" not in str(logs)
+    if told:
+        assert logs[0]["milliseconds"] >= 100
+        assert logs[0]["statement"].startswith("SELECT pg_sleep($1")
