@@ -16,7 +16,7 @@ import grpc
 import structlog
 from redis.asyncio import Redis
 
-from alphapanda.app.feeding import Feeding, marketdata_room, open_named_feed
+from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.preflight import Check, preflight
@@ -68,7 +68,7 @@ class UpOptions:
         fresh: start over.
         feed: "sim" or "replay:FILE".
         instrument: "NSE:INFY", for recordings of bars.
-        speed: market seconds in a wall second.
+        speed: market seconds in a wall second; None leaves it to the feed.
         demo: seed and start the demo's strategies.
         brokers: the registered brokers.
         at: told of each step an order takes.
@@ -80,7 +80,7 @@ class UpOptions:
     fresh: bool = False
     feed: str = "sim"
     instrument: str | None = None
-    speed: float = 1.0
+    speed: float | None = None
     demo: bool = False
     brokers: Sequence[BrokerRegistration] = BROKERS
     at: Step = no_step
@@ -111,6 +111,10 @@ class Embedded:
         """Where RPCs are answered."""
         return f"{self._settings.api.host}:{self.port}"
 
+    @property
+    def _feed_wanted(self) -> FeedWanted:
+        return FeedWanted(self._options.feed, self._options.speed, self._options.instrument)
+
     async def start(self) -> None:
         """Starts everything; what was started is stopped again where something fails.
 
@@ -132,6 +136,7 @@ class Embedded:
 
     async def _start(self) -> None:
         tell = self._options.on_progress
+        check_feed(self._settings, load_nse_calendar(), self._feed_wanted)
         self.port = _chosen_port(self._settings.api.host, self._settings.api.port)
         directory = DataDirectory(self._options.data_dir)
         directory.acquire(wall_clock(), self.port)
@@ -220,7 +225,7 @@ class Embedded:
 
         room, feeding = marketdata_room(
             ground,
-            open_named_feed(ground, self._options.feed, self._options.speed, self._options.instrument),
+            open_named_feed(ground, self._feed_wanted),
             before_frame=before_frame,
             barrier=barrier,
             ready=lambda: self._awaited_strategy(ticks),

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.rooms import follower
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.port import Start
+from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
+from alphapanda.settings import Settings
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
 _CANCEL_AGAIN_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWanted:
+    """The feed that somebody asks for.
+
+    Attributes:
+        feed: "sim" or "replay:FILE".
+        speed: market seconds in a wall second; None leaves it to the feed.
+        instrument: "NSE:INFY", for recordings of bars that don't name theirs.
+    """
+
+    feed: str = "sim"
+    speed: float | None = None
+    instrument: str | None = None
 
 
 class Feeding:
@@ -56,23 +76,39 @@ class Feeding:
         await self.publisher.run()
 
 
-def open_named_feed(ground: Ground, wanted: str, speed: float, instrument: str | None) -> Feed:
-    """The feed of `--feed`.
+def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted) -> None:
+    """Looks at what was asked for before anything is started, with the instruments that this package ships.
+
+    Raises:
+        InvalidInput: it can't be used.
+    """
+    today = wall_clock().astimezone(IST).date()
+    _open(settings, calendar, shipped_instruments(today), wanted).check()
+
+
+def open_named_feed(ground: Ground, wanted: FeedWanted) -> Feed:
+    """The feed that was asked for.
 
     Raises:
         InvalidInput: it can't be opened.
     """
-    market = ground.settings.marketdata
+    return _open(ground.settings, ground.calendar, ground.directory, wanted)
+
+
+def _open(
+    settings: Settings, calendar: TradingCalendar, directory: InstrumentDirectory, wanted: FeedWanted
+) -> Feed:
+    market = settings.marketdata
     context = FeedContext(
         seed=market.seed,
         frame_interval_ms=market.frame_interval_ms,
-        directory=ground.directory,
-        calendar=ground.calendar,
+        directory=directory,
+        calendar=calendar,
         today=wall_clock().astimezone(IST).date(),
-        speed=speed,
-        instrument=instrument,
+        speed=wanted.speed,
+        instrument=wanted.instrument,
     )
-    return open_feed(wanted, context)
+    return open_feed(wanted.feed, context)
 
 
 def marketdata_room(

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.app.feeding import marketdata_room, open_named_feed
+from alphapanda.app.feeding import FeedWanted, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
@@ -28,6 +28,7 @@ from alphapanda.eventlog.topics import TopicMap
 from alphapanda.instruments.client import load_directory
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
+from alphapanda.marketdata.feeds.pace import REAL
 from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.remote import RemoteService
@@ -209,7 +210,7 @@ class Serving:
         return rooms
 
     async def _marketdata(self, ground: Ground) -> Room:
-        feed = open_named_feed(ground, self._feed, 1.0, None)
+        feed = open_named_feed(ground, FeedWanted(self._feed, REAL))
         room, feeding = marketdata_room(
             ground, feed, before_frame=_no_timer, barrier=_no_barrier, ready=_no_barrier
         )

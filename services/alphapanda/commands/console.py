@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
+import click
 from rich.console import Console
 
 out = Console(highlight=False)
@@ -13,6 +14,9 @@ err = Console(stderr=True, highlight=False)
 
 USAGE = 2
 """Exit code for input that can't be used."""
+
+PORT = click.IntRange(0, 65_535)
+"""What --port takes."""
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

@@ -11,7 +11,7 @@ import click
 import structlog
 
 from alphapanda.app.serve import NotReady, Serving
-from alphapanda.commands.console import fail
+from alphapanda.commands.console import PORT, fail
 from alphapanda.commands.mesh import config_option, mesh_settings
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 @click.command()
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE…")
-@click.option("--port", type=int, help="port to answer on  [default: the first service's in [mesh]]")
+@click.option("--port", type=PORT, help="port to answer on  [default: the first service's in [mesh]]")
 @click.option("--feed", default="sim", show_default=True, help="feed of marketdata")
 @config_option
 def serve(services: tuple[str, ...], port: int | None, feed: str, config: Path | None) -> None:

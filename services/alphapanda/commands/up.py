@@ -13,13 +13,14 @@ import click
 import structlog
 
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
-from alphapanda.commands.console import fail, out, refuse
+from alphapanda.commands.console import PORT, USAGE, fail, out, refuse
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import default_data_directory
 from alphapanda.embedded.errors import EmbeddedError
 from alphapanda.eventlog.port import LogUnavailable
+from alphapanda.marketdata.feeds.pace import parsed_speed
 from alphapanda.mesh.server import PortInUse
 from alphapanda.settings import Settings
 from alphapanda.settings_sources import SettingsInvalid, load_settings
@@ -33,8 +34,12 @@ _log = structlog.get_logger(__name__)
 @click.option("--demo", is_flag=True, help="create and start a few strategies on a simulated exchange day")
 @click.option("--feed", default="sim", show_default=True, help="sim, or replay:FILE[,FILE…]")
 @click.option("--instrument", help="NSE:SYMBOL, for a replay of bars that don't name theirs")
-@click.option("--speed", type=float, default=1.0, show_default=True, help="market seconds in a wall second")
-@click.option("--port", type=int, help="gRPC port on 127.0.0.1  [default: 50051]; 0 takes a free one")
+@click.option(
+    "--speed",
+    metavar="N|max",
+    help="market seconds in a wall second, or max  [default: 1 for sim, max for a replay]",
+)
+@click.option("--port", type=PORT, help="gRPC port on 127.0.0.1  [default: 50051]; 0 takes a free one")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="where everything is kept")
 @click.option("--fresh", is_flag=True, help="start over: wipe the data directory first")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
@@ -42,7 +47,7 @@ def up(
     demo: bool,
     feed: str,
     instrument: str | None,
-    speed: float,
+    speed: str | None,
     port: int | None,
     data_dir: Path | None,
     fresh: bool,
@@ -54,13 +59,17 @@ def up(
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     except SettingsInvalid as error:
         refuse(error.problems)
+    try:
+        wanted_speed = None if speed is None else parsed_speed(speed)
+    except InvalidInput as error:
+        fail(str(error), USAGE)
     folder = data_dir or settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
     options = UpOptions(
         data_dir=folder.expanduser(),
         fresh=fresh,
         feed=feed,
         instrument=instrument,
-        speed=speed,
+        speed=wanted_speed,
         demo=demo,
         on_progress=_progress,
     )

@@ -10,14 +10,11 @@ from typing import Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from alphapanda.domain.frame import nanoseconds
+from alphapanda.domain.frame import SECOND_NS, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.storage.price_cache import CachedPrice
 from panda.events.v1.frame_pb2 import TickFrame
 from panda.marketdata.v1 import marketdata_pb2 as api
-
-SECOND_NS: Final = 1_000_000_000
-
 
 _Latest = tuple[int, int, bytes]
 """A quote as it stands: the board's version when it moved, the trade's time, and the bytes of `quotes: [it]`."""

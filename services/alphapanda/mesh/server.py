@@ -43,7 +43,9 @@ class PortInUse(Exception):
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
-        super().__init__(f"{host}:{port} is in use; stop what listens there or choose another api.port")
+        super().__init__(
+            f"{host}:{port} is in use; stop what listens there or choose another with --port (setting api.port)"
+        )
 
 
 class _Collector:

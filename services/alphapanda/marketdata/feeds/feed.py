@@ -83,6 +83,13 @@ class Feed(Protocol):
     def lockstep(self) -> bool:
         """See above."""
 
+    def check(self) -> None:
+        """Looks at its input as far as that can be done before anything is started.
+
+        Raises:
+            InvalidInput: it can't be used.
+        """
+
     def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
         """Its runs, one after the other, going on after what was fed last.
 
@@ -98,7 +105,7 @@ class FeedContext:
     Attributes:
         seed: of what is made up.
         frame_interval_ms: market time between made-up frames.
-        speed: market seconds in a wall second, > 0.
+        speed: market seconds in a wall second, > 0, pace.MAX for as fast as it goes; None leaves it to the feed.
         directory: the known instruments.
         calendar: trading days.
         today: the day in India, by the wall clock.
@@ -110,5 +117,5 @@ class FeedContext:
     directory: InstrumentDirectory
     calendar: TradingCalendar
     today: date
-    speed: float = 1.0
+    speed: float | None = None
     instrument: str | None = None

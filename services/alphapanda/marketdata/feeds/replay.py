@@ -1,4 +1,4 @@
-"""Recorded ticks and bars from files, as fast as the system takes them."""
+"""Recorded ticks and bars from files, at a pace or as fast as the system takes them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import ClassVar
 from zlib import error as ZlibError  # noqa: N812 - an exception, whatever zlib calls it
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import Frame
+from alphapanda.domain.frame import SECOND_NS, Frame
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.csv_replay import merge_ticks, read_ticks
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick, TickBatch, batches_by_time
 from alphapanda.marketdata.feeds.feed import FeedContext, FeedRun, LastFrames, MarketClockWouldGoBack
+from alphapanda.marketdata.feeds.pace import MAX, Pacer
 
 _CHUNK = 1 << 20
+_IST_NS = 19_800 * SECOND_NS
+_DAY_NS = 86_400 * SECOND_NS
 _ALLOWED = "a readable CSV file of ticks or bars, .gz or plain"
 
 
@@ -93,19 +96,33 @@ def replay_frames(
 
 
 class ReplayFeed:
-    """A recording. It moves in lockstep, so it ends with the same books however fast the machine is."""
+    """A recording. It moves in lockstep, so it ends with the same books at any pace and however fast the machine is.
+
+    Args:
+        files: the recording.
+        directory: the known instruments.
+        instrument: "NSE:INFY", of files with bars.
+        seed: of what is made up.
+        pacer: the pace; nights and days without trading are passed over.
+    """
 
     name: ClassVar[str] = "replay"
     simulated: ClassVar[bool] = True
     heartbeats: ClassVar[bool] = False
 
     def __init__(
-        self, files: Sequence[Path], directory: InstrumentDirectory, instrument: str | None, seed: int
+        self,
+        files: Sequence[Path],
+        directory: InstrumentDirectory,
+        instrument: str | None,
+        seed: int,
+        pacer: Pacer,
     ) -> None:
         self._files = files
         self._directory = directory
         self._instrument = instrument
         self._seed = seed
+        self._pacer = pacer
 
     @classmethod
     def open(cls, argument: str, context: FeedContext) -> ReplayFeed:
@@ -117,12 +134,21 @@ class ReplayFeed:
         files = [Path(name).expanduser() for name in argument.split(",") if name]
         if not files:
             raise InvalidInput("feed", "replay:", "replay:FILE with a CSV file of ticks or bars")
-        return cls(files, context.directory, context.instrument, context.seed)
+        pacer = Pacer(MAX if context.speed is None else context.speed)
+        return cls(files, context.directory, context.instrument, context.seed, pacer)
 
     @property
     def lockstep(self) -> bool:
         """Always."""
         return True
+
+    def check(self) -> None:
+        """Reads the recording's begin.
+
+        Raises:
+            InvalidInput: it can't be read, or is empty.
+        """
+        self._batches()
 
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
         """One run, from the recording's begin; whoever publishes leaves out what the log has already.
@@ -130,23 +156,39 @@ class ReplayFeed:
         Raises:
             InvalidInput: the recording can't be read, or begins before the market's clock.
         """
+        begins_ns, batches = self._batches()
         run = replay_run(self._files, self._instrument, self._seed)
+        clock_ns = 0 if last is None else last.market_time_ns
+        if last is not None and last.feed_run != run and begins_ns < clock_ns:
+            raise MarketClockWouldGoBack(self._names, begins_ns, clock_ns)
+        yield FeedRun(run, self._paced(batches, max(begins_ns, clock_ns)))
+
+    def _batches(self) -> tuple[int, Iterator[TickBatch]]:
+        """Market time of the first batch, and all of them."""
         batches = batches_by_time(recorded_ticks(self._files, self._directory, self._instrument))
         first = next(batches, None)
         if first is None:
             raise InvalidInput("feed", self._names, "a recording with at least one row")
-        if last is not None and last.feed_run != run and first.market_time_ns < last.market_time_ns:
-            raise MarketClockWouldGoBack(self._names, first.market_time_ns, last.market_time_ns)
-        yield FeedRun(run, _given(chain([first], batches)))
+        return first.market_time_ns, chain([first], batches)
+
+    async def _paced(self, batches: Iterator[TickBatch], since_ns: int) -> AsyncIterator[TickBatch]:
+        """Nothing is waited for up to `since_ns`: that was fed before."""
+        await self._pacer.step(0)
+        for batch in batches:
+            if batch.market_time_ns > since_ns:
+                gap_ns = batch.market_time_ns - since_ns
+                same_day = _ist_day(batch.market_time_ns) == _ist_day(since_ns)
+                since_ns = batch.market_time_ns
+                await self._pacer.step(gap_ns / SECOND_NS if same_day else 0)
+            yield batch
 
     @property
     def _names(self) -> str:
         return ", ".join(map(str, self._files))
 
 
-async def _given(batches: Iterator[TickBatch]) -> AsyncIterator[TickBatch]:
-    for batch in batches:
-        yield batch
+def _ist_day(market_time_ns: int) -> int:
+    return (market_time_ns + _IST_NS) // _DAY_NS
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -11,18 +11,18 @@ import structlog
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import instant
+from alphapanda.domain.frame import SECOND_NS, instant
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.instruments.core import shipped_reference_prices
 from alphapanda.marketdata.core.simulated_days import SimulatedRun, first_simulated_day, following_day
 from alphapanda.marketdata.core.simulator import SimulatedDay, stocks_of_day
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.feed import FeedContext, FeedRun, LastFrames
+from alphapanda.marketdata.feeds.pace import REAL, Pacer
 
 logger: Final = structlog.get_logger(__name__)
 
 _HEARTBEAT_SECONDS: Final = 1.0
-_MOST_BEHIND_SECONDS: Final = 1.0
 
 
 class SimulatedFeed:
@@ -31,7 +31,7 @@ class SimulatedFeed:
     Args:
         seed: what it makes up follows from this.
         interval_ms: market time between steps.
-        speed: market seconds in a wall second; above 1 it moves in lockstep, at most so fast.
+        speed: market seconds in a wall second, > 0; above 1 it moves in lockstep, at most so fast.
         directory: the known instruments; those with a reference price trade.
         calendar: trading days.
         today: where the first day is looked for.
@@ -54,32 +54,28 @@ class SimulatedFeed:
         sleep: Callable[[float], Awaitable[None]],
         monotonic: Callable[[], float],
     ) -> None:
-        if not 0 < speed < float("inf"):
-            raise InvalidInput("speed", speed, "market seconds in a wall second, above 0")
         self._seed = seed
         self._interval_ns = interval_ms * 1_000_000
-        self._step_seconds = interval_ms / 1000 / speed
-        self._lockstep = speed > 1
+        self._lockstep = speed > REAL
         self._directory = directory
         self._calendar = calendar
         self._today = today
         self._sleep = sleep
-        self._monotonic = monotonic
-        self._next_step_at = 0.0
+        self._pacer = Pacer(speed, sleep, monotonic)
 
     @classmethod
     def open(cls, argument: str, context: FeedContext) -> SimulatedFeed:
         """`sim`; it takes no argument.
 
         Raises:
-            InvalidInput: there is one, or the speed isn't above 0.
+            InvalidInput: there is one.
         """
         if argument:
             raise InvalidInput("feed", f"sim:{argument}", "sim, without more")
         return cls(
             context.seed,
             context.frame_interval_ms,
-            context.speed,
+            REAL if context.speed is None else context.speed,
             context.directory,
             context.calendar,
             context.today,
@@ -91,6 +87,9 @@ class SimulatedFeed:
     def lockstep(self) -> bool:
         """Where it is faster than real time."""
         return self._lockstep
+
+    def check(self) -> None:
+        """It needs nothing that could be missing."""
 
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
         """A run a day. The day that was played last goes on after its last step that every shard has."""
@@ -161,7 +160,7 @@ class SimulatedFeed:
         self, day: SimulatedDay, steps_made: int, *, last_day: bool
     ) -> AsyncIterator[TickBatch]:
         for number in range(steps_made + 1, day.steps + 1):
-            await self._pace()
+            await self._pacer.step(self._interval_ns / SECOND_NS)
             yield day.step(number)
         if last_day:
             logger.warning(
@@ -171,15 +170,6 @@ class SimulatedFeed:
             while True:
                 await self._sleep(_HEARTBEAT_SECONDS)
                 yield closed
-
-    async def _pace(self) -> None:
-        """Waits for the step's turn; one who is far behind doesn't hurry to catch up."""
-        now = self._monotonic()
-        if self._next_step_at < now - _MOST_BEHIND_SECONDS:
-            self._next_step_at = now
-        elif self._next_step_at > now:
-            await self._sleep(self._next_step_at - now)
-        self._next_step_at += self._step_seconds
 
 
 def _steps_made(day: SimulatedDay, last: LastFrames | None) -> int:
