@@ -264,6 +264,30 @@ class LoggingSettings(LogRotation):
         return found
 
 
+class HealthCheckSettings(Section):
+    """What is actively checked while it runs: database, Redis, feed, lag, snapshots."""
+
+    interval_seconds: Seconds = Field(
+        30.0, description="between two rounds of checks; at most 5 while one isn't well"
+    )
+    timeout_seconds: Seconds = Field(5.0, description="longest wait for an answer")
+    redis_timeout_seconds: Seconds = Field(5.0, description="longest wait for Redis")
+    database_timeout_seconds: Seconds = Field(10.0, description="longest wait for PostgreSQL")
+    tick_max_age_seconds: Seconds = Field(
+        30.0, description="wall age of the newest frame in session from which marketdata is NOT_SERVING"
+    )
+    snapshot_max_age_seconds: Seconds = Field(
+        600.0, description="market time without portfolio snapshots from which that is told"
+    )
+    max_lag: int = Field(1000, ge=0, description="records a reader may be behind before that is told")
+    max_latency_seconds: Seconds = Field(
+        1.0, description="a round trip to PostgreSQL or Redis that takes longer is told"
+    )
+    grace_seconds: float = Field(
+        30.0, ge=0, allow_inf_nan=False, description="after the start, while bad answers are forgiven"
+    )
+
+
 class MonitoringSettings(Section):
     """What is watched while it runs."""
 
@@ -307,6 +331,7 @@ class Settings(BaseSettings):
     portfolio_manager: PortfolioManagerSettings = PortfolioManagerSettings()
     consumers: ConsumerSettings = ConsumerSettings()
     logging: LoggingSettings = LoggingSettings()
+    health_checks: HealthCheckSettings = HealthCheckSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
+from alphapanda.app.health import Watched
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
@@ -207,12 +208,18 @@ class Embedded:
         barrier = Barrier(rooms, orders)
         rooms.insert(1, self._feed_room(ground, barrier, timer, ticks))
         lifecycle = Lifecycle()
-        running = {room.full_name: running_service(room, lambda: lifecycle.state) for room in rooms}
+        watched = Watched(ground, rooms)
+        running = {
+            room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
+            for room in rooms
+        }
         ops = ops_room(ground, list(running.values()))
         rooms.append(ops)
         running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
         server = mesh_server(self._settings, self.port, rooms)
-        process = Process(rooms, server, HealthWatch(running, server.set_serving), lifecycle)
+        process = Process(
+            rooms, server, [HealthWatch(running, server.set_serving), watched.checks], lifecycle
+        )
         self._stack.push_async_callback(process.stop)
         tell("starting the services")
         await process.start(lambda: self._before_feed(ground, ticks))

@@ -10,6 +10,7 @@ from typing import Final
 
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.questions import ticks
 from alphapanda.app.rooms import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -59,7 +60,18 @@ class Feeding:
         self.feed = feed
         self.publisher = publisher
         self._ready = ready
+        self._begun = False
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def feeds_now(self) -> bool:
+        """Whether frames are to be expected: it has begun and not ended."""
+        return self._begun and not self.publisher.finished.is_set()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the feed owns its market time."""
+        return self.feed.simulated
 
     async def start(self) -> None:
         """Begins to feed."""
@@ -73,6 +85,7 @@ class Feeding:
 
     async def _run(self) -> None:
         await self._ready()
+        self._begun = True
         await self.publisher.run()
 
 
@@ -157,5 +170,6 @@ def marketdata_room(
             "dropped": sum(publisher.dropped().values()),
             "quote_watches": watches.watchers,
         },
+        questions={"ticks": ticks(ground, feeding)},
     )
     return room, feeding

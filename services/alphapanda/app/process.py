@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from alphapanda.app.questions import Question
 from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.relay import OutboxRelay
@@ -54,6 +55,7 @@ class Room:
         brokers: how it sees the brokers.
         counters: figures of its own.
         checks: what else keeps it from serving while it fails.
+        questions: what is asked of it now and then, by name.
     """
 
     service: str
@@ -66,6 +68,7 @@ class Room:
     brokers: Callable[[], Sequence[BrokerReport]] = tuple
     counters: Callable[[], Mapping[str, int]] = field(default=dict)
     checks: Sequence[Check] = ()
+    questions: Mapping[str, Question] = field(default_factory=dict)
 
     def of_phase(self, phase: Phase) -> Iterable[Startable]:
         """Its parts that start then."""
@@ -103,7 +106,7 @@ class Process:
     Args:
         rooms: in the order of the flow; within a phase the end of the flow starts first.
         server: answers for all of them.
-        health: tells the server how the services are; started when all of them are at work.
+        health: what finds out how the services are and tells the server; started when all of them are at work.
         lifecycle: kept by this process.
         drain_seconds: how long calls under way may take at the stop.
     """
@@ -112,7 +115,7 @@ class Process:
         self,
         rooms: Sequence[Room],
         server: MeshServer,
-        health: Startable,
+        health: Sequence[Startable],
         lifecycle: Lifecycle,
         drain_seconds: float = 5.0,
     ) -> None:
@@ -136,8 +139,9 @@ class Process:
             await self._start_phase(Phase.WAKE)
             await self._start_phase(Phase.CONSUME)
             self._lifecycle.state = ServiceState.SERVING
-            await self._health.start()
-            self._stack.push_async_callback(self._health.stop)
+            for part in self._health:
+                await part.start()
+                self._stack.push_async_callback(part.stop)
             if before_feed is not None:
                 await before_feed()
             await self._start_phase(Phase.FEED)

@@ -10,6 +10,7 @@ import structlog
 
 from alphapanda.app.ground import IST, Ground, boot_clock, wall_clock
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.questions import snapshots as snapshot_age
 from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.delivery import Handler
@@ -417,4 +418,5 @@ def portfolio_room(ground: Ground) -> Room:
             (Phase.WAKE, revisions),
         ],
         checks=[reconciliation],
+        questions={"snapshots": snapshot_age(ground, lambda: snapshots.taken_to)},
     )

@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.feeding import FeedWanted, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
-from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
+from alphapanda.app.health import Watched
+from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
@@ -171,7 +172,11 @@ class Serving:
     async def _run(self, ground: Ground) -> None:
         lifecycle = Lifecycle()
         rooms = await self._rooms(ground)
-        running = {room.full_name: running_service(room, lambda: lifecycle.state) for room in rooms}
+        watched = Watched(ground, rooms)
+        running = {
+            room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
+            for room in rooms
+        }
         sources: list[StatusSource] = list(running.values())
         if "ops" in self._services:
             sources = [
@@ -183,7 +188,7 @@ class Serving:
         running[OPS_SERVICE] = running_service(ops, lambda: lifecycle.state)
         rooms.append(ops)
         server = mesh_server(self._settings, self._port, rooms)
-        health = HealthWatch(running, server.set_serving)
+        health: list[Startable] = [HealthWatch(running, server.set_serving), watched.checks]
         process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
         self._stack.push_async_callback(process.stop)
         await process.start()

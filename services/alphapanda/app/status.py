@@ -9,6 +9,7 @@ from alphapanda import __version__
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.process import Room
 from alphapanda.ops.api import OpsServicer
+from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
 from alphapanda.ops.source import RunningService, StatusSource
 from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
@@ -16,8 +17,10 @@ from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
 OPS_SERVICE = "panda.ops.v1.OpsService"
 
 
-def running_service(room: Room, lifecycle: Callable[[], ServiceState]) -> RunningService:
-    """A room as OpsService and health see it."""
+def running_service(
+    room: Room, lifecycle: Callable[[], ServiceState], active: Sequence[ActiveCheck] = ()
+) -> RunningService:
+    """A room as OpsService and health see it, with what is actively checked for it."""
     return RunningService(
         room.service,
         lifecycle,
@@ -25,7 +28,8 @@ def running_service(room: Room, lifecycle: Callable[[], ServiceState]) -> Runnin
         relay=room.relay,
         brokers=room.brokers,
         counters=room.counters,
-        checks=room.checks,
+        checks=[*room.checks, *active],
+        concerns=active,
     )
 
 

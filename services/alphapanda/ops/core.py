@@ -102,10 +102,11 @@ def service_report(
     brokers: Sequence[BrokerReport],
     outbox_unpublished: int,
     counters: Mapping[str, int],
+    concern: str = "",
 ) -> ServiceReport:
     """A service's report from its parts: NOT_SERVING where it should be SERVING and is held up.
 
-    Its last error is what holds it up, else the newest of its consumers'.
+    Its last error is what holds it up, else what a person should read, else the newest of its consumers'.
 
     Args:
         service: its name.
@@ -115,6 +116,7 @@ def service_report(
         brokers: brokers it serves.
         outbox_unpublished: rows of its outbox not yet published.
         counters: figures of its own.
+        concern: what a person should read while it works.
     """
     held_up_by = hindrance(parts) if lifecycle is ServiceState.SERVING else ""
     return ServiceReport(
@@ -123,7 +125,7 @@ def service_report(
         consumers=tuple(consumers),
         brokers=tuple(brokers),
         outbox_unpublished=outbox_unpublished,
-        last_error=held_up_by or newest_error(consumers),
+        last_error=held_up_by or concern or newest_error(consumers),
         counters=dict(counters),
     )
 

@@ -6,13 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+import structlog
+
+_log = structlog.get_logger(__name__)
+
 
 class Servable(Protocol):
     """A service that knows whether it is at work."""
 
     @property
-    def serving(self) -> bool:
-        """Whether it is, now; asks nobody."""
+    def started(self) -> bool:
+        """Whether it should be at work now."""
+
+    @property
+    def held_up_by(self) -> str:
+        """What keeps it from its work now; empty where nothing does. Asks nobody."""
 
 
 class HealthWatch:
@@ -33,6 +41,7 @@ class HealthWatch:
         self._services = services
         self._set_serving = set_serving
         self._interval = interval_seconds
+        self._held_up: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -55,4 +64,15 @@ class HealthWatch:
 
     async def _tell(self) -> None:
         for service, running in self._services.items():
-            await self._set_serving(service, running.serving)
+            why = running.held_up_by
+            await self._set_serving(service, running.started and not why)
+            if running.started:
+                self._log_change(service, why)
+
+    def _log_change(self, service: str, why: str) -> None:
+        before = self._held_up.get(service, "")
+        self._held_up[service] = why
+        if why and not before:
+            _log.warning("service held up", service=service, why=why)
+        elif before and not why:
+            _log.info("service at work again", service=service)

@@ -78,6 +78,18 @@ class Check(Protocol):
         """Whether it runs and the last proof held."""
 
 
+class Concern(Protocol):
+    """What a person should read of a service that works."""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "lag"."""
+
+    @property
+    def concern(self) -> str:
+        """One line; empty where there is nothing."""
+
+
 class RunningService:
     """A StatusSource over a service's running parts.
 
@@ -89,6 +101,7 @@ class RunningService:
         brokers: how it sees the brokers now.
         counters: figures of its own.
         checks: what it proves of itself.
+        concerns: what a person should read while it works.
     """
 
     def __init__(
@@ -100,19 +113,26 @@ class RunningService:
         brokers: Callable[[], Sequence[BrokerReport]] = tuple,
         counters: Callable[[], Mapping[str, int]] = dict,
         checks: Sequence[Check] = (),
+        concerns: Sequence[Concern] = (),
     ) -> None:
         self.service = service
         self._lifecycle = lifecycle
         self._readers = readers
         self._relay = relay
         self._checks = tuple(checks)
+        self._concerns = tuple(concerns)
         self._brokers = brokers
         self._counters = counters
 
     @property
-    def serving(self) -> bool:
-        """Whether it is at work now; asks neither the database nor the log."""
-        return self._lifecycle() is ServiceState.SERVING and not hindrance(self._parts())
+    def started(self) -> bool:
+        """Whether its owner says that it should be at work now."""
+        return self._lifecycle() is ServiceState.SERVING
+
+    @property
+    def held_up_by(self) -> str:
+        """What keeps it from its work now, one line; empty where nothing does. Asks neither the database nor the log."""
+        return hindrance(self._parts())
 
     async def status(self) -> ServiceReport:
         """How it is now.
@@ -129,6 +149,7 @@ class RunningService:
             self.service,
             lifecycle=self._lifecycle(),
             parts=self._parts(),
+            concern=next((f"{one.name}: {one.concern}" for one in self._concerns if one.concern), ""),
             consumers=consumers,
             brokers=self._brokers(),
             outbox_unpublished=0 if self._relay is None else await self._relay.pending(),

@@ -69,6 +69,11 @@ class Snapshots:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def taken_to(self) -> datetime | None:
+        """Market time up to which everything that was due is taken; None where market time is unknown."""
+        return self._clock.market_time
+
+    @property
     def trading_day(self) -> date | None:
         """The market's day; None where market time is unknown."""
         now = self._clock.market_time

@@ -1,0 +1,54 @@
+"""What is actively checked for each room, by settings.health_checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import text
+
+from alphapanda.app.ground import Ground
+from alphapanda.app.process import Room
+from alphapanda.app.questions import lag, timed
+from alphapanda.ops.checks import ActiveCheck, HealthChecks
+from alphapanda.ops.source import LogReader
+
+ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "portfolio"})
+ON_REDIS: Final = frozenset({"marketdata", "risk", "trading", "portfolio"})
+
+
+class Watched:
+    """The active checks of a process, by service.
+
+    Args:
+        ground: what the rooms stand on.
+        rooms: what is watched.
+    """
+
+    def __init__(self, ground: Ground, rooms: Sequence[Room]) -> None:
+        limits = ground.settings.health_checks
+
+        async def query() -> None:
+            async with ground.engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+
+        async def ping() -> None:
+            await ground.redis.ping()
+
+        slow = limits.max_latency_seconds
+        database = ActiveCheck("database", timed(query, slow), limits.database_timeout_seconds)
+        redis = ActiveCheck("redis", timed(ping, slow), limits.redis_timeout_seconds)
+        self._by_service: dict[str, list[ActiveCheck]] = {}
+        for room in rooms:
+            own = [database] * (room.service in ON_DATABASE) + [redis] * (room.service in ON_REDIS)
+            own += (ActiveCheck(name, ask, limits.timeout_seconds) for name, ask in room.questions.items())
+            readers: list[LogReader] = [*room.followers, *room.consumers]
+            if readers:
+                own.append(ActiveCheck("lag", lag(readers, limits.max_lag), limits.timeout_seconds))
+            self._by_service[room.service] = own
+        every = dict.fromkeys(check for checks in self._by_service.values() for check in checks)
+        self.checks = HealthChecks(list(every), limits.interval_seconds, limits.grace_seconds)
+
+    def of(self, service: str) -> Sequence[ActiveCheck]:
+        """The checks of a service; it shares some with others."""
+        return self._by_service.get(service, ())
