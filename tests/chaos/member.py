@@ -21,8 +21,10 @@ from alphapanda.cli import main
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.kafka_readers import KafkaGroupReader
 from alphapanda.eventlog.port import Record, TopicPartition
+from alphapanda.eventlog.relay import OutboxRelay
 
 FRAMES = "market.ticks"
+IMPATIENT = {"poll_seconds": 0.5, "silence_seconds": 4.0}
 
 
 class Spell:
@@ -57,6 +59,7 @@ class Spell:
 def cast(spell: Spell) -> None:
     """Puts the steps where they belong."""
     serve.no_step = spell.at
+    OutboxRelay.__init__.__kwdefaults__.update(IMPATIENT)
     publish, commit = KafkaEventLog.publish, KafkaGroupReader.commit
 
     async def publish_told(self: KafkaEventLog, records: Sequence[Record]) -> Any:

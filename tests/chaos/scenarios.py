@@ -12,14 +12,16 @@ from threading import Event, Thread
 from typing import Any
 
 from cluster import SERVICES, Cluster
+from running import until
 from story import Account, prove
 
-from alphapanda.domain.order import OrderStatus
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect
 from panda.common.v1.common_pb2 import SIDE_BUY, SIDE_SELL
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 
 SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL")
 RECOVERY_SECONDS = 40.0
+SESSION_SECONDS = 2.0
 # What is found of the order in flight when trading is killed at a step: its status, and its calls to the exchange.
 FOUND = {
     "received": (None, 0),
@@ -216,3 +218,131 @@ def kill_at(cluster: Cluster, service: str, step: str) -> None:
     elif step == "handled":
         lag = {what: left for what, left in cluster.work().items() if what.startswith(f"lag of {service}")}
         assert lag, f"nothing of {service} was in work"
+
+
+# -- R12 --------------------------------------------------------------------------------------------------------------
+
+SECOND = "trading-2"
+
+
+def frozen_senders(cluster: Cluster, effects: Sequence[PositionEffect]) -> Survived:
+    """One of two members is stopped between its commit of SUBMITTING and its call, past session and visibility window.
+
+    The other one has to bring the order to its end meanwhile, and the frozen one, thawed, must not send it any more.
+    """
+    with surviving(cluster, "a member frozen between commit and call, thawed too late") as survived:
+        cluster.launch("trading", SECOND)
+        cluster.wait_until_ready(SECOND)
+        one_strategy(cluster, "r12")
+        for effect in effects:
+            order_id = freeze_a_sender(cluster, effect)
+            try:
+                until(
+                    lambda order_id=order_id: ended(cluster, order_id),
+                    RECOVERY_SECONDS,
+                    "its end by the other",
+                )
+                more_orders(cluster, 1)
+            finally:
+                thaw(cluster)
+            more_orders(cluster, 2)
+            survived.faults += 1
+            (order,) = cluster.fetch("SELECT failure FROM trading.orders WHERE order_id = $1", order_id)
+            assert order["failure"] == FailureReason.ABSENT
+            assert calls_of(cluster, order_id) == 0
+        cluster.dismiss(SECOND)
+    assert survived.absent == len(effects)
+    return survived
+
+
+def freeze_a_sender(cluster: Cluster, effect: PositionEffect) -> str:
+    """Stops the member that holds the one order in flight, of this effect, between commit and call; the order's id."""
+    for _ in range(20):
+        spell = cluster.lay("trading", "submitting_committed", signal.SIGSTOP)
+        until(lambda spell=spell: not spell.exists(), 30, "a sender")
+        member = until(lambda: cluster.stopped("trading"), 10, "a stopped sender")
+        (order,) = cluster.fetch(
+            "SELECT order_id, effect FROM trading.orders WHERE status = $1", OrderStatus.SUBMITTING.value
+        )
+        if order["effect"] == effect:
+            assert calls_of(cluster, order["order_id"]) == 0
+            return str(order["order_id"])
+        member.process.send_signal(signal.SIGCONT)
+        until(lambda order=order: ended(cluster, order["order_id"]), RECOVERY_SECONDS, "its end")
+    raise AssertionError(f"no order that {effect.name}")
+
+
+def thaw(cluster: Cluster, service: str = "trading") -> None:
+    """Lets a service's frozen member go on."""
+    if member := cluster.stopped(service):
+        member.process.send_signal(signal.SIGCONT)
+
+
+def ended(cluster: Cluster, order_id: str) -> bool:
+    """Whether an order has ended."""
+    (order,) = cluster.fetch("SELECT status FROM trading.orders WHERE order_id = $1", order_id)
+    return OrderStatus(order["status"]).is_final
+
+
+def calls_of(cluster: Cluster, order_id: str) -> int:
+    """How often the exchange was called to place an order."""
+    return cluster.count(
+        "paper_exchange.calls c JOIN trading.intents i USING (tag)"
+        f" WHERE c.what = 'place' AND i.order_id = '{order_id}'"
+    )
+
+
+def a_dead_member_s_orders(cluster: Cluster) -> Survived:
+    """A member dies for good while it looks up an order whose record it has committed: the other one goes on with it."""
+    with surviving(cluster, "a member dead for good while it looks an order up") as survived:
+        cluster.launch("trading", SECOND)
+        cluster.wait_until_ready(SECOND)
+        one_strategy(cluster, "r12")
+        order_id = freeze_a_sender(cluster, PositionEffect.OPENS)
+        member = cluster.stopped("trading")
+        assert member is not None
+        time.sleep(1.2)  # past the send window, within the session
+        member.process.send_signal(signal.SIGCONT)
+        lag = "lag of trading"
+        until(lambda: lag not in cluster.work() and not ended(cluster, order_id), 5, "the record's commit")
+        cluster.kill(member.name)
+        survived.faults += 1
+        assert not ended(cluster, order_id)
+        until(lambda: ended(cluster, order_id), RECOVERY_SECONDS, "its end by the other")
+        cluster.launch("trading", member.name)
+        cluster.wait_until_ready(member.name)
+        cluster.dismiss(SECOND)
+    assert survived.absent == 1
+    return survived
+
+
+def members_come_and_go(cluster: Cluster, times: int, seed: int) -> Survived:
+    """Second members of risk, trading and portfolio join, and leave in order, by kill -9 or frozen, while orders flow."""
+    chance = random.Random(seed)
+    with surviving(cluster, f"members that come and go, seed {seed}") as survived:
+        for cycle in range(3):
+            name = f"r12.{cycle}.{cluster.count('trading.orders')}"
+            cluster.trade(name, cycle=cycle, every=2, symbols=SYMBOLS, quantity=10)
+        for _ in range(times):
+            service = chance.choice(("trading", "trading", "risk", "portfolio"))
+            second = f"{service}-2"
+            cluster.launch(service, second)
+            cluster.wait_until_ready(second)
+            time.sleep(chance.uniform(0.0, 0.5))
+            leaving = chance.choice((service, second))
+            way = chance.choice((signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP))
+            if way is signal.SIGSTOP:
+                cluster.members[leaving].process.send_signal(way)
+                time.sleep(chance.uniform(0.0, 2 * SESSION_SECONDS))
+                thaw(cluster, service)
+                way = signal.SIGTERM
+            cluster.kill(leaving, way)
+            survived.faults += 2
+            more_orders(cluster, 2)
+            if leaving == service:
+                cluster.launch(service)
+                cluster.wait_until_ready(service)
+                cluster.dismiss(second)
+            else:
+                del cluster.members[second]
+    return survived

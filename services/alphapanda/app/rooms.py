@@ -57,7 +57,7 @@ from alphapanda.telemetry.performance import TimedHandler
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
-from alphapanda.trading.consumer import TradingConsumer
+from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.executor import OrderExecutor, Surroundings
@@ -330,7 +330,12 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         registration=lambda server: add_TradingServiceServicer_to_server(servicer, server),
         consumers=[
             consumer(
-                ground, "trading", trading_topics.GROUP, trading_topics.PAYLOADS, TradingConsumer(executor)
+                ground,
+                "trading",
+                trading_topics.GROUP,
+                trading_topics.PAYLOADS,
+                TradingConsumer(executor),
+                assignment=TradingAssignment(executor),
             )
         ],
         followers=[

@@ -49,6 +49,8 @@ class OutboxRelay:
         log: where to.
         policy: rows at once (batch size), and the back-off while the database or the log is away.
         poll_seconds: how often it looks without having been woken, and how often one that stands by asks for the lock.
+        silence_seconds: PostgreSQL ends the session, and with it the lock, of one that was silent for so long: a frozen
+            process must not keep the others from publishing. More than a few polls, and than a publish may take.
         keep_published: how long published rows are kept.
         sleep: waits for seconds.
         chance: numbers in [0, 1) for the back-off.
@@ -63,6 +65,7 @@ class OutboxRelay:
         log: EventLog,
         policy: ConsumerSettings,
         poll_seconds: float = 5.0,
+        silence_seconds: float = 15.0,
         keep_published: timedelta = timedelta(days=7),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
@@ -88,6 +91,7 @@ class OutboxRelay:
         self._purge_at = 0.0
         self._logger = _logger.bind(schema=self.schema)
         self._lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+        self._end_when_silent = text(f"SET idle_session_timeout = {int(1000 * silence_seconds)}")
         self._unpublished = text(
             "SELECT seq, event_id, topic, partition, key, value, event_type, source, occurred_at"
             f" FROM {self.schema}.outbox WHERE published_at IS NULL ORDER BY seq LIMIT :limit"
@@ -148,6 +152,7 @@ class OutboxRelay:
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
+                await connection.execute(self._end_when_silent)
                 await self._hear(connection)
                 while not await self._is_mine(connection):
                     self._failures = 0

@@ -17,7 +17,9 @@ _BEGAN: Final = "alphapanda.began"
 _log = structlog.get_logger(SLOW_QUERIES)
 
 
-def open_engine(url: str, pool_size: int, slow_query_seconds: float = 0.5) -> AsyncEngine:
+def open_engine(
+    url: str, pool_size: int, slow_query_seconds: float = 0.5, idle_transaction_seconds: float = 10.0
+) -> AsyncEngine:
     """An engine that leaves out connections which the server has closed, so that a restarted server is not an error.
 
     A pool's own ping would cost three round trips each time a connection is taken; the driver knows for nothing that
@@ -27,8 +29,20 @@ def open_engine(url: str, pool_size: int, slow_query_seconds: float = 0.5) -> As
         url: `postgresql+asyncpg://…`.
         pool_size: most connections kept; as many again may be opened under load.
         slow_query_seconds: a statement that takes longer is logged, without its values.
+        idle_transaction_seconds: PostgreSQL undoes a transaction that is silent for so long: a process frozen in one
+            must not keep its locks from the others.
     """
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_use_lifo=True)
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_use_lifo=True,
+        connect_args={
+            "server_settings": {
+                "idle_in_transaction_session_timeout": str(int(1000 * idle_transaction_seconds))
+            }
+        },
+    )
 
     def before(connection: Connection, *_: Any) -> None:
         connection.info[_BEGAN] = perf_counter()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.port import TopicPartition
 from alphapanda.eventlog.wire import approved_from, refused_from
 from alphapanda.trading.executor import OrderExecutor
 
@@ -56,3 +57,21 @@ class TradingConsumer:
             await self._executor.refuse(
                 refused.signal_id, message, delivery.event.event_id, refused.decided_at
             )
+
+
+class TradingAssignment:
+    """Resumes open orders before new records are handled (rule 1).
+
+    A member that died for good may have left orders whose records it had committed: it was looking them up. All of
+    them are resumed, not only those of the new partitions: each is driven under its row's lock, so that does no harm.
+    """
+
+    def __init__(self, executor: OrderExecutor) -> None:
+        self._executor = executor
+
+    async def on_assigned(self, _: Sequence[TopicPartition]) -> None:
+        """See eventlog.port.Assignment."""
+        await self._executor.resume()
+
+    async def on_revoked(self, _: Sequence[TopicPartition]) -> None:
+        """Nothing is to be let go of: whoever drives an order does so under its row's lock."""

@@ -111,6 +111,14 @@ class OrderExecutor:
             asyncio's and the database's errors where the rows can't be read; call it again.
         """
         self._epoch = await self._with.store.next_epoch()
+        await self.resume()
+
+    async def resume(self) -> None:
+        """Every order that has not ended goes on from its row.
+
+        Raises:
+            asyncio's and the database's errors where the rows can't be read; call it again.
+        """
         await self.drive_all(await self._with.store.open_orders())
 
     async def stop(self) -> None:

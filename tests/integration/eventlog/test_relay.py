@@ -225,6 +225,23 @@ async def test_one_relay_a_schema_and_the_next_takes_over(
     assert event_ids(await on_the_log()) == [signal(n).event_id for n in (1, 2, 3)]
 
 
+async def test_a_frozen_relay_is_succeeded(relays, decide, on_the_log, eventually, signal) -> None:
+    """One that holds the lock and says nothing any more, as a frozen process does, loses it to the one that stands by."""
+
+    async def never(_: float) -> None:
+        await asyncio.Event().wait()
+
+    frozen = await relays(silence_seconds=0.3, sleep=never)
+    await decide(signal(1))
+    await eventually(lambda: frozen.published == 1)
+    second = await relays(poll_seconds=0.05)
+    await asyncio.sleep(0.5)
+    await decide(signal(2))
+    await eventually(lambda: second.published == 1)
+    assert frozen.published == 1
+    assert event_ids(await on_the_log()) == [signal(n).event_id for n in (1, 2)]
+
+
 async def test_schemas_are_relayed_each_for_itself(relays, decide, on_the_log, eventually, signal) -> None:
     """Two schemas' relays run side by side, each on its own rows."""
     risk, trading = await relays("risk"), await relays("trading")

@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.storage.engine import open_engine
@@ -46,6 +47,21 @@ async def empty(database: str):
 async def engine(empty):
     await upgrade_schema(empty)
     return empty
+
+
+async def test_a_frozen_transaction_lets_go_of_its_locks(database: str) -> None:
+    """A process frozen within a transaction, past its limit, neither keeps its locks nor ever commits."""
+    lock = text("SELECT pg_advisory_xact_lock(1)")
+    frozen, other = open_engine(database, 1, idle_transaction_seconds=0.2), open_engine(database, 1)
+    holding = await frozen.connect()
+    await holding.execute(lock)
+    async with asyncio.timeout(5), other.begin() as waiting:
+        await waiting.execute(lock)
+    with pytest.raises(DBAPIError):
+        await holding.execute(text("SELECT 1"))
+    await holding.invalidate()
+    await frozen.dispose()
+    await other.dispose()
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from trading_room import NOON, PAPER, Room, approved, boot_clock, open_room, ter
 
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
 from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.eventlog.port import TopicPartition
+from alphapanda.trading.consumer import TradingAssignment
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import order_id_of
 from alphapanda.trading.traders.paper import PaperTrader
@@ -208,6 +210,18 @@ async def test_what_is_never_seen_is_absent_once_the_window_is_over(opened) -> N
         assert not await room.calls()
         (event,) = await room.events(verdict)
         assert event.order_failed.order.leaves_quantity == 0
+
+
+async def test_a_member_goes_on_with_what_a_dead_one_was_looking_up(opened) -> None:
+    """An order whose record is done with, and whose member died for good, is resumed by who gets partitions next."""
+    verdict = approved()
+    async with opened() as survivor:
+        await survivor.open_for_trading()
+        async with opened(trader=breaking) as dying:
+            await dying.handle(verdict)
+            assert (await dying.order(verdict)).status is OrderStatus.UNKNOWN
+        await TradingAssignment(survivor.executor).on_assigned([TopicPartition("paper.signals.validated", 0)])
+        assert (await survivor.ended(verdict)).failure is FailureReason.ABSENT
 
 
 @pytest.mark.parametrize("effect", [PositionEffect.OPENS, PositionEffect.REDUCES])

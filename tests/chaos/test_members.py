@@ -1,0 +1,26 @@
+"""Members of a group that freeze, die for good, come and go: no order is sent twice, and none is left behind."""
+
+from __future__ import annotations
+
+import random
+
+from cluster import Cluster
+from scenarios import a_dead_member_s_orders, frozen_senders, members_come_and_go
+
+from alphapanda.domain.order import PositionEffect
+
+
+def test_a_frozen_sender_never_sends_late(cluster: Cluster):
+    """Stopped between commit and call, of an entry and of an exit, and thawed when all is over, a member sends nothing."""
+    survived = frozen_senders(cluster, [PositionEffect.OPENS, PositionEffect.REDUCES])
+    assert survived.faults == 2
+
+
+def test_what_a_dead_member_was_looking_up_ends(cluster: Cluster):
+    """A member that dies for good leaves no order open: the other one goes on with those it was looking up."""
+    assert a_dead_member_s_orders(cluster).absent == 1
+
+
+def test_members_come_and_go(cluster: Cluster):
+    """Second members of risk, trading and portfolio join, leave, die and freeze while orders flow."""
+    members_come_and_go(cluster, 3, seed=random.randrange(10_000))
