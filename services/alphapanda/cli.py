@@ -11,6 +11,7 @@ from alphapanda import __version__
 
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
+    "watch": "show strategies, positions, orders, rates and services as they change",
     "status": "show how every service stands",
     "strategies": "show strategies and their types; create, start, stop, change, delete them",
     "orders": "show orders, place one, make positions flat",

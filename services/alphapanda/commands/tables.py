@@ -21,7 +21,7 @@ from alphapanda.commands.wording import (
     word,
 )
 from panda.ops.v1.ops_pb2 import ServiceStatus
-from panda.portfolio.v1.portfolio_pb2 import Position, StrategyProfit
+from panda.portfolio.v1.portfolio_pb2 import Position
 from panda.risk.v1.risk_pb2 import KillSwitch, Limit, Verdict
 from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
 from panda.trading.v1.trading_pb2 import Order
@@ -103,25 +103,18 @@ def backlog(count: int) -> Text:
     return Text(f"{count:,}", style="yellow" if count else "dim")
 
 
-def strategies_table(
-    strategies: Iterable[Strategy],
-    profits: Mapping[str, StrategyProfit] | None = None,
-    *,
-    one_line: bool = False,
-) -> Table:
-    """Strategies; with their profit where it is known."""
-    figures = () if profits is None else (">open", ">net P&L")
-    made = table("strategy", "type", "trades", ">quantity", "state", *figures, "")
+def strategies_table(strategies: Iterable[Strategy]) -> Table:
+    """Strategies and whether they trade."""
+    made = table("strategy", "type", "trades", ">quantity", "state", "")
     for one in strategies:
         row(
             made,
             one.strategy_id,
             Text(one.strategy_type, style="dim"),
-            _symbols(one.symbols),
+            short_symbols(one.symbols, most=SYMBOLS_SHOWN),
             f"{one.quantity:,}",
             state(word(one, "state")),
-            *(() if profits is None else _profit_of(profits.get(one.strategy_id))),
-            remark(one.note, "dim", one_line=one_line),
+            Text(one.note, style="dim"),
         )
     return made
 
@@ -164,16 +157,10 @@ def _allowed(parameter: StrategyParameter) -> str:
     return ", ".join([kind, *filter(None, bounds)])
 
 
-def _symbols(symbols: Sequence[str]) -> str:
-    more = len(symbols) - SYMBOLS_SHOWN
-    return ", ".join(symbols[:SYMBOLS_SHOWN]) + (f" +{more}" if more > 0 else "")
-
-
-def _profit_of(profit: StrategyProfit | None) -> tuple[str | Text, Text]:
-    if profit is None:
-        return Text("0", style="dim"), Text("0.00", style="dim")
-    opened = profit.open_positions
-    return Text(str(opened), style="" if opened else "dim"), gain(amount(profit.profit, "net_pnl"))
+def short_symbols(symbols: Sequence[str], *, most: int) -> str:
+    """The first of them, and how many more there are."""
+    more = len(symbols) - most
+    return ", ".join(symbols[:most]) + (f" +{more}" if more > 0 else "")
 
 
 def positions_table(positions: Iterable[Position]) -> Table:
@@ -205,7 +192,7 @@ def positions_table(positions: Iterable[Position]) -> Table:
     return made
 
 
-def orders_table(orders: Iterable[Order], *, with_ids: bool = False, one_line: bool = False) -> Table:
+def orders_table(orders: Iterable[Order], *, with_ids: bool = False) -> Table:
     """Orders, newest first, with what became of them."""
     made = table(
         "time", "side", ">quantity", "symbol", ">price", "status", "strategy", *(["order"] * with_ids), ""
@@ -222,7 +209,7 @@ def orders_table(orders: Iterable[Order], *, with_ids: bool = False, one_line: b
             Text(status, style=STATUS_STYLES.get(status, "yellow")),
             Text(one.state.strategy_id, style="dim"),
             *([one.state.order_id] * with_ids),
-            remark(_why(one), "dim", one_line=one_line),
+            Text(why_ended(one), style="dim"),
         )
     return made
 
@@ -238,7 +225,8 @@ def side(text: str) -> Text:
     return Text(text, style=UP if text.startswith("buy") else DOWN)
 
 
-def _why(order: Order) -> str:
+def why_ended(order: Order) -> str:
+    """Why an order ended unexecuted; empty where it didn't."""
     return order.message or word(order, "failure_reason")
 
 
@@ -295,5 +283,5 @@ def figures(pairs: Iterable[tuple[str, str | Text]]) -> Text:
     """Named figures on one line."""
     line = Text()
     for name, value in pairs:
-        line.append("   " if line else "").append(f"{name} ", style="dim").append(value)
+        line.append("   " if line else "").append(f"{name} " if name else "", style="dim").append(value)
     return line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,13 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 sys.path.append(str(Path(__file__).parents[2] / "e2e"))
+sys.path.append(str(Path(__file__).parent))
 
+from fake_services import FakeServices
 from running import Platform, until
 
 from alphapanda.cli import main
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def demo() -> Iterator[Platform]:
     """A demo that has traded and goes on."""
     with (
@@ -35,7 +38,7 @@ def demo() -> Iterator[Platform]:
         platform.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def target(demo) -> str:
     """Where the demo answers."""
     return demo.target
@@ -72,3 +75,18 @@ def refused(target) -> Callable[..., str]:
         return line.removeprefix("alphapanda: ")
 
     return run
+
+
+@pytest.fixture
+def fakes() -> Iterator[FakeServices]:
+    """Stand-ins for a platform's servers; none runs yet."""
+    made = FakeServices()
+    yield made
+    made.stop_all()
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"

@@ -3,65 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
 from click.testing import CliRunner
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from alphapanda.cli import main
 from alphapanda.commands.finding import SERVICES
-from panda.ops.v1 import ops_pb2, ops_pb2_grpc
-from panda.strategy.v1 import strategy_pb2, strategy_pb2_grpc
 
 CLOSED = "127.0.0.1:1"
-
-
-class Strategies(strategy_pb2_grpc.StrategyServiceServicer):
-    def ListStrategies(self, request, context):  # noqa: N802 - the contract's name
-        return strategy_pb2.ListStrategiesResponse(strategies=[strategy_pb2.Strategy(strategy_id="found")])
-
-
-class Ops(ops_pb2_grpc.OpsServiceServicer):
-    def GetStatus(self, request, context):  # noqa: N802 - the contract's name
-        serving = ops_pb2.SERVICE_STATE_SERVING
-        return ops_pb2.GetStatusResponse(
-            version="1", services=[ops_pb2.ServiceStatus(service=request.service or "all", state=serving)]
-        )
-
-
-@pytest.fixture
-def serve():
-    """Starts a server of some services on a free port; returns its address."""
-    servers = []
-
-    def start(*services: str) -> str:
-        server = grpc.server(ThreadPoolExecutor(2))
-        checks = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        for service in services:
-            checks.set(SERVICES[service], health_pb2.HealthCheckResponse.SERVING)
-        if "strategy" in services:
-            strategy_pb2_grpc.add_StrategyServiceServicer_to_server(Strategies(), server)
-        if "ops" in services:
-            ops_pb2_grpc.add_OpsServiceServicer_to_server(Ops(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        servers.append(server)
-        return f"127.0.0.1:{port}"
-
-    yield start
-    for server in servers:
-        server.stop(None)
-
-
-@pytest.fixture
-def nobody() -> str:
-    """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -79,24 +28,24 @@ def said(monkeypatch, tmp_path):
     return run
 
 
-def test_a_service_is_asked_where_everything_answers(serve, said):
+def test_a_service_is_asked_where_everything_answers(fakes, said):
     """With `alphapanda up` where [api] says, its services are asked there, whatever [mesh] says."""
-    result = said(serve("strategy", "ops"), "strategies", "--json")
+    result = said(fakes.start("strategy", "ops"), "strategies", "--json")
     assert json.loads(result.stdout)["strategies"][0]["strategyId"] == "found"
 
 
-def test_a_service_of_the_mesh_is_asked_at_its_own_address(serve, said):
+def test_a_service_of_the_mesh_is_asked_at_its_own_address(fakes, said):
     """With only ops where [api] says, strategies are asked where [mesh] says, by `call` too."""
-    ops, strategy = serve("ops"), serve("strategy", "ops")
+    ops, strategy = fakes.start("ops"), fakes.start("strategy", "ops")
     result = said(ops, "strategies", "--json", strategy=strategy)
     assert json.loads(result.stdout)["strategies"][0]["strategyId"] == "found"
     result = said(ops, "call", "ListStrategies", strategy=strategy)
     assert json.loads(result.stdout)["strategies"][0]["strategyId"] == "found"
 
 
-def test_status_without_ops_asks_every_service(serve, said, nobody):
+def test_status_without_ops_asks_every_service(fakes, said, nobody):
     """Where the mesh's ops is away, each service says itself how it is, and who doesn't answer is NOT_SERVING."""
-    result = said(nobody, "status", "--json", strategy=serve("strategy", "ops"))
+    result = said(nobody, "status", "--json", strategy=fakes.start("strategy", "ops"))
     states = {one["service"]: one["state"] for one in json.loads(result.stdout)["services"]}
     assert states.pop("strategy") == "SERVICE_STATE_SERVING"
     assert states == dict.fromkeys(
@@ -104,10 +53,10 @@ def test_status_without_ops_asks_every_service(serve, said, nobody):
     )
 
 
-def test_a_named_target_is_the_only_one_asked(serve, said):
+def test_a_named_target_is_the_only_one_asked(fakes, said):
     """`--target` overrides [api] and [mesh]: what isn't served there is not looked for elsewhere."""
-    ops = serve("ops")
-    strategy = serve("strategy")
+    ops = fakes.start("ops")
+    strategy = fakes.start("strategy")
     result = said(ops, "strategies", "--target", ops, strategy=strategy)
     assert result.exit_code == 1
     assert f"what answers on {ops} doesn't serve this" in result.stderr

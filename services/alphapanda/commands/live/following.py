@@ -1,0 +1,108 @@
+"""Keeps a view fed: asks what has to be asked again and again, and watches what can be watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from google.protobuf.message import Message
+
+from alphapanda.commands.asking import Services, connected
+from alphapanda.commands.finding import Target, why_no_answer
+from alphapanda.commands.live.view import View
+from alphapanda.commands.status import all_status
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+from panda.portfolio.v1.portfolio_pb2 import WatchPortfolioRequest
+from panda.risk.v1.risk_pb2 import GetKillSwitchRequest
+from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest
+from panda.trading.v1.trading_pb2 import WatchOrdersRequest
+
+OFTEN: Final = 1.0
+SELDOM: Final = 3.0
+AGAIN_SECONDS: Final = 1.0
+MARK_INTERVAL_MS: Final = 1000
+STRATEGIES_SHOWN: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a view is fed from.
+
+    Attributes:
+        name: such as "orders".
+        service: that is asked, such as "trading".
+        answers: its answers: one for each time it is asked, or those of a watch.
+        every: seconds between two times.
+    """
+
+    name: str
+    service: str
+    answers: Callable[[Services], AsyncIterator[Message]]
+    every: float
+
+
+class Following:
+    """Feeds a view from a platform, for as long as it runs; one that went away is looked for anew.
+
+    Args:
+        target: where to look.
+        broker: of the account; empty: paper.
+        account: empty: the default one.
+        clock: seconds, for the view's times.
+
+    Attributes:
+        view: what is fed.
+    """
+
+    def __init__(self, target: Target, broker: str, account: str, clock: Callable[[], float]) -> None:
+        self._target = target
+        self._clock = clock
+        self._sources = sources(broker, account)
+        self.view = View([source.name for source in self._sources])
+
+    async def run(self) -> None:
+        """Follows until it is cancelled."""
+        while True:
+            # In the mesh a service may come back at another address, so all are found anew.
+            async with connected(self._target) as services, asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._follow(source, services)) for source in self._sources]
+                await asyncio.sleep(AGAIN_SECONDS)
+                while self.view.away is None:  # noqa: ASYNC110 - its own tasks feed it
+                    await asyncio.sleep(AGAIN_SECONDS)
+                for task in tasks:
+                    task.cancel()
+
+    async def _follow(self, source: Source, services: Services) -> None:
+        while True:
+            try:
+                async for answer in source.answers(services):
+                    self.view.fold(source.name, answer, self._clock())
+            except grpc.aio.AioRpcError as error:
+                why = why_no_answer(self._target, services.addresses[source.service], error)
+                self.view.lost(source.name, why, self._clock())
+            await asyncio.sleep(source.every)
+
+
+def sources(broker: str, account: str) -> tuple[Source, ...]:
+    """Everything that is followed for an account."""
+    market, switch = GetMarketStatusRequest(), GetKillSwitchRequest(broker=broker)
+    strategies = ListStrategiesRequest(page_size=STRATEGIES_SHOWN)
+    portfolio = WatchPortfolioRequest(broker=broker, account=account, mark_interval_ms=MARK_INTERVAL_MS)
+    orders = WatchOrdersRequest(broker=broker, account=account)
+    return (
+        Source("market", "marketdata", lambda to: _once(to.market.GetMarketStatus(market)), OFTEN),
+        Source("services", "ops", lambda to: _once(all_status(to)), OFTEN),
+        Source("strategies", "strategy", lambda to: _once(to.strategy.ListStrategies(strategies)), SELDOM),
+        Source("kill switch", "risk", lambda to: _once(to.risk.GetKillSwitch(switch)), SELDOM),
+        Source(
+            "portfolio", "portfolio", lambda to: aiter(to.portfolio.WatchPortfolio(portfolio)), AGAIN_SECONDS
+        ),
+        Source("orders", "trading", lambda to: aiter(to.trading.WatchOrders(orders)), AGAIN_SECONDS),
+    )
+
+
+async def _once(answer: Awaitable[Message]) -> AsyncIterator[Message]:
+    yield await answer

@@ -1,0 +1,243 @@
+"""The live view as a picture of so many columns and rows: everything there is at 80 by 24, side by side where it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alphapanda.commands.live.sections import Section, needed, stacked
+from alphapanda.commands.live.view import View
+from alphapanda.commands.tables import (
+    STATE_STYLES,
+    STATUS_STYLES,
+    backlog,
+    figures,
+    filled,
+    services_table,
+    short_symbols,
+    side,
+    state,
+    why_ended,
+)
+from alphapanda.commands.wording import (
+    DOWN,
+    UNKNOWN,
+    UP,
+    amount,
+    gain,
+    market_moment,
+    rupees,
+    shown_time,
+    word,
+)
+from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING
+from panda.portfolio.v1.portfolio_pb2 import Position
+from panda.strategy.v1.strategy_pb2 import Strategy
+from panda.trading.v1.trading_pb2 import Order
+
+WIDE: Final = 150
+ROOMY: Final = 36
+HEAD_ROWS: Final = 4
+FOOT_ROWS: Final = 1
+NEWEST: Final = 15
+
+
+def picture(view: View, *, now: float, width: int, height: int | None, foot: str) -> RenderableType:
+    """The whole view.
+
+    Args:
+        view: what is known.
+        now: in the seconds of the view's times.
+        width: columns.
+        height: rows; it fills them. None: as many as it needs, with the newest orders only.
+        foot: its last line while nothing is wrong.
+    """
+    services, rows = _services(view, in_full=width >= WIDE or height is None or height >= ROOMY)
+    left, right = [_strategies(view), _positions(view)], [_orders(view, NEWEST if height is None else None)]
+    if height is None:
+        columns = [left, right] if width >= WIDE else [[*left, *right]]
+        height = HEAD_ROWS + max(map(needed, columns)) + rows + FOOT_ROWS
+    room = height - HEAD_ROWS - FOOT_ROWS
+    if width >= WIDE:
+        beside = Table.grid(expand=True, padding=(0, 2, 0, 0))
+        beside.add_column(ratio=1)
+        beside.add_column(ratio=1)
+        beside.add_row(Group(*stacked(left, room - rows), services), Group(*stacked(right, room)))
+        body: list[RenderableType] = [beside]
+    else:
+        body = [*stacked([*left, *right], room - rows), services]
+    return Group(_title(view), _money(view), _pace(view), "", *body, _foot(view, now, foot))
+
+
+def plain_figures(view: View) -> str:
+    """The account and the pace in one line, for who has no terminal."""
+    return f"{_money(view).plain}   {_pace(view).plain}"
+
+
+def _title(view: View) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    if view.portfolio is not None:
+        line.append(f"{view.portfolio.broker}/{view.portfolio.account}  ", style="bold")
+    market = view.market
+    if market is None:
+        return line.append("the market's clock is not known", style="dim")
+    at, closes = market_moment(market, "market_time"), market_moment(market, "closes_at")
+    opens = market_moment(market, "next_open")
+    if market.open:
+        line.append(f"● {market.exchange} open", style=UP)
+        line.append(f" until {closes:%H:%M}" if closes else "")
+    else:
+        line.append(f"● {market.exchange} closed", style="yellow")
+        line.append(f" until {opens:%a %d %b %H:%M}" if opens else "")
+    line.append(f"  {shown_time(at, '%a %d %b %Y %H:%M:%S')}", style="bold")
+    return line.append("  simulated" if market.simulated else f"  {market.feed}", style="yellow")
+
+
+def _money(view: View) -> Text:
+    account = view.portfolio
+    if account is None:
+        return Text("the account is not known", style="dim", no_wrap=True)
+    return _line(
+        ("equity", Text(rupees(amount(account, "equity")), style="bold")),
+        ("day", gain(amount(account, "day_pnl"))),
+        ("net", gain(amount(account.profit, "net_pnl"))),
+        ("cash", rupees(amount(account, "cash"))),
+    )
+
+
+def _pace(view: View) -> Text:
+    return _line(
+        ("orders", f"{_rate(view.orders_a_minute)}/min"),
+        ("fills", f"{_rate(view.fills_a_minute)}/min"),
+        ("frames", f"{_rate(view.frames_a_second)}/s"),
+        ("lag", backlog(view.lag)),
+        ("outbox", backlog(view.unpublished)),
+        ("", _trading(view)),
+    )
+
+
+def _trading(view: View) -> Text:
+    switch = "" if view.kill_switch is None else word(view.kill_switch, "state")
+    said = {"": "trading not known", "active": "trading", "reducing": "only exits", "halted": "halted"}
+    return Text(f"● {said.get(switch, switch)}", style=STATE_STYLES.get(switch, "yellow"))
+
+
+def _rate(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"  # noqa: PLR2004 - "10.0"
+
+
+def _line(*pairs: tuple[str, str | Text]) -> Text:
+    line = figures(pairs)
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _foot(view: View, now: float, foot: str) -> Text:
+    away = view.away
+    text, style = foot, "dim"
+    if away is not None:
+        text, style = f"{away.why} (for {now - away.since:.0f} s, trying again)", DOWN
+    elif view.troubles:
+        name, trouble = next(iter(view.troubles.items()))
+        text, style = f"{name}: {trouble.why}", DOWN
+    elif view.errors:
+        text, style = view.errors[-1], DOWN
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _services(view: View, *, in_full: bool) -> tuple[RenderableType, int]:
+    """The services, and how many rows they take."""
+    services = () if view.status is None else view.status.services
+    if in_full and services:
+        return services_table(services, view.handled_a_second or None, one_line=True), len(services) + 1
+    line = Text("services  ", style="dim", no_wrap=True, overflow="ellipsis")
+    down = [one for one in services if one.state != SERVICE_STATE_SERVING]
+    if not services:
+        line.append("not known")
+    elif len(down) < len(services):
+        line.append(f"● {len(services) - len(down)} serving  ", style=UP)
+    for one in down:
+        said = f"● {one.service} {word(one, 'state')}" + (f": {one.last_error}" if one.last_error else "")
+        line.append(f"{said}  ", style=DOWN)
+    dead = sum(consumer.dead_lettered for one in services for consumer in one.consumers)
+    line.append(f"{dead:,} dead letters" if dead else "", style=DOWN)
+    return line, 1
+
+
+def _strategies(view: View) -> Section:
+    account = view.portfolio
+    profits = {} if account is None else {one.strategy_id: one.profit for one in account.strategies}
+    positions = () if account is None else account.positions
+    lines = [
+        (
+            one.strategy_id,
+            Text(one.strategy_type, style="dim"),
+            short_symbols(one.symbols, most=1),
+            state(word(one, "state")),
+            _held([position for position in positions if position.strategy_id == one.strategy_id]),
+            gain(amount(profits[one.strategy_id], "net_pnl")) if one.strategy_id in profits else _dim("0.00"),
+            _dim(one.note),
+        )
+        for one in _running_first(view.strategies)
+    ]
+    columns = ("~type", "~trades", "state", ">holds", ">net P&L", "~")
+    return Section("strategy", columns, lines, "no strategies: alphapanda strategies create")
+
+
+def _running_first(strategies: Sequence[Strategy]) -> list[Strategy]:
+    return sorted(strategies, key=lambda one: (word(one, "state") != "running", one.strategy_id))
+
+
+def _held(positions: Sequence[Position]) -> Text:
+    if not positions:
+        return _dim("0")
+    if len(positions) > 1:
+        return Text(f"{len(positions)} pos.")
+    return Text(f"{positions[0].quantity:+,}")
+
+
+def _positions(view: View) -> Section:
+    lines = [
+        (
+            one.symbol,
+            f"{one.quantity:+,}",
+            rupees(amount(one, "average_price")),
+            rupees(amount(one, "last_price")),
+            gain(amount(one.profit, "unrealised_pnl")),
+            _dim(one.strategy_id),
+        )
+        for one in (view.portfolio.positions if view.portfolio else ())
+    ]
+    columns = (">quantity", ">average", ">last", ">unrealised", "~strategy")
+    return Section("position", columns, lines, "nothing is held")
+
+
+def _orders(view: View, most: int | None) -> Section:
+    lines = [
+        (
+            _dim(shown_time(market_moment(one.state, "market_time"), "%H:%M:%S")),
+            side(word(one.state, "side")),
+            filled(one),
+            one.symbol,
+            rupees(amount(one.state, "average_price")),
+            _status(one),
+            _dim(one.state.strategy_id),
+        )
+        for one in view.orders[:most]
+    ]
+    columns = ("", ">quantity", "symbol", ">price", "~status", "~strategy")
+    return Section("order", columns, lines, "no orders yet", counted=False)
+
+
+def _status(order: Order) -> Text:
+    status = word(order.state, "status")
+    why = why_ended(order)
+    return Text(f"{status}: {why}" if why else status, style=STATUS_STYLES.get(status, "yellow"))
+
+
+def _dim(text: str) -> Text:
+    return Text(text, style="dim")

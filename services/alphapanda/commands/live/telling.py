@@ -1,0 +1,87 @@
+"""The view for who has no terminal: what happened as plain lines, or all of it as one object."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from alphapanda.commands.live.picture import plain_figures
+from alphapanda.commands.live.view import View
+from alphapanda.commands.tables import filled, why_ended
+from alphapanda.commands.wording import amount, market_moment, rupees, shown_time, word
+from alphapanda.domain.order import OrderStatus
+from panda.trading.v1.trading_pb2 import Order
+
+FIGURES_EVERY: Final = 15.0
+
+
+class Telling:
+    """Tells each thing once: orders that ended, who stopped answering, the figures now and then."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, None] = {}
+        self._troubles: dict[str, str] = {}
+        self._figures_at: float | None = None
+        self._began = False
+
+    def lines(self, view: View, now: float) -> list[str]:
+        """What is new since the last call; orders that had ended before the first aren't."""
+        told = [*self._connections(view), *self._ended(view)]
+        if view.portfolio and (self._figures_at is None or now - self._figures_at >= FIGURES_EVERY):
+            self._figures_at = now
+            told.append(plain_figures(view))
+        return told
+
+    def _connections(self, view: View) -> list[str]:
+        troubles = {name: trouble.why for name, trouble in view.troubles.items()}
+        lost = [f"{name}: {why}" for name, why in troubles.items() if name not in self._troubles]
+        back = [f"{name}: answers again" for name in self._troubles if name not in troubles]
+        self._troubles = troubles
+        return lost + back
+
+    def _ended(self, view: View) -> list[str]:
+        ended = [one for one in reversed(view.orders) if OrderStatus(one.state.status).is_final]
+        new = [one for one in ended if one.state.order_id not in self._told]
+        self._told = {one.state.order_id: None for one in ended}
+        began, self._began = self._began, "orders" in view.heard
+        return [_order(one) for one in new] if began else []
+
+
+def _order(one: Order) -> str:
+    at = shown_time(market_moment(one.state, "market_time"))
+    price, why = rupees(amount(one.state, "average_price")), why_ended(one)
+    status = word(one.state, "status") + (f": {why}" if why else "")
+    direction = word(one.state, "side")
+    return f"{at}  {direction} {filled(one)} {one.symbol} @ {price}  {status}  {one.state.strategy_id}"
+
+
+def as_object(view: View, at: datetime) -> dict[str, Any]:
+    """Everything the view knows, in the contract's own JSON; what isn't known is null.
+
+    Args:
+        view: what is known.
+        at: wall time.
+    """
+    return {
+        "at": at.isoformat(),
+        "market": _json(view.market),
+        "status": _json(view.status),
+        "strategies": [_json(one) for one in view.strategies],
+        "portfolio": _json(view.portfolio),
+        "orders": [_json(one) for one in view.orders],
+        "killSwitch": _json(view.kill_switch),
+        "rates": {
+            "ordersAMinute": view.orders_a_minute,
+            "fillsAMinute": view.fills_a_minute,
+            "framesASecond": view.frames_a_second,
+            "handledASecond": dict(view.handled_a_second),
+        },
+        "troubles": {name: trouble.why for name, trouble in view.troubles.items()},
+    }
+
+
+def _json(message: Message | None) -> dict[str, Any] | None:
+    return None if message is None else MessageToDict(message)

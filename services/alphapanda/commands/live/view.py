@@ -1,0 +1,174 @@
+"""What the live view knows, folded from the platform's answers. No I/O, no clock: times are handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+
+from alphapanda.commands.live.rates import Rates
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
+from panda.ops.v1.ops_pb2 import GetStatusResponse
+from panda.portfolio.v1.portfolio_pb2 import Portfolio, WatchPortfolioResponse
+from panda.risk.v1.risk_pb2 import GetKillSwitchResponse, KillSwitch
+from panda.strategy.v1.strategy_pb2 import ListStrategiesResponse, Strategy
+from panda.trading.v1.trading_pb2 import Order, WatchOrdersResponse
+
+ORDERS_KEPT: Final = 500
+ERRORS_KEPT: Final = 20
+HANDLED_WINDOW: Final = 10.0
+MINUTE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A source that doesn't answer.
+
+    Attributes:
+        since: when it first didn't, in the seconds of the view's times.
+        why: one line.
+    """
+
+    since: float
+    why: str
+
+
+class View:
+    """An account, the market and the services as they were last heard of.
+
+    Args:
+        sources: names of what it is fed from, such as "orders".
+
+    Attributes:
+        market: the market's clock and session; None while not heard of, like all that follow.
+        status: the services.
+        strategies: all of them, by name.
+        portfolio: the account at last prices.
+        orders: its orders, newest first.
+        kill_switch: what may be traded.
+        troubles: what doesn't answer, by source.
+        errors: what went wrong in this process, newest last.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self.sources = tuple(sources)
+        self.market: GetMarketStatusResponse | None = None
+        self.status: GetStatusResponse | None = None
+        self.strategies: tuple[Strategy, ...] = ()
+        self.portfolio: Portfolio | None = None
+        self.orders: tuple[Order, ...] = ()
+        self.kill_switch: KillSwitch | None = None
+        self.troubles: dict[str, Trouble] = {}
+        self.errors: tuple[str, ...] = ()
+        self.orders_revision = 0
+        self.heard: frozenset[str] = frozenset()
+        self._orders_seen = 0
+        self._handled = Rates(HANDLED_WINDOW)
+        self._counted = Rates(MINUTE)
+
+    # -- folding ------------------------------------------------------------------------------------------------------
+
+    def fold(self, source: str, message: Message, at: float) -> None:
+        """What a source said; it answers again, if it didn't."""
+        self.troubles.pop(source, None)
+        self.heard |= {source}
+        match message:
+            case GetMarketStatusResponse():
+                self.market = message
+            case GetStatusResponse():
+                self._take_status(message, at)
+            case ListStrategiesResponse():
+                self.strategies = tuple(message.strategies)
+            case WatchPortfolioResponse():
+                self._take_portfolio(message, at)
+            case WatchOrdersResponse():
+                self._take_orders(message)
+            case GetKillSwitchResponse():
+                self.kill_switch = message.kill_switch
+            case _:
+                raise TypeError(f"no place for a {message.DESCRIPTOR.full_name}")
+
+    def lost(self, source: str, why: str, at: float) -> None:
+        """A source doesn't answer; what it said before stays."""
+        known = self.troubles.get(source)
+        self.troubles[source] = Trouble(at if known is None else known.since, why)
+
+    def failed(self, text: str) -> None:
+        """Something went wrong in this process."""
+        self.errors = (*self.errors, text)[-ERRORS_KEPT:]
+
+    def _take_status(self, message: GetStatusResponse, at: float) -> None:
+        self.status = message
+        if "orders" in self.heard:  # here, because no message says that there was no order
+            self._counted.observe("orders", at, self._orders_seen)
+        for service in message.services:
+            handled = sum(consumer.processed for consumer in service.consumers)
+            self._handled.observe(service.service, at, handled)
+            for name, count in service.counters.items():
+                self._handled.observe(f"{service.service}.{name}", at, count)
+
+    def _take_portfolio(self, message: WatchPortfolioResponse, at: float) -> None:
+        if message.HasField("portfolio"):
+            self.portfolio = message.portfolio
+            self._counted.observe("fills", at, message.portfolio.revision)
+
+    def _take_orders(self, message: WatchOrdersResponse) -> None:
+        if message.revision < self.orders_revision:  # another history: the platform was started over
+            self.orders, self.orders_revision, self._orders_seen = (), 0, 0
+        known = {order.state.order_id: order for order in self.orders}
+        if not message.snapshot:
+            self._orders_seen += sum(order.state.order_id not in known for order in message.orders)
+        known |= {order.state.order_id: order for order in message.orders}
+        newest_first = sorted(
+            known.values(), key=lambda order: order.created_at.ToNanoseconds(), reverse=True
+        )
+        self.orders = tuple(newest_first[:ORDERS_KEPT])
+        self.orders_revision = max(self.orders_revision, message.revision)
+
+    # -- figures ------------------------------------------------------------------------------------------------------
+
+    @property
+    def away(self) -> Trouble | None:
+        """Why and since when nobody answers at all; None while somebody does."""
+        if not self.troubles or len(self.troubles) < len(self.sources):
+            return None
+        return min(self.troubles.values(), key=lambda trouble: trouble.since)
+
+    @property
+    def orders_a_minute(self) -> float | None:
+        """Orders made a minute, lately."""
+        return _a_minute(self._counted.per_second("orders"))
+
+    @property
+    def fills_a_minute(self) -> float | None:
+        """Fills booked a minute, lately."""
+        return _a_minute(self._counted.per_second("fills"))
+
+    @property
+    def frames_a_second(self) -> float | None:
+        """Frames of market data that strategies saw a second, lately."""
+        return self._handled.per_second("strategy.frames")
+
+    @property
+    def handled_a_second(self) -> Mapping[str, float]:
+        """Records handled a second, by service, where that is known."""
+        services = () if self.status is None else self.status.services
+        rates = {one.service: self._handled.per_second(one.service) for one in services}
+        return {service: rate for service, rate in rates.items() if rate is not None}
+
+    @property
+    def lag(self) -> int:
+        """Records on the log that the services haven't handled yet."""
+        services = () if self.status is None else self.status.services
+        return sum(consumer.lag for service in services for consumer in service.consumers)
+
+    @property
+    def unpublished(self) -> int:
+        """Rows of outboxes that aren't published yet."""
+        return 0 if self.status is None else sum(one.outbox_unpublished for one in self.status.services)
+
+
+def _a_minute(per_second: float | None) -> float | None:
+    return None if per_second is None else per_second * MINUTE

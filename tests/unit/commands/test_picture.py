@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from watched_day import portfolio, position, status, strategies
+
+from alphapanda.commands.live.picture import picture
+from alphapanda.commands.live.sections import shares
+from alphapanda.commands.live.view import View
+from panda.ops.v1.ops_pb2 import SERVICE_STATE_NOT_SERVING, ServiceStatus
+
+
+def drawn(view: View, width: int = 80, height: int | None = 24, now: float = 30.0) -> list[str]:
+    """The picture's lines."""
+    console = Console(record=True, width=width, file=StringIO(), color_system=None)
+    console.print(picture(view, now=now, width=width, height=height, foot="Ctrl-C ends it"))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50), (100, 40), (80, 16)])
+def test_everything_is_on_a_terminal_of_any_size(view, width, height):
+    """Clock, account, pace, strategies, positions, orders and services fill the terminal and overflow nowhere."""
+    lines = drawn(view, width, height)
+    assert len(lines) == height
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for part in (
+        "paper/default  ● NSE open until 15:30  Mon 23 Nov 2026 09:18:00  simulated",
+        "equity 999,987.50   day -12.50   net -12.50   cash 900,000.00",
+        "lag 0   outbox 0   ● trading",
+        "ema.infy ",
+        "NSE:INFY       +25  1,500.50  1,500.00      -12.50  ema.infy",
+        "buy         25  NSE:INFY  1,500.50  filled",
+        "failed: no price yet",
+        "serving",
+    ):
+        assert part in text, f"{part!r} is not in\n{text}"
+    assert lines[-1] == "Ctrl-C ends it"
+
+
+def test_side_by_side_where_it_fits(view):
+    """At 160 columns orders stand beside strategies, at 80 below positions."""
+    assert any("strategy" in line and "order" in line for line in drawn(view, 160, 50))
+    assert not any(line.startswith("strategy") and "price" in line for line in drawn(view, 80, 24))
+
+
+def test_what_does_not_fit_is_counted(view):
+    """Forty strategies and positions on 24 rows share them, and each says how many there are; running ones come first."""
+    names = [f"s{number:02}" for number in range(40)]
+    view.fold("strategies", strategies("stopped.first", *names), 3.0)
+    view.fold("portfolio", portfolio(4, *(position(name, "NSE:INFY", 1) for name in names)), 3.0)
+    lines = drawn(view)
+    assert len(lines) == 24
+    assert any(line.startswith("strategy (6 of 41)") for line in lines)
+    assert any(line.startswith("position (6 of 40)") for line in lines)
+    assert not any(line.startswith("stopped.first") for line in lines)
+
+
+def test_a_service_that_does_not_serve_is_named_with_its_error(view):
+    """On a small terminal the services are one line: those that serve are counted, the others named."""
+    said = status(100)
+    said.services[3].CopyFrom(
+        ServiceStatus(service="risk", state=SERVICE_STATE_NOT_SERVING, last_error="the database is away")
+    )
+    view.fold("services", said, 2.0)
+    (line,) = [line for line in drawn(view) if line.startswith("services")]
+    assert line == "services  ● 5 serving  ● risk not serving: the database is away"
+
+
+def test_a_platform_that_went_away_leaves_its_last_picture_and_says_so(view):
+    """The last line says what doesn't answer and for how long; the rest stays as it was last heard of."""
+    for source in view.sources:
+        view.lost(source, "nothing answers on 127.0.0.1:50051", 10.0)
+    lines = drawn(view, now=22.4)
+    assert lines[-1] == "nothing answers on 127.0.0.1:50051 (for 12 s, trying again)"
+    assert any("filled" in line for line in lines)
+
+
+def test_errors_are_the_last_line(view):
+    """An error of this process, or a source that doesn't answer, takes the last line."""
+    view.failed("feed_failed: no such file")
+    assert drawn(view)[-1] == "feed_failed: no such file"
+    view.lost("orders", "no answer", 3.0)
+    assert drawn(view)[-1] == "orders: no answer"
+
+
+def test_before_anything_was_heard_there_is_a_picture():
+    """With nothing known each part says so."""
+    text = "\n".join(drawn(View(["market"])))
+    for part in (
+        "clock is not known",
+        "account is not known",
+        "nothing is held",
+        "no orders yet",
+        "not known",
+    ):
+        assert part in text
+
+
+def test_once_is_as_high_as_it_needs(view):
+    """Without a height the picture takes no more rows than it fills."""
+    lines = drawn(view, 100, None)
+    assert len(lines) < 40
+    assert any(line.startswith("portfolio") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "room", "given"),
+    [([1, 1], 5, [1, 1]), ([9, 9, 1], 7, [3, 3, 1]), ([4, 4], 1, [1, 0]), ([2, 2], -3, [0, 0]), ([], 3, [])],
+)
+def test_rows_are_shared_turn_by_turn(wanted, room, given):
+    """Nobody gets more than wanted, all together never more than there is."""
+    assert shares(wanted, room) == given
