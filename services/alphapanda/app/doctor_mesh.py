@@ -1,0 +1,135 @@
+"""What a start in the mesh needs: Kafka and its topics, PostgreSQL and its schema, Redis, the services, their clocks."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.app.ground import wall_clock
+from alphapanda.app.serve import SERVICES
+from alphapanda.eventlog.kafka_client import KafkaClients
+from alphapanda.eventlog.kafka_topics import KafkaTopics
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.settings import Settings
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import schema_version
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistry
+
+MOST_SKEW_SECONDS: Final = 1.0
+"""Leases and the ages of prices compare clocks of different machines."""
+HEALTH_SECONDS: Final = 1.0
+
+
+async def mesh_findings(settings: Settings) -> list[Finding]:
+    """All of them, asked at once."""
+    targets = {name: settings.mesh.target(name) for name in SERVICES if name != "ops"}
+    targets["ops"] = f"{settings.api.host}:{settings.api.port}"
+    looks = [
+        _kafka(settings),
+        _database(settings),
+        _redis(settings),
+        *(_service(name, target) for name, target in targets.items()),
+    ]
+    return [finding for findings in await asyncio.gather(*looks) for finding in findings]
+
+
+async def _kafka(settings: Settings) -> list[Finding]:
+    at = settings.kafka.bootstrap_servers
+    topics = KafkaTopics(KafkaClients(settings.kafka), settings.kafka.replication_factor)
+    specs = TopicMap(settings.active_brokers, BrokerRegistry(BROKERS).live(settings.active_brokers)).specs()
+
+    async def look() -> list[Finding]:
+        await topics.start()
+        missing, different = await topics.compare(specs)
+        findings = [ok("kafka", f"answers at {at}")]
+        if missing:
+            named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")  # noqa: PLR2004 - a few say enough
+            reason = f"{len(missing)} of {len(specs)} are missing: {named}"
+            findings.append(fail("topics", reason, "run `alphapanda topics ensure`"))
+        else:
+            findings.append(ok("topics", f"all {len(specs)} are there"))
+        remedy = "alter the topic by hand where that may be; a partition count never changes"
+        findings += (warn("topic as specified", line, remedy) for line in different)
+        return findings
+
+    try:
+        return await found("kafka", look, f"start Kafka at {at}, or mend kafka.bootstrap_servers")
+    finally:
+        await topics.stop()
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    if not settings.database.url:
+        return [fail("database", "database.url is empty", "set ALPHAPANDA_DATABASE__URL")]
+    engine = open_engine(settings.database.url, 1, settings.monitoring.slow_query_seconds)
+
+    async def look() -> list[Finding]:
+        version = await schema_version(engine)
+        findings = [ok("database", "answers")]
+        if version.up_to_date:
+            findings.append(ok("schema", f"at {version.needed}"))
+        else:
+            reason = f"at {version.current or 'nothing'}, {version.needed} is needed"
+            findings.append(fail("schema", reason, "run `alphapanda db upgrade`"))
+        async with engine.connect() as connection:
+            before = wall_clock()
+            told = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+            findings.append(_skew("PostgreSQL", before, told, wall_clock()))
+        return findings
+
+    try:
+        return await found("database", look, "start PostgreSQL, or mend database.url")
+    finally:
+        await engine.dispose()
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    if not settings.redis.url:
+        return [fail("redis", "redis.url is empty", "set ALPHAPANDA_REDIS__URL")]
+
+    async def look() -> list[Finding]:
+        async with Redis.from_url(settings.redis.url) as redis:
+            await redis.ping()
+            before = wall_clock()
+            seconds, microseconds = await redis.time()
+            told = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+            return [ok("redis", "answers"), _skew("Redis", before, told, wall_clock())]
+
+    return await found("redis", look, "start Redis, or mend redis.url")
+
+
+def _skew(whose: str, before: datetime, told: datetime, after: datetime) -> Finding:
+    """How far another machine's clock is from ours, at least: the answer was made between two of our readings."""
+    name = f"clock against {whose}"
+    off = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
+    if off > MOST_SKEW_SECONDS:
+        reason = f"{off:.1f} s apart; {MOST_SKEW_SECONDS:g} s are allowed"
+        return fail(name, reason, "synchronise the clocks of both machines (NTP)")
+    return ok(name, f"{off:.3f} s apart")
+
+
+async def _service(name: str, target: str) -> list[Finding]:
+    async def look() -> list[Finding]:
+        async with grpc.aio.insecure_channel(target) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs declare no methods
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+        if answer.status == health_pb2.HealthCheckResponse.SERVING:
+            return [ok(name, f"serves at {target}")]
+        remedy = f"ask why: `alphapanda status --target {target}`"
+        return [warn(name, f"answers at {target} and doesn't serve", remedy)]
+
+    findings = await found(name, look, "")
+    return [
+        warn(name, f"nothing answers at {target}", f"start it: `alphapanda serve {name}`")
+        if finding.outcome == "fail"
+        else finding
+        for finding in findings
+    ]
