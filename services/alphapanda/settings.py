@@ -321,6 +321,10 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
+    environment: Literal["development", "testing", "production"] = Field(
+        "development",
+        description="what it is run for; production refuses plaintext, auth off and missing secrets",
+    )
     active_brokers: tuple[str, ...] = Field(
         ("paper", "zerodha"), min_length=1, description="broker namespaces"
     )

@@ -1,11 +1,24 @@
-"""What settings must be to one another. Told with everything else that is wrong, before anything starts."""
+"""What settings must be to one another. Told with everything else that is wrong, before anything starts.
+
+In production nothing goes over a network in plaintext, nobody is served without authentication and no secret is
+missing. What never leaves the machine (a Unix socket, loopback) counts as safe; gRPC doesn't, as it is what others are
+let in by. This version has neither TLS nor authentication for gRPC, nor TLS for Kafka: so production is refused, and
+what is missing is said.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from alphapanda.mesh.loopback import is_loopback
 from alphapanda.settings import Settings
+
+PRODUCTION: Final = "production"
+ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
+"""What asyncpg's `ssl` may say so that nothing goes in plaintext."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +40,58 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
         yield Disagreement(
             ("zerodha.enabled", "active_brokers"), "zerodha.enabled needs 'zerodha' in active_brokers"
         )
+    if settings.environment == PRODUCTION:
+        for name, message in _unfit_for_production(settings):
+            yield Disagreement(("environment", name), f"environment is production, and {message}")
+
+
+def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "api.host", "gRPC has no TLS: this version can't encrypt it, so nobody may be served"
+    yield (
+        "api.host",
+        "gRPC has no authentication: this version can't tell callers apart, so nobody may be served",
+    )
+    servers = [server.strip() for server in settings.kafka.bootstrap_servers.split(",")]
+    if plain := [server for server in servers if not is_loopback(server.rpartition(":")[0].strip("[]"))]:
+        yield (
+            "kafka.bootstrap_servers",
+            f"Kafka at {', '.join(plain)} is spoken to in plaintext: this version has no TLS for it",
+        )
+    yield from _database(settings)
+    yield from _redis(settings)
+
+
+def _database(settings: Settings) -> Iterator[tuple[str, str]]:
+    url = _split(settings.database.url)
+    query = parse_qs(url.query)
+    if not settings.database.url or _stays_here(url, query.get("host", [""])[0]):
+        return
+    if query.get("ssl", [""])[0] not in ENCRYPTED:
+        yield (
+            "database.url",
+            "PostgreSQL is spoken to in plaintext: add ?ssl=verify-full (or verify-ca, require) to database.url",
+        )
+    if not url.password and "password" not in query:
+        yield "database.url", "database.url has no password"
+
+
+def _redis(settings: Settings) -> Iterator[tuple[str, str]]:
+    url = _split(settings.redis.url)
+    if not settings.redis.url or url.scheme == "unix" or _stays_here(url, ""):
+        return
+    if url.scheme != "rediss":
+        yield "redis.url", "Redis is spoken to in plaintext: begin redis.url with rediss://"
+    if not url.password:
+        yield "redis.url", "redis.url has no password"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # brackets that hold no address: not of this machine
+        return SplitResult("", "", "", "", "")
+
+
+def _stays_here(url: SplitResult, host: str) -> bool:
+    """Whether what is said there never leaves the machine. `host`: of the query, which wins; a path is a socket."""
+    return host.startswith("/") or is_loopback(host or url.hostname or "")

@@ -9,6 +9,9 @@ from click.testing import CliRunner
 from alphapanda.cli import main
 from alphapanda.settings_sources import SettingsInvalid, load_settings, read_settings
 
+PLAINTEXT_DATABASE = (
+    "PostgreSQL is spoken to in plaintext: add ?ssl=verify-full (or verify-ca, require) to database.url"
+)
 INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 
 
@@ -135,6 +138,89 @@ def test_each_setting_knows_where_it_comes_from(tmp_path):
 def test_an_empty_value_is_none_where_nothing_is_the_default():
     """The line of .env.example, taken as it is, means the default: no folder, and not the one we are in."""
     assert load_settings({"ALPHAPANDA_EMBEDDED__DATA_DIR": ""}).embedded.data_dir is None
+
+
+def refusals(**environment: str) -> list[str]:
+    """What production says to these settings, without its own beginning."""
+    variables = {f"ALPHAPANDA_{name}": value for name, value in environment.items()}
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({"ALPHAPANDA_ENVIRONMENT": "production"} | variables)
+    return [problem.removeprefix("environment is production, and ") for problem in refused.value.problems]
+
+
+class TestProduction:
+    """What production refuses."""
+
+    def test_what_this_version_lacks_is_said(self):
+        """Neither TLS nor authentication for gRPC are there: both are told, and nothing else where all is local."""
+        tls, auth = refusals()
+        assert tls.startswith("gRPC has no TLS")
+        assert auth.startswith("gRPC has no authentication")
+
+    def test_plaintext_and_missing_secrets_are_told_with_what_else_is_wrong(self):
+        """Each plaintext connection and each missing password is a line, beside a value out of range."""
+        problems = refusals(
+            DATABASE__URL="postgresql+asyncpg://panda@db/panda",
+            REDIS__URL="redis://cache:6379",
+            KAFKA__BOOTSTRAP_SERVERS="k1:9092,localhost:9092",
+            API__PORT="70000",
+        )
+        assert problems[0].startswith("setting ALPHAPANDA_API__PORT: '70000'")
+        assert problems[3:] == [
+            "Kafka at k1:9092 is spoken to in plaintext: this version has no TLS for it",
+            PLAINTEXT_DATABASE,
+            "database.url has no password",
+            "Redis is spoken to in plaintext: begin redis.url with rediss://",
+            "redis.url has no password",
+        ]
+
+    @pytest.mark.parametrize(
+        ("database", "redis"),
+        [
+            ("postgresql+asyncpg://panda@/panda?host=%2Frun%2Fpg&port=5432", "unix:///run/redis.sock"),
+            ("postgresql+asyncpg://panda@127.0.0.1/panda", "redis://localhost:6379"),
+            ("postgresql+asyncpg://panda@[::1]/panda", "redis://[::1]:6379"),
+            (
+                "postgresql+asyncpg://panda:secret@db/panda?ssl=verify-full",  # pragma: allowlist secret
+                "rediss://:secret@cache:6379",  # pragma: allowlist secret
+            ),
+        ],
+    )
+    def test_sockets_loopback_and_tls_are_safe(self, database, redis):
+        """What never leaves the machine, and what is encrypted and has a password, is no further problem."""
+        assert len(refusals(DATABASE__URL=database, REDIS__URL=redis)) == 2
+
+    @pytest.mark.parametrize(
+        "database",
+        [
+            "postgresql+asyncpg://panda:secret@db/panda?ssl=prefer",  # pragma: allowlist secret
+            "postgresql+asyncpg://panda:secret@127.0.0.1/panda?host=db",  # pragma: allowlist secret
+            "postgresql+asyncpg://panda:secret@[bad/panda",  # pragma: allowlist secret
+        ],
+    )
+    def test_what_only_looks_safe_is_not(self, database):
+        """An encryption that may be left out, a host named in the query, an address that is none: plaintext."""
+        problems = refusals(DATABASE__URL=database)
+        assert any("PostgreSQL is spoken to in plaintext" in problem for problem in problems)
+        assert "secret" not in str(problems)
+
+    def test_other_environments_ask_for_none_of_it(self):
+        """Development and testing may speak plaintext."""
+        for environment in ("development", "testing"):
+            variables = {"ALPHAPANDA_ENVIRONMENT": environment, "ALPHAPANDA_REDIS__URL": "redis://cache"}
+            assert load_settings(variables).environment == environment
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://h/d", "postgres://h/d", "postgresql://h/d", "postgresql+asyncpg://h/d x"]
+)
+def test_a_database_of_another_kind_is_refused(url):
+    """The URL names the driver; what it may be is told, and the URL isn't, as it may hold a password."""
+    with pytest.raises(
+        SettingsInvalid, match=r"ALPHAPANDA_DATABASE__URL: is not allowed; .*postgresql"
+    ) as refused:
+        load_settings({"ALPHAPANDA_DATABASE__URL": url})
+    assert url not in str(refused.value)
 
 
 class TestTheCommand:

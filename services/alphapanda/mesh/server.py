@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -17,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.guard import Guard
+from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.policy import find_service, service_policies
 
 Registration = Callable[[grpc.aio.Server], None]
@@ -89,7 +89,7 @@ class MeshServer:
         audit: FilteringBoundLogger | None = None,
     ) -> None:
         audit = audit or log
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise InvalidInput(
                 "api.host", host, "127.0.0.1, ::1 or localhost, as long as there is no authentication"
             )
@@ -177,15 +177,6 @@ class MeshServer:
                 raise PortInUse(self._host, self._port) from None
             allowed = f"an address and port this process may bind ({error.strerror})"
             raise InvalidInput("api.host", _address(self._host, self._port), allowed) from None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _address(host: str, port: int) -> str:
