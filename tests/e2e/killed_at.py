@@ -16,7 +16,7 @@ from alphapanda.app.embedded import Embedded, UpOptions
 from alphapanda.settings_sources import load_settings
 from alphapanda.telemetry.logs import configure_logging
 
-log = structlog.get_logger("killed_at")
+log = structlog.get_logger("alphapanda.killed_at")
 
 
 async def main(wanted: argparse.Namespace) -> None:

@@ -170,6 +170,7 @@ def marketdata_room(
             "dropped": sum(publisher.dropped().values()),
             "quote_watches": watches.watchers,
         },
+        checks=[publisher],
         questions={"ticks": ticks(ground, feeding)},
     )
     return room, feeding

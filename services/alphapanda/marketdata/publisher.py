@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.decode import from_record, to_record
+from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.eventlog.topics import TopicMap, shard_of
 from alphapanda.eventlog.wire import frame_event, frame_from
@@ -67,6 +68,7 @@ class MarketDataPublisher:
 
     Attributes:
         finished: set when the feed has ended; nothing is sent any more.
+        last_error: what the market waits for, one line; empty while it doesn't.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class MarketDataPublisher:
         barrier: Callable[[], Awaitable[None]],
     ) -> None:
         self.finished: Final = asyncio.Event()
+        self.last_error = ""
         self._feed = feed
         self._log = log
         self._topic_map = topic_map
@@ -95,6 +98,16 @@ class MarketDataPublisher:
         self._runs: AsyncIterator[FeedRun] | None = None
         self._run: FeedRun | None = None
         self._market_time_ns = 0
+
+    @property
+    def name(self) -> str:
+        """In the service's status."""
+        return "feed"
+
+    @property
+    def serving(self) -> bool:
+        """Whether the price cache and the log take what it brings."""
+        return not self.last_error
 
     @property
     def feed_name(self) -> str:
@@ -191,7 +204,9 @@ class MarketDataPublisher:
                 await store()
             except (RedisError, OSError, LogUnavailable) as error:
                 wait = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS)) - 1]
+                self.last_error = f"the market waits: {in_one_line(error)}"
                 logger.warning("market_waits", error=str(error), attempt=attempt, wait_seconds=wait)
                 await asyncio.sleep(wait)
             else:
+                self.last_error = ""
                 return

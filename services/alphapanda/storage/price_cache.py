@@ -144,10 +144,13 @@ class PriceCache:
         )
 
     def market_time(self, clock: MarketClock | None) -> datetime | None:
-        """The market's time; None where it is unknown: never written, or a real-time feed gone silent."""
+        """The market's time; None where it is unknown: never written, or a real-time feed gone silent.
+
+        A wall clock that was set back can't tell either: what was written in its future may be of any age.
+        """
         if clock is None:
             return None
-        if not clock.simulated and self._wall_clock() - instant(clock.wall_time_ns) > self._max_age:
+        if not clock.simulated and abs(self._wall_clock() - instant(clock.wall_time_ns)) > self._max_age:
             return None
         return instant(clock.market_time_ns)
 

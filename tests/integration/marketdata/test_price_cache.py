@@ -70,6 +70,15 @@ async def test_a_silent_real_time_feed_makes_market_time_unknown(cache, clock, s
     assert ((await cache.view([])).market_time is not None) is known
 
 
+async def test_a_wall_clock_set_back_makes_market_time_unknown(cache, clock):
+    """An hour back, a feed gone silent would look fresh for an hour; it is believed again when it speaks again."""
+    await cache.write([frame(1, INFY, 100, simulated=False)])
+    clock.now -= timedelta(hours=1)
+    assert (await cache.view([])).market_time is None
+    await cache.write([frame(2, INFY, 100, simulated=False)])
+    assert (await cache.view([])).market_time is not None
+
+
 async def test_an_empty_cache_knows_nothing(cache):
     """No clock, no price."""
     view = await cache.view([INFY])
