@@ -92,7 +92,10 @@ def replay(
     strategies_folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Run strategies over recorded ticks or bars (CSV, .gz too), with the real risk, trading and ledger."""
+    """Run strategies over recorded ticks, bars or frames (CSV, .gz too, Parquet), with the real risk, trading and ledger.
+
+    FILE may be NSE:SYMBOL=FILE, for bars that don't name their instrument.
+    """
     try:
         wanted = [wanted_strategy(text, product) for text in sets]
         if strategy is not None:

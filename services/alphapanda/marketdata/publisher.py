@@ -22,7 +22,7 @@ from alphapanda.eventlog.wire import frame_event, frame_from
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
-from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames
+from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
 from alphapanda.storage.price_cache import PriceCache
 
 logger: Final = structlog.get_logger(__name__)
@@ -65,6 +65,7 @@ class MarketDataPublisher:
         before_frame: called once for each new market time, prices written and the frame not yet published; timers
             that are due by then run in it. Returns whether one did, so that lockstep waits for what it caused.
         barrier: returns when nothing that was published is still in work; awaited in lockstep only.
+        on_published: told of the frames that are on the log.
 
     Attributes:
         finished: set when the feed has ended; nothing is sent any more.
@@ -82,6 +83,7 @@ class MarketDataPublisher:
         wall_clock: Callable[[], datetime],
         before_frame: Callable[[datetime], Awaitable[bool]],
         barrier: Callable[[], Awaitable[None]],
+        on_published: Callable[[Sequence[Frame]], None] = lambda _: None,
     ) -> None:
         self.finished: Final = asyncio.Event()
         self.last_error = ""
@@ -92,12 +94,14 @@ class MarketDataPublisher:
         self._wall_clock = wall_clock
         self._before_frame = before_frame
         self._barrier = barrier
+        self._on_published = on_published
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
         self._sanitiser = Sanitiser(directory, PRICE_SCALE)
         self._last: LastFrames | None = None
-        self._runs: AsyncIterator[FeedRun] | None = None
-        self._run: FeedRun | None = None
+        self._runs: AsyncIterator[FeedRun | RecordedRun] | None = None
+        self._run: FeedRun | RecordedRun | None = None
         self._market_time_ns = 0
+        self._recorded_ticks = 0
 
     @property
     def name(self) -> str:
@@ -122,7 +126,7 @@ class MarketDataPublisher:
     @property
     def ticks(self) -> int:
         """Ticks let through since the start of the process."""
-        return self._sanitiser.passed
+        return self._sanitiser.passed + self._recorded_ticks
 
     def dropped(self) -> Mapping[str, int]:
         """Ticks dropped since the start of the process, by reason."""
@@ -158,14 +162,21 @@ class MarketDataPublisher:
         clock = (await self._cache.read(())).clock
         return LastFrames(clock.feed_run, clock.market_time_ns) if clock else None
 
-    async def _publish_run(self, run: FeedRun) -> None:
+    async def _publish_run(self, run: FeedRun | RecordedRun) -> None:
+        before = self._last if self._last and self._last.feed_run == run.feed_run else None
+        if isinstance(run, RecordedRun):
+            logger.info("feed_run_begins", feed=self._feed.name, feed_run=run.feed_run)
+            async for frame in run.frames:
+                if before is None or not before.holds(frame):
+                    self._recorded_ticks += len(frame.instrument_token)
+                    await self._publish([frame])
+            return
         logger.info("feed_run_begins", feed=self._feed.name, feed_run=run.feed_run, after=run.made_before)
         builder = FrameBuilder(
             run.feed_run, self._shards, shard_of, run.price_scale, simulated=self._feed.simulated
         )
         if run.made_before:
             builder.continue_after(dict.fromkeys(range(self._shards), run.made_before), 0)
-        before = self._last if self._last and self._last.feed_run == run.feed_run else None
         async for batch in run.batches:
             frames = self._frames(builder, batch)
             await self._publish([frame for frame in frames if before is None or not before.holds(frame)])
@@ -186,6 +197,7 @@ class MarketDataPublisher:
             now = self._wall_clock()
             records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]
             await self._persist(partial(self._log.publish, records))
+            self._on_published(step)
             if self._feed.lockstep:
                 await self._barrier()
 

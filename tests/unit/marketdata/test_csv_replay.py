@@ -1,6 +1,6 @@
 import csv
 import gzip
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.csv_replay import MalformedRow, merge_ticks, read_ticks
 from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick, batches_by_time
 
@@ -137,6 +138,67 @@ def test_bars_need_an_instrument():
     """They don't name theirs."""
     with pytest.raises(InvalidInput, match="instrument"):
         list(read_ticks("bars.csv", [BARS]))
+
+
+DIRECTORY = shipped_instruments(date(2026, 11, 23))
+INFY, SBIN = 408065, 779521
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (
+            f"symbol,{BARS}",
+            [
+                "NSE:INFY,2019-01-01 09:15:00,1,1,1,1500,10",
+                "NSE:SBIN,2019-01-01 09:15:00,1,1,1,300,5",
+                "NSE:INFY,2019-01-01 09:16:00,1,1,1,1501,20\n",
+            ],
+        ),
+        (
+            f"{BARS.strip()},instrument_token\n",
+            [
+                f"2019-01-01 09:15:00,1,1,1,1500,10,{INFY}\n",
+                f"2019-01-01 09:15:00,1,1,1,300,5,{SBIN}\r\n",
+                f"2019-01-01 09:16:00,1,1,1,1501,20,{INFY}",
+            ],
+        ),
+    ],
+)
+def test_bars_of_several_instruments_name_theirs(header, rows):
+    """A column symbol or instrument_token, anywhere; the day's volume is each instrument's own."""
+    assert list(read_ticks("bars.csv", [header, *rows], 7, DIRECTORY)) == [
+        Tick(INFY, 150000, OPEN_NS + MINUTE_NS, 10, OPEN_NS),
+        Tick(SBIN, 30000, OPEN_NS + MINUTE_NS, 5, OPEN_NS),
+        Tick(INFY, 150100, OPEN_NS + 2 * MINUTE_NS, 30, OPEN_NS + MINUTE_NS),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "allowed"),
+    [
+        ("NSE:INFI,2019-01-01 09:16:00,1,1,1,1,1", "symbol", "a known instrument"),
+        ("NSE:INFY,2019-01-01 09:14:00,1,1,1,1,1", "datetime_ist", "rows in the order of time"),
+        ("NSE:INFY,2019-01-01 09:16:00,1,1,1,x,1", "close", "rupees"),
+        ("NSE:INFY,2019-01-01 09:16:00,1,1,1,1", "all", "7 cells"),
+        ("NSE:INFY", "all", "7 cells"),
+    ],
+)
+def test_a_bad_bar_of_several_is_named(row, column, allowed):
+    """An unknown symbol, a row before the one above it, a bad or missing cell."""
+    ticks = read_ticks(
+        "b.csv", [f"symbol,{BARS}", "NSE:SBIN,2019-01-01 09:15:00,1,1,1,1,1\n", row], None, DIRECTORY
+    )
+    next(ticks)
+    with pytest.raises(MalformedRow, match=rf"^b\.csv, line 3, column {column}: .*{allowed}"):
+        next(ticks)
+
+
+def test_ticks_may_name_their_instrument_by_symbol():
+    """`symbol` in the token's place."""
+    rows = ["1,NSE:INFY,1500.05\n", "2,NSE:SBIN,300\n"]
+    ticks = list(read_ticks("t.csv", ["ts,symbol,last_price\n", *rows], None, DIRECTORY))
+    assert [(tick.instrument_token, tick.price) for tick in ticks] == [(INFY, 150005), (SBIN, 30000)]
 
 
 def test_blank_lines_are_no_rows():

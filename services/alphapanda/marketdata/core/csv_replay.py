@@ -2,7 +2,8 @@
 
 Ticks are `ts,instrument_token,last_price[,volume…]`, `ts` in RFC 3339 with a zone or in nanoseconds since the epoch;
 columns of other names are left alone. Bars are `datetime_ist,open,high,low,close,volume`: each is one tick, its close,
-at its start + 60 s (rule 9).
+at its start + 60 s (rule 9). In both, `symbol` ("NSE:INFY") may stand in place of `instrument_token`. Bars of several
+instruments have one of the two as a further column, anywhere, and their rows are in the order of time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from operator import itemgetter
 from typing import Final, NoReturn
@@ -17,11 +19,15 @@ from zoneinfo import ZoneInfo
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import nanoseconds
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.ticks import OFF_SCALE, PRICE_SCALE, Tick, new_tick
 
 BAR_COLUMNS: Final = "datetime_ist,open,high,low,close,volume"
 TICK_COLUMNS: Final = "ts,instrument_token,last_price"
-HEADERS: Final = f"a header that is {BAR_COLUMNS} or begins with {TICK_COLUMNS}"
+HEADERS: Final = (
+    f"a header that is {BAR_COLUMNS}, with instrument_token or symbol where bars name theirs, or begins with"
+    f" {TICK_COLUMNS} (or symbol in the token's place)"
+)
 
 _DECIMALS: Final = len(str(PRICE_SCALE)) - 1
 _IST: Final = ZoneInfo("Asia/Kolkata")
@@ -38,10 +44,20 @@ _RFC3339: Final = re.compile(
 _PRICE_ALLOWED: Final = "rupees as a plain decimal number, such as 182.65"
 _WHOLE_ALLOWED: Final = "a whole number, 0 or more"
 _INSTRUMENT_ALLOWED: Final = "an instrument token, 1 to 4294967295"
+_SYMBOL_ALLOWED: Final = "the symbol of a known instrument, such as NSE:INFY"
+_ORDER_ALLOWED: Final = (
+    "rows in the order of time, where a file has several instruments; sort it by datetime_ist"
+)
 _BAR_START_ALLOWED: Final = "the minute's start in IST as YYYY-MM-DD HH:MM:SS"
 _TS_ALLOWED: Final = (
     "RFC 3339 with a zone, such as 2026-11-23T09:15:00.250+05:30, or nanoseconds since the epoch"
 )
+
+
+_Cells = dict[str, tuple[Callable[[str], int], str]]
+"""How a column's cells are read, and what is allowed there."""
+
+_NO_INSTRUMENTS: Final = InstrumentDirectory(())
 
 
 class MalformedRow(InvalidInput):
@@ -68,13 +84,19 @@ class _Remembered(dict[str, int]):
         return value
 
 
-def read_ticks(file: str, lines: Iterable[str], instrument_token: int | None = None) -> Iterator[Tick]:
+def read_ticks(
+    file: str,
+    lines: Iterable[str],
+    instrument_token: int | None = None,
+    directory: InstrumentDirectory = _NO_INSTRUMENTS,
+) -> Iterator[Tick]:
     """The ticks of one file, in its order.
 
     Args:
         file: its name, for errors.
         lines: its lines; the first is the header.
-        instrument_token: of bars, which don't name their instrument; of no use to ticks.
+        instrument_token: of bars that don't name their instrument; of no use to others.
+        directory: where symbols are looked up.
 
     Raises:
         MalformedRow: a row can't be read. The ticks before it have been given.
@@ -83,15 +105,27 @@ def read_ticks(file: str, lines: Iterable[str], instrument_token: int | None = N
     rows = iter(lines)
     header = next(rows, "").removeprefix("\ufeff").strip()
     columns = header.split(",")
-    if header == BAR_COLUMNS:
-        if instrument_token is None:
-            raise InvalidInput(
-                "instrument", "", f"{file} has bars, which don't name their instrument: give one, as NSE:INFY"
-            )
-        return _bars(file, rows, instrument_token)
-    if header == TICK_COLUMNS or header.startswith(TICK_COLUMNS + ","):
-        return _trades(file, rows, columns)
+    known: _Cells = {
+        "instrument_token": (_token, _INSTRUMENT_ALLOWED),
+        "symbol": (partial(_token_of, directory), _SYMBOL_ALLOWED),
+    }
+    naming = {column: known[column] for column in columns if column in known}
+    if len(naming) <= 1 and ",".join(c for c in columns if c not in naming) == BAR_COLUMNS:
+        if not naming and instrument_token is None:
+            raise bars_without_instrument(file)
+        return _bars(file, rows, instrument_token or 0, columns, naming)
+    if len(naming) == 1 and columns[:3] == ["ts", *naming, "last_price"]:
+        return _trades(file, rows, columns, naming)
     raise MalformedRow(file, 1, "header", header, HEADERS)
+
+
+def bars_without_instrument(file: str) -> InvalidInput:
+    """The error of a file of bars that nobody named an instrument for."""
+    return InvalidInput(
+        "instrument",
+        "",
+        f"{file} has bars, which don't name their instrument: give one as --instrument NSE:INFY, or NSE:INFY={file}",
+    )
 
 
 def merge_ticks(files: Iterable[Iterator[Tick]]) -> Iterator[Tick]:
@@ -100,26 +134,40 @@ def merge_ticks(files: Iterable[Iterator[Tick]]) -> Iterator[Tick]:
     return sources[0] if len(sources) == 1 else merge(*sources, key=itemgetter(2))
 
 
-def _bars(file: str, rows: Iterator[str], token: int) -> Iterator[Tick]:
+def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming: _Cells) -> Iterator[Tick]:
     days = _Remembered(_ist_midnight)
     minutes = _Remembered(_minute_of_day)
     prices = _Remembered(_price)
+    named_at = next((at for at, column in enumerate(columns) if column in naming), None)
+    tokens = _Remembered(_token if named_at is None else naming[columns[named_at]][0])
+    others: dict[int, tuple[str, int]] = {}
     day_text = ""
-    day_volume = 0
+    day_volume = before = 0
     for line, row in enumerate(rows, 2):
         try:
-            start_text, open_, high, low, close, volume = row.split(",")
+            cells = row.split(",")
+            if named_at is not None:
+                named = tokens[cells.pop(named_at).rstrip("\r\n")]
+                if named != token:
+                    others[token] = (day_text, day_volume)
+                    day_text, day_volume = others.get(named, ("", 0))
+                    token = named
+            start_text, open_, high, low, close, volume = cells
             day = start_text[:10]
             start = days[day] + minutes[start_text[10:]]
             price = prices[close]
             prices[open_], prices[high], prices[low]  # a broken cell anywhere is a broken file
             traded = int(volume)
-        except ValueError:
+        except (ValueError, IndexError):
             if not row.strip():
                 continue
-            _complain_of_bar(file, line, row)
+            _complain(file, line, row, columns, _BAR_CELLS | naming)
         if traded < 0 or not volume[0].isdigit():
-            _complain_of_bar(file, line, row)
+            _complain(file, line, row, columns, _BAR_CELLS | naming)
+        if named_at is not None:
+            if start < before:
+                raise MalformedRow(file, line, "datetime_ist", start_text, _ORDER_ALLOWED)
+            before = start
         if day != day_text:
             day_text = day
             day_volume = 0
@@ -127,9 +175,9 @@ def _bars(file: str, rows: Iterator[str], token: int) -> Iterator[Tick]:
         yield new_tick((token, price, start + _MINUTE_NS, day_volume, start))
 
 
-def _trades(file: str, rows: Iterator[str], columns: list[str]) -> Iterator[Tick]:
+def _trades(file: str, rows: Iterator[str], columns: list[str], naming: _Cells) -> Iterator[Tick]:
     times = _Remembered(_exchange_time)
-    tokens = _Remembered(_token)
+    tokens = _Remembered(naming[columns[1]][0])
     prices = _Remembered(_price)
     volume_at = columns.index("volume") if "volume" in columns else None
     volume = None
@@ -144,7 +192,7 @@ def _trades(file: str, rows: Iterator[str], columns: list[str]) -> Iterator[Tick
         except ValueError:
             if not row.strip():
                 continue
-            _complain_of_trade(file, line, cells, columns)
+            _complain(file, line, row, columns, _TRADE_CELLS | naming)
         yield tick
 
 
@@ -196,55 +244,39 @@ def _exchange_time(text: str) -> int:
     return nanoseconds(at) + int(fraction.ljust(9, "0") or 0)
 
 
-def _complain_of_bar(file: str, line: int, row: str) -> NoReturn:
+def _token_of(directory: InstrumentDirectory, symbol: str) -> int:
+    found = directory.by_symbol(symbol)
+    if found is None:
+        raise ValueError
+    return found.instrument_token
+
+
+def _complain(file: str, line: int, row: str, columns: list[str], known: _Cells) -> NoReturn:
+    """Finds the cell that is wrong; the fast loops only know that one is."""
     cells = row.rstrip("\r\n").split(",")
-    _complain(
-        file,
-        line,
-        cells,
-        BAR_COLUMNS.split(","),
-        {
-            "datetime_ist": (_bar_start, _BAR_START_ALLOWED),
-            **dict.fromkeys(("open", "high", "low", "close"), (_price, _PRICE_ALLOWED)),
-            "volume": (_whole, _WHOLE_ALLOWED),
-        },
-    )
-
-
-def _complain_of_trade(file: str, line: int, cells: list[str], columns: list[str]) -> NoReturn:
-    _complain(
-        file,
-        line,
-        cells,
-        columns,
-        {
-            "ts": (_exchange_time, _TS_ALLOWED),
-            "instrument_token": (_token, _INSTRUMENT_ALLOWED),
-            "last_price": (_price, _PRICE_ALLOWED),
-            "volume": (_whole, _WHOLE_ALLOWED),
-        },
-    )
+    if len(cells) != len(columns):
+        raise MalformedRow(file, line, "all", ",".join(cells), f"{len(columns)} cells: {','.join(columns)}")
+    for column, cell in zip(columns, cells, strict=True):
+        if column in known:
+            read, allowed = known[column]
+            try:
+                read(cell)
+            except ValueError:
+                raise MalformedRow(file, line, column, cell, allowed) from None
+    raise MalformedRow(file, line, "all", ",".join(cells), f"a row of {','.join(columns)}")
 
 
 def _bar_start(text: str) -> int:
     return _ist_midnight(text[:10]) + _minute_of_day(text[10:])
 
 
-def _complain(
-    file: str,
-    line: int,
-    cells: list[str],
-    columns: list[str],
-    readers: dict[str, tuple[Callable[[str], int], str]],
-) -> NoReturn:
-    """Finds the cell that is wrong; the fast loops only know that one is."""
-    if len(cells) != len(columns):
-        raise MalformedRow(file, line, "all", ",".join(cells), f"{len(columns)} cells: {','.join(columns)}")
-    for column, cell in zip(columns, cells, strict=True):
-        if column in readers:
-            read, allowed = readers[column]
-            try:
-                read(cell)
-            except ValueError:
-                raise MalformedRow(file, line, column, cell, allowed) from None
-    raise MalformedRow(file, line, "all", ",".join(cells), f"a row of {','.join(columns)}")
+_BAR_CELLS: Final[_Cells] = {
+    "datetime_ist": (_bar_start, _BAR_START_ALLOWED),
+    **dict.fromkeys(("open", "high", "low", "close"), (_price, _PRICE_ALLOWED)),
+    "volume": (_whole, _WHOLE_ALLOWED),
+}
+_TRADE_CELLS: Final[_Cells] = {
+    "ts": (_exchange_time, _TS_ALLOWED),
+    "last_price": (_price, _PRICE_ALLOWED),
+    "volume": (_whole, _WHOLE_ALLOWED),
+}

@@ -65,6 +65,19 @@ class FeedRun:
     price_scale: int = PRICE_SCALE
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run whose frames were made before: they are fed as they are.
+
+    Attributes:
+        feed_run: its name.
+        frames: in the order they were published, all of this run.
+    """
+
+    feed_run: str
+    frames: AsyncIterator[Frame]
+
+
 class Feed(Protocol):
     """A source of ticks.
 
@@ -90,7 +103,7 @@ class Feed(Protocol):
             InvalidInput: it can't be used.
         """
 
-    def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
+    def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun | RecordedRun]:
         """Its runs, one after the other, going on after what was fed last.
 
         Raises:

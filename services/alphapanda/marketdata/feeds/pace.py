@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import SECOND_NS
 
 REAL: Final = 1.0
 MAX: Final = math.inf
 
 _MOST_BEHIND_SECONDS: Final = 1.0
+_IST_NS: Final = 19_800 * SECOND_NS
+_DAY_NS: Final = 86_400 * SECOND_NS
 
 
 def parsed_speed(text: str) -> float:
@@ -52,6 +55,20 @@ class Pacer:
         self._sleep = sleep
         self._monotonic = monotonic
         self._due = 0.0
+        self._reached_ns = 0
+
+    def begin_at(self, market_time_ns: int) -> None:
+        """Up to this market time nothing is waited for."""
+        self._reached_ns = market_time_ns
+        self._due = self._monotonic()
+
+    async def reach(self, market_time_ns: int) -> None:
+        """Waits for the turn of this market time; a night is passed over."""
+        gap_ns = market_time_ns - self._reached_ns
+        if gap_ns > 0:
+            same_day = _ist_day(market_time_ns) == _ist_day(self._reached_ns)
+            self._reached_ns = market_time_ns
+            await self.step(gap_ns / SECOND_NS if same_day else 0)
 
     async def step(self, market_seconds: float) -> None:
         """Waits for a step that is so much market time after the one before."""
@@ -63,3 +80,7 @@ class Pacer:
             self._due = now
         elif self._due > now:
             await self._sleep(self._due - now)
+
+
+def _ist_day(market_time_ns: int) -> int:
+    return (market_time_ns + _IST_NS) // _DAY_NS

@@ -7,12 +7,12 @@ from typing import Final
 
 from alphapanda.domain.errors import UnknownName
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
-from alphapanda.marketdata.feeds.replay import ReplayFeed
+from alphapanda.marketdata.feeds.replay import ReplayFeed, open_replay
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
 
 FEEDS: Final[Mapping[str, Callable[[str, FeedContext], Feed]]] = {
     SimulatedFeed.name: SimulatedFeed.open,
-    ReplayFeed.name: ReplayFeed.open,
+    ReplayFeed.name: open_replay,
 }
 
 

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
 from zlib import error as ZlibError  # noqa: N812 - an exception, whatever zlib calls it
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import SECOND_NS, Frame
+from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.csv_replay import merge_ticks, read_ticks
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick, TickBatch, batches_by_time
-from alphapanda.marketdata.feeds.feed import FeedContext, FeedRun, LastFrames, MarketClockWouldGoBack
+from alphapanda.marketdata.feeds.feed import (
+    FeedContext,
+    FeedRun,
+    LastFrames,
+    MarketClockWouldGoBack,
+    RecordedRun,
+)
 from alphapanda.marketdata.feeds.pace import MAX, Pacer
+from alphapanda.marketdata.feeds.parquet import SUFFIX, is_recording, parquet_ticks
+from alphapanda.marketdata.feeds.recording import recorded_frames, recorded_runs
 
 _CHUNK = 1 << 20
-_IST_NS = 19_800 * SECOND_NS
-_DAY_NS = 86_400 * SECOND_NS
-_ALLOWED = "a readable CSV file of ticks or bars, .gz or plain"
+_SYMBOL_AND_FILE = re.compile(r"([A-Z]+:[^=/]+)=(.+)")
+_ALLOWED = "a readable file of ticks or bars: CSV, .gz or plain, or Parquet"
 
 
 def replay_run(files: Sequence[Path], instrument: str | None, seed: int) -> str:
-    """The name of a replay: the same for the same contents, instrument and seed.
+    """The name of a replay: the same for the same contents, instruments and seed.
 
     Raises:
         InvalidInput: a file can't be read.
     """
     digest = sha256(f"{instrument or ''}\x1f{seed}".encode())
-    for file in files:
-        one = sha256()
+    for symbol, file in map(_named, files):
+        one = sha256((symbol or "").encode())
         try:
             with file.open("rb") as content:
                 while chunk := content.read(_CHUNK):
@@ -51,16 +60,23 @@ def recorded_ticks(
     """The ticks of all files by time.
 
     Args:
-        files: at least one.
-        directory: where a typed instrument is looked up.
-        instrument: "NSE:INFY", of files with bars.
+        files: at least one, each CSV (.gz or plain) or Parquet; `NSE:INFY=FILE` says whose bars a file holds.
+        directory: where typed instruments are looked up.
+        instrument: "NSE:INFY", of files with bars that don't name theirs.
 
     Raises:
         InvalidInput: a file or a row can't be read, or bars have no instrument. A row's, when it is its turn.
         UnknownName: no such instrument.
     """
-    token = directory.require_symbol(instrument, "instrument").instrument_token if instrument else None
-    return merge_ticks([read_ticks(str(file), _lines(file), token) for file in files])
+    sources = []
+    for symbol, file in map(_named, files):
+        wanted = symbol or instrument
+        token = directory.require_symbol(wanted, "instrument").instrument_token if wanted else None
+        if file.suffix == SUFFIX:
+            sources.append(parquet_ticks(file, token, directory))
+        else:
+            sources.append(read_ticks(str(file), _lines(file), token, directory))
+    return merge_ticks(sources)
 
 
 def replay_frames(
@@ -85,14 +101,32 @@ def replay_frames(
         sanitiser: made for `directory` and PRICE_SCALE; counts what passed and what was dropped.
 
     Raises:
-        InvalidInput: as `recorded_ticks`.
+        InvalidInput: as `recorded_ticks`, and `recording_of`.
     """
+    recording = recording_of(files)
+    if recording is not None:
+        for frame in recorded_frames(recording, directory):
+            sanitiser.passed += len(frame.instrument_token)
+            yield frame
+        return
     ticks = recorded_ticks(files, directory, instrument)
     run = replay_run(files, instrument, seed)
     builder = FrameBuilder(run, shards, shard_of, PRICE_SCALE, simulated=ReplayFeed.simulated)
     for market_time_ns, held in batches_by_time(ticks):
         if kept := sanitiser.clean(held):
             yield from builder.frames(market_time_ns, kept)
+
+
+def recording_of(files: Sequence[Path]) -> Path | None:
+    """The recording of frames among these files.
+
+    Raises:
+        InvalidInput: there are other files beside it.
+    """
+    found = [file for _, file in map(_named, files) if is_recording(file)]
+    if found and len(files) > 1:
+        raise InvalidInput("file", found[0], "a recording of frames alone: its order is part of it")
+    return found[0] if found else None
 
 
 class ReplayFeed:
@@ -124,19 +158,6 @@ class ReplayFeed:
         self._seed = seed
         self._pacer = pacer
 
-    @classmethod
-    def open(cls, argument: str, context: FeedContext) -> ReplayFeed:
-        """`replay:FILE`, or several with a comma between them.
-
-        Raises:
-            InvalidInput: no file is named.
-        """
-        files = [Path(name).expanduser() for name in argument.split(",") if name]
-        if not files:
-            raise InvalidInput("feed", "replay:", "replay:FILE with a CSV file of ticks or bars")
-        pacer = Pacer(MAX if context.speed is None else context.speed)
-        return cls(files, context.directory, context.instrument, context.seed, pacer)
-
     @property
     def lockstep(self) -> bool:
         """Always."""
@@ -161,7 +182,8 @@ class ReplayFeed:
         clock_ns = 0 if last is None else last.market_time_ns
         if last is not None and last.feed_run != run and begins_ns < clock_ns:
             raise MarketClockWouldGoBack(self._names, begins_ns, clock_ns)
-        yield FeedRun(run, self._paced(batches, max(begins_ns, clock_ns)))
+        self._pacer.begin_at(max(begins_ns, clock_ns))
+        yield FeedRun(run, self._paced(batches))
 
     def _batches(self) -> tuple[int, Iterator[TickBatch]]:
         """Market time of the first batch, and all of them."""
@@ -171,15 +193,9 @@ class ReplayFeed:
             raise InvalidInput("feed", self._names, "a recording with at least one row")
         return first.market_time_ns, chain([first], batches)
 
-    async def _paced(self, batches: Iterator[TickBatch], since_ns: int) -> AsyncIterator[TickBatch]:
-        """Nothing is waited for up to `since_ns`: that was fed before."""
-        await self._pacer.step(0)
+    async def _paced(self, batches: Iterator[TickBatch]) -> AsyncIterator[TickBatch]:
         for batch in batches:
-            if batch.market_time_ns > since_ns:
-                gap_ns = batch.market_time_ns - since_ns
-                same_day = _ist_day(batch.market_time_ns) == _ist_day(since_ns)
-                since_ns = batch.market_time_ns
-                await self._pacer.step(gap_ns / SECOND_NS if same_day else 0)
+            await self._pacer.reach(batch.market_time_ns)
             yield batch
 
     @property
@@ -187,8 +203,88 @@ class ReplayFeed:
         return ", ".join(map(str, self._files))
 
 
-def _ist_day(market_time_ns: int) -> int:
-    return (market_time_ns + _IST_NS) // _DAY_NS
+class RecordedFeed:
+    """Frames that were recorded, as they were, in lockstep too.
+
+    Args:
+        file: the recording.
+        directory: the known instruments.
+        pacer: the pace.
+    """
+
+    name: ClassVar[str] = ReplayFeed.name
+    simulated: ClassVar[bool] = True
+    heartbeats: ClassVar[bool] = True
+
+    def __init__(self, file: Path, directory: InstrumentDirectory, pacer: Pacer) -> None:
+        self._file = file
+        self._directory = directory
+        self._pacer = pacer
+
+    @property
+    def lockstep(self) -> bool:
+        """Always."""
+        return True
+
+    def check(self) -> None:
+        """Reads the recording's begin.
+
+        Raises:
+            InvalidInput: it can't be read, or is empty.
+        """
+        self._begin()
+
+    async def runs(self, last: LastFrames | None) -> AsyncIterator[RecordedRun]:
+        """Its runs, under their own names, so that the same ids follow from them.
+
+        Raises:
+            InvalidInput: the recording can't be read, or begins before the market's clock.
+        """
+        begins_ns, frames = self._begin()
+        names = recorded_runs(self._file)
+        clock_ns = 0 if last is None else last.market_time_ns
+        goes_on_at = names.index(last.feed_run) if last is not None and last.feed_run in names else None
+        if goes_on_at is None and begins_ns < clock_ns:
+            raise MarketClockWouldGoBack(str(self._file), begins_ns, clock_ns)
+        fed = set(names[: goes_on_at or 0])
+        self._pacer.begin_at(max(begins_ns, clock_ns))
+        for run, of_run in groupby(frames, key=attrgetter("feed_run")):
+            if run not in fed:
+                yield RecordedRun(run, self._paced(of_run))
+
+    def _begin(self) -> tuple[int, Iterator[Frame]]:
+        frames = recorded_frames(self._file, self._directory)
+        first = next(frames, None)
+        if first is None:
+            raise InvalidInput("feed", self._file, "a recording with at least one frame")
+        return first.market_time_ns, chain([first], frames)
+
+    async def _paced(self, frames: Iterator[Frame]) -> AsyncIterator[Frame]:
+        for frame in frames:
+            await self._pacer.reach(frame.market_time_ns)
+            yield frame
+
+
+def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFeed:
+    """`replay:FILE`, or several with a comma between them; `NSE:INFY=FILE` says whose bars a file holds.
+
+    Raises:
+        InvalidInput: no file is named, or a Parquet file can't be read.
+    """
+    files = [Path(name) for name in argument.split(",") if name]
+    if not files:
+        raise InvalidInput("feed", "replay:", "replay:FILE with ticks, bars or recorded frames")
+    pacer = Pacer(MAX if context.speed is None else context.speed)
+    recording = recording_of(files)
+    if recording is not None:
+        return RecordedFeed(recording, context.directory, pacer)
+    return ReplayFeed(files, context.directory, context.instrument, context.seed, pacer)
+
+
+def _named(file: Path) -> tuple[str | None, Path]:
+    """The symbol and the path of a file as somebody names it."""
+    found = _SYMBOL_AND_FILE.fullmatch(str(file))
+    return (found[1], Path(found[2]).expanduser()) if found else (None, file.expanduser())
 
 
 def _lines(file: Path) -> Iterator[str]:

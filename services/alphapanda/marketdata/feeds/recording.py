@@ -1,0 +1,306 @@
+"""A recording of frames: one Parquet row a tick, in the order they were published, and back to the same frames.
+
+A frame without ticks (a heartbeat) is a row without an instrument. While it is made, a recording is an Arrow stream in
+FILE.part, of which a crash cuts off the last second at most; FILE itself is there when it is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, repeat
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import Frame
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.marketdata.core.ticks import PRICE_SCALE
+from alphapanda.marketdata.feeds.parquet import RECORDING_KEY, SUFFIX, decimals, pyarrow, readable
+
+PART: Final = ".part"
+_FLUSH_SECONDS: Final = 1.0
+_GROUP_ROWS: Final = 65_536
+_DECIMALS: Final = len(str(PRICE_SCALE)) - 1
+_log = structlog.get_logger(__name__)
+
+
+def _schema() -> Any:
+    arrow = pyarrow()
+    instant = arrow.timestamp("ns", "UTC")
+    fields = [
+        ("ts", instant),
+        ("instrument_token", arrow.uint32()),
+        ("last_price", arrow.decimal128(18, _DECIMALS)),
+        ("volume", arrow.int64()),
+        ("bar_start", instant),
+        ("market_time", instant),
+        ("feed_run", arrow.string()),
+        ("shard", arrow.int32()),
+        ("sequence", arrow.int64()),
+    ]
+    return arrow.schema(fields, metadata={RECORDING_KEY: b"1"})
+
+
+def check_recording(file: Path) -> None:
+    """Looks whether a recording can be made there.
+
+    Raises:
+        InvalidInput: another name, no folder, or there is a file already.
+    """
+    pyarrow()
+    if file.suffix != SUFFIX:
+        raise InvalidInput("--record", file, f"a file whose name ends in {SUFFIX}")
+    if not file.parent.is_dir():
+        raise InvalidInput("--record", file, "a file in a folder that exists")
+    for there in (file, _cut_short(file)) if _part(file).exists() else (file,):
+        if there.exists():
+            raise InvalidInput("--record", there, "the name of a file that isn't there yet")
+
+
+class FrameRecorder:
+    """Records frames. What can't be written ends the recording, is told, and doesn't hold up the feed.
+
+    Args:
+        file: where the recording is when it is whole; `check_recording` has looked at it.
+
+    Attributes:
+        frames: taken so far.
+        failure: why it ended before its time; empty where it goes well.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.frames = 0
+        self.failure = ""
+        self._file = file
+        self._rows: list[tuple[Any, ...]] = []
+        self._stream: Any = None
+        self._writer: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins; what a crash left of an earlier recording is saved beside it, under a name that says so.
+
+        Raises:
+            InvalidInput: nothing can be written there.
+        """
+        part = _part(self._file)
+        if part.exists():
+            saved = _cut_short(self._file)
+            rows = await asyncio.to_thread(_to_parquet, part, saved)
+            _log.warning("recording_was_cut_short", saved_as=str(saved), rows=rows)
+        try:
+            self._stream = part.open("wb")
+        except OSError as error:
+            raise InvalidInput(
+                "--record", self._file, f"a file that can be written ({error.strerror})"
+            ) from None
+        self._writer = pyarrow().ipc.new_stream(self._stream, _schema())
+        self._task = asyncio.create_task(self._flush_on(), name="recording")
+
+    async def stop(self) -> None:
+        """Writes what is in hand and makes the file whole."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+            await self._flush()
+        if self._writer is None or self.failure:
+            return
+        self._writer.close()
+        self._stream.close()
+        self._writer = None
+        rows = await asyncio.to_thread(_to_parquet, _part(self._file), self._file)
+        _log.info("recorded", file=str(self._file), frames=self.frames, rows=rows)
+
+    def add(self, frames: Sequence[Frame]) -> None:
+        """Takes frames that were published."""
+        if self.failure:
+            return
+        self.frames += len(frames)
+        for frame in frames:
+            self._rows += _rows(frame)
+
+    async def _flush_on(self) -> None:
+        while not self.failure:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if not rows or self.failure:
+            return
+        try:
+            await asyncio.to_thread(self._write, rows)
+        except (OSError, pyarrow().ArrowException) as error:
+            self.failure = str(error)
+            _log.error("recording_failed", alarm=True, file=str(_part(self._file)), error=self.failure)
+
+    def _write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._writer.write_batch(_batch(rows))
+        self._stream.flush()
+
+
+def _rows(frame: Frame) -> list[tuple[Any, ...]]:
+    if frame.price_scale != PRICE_SCALE:
+        raise ValueError(
+            f"a frame's prices are in 1/{frame.price_scale} rupees; a recording holds 1/{PRICE_SCALE}"
+        )
+    rest = (frame.market_time_ns, frame.feed_run, frame.shard, frame.sequence)
+    ticks = len(frame.instrument_token)
+    if not ticks:
+        return [(None, None, None, None, None, *rest)]
+    volumes: Iterable[int | None] = frame.volume or repeat(None, ticks)
+    starts: Iterable[int | None] = frame.bar_start or repeat(None, ticks)
+    columns = (frame.exchange_time, frame.instrument_token, frame.last_price, volumes, starts)
+    return [(*tick, *rest) for tick in zip(*columns, strict=True)]
+
+
+def _batch(rows: Sequence[tuple[Any, ...]]) -> Any:
+    arrow, schema = pyarrow(), _schema()
+    columns = []
+    for field, values in zip(schema, zip(*rows, strict=True), strict=True):
+        if arrow.types.is_decimal(field.type):
+            paise = arrow.array(values, arrow.int64())
+            low = np.asarray(paise.fill_null(0))
+            words = arrow.py_buffer(np.stack([low, low >> 63], axis=1).tobytes())
+            columns.append(arrow.Array.from_buffers(field.type, len(paise), [paise.buffers()[0], words]))
+        else:
+            columns.append(arrow.array(values, field.type))
+    return arrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _part(file: Path) -> Path:
+    return file.with_name(file.name + PART)
+
+
+def _cut_short(file: Path) -> Path:
+    return file.with_name(f"{file.stem}.cut-short{SUFFIX}")
+
+
+def _to_parquet(part: Path, file: Path) -> int:
+    """Makes a Parquet file of a stream, as far as it goes, and removes the stream; returns its rows.
+
+    Every row group ends with a frame. The file is there when it is whole.
+    """
+    arrow = pyarrow()
+    making = file.with_name(file.name + ".tmp")
+    rows = 0
+    with arrow.parquet.ParquetWriter(making, _schema(), compression="zstd") as writer:
+        for table in _tables(part):
+            rows += table.num_rows
+            writer.write_table(table, row_group_size=table.num_rows)
+    with making.open("rb+") as written:
+        os.fsync(written.fileno())
+    making.replace(file)
+    part.unlink()
+    return rows
+
+
+def _tables(part: Path) -> Iterator[Any]:
+    """The stream's batches, many together; ends where the stream was cut off."""
+    arrow = pyarrow()
+    held: list[Any] = []
+    with part.open("rb") as stream:
+        try:
+            for batch in arrow.ipc.open_stream(stream):
+                held.append(batch)
+                if sum(one.num_rows for one in held) >= _GROUP_ROWS:
+                    yield arrow.Table.from_batches(held)
+                    held = []
+        except (OSError, arrow.ArrowException):
+            _log.info("recording_ends_early", file=str(part))
+    if held:
+        yield arrow.Table.from_batches(held)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------
+
+
+def recorded_runs(file: Path) -> Sequence[str]:
+    """The feed runs of a recording, in order.
+
+    Raises:
+        InvalidInput: it can't be read.
+    """
+    with readable(file):
+        source = pyarrow().parquet.ParquetFile(file, read_dictionary=["feed_run"])
+        column = source.read(columns=["feed_run"]).column("feed_run")
+        return list(dict.fromkeys(column.unique().to_pylist()))
+
+
+def recorded_frames(file: Path, directory: InstrumentDirectory) -> Iterator[Frame]:
+    """The frames of a recording, as they were published but for `simulated`: a replay owns its market time.
+
+    Raises:
+        InvalidInput: it can't be read, frames are missing in it, or an instrument isn't known; when it is their turn.
+    """
+    known = {instrument.instrument_token for instrument in directory}
+    with readable(file):
+        source = pyarrow().parquet.ParquetFile(file)
+        missing = [field.name for field in _schema() if field.name not in source.schema_arrow.names]
+    if missing:
+        raise InvalidInput(
+            f"{file}, columns", ", ".join(source.schema_arrow.names), f"{', '.join(missing)} as well"
+        )
+    sequences: dict[tuple[str, int], int] = {}
+    for group in range(source.num_row_groups):
+        with readable(file):
+            table = source.read_row_group(group).combine_chunks()
+        for frame in _frames(table):
+            stream = (frame.feed_run, frame.shard)
+            before = sequences.get(stream, frame.sequence - 1)
+            if frame.sequence != before + 1:
+                raise InvalidInput(
+                    f"{file}, shard {frame.shard}, sequence",
+                    frame.sequence,
+                    f"{before + 1}: frames are missing",
+                )
+            sequences[stream] = frame.sequence
+            if not known.issuperset(frame.instrument_token):
+                unknown = next(token for token in frame.instrument_token if token not in known)
+                raise InvalidInput(f"{file}, instrument_token", unknown, "the token of a known instrument")
+            yield frame
+
+
+def _frames(table: Any) -> Iterator[Frame]:
+    arrow = pyarrow()
+
+    def wholes(name: str) -> list[Any]:
+        """With None where nothing is."""
+        cells: list[Any] = table.column(name).cast(arrow.int64()).to_pylist()
+        return cells
+
+    runs = table.column("feed_run").to_pylist()
+    shards, numbers, market_times = wholes("shard"), wholes("sequence"), wholes("market_time")
+    tokens, times, volumes, starts = (wholes(n) for n in ("instrument_token", "ts", "volume", "bar_start"))
+    prices = _paise(table.column("last_price").combine_chunks())
+    identities = list(zip(runs, shards, numbers, strict=True))
+    ends = [at for at, (one, other) in enumerate(pairwise(identities), 1) if one != other]
+    for begin, end in pairwise([0, *ends, len(identities)]):
+        empty = tokens[begin] is None
+        part = slice(begin, begin if empty else end)
+        run, shard, sequence = identities[begin]
+        yield Frame(
+            feed_run=run,
+            shard=shard,
+            sequence=sequence,
+            market_time_ns=market_times[begin],
+            price_scale=PRICE_SCALE,
+            instrument_token=tuple(tokens[part]),
+            last_price=tuple(prices[part]),
+            exchange_time=tuple(times[part]),
+            bar_start=() if empty or starts[begin] is None else tuple(starts[part]),
+            volume=() if empty or volumes[begin] is None else tuple(volumes[part]),
+            simulated=True,
+        )
+
+
+def _paise(column: Any) -> list[int]:
+    zero = pyarrow().scalar(0, column.type)
+    made: list[int] = np.asarray(decimals(column.fill_null(zero), column.type.scale)).tolist()
+    return made
