@@ -5,7 +5,10 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos
+TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos tests/simulation
+SEEDS ?= 1000
+FIRST ?= 1
+SEED ?=
 ARGS ?=
 WHY ?=
 
@@ -111,6 +114,10 @@ run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
 .PHONY: mesh
 mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQL and Redis (needs Java 17 and Maven)
 	$(BIN)/python tools/mesh.py
+
+.PHONY: simulate
+simulate: setup ## every service in one thread, faults at every step: make simulate SEEDS=10000 [FIRST=…], SEED=7 for one story
+	$(BIN)/python -m tests.simulation --first $(FIRST) --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
 bench: setup ## measure: make bench [ARGS=P6]; against others after `make bench-peers`

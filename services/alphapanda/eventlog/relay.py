@@ -158,6 +158,7 @@ class OutboxRelay:
                     self._failures = 0
                     self._busy = False
                     await self._wait()
+                    self._wake.clear()  # it hears every commit, and would ask for the lock on and on
                 await self._relay(connection)
             finally:
                 # The pool must not get back a connection that holds the lock and listens.

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import LogUnavailable, Start
@@ -240,6 +240,27 @@ async def test_a_frozen_relay_is_succeeded(relays, decide, on_the_log, eventuall
     await eventually(lambda: second.published == 1)
     assert frozen.published == 1
     assert event_ids(await on_the_log()) == [signal(n).event_id for n in (1, 2)]
+
+
+async def test_a_relay_that_stands_by_asks_once_a_wake(relays, engine, decide, eventually, signal) -> None:
+    """It hears every commit too, and asks for the lock once each time: never again and again."""
+    asked = []
+    event.listen(
+        engine.sync_engine,
+        "before_cursor_execute",
+        lambda *told: asked.append(1) if "pg_try_advisory_lock" in told[2] else None,
+    )
+    publishes = await relays()
+    await eventually(publishes.idle)
+    standing_by = await relays()
+    await eventually(standing_by.idle)
+    await decide(signal(1))
+    await eventually(lambda: publishes.published == 1 and standing_by.idle())
+    for _ in range(20):  # turns in which a hot one would ask on
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    assert len(asked) <= 4
 
 
 async def test_schemas_are_relayed_each_for_itself(relays, decide, on_the_log, eventually, signal) -> None:

@@ -1,9 +1,8 @@
-"""Risk's store in memory, for simulation: nothing survives."""
+"""Risk's store in memory, for simulation: one transaction at a time, nothing survives."""
 
 from __future__ import annotations
 
 from asyncio import Lock
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
@@ -31,7 +30,7 @@ class MemoryRiskStore:
         self._verdicts: dict[str, Verdict] = {}
         self._switches: dict[str, KillSwitch] = {}
         self._requests: dict[CommandKey, tuple[bytes, bytes]] = {}
-        self._locks: defaultdict[tuple[str, str], Lock] = defaultdict(Lock)
+        self._alone = Lock()
 
     async def prepare(self, brokers: Sequence[str]) -> None:
         """See RiskStore."""
@@ -41,7 +40,7 @@ class MemoryRiskStore:
     @asynccontextmanager
     async def unit(self, broker: str, account: str) -> AsyncGenerator[_Unit]:
         """See RiskStore."""
-        async with self._locks[broker, account]:
+        async with self._alone:
             unit = _Unit(self._book, self._verdicts, (await self.kill_switch(broker)).state)
             yield unit
             if unit.saved is not None:
@@ -76,20 +75,21 @@ class MemoryRiskStore:
     ) -> bytes:
         """See RiskStore."""
         body = request.SerializeToString(deterministic=True)
-        if key in self._requests:
-            seen, given = self._requests[key]
-            if seen != body:
-                raise RequestReused(key.request_id)
-            return given
-        stands = await self.kill_switch(broker)
-        changed = change(stands)
-        if changed is not None:
-            stands, event = changed
-            self._switches[broker] = stands
-            self._publish([event])
-        message = answer(stands).SerializeToString(deterministic=True)
-        self._requests[key] = (body, message)
-        return message
+        async with self._alone:  # the decisions under way are made by the state they read
+            if key in self._requests:
+                seen, given = self._requests[key]
+                if seen != body:
+                    raise RequestReused(key.request_id)
+                return given
+            stands = await self.kill_switch(broker)
+            changed = change(stands)
+            if changed is not None:
+                stands, event = changed
+                self._switches[broker] = stands
+                self._publish([event])
+            message = answer(stands).SerializeToString(deterministic=True)
+            self._requests[key] = (body, message)
+            return message
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:

@@ -1,0 +1,155 @@
+"""The broker, outside of everything: its own record of calls and orders, which the oracle trusts and nobody else reads.
+
+Not idempotent: placing twice makes two orders. An order is shown by its tag only from some time after it was taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from typing_extensions import override
+
+from alphapanda.domain.order import Side
+from alphapanda.domain.order_events import Fill
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+from decimal import Decimal
+
+from tests.simulation.market import Market
+from tests.simulation.world import World
+
+
+@dataclass(slots=True)
+class ExchangeOrder:
+    """One order as the exchange has it."""
+
+    number: str
+    placement: Placement
+    visible_from: float
+    status: BrokerOrderStatus = BrokerOrderStatus.OPEN
+    fills: list[Fill] = field(default_factory=list)
+    message: str = ""
+
+    @property
+    def filled(self) -> int:
+        """Units filled."""
+        return sum(fill.quantity for fill in self.fills)
+
+    def as_told(self) -> BrokerOrder:
+        """What the broker answers."""
+        return BrokerOrder(self.number, self.status, tuple(self.fills), self.message)
+
+
+class Exchange:
+    """The exchange of one broker.
+
+    Args:
+        world: where it stands.
+        broker: its name.
+        market: prices.
+        visibility: seconds within which an order is shown by its tag.
+    """
+
+    def __init__(self, world: World, broker: str, market: Market, visibility: float) -> None:
+        self.broker = broker
+        self.visibility = visibility
+        self.calls: list[tuple[float, str]] = []
+        self.orders: list[ExchangeOrder] = []
+        self._world = world
+        self._market = market
+        self._model = PaperMarket(Decimal("0.05"), Decimal("0.1"))
+        self._trades = 0
+
+    def place(self, placement: Placement, invisible_for: float) -> ExchangeOrder:
+        """Takes an order."""
+        world = self._world
+        tag = world.named(placement.tag)
+        self.calls.append((world.loop.time(), placement.tag))
+        order = ExchangeOrder(str(len(self.orders) + 1), placement, world.loop.time() + invisible_for)
+        self.orders.append(order)
+        if world.happens(world.faults.broker_rejects):
+            order.status, order.message = BrokerOrderStatus.REJECTED, "margin"
+        elif world.happens(world.faults.broker_partial):
+            self._fill(order, max(1, placement.quantity // 2))
+            world.loop.call_later(0.2 + world.chance.random() * 20, self._go_on, order, context=world.outside.context)
+        else:
+            self._fill(order, placement.quantity)
+        world.tell(f"exchange takes {tag}", effect=f"#{order.number} {placement.side.name} {placement.quantity}: {order.status.value}", process=world.outside)
+        return order
+
+    def by_tag(self, tag: str) -> BrokerOrder | None:
+        """The order under a tag, where it is shown by now."""
+        now = self._world.loop.time()
+        for order in self.orders:
+            if order.placement.tag == tag and order.visible_from <= now:
+                return order.as_told()
+        return None
+
+    def _go_on(self, order: ExchangeOrder) -> None:
+        """What was left of an order fills, or is cancelled."""
+        world = self._world
+        if world.happens(0.3):
+            order.status, order.message = BrokerOrderStatus.CANCELLED, "cancelled by the exchange"
+        else:
+            self._fill(order, order.placement.quantity - order.filled)
+        world.tell(f"exchange goes on with {world.named(order.placement.tag)}", effect=f"#{order.number}: {order.status.value}, {order.filled} filled", process=world.outside)
+
+    def _fill(self, order: ExchangeOrder, quantity: int) -> None:
+        self._trades += 1
+        placement = order.placement
+        price, at = self._market.price(placement.instrument_token), self._market.now()
+        order.fills.append(
+            self._model.fill(self.broker, placement.account, str(self._trades), placement.side, quantity, price, at)
+        )
+        if order.filled == placement.quantity:
+            order.status = BrokerOrderStatus.COMPLETE
+
+
+class SimulatedTrader(Trader):
+    """A process's way to the exchange."""
+
+    def __init__(self, world: World, exchange: Exchange, mode: ExecutionMode) -> None:
+        self.broker = exchange.broker
+        self.visibility_window = exchange.visibility
+        self._world = world
+        self._exchange = exchange
+        self._mode = mode
+
+    @override
+    def get_execution_mode(self) -> ExecutionMode:
+        return self._mode
+
+    @override
+    async def initialize(self) -> None:
+        """Nothing to do."""
+
+    @override
+    async def shutdown(self) -> None:
+        """Nothing to do."""
+
+    @override
+    async def execute_order(self, placement: Placement) -> BrokerOrder:
+        world = self._world
+        unclear = world.happens(world.faults.broker_unclear)
+        accepted = not unclear or world.happens(0.5)
+        hidden = world.chance.random() * self._exchange.visibility if unclear else 0.0
+        what = f"place {world.named(placement.tag)}"
+        world.tell(what, fault=f"no clear answer: {'accepted' if accepted else 'not accepted'}" if unclear else "")
+
+        def effect() -> BrokerOrder:
+            if not accepted:
+                raise NoClearAnswer("the call got lost on its way")
+            told = self._exchange.place(placement, hidden).as_told()
+            if unclear:
+                raise NoClearAnswer("the answer got lost on its way")
+            return told
+
+        return await world.request(what, effect, NoClearAnswer, leaves_at_once=True)
+
+    @override
+    async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
+        world = self._world
+        return await world.request(
+            f"look up {world.named(tag)}", lambda: self._exchange.by_tag(tag), NoClearAnswer
+        )

@@ -1,0 +1,283 @@
+"""The services as processes: the classes that production runs, on the simulated adapters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import time, timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+import grpc
+
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.routing import ExecutionRouter
+from alphapanda.eventlog.consumer import ReliableConsumer
+from alphapanda.eventlog.control import TopicFollower
+from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.eventlog.delivery import Handler
+from alphapanda.eventlog.port import Start
+from alphapanda.eventlog.relay import OutboxRelay
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.portfolio import consumer as portfolio_topics
+from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.managers import ManagerParts, build_managers
+from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
+from alphapanda.risk import consumer as risk_topics
+from alphapanda.risk import standings as risk_standings
+from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
+from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.kill_switches import KillSwitches
+from alphapanda.risk.standings import Standings
+from alphapanda.risk.store.memory import MemoryRiskStore
+from alphapanda.settings import ConsumerSettings, TradingSettings
+from alphapanda.trading import consumer as trading_topics
+from alphapanda.trading import opt_ins as trading_opt_ins
+from alphapanda.trading.api import TradingApi
+from alphapanda.trading.consumer import TradingConsumer
+from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.executor import OrderExecutor, Surroundings
+from alphapanda.trading.opt_ins import OptIns
+from alphapanda.trading.store.memory import MemoryTradingStore
+from alphapanda.trading.traders.trader import ExecutionMode
+from panda.events.v1.events_pb2 import Event
+from panda.trading.v1 import trading_pb2
+from tests.simulation.database import Connection, Database, OnCommit, RelayEngine
+from tests.simulation.exchange import Exchange, SimulatedTrader
+from tests.simulation.log import LogServer, SimulatedLog
+from tests.simulation.loop import Condition, Process, heard
+from tests.simulation.market import Market, Mirror
+from tests.simulation.world import World
+
+BROKER = "paper"
+ACCOUNT = "default"
+STARTING_CASH = Decimal(1_000_000)
+CALENDAR = load_nse_calendar()
+INSTRUMENTS = InstrumentDirectory(
+    Instrument(
+        f"NSE:S{token}", token, "NSE", f"S{token}", f"Share {token}", "NSE", "EQ", Decimal("0.05"), 1, 20,
+        CALENDAR.segments[0],
+    )
+    for token in (1, 2, 3)
+)  # fmt: skip
+POLICY = ConsumerSettings(batch_size=8, backoff_initial_seconds=0.1, backoff_max_seconds=3.0)
+TRADING = TradingSettings(send_window_seconds=2, call_timeout_seconds=5)
+LIMITS = Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0))
+TOPICS = TopicMap([BROKER])
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The classes under test; a mutation test puts a broken one in the place of one of them."""
+
+    executor: type[OrderExecutor] = OrderExecutor
+    consumer: type[ReliableConsumer] = ReliableConsumer
+    relay: type[OutboxRelay] = OutboxRelay
+    trading_consumer: type[TradingConsumer] = TradingConsumer
+
+
+class Rpc(grpc.RpcError):
+    """A call that got no answer."""
+
+    def code(self) -> grpc.StatusCode:
+        """As gRPC's."""
+        return grpc.StatusCode.UNAVAILABLE
+
+
+@dataclass
+class Mesh:
+    """What all processes share, and how each is started."""
+
+    world: World
+    parts: Parts
+    on_commit: OnCommit
+    visibility: float
+    simulated: bool
+    trading_rpcs: dict[str, tuple[Process, TradingApi]] = field(default_factory=dict)
+    kill_switches: dict[str, tuple[Process, KillSwitches]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        world = self.world
+        self.log = LogServer(world, TOPICS.specs())
+        self.market = Market(world)
+        self.mirror = Mirror(world)
+        self.exchange = Exchange(world, BROKER, self.market, self.visibility)
+        self.risk_store = MemoryRiskStore()
+        self.trading_store = MemoryTradingStore(world.wall_clock)
+        self.portfolio_store = InMemoryPortfolioStore()
+        risk_events = _Appended(lambda: self.risk_store.events.values())
+        trading_events = _Appended(lambda: self.trading_store.events)
+        self.risk = Database(world, "risk", self.risk_store, risk_events, self.on_commit, TOPICS)
+        self.trading = Database(world, "trading", self.trading_store, trading_events, self.on_commit, TOPICS)
+        self.portfolio = Database(world, "portfolio", self.portfolio_store, lambda: (), self.on_commit, TOPICS)
+        self.databases = (self.risk, self.trading)
+
+    # -- the processes ------------------------------------------------------------------------------------------------
+
+    async def start_risk(self, process: Process) -> None:
+        """Risk."""
+        world, log = self.world, SimulatedLog(self.log)
+        store = cast(Any, Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch"]))
+        standings = Standings(10.0, world.boot_clock)
+        desk = RiskDesk(
+            store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, standings, world.wall_clock
+        )
+        switches = KillSwitches(store, cast(Any, self.mirror), _TradingStub(self), [BROKER], world.wall_clock)
+        await self._follow(log, "risk", risk_standings.PAYLOAD, standings.learn)
+        await switches.start()
+        self.kill_switches[process.name] = (process, switches)
+        await self._relay(log, self.risk)
+        await self._consume(log, "risk", "risk.orders", risk_topics.ORDER_PAYLOADS, OrderEventHandler(desk))
+        await self._consume(log, "risk", "risk.signals", risk_topics.SIGNAL_PAYLOADS, RawSignalHandler(desk))
+
+    async def start_trading(self, process: Process) -> None:
+        """Trading."""
+        world, log = self.world, SimulatedLog(self.log)
+        store = cast(Any, Connection(self.trading, ["transaction"], ["next_epoch"]))
+        mode = ExecutionMode.PAPER if self.simulated else ExecutionMode.LIVE
+        traders = {BROKER: SimulatedTrader(world, self.exchange, mode)}
+        opt_ins, router = OptIns(), ExecutionRouter([BROKER])
+        executor = self.parts.executor(
+            Surroundings(
+                store,
+                traders,
+                self.market,
+                self.mirror,
+                lambda: INSTRUMENTS,
+                world.boot_clock,
+                world.wall_clock,
+            ),
+            PreSubmitChecks(router, opt_ins, CALENDAR, timedelta(seconds=30)),
+            TRADING,
+        )
+        nothing = cast(Any, None)
+        api = TradingApi(
+            store, executor, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
+            lambda: INSTRUMENTS, ACCOUNT, world.wall_clock,
+        )  # fmt: skip
+        await self._follow(log, "trading", trading_opt_ins.PAYLOAD, opt_ins.learn)
+        await executor.start()
+        self.trading_rpcs[process.name] = (process, api)
+        await self._relay(log, self.trading)
+        handler = self.parts.trading_consumer(executor)
+        await self._consume(log, "trading", trading_topics.GROUP, trading_topics.PAYLOADS, handler)
+
+    async def start_portfolio(self, process: Process) -> None:
+        """Portfolio."""
+        log = SimulatedLog(self.log)
+        store = cast(Any, Connection(self.portfolio, ["unit"], ["open_account"]))
+        parts = ManagerParts(ACCOUNT, STARTING_CASH, store, self.market, lambda: INSTRUMENTS)
+        router = PortfolioRouter(build_managers([BROKER], parts))
+        await router.start()
+        consumer = PortfolioConsumer(router, store)
+        await self._consume(log, "portfolio", portfolio_topics.GROUP, portfolio_topics.PAYLOADS, consumer)
+
+    # -- within -------------------------------------------------------------------------------------------------------
+
+    async def _consume(
+        self, log: SimulatedLog, service: str, group: str, payloads: Sequence[str], handler: Handler
+    ) -> None:
+        consumer = self.parts.consumer(
+            name=group,
+            service=service,
+            log=cast(Any, log),
+            reader=log.group_reader(group, TOPICS.topics(*payloads), Start.EARLIEST),
+            topic_map=TOPICS,
+            handler=handler,
+            dead_letters=DeadLetters(cast(Any, log)),
+            policy=POLICY,
+            chance=self.world.chance.random,
+            wall_clock=self.world.wall_clock,
+        )
+        await consumer.start()
+
+    async def _follow(self, log: SimulatedLog, service: str, payload: str, learn: Callable[[Event], Any]) -> None:
+        follower = TopicFollower(
+            name=f"{service}.strategies",
+            service=service,
+            log=cast(Any, log),
+            topic_map=TOPICS,
+            payload=payload,
+            on_event=learn,
+            start=Start.EARLIEST,
+            policy=POLICY,
+            chance=self.world.chance.random,
+            wall_clock=self.world.wall_clock,
+        )
+        await follower.start()
+
+    async def _relay(self, log: SimulatedLog, database: Database) -> None:
+        relay = self.parts.relay(
+            engine=cast(Any, RelayEngine(database)),
+            outbox=cast(Any, _Schema(database.schema)),
+            log=cast(Any, log),
+            policy=POLICY,
+            chance=self.world.chance.random,
+            wall_clock=self.world.wall_clock,
+        )
+        await relay.start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """What the relay asks of an outbox: its name, and to throw old rows away."""
+
+    schema: str
+
+    async def purge(self, *_: object) -> int:
+        """Nothing grows old in a simulation."""
+        return 0
+
+
+class _Appended:
+    """A growing sequence, kept as a list so that a relay's look at it costs nothing."""
+
+    def __init__(self, whole: Callable[[], Any]) -> None:
+        self._whole = whole
+        self._kept: list[Event] = []
+
+    def __call__(self) -> list[Event]:
+        whole = self._whole()
+        if len(whole) > len(self._kept):
+            self._kept += list(whole)[len(self._kept) :]
+        return self._kept
+
+
+class _TradingStub:
+    """Risk's way to one of the trading processes."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._called = 0
+
+    async def ApplyKillSwitch(  # noqa: N802 - the contract's name
+        self, request: trading_pb2.ApplyKillSwitchRequest, /, *, timeout: float | None = None
+    ) -> trading_pb2.ApplyKillSwitchResponse:
+        """Round robin over those that are up; what isn't answered in time is an error."""
+        world = self._mesh.world
+        up = [
+            (process, api)
+            for process, api in self._mesh.trading_rpcs.values()
+            if process.condition is not Condition.DEAD
+        ]
+        if not up:
+            raise Rpc
+        self._called += 1
+        process, api = up[self._called % len(up)]
+        handling = await world.request(
+            "ApplyKillSwitch",
+            lambda: world.loop.spawn(process, api.ApplyKillSwitch(request, cast(Any, None))),
+            lambda _: Rpc(),
+        )
+        handling.add_done_callback(heard)
+        done, _ = await asyncio.wait([handling], timeout=timeout)
+        if not done or handling.cancelled() or handling.exception() is not None:
+            raise Rpc
+        return cast(trading_pb2.ApplyKillSwitchResponse, handling.result())
+
+
+Answers = Mapping[str, tuple[Process, KillSwitches]]
