@@ -10,11 +10,10 @@ from time import perf_counter
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from tests.simulation.mutations import PLANTED
 from tests.simulation.scenario import Outcome, run_seed
 from tests.simulation.services import Parts
-from tests.simulation.sweep import sweep
+from tests.simulation.sweep import sweep, workers
 
 _ENOUGH = 3
 
@@ -42,9 +41,9 @@ def _sweep(asked: argparse.Namespace, console: Console) -> int:
     seeds = orders = calls = 0
     virtual = 0.0
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with workers() as pool, Progress(*columns, console=console) as progress:
         task = progress.add_task("seeds", total=asked.seeds)
-        for outcome in sweep(range(asked.first, asked.first + asked.seeds), asked.planted):
+        for outcome in sweep(pool, range(asked.first, asked.first + asked.seeds), asked.planted):
             progress.advance(task)
             seeds += 1
             orders += outcome.orders
@@ -57,7 +56,9 @@ def _sweep(asked: argparse.Namespace, console: Console) -> int:
                     break
     took = perf_counter() - began
     for outcome in sorted(failed, key=lambda one: one.seed):
-        console.print(f"\nseed {outcome.seed}:", *(f"\n  {violation}" for violation in outcome.violations), markup=False)
+        console.print(
+            f"\nseed {outcome.seed}:", *(f"\n  {violation}" for violation in outcome.violations), markup=False
+        )
         console.print(f"  its story: make simulate SEED={outcome.seed}")
     console.print(
         f"{seeds} seeds from {asked.first} in {took:.0f} s ({seeds / took:.1f}/s): {orders} orders, {calls} broker calls,"

@@ -14,11 +14,11 @@ from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
 
 from sqlalchemy.exc import InterfaceError
+from tests.simulation.loop import CURRENT, Process
+from tests.simulation.world import World
 
 from alphapanda.eventlog.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
-from tests.simulation.loop import CURRENT, Process
-from tests.simulation.world import World
 
 OnCommit = Callable[[str, Process, Sequence[tuple[str, tuple[Any, ...]]]], None]
 """Told of a commit: the schema, whose it was, and the calls (name, arguments) made in it."""

@@ -6,18 +6,16 @@ Not idempotent: placing twice makes two orders. An order is shown by its tag onl
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from typing_extensions import override
-
-from alphapanda.domain.order import Side
-from alphapanda.domain.order_events import Fill
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 from decimal import Decimal
 
 from tests.simulation.market import Market
 from tests.simulation.world import World
+from typing_extensions import override
+
+from alphapanda.domain.order_events import Fill
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 
 @dataclass(slots=True)
@@ -72,10 +70,16 @@ class Exchange:
             order.status, order.message = BrokerOrderStatus.REJECTED, "margin"
         elif world.happens(world.faults.broker_partial):
             self._fill(order, max(1, placement.quantity // 2))
-            world.loop.call_later(0.2 + world.chance.random() * 20, self._go_on, order, context=world.outside.context)
+            world.loop.call_later(
+                0.2 + world.chance.random() * 20, self._go_on, order, context=world.outside.context
+            )
         else:
             self._fill(order, placement.quantity)
-        world.tell(f"exchange takes {tag}", effect=f"#{order.number} {placement.side.name} {placement.quantity}: {order.status.value}", process=world.outside)
+        world.tell(
+            f"exchange takes {tag}",
+            effect=f"#{order.number} {placement.side.name} {placement.quantity}: {order.status.value}",
+            process=world.outside,
+        )
         return order
 
     def by_tag(self, tag: str) -> BrokerOrder | None:
@@ -93,14 +97,20 @@ class Exchange:
             order.status, order.message = BrokerOrderStatus.CANCELLED, "cancelled by the exchange"
         else:
             self._fill(order, order.placement.quantity - order.filled)
-        world.tell(f"exchange goes on with {world.named(order.placement.tag)}", effect=f"#{order.number}: {order.status.value}, {order.filled} filled", process=world.outside)
+        world.tell(
+            f"exchange goes on with {world.named(order.placement.tag)}",
+            effect=f"#{order.number}: {order.status.value}, {order.filled} filled",
+            process=world.outside,
+        )
 
     def _fill(self, order: ExchangeOrder, quantity: int) -> None:
         self._trades += 1
         placement = order.placement
         price, at = self._market.price(placement.instrument_token), self._market.now()
         order.fills.append(
-            self._model.fill(self.broker, placement.account, str(self._trades), placement.side, quantity, price, at)
+            self._model.fill(
+                self.broker, placement.account, str(self._trades), placement.side, quantity, price, at
+            )
         )
         if order.filled == placement.quantity:
             order.status = BrokerOrderStatus.COMPLETE
@@ -135,7 +145,9 @@ class SimulatedTrader(Trader):
         accepted = not unclear or world.happens(0.5)
         hidden = world.chance.random() * self._exchange.visibility if unclear else 0.0
         what = f"place {world.named(placement.tag)}"
-        world.tell(what, fault=f"no clear answer: {'accepted' if accepted else 'not accepted'}" if unclear else "")
+        world.tell(
+            what, fault=f"no clear answer: {'accepted' if accepted else 'not accepted'}" if unclear else ""
+        )
 
         def effect() -> BrokerOrder:
             if not accepted:

@@ -10,6 +10,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from tests.simulation.loop import CURRENT, Condition, Process
+from tests.simulation.world import World
+
 from alphapanda.eventlog.group import shares
 from alphapanda.eventlog.port import (
     Assignment,
@@ -20,8 +23,6 @@ from alphapanda.eventlog.port import (
     TopicPartition,
     TopicSpec,
 )
-from tests.simulation.loop import CURRENT, Condition, Process
-from tests.simulation.world import World
 
 SESSION_SECONDS = 10.0
 REVOKE_SECONDS = 7.0
@@ -40,9 +41,7 @@ class LogServer:
         self.world = world
         self.counts = {spec.name: spec.partitions for spec in specs}
         self.records: dict[TopicPartition, list[StoredRecord]] = {
-            TopicPartition(name, number): []
-            for name, count in self.counts.items()
-            for number in range(count)
+            TopicPartition(name, number): [] for name, count in self.counts.items() for number in range(count)
         }
         self.offsets: dict[tuple[str, TopicPartition], int] = {}
         self.groups: dict[str, GroupCoordinator] = {}
@@ -55,9 +54,7 @@ class LogServer:
         for record in records:
             at = TopicPartition(record.topic, record.partition)
             kept = self.records[at]
-            kept.append(
-                StoredRecord(*at, len(kept), record.key, record.value, record.headers, now)
-            )
+            kept.append(StoredRecord(*at, len(kept), record.key, record.value, record.headers, now))
             offsets.append(len(kept) - 1)
             for event in self.waiting[at]:
                 event.set()
@@ -85,18 +82,20 @@ class SimulatedLog:
         if len(partitions) > 1 and world.happens(world.faults.unanswered):
             some = set(partitions[: 1 + int(world.chance.random() * (len(partitions) - 1))])
             part = [record for record in whole if (record.topic, record.partition) in some]
-            await world.request(f"publish {len(part)} of {len(whole)}", lambda: self._server.append(part), LogUnavailable)
+            await world.request(
+                f"publish {len(part)} of {len(whole)}", lambda: self._server.append(part), LogUnavailable
+            )
             world.tell(f"publish {len(whole)}", fault=f"torn: {len(part)} appended")
             raise LogUnavailable("a part was not acknowledged")
-        return await world.request(f"publish {len(whole)}", lambda: self._server.append(whole), LogUnavailable)
+        return await world.request(
+            f"publish {len(whole)}", lambda: self._server.append(whole), LogUnavailable
+        )
 
     def group_reader(self, group: str, topics: Sequence[str], start: Start) -> GroupMember:
         """As the port says; every group here begins at the first record."""
         return GroupMember(self._server, group, topics)
 
-    def topic_reader(
-        self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]
-    ) -> WholeReader:
+    def topic_reader(self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]) -> WholeReader:
         """As the port says; from the first record."""
         return WholeReader(self._server, topics)
 
@@ -339,7 +338,9 @@ class GroupCoordinator:
                     self._evict(member, "session over: its partitions go to others")
 
     def _evict(self, member: GroupMember, why: str) -> None:
-        self._world.tell(f"{self.name} member {member.number}", fault=f"evicted: {why}", process=member.process)
+        self._world.tell(
+            f"{self.name} member {member.number}", fault=f"evicted: {why}", process=member.process
+        )
         self.leave(member)
         if member.process.condition is not Condition.DEAD:
             self._world.loop.spawn(member.process, self._hear_of_it(member))
@@ -360,7 +361,11 @@ class GroupCoordinator:
 
     async def _rebalance(self) -> None:
         members = list(self._members)
-        wanted = dict(zip(members, shares([m.topics for m in members], self._server.counts), strict=True)) if members else {}
+        wanted = (
+            dict(zip(members, shares([m.topics for m in members], self._server.counts), strict=True))
+            if members
+            else {}
+        )
         for at, owner in list(self.owners.items()):
             if owner not in wanted:
                 del self.owners[at]
@@ -393,6 +398,8 @@ class GroupCoordinator:
         offset = self.committed(at) or 0
         if offset and self._world.happens(self._world.faults.rewind):
             earlier = max(0, offset - 1 - int(self._world.chance.random() * 5))
-            self._world.tell(f"{self.name} {at.topic}/{at.partition}", fault=f"redelivery: from {earlier}, not {offset}")
+            self._world.tell(
+                f"{self.name} {at.topic}/{at.partition}", fault=f"redelivery: from {earlier}, not {offset}"
+            )
             return earlier
         return offset

@@ -117,8 +117,11 @@ class SeededLoop(asyncio.BaseEventLoop):
         ((context or copy_context()).get(CURRENT) or self._outside).tasks.append(task)
         return task
 
-    def spawn(self, process: Process, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Runs a coroutine in a process."""
+    def spawn(self, process: Process, coro: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+        """Runs a coroutine in a process; in a dead one it never begins and never ends."""
+        if process.condition is Condition.DEAD:
+            coro.close()
+            return self.create_future()
         return self.create_task(coro, context=process.context.copy())
 
     def thaw(self, process: Process) -> None:
@@ -191,8 +194,9 @@ class SeededLoop(asyncio.BaseEventLoop):
         """Generators left by the dead are let go of: a collector's moment must not decide anything."""
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        self.unhandled.append(f"{context.get('message')}: {error!r}")
+        error, task = context.get("exception"), context.get("future") or context.get("task")
+        name = task.get_name() if isinstance(task, asyncio.Task) else ""
+        self.unhandled.append(f"{name} {context.get('message')}: {error!r}")
 
 
 def _unwind(coro: Coroutine[Any, Any, Any]) -> None:
@@ -206,7 +210,7 @@ def _unwind(coro: Coroutine[Any, Any, Any]) -> None:
         return
 
 
-def heard(task: asyncio.Task[Any]) -> None:
+def heard(task: asyncio.Future[Any]) -> None:
     """Whoever asked may be gone when the task fails."""
     if not task.cancelled():
         task.exception()

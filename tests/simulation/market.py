@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from redis.exceptions import ConnectionError as RedisAway
+from tests.simulation.world import NOON, World
 
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import TradingState
-from tests.simulation.world import NOON, World
 
 
 class Market:
@@ -35,7 +35,9 @@ class Market:
             if world.happens(world.faults.cache_away):
                 raise RedisAway("the cache is away")
             now = self.now()
-            return MarketView(now, "run", {token: LastPrice(self.price(token), now) for token in tokens}, "frame")
+            return MarketView(
+                now, "run", {token: LastPrice(self.price(token), now) for token in tokens}, "frame"
+            )
 
         return await world.request("read prices", read, RedisAway)
 

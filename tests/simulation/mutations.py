@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tests.simulation.services import Parts
 from typing_extensions import override
 
 from alphapanda.eventlog.consumer import ReliableConsumer, _Halted
@@ -15,7 +16,6 @@ from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.executor import OrderExecutor, Surroundings
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
-from tests.simulation.services import Parts
 
 
 class _TriesAgain(Trader):

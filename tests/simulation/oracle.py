@@ -7,9 +7,14 @@ rest is proved once everything has come to rest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+
+from tests.simulation.database import _at_once
+from tests.simulation.loop import Process
+from tests.simulation.services import ACCOUNT, BROKER, STARTING_CASH, TOPICS, Mesh
+from tests.simulation.world import World
 
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.domain.order_events import Filled, OrderHappening
@@ -18,10 +23,6 @@ from alphapanda.eventlog.wire import happening_from
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.trading.core.order import Order
 from panda.events.v1.events_pb2 import Event
-from tests.simulation.database import _at_once
-from tests.simulation.loop import Process
-from tests.simulation.services import ACCOUNT, BROKER, STARTING_CASH, TOPICS, Mesh
-from tests.simulation.world import World
 
 ORDER_PAYLOADS = ("order_submitted", "order_filled", "order_failed", "order_cancelled")
 
@@ -59,7 +60,9 @@ class Oracle:
                 name = self._world.named(intent.tag)
                 self._world.tell(f"SUBMITTING {name} committed", process=process)
                 if before is not OrderStatus.PENDING_SUBMIT:
-                    self._world.violated("an intent is sent once", f"{name} was {before.name} and is SUBMITTING again")
+                    self._world.violated(
+                        "an intent is sent once", f"{name} was {before.name} and is SUBMITTING again"
+                    )
                 if self.halted:
                     self._world.violated("nothing is sent after a HALTED answer", name)
             self._statuses[intent.intent_id] = intent.status
@@ -79,7 +82,9 @@ class Oracle:
             raise AssertionError("there is nothing to prove yet")
         verdicts = self._verdicts(signals)
         events = self._order_events()
-        orders = {stored.order.order_id: stored.order for stored in self.mesh.trading_store._tables.orders.values()}
+        orders = {
+            stored.order.order_id: stored.order for stored in self.mesh.trading_store._tables.orders.values()
+        }
         self._orders_follow_verdicts(verdicts, orders)
         self._one_end_each(orders, events)
         self._calls(orders)
@@ -111,9 +116,7 @@ class Oracle:
                 )
         for unasked in found:
             self._no("a verdict answers a signal", self._world.named(unasked))
-        return {
-            event.signal_validated.signal_id: event for event in self._records("signal_validated")
-        }
+        return {event.signal_validated.signal_id: event for event in self._records("signal_validated")}
 
     def _order_events(self) -> Mapping[str, list[tuple[Event, OrderHappening]]]:
         """The events of each order, each once, in the order in which its topic has them."""
@@ -164,7 +167,7 @@ class Oracle:
 
     def _calls(self, orders: Mapping[str, Order]) -> None:
         assert self.mesh is not None
-        tags = {intent.tag: (order, intent) for order in orders.values() for intent in order.intents}
+        tags = {intent.tag: intent for order in orders.values() for intent in order.intents}
         calls: defaultdict[str, int] = defaultdict(int)
         for _, tag in self.mesh.exchange.calls:
             calls[tag] += 1
@@ -176,7 +179,7 @@ class Oracle:
                 self._no("a broker call has its intent", name)
         for taken in self.mesh.exchange.orders:
             if taken.placement.tag in tags:
-                order, intent = tags[taken.placement.tag]
+                intent = tags[taken.placement.tag]
                 name = self._world.named(taken.placement.tag)
                 if intent.filled != taken.filled:
                     self._no(
@@ -225,7 +228,12 @@ class Oracle:
                 "risk": self.mesh.risk_store._book.position(key).quantity,
             }
             for service, quantity in positions.items():
-                self._same(f"{service}'s position of {key.strategy_id} {key.instrument_id}", quantity, "fills", held[key])
+                self._same(
+                    f"{service}'s position of {key.strategy_id} {key.instrument_id}",
+                    quantity,
+                    "fills",
+                    held[key],
+                )
         for key, state in self.mesh.risk_store._book.positions.items():
             if state.open is not None or state.waiting is not None:
                 self._no("risk's reservations end", f"{key.strategy_id} {key.instrument_id}")
@@ -244,6 +252,3 @@ class Oracle:
 
     def _no(self, invariant: str, detail: str) -> None:
         self._world.violated(invariant, detail)
-
-
-OnHalted = Callable[[bool], None]

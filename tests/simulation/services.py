@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import time, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
 import grpc
+from tests.simulation.database import Connection, Database, OnCommit, RelayEngine
+from tests.simulation.exchange import Exchange, SimulatedTrader
+from tests.simulation.log import LogServer, SimulatedLog
+from tests.simulation.loop import Condition, Process, heard
+from tests.simulation.market import Market, Mirror
+from tests.simulation.world import World
 
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
@@ -46,12 +52,6 @@ from alphapanda.trading.store.memory import MemoryTradingStore
 from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2
-from tests.simulation.database import Connection, Database, OnCommit, RelayEngine
-from tests.simulation.exchange import Exchange, SimulatedTrader
-from tests.simulation.log import LogServer, SimulatedLog
-from tests.simulation.loop import Condition, Process, heard
-from tests.simulation.market import Market, Mirror
-from tests.simulation.world import World
 
 BROKER = "paper"
 ACCOUNT = "default"
@@ -109,11 +109,13 @@ class Mesh:
         self.risk_store = MemoryRiskStore()
         self.trading_store = MemoryTradingStore(world.wall_clock)
         self.portfolio_store = InMemoryPortfolioStore()
-        risk_events = _Appended(lambda: self.risk_store.events.values())
+        risk_events = _Appended(self.risk_store.events.values)
         trading_events = _Appended(lambda: self.trading_store.events)
         self.risk = Database(world, "risk", self.risk_store, risk_events, self.on_commit, TOPICS)
         self.trading = Database(world, "trading", self.trading_store, trading_events, self.on_commit, TOPICS)
-        self.portfolio = Database(world, "portfolio", self.portfolio_store, lambda: (), self.on_commit, TOPICS)
+        self.portfolio = Database(
+            world, "portfolio", self.portfolio_store, lambda: (), self.on_commit, TOPICS
+        )
         self.databases = (self.risk, self.trading)
 
     # -- the processes ------------------------------------------------------------------------------------------------
@@ -121,12 +123,14 @@ class Mesh:
     async def start_risk(self, process: Process) -> None:
         """Risk."""
         world, log = self.world, SimulatedLog(self.log)
-        store = cast(Any, Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch"]))
+        store = cast("Any", Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch"]))
         standings = Standings(10.0, world.boot_clock)
         desk = RiskDesk(
             store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, standings, world.wall_clock
         )
-        switches = KillSwitches(store, cast(Any, self.mirror), _TradingStub(self), [BROKER], world.wall_clock)
+        switches = KillSwitches(
+            store, cast("Any", self.mirror), _TradingStub(self), [BROKER], world.wall_clock
+        )
         await self._follow(log, "risk", risk_standings.PAYLOAD, standings.learn)
         await switches.start()
         self.kill_switches[process.name] = (process, switches)
@@ -137,7 +141,7 @@ class Mesh:
     async def start_trading(self, process: Process) -> None:
         """Trading."""
         world, log = self.world, SimulatedLog(self.log)
-        store = cast(Any, Connection(self.trading, ["transaction"], ["next_epoch"]))
+        store = cast("Any", Connection(self.trading, ["transaction"], ["next_epoch"]))
         mode = ExecutionMode.PAPER if self.simulated else ExecutionMode.LIVE
         traders = {BROKER: SimulatedTrader(world, self.exchange, mode)}
         opt_ins, router = OptIns(), ExecutionRouter([BROKER])
@@ -154,7 +158,7 @@ class Mesh:
             PreSubmitChecks(router, opt_ins, CALENDAR, timedelta(seconds=30)),
             TRADING,
         )
-        nothing = cast(Any, None)
+        nothing = cast("Any", None)
         api = TradingApi(
             store, executor, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
             lambda: INSTRUMENTS, ACCOUNT, world.wall_clock,
@@ -169,7 +173,7 @@ class Mesh:
     async def start_portfolio(self, process: Process) -> None:
         """Portfolio."""
         log = SimulatedLog(self.log)
-        store = cast(Any, Connection(self.portfolio, ["unit"], ["open_account"]))
+        store = cast("Any", Connection(self.portfolio, ["unit"], ["open_account"]))
         parts = ManagerParts(ACCOUNT, STARTING_CASH, store, self.market, lambda: INSTRUMENTS)
         router = PortfolioRouter(build_managers([BROKER], parts))
         await router.start()
@@ -184,22 +188,24 @@ class Mesh:
         consumer = self.parts.consumer(
             name=group,
             service=service,
-            log=cast(Any, log),
+            log=cast("Any", log),
             reader=log.group_reader(group, TOPICS.topics(*payloads), Start.EARLIEST),
             topic_map=TOPICS,
             handler=handler,
-            dead_letters=DeadLetters(cast(Any, log)),
+            dead_letters=DeadLetters(cast("Any", log)),
             policy=POLICY,
             chance=self.world.chance.random,
             wall_clock=self.world.wall_clock,
         )
         await consumer.start()
 
-    async def _follow(self, log: SimulatedLog, service: str, payload: str, learn: Callable[[Event], Any]) -> None:
+    async def _follow(
+        self, log: SimulatedLog, service: str, payload: str, learn: Callable[[Event], Any]
+    ) -> None:
         follower = TopicFollower(
             name=f"{service}.strategies",
             service=service,
-            log=cast(Any, log),
+            log=cast("Any", log),
             topic_map=TOPICS,
             payload=payload,
             on_event=learn,
@@ -212,9 +218,9 @@ class Mesh:
 
     async def _relay(self, log: SimulatedLog, database: Database) -> None:
         relay = self.parts.relay(
-            engine=cast(Any, RelayEngine(database)),
-            outbox=cast(Any, _Schema(database.schema)),
-            log=cast(Any, log),
+            engine=cast("Any", RelayEngine(database)),
+            outbox=cast("Any", _Schema(database.schema)),
+            log=cast("Any", log),
             policy=POLICY,
             chance=self.world.chance.random,
             wall_clock=self.world.wall_clock,
@@ -268,16 +274,14 @@ class _TradingStub:
             raise Rpc
         self._called += 1
         process, api = up[self._called % len(up)]
-        handling = await world.request(
-            "ApplyKillSwitch",
-            lambda: world.loop.spawn(process, api.ApplyKillSwitch(request, cast(Any, None))),
-            lambda _: Rpc(),
-        )
-        handling.add_done_callback(heard)
+
+        def handled() -> asyncio.Future[Any]:
+            handling = world.loop.spawn(process, api.ApplyKillSwitch(request, cast("Any", None)))
+            handling.add_done_callback(heard)
+            return handling
+
+        handling = await world.request("ApplyKillSwitch", handled, lambda _: Rpc())
         done, _ = await asyncio.wait([handling], timeout=timeout)
         if not done or handling.cancelled() or handling.exception() is not None:
             raise Rpc
-        return cast(trading_pb2.ApplyKillSwitchResponse, handling.result())
-
-
-Answers = Mapping[str, tuple[Process, KillSwitches]]
+        return cast("trading_pb2.ApplyKillSwitchResponse", handling.result())

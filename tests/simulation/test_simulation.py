@@ -5,23 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-
 from tests.simulation.mutations import PLANTED
 from tests.simulation.scenario import run_seed
-from tests.simulation.sweep import sweep
+from tests.simulation.sweep import sweep, workers
 
 SEEDS = 240
 """What CI runs; a planted bug has to be found within them."""
+FOUND_BY = {
+    "an order that got no clear answer is sent again": 2,
+    "a sender that thaws late still calls": 73,
+    "an offset is committed before the effect": 3,
+    "an outbox is published out of order": 2,
+}
+"""A seed that found each planted bug once; tried first, for speed alone."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_nothing_is_lost_or_done_twice_whatever_fails() -> None:
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Processes to run seeds in."""
+    with workers() as made:
+        yield made
+
+
+def test_nothing_is_lost_or_done_twice_whatever_fails(pool: ProcessPoolExecutor) -> None:
     """Crashes, freezes, lost answers, evictions and unclear brokers: every invariant holds under every seed."""
-    outcomes = list(sweep(range(1, SEEDS + 1)))
-    failed = {outcome.seed: [str(one) for one in outcome.violations] for outcome in outcomes if outcome.violations}
+    outcomes = list(sweep(pool, range(1, SEEDS + 1)))
+    failed = {
+        outcome.seed: [str(one) for one in outcome.violations] for outcome in outcomes if outcome.violations
+    }
     assert not failed, f"replay with: make simulate SEED={min(failed)}\n{failed}"
     seen: set[str] = set().union(*(outcome.faults for outcome in outcomes))
     assert seen >= {
@@ -30,9 +47,11 @@ def test_nothing_is_lost_or_done_twice_whatever_fails() -> None:
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_bug_is_found(planted: str) -> None:
+def test_a_planted_bug_is_found(pool: ProcessPoolExecutor, planted: str) -> None:
     """The simulation finds each bug within the seeds that CI runs."""
-    assert any(outcome.violations for outcome in sweep(range(1, SEEDS + 1), planted))
+    first = FOUND_BY[planted]
+    seeds = [first, *(seed for seed in range(1, SEEDS + 1) if seed != first)]
+    assert any(outcome.violations for outcome in sweep(pool, seeds, planted))
 
 
 def test_a_seed_does_the_same_in_every_process() -> None:
@@ -55,12 +74,15 @@ def test_a_seed_does_the_same_in_every_process() -> None:
 def test_a_failing_seed_tells_its_story() -> None:
     """It names time, process, step, fault and effect, and ends with the invariant that was violated."""
     planted = PLANTED["an order that got no clear answer is sent again"]
-    outcome = next(outcome for seed in range(1, 100) if (outcome := run_seed(seed, planted)).violations)
-    again = run_seed(outcome.seed, planted)
-    assert again.trace == outcome.trace
-    story = outcome.told()
-    assert story == again.told()
-    last = story.splitlines()[-1]
-    assert last.startswith("VIOLATED  an intent is sent once: tag-")
-    tag = last.split()[6]
-    assert [line for line in story.splitlines() if f"exchange takes {tag}" in line and "outside" in line][1:]
+    told = (run_seed(seed, planted) for seed in range(1, SEEDS + 1))
+    outcome = next(
+        one for one in told if any(v.invariant == "an intent is sent once" for v in one.violations)
+    )
+    story = outcome.told().splitlines()
+
+    assert story == run_seed(outcome.seed, planted).told().splitlines()
+    assert story[-1] == f"VIOLATED  {outcome.violations[-1]}"
+    sent_twice = next(v.detail for v in outcome.violations if v.invariant == "an intent is sent once")
+    tag, _, _ = sent_twice.partition(" ")
+    assert len([line for line in story if f"exchange takes {tag} " in line and "outside" in line]) == 2
+    assert any(f"place {tag} " in line and "!! no clear answer" in line for line in story)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
@@ -174,8 +174,6 @@ class World:
         self.violations: list[Violation] = []
         self.crashes = self.freezes = 0
         self.counts: dict[str, int] = {}
-        self.on_death: list[Callable[[Process], None]] = []
-        self.on_freeze: list[Callable[[Process], None]] = []
 
     # -- clocks -------------------------------------------------------------------------------------------------------
 
@@ -249,9 +247,12 @@ class World:
         usual = (30.0, 60.0, 150.0) if aimed_at else (0.5, 3.0, 30.0, 60.0, 150.0)
         seconds = self.chance.choice(usual) * (0.5 + self.chance.random())
         self.tell(why, fault=f"frozen: for {seconds:.1f} s", process=process)
-        for tell in self.on_freeze:
-            tell(process)
         self._outside_soon(seconds, self._thaw, process)
+
+    def anybody_frozen(self) -> bool:
+        """Whether a process is frozen now."""
+        lives = (machine.process for machine in self.machines.values())
+        return any(process and process.condition is Condition.FROZEN for process in lives)
 
     def _thaw(self, process: Process) -> None:
         if process.condition is Condition.FROZEN:
@@ -260,8 +261,6 @@ class World:
 
     def _bury(self, process: Process) -> None:
         self.loop.kill(process)
-        for tell in self.on_death:
-            tell(process)
         machine = self.machines.get(process.name)
         if machine is not None and machine.process is process:
             self._outside_soon(0.2 + self.chance.random() * 5.0, self._begin, machine)
@@ -277,7 +276,7 @@ class World:
         await start(process)
         self.tell("is up", process=process)
 
-    def _fell(self, process: Process, start: asyncio.Task[None]) -> None:
+    def _fell(self, process: Process, start: asyncio.Future[None]) -> None:
         if not start.cancelled() and (error := start.exception()):
             self.crash(process, f"couldn't start: {type(error).__name__}: {error}"[:80])
 

@@ -38,7 +38,7 @@ class MemoryRiskStore:
             self._switches.setdefault(broker, KillSwitch(broker))
 
     @asynccontextmanager
-    async def unit(self, broker: str, account: str) -> AsyncGenerator[_Unit]:
+    async def unit(self, broker: str, account: str) -> AsyncGenerator[_Unit]:  # noqa: ARG002 - one for all accounts
         """See RiskStore."""
         async with self._alone:
             unit = _Unit(self._book, self._verdicts, (await self.kill_switch(broker)).state)
