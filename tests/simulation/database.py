@@ -9,24 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 from inspect import iscoroutinefunction
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy.exc import InterfaceError
 from tests.simulation.loop import CURRENT, Process
+from tests.simulation.outbox import OutboxTable, connection_lost
 from tests.simulation.world import World
 
 from alphapanda.eventlog.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
 
+IDLE_SECONDS = 10.0
+"""As storage.engine.open_engine asks of PostgreSQL."""
+
 OnCommit = Callable[[str, Process, Sequence[tuple[str, tuple[Any, ...]]]], None]
 """Told of a commit: the schema, whose it was, and the calls (name, arguments) made in it."""
-
-
-def connection_lost(why: str) -> Exception:
-    """What SQLAlchemy raises where a connection breaks."""
-    return InterfaceError(why, None, ConnectionError(why), connection_invalidated=True)
 
 
 class _RolledBack(Exception):
@@ -67,7 +64,7 @@ class Database:
         self.schema = schema
         self.store = store
         self.events = events
-        self.outbox = OutboxTable(self, topic_map)
+        self.outbox = OutboxTable(events, topic_map)
         self._on_commit = on_commit
 
     def committed(self, process: Process, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
@@ -143,50 +140,106 @@ class Connection:
     @asynccontextmanager
     async def _transaction(self, name: str, opened: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
         database, process = self._database, CURRENT.get()
-        await self._ask(f"{name} begin", lambda: None)
-        inner = await opened.__aenter__()
+        session = _Session(database, opened)
         calls: list[tuple[str, tuple[Any, ...]]] = []
-        try:
-            yield _Transaction(self, inner, calls)
-        except BaseException:
-            self._roll_back(opened)
-            raise
-
-        def commit() -> None:
-            _at_once(opened.__aexit__(None, None, None))
-            database.committed(process, calls)
-
         left = False
 
         def leaves() -> None:
             nonlocal left
             left = True
 
+        def commit() -> None:
+            session.commit()
+            database.committed(process, calls)
+
         try:
+            began = await self._ask(f"{name} begin", session.begin)
+            await asyncio.wait([began])
+            yield _Transaction(self, session, began.result(), calls)
+            about = f"{database.schema}.commit {_about(database.world, calls)}"
             await database.world.request(
-                f"{database.schema}.commit {_about(database.world, calls)}",
-                commit,
-                connection_lost,
-                leaves=leaves,
-                lost=lambda: self._roll_back(opened),
+                about, commit, connection_lost, leaves=leaves, lost=session.roll_back
             )
         except BaseException:
-            if not left:
-                self._roll_back(opened)
+            if not left:  # the server sees the connection go
+                session.roll_back()
             raise
 
-    def _roll_back(self, opened: AbstractAsyncContextManager[Any]) -> None:
+
+class _Session:
+    """A transaction at the server, which undoes it where its client is silent for too long."""
+
+    def __init__(self, database: Database, opened: AbstractAsyncContextManager[Any]) -> None:
+        self._world = database.world
+        self._schema = database.schema
+        self._opened = opened
+        self._process = CURRENT.get()
+        self._began: asyncio.Future[Any] | None = None
+        self._over = False
+        self._said = 0
+
+    def begin(self) -> asyncio.Future[Any]:
+        """Begins it; done once it has the locks it waits for."""
+        if self._began is None and not self._over:
+            self._began = self._world.loop.spawn(self._world.outside, self._opened.__aenter__())
+            self._began.add_done_callback(self._has_begun, context=self._world.outside.context.copy())
+        return self._began or self._world.loop.create_future()
+
+    def _has_begun(self, began: asyncio.Future[Any]) -> None:
+        if self._over and not began.cancelled():
+            self._undo()
+        else:
+            self._listen()
+
+    def hear(self) -> None:
+        """A statement."""
+        if self._over:
+            raise connection_lost("the server has ended this transaction")
+        self._listen()
+
+    def commit(self) -> None:
+        """COMMIT."""
+        self.hear()
+        self._over = True
+        _at_once(self._opened.__aexit__(None, None, None))
+
+    def roll_back(self) -> None:
+        """ROLLBACK, or the end of the connection."""
+        if self._over:
+            return
+        self._over = True
+        if self._began is not None and not self._began.done():
+            self._began.cancel()
+        elif self._began is not None:
+            self._undo()
+
+    def _undo(self) -> None:
         try:
-            _at_once(opened.__aexit__(_RolledBack, _RolledBack(), None))
+            _at_once(self._opened.__aexit__(_RolledBack, _RolledBack(), None))
         except _RolledBack:
             return
+
+    def _listen(self) -> None:
+        self._said += 1
+        loop, outside = self._world.loop, self._world.outside
+        loop.call_later(IDLE_SECONDS, self._silent, self._said, context=outside.context.copy())
+
+    def _silent(self, said: int) -> None:
+        if said == self._said and not self._over:
+            self._world.tell(
+                f"{self._schema} transaction", fault="undone: silent for too long", process=self._process
+            )
+            self.roll_back()
 
 
 class _Transaction:
     """A transaction as its process sees it; each call may be the last."""
 
-    def __init__(self, connection: Connection, inner: Any, calls: list[tuple[str, tuple[Any, ...]]]) -> None:
+    def __init__(
+        self, connection: Connection, session: _Session, inner: Any, calls: list[tuple[str, tuple[Any, ...]]]
+    ) -> None:
         self._connection = connection
+        self._session = session
         self._inner = inner
         self._calls = calls
 
@@ -196,7 +249,7 @@ class _Transaction:
             return found
 
         async def call(*args: Any, **named: Any) -> Any:
-            await self._connection._ask(name, lambda: None)
+            await self._connection._ask(name, self._session.hear)
             self._calls.append((name, args))
             return await found(*args, **named)
 
@@ -213,177 +266,3 @@ def _about(world: World, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> str:
             about = world.named(getattr(row, "order_id", "")) if status else ""
             told.append(f"{name} {about} {status.name}" if status else name)
     return ", ".join(told) or "nothing"
-
-
-class OutboxRow(NamedTuple):
-    """A row as the relay reads it."""
-
-    seq: int
-    event_id: str
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes
-    event_type: str
-    source: str
-    occurred_at: datetime
-
-
-class OutboxTable:
-    """The outbox of a schema: what the store's transactions left there, who has its lock, who listens."""
-
-    def __init__(self, database: Database, topic_map: TopicMap) -> None:
-        self.published: set[int] = set()
-        self.holder: RelayConnection | None = None
-        self.connections: list[RelayConnection] = []
-        self._database = database
-        self._topic_map = topic_map
-        self._first = 0
-
-    def unpublished(self, limit: int) -> list[OutboxRow]:
-        """The oldest rows that aren't published."""
-        events = self._database.events()
-        while self._first in self.published:
-            self._first += 1
-        found = [at for at in range(self._first, len(events)) if at not in self.published]
-        return [self._row(at, events[at]) for at in found[:limit]]
-
-    def pending(self) -> int:
-        """How many rows aren't published."""
-        return len(self._database.events()) - len(self.published)
-
-    def notify(self) -> None:
-        """NOTIFY, as a commit sends it."""
-        for connection in self.connections:
-            connection.notified()
-
-    def _row(self, at: int, event: Event) -> OutboxRow:
-        route = self._topic_map.route(event)
-        return OutboxRow(
-            at,
-            event.event_id,
-            route.topic,
-            route.partition,
-            route.key,
-            event.SerializeToString(deterministic=True),
-            event.WhichOneof("payload") or "",
-            event.source,
-            event.occurred_at.ToDatetime(UTC),
-        )
-
-
-class RelayEngine:
-    """What the outbox relay needs of a database engine: a connection that understands its four statements."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[RelayConnection]:
-        """A connection; it ends with its process."""
-        connection = RelayConnection(self._database)
-        try:
-            yield connection
-        finally:
-            connection.close()
-
-
-class RelayConnection:
-    """One connection of a relay: the lock it holds and the notifications it hears are its own."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._table = database.outbox
-        self._process = CURRENT.get()
-        self._closed = False
-        self._listeners: list[Callable[..., object]] = []
-        self._table.connections.append(self)
-
-    @property
-    def driver_connection(self) -> RelayConnection:
-        """As asyncpg's."""
-        return self
-
-    async def execution_options(self, **_: Any) -> None:
-        """Every statement is a transaction of its own."""
-
-    async def get_raw_connection(self) -> RelayConnection:
-        """As SQLAlchemy's."""
-        return self
-
-    async def add_listener(self, _: str, heard: Callable[..., object]) -> None:
-        """LISTEN."""
-        await self._database.world.request("listen", lambda: self._listeners.append(heard), connection_lost)
-
-    def add_termination_listener(self, heard: Callable[..., object]) -> None:
-        """Told when the connection breaks."""
-        self._listeners.append(heard)
-
-    async def invalidate(self) -> None:
-        """Gives it back broken."""
-        self.close()
-
-    def close(self) -> None:
-        """Ends it: its lock is free."""
-        if not self._closed:
-            self._closed = True
-            self._table.connections.remove(self)
-            if self._table.holder is self:
-                self._table.holder = None
-
-    def notified(self) -> None:
-        """Passes a notification on, in the process that listens."""
-        world = self._database.world
-        for heard in self._listeners:
-            world.loop.call_later(world.latency(), heard, context=self._process.context.copy())
-
-    def broken(self) -> None:
-        """The connection breaks: the lock is free at once, its process hears of it when it can."""
-        listeners = list(self._listeners)
-        self.close()
-        world = self._database.world
-        for heard in listeners:
-            world.loop.call_later(world.latency(), heard, context=self._process.context.copy())
-
-    async def execute(self, statement: Any, values: Any = None) -> Any:
-        """One of the relay's statements."""
-        sql = statement.text
-        if "pg_try_advisory_lock" in sql:
-            return await self._ask("lock", self._lock)
-        if sql.startswith("SELECT seq"):
-            return await self._ask("unpublished", lambda: self._table.unpublished(values["limit"]))
-        if sql.startswith("UPDATE"):
-            return await self._ask("mark published", lambda: self._table.published.update(values["seqs"]))
-        if sql.startswith("DELETE"):
-            return await self._ask("purge", lambda: 0)
-        raise AssertionError(f"the relay says something new: {sql}")
-
-    def _lock(self) -> bool:
-        if self._table.holder is None:
-            self._table.holder = self
-        return self._table.holder is self
-
-    async def _ask(self, what: str, effect: Callable[[], Any]) -> Any:
-        def at_server() -> _Rows:
-            if self._closed:
-                raise connection_lost("the connection is closed")
-            return _Rows(effect())
-
-        database = self._database
-        return await database.world.request(f"{database.schema} relay: {what}", at_server, connection_lost)
-
-
-class _Rows:
-    """A result."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-        self.rowcount = 0
-
-    def all(self) -> Any:
-        """Every row."""
-        return self._found
-
-    def scalar_one(self) -> Any:
-        """The one value."""
-        return self._found

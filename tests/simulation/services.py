@@ -10,11 +10,12 @@ from decimal import Decimal
 from typing import Any, cast
 
 import grpc
-from tests.simulation.database import Connection, Database, OnCommit, RelayEngine
+from tests.simulation.database import Connection, Database, OnCommit
 from tests.simulation.exchange import Exchange, SimulatedTrader
 from tests.simulation.log import LogServer, SimulatedLog
 from tests.simulation.loop import Condition, Process, heard
 from tests.simulation.market import Market, Mirror
+from tests.simulation.outbox import RelayEngine
 from tests.simulation.world import World
 
 from alphapanda.domain.calendar import load_nse_calendar
@@ -24,7 +25,7 @@ from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.delivery import Handler
-from alphapanda.eventlog.port import Start
+from alphapanda.eventlog.port import Assignment, Start
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.portfolio import consumer as portfolio_topics
@@ -44,7 +45,7 @@ from alphapanda.settings import ConsumerSettings, TradingSettings
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
-from alphapanda.trading.consumer import TradingConsumer
+from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.executor import OrderExecutor, Surroundings
 from alphapanda.trading.opt_ins import OptIns
@@ -78,6 +79,7 @@ class Parts:
     consumer: type[ReliableConsumer] = ReliableConsumer
     relay: type[OutboxRelay] = OutboxRelay
     trading_consumer: type[TradingConsumer] = TradingConsumer
+    trading_assignment: type[TradingAssignment] = TradingAssignment
 
 
 class Rpc(grpc.RpcError):
@@ -168,7 +170,14 @@ class Mesh:
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
         handler = self.parts.trading_consumer(executor)
-        await self._consume(log, "trading", trading_topics.GROUP, trading_topics.PAYLOADS, handler)
+        await self._consume(
+            log,
+            "trading",
+            trading_topics.GROUP,
+            trading_topics.PAYLOADS,
+            handler,
+            self.parts.trading_assignment(executor),
+        )
 
     async def start_portfolio(self, process: Process) -> None:
         """Portfolio."""
@@ -183,7 +192,13 @@ class Mesh:
     # -- within -------------------------------------------------------------------------------------------------------
 
     async def _consume(
-        self, log: SimulatedLog, service: str, group: str, payloads: Sequence[str], handler: Handler
+        self,
+        log: SimulatedLog,
+        service: str,
+        group: str,
+        payloads: Sequence[str],
+        handler: Handler,
+        assignment: Assignment | None = None,
     ) -> None:
         consumer = self.parts.consumer(
             name=group,
@@ -192,6 +207,7 @@ class Mesh:
             reader=log.group_reader(group, TOPICS.topics(*payloads), Start.EARLIEST),
             topic_map=TOPICS,
             handler=handler,
+            assignment=assignment,
             dead_letters=DeadLetters(cast("Any", log)),
             policy=POLICY,
             chance=self.world.chance.random,
@@ -218,7 +234,7 @@ class Mesh:
 
     async def _relay(self, log: SimulatedLog, database: Database) -> None:
         relay = self.parts.relay(
-            engine=cast("Any", RelayEngine(database)),
+            engine=cast("Any", RelayEngine(self.world, database.schema, database.outbox)),
             outbox=cast("Any", _Schema(database.schema)),
             log=cast("Any", log),
             policy=POLICY,

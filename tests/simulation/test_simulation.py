@@ -14,7 +14,7 @@ from tests.simulation.mutations import PLANTED
 from tests.simulation.scenario import run_seed
 from tests.simulation.sweep import sweep, workers
 
-SEEDS = 240
+SEEDS = 200
 """What CI runs; a planted bug has to be found within them."""
 FOUND_BY = {
     "an order that got no clear answer is sent again": 2,

@@ -42,6 +42,7 @@ class Faults:
         cache_away: the price cache or the mirror can't be read.
         target: a step (a part of its name) that goes wrong in one of the first four ways more often than others.
         target_rate: how often.
+        gone: a process that dies while another of its kind lives doesn't come back.
         most_freezes: in a run.
         most_crashes: in a run.
     """
@@ -61,6 +62,7 @@ class Faults:
     cache_away: float = 0.0
     target: str = ""
     target_rate: float = 0.0
+    gone: float = 0.0
     most_freezes: int = 4
     most_crashes: int = 6
 
@@ -87,6 +89,7 @@ def swarm(chance: Random) -> Faults:
         eviction=rate(0.02),
         rewind=rate(0.5),
         cache_away=rate(0.1),
+        gone=rate(0.5),
         target=chance.choice(TARGETS),
         target_rate=rate(0.3),
     )
@@ -153,6 +156,7 @@ class Machine:
     start: Start
     process: Process | None = None
     lives: int = 0
+    gone: bool = False
 
 
 class World:
@@ -263,7 +267,17 @@ class World:
         self.loop.kill(process)
         machine = self.machines.get(process.name)
         if machine is not None and machine.process is process:
+            if self._has_a_twin(machine) and self.happens(self.faults.gone):
+                self.tell("does not come back", fault="gone", process=process)
+                machine.gone = True
+                return
             self._outside_soon(0.2 + self.chance.random() * 5.0, self._begin, machine)
+
+    def _has_a_twin(self, machine: Machine) -> bool:
+        """Whether another process of its kind is to stay."""
+        kind = machine.name.partition("-")[0]
+        kin = (one for one in self.machines.values() if one.name.partition("-")[0] == kind)
+        return any(one is not machine and not one.gone for one in kin)
 
     def _begin(self, machine: Machine) -> None:
         machine.lives += 1
