@@ -15,16 +15,16 @@ import structlog
 
 from alphapanda.app import ground
 
-jumped = timedelta()
+jumps: list[timedelta] = []
 time_ns = time.time_ns
 
 
 def wall_clock() -> datetime:
-    return datetime.now(UTC) + jumped
+    return datetime.now(UTC) + sum(jumps, timedelta())
 
 
 def wall_clock_ns() -> int:
-    return time_ns() + int(jumped.total_seconds()) * 10**9
+    return time_ns() + int(sum(jumps, timedelta()).total_seconds()) * 10**9
 
 
 # Whoever is imported from here on takes these for the clock.
@@ -39,8 +39,7 @@ log = structlog.get_logger("alphapanda.clock_jumps")
 
 
 def jump(hours: int) -> None:
-    global jumped
-    jumped += timedelta(hours=hours)
+    jumps.append(timedelta(hours=hours))
     log.info("jumped", hours=hours)
 
 
