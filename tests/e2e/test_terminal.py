@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -27,31 +28,52 @@ def shown_until(terminal: int, wanted: str, seconds: float) -> str:
     return text
 
 
-def test_on_a_terminal_a_new_user_sees_fills_and_ctrl_c_ends_it_well(tmp_path):
-    """In a data directory that isn't there yet: progress, what to try, the first fill; logs in a file; exit code 0."""
+def on_a_terminal(folder: Path, wanted: str, *options: str) -> str:
+    """What `up` shows in a terminal of 120 columns, up to the wanted words, then from Ctrl-C to its end, which is 0."""
     ours, theirs = pty.openpty()
-    environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "120", "TERM": "xterm"}
+    termios.tcsetwinsize(theirs, (30, 120))
+    environ = {**os.environ, "XDG_DATA_HOME": str(folder), "TERM": "xterm"}
     with subprocess.Popen(
-        [PROGRAM, "up", "--demo", "--port", "0"],
+        [PROGRAM, "up", "--demo", "--port", "0", *options],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         env=environ,
-        cwd=tmp_path,
+        cwd=folder,
         start_new_session=True,
     ) as process:
         os.close(theirs)
         try:
-            shown = shown_until(ours, "demo.bharti.quick", 60)
+            shown = shown_until(ours, wanted, 60)
             process.send_signal(signal.SIGINT)
             shown += shown_until(ours, "stopping", 10)
             assert process.wait(20) == 0
         finally:
             process.kill()
             os.close(ours)
+    return shown
+
+
+def test_on_a_terminal_a_new_user_sees_the_platform_trade(tmp_path):
+    """In a data directory that isn't there yet: progress, then the live view up to the first fill; logs in a file.
+
+    With --plain fills are lines, and what to try is said.
+    """
+    shown = on_a_terminal(tmp_path, "2,111.41  filled")
     assert "starting PostgreSQL and Redis" in shown
+    for part in (
+        "simulated",
+        "demo.hdfcbank",
+        "● running",
+        "6 serving",
+        "Ctrl-C ends it · 127.0.0.1:",
+        " · log /",
+    ):
+        assert part in shown, part
+    log = tmp_path / "alphapanda" / "logs" / "alphapanda.log"
+    assert '"event": "first_fill"' in log.read_text()
+    assert '"level": "error"' not in log.read_text()
+    shown = on_a_terminal(tmp_path, "demo.bharti.quick", "--plain")
     assert "GetPortfolio" in shown
     assert "this is not the market" in shown
     assert "NSE:BHARTIARTL" in shown
-    log = tmp_path / "alphapanda" / "logs" / "alphapanda.log"
-    assert '"event": "first_fill"' in log.read_text()

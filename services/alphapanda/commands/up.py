@@ -14,17 +14,19 @@ import structlog
 
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
 from alphapanda.commands.console import PORT, USAGE, fail, out, refuse
+from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import default_data_directory
 from alphapanda.embedded.errors import EmbeddedError
+from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.marketdata.feeds.pace import parsed_speed
 from alphapanda.mesh.server import PortInUse
 from alphapanda.settings import Settings
 from alphapanda.settings_sources import SettingsInvalid, load_settings
-from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
 
 REFUSALS = (EmbeddedError, PreflightFailed, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable)
 _log = structlog.get_logger(__name__)
@@ -43,6 +45,7 @@ _log = structlog.get_logger(__name__)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="where everything is kept")
 @click.option("--fresh", is_flag=True, help="start over: wipe the data directory first")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
+@click.option("--plain", is_flag=True, help="on a terminal: fills as lines instead of the live view")
 def up(
     demo: bool,
     feed: str,
@@ -52,6 +55,8 @@ def up(
     data_dir: Path | None,
     fresh: bool,
     config: Path | None,
+    *,
+    plain: bool,
 ) -> None:
     """Run PostgreSQL, Redis, the event log and all services in one process; Ctrl-C ends it."""
     try:
@@ -84,13 +89,13 @@ def up(
         ),
     )
     try:
-        asyncio.run(_run(settings, options))
+        asyncio.run(_run(settings, options, viewed=out.is_terminal and not plain))
     except REFUSALS as error:
         _log.error("start_failed", error=str(error))
         fail(str(error))
 
 
-async def _run(settings: Settings, options: UpOptions) -> None:
+async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     """Starts, waits for Ctrl-C or SIGTERM, stops."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -105,21 +110,33 @@ async def _run(settings: Settings, options: UpOptions) -> None:
         await asyncio.wait([starting])
         return
     starting.result()
-    ticker = Ticker(embedded, settings, on_terminal=out.is_terminal)
+    ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
+    view = EmbeddedView(embedded.target, settings.account, out, _log_file(settings, options))
     try:
         await ticker.start()
+        if viewed:
+            view.start()
         feed = embedded.feeding.task if embedded.feeding else None
         if feed is not None:
             await asyncio.wait([feed, asked], return_when=asyncio.FIRST_COMPLETED)
             if feed.done():
                 feed.result()
                 ticker.feed_finished()
+                view.say("the recording has ended; the services go on answering")
         await asked
     finally:
+        await view.stop()
         _progress("stopping")
         await ticker.stop()
         await embedded.stop()
         _log.info("stopped")
+
+
+def _log_file(settings: Settings, options: UpOptions) -> str:
+    """Where the log goes on a terminal, as a person would write it."""
+    file = (settings.logging.folder or Layout(options.data_dir.absolute()).logs) / MAIN_FILE
+    home = Path.home()
+    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
 
 
 def _progress(text: str) -> None:

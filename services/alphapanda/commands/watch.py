@@ -23,7 +23,7 @@ EVERY_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
 WIDTH_ELSEWHERE: Final = 100
-FOOT: Final = "Ctrl-C ends the view, not the platform"
+NOTE: Final = "Ctrl-C ends the view, not the platform"
 
 
 @click.command()
@@ -34,7 +34,13 @@ FOOT: Final = "Ctrl-C ends the view, not the platform"
 @click.option("--json", "as_json", is_flag=True, help="print one object a second, a line each")
 def watch(broker: str, account: str, target: Target, *, once: bool, as_json: bool) -> None:
     """Show the market's clock, strategies, positions, orders, rates and services as they change; Ctrl-C ends it."""
-    asyncio.run(_watch(Following(target, broker, account, time.monotonic), once=once, as_json=as_json))
+    asyncio.run(
+        _watch(
+            Following(target, broker, account, "" if once else NOTE, time.monotonic),
+            once=once,
+            as_json=as_json,
+        )
+    )
 
 
 async def _watch(following: Following, *, once: bool, as_json: bool) -> None:
@@ -46,7 +52,7 @@ async def _watch(following: Following, *, once: bool, as_json: bool) -> None:
     if once:
         tasks.append(asyncio.create_task(_heard(following.view)))
     elif out.is_terminal and not as_json:
-        tasks.append(asyncio.create_task(shown(following.view, out, FOOT, time.monotonic)))
+        tasks.append(asyncio.create_task(shown(following.view, out, time.monotonic)))
     else:
         tasks.append(asyncio.create_task(_told(following.view, as_json=as_json)))
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -73,7 +79,7 @@ def _once(view: View, *, as_json: bool) -> None:
         _print_object(view)
     else:
         width = out.width if out.is_terminal else WIDTH_ELSEWHERE
-        wide.print(picture(view, now=time.monotonic(), width=width, height=None, foot=""), width=width)
+        wide.print(picture(view, now=time.monotonic(), width=width, height=None), width=width)
 
 
 async def _told(view: View, *, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 @pytest.fixture
 def view() -> View:
     """What `alphapanda watch` knows a few seconds into that day."""
-    made = View(["market", "services", "strategies", "kill switch", "portfolio", "orders"])
+    made = View(["market", "services", "strategies", "kill switch", "portfolio", "orders"], "Ctrl-C ends it")
     market = GetMarketStatusResponse(
         exchange="NSE",
         open=True,

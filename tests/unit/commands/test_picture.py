@@ -15,7 +15,7 @@ from panda.ops.v1.ops_pb2 import SERVICE_STATE_NOT_SERVING, ServiceStatus
 def drawn(view: View, width: int = 80, height: int | None = 24, now: float = 30.0) -> list[str]:
     """The picture's lines."""
     console = Console(record=True, width=width, file=StringIO(), color_system=None)
-    console.print(picture(view, now=now, width=width, height=height, foot="Ctrl-C ends it"))
+    console.print(picture(view, now=now, width=width, height=height))
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 

@@ -51,17 +51,20 @@ class Following:
         target: where to look.
         broker: of the account; empty: paper.
         account: empty: the default one.
+        note: the view's.
         clock: seconds, for the view's times.
 
     Attributes:
         view: what is fed.
     """
 
-    def __init__(self, target: Target, broker: str, account: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, target: Target, broker: str, account: str, note: str, clock: Callable[[], float]
+    ) -> None:
         self._target = target
         self._clock = clock
         self._sources = sources(broker, account)
-        self.view = View([source.name for source in self._sources])
+        self.view = View([source.name for source in self._sources], note)
 
     async def run(self) -> None:
         """Follows until it is cancelled."""

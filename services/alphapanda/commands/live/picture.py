@@ -46,7 +46,7 @@ FOOT_ROWS: Final = 1
 NEWEST: Final = 15
 
 
-def picture(view: View, *, now: float, width: int, height: int | None, foot: str) -> RenderableType:
+def picture(view: View, *, now: float, width: int, height: int | None) -> RenderableType:
     """The whole view.
 
     Args:
@@ -54,7 +54,6 @@ def picture(view: View, *, now: float, width: int, height: int | None, foot: str
         now: in the seconds of the view's times.
         width: columns.
         height: rows; it fills them. None: as many as it needs, with the newest orders only.
-        foot: its last line while nothing is wrong.
     """
     services, rows = _services(view, in_full=width >= WIDE or height is None or height >= ROOMY)
     left, right = [_strategies(view), _positions(view)], [_orders(view, NEWEST if height is None else None)]
@@ -70,7 +69,7 @@ def picture(view: View, *, now: float, width: int, height: int | None, foot: str
         body: list[RenderableType] = [beside]
     else:
         body = [*stacked([*left, *right], room - rows), services]
-    return Group(_title(view), _money(view), _pace(view), "", *body, _foot(view, now, foot))
+    return Group(_title(view), _money(view), _pace(view), "", *body, _foot(view, now))
 
 
 def plain_figures(view: View) -> str:
@@ -136,9 +135,9 @@ def _line(*pairs: tuple[str, str | Text]) -> Text:
     return line
 
 
-def _foot(view: View, now: float, foot: str) -> Text:
+def _foot(view: View, now: float) -> Text:
     away = view.away
-    text, style = foot, "dim"
+    text, style = view.note, "dim"
     if away is not None:
         text, style = f"{away.why} (for {now - away.since:.0f} s, trying again)", DOWN
     elif view.troubles:

@@ -15,19 +15,18 @@ from alphapanda.commands.live.view import View
 DRAW_SECONDS: Final = 0.5
 
 
-async def shown(view: View, console: Console, foot: str, clock: Callable[[], float]) -> None:
+async def shown(view: View, console: Console, clock: Callable[[], float]) -> None:
     """Draws the view until it is cancelled; the terminal is as it was then.
 
     Args:
         view: what is drawn; somebody else feeds it.
         console: a terminal.
-        foot: the last line while nothing is wrong.
         clock: the view's.
     """
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while True:
             width, height = console.size
-            drawn = picture(view, now=clock(), width=width, height=height, foot=foot)
+            drawn = picture(view, now=clock(), width=width, height=height)
             # In a thread: laying out takes milliseconds that in `up` belong to the services.
             await asyncio.to_thread(live.update, drawn, refresh=True)
             await asyncio.sleep(DRAW_SECONDS)

@@ -40,6 +40,7 @@ class View:
 
     Args:
         sources: names of what it is fed from, such as "orders".
+        note: what a person should know while nothing is wrong.
 
     Attributes:
         market: the market's clock and session; None while not heard of, like all that follow.
@@ -52,8 +53,9 @@ class View:
         errors: what went wrong in this process, newest last.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], note: str = "") -> None:
         self.sources = tuple(sources)
+        self.note = note
         self.market: GetMarketStatusResponse | None = None
         self.status: GetStatusResponse | None = None
         self.strategies: tuple[Strategy, ...] = ()

@@ -1,0 +1,77 @@
+"""The live view of a platform in this very process: fed over loopback like any other, told of this process's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+import structlog
+from rich.console import Console
+from typing_extensions import override
+
+from alphapanda.commands.finding import Target
+from alphapanda.commands.live.following import Following
+from alphapanda.commands.live.screen import shown
+from alphapanda.commands.live.view import View
+
+CTRL_C: Final = "Ctrl-C ends it"
+_log = structlog.get_logger(__name__)
+
+
+class EmbeddedView:
+    """The view that `alphapanda up` shows on a terminal.
+
+    Args:
+        target: host:port where the platform answers.
+        account: whose books are shown.
+        console: a terminal.
+        log: where the log goes, for people.
+    """
+
+    def __init__(self, target: str, account: str, console: Console, log: str) -> None:
+        self._following = Following(
+            Target(target), "", account, f"{CTRL_C} · {target} · log {log}", time.monotonic
+        )
+        self._console = console
+        self._errors = ErrorsShown(self._following.view)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to follow and to draw."""
+        logging.getLogger().addHandler(self._errors)
+        view = self._following.view
+        self._tasks = [
+            asyncio.create_task(self._following.run(), name="view.following"),
+            asyncio.create_task(shown(view, self._console, time.monotonic), name="view.drawing"),
+        ]
+
+    async def stop(self) -> None:
+        """Ends; the terminal is as it was before."""
+        logging.getLogger().removeHandler(self._errors)
+        for task in self._tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
+                _log.error("view_failed", exc_info=ended)
+
+    def say(self, text: str) -> None:
+        """What a person should know from now on."""
+        self._following.view.note = f"{CTRL_C} · {text}"
+
+
+class ErrorsShown(logging.Handler):
+    """Hands errors in the log to a view."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(logging.ERROR)
+        self._view = view
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.msg
+        text = (
+            f"{said.get('event')}: {said.get('error', '')}" if isinstance(said, dict) else record.getMessage()
+        )
+        self._view.failed(" ".join(text.rstrip(": ").split()))

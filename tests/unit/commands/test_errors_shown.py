@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+import structlog
+
+from alphapanda.commands.live.embedded import ErrorsShown
+from alphapanda.settings import LoggingSettings
+from alphapanda.telemetry.logs import configure_logging
+
+
+@pytest.fixture
+def shows(view):
+    """The log of a process whose view shows errors; as it was afterwards."""
+    before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    configure_logging(LoggingSettings(), sys.stdout)
+    handler = ErrorsShown(view)
+    logging.getLogger().addHandler(handler)
+    yield view
+    logging.getLogger().handlers[:] = handlers
+    structlog.configure(**before)
+
+
+def test_errors_in_the_log_are_shown_and_nothing_less(shows):
+    """An error line of ours or of a library is one line in the view; a warning is not."""
+    log = structlog.get_logger("alphapanda.commands.up")
+    log.warning("feed_waits", why="no strategy")
+    log.error("feed_failed", error="no such file:\n  a.csv")
+    logging.getLogger("aiokafka").error("group %s is gone", "a")
+    assert shows.errors == ("feed_failed: no such file: a.csv", "group a is gone")
