@@ -301,6 +301,16 @@ class HealthCheckSettings(Section):
 class MonitoringSettings(Section):
     """What is watched while it runs."""
 
+    metrics: bool = Field(
+        default=True, description="false: no figures are kept, whatever the port of Prometheus"
+    )
+    metrics_interval_seconds: Seconds = Field(10.0, description="between two looks at the services' figures")
+    prometheus_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of /metrics for Prometheus, on api.host; 0: nobody reads figures",
+    )
     slow_call_seconds: Seconds = Field(0.5, description="an answer that takes longer is logged")
     slow_handler_seconds: Seconds = Field(1.0, description="a batch of records that takes longer is logged")
     slow_query_seconds: Seconds = Field(

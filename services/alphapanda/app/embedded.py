@@ -20,6 +20,7 @@ from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_r
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.lockstep import Barrier
+from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
@@ -197,6 +198,7 @@ class Embedded:
             calendar=calendar,
             directory=await directory_of(instruments),
             target=lambda _: self.target,
+            metrics=open_metrics(settings, self._stack),
         )
         return ground, differences
 
@@ -218,7 +220,14 @@ class Embedded:
         running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
         server = mesh_server(self._settings, self.port, rooms)
         process = Process(
-            rooms, server, [HealthWatch(running, server.set_serving), watched.checks], lifecycle
+            rooms,
+            server,
+            [
+                HealthWatch(running, server.set_serving),
+                watched.checks,
+                *measuring(ground, [*running.values()]),
+            ],
+            lifecycle,
         )
         self._stack.push_async_callback(process.stop)
         tell("starting the services")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
@@ -22,6 +22,9 @@ from alphapanda.settings import Settings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.price_cache import PriceCache
 from alphapanda.trading.traders.registry import BrokerRegistry
+
+if TYPE_CHECKING:
+    from alphapanda.telemetry.metrics import Metrics
 
 IST: Final = ZoneInfo("Asia/Kolkata")
 
@@ -51,6 +54,7 @@ class Ground:
         calendar: sessions.
         directory: the instruments of today.
         target: where a service's RPCs are answered, "127.0.0.1:50051", by its short name.
+        metrics: the process's figures; None where they are switched off.
     """
 
     settings: Settings
@@ -63,6 +67,7 @@ class Ground:
     calendar: TradingCalendar
     directory: InstrumentDirectory
     target: Callable[[str], str]
+    metrics: Metrics | None
 
     @property
     def instruments(self) -> Callable[[], InstrumentDirectory]:

@@ -60,7 +60,7 @@ from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.executor import OrderExecutor, Surroundings
+from alphapanda.trading.executor import OrderExecutor, Surroundings, nobody_counts
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.opt_ins import OptIns
 from alphapanda.trading.paper_exchange import PaperExchange
@@ -302,6 +302,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         instruments=ground.instruments,
         boot_clock=boot_clock,
         wall_clock=wall_clock,
+        order_sent=ground.metrics.order_sent if ground.metrics else nobody_counts,
     )
     executor = OrderExecutor(surroundings, checks, settings.trading, at)
     manual = ManualOrders(

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alphapanda.app.feeding import FeedWanted, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.health import Watched
+from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
@@ -136,6 +137,7 @@ class Serving:
             calendar=load_nse_calendar(),
             directory=await self._directory(store),
             target=self._target,
+            metrics=open_metrics(settings, self._stack),
         )
         await self._run(ground)
 
@@ -188,7 +190,11 @@ class Serving:
         running[OPS_SERVICE] = running_service(ops, lambda: lifecycle.state)
         rooms.append(ops)
         server = mesh_server(self._settings, self._port, rooms)
-        health: list[Startable] = [HealthWatch(running, server.set_serving), watched.checks]
+        health: list[Startable] = [
+            HealthWatch(running, server.set_serving),
+            watched.checks,
+            *measuring(ground, [*running.values()]),
+        ]
         process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
         self._stack.push_async_callback(process.stop)
         await process.start()

@@ -43,6 +43,10 @@ _UNKNOWN_MARKET = MarketView(market_time=None, feed_run="", prices={})
 _log = structlog.get_logger(__name__)
 
 
+def nobody_counts(_broker: str, _seconds: float) -> None:
+    """Nobody wants to know how long orders take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What orders are executed with.
@@ -55,6 +59,7 @@ class Surroundings:
         instruments: today's.
         boot_clock: seconds since boot, suspension included.
         wall_clock: aware wall time.
+        order_sent: told of a broker and the seconds from the decision to send until its answer was committed.
     """
 
     store: TradingStore
@@ -64,6 +69,7 @@ class Surroundings:
     instruments: Instruments
     boot_clock: BootClock
     wall_clock: Callable[[], datetime]
+    order_sent: Callable[[str, float], None] = nobody_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +244,9 @@ class OrderExecutor:
         else:
             _log.warning("too late to send, left to look-up", order_id=order.order_id, tag=call.intent.tag)
         self._at("called")
-        return await self._answer(order.order_id, call, told)
+        answered = await self._answer(order.order_id, call, told)
+        self._with.order_sent(order.key.broker, self._with.boot_clock() - began)
+        return answered
 
     async def _decide(self, order: Order, began: float) -> _Call | Order:
         """Takes the next intent to SUBMITTING; or the order as it is, where it ended or went on without us."""

@@ -1,0 +1,159 @@
+"""Figures of a process in OpenTelemetry's words, for whichever of its readers is attached: Prometheus, or a test's own.
+
+What services count already is observed, not counted twice: the newest reports are kept, and a reader finds them when it
+asks. Only the time an order takes is recorded as it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from wsgiref.simple_server import WSGIServer
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, start_http_server
+
+LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerFigures:
+    """What a consumer counted for one broker since the start of the process; lag is now's."""
+
+    service: str
+    consumer: str
+    broker: str
+    processed: int
+    failed: int
+    retried: int
+    dead_lettered: int
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFigures:
+    """What a service counted since the start of the process; `serving` and `outbox_unpublished` are now's."""
+
+    service: str
+    serving: bool
+    outbox_unpublished: int
+    counters: Mapping[str, int]
+
+
+class Metrics:
+    """The figures of one process.
+
+    Args:
+        reader: who asks for them.
+        environment: development, testing or production.
+        version: of the program.
+    """
+
+    def __init__(self, reader: MetricReader, environment: str, version: str) -> None:
+        resource = Resource(
+            {
+                "service.name": "alphapanda",
+                "service.version": version,
+                "deployment.environment.name": environment,
+            }
+        )
+        self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self._consumers: Sequence[ConsumerFigures] = ()
+        self._services: Sequence[ServiceFigures] = ()
+        self._market_age: float | None = None
+        meter = self._provider.get_meter("alphapanda")
+        for name in ("processed", "failed", "retried", "dead_lettered"):
+            meter.create_observable_counter(
+                f"alphapanda.consumer.{name}", [self._of_consumers(name)], "{record}"
+            )
+        meter.create_observable_gauge("alphapanda.consumer.lag", [self._of_consumers("lag")], "{record}")
+        meter.create_observable_gauge("alphapanda.service.serving", [self._serving])
+        meter.create_observable_gauge("alphapanda.outbox.unpublished", [self._unpublished], "{record}")
+        meter.create_observable_counter("alphapanda.service.count", [self._counts])
+        meter.create_observable_gauge("alphapanda.market_data.age", [self._age], "s")
+        self._latency = meter.create_histogram(
+            "alphapanda.order.latency",
+            "s",
+            "from the decision to send an order to the commit of the broker's answer",
+            explicit_bucket_boundaries_advisory=LATENCY_BOUNDS,
+        )
+
+    def observe(
+        self,
+        services: Sequence[ServiceFigures],
+        consumers: Sequence[ConsumerFigures],
+        market_age_seconds: float | None,
+    ) -> None:
+        """Keeps the newest figures; the age of the newest frame is None where there is none."""
+        self._services, self._consumers, self._market_age = services, consumers, market_age_seconds
+
+    def order_sent(self, broker: str, seconds: float) -> None:
+        """An order went to a broker and its answer is committed."""
+        self._latency.record(seconds, {"broker": broker})
+
+    def stop(self) -> None:
+        """Ends; nobody is answered any more."""
+        self._provider.shutdown()
+
+    def _of_consumers(self, name: str) -> Any:
+        def observed(_: CallbackOptions) -> Iterable[Observation]:
+            return [
+                Observation(
+                    getattr(one, name),
+                    {"service": one.service, "consumer": one.consumer, "broker": one.broker},
+                )
+                for one in self._consumers
+            ]
+
+        return observed
+
+    def _serving(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(int(one.serving), {"service": one.service}) for one in self._services]
+
+    def _unpublished(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(one.outbox_unpublished, {"service": one.service}) for one in self._services]
+
+    def _counts(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(count, {"service": one.service, "name": name})
+            for one in self._services
+            for name, count in one.counters.items()
+        ]
+
+    def _age(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [] if self._market_age is None else [Observation(self._market_age)]
+
+
+class PrometheusEndpoint:
+    """Figures for Prometheus at http://HOST:PORT/metrics.
+
+    Args:
+        host: address to bind.
+        port: port to bind; 0 takes a free one.
+
+    Attributes:
+        reader: what `Metrics` wants.
+        port: the bound port.
+
+    Raises:
+        OSError: the port can't be bound.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        registry = CollectorRegistry()
+        self._server: WSGIServer
+        self._server, self._thread = start_http_server(port, host, registry)
+        self.port = self._server.server_port
+        self.reader: MetricReader = PrometheusMetricReader(registry=registry)
+
+    def stop(self) -> None:
+        """Answers nobody any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

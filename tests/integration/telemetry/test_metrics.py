@@ -1,0 +1,87 @@
+"""Figures of a process: what is observed, and what Prometheus is told."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from alphapanda.telemetry.metrics import ConsumerFigures, Metrics, PrometheusEndpoint, ServiceFigures
+
+CONSUMER = ConsumerFigures("risk", "risk.signals", "paper", 7, 2, 1, 3, 5)
+SERVICE = ServiceFigures("risk", serving=True, outbox_unpublished=4, counters={"signals": 9})
+
+
+@pytest.fixture
+def reader() -> InMemoryMetricReader:
+    """Reads within the process."""
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def metrics(reader) -> Iterator[Metrics]:
+    """Figures that are read within the process."""
+    metrics = Metrics(reader, "testing", "1.2.3")
+    yield metrics
+    metrics.stop()
+
+
+def points(reader: InMemoryMetricReader) -> dict[str, list]:
+    read = reader.get_metrics_data()
+    return {
+        metric.name.removeprefix("alphapanda."): list(metric.data.data_points)
+        for resource in (read.resource_metrics if read else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def test_what_services_report_is_observed(metrics, reader) -> None:
+    """Each figure stands under its name, by service, consumer and broker; the newest look counts."""
+    metrics.observe([], [], None)
+    metrics.observe([SERVICE], [CONSUMER], 1.5)
+    read = points(reader)
+    by = {"service": "risk", "consumer": "risk.signals", "broker": "paper"}
+    assert {name: (point.value, dict(point.attributes)) for name, (point,) in read.items()} == {
+        "consumer.processed": (7, by),
+        "consumer.failed": (2, by),
+        "consumer.retried": (1, by),
+        "consumer.dead_lettered": (3, by),
+        "consumer.lag": (5, by),
+        "service.serving": (1, {"service": "risk"}),
+        "outbox.unpublished": (4, {"service": "risk"}),
+        "service.count": (9, {"service": "risk", "name": "signals"}),
+        "market_data.age": (1.5, {}),
+    }
+
+
+def test_orders_are_timed_by_broker(metrics, reader) -> None:
+    """The time of each order falls into a histogram of its broker."""
+    for seconds in (0.002, 0.2):
+        metrics.order_sent("paper", seconds)
+    metrics.order_sent("zerodha", 20.0)
+    paper, zerodha = sorted(points(reader)["order.latency"], key=lambda point: point.attributes["broker"])
+    assert (paper.count, paper.sum) == (2, pytest.approx(0.202))
+    assert (zerodha.count, zerodha.bucket_counts[-1]) == (1, 1)
+
+
+def test_prometheus_is_answered() -> None:
+    """Prometheus reads them at /metrics, and nobody answers after the end."""
+    endpoint = PrometheusEndpoint("127.0.0.1", 0)
+    metrics = Metrics(endpoint.reader, "testing", "1.2.3")
+    metrics.observe([SERVICE], [CONSUMER], None)
+    url = f"http://127.0.0.1:{endpoint.port}/metrics"
+    with urllib.request.urlopen(url) as answer:
+        text = answer.read().decode()
+    (processed,) = [
+        line for line in text.splitlines() if line.startswith("alphapanda_consumer_processed_total")
+    ]
+    assert processed.endswith(" 7.0")
+    assert 'broker="paper"' in processed
+    assert "alphapanda_market_data_age" not in text
+    endpoint.stop()
+    metrics.stop()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url)
