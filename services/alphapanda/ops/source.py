@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from alphapanda.eventlog.consumer_status import ConsumerStatus
+from alphapanda.eventlog.failures import in_one_line
+from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.ops.core import (
     BrokerReport,
     ConsumerReport,
@@ -15,6 +19,7 @@ from alphapanda.ops.core import (
     hindrance,
     newest_error,
     service_report,
+    unanswered,
 )
 
 
@@ -135,12 +140,13 @@ class RunningService:
         return hindrance(self._parts())
 
     async def status(self) -> ServiceReport:
-        """How it is now.
+        """How it is now; while the database or the log can't be asked, only what holds it up."""
+        try:
+            return await self._asked()
+        except (SQLAlchemyError, OSError, LogUnavailable) as away:
+            return unanswered(self.service, self.held_up_by or in_one_line(away))
 
-        Raises:
-            SQLAlchemyError, OSError: the database is away.
-            LogUnavailable: the log is away.
-        """
+    async def _asked(self) -> ServiceReport:
         consumers: list[ConsumerReport] = []
         for reader in self._readers:
             lag = await reader.lag()
@@ -157,13 +163,14 @@ class RunningService:
         )
 
     def _parts(self) -> list[Part]:
-        parts = [
+        # What it stands on comes first: where that is away, everything else fails because of it.
+        parts = [Part(check.name, check.serving, check.last_error) for check in self._checks]
+        parts += (
             Part(reader.name, reader.serving, newest_error(_report(status, 0) for status in reader.status()))
             for reader in self._readers
-        ]
+        )
         if self._relay is not None:
             parts.append(Part("outbox relay", self._relay.serving, self._relay.last_error))
-        parts += (Part(check.name, check.serving, check.last_error) for check in self._checks)
         return parts
 
 

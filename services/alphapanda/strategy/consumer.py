@@ -150,11 +150,13 @@ class StrategyTicks:
             await self._apply_changes(partition, max(partition.position, batch[0].record.offset))
             for delivery in batch:
                 offset = delivery.record.offset
+                frame = frame_from(delivery.event.tick_frame)
                 if offset >= partition.position:
-                    partition.enter(offset)
-                    frame = frame_from(delivery.event.tick_frame)
-                    partition.unpublished += partition.host.on_frame(frame)
+                    if not partition.repeats(frame.feed_run, frame.sequence):
+                        partition.enter(offset)
+                        partition.unpublished += partition.host.on_frame(frame)
                     partition.position = offset + 1
+                partition.saw(frame.feed_run, frame.sequence)
             partition.take_failures()
             await self._publish(partition)
             await self._stop_failed(partition)
@@ -162,7 +164,7 @@ class StrategyTicks:
                 await self._snapshot(partition)
 
     async def assigned(self, reader: GroupReader, partitions: Sequence[TopicPartition]) -> None:
-        """Takes partitions up where their snapshots ended; their next records come from there."""
+        """Takes partitions up where their snapshots ended; the records they have to see come from there."""
         for config in await self._store.current():
             self._know(config)
         ends = await self._log.end_offsets(self.topics)
@@ -173,7 +175,8 @@ class StrategyTicks:
             )
             partition.saved = (partition.position, self._elapsed())
             if partition.replays:
-                await reader.seek(at, partition.position)
+                # From the record before, which tells what the next one may repeat.
+                await reader.seek(at, max(partition.position - 1, 0))
                 await reader.commit({at: partition.position})
             self._partitions[at.partition] = partition
 

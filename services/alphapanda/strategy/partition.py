@@ -66,6 +66,7 @@ class TickPartition:
         self.halts: list[Halt] = []
         self.failures: list[StrategyFailure] = []
         self.seen = 0
+        self._last_frame = ("", 0)
         self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
         self._entering = [
             s for s in snapshots if s.config.state is StrategyState.RUNNING or _still_flattens(s)
@@ -100,6 +101,19 @@ class TickPartition:
                     yield config
             elif config.revision > held:
                 yield config
+
+    def repeats(self, feed_run: str, sequence: int) -> bool:
+        """Whether a frame was there before: who publishes it sends it again where the log gave no answer.
+
+        A frame seen twice would move what strategies remember twice, and its signals would have the same ids and say
+        something else.
+        """
+        return feed_run == self._last_frame[0] and sequence <= self._last_frame[1]
+
+    def saw(self, feed_run: str, sequence: int) -> None:
+        """A frame is done with."""
+        if not self.repeats(feed_run, sequence):
+            self._last_frame = (feed_run, sequence)
 
     def may_change(self, offset: int) -> bool:
         """Whether new revisions may take effect at this offset."""

@@ -183,3 +183,24 @@ async def test_health_follows_the_parts(system) -> None:
     system.reader.serving = True
     await becomes(health_pb2.HealthCheckResponse.SERVING)
     await watch.stop()
+
+
+class Away:
+    """A check whose dependency is away."""
+
+    name = "database"
+    serving = False
+    last_error = "ConnectionResetError"
+
+
+async def test_what_is_away_is_named_before_what_fails_without_it() -> None:
+    """A service that can't even count its rows says which dependency is away, not what failed because of it."""
+    reader, relay = Reader(), Relay()
+    reader.serving = relay.serving = False
+    relay.answer = OSError("connection reset")
+    service = RunningService(
+        "risk", lambda: ServiceState.SERVING, readers=[reader], relay=relay, checks=[Away()]
+    )
+    report = await service.status()
+    assert (report.state, report.last_error) == (ServiceState.NOT_SERVING, "database: ConnectionResetError")
+    assert service.held_up_by == report.last_error

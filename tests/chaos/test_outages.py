@@ -1,0 +1,23 @@
+"""Kafka, PostgreSQL and Redis go, stall and come back: services say so, fail closed and go on by themselves."""
+
+from __future__ import annotations
+
+import random
+
+from cluster import Cluster
+from scenarios import stores_cut, stores_slow_and_reset, without_kafka
+
+
+def test_kafka_goes_and_comes_back(cluster: Cluster):
+    """Without Kafka for a while nothing is lost; entries that became stale meanwhile expire and aren't executed."""
+    assert without_kafka(cluster, [2]).expired
+
+
+def test_postgresql_and_redis_are_cut(cluster: Cluster):
+    """Without PostgreSQL nothing passes, without Redis no entry does; readiness names what is away, and then recovers."""
+    assert len(stores_cut(cluster, ["postgres", "redis"], 1).recoveries) == 2
+
+
+def test_postgresql_and_redis_are_slow_and_reset(cluster: Cluster):
+    """Late answers and reset connections of PostgreSQL and Redis lose and repeat nothing."""
+    assert stores_slow_and_reset(cluster, 5, seed=random.randrange(10_000)).faults == 5
