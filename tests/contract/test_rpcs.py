@@ -40,8 +40,8 @@ def test_it_has_its_options(method) -> None:
 
 @every_rpc
 def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
-    """What Gets, Lists, Searches or Watches needs PERMISSION_READ and may be sent again; all else is a command with more."""
-    question = method.name.startswith(("Get", "List", "Search", "Watch"))
+    """What Gets, Lists, Searches, Watches or Evaluates needs PERMISSION_READ and may be sent again; all else is a command with more."""
+    question = method.name.startswith(("Get", "List", "Search", "Watch", "Evaluate"))
     policy = policy_of(method)
     assert (policy.retry == options.RETRY_SAFE) is question
     assert (policy.permission == options.PERMISSION_READ) is question

@@ -41,6 +41,7 @@ from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.desk import RiskDesk
 from alphapanda.risk.kill_switches import KillSwitches
+from alphapanda.risk.limit_desk import LimitDesk
 from alphapanda.risk.limits import limits_of
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.standings import Standings
@@ -245,7 +246,13 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
     kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
     timer = SquareOffTimer(desk, store, ground.simulated_brokers, lambda view: view.frame_id)
     servicer = RiskApi(
-        desk, store, kill_switches, ground.instruments, settings.active_brokers, settings.account
+        desk,
+        store,
+        kill_switches,
+        LimitDesk(store, wall_clock),
+        ground.instruments,
+        settings.active_brokers,
+        settings.account,
     )
     room = Room(
         service="risk",

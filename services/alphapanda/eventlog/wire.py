@@ -263,6 +263,7 @@ def verdict_event(
                 message=verdict.message,
                 decided_at=timestamp(verdict.decided_at),
                 rules=rule_results(verdict.rules),
+                largest_quantity=verdict.largest_quantity,
             )
         )
     return event
@@ -300,6 +301,7 @@ def refused_from(event: Event) -> Refused:
         message=m.message,
         decided_at=optional_moment(m, "decided_at"),
         rules=rules_from(m.rules),
+        largest_quantity=m.largest_quantity,
     )
 
 

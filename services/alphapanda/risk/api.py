@@ -9,30 +9,35 @@ from typing import Any
 import grpc
 from typing_extensions import override
 
+from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import EPOCH
 from alphapanda.domain.order import OrderType, Product, Side
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
-from alphapanda.domain.verdict import Approved, Verdict
-from alphapanda.eventlog.wire import optional_moment, rule_results, timestamp
+from alphapanda.eventlog.wire import optional_moment
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import NotFound
-from alphapanda.risk.core.limits import FREEZE_SLICES
-from alphapanda.risk.core.rules import (
-    instrument,
-    market_hours,
-    order_quantity,
-    position_quantity,
-    price,
-)
+from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.desk import Instruments, RiskDesk
-from alphapanda.risk.kill_switches import KillSwitches, kill_switch_message
-from alphapanda.risk.store.port import RiskStore
-from panda.common.v1 import common_pb2 as common
+from alphapanda.risk.kill_switches import KillSwitches
+from alphapanda.risk.limit_desk import LimitDesk
+from alphapanda.risk.messages import (
+    exposure_message,
+    limit_messages,
+    set_limit_message,
+    verdict_message,
+    waiting_message,
+)
+from alphapanda.risk.store.port import RiskStore, SwitchScope, VerdictFilter
+from alphapanda.risk.switch_events import kill_switch_message
 from panda.risk.v1 import risk_pb2 as risk
 from panda.risk.v1.risk_pb2_grpc import RiskServiceServicer
+
+DEFAULT_PAGE = 50
+"""Verdicts on a page where the request doesn't say."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -44,6 +49,7 @@ class RiskApi(RiskServiceServicer):
         desk: decides.
         store: has the verdicts.
         kill_switches: sets them.
+        limit_desk: changes limits.
         instruments: the day's instruments.
         brokers: the active ones.
         account: the one that an empty account means.
@@ -54,6 +60,7 @@ class RiskApi(RiskServiceServicer):
         desk: RiskDesk,
         store: RiskStore,
         kill_switches: KillSwitches,
+        limit_desk: LimitDesk,
         instruments: Instruments,
         brokers: Sequence[str],
         account: str,
@@ -61,6 +68,7 @@ class RiskApi(RiskServiceServicer):
         self._desk = desk
         self._store = store
         self._kill_switches = kill_switches
+        self._limit_desk = limit_desk
         self._instruments = instruments
         self._brokers = tuple(brokers)
         self._account = account
@@ -86,7 +94,7 @@ class RiskApi(RiskServiceServicer):
             market_time=now,
             valid_until=valid_until or self._session_end(request.instrument_id, now),
         )
-        return risk.AuthorizeOrderResponse(verdict=_verdict(await self._desk.authorize(signal)))
+        return risk.AuthorizeOrderResponse(verdict=verdict_message(await self._desk.authorize(signal)))
 
     @override
     async def GetVerdict(self, request: risk.GetVerdictRequest, context: Context) -> risk.GetVerdictResponse:
@@ -96,33 +104,105 @@ class RiskApi(RiskServiceServicer):
                 "VERDICT_NOT_FOUND", f"signal {request.signal_id} was not judged", signal_id=request.signal_id
             )
         return risk.GetVerdictResponse(
-            verdict=_waiting(found) if isinstance(found, Signal) else _verdict(found)
+            verdict=waiting_message(found) if isinstance(found, Signal) else verdict_message(found)
         )
 
     @override
+    async def ListVerdicts(
+        self, request: risk.ListVerdictsRequest, context: Context
+    ) -> risk.ListVerdictsResponse:
+        wanted = VerdictFilter(
+            request.broker,
+            request.account,
+            request.strategy_id,
+            request.instrument_id,
+            request.approved if request.HasField("approved") else None,
+            optional_moment(request, "since"),
+            optional_moment(request, "until"),
+        )
+        filters = f"verdicts {wanted}"
+        before = _before(request.page_token, filters)
+        size = request.page_size or DEFAULT_PAGE
+        found = await self._store.verdicts(wanted, before, size + 1)
+        page, more = found[:size], len(found) > size
+        return risk.ListVerdictsResponse(
+            verdicts=[verdict_message(one.verdict) for one in page],
+            next_page_token=encode_page_token((page[-1].number,), filters) if more else "",
+        )
+
+    @override
+    async def EvaluateSignal(
+        self, request: risk.EvaluateSignalRequest, context: Context
+    ) -> risk.EvaluateSignalResponse:
+        key = PositionKey(
+            self._active(request.broker or DEFAULT_BROKER),
+            request.account or self._account,
+            request.strategy_id or MANUAL,
+            self._instrument(request.instrument_id),
+            Product(request.product or Product.MIS),
+        )
+        known = self._instruments().by_id(key.instrument_id)
+        token = known.instrument_token if known is not None else 0
+        book, inputs = await self._desk.look(key.broker, key.account, [key], [token])
+        now = inputs.market.market_time or EPOCH
+        explicit = request.WhichOneof("wanted") == "explicit_order"
+        signal_id = ids.derived_id("evaluation", key)
+        signal = Signal(
+            signal_id=signal_id,
+            correlation_id=signal_id,
+            causation_id="",
+            key=key,
+            instrument_token=token,
+            config_revision=self._revision(request.strategy_id, inputs),
+            target=None if explicit else request.target_position,
+            side=Side(request.explicit_order.side) if explicit else None,
+            quantity=request.explicit_order.quantity if explicit else None,
+            order_type=OrderType.MARKET,
+            market_time=now,
+            valid_until=self._session_end(key.instrument_id, now),
+        )
+        held = book.position(key).quantity
+        given = [one for one in book.judge(signal, inputs) if one.signal_id == signal_id]
+        verdict = verdict_message(given[0]) if given else waiting_message(signal)
+        return risk.EvaluateSignalResponse(verdict=verdict, held=held)
+
+    @override
+    async def GetExposure(
+        self, request: risk.GetExposureRequest, context: Context
+    ) -> risk.GetExposureResponse:
+        broker, account = self._active(request.broker or DEFAULT_BROKER), request.account or self._account
+        return exposure_message(broker, account, *await self._desk.look(broker, account))
+
+    @override
     async def GetLimits(self, request: risk.GetLimitsRequest, context: Context) -> risk.GetLimitsResponse:
-        limits = self._desk.limits
-        lines = (
-            (instrument.NAME, "freeze_slices", FREEZE_SLICES, "freeze quantities"),
-            (price.NAME, "price_max_age", f"{limits.price_max_age.total_seconds():g}", "seconds"),
-            (market_hours.NAME, "mis_cut_off", f"{limits.mis_cut_off:%H:%M}", "time in IST"),
-            (order_quantity.NAME, "max_order_quantity", limits.max_order_quantity or "off", "units"),
-            (position_quantity.NAME, "max_position_quantity", limits.max_position_quantity or "off", "units"),
-        )
+        broker, account = self._active(request.broker or DEFAULT_BROKER), request.account or self._account
+        async with self._store.unit(broker, account, dry=True) as unit:
+            scoped = unit.limits
         return risk.GetLimitsResponse(
-            broker=self._active(request.broker or DEFAULT_BROKER),
-            account=request.account or self._account,
-            limits=[
-                risk.Limit(rule=rule, name=name, value=str(value), unit=unit)
-                for rule, name, value, unit in lines
-            ],
+            broker=broker,
+            account=account,
+            limits=limit_messages(self._desk.limits, scoped, request.strategy_id, request.instrument_id),
+            version=scoped.version,
+            set=[set_limit_message(row) for row in scoped.rows],
         )
+
+    @override
+    async def UpdateLimits(
+        self, request: risk.UpdateLimitsRequest, context: Context
+    ) -> risk.UpdateLimitsResponse:
+        self._active(request.broker)
+        if request.instrument_id:
+            self._instrument(request.instrument_id)
+        return await self._limit_desk.update(current_caller.get(), request)
 
     @override
     async def GetKillSwitch(
         self, request: risk.GetKillSwitchRequest, context: Context
     ) -> risk.GetKillSwitchResponse:
-        switch = await self._kill_switches.get(self._active(request.broker or DEFAULT_BROKER))
+        if request.strategy_id and request.account:
+            raise InvalidInput("account", request.account, "a strategy or an account, not both")
+        broker = self._active(request.broker or DEFAULT_BROKER)
+        switch = await self._kill_switches.get(SwitchScope(broker, request.strategy_id, request.account))
         return risk.GetKillSwitchResponse(kill_switch=kill_switch_message(switch))
 
     @override
@@ -137,6 +217,20 @@ class RiskApi(RiskServiceServicer):
             raise InvalidInput("broker", broker, f"an active broker: {', '.join(self._brokers)}")
         return broker
 
+    def _instrument(self, instrument_id: str) -> str:
+        if self._instruments().by_id(instrument_id) is None:
+            raise InvalidInput("instrument_id", instrument_id, "an instrument of today, such as NSE:INFY")
+        return instrument_id
+
+    def _revision(self, strategy_id: str, inputs: Inputs) -> int:
+        """Its newest; 0 for a person."""
+        if strategy_id in ("", MANUAL):
+            return 0
+        standing = inputs.standings.get(strategy_id)
+        if standing is None:
+            raise UnknownName("strategy_id", strategy_id, [*inputs.standings, MANUAL])
+        return standing.revision
+
     def _session_end(self, instrument_id: str, now: datetime) -> datetime:
         """The session's end; outside a session now, as nothing passes then."""
         known = self._instruments().by_id(instrument_id)
@@ -147,36 +241,11 @@ class RiskApi(RiskServiceServicer):
         return session.close if session else now
 
 
-def _verdict(verdict: Verdict) -> risk.Verdict:
-    message = risk.Verdict(
-        signal_id=verdict.signal_id,
-        broker=verdict.key.broker,
-        account=verdict.key.account,
-        strategy_id=verdict.key.strategy_id,
-        instrument_id=verdict.key.instrument_id,
-        instrument_token=verdict.instrument_token,
-        rules=rule_results(verdict.rules),
-        decided_at=timestamp(verdict.decided_at),
-    )
-    if isinstance(verdict, Approved):
-        message.approved = True
-        message.side = common.Side.ValueType(verdict.side)
-        message.quantity = verdict.quantity
-        message.position_effect = common.PositionEffect.ValueType(verdict.effect)
-    else:
-        message.reason = verdict.reason
-        message.message = verdict.message
-    return message
-
-
-def _waiting(signal: Signal) -> risk.Verdict:
-    return risk.Verdict(
-        signal_id=signal.signal_id,
-        broker=signal.key.broker,
-        account=signal.key.account,
-        strategy_id=signal.key.strategy_id,
-        instrument_id=signal.key.instrument_id,
-        instrument_token=signal.instrument_token,
-        waiting=True,
-        message="it waits for the open order under its position",
-    )
+def _before(page_token: str, filters: str) -> int | None:
+    match decode_page_token(page_token, filters):
+        case None:
+            return None
+        case [int(number)]:
+            return number
+        case _:
+            raise InvalidInput("page_token", page_token, "next_page_token of an answer to the same request")

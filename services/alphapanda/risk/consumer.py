@@ -36,6 +36,6 @@ class OrderEventHandler:
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """See eventlog.delivery.Handler. One transaction an account."""
-        orders = [happening_from(delivery.event).order for delivery in batch]
-        for (broker, account), places in by_account([order.key for order in orders]).items():
-            await self._desk.take_in(broker, account, [orders[at] for at in places])
+        told = [happening_from(delivery.event) for delivery in batch]
+        for (broker, account), places in by_account([one.order.key for one in told]).items():
+            await self._desk.take_in(broker, account, [told[at] for at in places])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
 
@@ -14,20 +14,22 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
-from alphapanda.domain.order_events import OrderState
+from alphapanda.domain.order_events import Fill, Filled, OrderHappening, OrderState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.eventlog.wire import signal_event, verdict_event
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StandingUnknown
+from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.core.named_limits import ACCOUNT_WIDE
 from alphapanda.risk.standings import Standings
-from alphapanda.risk.store.port import RiskStore
+from alphapanda.risk.store.port import DecisionUnit, RiskStore
+from alphapanda.risk.switch_events import SOURCE, account_switch_event, next_switch
 from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1.events_pb2 import Event
 
-SOURCE = "risk"
 NOTHING_KNOWN = MarketView(None, "", {})
 
 Instruments = Callable[[], InstrumentDirectory]
@@ -92,7 +94,7 @@ class RiskDesk:
         keys = [signal.key for signal in signals]
         return await self._decide(broker, account, keys, signals, step)
 
-    async def take_in(self, broker: str, account: str, orders: Sequence[OrderState]) -> list[Verdict]:
+    async def take_in(self, broker: str, account: str, told: Sequence[OrderHappening]) -> list[Verdict]:
         """Applies order events of one account; a target whose turn has come is judged.
 
         Raises:
@@ -100,8 +102,9 @@ class RiskDesk:
         """
 
         def step(book: RiskBook, inputs: Inputs) -> list[Verdict]:
-            return [verdict for order in orders for verdict in book.on_order(order, inputs)]
+            return [verdict for one in told for verdict in book.on_order(one.order, inputs, _fill(one))]
 
+        orders = [one.order for one in told]
         return await self._decide(broker, account, [order.key for order in orders], orders, step)
 
     async def authorize(self, signal: Signal) -> Verdict:
@@ -111,6 +114,21 @@ class RiskDesk:
         if verdict is None or isinstance(verdict, Signal):
             raise LookupError(f"no verdict was stored on the explicit order {signal.signal_id}")
         return verdict
+
+    async def look(
+        self, broker: str, account: str, keys: Sequence[PositionKey] = (), tokens: Collection[int] = ()
+    ) -> tuple[RiskBook, Inputs]:
+        """An account as it stands, whole, and what a decision on it would read now. Nothing is stored.
+
+        Args:
+            broker: its broker.
+            account: it.
+            keys: positions that count though they are flat.
+            tokens: of instruments whose prices count though nothing of them is held.
+        """
+        async with self._store.unit(broker, account, dry=True) as unit:
+            book = await unit.book(keys, (), whole=True)
+            return book, self._inputs(await self.market(self._tokens(book, tokens)), unit)
 
     async def demand_square_offs(
         self, keys: Sequence[PositionKey], market: MarketView, cause: str
@@ -122,7 +140,7 @@ class RiskDesk:
         broker, account = keys[0].broker, keys[0].account
         async with self._store.unit(broker, account) as unit:
             book = await unit.book(keys, ())
-            signals = book.due(self._inputs(market, unit.trading_state), (broker,), cause)
+            signals = book.due(self._inputs(market, unit), (broker,), cause)
             now = self._wall_time()
             await unit.save(book, (), [signal_event(signal, SOURCE, now) for signal in signals])
         return signals
@@ -143,11 +161,12 @@ class RiskDesk:
         about: Sequence[Signal] | Sequence[OrderState],
         step: _Step,
     ) -> list[Verdict]:
-        market = await self.market(list({one.instrument_token for one in about}))
+        tokens = list({one.instrument_token for one in about})
+        market = await self.market(tokens)
         signal_ids = list({one.signal_id for one in about})
         while True:
             try:
-                return await self._in_one_transaction(broker, account, keys, signal_ids, market, step)
+                return await self._in_one_transaction(broker, account, keys, signal_ids, tokens, market, step)
             except StandingUnknown as unknown:
                 if not self._standings.is_given_up(unknown):
                     raise TransientFailure(str(unknown)) from unknown
@@ -158,31 +177,66 @@ class RiskDesk:
         account: str,
         keys: Sequence[PositionKey],
         signal_ids: Collection[str],
+        tokens: Collection[int],
         market: MarketView,
         step: _Step,
     ) -> list[Verdict]:
         async with self._store.unit(broker, account) as unit:
-            book = await unit.book(keys, signal_ids)
-            verdicts = step(book, self._inputs(market, unit.trading_state))
+            wide = unit.limits.may_set(ACCOUNT_WIDE, self._limits)
+            book = await unit.book(keys, signal_ids, whole=wide)
+            if wide:
+                market = await self.market(self._tokens(book, tokens))
+            before = book.days.get((broker, account, WHOLE_ACCOUNT))
+            verdicts = step(book, self._inputs(market, unit))
             await unit.save(book, verdicts, [self._event(verdict) for verdict in verdicts])
+            after = book.days.get((broker, account, WHOLE_ACCOUNT))
+            if after is not None and bool(after.tripped) != (before is not None and bool(before.tripped)):
+                await self._tell_of_trip(unit, after)
         for verdict in verdicts:
             _log_verdict(verdict)
         return verdicts
 
-    def _inputs(self, market: MarketView, state: TradingState) -> Inputs:
+    async def _tell_of_trip(self, unit: DecisionUnit, today: DayCounters) -> None:
+        """The account's own kill switch follows its daily loss: REDUCING when it trips, ACTIVE with the next day."""
+        switch = next_switch(
+            await unit.account_switch(),
+            TradingState.REDUCING if today.tripped else TradingState.ACTIVE,
+            today.tripped or f"{today.day} is a new day",
+            self._wall_time(),
+        )
+        await unit.save_account_switch(switch, account_switch_event(switch))
+        _log.warning(
+            "account only reduces" if today.tripped else "account trades again",
+            broker=switch.scope.broker,
+            account=switch.scope.account,
+            why=switch.reason,
+        )
+
+    def _tokens(self, book: RiskBook, asked: Iterable[int]) -> list[int]:
+        instruments = self._instruments()
+        known = (instruments.by_id(key.instrument_id) for key in book.positions)
+        return list({*asked, *(instrument.instrument_token for instrument in known if instrument)})
+
+    def _inputs(self, market: MarketView, unit: DecisionUnit) -> Inputs:
         return Inputs(
             market,
             self._instruments(),
             self._calendar,
             self._limits,
-            state,
+            unit.trading_state,
             self._standings.known,
             self._standings.given_up,
+            unit.limits,
+            unit.strategy_states,
         )
 
     def _event(self, verdict: Verdict) -> Event:
         event_id = ids.output_id(SOURCE, verdict.signal_id, "verdict")
         return verdict_event(verdict, event_id, verdict.signal_id, SOURCE, self._wall_time())
+
+
+def _fill(happening: OrderHappening) -> Fill | None:
+    return happening.fill if isinstance(happening, Filled) else None
 
 
 def by_account(keys: Sequence[PositionKey]) -> dict[tuple[str, str], list[int]]:

@@ -15,13 +15,11 @@ from redis.exceptions import RedisError
 from alphapanda.domain import ids
 from alphapanda.domain.order import TradingState
 from alphapanda.eventlog.failures import in_one_line, is_transient
-from alphapanda.eventlog.wire import envelope, timestamp
-from alphapanda.risk.desk import SOURCE
-from alphapanda.risk.store.port import KillSwitch, RiskStore
+from alphapanda.risk.store.port import KillSwitch, RiskStore, SwitchScope
+from alphapanda.risk.switch_events import kill_switch_message, switch_event
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.requests import CommandKey
 from panda.common.v1 import common_pb2 as common
-from panda.events.v1 import control_pb2
 from panda.events.v1.events_pb2 import Event
 from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1 import trading_pb2 as trading
@@ -68,7 +66,7 @@ class KillSwitches:
         self._wall_time = wall_time
         self._timeout = timeout_seconds
         self._retry = retry_seconds
-        self._untold = set(self._brokers)
+        self._untold = {SwitchScope(broker) for broker in self._brokers}
         self._something_to_tell = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +75,8 @@ class KillSwitches:
         """Shows every broker's switch in the mirror and tells trading again; what fails is repeated in the background."""
         await self._store.prepare(self._brokers)
         for broker in self._brokers:
-            await self._show(await self._store.kill_switch(broker))
+            await self._show(await self._store.kill_switch(SwitchScope(broker)))
+        self._untold.update(switch.scope for switch in await self._store.strategy_switches(self._brokers))
         self._something_to_tell.set()
         self._task = asyncio.create_task(self._keep_telling(), name="kill switches")
 
@@ -88,30 +87,38 @@ class KillSwitches:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def get(self, broker: str) -> KillSwitch:
-        """A broker's kill switch."""
-        return await self._store.kill_switch(broker)
+    async def get(self, scope: SwitchScope) -> KillSwitch:
+        """A kill switch."""
+        return await self._store.kill_switch(scope)
 
     async def set(self, caller: str, request: risk.SetKillSwitchRequest) -> risk.SetKillSwitchResponse:
         """Sets a switch; the same request sets it once and tells trading each time."""
         key = CommandKey(caller, "SetKillSwitch", request.request_id)
         command = ids.command_id(key.caller, key.method, key.request_id)
+        scope = SwitchScope(request.broker, request.strategy_id)
 
         def change(stands: KillSwitch) -> tuple[KillSwitch, Event] | None:
             state, now = TradingState(request.state), self._wall_time()
             if stands.revision and stands.state is state:
                 return None
-            changed = KillSwitch(request.broker, state, stands.revision + 1, caller, request.reason, now)
-            return changed, _changed_event(changed, command, now)
+            changed = KillSwitch(scope, state, stands.revision + 1, caller, request.reason, now)
+            return changed, switch_event(changed, command)
 
-        given = await self._store.set_kill_switch(key, request, request.broker, change, kill_switch_message)
+        given = await self._store.set_kill_switch(key, request, scope, change, kill_switch_message)
         message = risk.KillSwitch.FromString(given)
-        warning = await self._tell(await self._store.kill_switch(request.broker))
+        warning = await self._tell(await self._store.kill_switch(scope))
         if warning:
-            self._untold.add(request.broker)
+            self._untold.add(scope)
             self._something_to_tell.set()
-            _log.warning("kill switch not confirmed", broker=request.broker, why=warning)
-        _log.info("kill switch set", broker=request.broker, state=TradingState(message.state).name)
+            _log.warning(
+                "kill switch not confirmed", broker=scope.broker, strategy_id=scope.strategy_id, why=warning
+            )
+        _log.info(
+            "kill switch set",
+            broker=scope.broker,
+            strategy_id=scope.strategy_id,
+            state=TradingState(message.state).name,
+        )
         return risk.SetKillSwitchResponse(
             kill_switch=message, acknowledged_by_trading=not warning, warning=warning
         )
@@ -129,9 +136,9 @@ class KillSwitches:
 
     async def _tell_the_untold(self) -> None:
         try:
-            for broker in sorted(self._untold):
-                if not await self._tell(await self._store.kill_switch(broker)):
-                    self._untold.discard(broker)
+            for scope in sorted(self._untold):
+                if not await self._tell(await self._store.kill_switch(scope)):
+                    self._untold.discard(scope)
         except Exception as error:
             if is_transient(error):
                 _log.warning("kill switches can't be read", error=in_one_line(error))
@@ -145,9 +152,10 @@ class KillSwitches:
         if not switch.revision:
             return shown
         request = trading.ApplyKillSwitchRequest(
-            broker=switch.broker,
+            broker=switch.scope.broker,
             state=common.TradingState.ValueType(switch.state),
             revision=switch.revision,
+            strategy_id=switch.scope.strategy_id,
         )
         try:
             held = await self._trading.ApplyKillSwitch(request, timeout=self._timeout)
@@ -159,42 +167,11 @@ class KillSwitches:
         return shown
 
     async def _show(self, switch: KillSwitch) -> str:
+        """A strategy's switch isn't mirrored: who reads the mirror fails closed by the broker's, trading has a copy."""
+        if switch.scope.strategy_id:
+            return ""
         try:
-            await self._mirror.write(switch.broker, switch.state, switch.revision)
+            await self._mirror.write(switch.scope.broker, switch.state, switch.revision)
         except (RedisError, OSError) as error:
             return f"the mirror in Redis could not be written ({type(error).__name__}); it is written again"
         return ""
-
-
-def kill_switch_message(switch: KillSwitch) -> risk.KillSwitch:
-    """A kill switch as the contract shows it."""
-    return risk.KillSwitch(
-        broker=switch.broker,
-        state=common.TradingState.ValueType(switch.state),
-        revision=switch.revision,
-        changed_by=switch.changed_by,
-        reason=switch.reason,
-        changed_at=timestamp(switch.changed_at),
-    )
-
-
-def _changed_event(switch: KillSwitch, command: str, now: datetime) -> Event:
-    event = envelope(
-        event_id=ids.output_id(SOURCE, command, "kill_switch"),
-        correlation_id=command,
-        causation_id=command,
-        broker="",
-        source=SOURCE,
-        occurred_at=now,
-    )
-    event.kill_switch_changed.CopyFrom(
-        control_pb2.KillSwitchChanged(
-            state=common.TradingState.ValueType(switch.state),
-            broker=switch.broker,
-            revision=switch.revision,
-            changed_by=switch.changed_by,
-            reason=switch.reason,
-            changed_at=timestamp(now),
-        )
-    )
-    return event

@@ -169,9 +169,16 @@ class TradingApi(TradingServiceServicer):
         self._trader(request.broker)
         async with self._store.transaction() as transaction:
             revision = await transaction.apply_kill_switch(
-                request.broker, TradingState(request.state), request.revision
+                request.broker, TradingState(request.state), request.revision, request.strategy_id
             )
         return trading.ApplyKillSwitchResponse(revision=revision)
+
+    @override
+    async def ConfirmNoOrder(
+        self, request: trading.ConfirmNoOrderRequest, context: Context
+    ) -> trading.ConfirmNoOrderResponse:
+        async with self._store.transaction() as transaction:
+            return trading.ConfirmNoOrderResponse(never=await transaction.bury(request.signal_id))
 
     # -- a manual order -----------------------------------------------------------------------------------------------
 

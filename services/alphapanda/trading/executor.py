@@ -145,11 +145,20 @@ class OrderExecutor:
             Order.approved(verdict, causation_id, self._parts(verdict)) for verdict, causation_id in approved
         ]
         async with self._with.store.transaction() as transaction:
-            for order in orders:
-                if not await transaction.add(order) and order.key.strategy_id == MANUAL:
-                    await _let_through(transaction, order)
+            taken = [order for order in orders if await self._take(transaction, order)]
         self._at("stored")
-        return [order.order_id for order in orders]
+        return [order.order_id for order in taken]
+
+    async def _take(self, transaction: TradingTransaction, order: Order) -> bool:
+        """Stores an order that risk let through; False where risk was told that there would never be one."""
+        if await transaction.add(order):
+            return True
+        if await transaction.is_buried(order.signal_id):
+            _log.warning("came after its reservation was released", signal_id=order.signal_id)
+            return False
+        if order.key.strategy_id == MANUAL:
+            await _let_through(transaction, order)
+        return True
 
     async def refuse(
         self, signal_id: str, message: str, causation_id: str, market_time: datetime | None
@@ -259,7 +268,7 @@ class OrderExecutor:
             locked = await self._locked(transaction, order.order_id)
             if not _is_to_be_sent(locked):
                 return locked
-            copy = await transaction.kill_switch(broker)
+            copy = await transaction.kill_switch(broker, locked.key.strategy_id)
             at = Circumstances(
                 instrument=instrument,
                 market=market,

@@ -27,9 +27,12 @@ from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import approved_from, order_event, signal_event
+from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.kill_switches import KillSwitches
+from alphapanda.risk.limit_desk import LimitDesk
 from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.memory import MemoryRiskStore
 from alphapanda.risk.store.port import RiskStore
@@ -56,13 +59,14 @@ class Market:
 
     now: datetime | None = datetime(2026, 3, 4, 10, 0, tzinfo=IST)
     away: bool = False
+    price: Decimal = Decimal(1500)
 
     async def view(self, tokens: Sequence[int]) -> MarketView:
         if self.away:
             raise ConnectionError("the cache is away")
         if self.now is None:
             return MarketView(None, "", {})
-        price = LastPrice(Decimal(1500), self.now.astimezone(UTC))
+        price = LastPrice(self.price, self.now.astimezone(UTC))
         return MarketView(self.now.astimezone(UTC), "run", dict.fromkeys(tokens, price))
 
 
@@ -136,7 +140,7 @@ class Risk:
             revision,
             filled,
             0 if status.is_final else order.quantity - filled,
-            Decimal(1500) if filled else None,
+            self.market.price if filled else None,
             now,
         )
         happening: Any = {
@@ -150,7 +154,7 @@ class Risk:
                 derived_id("fill", order.signal_id, revision),
                 "T",
                 1,
-                Decimal(1500),
+                self.market.price,
                 Decimal(0),
                 state.market_time or datetime.now(tz=UTC),
             ),
@@ -256,6 +260,7 @@ class FakeTrading:
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[int, int]] = {}
+        self.strategies: dict[tuple[str, str], tuple[int, int]] = {}
         self.calls = 0
         self.error: Exception | None = None
 
@@ -265,6 +270,9 @@ class FakeTrading:
         self.calls += 1
         if self.error is not None:
             raise self.error
+        if request.strategy_id:
+            self.strategies[request.broker, request.strategy_id] = (request.revision, request.state)
+            return trading_pb2.ApplyKillSwitchResponse(revision=request.revision)
         revision, _ = self.held.get(request.broker, (0, 0))
         if request.revision >= revision:
             self.held[request.broker] = (request.revision, request.state)
@@ -275,3 +283,26 @@ class FakeTrading:
 def trading() -> FakeTrading:
     """A trading that answers."""
     return FakeTrading()
+
+
+def servicer(risk: Risk, mirror: KillSwitchMirror, trading: FakeTrading) -> RiskApi:
+    """The servicer on a room."""
+
+    def wall_time() -> datetime:
+        return datetime.now(tz=UTC)
+
+    return RiskApi(
+        risk.desk,
+        risk.store,
+        KillSwitches(risk.store, mirror, trading, BROKERS, wall_time),
+        LimitDesk(risk.store, wall_time),
+        lambda: risk.instruments,
+        BROKERS,
+        "default",
+    )
+
+
+@pytest.fixture
+def api(risk: Risk, mirror: KillSwitchMirror, trading: FakeTrading) -> RiskApi:
+    """The servicer on each store."""
+    return servicer(risk, mirror, trading)

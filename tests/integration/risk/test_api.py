@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -8,19 +7,8 @@ import pytest
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.errors import NotFound
-from alphapanda.risk.api import RiskApi
-from alphapanda.risk.kill_switches import KillSwitches
 from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as pb
-
-BROKERS = ("paper", "zerodha")
-
-
-@pytest.fixture
-def api(risk, mirror, trading) -> RiskApi:
-    """The servicer on each store."""
-    switches = KillSwitches(risk.store, mirror, trading, BROKERS, lambda: datetime.now(tz=UTC))
-    return RiskApi(risk.desk, risk.store, switches, lambda: risk.instruments, BROKERS, "default")
 
 
 def _order(risk, **changes) -> pb.AuthorizeOrderRequest:

@@ -174,7 +174,7 @@ async def test_a_failing_unit_leaves_nothing(risk) -> None:
         async with risk.store.unit("paper", "default") as unit:
             book = await unit.book([KEY], [signal.signal_id])
             market = await risk.market.view((408065,))
-            verdicts = book.judge(signal, risk.desk._inputs(market, unit.trading_state))
+            verdicts = book.judge(signal, risk.desk._inputs(market, unit))
             await unit.save(book, verdicts, [])
             raise RuntimeError
 

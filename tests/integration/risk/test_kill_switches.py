@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.risk.kill_switches import KillSwitches
+from alphapanda.risk.store.port import SwitchScope
 from alphapanda.storage.kill_switch_mirror import KEY, KillSwitchMirror
 from alphapanda.storage.requests import RequestReused
 from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
@@ -93,7 +94,7 @@ async def test_a_repeated_old_request_does_not_bring_the_old_state_back(switches
     await switches.set("me", _request(TradingState.ACTIVE, "new"))
     again = await switches.set("me", _request(TradingState.HALTED, "old"))
     assert again.kill_switch.revision == 1
-    assert (await switches.get("paper")).state is TradingState.ACTIVE
+    assert (await switches.get(SwitchScope("paper"))).state is TradingState.ACTIVE
     assert await mirror.state("paper") is TradingState.ACTIVE
 
 

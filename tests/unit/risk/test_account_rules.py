@@ -180,7 +180,7 @@ def test_a_daily_loss_trips_the_account_to_reducing_for_the_day(market) -> None:
     desk.prices["NSE:INFY"] = D(1400)
     refused = desk.wants(20)
     is_refused(refused, "daily_loss")
-    assert "lost 1000" in refused.message
+    assert "lost 1000.00" in refused.message
     assert line(refused, "daily_loss").observed == "1000.00"
     desk.prices["NSE:INFY"] = D(1600)
     again = desk.wants(75, instrument="NFO:X")

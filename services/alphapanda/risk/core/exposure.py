@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alphapanda.domain.money import ZERO
+from alphapanda.domain.money import ZERO, to_paisa
 from alphapanda.risk.core.position import PositionState
 
 PriceOf = Callable[[str], Decimal | None]
@@ -99,6 +99,12 @@ def unrealised(states: Iterable[PositionState], price_of: PriceOf) -> Decimal:
                 raise ValueUnknown(f"what the position in {state.key.instrument_id} cost isn't known")
             total += state.quantity * _price(state, price_of) - state.ledger.cost
     return total
+
+
+def rupees(amount: Decimal) -> str:
+    """An amount for a person: in paise, finer only where it is."""
+    whole = to_paisa(amount)
+    return f"{whole:f}" if whole == amount else f"{amount.normalize():f}"
 
 
 def _price(state: PositionState, price_of: PriceOf) -> Decimal:

@@ -90,7 +90,9 @@ class NamedLimit:
         value: Value = getattr(limits, self.name)
         if value is None:
             return OFF
-        return f"{value.total_seconds():g}" if isinstance(value, timedelta) else f"{value:f}"
+        if isinstance(value, timedelta):
+            return f"{value.total_seconds():g}"
+        return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 _WHOLE = (Unit.UNITS, Unit.ORDERS, Unit.TRIPS)

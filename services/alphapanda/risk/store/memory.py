@@ -1,122 +1,244 @@
-"""Risk's store in memory, for simulation: one transaction at a time, nothing survives."""
+"""Risk's store in memory, for simulation: nothing survives."""
 
 from __future__ import annotations
 
 from asyncio import Lock
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 
 from google.protobuf.message import Message
 
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.domain.verdict import Verdict
+from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.store.port import Answer, Change, HeldPosition, KillSwitch
+from alphapanda.risk.core.day import WHOLE_ACCOUNT
+from alphapanda.risk.core.scoped_limits import NOTHING_SET, LimitChange, ScopedLimits, changed
+from alphapanda.risk.store.port import (
+    Answer,
+    Change,
+    HeldPosition,
+    KillSwitch,
+    NumberedVerdict,
+    SwitchScope,
+    VerdictFilter,
+)
 from alphapanda.storage.requests import CommandKey, RequestReused
 from panda.events.v1.events_pb2 import Event
 
 
-class MemoryRiskStore:
-    """The port in dictionaries.
+@dataclass(slots=True)
+class _Tables:
+    """What there would be in a schema."""
 
-    Attributes:
-        events: what would be in the outbox, in order, each id once.
-    """
+    events: dict[str, Event] = field(default_factory=dict)
+    book: RiskBook = field(default_factory=RiskBook)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    switches: dict[SwitchScope, KillSwitch] = field(default_factory=dict)
+    limits: dict[tuple[str, str], ScopedLimits] = field(default_factory=dict)
+    requests: dict[CommandKey, tuple[bytes, bytes]] = field(default_factory=dict)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.events.setdefault(event.event_id, event)
+
+    def given(self, key: CommandKey, request: Message) -> bytes | None:
+        if key not in self.requests:
+            return None
+        seen, answer = self.requests[key]
+        if seen != request.SerializeToString(deterministic=True):
+            raise RequestReused(key.request_id)
+        return answer
+
+    def remember(self, key: CommandKey, request: Message, answer: Message) -> bytes:
+        told = answer.SerializeToString(deterministic=True)
+        self.requests[key] = (request.SerializeToString(deterministic=True), told)
+        return told
+
+
+class MemoryRiskStore:
+    """The port in dictionaries."""
 
     def __init__(self) -> None:
-        self.events: dict[str, Event] = {}
-        self._book = RiskBook()
-        self._verdicts: dict[str, Verdict] = {}
-        self._switches: dict[str, KillSwitch] = {}
-        self._requests: dict[CommandKey, tuple[bytes, bytes]] = {}
+        self._tables = _Tables()
         self._alone = Lock()
+
+    @property
+    def events(self) -> dict[str, Event]:
+        """What would be in the outbox, in order, each id once."""
+        return self._tables.events
 
     async def prepare(self, brokers: Sequence[str]) -> None:
         """See RiskStore."""
         for broker in brokers:
-            self._switches.setdefault(broker, KillSwitch(broker))
+            self._tables.switches.setdefault(SwitchScope(broker), KillSwitch(SwitchScope(broker)))
 
     @asynccontextmanager
-    async def unit(self, broker: str, account: str) -> AsyncGenerator[_Unit]:  # noqa: ARG002 - one for all accounts
+    async def unit(self, broker: str, account: str, *, dry: bool = False) -> AsyncGenerator[_Unit]:
         """See RiskStore."""
-        async with self._alone:
-            unit = _Unit(self._book, self._verdicts, (await self.kill_switch(broker)).state)
+        async with self._alone:  # one for all accounts: a kill switch waits for every decision under way
+            unit = _Unit(self._tables, broker, account)
             yield unit
-            if unit.saved is not None:
-                book, verdicts, events = unit.saved
-                self._book.positions |= book.positions
-                self._book.orders |= book.orders
-                self._book.judged |= book.judged
-                self._verdicts |= {verdict.signal_id: verdict for verdict in verdicts}
-                self._publish(events)
+            if not dry:
+                unit.commit()
 
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
         """See RiskStore."""
-        if signal_id in self._verdicts:
-            return self._verdicts[signal_id]
-        waiting = (state.waiting for state in self._book.positions.values())
+        if signal_id in self._tables.verdicts:
+            return self._tables.verdicts[signal_id]
+        waiting = (state.waiting for state in self._tables.book.positions.values())
         return next((signal for signal in waiting if signal and signal.signal_id == signal_id), None)
+
+    async def verdicts(
+        self, wanted: VerdictFilter, before: int | None, limit: int
+    ) -> Sequence[NumberedVerdict]:
+        """See RiskStore."""
+        numbered = enumerate(self._tables.verdicts.values(), 1)
+        found = (
+            NumberedVerdict(number, verdict)
+            for number, verdict in reversed(list(numbered))
+            if (before is None or number < before) and _is_wanted(verdict, wanted)
+        )
+        return list(islice(found, limit))
 
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
         """See RiskStore."""
         return [
             HeldPosition(key, state.opened_at)
-            for key, state in self._book.positions.items()
+            for key, state in self._tables.book.positions.items()
             if state.quantity and key.product is Product.MIS and key.broker in brokers
         ]
 
-    async def kill_switch(self, broker: str) -> KillSwitch:
+    async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         """See RiskStore."""
-        return self._switches.get(broker) or KillSwitch(broker)
+        return self._tables.switches.get(scope) or KillSwitch(scope)
+
+    async def strategy_switches(self, brokers: Collection[str]) -> Sequence[KillSwitch]:
+        """See RiskStore."""
+        switches = self._tables.switches
+        return [
+            switches[scope] for scope in sorted(switches) if scope.strategy_id and scope.broker in brokers
+        ]
 
     async def set_kill_switch(
-        self, key: CommandKey, request: Message, broker: str, change: Change, answer: Answer
+        self, key: CommandKey, request: Message, scope: SwitchScope, change: Change, answer: Answer
     ) -> bytes:
         """See RiskStore."""
-        body = request.SerializeToString(deterministic=True)
-        async with self._alone:  # the decisions under way are made by the state they read
-            if key in self._requests:
-                seen, given = self._requests[key]
-                if seen != body:
-                    raise RequestReused(key.request_id)
+        async with self._alone:
+            given = self._tables.given(key, request)
+            if given is not None:
                 return given
-            stands = await self.kill_switch(broker)
-            changed = change(stands)
-            if changed is not None:
-                stands, event = changed
-                self._switches[broker] = stands
-                self._publish([event])
-            message = answer(stands).SerializeToString(deterministic=True)
-            self._requests[key] = (body, message)
-            return message
-
-    def _publish(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self.events.setdefault(event.event_id, event)
+            stands = await self.kill_switch(scope)
+            changed_to = change(stands)
+            if changed_to is not None:
+                stands, event = changed_to
+                self._tables.switches[scope] = stands
+                self._tables.publish([event])
+            return self._tables.remember(key, request, answer(stands))
 
 
 class _Unit:
     """Works on copies; what it saved is taken over when it has ended well."""
 
-    def __init__(self, whole: RiskBook, verdicts: dict[str, Verdict], state: TradingState) -> None:
-        self.trading_state = state
-        self.saved: tuple[RiskBook, Sequence[Verdict], Sequence[Event]] | None = None
-        self._whole = whole
-        self._verdicts = verdicts
+    def __init__(self, tables: _Tables, broker: str, account: str) -> None:
+        states = {
+            scope.strategy_id: switch.state
+            for scope, switch in tables.switches.items()
+            if scope.broker == broker and not scope.account
+        }
+        self.trading_state = states.pop("", TradingState.ACTIVE)
+        self.strategy_states = states
+        self.limits = tables.limits.get((broker, account), NOTHING_SET)
+        self._tables = tables
+        self._whose = (broker, account)
+        self._book = RiskBook()
+        self._verdicts: dict[str, Verdict] = {}
+        self._events: list[Event] = []
+        self._switch: KillSwitch | None = None
+        self._limits = self.limits
+        self._claimed: dict[CommandKey, Message] = {}
+        self._answers: dict[CommandKey, Message] = {}
 
-    async def book(self, keys: Collection[PositionKey], signal_ids: Collection[str]) -> RiskBook:
+    async def book(
+        self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
+    ) -> RiskBook:
         """See DecisionUnit."""
+        kept = self._tables.book
+        alive = [state.key for state in kept.alive(*self._whose)] if whole else []
+        strategies = {WHOLE_ACCOUNT, *(key.strategy_id for key in keys)}
         return RiskBook(
-            [self._whole.positions[key] for key in keys if key in self._whole.positions],
-            [self._whole.orders[one] for one in signal_ids if one in self._whole.orders],
-            self._whole.judged.intersection(signal_ids),
+            [kept.positions[key] for key in dict.fromkeys([*keys, *alive]) if key in kept.positions],
+            [kept.orders[one] for one in signal_ids if one in kept.orders],
+            kept.judged.intersection(signal_ids),
+            {
+                key: counters
+                for key, counters in kept.days.items()
+                if key[:2] == self._whose and key[2] in strategies
+            },
         )
 
     async def verdict(self, signal_id: str) -> Verdict | None:
         """See DecisionUnit."""
-        return self._verdicts.get(signal_id)
+        return self._tables.verdicts.get(signal_id)
 
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
         """See DecisionUnit."""
-        self.saved = (book, verdicts, events)
+        self._book = book
+        self._verdicts = {verdict.signal_id: verdict for verdict in verdicts}
+        self._events += events
+
+    async def account_switch(self) -> KillSwitch:
+        """See DecisionUnit."""
+        scope = SwitchScope(self._whose[0], account=self._whose[1])
+        return self._tables.switches.get(scope) or KillSwitch(scope)
+
+    async def save_account_switch(self, switch: KillSwitch, event: Event) -> None:
+        """See DecisionUnit."""
+        self._switch = switch
+        self._events.append(event)
+
+    async def save_limits(self, change: LimitChange) -> None:
+        """See DecisionUnit."""
+        self._limits = changed(self.limits, change)
+
+    async def claim(self, key: CommandKey, request: Message) -> bytes | None:
+        """See DecisionUnit."""
+        self._claimed[key] = request
+        return self._tables.given(key, request)
+
+    async def remember(self, key: CommandKey, answer: Message) -> None:
+        """See DecisionUnit."""
+        self._answers[key] = answer
+
+    def commit(self) -> None:
+        """Takes over what was saved."""
+        tables, kept = self._tables, self._tables.book
+        kept.positions |= self._book.positions
+        kept.orders |= self._book.orders
+        kept.judged |= self._book.judged
+        kept.days |= self._book.days
+        tables.verdicts |= self._verdicts
+        tables.limits[self._whose] = self._limits
+        if self._switch is not None:
+            tables.switches[self._switch.scope] = self._switch
+        tables.publish(self._events)
+        for key, answer in self._answers.items():
+            tables.remember(key, self._claimed[key], answer)
+
+
+def _is_wanted(verdict: Verdict, wanted: VerdictFilter) -> bool:
+    key, decided_at = verdict.key, verdict.decided_at
+    fields = (
+        (wanted.broker, key.broker),
+        (wanted.account, key.account),
+        (wanted.strategy_id, key.strategy_id),
+        (wanted.instrument_id, key.instrument_id),
+    )
+    return (
+        all(asked in ("", has) for asked, has in fields)
+        and wanted.approved in (None, isinstance(verdict, Approved))
+        and (wanted.since is None or (decided_at is not None and decided_at >= wanted.since))
+        and (wanted.until is None or (decided_at is not None and decided_at < wanted.until))
+    )

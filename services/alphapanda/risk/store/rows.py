@@ -11,8 +11,11 @@ from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, Tr
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.eventlog.wire import signal_event, signal_from
-from alphapanda.risk.core.position import OrderProgress, PositionState
-from alphapanda.risk.store.port import KillSwitch
+from alphapanda.risk.core.book import DayKey
+from alphapanda.risk.core.day import DayCounters
+from alphapanda.risk.core.position import Ledger, OrderProgress, PositionState
+from alphapanda.risk.core.scoped_limits import LimitScope, SetLimit
+from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from panda.events.v1.events_pb2 import Event
 
 Values = dict[str, object]
@@ -43,6 +46,7 @@ def order_values(order: OrderProgress) -> Values:
         "filled": order.filled,
         "revision": order.revision,
         "final": order.final,
+        "value": order.value,
     }
 
 
@@ -56,6 +60,7 @@ def order_of(row: Row[Any]) -> OrderProgress:
         row.filled,
         row.revision,
         row.final,
+        row.value,
     )
 
 
@@ -67,13 +72,46 @@ def position_values(state: PositionState) -> Values:
         "open_signal_id": state.open.signal_id if state.open else None,
         "waiting_signal_id": state.waiting.signal_id if state.waiting else None,
         "waiting": _waiting_bytes(state.waiting) if state.waiting else None,
+        "cost": state.ledger.cost,
+        "round_trip": state.ledger.round_trip,
+        "losses": state.ledger.losses,
+        "lost_at": state.ledger.lost_at,
+        "wish": state.ledger.wish,
+        "wished_at": state.ledger.wished_at,
     }
 
 
 def position_of(row: Row[Any], open_order: OrderProgress | None) -> PositionState:
     """A position with its open order."""
     waiting = waiting_of(row.waiting) if row.waiting is not None else None
-    return PositionState(key_of(row), row.quantity, row.opened_at, open_order, waiting)
+    ledger = Ledger(row.cost, row.round_trip, row.losses, row.lost_at, row.wish, row.wished_at)
+    return PositionState(key_of(row), row.quantity, row.opened_at, open_order, waiting, ledger)
+
+
+def day_values(whose: DayKey, counters: DayCounters) -> Values:
+    """A row of risk.days."""
+    broker, account, strategy_id = whose
+    return {
+        "broker": broker,
+        "account": account,
+        "strategy_id": strategy_id,
+        "day": counters.day,
+        "trades": counters.trades,
+        "realised": counters.realised,
+        "tripped": counters.tripped,
+        "recent": list(counters.recent),
+    }
+
+
+def day_of(row: Row[Any]) -> DayCounters:
+    """Counters of a day."""
+    return DayCounters(row.day, row.trades, row.realised, row.tripped, tuple(row.recent))
+
+
+def limit_of(row: Row[Any]) -> SetLimit:
+    """A limit in force."""
+    scope = LimitScope(row.strategy_id, row.instrument_id)
+    return SetLimit(scope, row.name, row.value, row.version, row.author, row.changed_at)
 
 
 def waiting_of(stored: bytes) -> Signal:
@@ -107,6 +145,7 @@ def verdict_values(verdict: Verdict) -> Values:
             "order_type": int(verdict.order_type),
             "effect": int(verdict.effect),
             "valid_until": verdict.valid_until,
+            "largest_quantity": 0,
         }
     return common | {
         "approved": False,
@@ -117,6 +156,7 @@ def verdict_values(verdict: Verdict) -> Values:
         "order_type": None,
         "effect": None,
         "valid_until": None,
+        "largest_quantity": verdict.largest_quantity,
     }
 
 
@@ -151,13 +191,25 @@ def verdict_of(row: Row[Any]) -> Verdict:
         row.message,
         row.decided_at,
         rules,
+        row.largest_quantity,
     )
+
+
+def switch_values(switch: KillSwitch) -> Values:
+    """A row of risk.kill_switches."""
+    return switch.scope._asdict() | {
+        "state": int(switch.state),
+        "revision": switch.revision,
+        "changed_by": switch.changed_by,
+        "reason": switch.reason,
+        "changed_at": switch.changed_at,
+    }
 
 
 def switch_of(row: Row[Any]) -> KillSwitch:
     """A kill switch."""
     return KillSwitch(
-        row.broker,
+        SwitchScope(row.broker, row.strategy_id, row.account),
         TradingState(row.state),
         row.revision,
         row.changed_by,

@@ -26,6 +26,7 @@ from alphapanda.trading.store.port import (
     StoredOrder,
     TradingTransaction,
     by_key,
+    stricter,
 )
 from panda.events.v1.events_pb2 import Event
 
@@ -37,7 +38,8 @@ class _Tables:
         self.orders: dict[str, StoredOrder] = {}
         self.order_of_signal: dict[str, str] = {}
         self.positions: defaultdict[PositionKey, int] = defaultdict(int)
-        self.switches: dict[str, KillSwitchCopy] = {}
+        self.switches: dict[tuple[str, str], KillSwitchCopy] = {}
+        self.buried: set[str] = set()
         self.requests: dict[CommandKey, bytes] = {}
         self.answers: dict[CommandKey, bytes] = {}
         self.events: dict[str, Event] = {}
@@ -51,6 +53,7 @@ class _Tables:
         twin.order_of_signal = dict(self.order_of_signal)
         twin.positions = self.positions.copy()
         twin.switches = dict(self.switches)
+        twin.buried = set(self.buried)
         twin.requests = dict(self.requests)
         twin.answers = dict(self.answers)
         twin.events = dict(self.events)
@@ -67,12 +70,21 @@ class _MemoryTransaction:
 
     async def add(self, order: Order) -> bool:
         tables = self._tables
-        if order.signal_id in tables.order_of_signal:
+        if order.signal_id in tables.order_of_signal or order.signal_id in tables.buried:
             return False
         tables.order_of_signal[order.signal_id] = order.order_id
         tables.orders[order.order_id] = StoredOrder(order.copy(), len(tables.orders) + 1, self._wall_time)
         self._note(order)
         return True
+
+    async def bury(self, signal_id: str) -> bool:
+        if signal_id in self._tables.order_of_signal:
+            return False
+        self._tables.buried.add(signal_id)
+        return True
+
+    async def is_buried(self, signal_id: str) -> bool:
+        return signal_id in self._tables.buried
 
     async def locked(self, order_id: str) -> Order | None:
         stored = self._tables.orders.get(order_id)
@@ -105,14 +117,18 @@ class _MemoryTransaction:
         ]
         return sorted(found, key=by_key)
 
-    async def kill_switch(self, broker: str) -> KillSwitchCopy:
-        return self._tables.switches.get(broker, _NEVER_SET)
+    async def kill_switch(self, broker: str, strategy_id: str = "") -> KillSwitchCopy:
+        switches = self._tables.switches
+        own = switches.get((broker, ""), _NEVER_SET)
+        return stricter(own, switches.get((broker, strategy_id), _NEVER_SET))
 
-    async def apply_kill_switch(self, broker: str, state: TradingState, revision: int) -> int:
-        held = self._tables.switches.get(broker, _NEVER_SET)
+    async def apply_kill_switch(
+        self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
+    ) -> int:
+        held = self._tables.switches.get((broker, strategy_id), _NEVER_SET)
         if revision <= held.revision:
             return held.revision
-        self._tables.switches[broker] = KillSwitchCopy(state, revision)
+        self._tables.switches[broker, strategy_id] = KillSwitchCopy(state, revision)
         return revision
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:

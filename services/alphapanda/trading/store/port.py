@@ -28,10 +28,15 @@ class Account(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KillSwitchCopy:
-    """Trading's own copy of a broker's kill switch; revision 0 where it was never set."""
+    """Trading's own copy of a kill switch; revision 0 where it was never set."""
 
     state: TradingState
     revision: int
+
+
+def stricter(one: KillSwitchCopy, other: KillSwitchCopy) -> KillSwitchCopy:
+    """The one that lets less through; the first where both let the same."""
+    return other if other.state > one.state else one
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,21 @@ class TradingTransaction(Protocol):
     """
 
     async def add(self, order: Order) -> bool:
-        """Stores a new order; False where its signal has one already, which stays as it is."""
+        """Stores a new order.
+
+        Returns:
+            False where its signal has one already, which stays as it is, or was buried.
+        """
+
+    async def bury(self, signal_id: str) -> bool:
+        """Makes certain that a signal never gets an order, once every transaction that may add one has ended.
+
+        Returns:
+            False where it has one; nothing is changed then.
+        """
+
+    async def is_buried(self, signal_id: str) -> bool:
+        """Whether a signal never gets an order."""
 
     async def locked(self, order_id: str) -> Order | None:
         """The order, kept from everybody else until the transaction ends."""
@@ -98,11 +117,22 @@ class TradingTransaction(Protocol):
     async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
         """Positions that are held or have an order under way that risk let through, ordered by key."""
 
-    async def kill_switch(self, broker: str) -> KillSwitchCopy:
-        """The copy as it stands; it can't change until the transaction ends."""
+    async def kill_switch(self, broker: str, strategy_id: str = "") -> KillSwitchCopy:
+        """The copy as it stands; it can't change until the transaction ends.
 
-    async def apply_kill_switch(self, broker: str, state: TradingState, revision: int) -> int:
+        With a strategy, the stricter of the broker's and the strategy's own.
+        """
+
+    async def apply_kill_switch(
+        self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
+    ) -> int:
         """Takes a newer kill switch, once every transaction that read the older one has ended.
+
+        Args:
+            broker: whose.
+            state: what may be traded.
+            revision: 1, 2, 3 ….
+            strategy_id: the strategy whose own it is; empty: the broker's.
 
         Returns:
             The revision held now; that of a newer one where `revision` is older.

@@ -29,6 +29,7 @@ from alphapanda.trading.store.port import (
     StoredOrder,
     TradingTransaction,
     by_key,
+    stricter,
 )
 from alphapanda.trading.store.rows import (
     CHANGING_COLUMNS,
@@ -47,7 +48,18 @@ _ADD = text(
     f"INSERT INTO trading.orders ({', '.join(ORDER_COLUMNS)}, created_at)"
     f" VALUES ({', '.join(':' + name for name in ORDER_COLUMNS)}, :created_at)"
     " ON CONFLICT (signal_id) DO NOTHING"
+    " RETURNING NOT EXISTS (SELECT FROM trading.tombstones WHERE signal_id = :signal_id) AS alive"
 )
+_TAKE_BACK = text("DELETE FROM trading.orders WHERE order_id = :order_id")
+# A signal is buried by who has the table alone, so that an order is added either before, and found, or after, and then
+# its own statement sees the tombstone. Nobody is kept waiting often: only orders that never came are asked about.
+_ALONE = text("LOCK TABLE trading.orders IN SHARE ROW EXCLUSIVE MODE")
+_BURY = text(
+    "INSERT INTO trading.tombstones (signal_id, buried_at) SELECT CAST(:signal_id AS uuid), :buried_at"
+    " WHERE NOT EXISTS (SELECT FROM trading.orders WHERE signal_id = CAST(:signal_id AS uuid))"
+    " ON CONFLICT (signal_id) DO NOTHING"
+)
+_BURIED = text("SELECT EXISTS (SELECT FROM trading.tombstones WHERE signal_id = CAST(:signal_id AS uuid))")
 _SAVE = text(
     f"UPDATE trading.orders SET {', '.join(f'{name} = :{name}' for name in CHANGING_COLUMNS)}"
     " WHERE order_id = :order_id"
@@ -91,14 +103,20 @@ _NEWEST = text(
 )
 # Held in common by everybody who is about to submit, alone by who changes it: after the change is
 # committed, nobody's submit that read the older state is still to be committed.
-_SWITCH = text("SELECT state, revision FROM trading.kill_switches WHERE broker = :broker FOR SHARE")
-_SWITCH_FIRST = text(
-    "INSERT INTO trading.kill_switches (broker, state, revision) VALUES (:broker, :state, 0)"
-    " ON CONFLICT (broker) DO NOTHING"
+_SWITCH = text(
+    "SELECT strategy_id, state, revision FROM trading.kill_switches"
+    " WHERE broker = :broker AND strategy_id IN ('', :strategy_id) FOR SHARE"
 )
-_SWITCH_ALONE = text("SELECT revision FROM trading.kill_switches WHERE broker = :broker FOR UPDATE")
+_SWITCH_FIRST = text(
+    "INSERT INTO trading.kill_switches (broker, strategy_id, state, revision)"
+    " VALUES (:broker, :strategy_id, :state, 0) ON CONFLICT DO NOTHING"
+)
+_SWITCH_ALONE = text(
+    "SELECT revision FROM trading.kill_switches WHERE broker = :broker AND strategy_id = :strategy_id FOR UPDATE"
+)
 _SWITCH_CHANGE = text(
-    "UPDATE trading.kill_switches SET state = :state, revision = :revision WHERE broker = :broker"
+    "UPDATE trading.kill_switches SET state = :state, revision = :revision"
+    " WHERE broker = :broker AND strategy_id = :strategy_id"
 )
 _HELD = text(
     "SELECT broker, account, strategy_id, instrument_id, product, sum(quantity)::bigint AS held FROM ("
@@ -144,11 +162,24 @@ class PostgresTradingTransaction:
     async def add(self, order: Order) -> bool:
         """As the port says."""
         columns = order_columns(order) | {"created_at": self._wall_time}
-        if not (await self._connection.execute(_ADD, columns)).rowcount:
+        alive = (await self._connection.execute(_ADD, columns)).scalar_one_or_none()
+        if alive is False:
+            await self._connection.execute(_TAKE_BACK, {"order_id": order.order_id})
+        if not alive:
             return False
         await self._save_intents(order)
         self._note(order)
         return True
+
+    async def bury(self, signal_id: str) -> bool:
+        """As the port says."""
+        await self._connection.execute(_ALONE)
+        await self._connection.execute(_BURY, {"signal_id": signal_id, "buried_at": self._wall_time})
+        return await self.is_buried(signal_id)
+
+    async def is_buried(self, signal_id: str) -> bool:
+        """As the port says."""
+        return bool((await self._connection.execute(_BURIED, {"signal_id": signal_id})).scalar_one())
 
     async def locked(self, order_id: str) -> Order | None:
         """As the port says."""
@@ -207,22 +238,28 @@ class PostgresTradingTransaction:
         ]
         return sorted(found, key=by_key)
 
-    async def kill_switch(self, broker: str) -> KillSwitchCopy:
+    async def kill_switch(self, broker: str, strategy_id: str = "") -> KillSwitchCopy:
         """As the port says."""
-        row = (await self._connection.execute(_SWITCH, {"broker": broker})).one_or_none()
-        if row is None:
-            await self._first_switch(broker)
-            row = (await self._connection.execute(_SWITCH, {"broker": broker})).one()
-        return KillSwitchCopy(TradingState(row.state), row.revision)
+        asked = {"", strategy_id}
+        copies = await self._switches(broker, strategy_id)
+        if copies.keys() != asked:
+            # A row to be held in common has to be there.
+            for missing in sorted(asked - copies.keys()):
+                await self._first_switch(broker, missing)
+            copies = await self._switches(broker, strategy_id)
+        return stricter(copies[""], copies[strategy_id])
 
-    async def apply_kill_switch(self, broker: str, state: TradingState, revision: int) -> int:
+    async def apply_kill_switch(
+        self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
+    ) -> int:
         """As the port says."""
-        await self._first_switch(broker)
-        held = int((await self._connection.execute(_SWITCH_ALONE, {"broker": broker})).scalar_one())
+        whose = {"broker": broker, "strategy_id": strategy_id}
+        await self._first_switch(broker, strategy_id)
+        held = int((await self._connection.execute(_SWITCH_ALONE, whose)).scalar_one())
         if revision <= held:
             return held
-        change = {"broker": broker, "state": int(state), "revision": revision}
-        await self._connection.execute(_SWITCH_CHANGE, change)
+        change = {"state": int(state), "revision": revision}
+        await self._connection.execute(_SWITCH_CHANGE, whose | change)
         return revision
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
@@ -255,8 +292,13 @@ class PostgresTradingTransaction:
             rows = [intent_columns(order, intent) for intent in order.intents]
             await self._connection.execute(_SAVE_INTENT, rows)
 
-    async def _first_switch(self, broker: str) -> None:
-        await self._connection.execute(_SWITCH_FIRST, {"broker": broker, "state": int(TradingState.ACTIVE)})
+    async def _switches(self, broker: str, strategy_id: str) -> dict[str, KillSwitchCopy]:
+        rows = await self._connection.execute(_SWITCH, {"broker": broker, "strategy_id": strategy_id})
+        return {row.strategy_id: KillSwitchCopy(TradingState(row.state), row.revision) for row in rows}
+
+    async def _first_switch(self, broker: str, strategy_id: str) -> None:
+        first = {"broker": broker, "strategy_id": strategy_id, "state": int(TradingState.ACTIVE)}
+        await self._connection.execute(_SWITCH_FIRST, first)
 
 
 class PostgresTradingStore:

@@ -175,7 +175,7 @@ Global___StrategyChanged: _TypeAlias = StrategyChanged  # noqa: Y015
 
 @_typing.final
 class KillSwitchChanged(_message.Message):
-    """The kill switch of a broker was set."""
+    """A kill switch was set: a broker's, one strategy's at it, or (by its daily loss) one account's."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -185,16 +185,22 @@ class KillSwitchChanged(_message.Message):
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     state: _common_pb2.TradingState.ValueType
     """What may be traded from now on."""
     broker: _builtins.str
-    """What it concerns: the broker's name."""
+    """Broker."""
     revision: _builtins.int
-    """1, 2, 3 … per broker."""
+    """1, 2, 3 … per broker, strategy and account."""
     changed_by: _builtins.str
     """Who set it."""
     reason: _builtins.str
     """Why, one sentence."""
+    strategy_id: _builtins.str
+    """The one strategy it is for. Empty: all of them."""
+    account: _builtins.str
+    """The one account it is for; its daily loss sets it, the next exchange day takes it back. Empty: all of them."""
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
         """Wall time of the change."""
@@ -208,10 +214,12 @@ class KillSwitchChanged(_message.Message):
         changed_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
+        strategy_id: _builtins.str = ...,
+        account: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "changed_at", b"changed_at", "changed_by", b"changed_by", "reason", b"reason", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "changed_at", b"changed_at", "changed_by", b"changed_by", "reason", b"reason", "revision", b"revision", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -179,7 +179,7 @@ class SignalValidated(_message.Message):
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
-        """Every rule, in the order they were asked."""
+        """Every rule in force, in the order they were asked."""
 
     def __init__(
         self,
@@ -223,6 +223,7 @@ class SignalRejected(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
     signal_id: _builtins.str
     """Id of the signal (or of the manual order's intent) that was judged."""
     strategy_id: _builtins.str
@@ -239,13 +240,15 @@ class SignalRejected(_message.Message):
     """Why, as one word: ALREADY_AT_TARGET, SUPERSEDED, EXPIRED, or the failed rule's name in capitals (MARKET_HOURS …)."""
     message: _builtins.str
     """One sentence for a person."""
+    largest_quantity: _builtins.int
+    """Most units, in whole lots, with which the same order would have passed. 0 where none would."""
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
         """Market time of the decision. Absent where market time was unknown."""
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
-        """Every rule, in the order they were asked; those after the first that failed too."""
+        """Every rule in force, in the order they were asked; those after the first that failed too."""
 
     def __init__(
         self,
@@ -260,10 +263,11 @@ class SignalRejected(_message.Message):
         message: _builtins.str = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         rules: _abc.Iterable[_common_pb2.RuleResult] | None = ...,
+        largest_quantity: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "message", b"message", "reason", b"reason", "rules", b"rules", "signal_id", b"signal_id", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "largest_quantity", b"largest_quantity", "message", b"message", "reason", b"reason", "rules", b"rules", "signal_id", b"signal_id", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,10 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import decimal_pb2 as _decimal_pb2
 from panda.common.v1 import common_pb2 as _common_pb2
+from panda.events.v1 import signals_pb2 as _signals_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +22,46 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LimitOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_ORIGIN_UNSPECIFIED: _LimitOrigin.ValueType  # 0
+    """Not used."""
+    LIMIT_ORIGIN_FIXED: _LimitOrigin.ValueType  # 1
+    """Built in."""
+    LIMIT_ORIGIN_SETTINGS: _LimitOrigin.ValueType  # 2
+    """From the settings of the program."""
+    LIMIT_ORIGIN_ACCOUNT: _LimitOrigin.ValueType  # 3
+    """Set for the account."""
+    LIMIT_ORIGIN_STRATEGY: _LimitOrigin.ValueType  # 4
+    """Set for the strategy."""
+    LIMIT_ORIGIN_INSTRUMENT: _LimitOrigin.ValueType  # 5
+    """Set for the instrument."""
+    LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT: _LimitOrigin.ValueType  # 6
+    """Set for the strategy in the instrument."""
+
+class LimitOrigin(_LimitOrigin, metaclass=_LimitOriginEnumTypeWrapper):
+    """Where a limit's value comes from. A narrower scope wins over a wider one; an instrument is narrower than a strategy."""
+
+LIMIT_ORIGIN_UNSPECIFIED: LimitOrigin.ValueType  # 0
+"""Not used."""
+LIMIT_ORIGIN_FIXED: LimitOrigin.ValueType  # 1
+"""Built in."""
+LIMIT_ORIGIN_SETTINGS: LimitOrigin.ValueType  # 2
+"""From the settings of the program."""
+LIMIT_ORIGIN_ACCOUNT: LimitOrigin.ValueType  # 3
+"""Set for the account."""
+LIMIT_ORIGIN_STRATEGY: LimitOrigin.ValueType  # 4
+"""Set for the strategy."""
+LIMIT_ORIGIN_INSTRUMENT: LimitOrigin.ValueType  # 5
+"""Set for the instrument."""
+LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT: LimitOrigin.ValueType  # 6
+"""Set for the strategy in the instrument."""
+Global___LimitOrigin: _TypeAlias = LimitOrigin  # noqa: Y015
 
 @_typing.final
 class AuthorizeOrderRequest(_message.Message):
@@ -129,6 +172,7 @@ class Verdict(_message.Message):
     POSITION_EFFECT_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
+    LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
     signal_id: _builtins.str
     """Id of the signal (or of the manual order's intent)."""
     broker: _builtins.str
@@ -155,9 +199,11 @@ class Verdict(_message.Message):
     """Units let through. 0 where none were."""
     position_effect: _common_pb2.PositionEffect.ValueType
     """What the order does to the position."""
+    largest_quantity: _builtins.int
+    """Most units, in whole lots, with which a refused order would have passed. 0 where none would, or it was let through."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
-        """Every rule, in the order they were asked."""
+        """Every rule in force, in the order they were asked."""
 
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
@@ -181,10 +227,11 @@ class Verdict(_message.Message):
         position_effect: _common_pb2.PositionEffect.ValueType = ...,
         rules: _abc.Iterable[_common_pb2.RuleResult] | None = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
+        largest_quantity: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "approved", b"approved", "broker", b"broker", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "message", b"message", "position_effect", b"position_effect", "quantity", b"quantity", "reason", b"reason", "rules", b"rules", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "approved", b"approved", "broker", b"broker", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "largest_quantity", b"largest_quantity", "message", b"message", "position_effect", b"position_effect", "quantity", b"quantity", "reason", b"reason", "rules", b"rules", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,8 +284,426 @@ class GetVerdictResponse(_message.Message):
 Global___GetVerdictResponse: _TypeAlias = GetVerdictResponse  # noqa: Y015
 
 @_typing.final
+class ListVerdictsRequest(_message.Message):
+    """Asks for verdicts that were given. An empty field lets all pass."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means all."""
+    account: _builtins.str
+    """Account. Empty means all."""
+    strategy_id: _builtins.str
+    """Strategy; "manual" for persons. Empty means all."""
+    instrument_id: _builtins.str
+    """Our id of an instrument. Empty means all."""
+    approved: _builtins.bool
+    """Only those let through (true) or refused (false). Absent means both."""
+    page_size: _builtins.int
+    """Most verdicts in the answer. 0 means 50; at most 500."""
+    page_token: _builtins.str
+    """next_page_token of the page before. Empty means the first page."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Least market time of the decision. Absent means from the first on."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Market time that the decision was before. Absent means to the last."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        approved: _builtins.bool | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "approved", b"approved", "since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "account", b"account", "approved", b"approved", "broker", b"broker", "instrument_id", b"instrument_id", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "strategy_id", b"strategy_id", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__approved: _TypeAlias = _typing.Literal["approved"]  # noqa: Y015
+    _WhichOneofArgType__approved: _TypeAlias = _typing.Literal["_approved", b"_approved"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__approved) -> _WhichOneofReturnType__approved | None: ...
+
+Global___ListVerdictsRequest: _TypeAlias = ListVerdictsRequest  # noqa: Y015
+
+@_typing.final
+class ListVerdictsResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]:
+        """The verdicts, newest first."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[Global___Verdict] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVerdictsResponse: _TypeAlias = ListVerdictsResponse  # noqa: Y015
+
+@_typing.final
+class EvaluateSignalRequest(_message.Message):
+    """Asks what risk would say now. Nothing is stored, reserved or published."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    TARGET_POSITION_FIELD_NUMBER: _builtins.int
+    EXPLICIT_ORDER_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means paper."""
+    account: _builtins.str
+    """Account. Empty means "default"."""
+    strategy_id: _builtins.str
+    """Strategy whose position it would be. Empty means "manual"."""
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    product: _common_pb2.Product.ValueType
+    """UNSPECIFIED means MIS."""
+    target_position: _builtins.int
+    """Signed position to hold, units."""
+    @_builtins.property
+    def explicit_order(self) -> _signals_pb2.ExplicitOrder:
+        """An order to be taken as it is."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        product: _common_pb2.Product.ValueType = ...,
+        target_position: _builtins.int = ...,
+        explicit_order: _signals_pb2.ExplicitOrder | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explicit_order", b"explicit_order", "target_position", b"target_position", "wanted", b"wanted"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "explicit_order", b"explicit_order", "instrument_id", b"instrument_id", "product", b"product", "strategy_id", b"strategy_id", "target_position", b"target_position", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_wanted: _TypeAlias = _typing.Literal["target_position", "explicit_order"]  # noqa: Y015
+    _WhichOneofArgType_wanted: _TypeAlias = _typing.Literal["wanted", b"wanted"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_wanted) -> _WhichOneofReturnType_wanted | None: ...
+
+Global___EvaluateSignalRequest: _TypeAlias = EvaluateSignalRequest  # noqa: Y015
+
+@_typing.final
+class EvaluateSignalResponse(_message.Message):
+    """What it would say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    held: _builtins.int
+    """Signed units held now under the position."""
+    @_builtins.property
+    def verdict(self) -> Global___Verdict:
+        """The verdict; its signal_id is of nobody. `waiting` where the position has an open order."""
+
+    def __init__(
+        self,
+        *,
+        verdict: Global___Verdict | None = ...,
+        held: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateSignalResponse: _TypeAlias = EvaluateSignalResponse  # noqa: Y015
+
+@_typing.final
 class GetLimitsRequest(_message.Message):
     """Asks for the limits in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker. Empty means paper."""
+    account: _builtins.str
+    """Account. Empty means "default"."""
+    strategy_id: _builtins.str
+    """Strategy. Empty: those of the account (or of the instrument) whatever the strategy."""
+    instrument_id: _builtins.str
+    """Our id of an instrument. Empty: those whatever the instrument."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "instrument_id", b"instrument_id", "strategy_id", b"strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitsRequest: _TypeAlias = GetLimitsRequest  # noqa: Y015
+
+@_typing.final
+class Limit(_message.Message):
+    """One limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    SETTABLE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Name of the rule that reads it."""
+    name: _builtins.str
+    """Name of the limit, such as "max_order_quantity"."""
+    value: _builtins.str
+    """Its value as text; "off" where it isn't enforced."""
+    unit: _builtins.str
+    """Unit: "units", "rupees", "orders", "round trips", "seconds", "freeze quantities", "time in IST"."""
+    origin: Global___LimitOrigin.ValueType
+    """Where the value comes from."""
+    strategy_id: _builtins.str
+    """Strategy it was set for. Empty where for none in particular."""
+    instrument_id: _builtins.str
+    """Instrument it was set for. Empty where for none in particular."""
+    version: _builtins.int
+    """Version of the account's limits that set it. 0 where it wasn't set."""
+    author: _builtins.str
+    """Who set it. Empty where it wasn't set."""
+    settable: _builtins.bool
+    """True where UpdateLimits sets it."""
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it was set. Absent where it wasn't."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        origin: Global___LimitOrigin.ValueType = ...,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        author: _builtins.str = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
+        settable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "changed_at", b"changed_at", "instrument_id", b"instrument_id", "name", b"name", "origin", b"origin", "rule", b"rule", "settable", b"settable", "strategy_id", b"strategy_id", "unit", b"unit", "value", b"value", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
+class GetLimitsResponse(_message.Message):
+    """The limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker answered for."""
+    account: _builtins.str
+    """Account answered for."""
+    version: _builtins.int
+    """Version of the account's limits; 0 where none was ever set. UpdateLimits has to name it."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
+        """Every limit of every rule, with the value that wins for what was asked."""
+
+    @_builtins.property
+    def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
+        """Everything that is set in the account, at every scope."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        limits: _abc.Iterable[Global___Limit] | None = ...,
+        version: _builtins.int = ...,
+        set: _abc.Iterable[Global___Limit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "limits", b"limits", "set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitsResponse: _TypeAlias = GetLimitsResponse  # noqa: Y015
+
+@_typing.final
+class LimitValue(_message.Message):
+    """A value for a limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the limit, such as "max_order_value"."""
+    value: _builtins.str
+    """Its value as text; "off" lifts it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitValue: _TypeAlias = LimitValue  # noqa: Y015
+
+@_typing.final
+class UpdateLimitsRequest(_message.Message):
+    """Sets limits at one scope of an account: the whole account, a strategy, an instrument, or a strategy in an instrument."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the command repeatable."""
+    broker: _builtins.str
+    """Broker. Required."""
+    account: _builtins.str
+    """Account. Required."""
+    strategy_id: _builtins.str
+    """Strategy. Empty: whatever the strategy."""
+    instrument_id: _builtins.str
+    """Our id of an instrument. Empty: whatever the instrument."""
+    expected_version: _builtins.int
+    """Version that the caller saw, as GetLimits tells it. FAILED_PRECONDITION where the limits have changed since."""
+    reason: _builtins.str
+    """Why, one sentence. Required."""
+    @_builtins.property
+    def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitValue]:
+        """Limits to set here."""
+
+    @_builtins.property
+    def clear(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of limits set here that are to be no longer: the next wider scope holds again."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        set: _abc.Iterable[Global___LimitValue] | None = ...,
+        clear: _abc.Iterable[_builtins.str] | None = ...,
+        expected_version: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "clear", b"clear", "expected_version", b"expected_version", "instrument_id", b"instrument_id", "reason", b"reason", "request_id", b"request_id", "set", b"set", "strategy_id", b"strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLimitsRequest: _TypeAlias = UpdateLimitsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateLimitsResponse(_message.Message):
+    """The limits after it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Version of the account's limits from now on."""
+    @_builtins.property
+    def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
+        """What is set at the scope now."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        set: _abc.Iterable[Global___Limit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLimitsResponse: _TypeAlias = UpdateLimitsResponse  # noqa: Y015
+
+@_typing.final
+class GetExposureRequest(_message.Message):
+    """Asks what an account holds and has on its way."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -260,91 +725,165 @@ class GetLimitsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetLimitsRequest: _TypeAlias = GetLimitsRequest  # noqa: Y015
+Global___GetExposureRequest: _TypeAlias = GetExposureRequest  # noqa: Y015
 
 @_typing.final
-class Limit(_message.Message):
-    """One limit in force."""
+class InstrumentExposure(_message.Message):
+    """One instrument in an account, all its positions together."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RULE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    UNIT_FIELD_NUMBER: _builtins.int
-    rule: _builtins.str
-    """Name of the rule that reads it."""
-    name: _builtins.str
-    """Name of the limit, such as "max_order_quantity"."""
-    value: _builtins.str
-    """Its value as text, with unit where it has one."""
-    unit: _builtins.str
-    """Unit: "units", "seconds", "time in IST"."""
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    LAST_PRICE_FIELD_NUMBER: _builtins.int
+    GROSS_FIELD_NUMBER: _builtins.int
+    NET_FIELD_NUMBER: _builtins.int
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    held: _builtins.int
+    """Signed units held; long and short of two strategies offset."""
+    in_flight: _builtins.int
+    """Signed units on their way."""
+    most: _builtins.int
+    """Most units that the positions can come to, long and short added up."""
+    @_builtins.property
+    def last_price(self) -> _decimal_pb2.Decimal:
+        """Last price, rupees. Absent where there is none."""
+
+    @_builtins.property
+    def gross(self) -> _common_pb2.Money:
+        """`most` at the last price. Absent where there is none."""
+
+    @_builtins.property
+    def net(self) -> _common_pb2.Money:
+        """What is held and on its way at the last price, signed. Absent where there is none."""
+
     def __init__(
         self,
         *,
-        rule: _builtins.str = ...,
-        name: _builtins.str = ...,
-        value: _builtins.str = ...,
-        unit: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        held: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        most: _builtins.int = ...,
+        last_price: _decimal_pb2.Decimal | None = ...,
+        gross: _common_pb2.Money | None = ...,
+        net: _common_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gross", b"gross", "last_price", b"last_price", "net", b"net"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rule", b"rule", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gross", b"gross", "held", b"held", "in_flight", b"in_flight", "instrument_id", b"instrument_id", "last_price", b"last_price", "most", b"most", "net", b"net"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Limit: _TypeAlias = Limit  # noqa: Y015
+Global___InstrumentExposure: _TypeAlias = InstrumentExposure  # noqa: Y015
 
 @_typing.final
-class GetLimitsResponse(_message.Message):
-    """The limits."""
+class GetExposureResponse(_message.Message):
+    """The exposure."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BROKER_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
-    LIMITS_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    GROSS_FIELD_NUMBER: _builtins.int
+    NET_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    TRADES_FIELD_NUMBER: _builtins.int
+    REALISED_FIELD_NUMBER: _builtins.int
+    UNREALISED_FIELD_NUMBER: _builtins.int
+    TRIPPED_FIELD_NUMBER: _builtins.int
+    MARKET_TIME_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker answered for."""
     account: _builtins.str
     """Account answered for."""
+    open_orders: _builtins.int
+    """Orders that are open."""
+    day: _builtins.str
+    """The exchange's day that the counters are of, as 2026-03-04. Empty where market time is unknown."""
+    trades: _builtins.int
+    """Orders let through on it that have filled or still may."""
+    tripped: _builtins.str
+    """Why the account only reduces for the rest of the day. Empty where it doesn't."""
     @_builtins.property
-    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
-        """Every limit of every rule."""
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstrumentExposure]:
+        """By instrument."""
+
+    @_builtins.property
+    def gross(self) -> _common_pb2.Money:
+        """Rupees held and on their way, long and short added up. Absent where a price is missing."""
+
+    @_builtins.property
+    def net(self) -> _common_pb2.Money:
+        """The same, signed. Absent where a price is missing."""
+
+    @_builtins.property
+    def realised(self) -> _common_pb2.Money:
+        """What closing fills made on it, before charges."""
+
+    @_builtins.property
+    def unrealised(self) -> _common_pb2.Money:
+        """What positions would make at the last prices, before charges. Absent where a price or a cost is unknown."""
+
+    @_builtins.property
+    def market_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time of it all. Absent where it is unknown."""
 
     def __init__(
         self,
         *,
         broker: _builtins.str = ...,
         account: _builtins.str = ...,
-        limits: _abc.Iterable[Global___Limit] | None = ...,
+        instruments: _abc.Iterable[Global___InstrumentExposure] | None = ...,
+        gross: _common_pb2.Money | None = ...,
+        net: _common_pb2.Money | None = ...,
+        open_orders: _builtins.int = ...,
+        day: _builtins.str = ...,
+        trades: _builtins.int = ...,
+        realised: _common_pb2.Money | None = ...,
+        unrealised: _common_pb2.Money | None = ...,
+        tripped: _builtins.str = ...,
+        market_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gross", b"gross", "market_time", b"market_time", "net", b"net", "realised", b"realised", "unrealised", b"unrealised"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "limits", b"limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "day", b"day", "gross", b"gross", "instruments", b"instruments", "market_time", b"market_time", "net", b"net", "open_orders", b"open_orders", "realised", b"realised", "trades", b"trades", "tripped", b"tripped", "unrealised", b"unrealised"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetLimitsResponse: _TypeAlias = GetLimitsResponse  # noqa: Y015
+Global___GetExposureResponse: _TypeAlias = GetExposureResponse  # noqa: Y015
 
 @_typing.final
 class GetKillSwitchRequest(_message.Message):
-    """Asks for a kill switch."""
+    """Asks for a kill switch: a broker's, one strategy's at it, or one account's."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BROKER_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker. Empty means paper."""
+    strategy_id: _builtins.str
+    """The strategy whose own switch it is. Empty: the broker's, or the account's."""
+    account: _builtins.str
+    """The account whose own switch it is, which its daily loss sets; not together with a strategy. Empty: the broker's, or
+    the strategy's.
+    """
     def __init__(
         self,
         *,
         broker: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        account: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,7 +891,7 @@ Global___GetKillSwitchRequest: _TypeAlias = GetKillSwitchRequest  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):
-    """A kill switch as it stands."""
+    """A kill switch as it stands. Of the broker's, the strategy's and the account's the strictest counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -362,6 +901,8 @@ class KillSwitch(_message.Message):
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker."""
     state: _common_pb2.TradingState.ValueType
@@ -372,6 +913,10 @@ class KillSwitch(_message.Message):
     """Who set it."""
     reason: _builtins.str
     """Why."""
+    strategy_id: _builtins.str
+    """The one strategy it is for. Empty: all of them."""
+    account: _builtins.str
+    """The one account it is for. Empty: all of them."""
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
         """Wall time of the change."""
@@ -385,10 +930,12 @@ class KillSwitch(_message.Message):
         changed_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
+        strategy_id: _builtins.str = ...,
+        account: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "changed_at", b"changed_at", "changed_by", b"changed_by", "reason", b"reason", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "changed_at", b"changed_at", "changed_by", b"changed_by", "reason", b"reason", "revision", b"revision", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,6 +975,7 @@ class SetKillSwitchRequest(_message.Message):
     BROKER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     broker: _builtins.str
@@ -436,6 +984,8 @@ class SetKillSwitchRequest(_message.Message):
     """What may be traded from now on."""
     reason: _builtins.str
     """Why, one sentence. Required."""
+    strategy_id: _builtins.str
+    """The one strategy it is for. Empty: the broker's own switch."""
     def __init__(
         self,
         *,
@@ -443,10 +993,11 @@ class SetKillSwitchRequest(_message.Message):
         broker: _builtins.str = ...,
         state: _common_pb2.TradingState.ValueType = ...,
         reason: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "reason", b"reason", "request_id", b"request_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "reason", b"reason", "request_id", b"request_id", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

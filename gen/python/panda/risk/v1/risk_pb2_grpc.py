@@ -45,6 +45,26 @@ class RiskServiceStub:
                 request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetVerdictRequest.SerializeToString,
                 response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetVerdictResponse.FromString,
                 _registered_method=True)
+        self.ListVerdicts = channel.unary_unary(
+                '/panda.risk.v1.RiskService/ListVerdicts',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.ListVerdictsRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.ListVerdictsResponse.FromString,
+                _registered_method=True)
+        self.EvaluateSignal = channel.unary_unary(
+                '/panda.risk.v1.RiskService/EvaluateSignal',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.EvaluateSignalRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.EvaluateSignalResponse.FromString,
+                _registered_method=True)
+        self.GetExposure = channel.unary_unary(
+                '/panda.risk.v1.RiskService/GetExposure',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetExposureRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetExposureResponse.FromString,
+                _registered_method=True)
+        self.UpdateLimits = channel.unary_unary(
+                '/panda.risk.v1.RiskService/UpdateLimits',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.UpdateLimitsRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.UpdateLimitsResponse.FromString,
+                _registered_method=True)
         self.GetLimits = channel.unary_unary(
                 '/panda.risk.v1.RiskService/GetLimits',
                 request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetLimitsRequest.SerializeToString,
@@ -80,6 +100,34 @@ class RiskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListVerdicts(self, request, context):
+        """Verdicts, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateSignal(self, request, context):
+        """What risk would say of a signal now: a dry run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExposure(self, request, context):
+        """What an account holds and has on its way, and what its day has made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLimits(self, request, context):
+        """Sets and clears limits at one scope of an account. In force for the next decision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLimits(self, request, context):
         """The limits in force.
         """
@@ -88,14 +136,14 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetKillSwitch(self, request, context):
-        """The kill switch of a broker.
+        """A kill switch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetKillSwitch(self, request, context):
-        """Sets the kill switch of a broker; answers once it is stored, published, mirrored and trading has confirmed.
+        """Sets the kill switch of a broker, or of one strategy at it; answers once it is stored, published, mirrored and trading has confirmed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +161,26 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     servicer.GetVerdict,
                     request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetVerdictRequest.FromString,
                     response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetVerdictResponse.SerializeToString,
+            ),
+            'ListVerdicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVerdicts,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.ListVerdictsRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.ListVerdictsResponse.SerializeToString,
+            ),
+            'EvaluateSignal': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateSignal,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.EvaluateSignalRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.EvaluateSignalResponse.SerializeToString,
+            ),
+            'GetExposure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExposure,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetExposureRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetExposureResponse.SerializeToString,
+            ),
+            'UpdateLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLimits,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.UpdateLimitsRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.UpdateLimitsResponse.SerializeToString,
             ),
             'GetLimits': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLimits,
@@ -185,6 +253,114 @@ class RiskService:
             '/panda.risk.v1.RiskService/GetVerdict',
             panda_dot_risk_dot_v1_dot_risk__pb2.GetVerdictRequest.SerializeToString,
             panda_dot_risk_dot_v1_dot_risk__pb2.GetVerdictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVerdicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/ListVerdicts',
+            panda_dot_risk_dot_v1_dot_risk__pb2.ListVerdictsRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.ListVerdictsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateSignal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/EvaluateSignal',
+            panda_dot_risk_dot_v1_dot_risk__pb2.EvaluateSignalRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.EvaluateSignalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExposure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/GetExposure',
+            panda_dot_risk_dot_v1_dot_risk__pb2.GetExposureRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.GetExposureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/UpdateLimits',
+            panda_dot_risk_dot_v1_dot_risk__pb2.UpdateLimitsRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.UpdateLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

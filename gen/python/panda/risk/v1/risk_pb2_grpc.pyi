@@ -20,12 +20,20 @@ class RiskServiceStub:
     """Judges a manual order and reserves for it. The same intent gets the same verdict."""
     GetVerdict: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetVerdictRequest, _risk_pb2.GetVerdictResponse]
     """The verdict on one signal. NOT_FOUND where it wasn't judged."""
+    ListVerdicts: _aio.UnaryUnaryMultiCallable[_risk_pb2.ListVerdictsRequest, _risk_pb2.ListVerdictsResponse]
+    """Verdicts, newest first, a page at a time."""
+    EvaluateSignal: _aio.UnaryUnaryMultiCallable[_risk_pb2.EvaluateSignalRequest, _risk_pb2.EvaluateSignalResponse]
+    """What risk would say of a signal now: a dry run."""
+    GetExposure: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetExposureRequest, _risk_pb2.GetExposureResponse]
+    """What an account holds and has on its way, and what its day has made."""
+    UpdateLimits: _aio.UnaryUnaryMultiCallable[_risk_pb2.UpdateLimitsRequest, _risk_pb2.UpdateLimitsResponse]
+    """Sets and clears limits at one scope of an account. In force for the next decision."""
     GetLimits: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetLimitsRequest, _risk_pb2.GetLimitsResponse]
     """The limits in force."""
     GetKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetKillSwitchRequest, _risk_pb2.GetKillSwitchResponse]
-    """The kill switch of a broker."""
+    """A kill switch."""
     SetKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_pb2.SetKillSwitchRequest, _risk_pb2.SetKillSwitchResponse]
-    """Sets the kill switch of a broker; answers once it is stored, published, mirrored and trading has confirmed."""
+    """Sets the kill switch of a broker, or of one strategy at it; answers once it is stored, published, mirrored and trading has confirmed."""
 
 class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Verdicts, limits, kill switches."""
@@ -47,6 +55,38 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         """The verdict on one signal. NOT_FOUND where it wasn't judged."""
 
     @_abc_1.abstractmethod
+    def ListVerdicts(
+        self,
+        request: _risk_pb2.ListVerdictsRequest,
+        context: _aio.ServicerContext[_risk_pb2.ListVerdictsRequest, _abc.Awaitable[_risk_pb2.ListVerdictsResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.ListVerdictsResponse]:
+        """Verdicts, newest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def EvaluateSignal(
+        self,
+        request: _risk_pb2.EvaluateSignalRequest,
+        context: _aio.ServicerContext[_risk_pb2.EvaluateSignalRequest, _abc.Awaitable[_risk_pb2.EvaluateSignalResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.EvaluateSignalResponse]:
+        """What risk would say of a signal now: a dry run."""
+
+    @_abc_1.abstractmethod
+    def GetExposure(
+        self,
+        request: _risk_pb2.GetExposureRequest,
+        context: _aio.ServicerContext[_risk_pb2.GetExposureRequest, _abc.Awaitable[_risk_pb2.GetExposureResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.GetExposureResponse]:
+        """What an account holds and has on its way, and what its day has made."""
+
+    @_abc_1.abstractmethod
+    def UpdateLimits(
+        self,
+        request: _risk_pb2.UpdateLimitsRequest,
+        context: _aio.ServicerContext[_risk_pb2.UpdateLimitsRequest, _abc.Awaitable[_risk_pb2.UpdateLimitsResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.UpdateLimitsResponse]:
+        """Sets and clears limits at one scope of an account. In force for the next decision."""
+
+    @_abc_1.abstractmethod
     def GetLimits(
         self,
         request: _risk_pb2.GetLimitsRequest,
@@ -60,7 +100,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.GetKillSwitchRequest,
         context: _aio.ServicerContext[_risk_pb2.GetKillSwitchRequest, _abc.Awaitable[_risk_pb2.GetKillSwitchResponse]],
     ) -> _abc.Awaitable[_risk_pb2.GetKillSwitchResponse]:
-        """The kill switch of a broker."""
+        """A kill switch."""
 
     @_abc_1.abstractmethod
     def SetKillSwitch(
@@ -68,6 +108,6 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.SetKillSwitchRequest,
         context: _aio.ServicerContext[_risk_pb2.SetKillSwitchRequest, _abc.Awaitable[_risk_pb2.SetKillSwitchResponse]],
     ) -> _abc.Awaitable[_risk_pb2.SetKillSwitchResponse]:
-        """Sets the kill switch of a broker; answers once it is stored, published, mirrored and trading has confirmed."""
+        """Sets the kill switch of a broker, or of one strategy at it; answers once it is stored, published, mirrored and trading has confirmed."""
 
 def add_RiskServiceServicer_to_server(servicer: RiskServiceServicer, server: _aio.Server) -> None: ...

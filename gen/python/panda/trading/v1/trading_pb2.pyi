@@ -564,29 +564,33 @@ Global___SquareOffResponse: _TypeAlias = SquareOffResponse  # noqa: Y015
 
 @_typing.final
 class ApplyKillSwitchRequest(_message.Message):
-    """Tells trading of a kill switch. Idempotent by (broker, revision)."""
+    """Tells trading of a kill switch. Idempotent by (broker, strategy_id, revision)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BROKER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker."""
     state: _common_pb2.TradingState.ValueType
     """What may be traded from now on."""
     revision: _builtins.int
     """Its revision; an older one than the one held changes nothing."""
+    strategy_id: _builtins.str
+    """The one strategy it is for. Empty: all of the broker's."""
     def __init__(
         self,
         *,
         broker: _builtins.str = ...,
         state: _common_pb2.TradingState.ValueType = ...,
         revision: _builtins.int = ...,
+        strategy_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "revision", b"revision", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -613,3 +617,47 @@ class ApplyKillSwitchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplyKillSwitchResponse: _TypeAlias = ApplyKillSwitchResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmNoOrderRequest(_message.Message):
+    """Asks whether a signal that risk let through has an order, or ever will. Idempotent by signal_id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_ID_FIELD_NUMBER: _builtins.int
+    signal_id: _builtins.str
+    """Id of the signal (or of the manual order's intent)."""
+    def __init__(
+        self,
+        *,
+        signal_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal_id", b"signal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmNoOrderRequest: _TypeAlias = ConfirmNoOrderRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmNoOrderResponse(_message.Message):
+    """Whether there will never be one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEVER_FIELD_NUMBER: _builtins.int
+    never: _builtins.bool
+    """True: there is no order, and from this answer on there never will be. False: there is one."""
+    def __init__(
+        self,
+        *,
+        never: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["never", b"never"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmNoOrderResponse: _TypeAlias = ConfirmNoOrderResponse  # noqa: Y015

@@ -65,6 +65,11 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchResponse.FromString,
                 _registered_method=True)
+        self.ConfirmNoOrder = channel.unary_unary(
+                '/panda.trading.v1.TradingService/ConfirmNoOrder',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderResponse.FromString,
+                _registered_method=True)
 
 
 class TradingServiceServicer:
@@ -115,6 +120,13 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmNoOrder(self, request, context):
+        """Risk asks before it releases the reservation of an order that it was never told of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TradingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +159,11 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.ApplyKillSwitch,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchResponse.SerializeToString,
+            ),
+            'ConfirmNoOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmNoOrder,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +329,33 @@ class TradingService:
             '/panda.trading.v1.TradingService/ApplyKillSwitch',
             panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmNoOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/ConfirmNoOrder',
+            panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

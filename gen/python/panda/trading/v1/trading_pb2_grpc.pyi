@@ -32,6 +32,8 @@ class TradingServiceStub:
     """
     ApplyKillSwitch: _aio.UnaryUnaryMultiCallable[_trading_pb2.ApplyKillSwitchRequest, _trading_pb2.ApplyKillSwitchResponse]
     """Risk hands over a kill switch."""
+    ConfirmNoOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.ConfirmNoOrderRequest, _trading_pb2.ConfirmNoOrderResponse]
+    """Risk asks before it releases the reservation of an order that it was never told of."""
 
 class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Orders: place, ask."""
@@ -87,5 +89,13 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.ApplyKillSwitchRequest, _abc.Awaitable[_trading_pb2.ApplyKillSwitchResponse]],
     ) -> _abc.Awaitable[_trading_pb2.ApplyKillSwitchResponse]:
         """Risk hands over a kill switch."""
+
+    @_abc_1.abstractmethod
+    def ConfirmNoOrder(
+        self,
+        request: _trading_pb2.ConfirmNoOrderRequest,
+        context: _aio.ServicerContext[_trading_pb2.ConfirmNoOrderRequest, _abc.Awaitable[_trading_pb2.ConfirmNoOrderResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.ConfirmNoOrderResponse]:
+        """Risk asks before it releases the reservation of an order that it was never told of."""
 
 def add_TradingServiceServicer_to_server(servicer: TradingServiceServicer, server: _aio.Server) -> None: ...

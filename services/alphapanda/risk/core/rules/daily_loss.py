@@ -8,7 +8,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import AccountView, Check, Inputs, only_exits_pass
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
-from alphapanda.risk.core.exposure import ValueUnknown, unrealised
+from alphapanda.risk.core.exposure import ValueUnknown, unrealised, rupees
 
 NAME = "daily_loss"
 
@@ -21,7 +21,7 @@ def judge(check: Check) -> RuleResult:
     most = check.limits.max_daily_loss
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
-    limit, today = f"< {most:f}", check.today(WHOLE_ACCOUNT)
+    limit, today = f"< {rupees(most)}", check.today(WHOLE_ACCOUNT)
     if today is None:
         return only_exits_pass(check, NAME, limit, "unknown", "the market's day is unknown", unknown=True)
     if today.tripped:
@@ -33,8 +33,8 @@ def judge(check: Check) -> RuleResult:
             check, NAME, limit, "unknown", f"the day's profit is unknown: {why}", unknown=True
         )
     if lost >= most:
-        return only_exits_pass(check, NAME, limit, f"{lost:f}", _why(today, lost, most))
-    return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{lost:f}")
+        return only_exits_pass(check, NAME, limit, rupees(lost), _why(today, lost, most))
+    return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(lost))
 
 
 def tripping(
@@ -49,7 +49,7 @@ def tripping(
 
 
 def _why(today: DayCounters, lost: Decimal, most: Decimal) -> str:
-    return f"the account lost {lost:f} rupees on {today.day}, the limit is {most:f}; it only reduces until the next day"
+    return f"the account lost {rupees(lost)} rupees on {today.day}, the limit is {rupees(most)}; it only reduces until the next day"
 
 
 def _loss(today: DayCounters, account: AccountView, key: PositionKey, inputs: Inputs) -> Decimal:

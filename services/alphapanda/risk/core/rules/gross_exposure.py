@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
-from alphapanda.risk.core.exposure import ValueUnknown, gross_value
+from alphapanda.risk.core.exposure import ValueUnknown, gross_value, rupees
 
 NAME = "gross_exposure"
 
@@ -16,15 +16,17 @@ def judge(check: Check) -> RuleResult:
     most = check.limits.max_gross_exposure
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
-    limit = f"<= {most:f}"
+    limit = f"<= {rupees(most)}"
     try:
         value = _after(check)
     except ValueUnknown as why:
         return only_exits_pass(check, NAME, limit, "unknown", str(why), unknown=True)
     if value <= most:
-        return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{value:f}")
-    message = f"a gross exposure of {value:f} rupees would be over the account's limit of {most:f}"
-    return only_exits_pass(check, NAME, limit, f"{value:f}", message)
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(value))
+    message = (
+        f"a gross exposure of {rupees(value)} rupees would be over the account's limit of {rupees(most)}"
+    )
+    return only_exits_pass(check, NAME, limit, rupees(value), message)
 
 
 def most(check: Check) -> int:

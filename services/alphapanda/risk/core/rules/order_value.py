@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.exposure import rupees
 
 NAME = "order_value"
 
@@ -13,15 +14,15 @@ def judge(check: Check) -> RuleResult:
     most = check.limits.max_order_value
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
-    limit, price = f"<= {most:f}", check.price
+    limit, price = f"<= {rupees(most)}", check.price
     if price is None:
         message = f"there is no price of {check.signal.key.instrument_id}"
         return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
     value = check.quantity * price
     if value <= most:
-        return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{value:f}")
-    message = f"an order of {value:f} rupees is over the limit of {most:f}"
-    return only_exits_pass(check, NAME, limit, f"{value:f}", message)
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(value))
+    message = f"an order of {rupees(value)} rupees is over the limit of {rupees(most)}"
+    return only_exits_pass(check, NAME, limit, rupees(value), message)
 
 
 def most(check: Check) -> int:

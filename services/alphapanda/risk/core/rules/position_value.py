@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
-from alphapanda.risk.core.exposure import ValueUnknown, gross_value
+from alphapanda.risk.core.exposure import ValueUnknown, gross_value, rupees
 
 NAME = "position_value"
 
@@ -16,17 +16,15 @@ def judge(check: Check) -> RuleResult:
     most = check.limits.max_position_value
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
-    limit, price = f"<= {most:f}", check.price
+    limit, price = f"<= {rupees(most)}", check.price
     if price is None:
         message = f"there is no price of {check.signal.key.instrument_id}"
         return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
     value = _others(check) + abs(check.position_after) * price
     if value <= most:
-        return RuleResult(NAME, RuleOutcome.PASSED, limit, f"{value:f}")
-    message = (
-        f"{value:f} rupees in {check.signal.key.instrument_id} would be over the account's limit of {most:f}"
-    )
-    return only_exits_pass(check, NAME, limit, f"{value:f}", message)
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(value))
+    message = f"{rupees(value)} rupees in {check.signal.key.instrument_id} would be over the account's limit of {rupees(most)}"
+    return only_exits_pass(check, NAME, limit, rupees(value), message)
 
 
 def most(check: Check) -> int:

@@ -1,0 +1,109 @@
+"""Where an account's limits are changed: one transaction under the account's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.order import TradingState
+from alphapanda.mesh.errors import FailedPrecondition
+from alphapanda.risk.core.day import WHOLE_ACCOUNT
+from alphapanda.risk.core.scoped_limits import LimitChange, LimitScope, changed
+from alphapanda.risk.messages import set_limit_message
+from alphapanda.risk.store.port import DecisionUnit, RiskStore
+from alphapanda.risk.switch_events import account_switch_event, next_switch
+from alphapanda.storage.requests import CommandKey
+from panda.risk.v1 import risk_pb2 as risk
+
+_log = structlog.get_logger(__name__)
+
+
+class LimitDesk:
+    """Carries out UpdateLimits.
+
+    Args:
+        store: risk's schema.
+        wall_time: now, aware.
+    """
+
+    def __init__(self, store: RiskStore, wall_time: Callable[[], datetime]) -> None:
+        self._store = store
+        self._wall_time = wall_time
+
+    async def update(self, caller: str, request: risk.UpdateLimitsRequest) -> risk.UpdateLimitsResponse:
+        """Sets and clears limits; the same request does it once and gets the same answer.
+
+        Raises:
+            InvalidInput: a name, value or scope that isn't one.
+            FailedPrecondition: the limits have changed since the caller saw them.
+            RequestReused: the request_id came with another body.
+        """
+        key = CommandKey(caller, "UpdateLimits", request.request_id)
+        change = LimitChange(
+            LimitScope(request.strategy_id, request.instrument_id),
+            _values(request),
+            tuple(dict.fromkeys(request.clear)),
+            caller,
+            request.reason,
+            self._wall_time(),
+        )
+        async with self._store.unit(request.broker, request.account) as unit:
+            given = await unit.claim(key, request)
+            if given is not None:
+                return risk.UpdateLimitsResponse.FromString(given)
+            stands = unit.limits
+            if request.expected_version != stands.version:
+                raise FailedPrecondition(
+                    "LIMITS_CHANGED",
+                    f"expected_version: the limits are at version {stands.version},"
+                    f" not {request.expected_version}; read them again",
+                    version=str(stands.version),
+                )
+            after = changed(stands, change)
+            await unit.save_limits(change)
+            if not request.strategy_id and "max_daily_loss" in {*change.to_set, *change.to_clear}:
+                await self._lift(unit, request, caller)
+            answer = risk.UpdateLimitsResponse(
+                version=after.version,
+                set=[set_limit_message(row) for row in after.rows if row.scope == change.scope],
+            )
+            await unit.remember(key, answer)
+        _log.info(
+            "limits set",
+            broker=request.broker,
+            account=request.account,
+            scope=change.scope.text,
+            set=dict(change.to_set),
+            clear=list(change.to_clear),
+            version=after.version,
+            author=caller,
+            why=request.reason,
+        )
+        return answer
+
+    async def _lift(self, unit: DecisionUnit, request: risk.UpdateLimitsRequest, caller: str) -> None:
+        """Whoever changes the day's loss lets the account trade again; it trips anew where the loss is over it still."""
+        book = await unit.book((), ())
+        whose = (request.broker, request.account, WHOLE_ACCOUNT)
+        today = book.days.get(whose)
+        if today is None or not today.tripped:
+            return
+        book.days[whose] = today.with_trip("")
+        await unit.save(book, (), ())
+        why = f"the limit of the day's loss was changed: {request.reason}"
+        switch = next_switch(
+            await unit.account_switch(), TradingState.ACTIVE, why, self._wall_time(), by=caller
+        )
+        await unit.save_account_switch(switch, account_switch_event(switch))
+
+
+def _values(request: risk.UpdateLimitsRequest) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for one in request.set:
+        if one.name in values:
+            raise InvalidInput("set", one.name, "a limit is named once")
+        values[one.name] = one.value
+    return values

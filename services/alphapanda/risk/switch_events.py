@@ -1,0 +1,77 @@
+"""Kill switches on their topic and in answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from alphapanda.domain import ids
+from alphapanda.domain.order import TradingState
+from alphapanda.eventlog.wire import envelope, timestamp
+from alphapanda.risk.store.port import KillSwitch
+from panda.common.v1 import common_pb2 as common
+from panda.events.v1 import control_pb2
+from panda.events.v1.events_pb2 import Event
+from panda.risk.v1 import risk_pb2 as risk
+
+SOURCE = "risk"
+
+
+def next_switch(
+    stands: KillSwitch, state: TradingState, reason: str, now: datetime, by: str = SOURCE
+) -> KillSwitch:
+    """The next revision of a switch; `now` is wall time."""
+    return replace(
+        stands, state=state, revision=stands.revision + 1, changed_by=by, reason=reason, changed_at=now
+    )
+
+
+def account_switch_event(switch: KillSwitch) -> Event:
+    """What tells of an account's own switch: the start of a chain, by its revision."""
+    whose = f"{switch.scope.broker}:{switch.scope.account}"
+    return switch_event(switch, ids.output_id(SOURCE, whose, "account_switch", switch.revision))
+
+
+def switch_event(switch: KillSwitch, command: str) -> Event:
+    """What tells of a switch that a command (or its own chain's start) set."""
+    event = envelope(
+        event_id=ids.output_id(SOURCE, command, "kill_switch"),
+        correlation_id=command,
+        causation_id=command,
+        broker="",
+        source=SOURCE,
+        occurred_at=_changed_at(switch),
+    )
+    event.kill_switch_changed.CopyFrom(
+        control_pb2.KillSwitchChanged(
+            state=common.TradingState.ValueType(switch.state),
+            broker=switch.scope.broker,
+            revision=switch.revision,
+            changed_by=switch.changed_by,
+            reason=switch.reason,
+            changed_at=timestamp(switch.changed_at),
+            strategy_id=switch.scope.strategy_id,
+            account=switch.scope.account,
+        )
+    )
+    return event
+
+
+def kill_switch_message(switch: KillSwitch) -> risk.KillSwitch:
+    """A kill switch as the contract shows it."""
+    return risk.KillSwitch(
+        broker=switch.scope.broker,
+        state=common.TradingState.ValueType(switch.state),
+        revision=switch.revision,
+        changed_by=switch.changed_by,
+        reason=switch.reason,
+        changed_at=timestamp(switch.changed_at),
+        strategy_id=switch.scope.strategy_id,
+        account=switch.scope.account,
+    )
+
+
+def _changed_at(switch: KillSwitch) -> datetime:
+    if switch.changed_at is None:
+        raise ValueError(f"the kill switch of {switch.scope} was never set")
+    return switch.changed_at
