@@ -225,7 +225,7 @@ class Oracle:
             positions: dict[str, int] = {
                 "portfolio": rows.positions[key].quantity if key in rows.positions else 0,
                 "trading": self.mesh.trading_store._tables.positions[key],
-                "risk": self.mesh.risk_store._book.position(key).quantity,
+                "risk": self.mesh.risk_store._tables.book.position(key).quantity,
             }
             for service, quantity in positions.items():
                 self._same(
@@ -234,7 +234,7 @@ class Oracle:
                     "fills",
                     held[key],
                 )
-        for key, state in self.mesh.risk_store._book.positions.items():
+        for key, state in self.mesh.risk_store._tables.book.positions.items():
             if state.open is not None or state.waiting is not None:
                 self._no("risk's reservations end", f"{key.strategy_id} {key.instrument_id}")
 

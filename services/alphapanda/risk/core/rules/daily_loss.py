@@ -8,7 +8,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import AccountView, Check, Inputs, only_exits_pass
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
-from alphapanda.risk.core.exposure import ValueUnknown, unrealised, rupees
+from alphapanda.risk.core.exposure import ValueUnknown, rupees, unrealised
 
 NAME = "daily_loss"
 
