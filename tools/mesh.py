@@ -1,6 +1,7 @@
 """`make mesh`: real Kafka, PostgreSQL and Redis as local processes, and every service a process of its own against them.
 
-Everything is kept in one folder (.tools/mesh) and stopped by its own handle at Ctrl-C. Prints what to try.
+Everything is kept in one folder (.tools/mesh) and stopped by its own handle at Ctrl-C. The demo's strategies are created
+and started where they aren't there yet, so that it trades. Prints what to try.
 """
 
 from __future__ import annotations
@@ -11,23 +12,38 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kafka"))
 
+import grpc
 from kafka_server import KafkaServer, missing_for_kafka
 
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.mesh.channel import open_channel
+from alphapanda.settings_sources import load_settings
+from alphapanda.strategy.demo import demo_requests
+from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 SERVICES = ("instruments", "portfolio", "trading", "risk", "strategy", "marketdata", "ops")
-TARGET = "127.0.0.1:50051"
+STRATEGY_SERVICE = "panda.strategy.v1.StrategyService"
+PAUSE_SECONDS = 0.2
+TRY = (
+    "watch",
+    "status",
+    "strategies",
+    "orders place buy NSE:INFY 10",
+    "strategies change demo.infy -p fast=10",
+    "orders square-off --broker paper",
+)
 
 
 class Mesh:
@@ -100,6 +116,39 @@ class Mesh:
         await self._stack.aclose()
 
 
+async def seed_demo(environment: Mapping[str, str], patience: float = 60.0) -> None:
+    """Creates and starts the demo's strategies at the mesh's StrategyService; what is there stays as it is.
+
+    Args:
+        environment: names the mesh, as its processes have it.
+        patience: seconds that the service may take to answer.
+    """
+    target = load_settings(environment, dotenv=Path(".env")).mesh.strategy
+    until = asyncio.get_running_loop().time() + patience
+    async with open_channel(target, [STRATEGY_SERVICE]) as channel:
+        stub = StrategyServiceStub(channel)
+        for create, start in demo_requests():
+            try:
+                await _patiently(partial(stub.CreateStrategy, create), until)
+            except grpc.aio.AioRpcError as refusal:
+                if refusal.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                    raise
+            await _patiently(partial(stub.StartStrategy, start), until)
+
+
+async def _patiently(call: Callable[[], Awaitable[object]], until: float) -> None:
+    while True:
+        try:
+            await call()
+        except grpc.aio.AioRpcError as error:
+            away = error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+            if not away or asyncio.get_running_loop().time() > until:
+                raise
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
 async def main() -> int:
     """Runs until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,9 +167,11 @@ async def main() -> int:
     print("starting Kafka, PostgreSQL, Redis and seven services …")
     try:
         await mesh.start()
-        print(f"up; logs in {mesh.folder / 'logs'}. Try:")
-        print(f"  alphapanda call OpsService/GetStatus --target {TARGET}")
-        print("  alphapanda call StrategyService/ListStrategies --target 127.0.0.1:50063")
+        print("starting the demo's strategies …")
+        await seed_demo(mesh.environment)
+        print(f"up; logs in {mesh.folder / 'logs'}. Try in another terminal, without --target:")
+        for line in TRY:
+            print(f"  .venv/bin/alphapanda {line}")
         for service, process in mesh.processes.items():
             print(f"  {service:12} pid {process.pid}")
         await stopping.wait()

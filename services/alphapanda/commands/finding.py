@@ -90,10 +90,11 @@ def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> 
     """
     failure = call_failure(error)
     if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
-        nothing = f"nothing answers on {address}"
+        nothing, start = f"nothing answers on {address}", "`alphapanda up`"
         if target.mesh and address != target.first:
             nothing = f"nothing answers this on {target.first} (up), nor on {address} (mesh)"
-        return f"{nothing}; start it with `alphapanda up`, or say with --target where it runs"
+            start = "`alphapanda up` or `alphapanda serve`"
+        return f"{nothing}; start it with {start}, or say with --target where it runs"
     if failure.code is grpc.StatusCode.UNIMPLEMENTED:
         return f"what answers on {address} doesn't serve this ({failure.message}); name another with --target"
     return describe_rpc_error(error)
