@@ -35,6 +35,7 @@ from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
+from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.health import HealthWatch
@@ -71,6 +72,7 @@ class UpOptions:
         feed: "sim" or "replay:FILE".
         instrument: "NSE:INFY", for recordings of bars.
         speed: market seconds in a wall second; None leaves it to the feed.
+        record: Parquet file that every published frame is recorded in; None records nothing.
         demo: seed and start the demo's strategies.
         brokers: the registered brokers.
         at: told of each step an order takes.
@@ -83,6 +85,7 @@ class UpOptions:
     feed: str = "sim"
     instrument: str | None = None
     speed: float | None = None
+    record: Path | None = None
     demo: bool = False
     brokers: Sequence[BrokerRegistration] = BROKERS
     at: Step = no_step
@@ -139,6 +142,8 @@ class Embedded:
     async def _start(self) -> None:
         tell = self._options.on_progress
         check_feed(self._settings, load_nse_calendar(), self._feed_wanted)
+        if self._options.record is not None:
+            check_recording(self._options.record)
         self.port = _chosen_port(self._settings.api.host, self._settings.api.port)
         directory = DataDirectory(self._options.data_dir)
         directory.acquire(wall_clock(), self.port)
@@ -245,6 +250,7 @@ class Embedded:
             before_frame=before_frame,
             barrier=barrier,
             ready=lambda: self._awaited_strategy(ticks),
+            recorder=None if self._options.record is None else FrameRecorder(self._options.record),
         )
         self.feeding = feeding
         return room

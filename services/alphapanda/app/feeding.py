@@ -18,6 +18,7 @@ from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
+from alphapanda.marketdata.feeds.recording import FrameRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
@@ -65,8 +66,8 @@ class Feeding:
 
     @property
     def feeds_now(self) -> bool:
-        """Whether frames are to be expected: it has begun and not ended."""
-        return self._begun and not self.publisher.finished.is_set()
+        """Whether frames are to be expected: it has begun and not ended, and doesn't wait for its pace."""
+        return self._begun and not self.publisher.finished.is_set() and not self.feed.resting
 
     @property
     def simulated(self) -> bool:
@@ -131,6 +132,7 @@ def marketdata_room(
     before_frame: Callable[[datetime], Awaitable[bool]],
     barrier: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
+    recorder: FrameRecorder | None = None,
 ) -> tuple[Room, Feeding]:
     """Market data.
 
@@ -140,6 +142,7 @@ def marketdata_room(
         before_frame: timers that are due by a new market time (lockstep).
         barrier: passes when nothing is in work (lockstep).
         ready: awaited before the first frame.
+        recorder: is given every frame that is published.
     """
     publisher = MarketDataPublisher(
         feed=feed,
@@ -150,6 +153,7 @@ def marketdata_room(
         wall_clock=wall_clock,
         before_frame=before_frame,
         barrier=barrier,
+        on_published=recorder.add if recorder else lambda _: None,
     )
     feeding = Feeding(feed, publisher, ready)
     watches = QuoteWatches(
@@ -164,7 +168,11 @@ def marketdata_room(
         service="marketdata",
         full_name="panda.marketdata.v1.MarketDataService",
         registration=lambda server: add_MarketDataServiceServicer_to_server(servicer, server),
-        parts=[(Phase.WAKE, watches), (Phase.FEED, feeding)],
+        parts=[
+            *([(Phase.WAKE, recorder)] if recorder else []),
+            (Phase.WAKE, watches),
+            (Phase.FEED, feeding),
+        ],
         counters=lambda: {
             "ticks": publisher.ticks,
             "dropped": sum(publisher.dropped().values()),

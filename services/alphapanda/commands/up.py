@@ -13,7 +13,7 @@ import click
 import structlog
 
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
-from alphapanda.commands.console import PORT, USAGE, fail, out, refuse
+from alphapanda.commands.console import PORT, USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
@@ -34,12 +34,23 @@ _log = structlog.get_logger(__name__)
 
 @click.command()
 @click.option("--demo", is_flag=True, help="create and start a few strategies on a simulated exchange day")
-@click.option("--feed", default="sim", show_default=True, help="sim, or replay:FILE[,FILE…]")
+@click.option(
+    "--feed",
+    default="sim",
+    show_default=True,
+    help="sim, or replay:FILE[,FILE…]; NSE:SYMBOL=FILE names a file's instrument",
+)
 @click.option("--instrument", help="NSE:SYMBOL, for a replay of bars that don't name theirs")
 @click.option(
     "--speed",
     metavar="N|max",
     help="market seconds in a wall second, or max  [default: 1 for sim, max for a replay]",
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE.parquet",
+    help="record the feed in a file that isn't there yet; it is whole when this command has ended",
 )
 @click.option("--port", type=PORT, help="gRPC port on 127.0.0.1  [default: 50051]; 0 takes a free one")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="where everything is kept")
@@ -51,6 +62,7 @@ def up(
     feed: str,
     instrument: str | None,
     speed: str | None,
+    record: Path | None,
     port: int | None,
     data_dir: Path | None,
     fresh: bool,
@@ -75,6 +87,7 @@ def up(
         feed=feed,
         instrument=instrument,
         speed=wanted_speed,
+        record=record,
         demo=demo,
         on_progress=_progress,
     )
@@ -129,6 +142,10 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
         _progress("stopping")
         await ticker.stop()
         await embedded.stop()
+        if options.record is not None and not options.record.exists():
+            warn(f"the recording could not be finished; what there is of it: {options.record}.part")
+        elif options.record is not None and out.is_terminal:
+            out.print(f"recorded in {options.record}", markup=False, soft_wrap=True)
         _log.info("stopped")
 
 

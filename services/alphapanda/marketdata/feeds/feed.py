@@ -96,6 +96,10 @@ class Feed(Protocol):
     def lockstep(self) -> bool:
         """See above."""
 
+    @property
+    def resting(self) -> bool:
+        """Whether it waits for its pace now, so that no frame is due."""
+
     def check(self) -> None:
         """Looks at its input as far as that can be done before anything is started.
 

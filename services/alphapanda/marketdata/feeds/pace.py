@@ -43,6 +43,9 @@ class Pacer:
         speed: market seconds in a wall second, > 0.
         sleep: waits so many wall seconds.
         monotonic: wall seconds from anywhere, never back.
+
+    Attributes:
+        resting: whether it waits now: until it is done, no frame is due.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Pacer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
     ) -> None:
+        self.resting = False
         self._speed = speed
         self._sleep = sleep
         self._monotonic = monotonic
@@ -79,7 +83,11 @@ class Pacer:
         if self._due < now - _MOST_BEHIND_SECONDS:
             self._due = now
         elif self._due > now:
-            await self._sleep(self._due - now)
+            self.resting = True
+            try:
+                await self._sleep(self._due - now)
+            finally:
+                self.resting = False
 
 
 def _ist_day(market_time_ns: int) -> int:

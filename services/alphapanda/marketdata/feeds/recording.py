@@ -111,11 +111,15 @@ class FrameRecorder:
             await self._flush()
         if self._writer is None or self.failure:
             return
-        self._writer.close()
-        self._stream.close()
+        try:
+            self._writer.close()
+            self._stream.close()
+            rows = await asyncio.to_thread(_to_parquet, _part(self._file), self._file)
+        except (OSError, pyarrow().ArrowException) as error:
+            self._fail(error)
+        else:
+            _log.info("recorded", file=str(self._file), frames=self.frames, rows=rows)
         self._writer = None
-        rows = await asyncio.to_thread(_to_parquet, _part(self._file), self._file)
-        _log.info("recorded", file=str(self._file), frames=self.frames, rows=rows)
 
     def add(self, frames: Sequence[Frame]) -> None:
         """Takes frames that were published."""
@@ -137,8 +141,11 @@ class FrameRecorder:
         try:
             await asyncio.to_thread(self._write, rows)
         except (OSError, pyarrow().ArrowException) as error:
-            self.failure = str(error)
-            _log.error("recording_failed", alarm=True, file=str(_part(self._file)), error=self.failure)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = str(error)
+        _log.error("recording_failed", alarm=True, file=str(_part(self._file)), error=self.failure)
 
     def _write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         self._writer.write_batch(_batch(rows))

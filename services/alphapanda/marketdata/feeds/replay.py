@@ -163,6 +163,11 @@ class ReplayFeed:
         """Always."""
         return True
 
+    @property
+    def resting(self) -> bool:
+        """Between two steps."""
+        return self._pacer.resting
+
     def check(self) -> None:
         """Reads the recording's begin.
 
@@ -225,6 +230,11 @@ class RecordedFeed:
     def lockstep(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def resting(self) -> bool:
+        """Between two steps."""
+        return self._pacer.resting
 
     def check(self) -> None:
         """Reads the recording's begin.

@@ -88,6 +88,11 @@ class SimulatedFeed:
         """Where it is faster than real time."""
         return self._lockstep
 
+    @property
+    def resting(self) -> bool:
+        """Between two steps."""
+        return self._pacer.resting
+
     def check(self) -> None:
         """It needs nothing that could be missing."""
 

@@ -1,0 +1,38 @@
+"""What `alphapanda up --record` leaves behind is what `alphapanda replay` reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from running import ALPHAPANDA, until
+
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+
+
+def test_a_recorded_feed_is_replayed_tick_by_tick(up, tmp_path):
+    """The file is there when the process has ended, and every tick that was published is in it."""
+    file = tmp_path / "day.parquet"
+    platform = up("--speed", "20", "--record", str(file))
+    until(lambda: platform.market.GetMarketStatus(GetMarketStatusRequest()).ticks > 100, 30, "ticks")
+    assert not file.exists()
+    platform.stop()
+    finished = platform.logged("recorded")[0]
+    replayed = subprocess.run(
+        [ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ticks = json.loads(replayed.stdout)["ticks"]
+    assert 100 < ticks <= finished["rows"]
+    refused = subprocess.run(
+        [ALPHAPANDA[0], "up", "--record", str(file), "--data-dir", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert refused.stderr.startswith("alphapanda: --record: ")
+    assert "the name of a file that isn't there yet" in refused.stderr
+    assert not (tmp_path / "none").exists()
