@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from watched_day import order, portfolio, position, stamp, status, strategies
+from watched_day import order, portfolio, position, refusals, stamp, status, strategies
 
 from alphapanda.commands.live.view import View
 from panda.common.v1.common_pb2 import ORDER_STATUS_FAILED, TRADING_STATE_ACTIVE
@@ -21,7 +21,10 @@ from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 @pytest.fixture
 def view() -> View:
     """What `alphapanda watch` knows a few seconds into that day."""
-    made = View(["market", "services", "strategies", "kill switch", "portfolio", "orders"], "Ctrl-C ends it")
+    made = View(
+        ["market", "services", "strategies", "verdicts", "kill switch", "portfolio", "orders"],
+        "Ctrl-C ends it",
+    )
     market = GetMarketStatusResponse(
         exchange="NSE",
         open=True,
@@ -36,6 +39,7 @@ def view() -> View:
     switch = KillSwitch(broker="paper", state=TRADING_STATE_ACTIVE)
     made.fold("kill switch", GetKillSwitchResponse(kill_switch=switch), 1.0)
     made.fold("portfolio", portfolio(3, position("ema.infy", "NSE:INFY", 25)), 1.0)
+    made.fold("verdicts", refusals("2 lots are too many"), 1.0)
     failed = order(1, status=ORDER_STATUS_FAILED, message="no price yet")
     made.fold("orders", WatchOrdersResponse(revision=3, snapshot=True, orders=[order(0), failed]), 1.0)
     made.fold("orders", WatchOrdersResponse(revision=4, orders=[order(2)]), 2.0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from watched_day import order
+from watched_day import order, refusals
 
 from alphapanda.commands.live.telling import Telling, as_object
 from alphapanda.commands.live.view import View
@@ -28,6 +28,15 @@ def test_each_order_is_told_once_when_it_has_ended(view):
         "23 Nov 09:20:00  sell 25 NSE:INFY @ 1,500.50  failed: no price yet  ema.infy",
     ]
     assert told(telling, view, 3.0) == []
+
+
+def test_a_refusal_is_told_once(view):
+    """What risk refuses from now on is a line with the reason; what waits is not refused."""
+    telling = Telling()
+    assert told(telling, view, 0.0) == []
+    view.fold("verdicts", refusals("the market is closed", "2 lots are too many"), 1.0)
+    assert told(telling, view, 1.0) == ["23 Nov 09:17:00  refused NSE:ITC: the market is closed  rsi.itc"]
+    assert told(telling, view, 2.0) == []
 
 
 def test_the_figures_are_told_now_and_then(view):

@@ -23,6 +23,7 @@ from panda.portfolio.v1.portfolio_pb2 import (
     StrategyProfit,
     WatchPortfolioResponse,
 )
+from panda.risk.v1.risk_pb2 import ListVerdictsResponse, Verdict
 from panda.strategy.v1.strategy_pb2 import ListStrategiesResponse, Strategy
 from panda.trading.v1.trading_pb2 import Order
 
@@ -115,5 +116,23 @@ def strategies(*names: str) -> ListStrategiesResponse:
                 state=STRATEGY_STATE_STOPPED if name.startswith("stopped") else STRATEGY_STATE_RUNNING,
             )
             for name in names
+        ]
+    )
+
+
+def refusals(*messages: str) -> ListVerdictsResponse:
+    """Refused signals on ITC, newest first, a minute apart, and one that waits."""
+    waits = Verdict(signal_id="waits", waiting=True, message="waits for the open order")
+    return ListVerdictsResponse(
+        verdicts=[waits]
+        + [
+            Verdict(
+                signal_id=message,
+                strategy_id="rsi.itc",
+                instrument_id="NSE:ITC",
+                message=message,
+                decided_at=stamp(len(messages) - place),
+            )
+            for place, message in enumerate(messages)
         ]
     )

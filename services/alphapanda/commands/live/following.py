@@ -16,10 +16,12 @@ from alphapanda.commands.live.view import View
 from alphapanda.commands.status import all_status
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.portfolio.v1.portfolio_pb2 import WatchPortfolioRequest
-from panda.risk.v1.risk_pb2 import GetKillSwitchRequest
+from panda.risk.v1.risk_pb2 import GetKillSwitchRequest, ListVerdictsRequest
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest
 from panda.trading.v1.trading_pb2 import WatchOrdersRequest
 
+PAPER: Final = "paper"
+DEFAULT: Final = "default"
 OFTEN: Final = 1.0
 SELDOM: Final = 3.0
 AGAIN_SECONDS: Final = 1.0
@@ -92,6 +94,7 @@ class Following:
 def sources(broker: str, account: str) -> tuple[Source, ...]:
     """Everything that is followed for an account."""
     market, switch = GetMarketStatusRequest(), GetKillSwitchRequest(broker=broker)
+    refusals = ListVerdictsRequest(broker=broker or PAPER, account=account or DEFAULT, approved=False)
     strategies = ListStrategiesRequest(page_size=STRATEGIES_SHOWN)
     portfolio = WatchPortfolioRequest(broker=broker, account=account, mark_interval_ms=MARK_INTERVAL_MS)
     orders = WatchOrdersRequest(broker=broker, account=account)
@@ -99,6 +102,7 @@ def sources(broker: str, account: str) -> tuple[Source, ...]:
         Source("market", "marketdata", lambda to: _once(to.market.GetMarketStatus(market)), OFTEN),
         Source("services", "ops", lambda to: _once(all_status(to)), OFTEN),
         Source("strategies", "strategy", lambda to: _once(to.strategy.ListStrategies(strategies)), SELDOM),
+        Source("verdicts", "risk", lambda to: _once(to.risk.ListVerdicts(refusals)), OFTEN),
         Source("kill switch", "risk", lambda to: _once(to.risk.GetKillSwitch(switch)), SELDOM),
         Source(
             "portfolio", "portfolio", lambda to: aiter(to.portfolio.WatchPortfolio(portfolio)), AGAIN_SECONDS

@@ -56,7 +56,7 @@ def picture(view: View, *, now: float, width: int, height: int | None) -> Render
         height: rows; it fills them. None: as many as it needs, with the newest orders only.
     """
     services, rows = _services(view, in_full=width >= WIDE or height is None or height >= ROOMY)
-    left, right = [_strategies(view), _positions(view)], [_orders(view, NEWEST if height is None else None)]
+    left, right = [_strategies(view), _positions(view)], _decided(view, NEWEST if height is None else None)
     if height is None:
         columns = [left, right] if width >= WIDE else [[*left, *right]]
         height = HEAD_ROWS + max(map(needed, columns)) + rows + FOOT_ROWS
@@ -215,6 +215,10 @@ def _positions(view: View) -> Section:
     return Section("position", columns, lines, "nothing is held")
 
 
+def _decided(view: View, most: int | None) -> list[Section]:
+    return [_orders(view, most), _refusals(view, most)]
+
+
 def _orders(view: View, most: int | None) -> Section:
     lines = [
         (
@@ -230,6 +234,19 @@ def _orders(view: View, most: int | None) -> Section:
     ]
     columns = ("", ">quantity", "symbol", ">price", "~status", "~strategy")
     return Section("order", columns, lines, "no orders yet", counted=False)
+
+
+def _refusals(view: View, most: int | None) -> Section:
+    lines = [
+        (
+            _dim(shown_time(market_moment(one, "decided_at"), "%H:%M:%S")),
+            one.instrument_id,
+            _dim(one.strategy_id),
+            Text(one.message or one.reason, style=DOWN),
+        )
+        for one in view.refusals[:most]
+    ]
+    return Section("refusal", ("", "~strategy", "~why"), lines, "nothing was refused", counted=False)
 
 
 def _status(order: Order) -> Text:

@@ -13,23 +13,25 @@ from alphapanda.commands.live.view import View
 from alphapanda.commands.tables import filled, why_ended
 from alphapanda.commands.wording import amount, market_moment, rupees, shown_time, word
 from alphapanda.domain.order import OrderStatus
+from panda.risk.v1.risk_pb2 import Verdict
 from panda.trading.v1.trading_pb2 import Order
 
 FIGURES_EVERY: Final = 15.0
 
 
 class Telling:
-    """Tells each thing once: orders that ended, who stopped answering, the figures now and then."""
+    """Tells each thing once: orders that ended, refusals, who stopped answering, the figures now and then."""
 
     def __init__(self) -> None:
-        self._told: dict[str, None] = {}
+        self._told: frozenset[str] = frozenset()
+        self._refused: frozenset[str] | None = None
         self._troubles: dict[str, str] = {}
         self._figures_at: float | None = None
         self._began = False
 
     def lines(self, view: View, now: float) -> list[str]:
         """What is new since the last call; orders that had ended before the first aren't."""
-        told = [*self._connections(view), *self._ended(view)]
+        told = [*self._connections(view), *self._ended(view), *self._refusals(view)]
         if view.portfolio and (self._figures_at is None or now - self._figures_at >= FIGURES_EVERY):
             self._figures_at = now
             told.append(plain_figures(view))
@@ -45,9 +47,21 @@ class Telling:
     def _ended(self, view: View) -> list[str]:
         ended = [one for one in reversed(view.orders) if OrderStatus(one.state.status).is_final]
         new = [one for one in ended if one.state.order_id not in self._told]
-        self._told = {one.state.order_id: None for one in ended}
+        self._told = frozenset(one.state.order_id for one in ended)
         began, self._began = self._began, "orders" in view.heard
         return [_order(one) for one in new] if began else []
+
+    def _refusals(self, view: View) -> list[str]:
+        if "verdicts" not in view.heard:
+            return []
+        told, self._refused = self._refused, frozenset(one.signal_id for one in view.refusals)
+        new = [one for one in reversed(view.refusals) if told is not None and one.signal_id not in told]
+        return [_refusal(one) for one in new]
+
+
+def _refusal(one: Verdict) -> str:
+    at = shown_time(market_moment(one, "decided_at"))
+    return f"{at}  refused {one.instrument_id}: {one.message or one.reason}  {one.strategy_id}"
 
 
 def _order(one: Order) -> str:
@@ -72,6 +86,7 @@ def as_object(view: View, at: datetime) -> dict[str, Any]:
         "strategies": [_json(one) for one in view.strategies],
         "portfolio": _json(view.portfolio),
         "orders": [_json(one) for one in view.orders],
+        "refusals": [_json(one) for one in view.refusals],
         "killSwitch": _json(view.kill_switch),
         "rates": {
             "ordersAMinute": view.orders_a_minute,

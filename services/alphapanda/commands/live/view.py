@@ -12,7 +12,7 @@ from alphapanda.commands.live.rates import Rates
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
 from panda.ops.v1.ops_pb2 import GetStatusResponse
 from panda.portfolio.v1.portfolio_pb2 import Portfolio, WatchPortfolioResponse
-from panda.risk.v1.risk_pb2 import GetKillSwitchResponse, KillSwitch
+from panda.risk.v1.risk_pb2 import GetKillSwitchResponse, KillSwitch, ListVerdictsResponse, Verdict
 from panda.strategy.v1.strategy_pb2 import ListStrategiesResponse, Strategy
 from panda.trading.v1.trading_pb2 import Order, WatchOrdersResponse
 
@@ -48,6 +48,7 @@ class View:
         strategies: all of them, by name.
         portfolio: the account at last prices.
         orders: its orders, newest first.
+        refusals: what risk didn't let through lately, newest first.
         kill_switch: what may be traded.
         troubles: what doesn't answer, by source.
         errors: what went wrong in this process, newest last.
@@ -61,6 +62,7 @@ class View:
         self.strategies: tuple[Strategy, ...] = ()
         self.portfolio: Portfolio | None = None
         self.orders: tuple[Order, ...] = ()
+        self.refusals: tuple[Verdict, ...] = ()
         self.kill_switch: KillSwitch | None = None
         self.troubles: dict[str, Trouble] = {}
         self.errors: tuple[str, ...] = ()
@@ -87,6 +89,8 @@ class View:
                 self._take_portfolio(message, at)
             case WatchOrdersResponse():
                 self._take_orders(message)
+            case ListVerdictsResponse():
+                self.refusals = tuple(one for one in message.verdicts if not (one.approved or one.waiting))
             case GetKillSwitchResponse():
                 self.kill_switch = message.kill_switch
             case _:
