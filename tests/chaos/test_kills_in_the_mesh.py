@@ -7,10 +7,15 @@ from dataclasses import replace
 
 import pytest
 from cluster import Cluster
-from scenarios import STEPS, kills_at_steps, random_kills
+from scenarios import FOUND, kills_at_steps, random_kills
 from story import account_of, prove, story
 
-ORDERS = 120
+ORDERS = 100
+STEPS = (
+    *(("trading", step) for step in (*FOUND, "published", "handled")),
+    *(("risk", step) for step in ("published", "handled")),
+    ("strategy", "published"),
+)
 
 
 def test_kills_at_each_step(cluster: Cluster):

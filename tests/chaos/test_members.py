@@ -23,4 +23,4 @@ def test_what_a_dead_member_was_looking_up_ends(cluster: Cluster):
 
 def test_members_come_and_go(cluster: Cluster):
     """Second members of risk, trading and portfolio join, leave, die and freeze while orders flow."""
-    members_come_and_go(cluster, 3, seed=random.randrange(10_000))
+    members_come_and_go(cluster, 5, seed=random.randrange(10_000))

@@ -1,0 +1,166 @@
+"""`make chaos [ARGS="--size moderate R1 R2"]`: the tests' scenarios in full; prints what was survived, writes JSON.
+
+Results go to .tools/chaos/results. Everything of a scenario, and all before it on the same mesh, is proven at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE))
+sys.path.append(str(HERE.parent / "e2e"))
+sys.path.append(str(HERE.parents[1] / "tools" / "kafka"))
+
+from cluster import Cluster
+from kafka_server import missing_for_kafka
+from rich.console import Console
+from rich.table import Table
+from scenarios import (
+    STEPS,
+    Survived,
+    a_dead_member_s_orders,
+    frozen_senders,
+    kills_at_steps,
+    members_come_and_go,
+    random_kills,
+    stores_cut,
+    stores_slow_and_reset,
+    without_kafka,
+)
+
+from alphapanda.domain.order import PositionEffect
+
+RESULTS = Path(".tools/chaos/results")
+STORES = ("postgres", "redis")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    orders: int
+    kills_a_step: int
+    freezes: int
+    comings: int
+    kafka_away: tuple[float, ...]
+    cut_seconds: float
+    slow_or_reset: int
+
+
+SIZES = {
+    "short": Size(120, 1, 1, 5, (2,), 1, 5),
+    "moderate": Size(2_000, 3, 3, 12, (1, 10, 60), 5, 30),
+    "full": Size(10_000, 50, 25, 100, (1, 10, 60), 20, 200),
+}
+Scenario = Callable[[Cluster, Size, int], Survived]
+SCENARIOS: tuple[tuple[str, Scenario], ...] = (
+    ("R1", lambda mesh, size, seed: random_kills(mesh, size.orders, seed)),
+    ("R2", lambda mesh, size, _: kills_at_steps(mesh, STEPS, size.kills_a_step)),
+    ("R5", lambda mesh, size, _: without_kafka(mesh, size.kafka_away)),
+    ("R6", lambda mesh, size, _: stores_cut(mesh, STORES, size.cut_seconds)),
+    ("R6", lambda mesh, size, seed: stores_slow_and_reset(mesh, size.slow_or_reset, seed)),
+    (
+        "R12",
+        lambda mesh, size, _: frozen_senders(
+            mesh, [PositionEffect.OPENS, PositionEffect.REDUCES] * size.freezes
+        ),
+    ),
+    ("R12", lambda mesh, _, __: a_dead_member_s_orders(mesh)),
+    ("R12", lambda mesh, size, seed: members_come_and_go(mesh, size.comings, seed)),
+)
+
+
+def main() -> int:
+    """Runs what is asked for; 1 where something wasn't survived."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("cards", nargs="*", metavar="CARD", help="R1 R2 R5 R6 R12; all by default")
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    wanted = parser.parse_args()
+    console = Console(width=None if Console().is_terminal else 150)
+    if missing := missing_for_kafka():
+        console.print(missing)
+        return 1
+    rows: list[tuple[str, Survived, str]] = []
+    console.print(f"size {wanted.size}, seed {wanted.seed}", highlight=False)
+    with ExitStack() as stack:
+        mesh: Cluster | None = None
+        for card, scenario in SCENARIOS:
+            if wanted.cards and card not in wanted.cards:
+                continue
+            if mesh is None or not mesh.trusted:
+                stack.close()
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="panda-")))
+                mesh = stack.enter_context(Cluster(folder))
+            rows.append((card, *_run(console, card, scenario, mesh, SIZES[wanted.size], wanted.seed)))
+    _write(console, wanted.size, wanted.seed, rows)
+    return int(any(wrong for _, _, wrong in rows))
+
+
+def _run(
+    console: Console, card: str, scenario: Scenario, mesh: Cluster, size: Size, seed: int
+) -> tuple[Survived, str]:
+    began = time.monotonic()
+    try:
+        survived = scenario(mesh, size, seed)
+    except AssertionError as wrong:
+        what = "; ".join(getattr(wrong, "__notes__", ()))
+        mesh.trusted = False
+        console.print(f"{card} [red]not survived[/red]: {what}\n{wrong}", highlight=False)
+        return Survived(what, seconds=time.monotonic() - began), str(wrong)
+    console.print(f"{card} {survived}", highlight=False)
+    return survived, ""
+
+
+def _write(console: Console, size: str, seed: int, rows: list[tuple[str, Survived, str]]) -> None:
+    table = Table()
+    for heading in (
+        "",
+        "what was done",
+        "faults",
+        "orders",
+        "fills",
+        "absent",
+        "expired",
+        "lost",
+        "duplicate",
+    ):
+        table.add_column(heading, justify="left" if heading in {"", "what was done"} else "right")
+    table.add_column("serving again, s", justify="right")
+    table.add_column("time, s", justify="right")
+    for card, one, wrong in rows:
+        counts = (one.faults, one.orders, one.fills, one.absent, one.expired, one.lost, one.duplicate)
+        again = f"{median(one.recoveries):.1f} (max {max(one.recoveries):.1f})" if one.recoveries else ""
+        shown = ["not survived", *[""] * 6] if wrong else [str(count) for count in counts]
+        table.add_row(card, one.what, *shown, again, f"{one.seconds:.0f}")
+    console.print(table)
+    at = datetime.now(UTC)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}.json"
+    document = {
+        "at": at.isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "size": size,
+        "seed": seed,
+        "survived": [{"card": card, **asdict(one), "wrong": wrong} for card, one, wrong in rows],
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written to {path}", highlight=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
