@@ -19,10 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE))
-sys.path.append(str(HERE.parent / "e2e"))
-sys.path.append(str(HERE.parents[1] / "tools" / "kafka"))
+sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "e2e"))
+sys.path.append(str(Path(__file__).parents[2] / "tools" / "kafka"))
 
 from cluster import Cluster
 from kafka_server import missing_for_kafka
