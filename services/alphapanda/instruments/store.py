@@ -198,11 +198,18 @@ _UPSERT: Final = text(
 )
 _CLOSE: Final = text(
     f"""
-    UPDATE instruments.token_assignments AS held SET until_day = greatest(held.from_day, :day)
-    FROM {_INCOMING}
-    WHERE held.until_day IS NULL
-      AND (held.instrument_token = incoming.instrument_token) <> (held.instrument_id = incoming.instrument_id)
-    """
+    UPDATE instruments.token_assignments AS ended SET until_day = greatest(ended.from_day, :day)
+    FROM (
+        SELECT held.assignment FROM instruments.token_assignments AS held
+        JOIN {_INCOMING} ON held.instrument_token = incoming.instrument_token
+        WHERE held.until_day IS NULL AND held.instrument_id <> incoming.instrument_id
+        UNION
+        SELECT held.assignment FROM instruments.token_assignments AS held
+        JOIN {_INCOMING} ON held.instrument_id = incoming.instrument_id
+        WHERE held.until_day IS NULL AND held.instrument_token <> incoming.instrument_token
+    ) AS lost
+    WHERE ended.assignment = lost.assignment
+    """  # one join on either column can only be a nested loop: minutes for a dump of 100,000
 )
 _OPEN: Final = text(
     f"""
