@@ -27,6 +27,18 @@ COMMANDS = {
     "db": "bring the mesh's database to date: db upgrade",
 }
 
+MEANT = {
+    "buy": "orders place buy",
+    "sell": "orders place sell",
+    "square-off": "orders square-off",
+    "start": "up",
+    "run": "up",
+    "limits": "risk limits",
+    "verdicts": "risk verdicts",
+    "kill-switch": "risk kill-switch",
+}
+"""Words that somebody may try first, and what they are called here."""
+
 
 class Commands(click.Group):
     """Loads a command when it is asked for, so that `--help` and `call` don't pay for what `up` imports."""
@@ -42,6 +54,14 @@ class Commands(click.Group):
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"alphapanda.commands.{name}"), name)
         return command
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in MEANT:
+            ctx.fail(f"No such command '{args[0]}'; it is `alphapanda {MEANT[args[0]]}`.")
+        return super().resolve_command(ctx, args)
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 out = Console(highlight=False)
 wide = Console(highlight=False, width=1_000)
@@ -17,6 +19,11 @@ USAGE = 2
 
 PORT = click.IntRange(0, 65_535)
 """What --port takes."""
+
+
+def working(text: str) -> AbstractContextManager[object]:
+    """On a terminal, says beside a spinner what takes its time; elsewhere nothing."""
+    return err.status(Text(text)) if err.is_terminal else nullcontext()
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

@@ -9,7 +9,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.prepare import upgrade_database
-from alphapanda.commands.console import fail, out
+from alphapanda.commands.console import fail, out, working
 from alphapanda.commands.mesh import config_option, mesh_settings
 from alphapanda.eventlog.failures import in_one_line
 
@@ -25,7 +25,8 @@ def upgrade(config: Path | None) -> None:
     """Bring the database's schema to date."""
     settings = mesh_settings(config)
     try:
-        before, after = asyncio.run(upgrade_database(settings))
+        with working("upgrading the database's schema"):
+            before, after = asyncio.run(upgrade_database(settings))
     except (SQLAlchemyError, OSError) as error:
         fail(f"the database can't be upgraded: {in_one_line(error)}")
     out.print(f"schema at {after}" if before == after else f"schema from {before or 'nothing'} to {after}")

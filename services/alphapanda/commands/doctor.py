@@ -15,7 +15,7 @@ from rich.text import Text
 
 from alphapanda.app.doctor import examine
 from alphapanda.app.findings import Outcome
-from alphapanda.commands.console import out, wide
+from alphapanda.commands.console import out, wide, working
 from alphapanda.commands.mesh import config_option
 from alphapanda.embedded.directory import default_data_directory
 from alphapanda.settings import Settings
@@ -43,7 +43,8 @@ def doctor(data_dir: Path | None, config: Path | None, *, mesh: bool, as_json: b
             settings.logging, None
         )  # what a library says of an address that is away is in the findings
     folder = data_dir or own or default_data_directory(os.environ, Path.home())
-    findings = asyncio.run(examine(settings, folder.expanduser(), mesh=mesh))
+    with working("looking at everything a start needs"):
+        findings = asyncio.run(examine(settings, folder.expanduser(), mesh=mesh))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import click
 from rich.console import Group, RenderableType
 
-from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, show
+from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import kill_switch_table, limits_table, outcome_of, rules_table
+from alphapanda.commands.tables import (
+    exposure_table,
+    kill_switch_table,
+    limits_table,
+    outcome_of,
+    rules_table,
+    verdicts_table,
+)
 from panda.common.v1.common_pb2 import TradingState
 from panda.risk.v1.risk_pb2 import (
+    GetExposureRequest,
     GetKillSwitchRequest,
     GetLimitsRequest,
     GetVerdictRequest,
+    ListVerdictsRequest,
     SetKillSwitchRequest,
     Verdict,
 )
@@ -42,6 +51,54 @@ def verdict(signal_id: str, target: Target, *, as_json: bool) -> None:
     """Show what risk said of a signal, rule by rule."""
     answer = ask(target, lambda services: services.risk.GetVerdict(GetVerdictRequest(signal_id=signal_id)))
     show(answer, as_json=as_json, table=lambda: _verdict(answer.verdict))
+
+
+@risk.command("verdicts")
+@click.option("--broker", default="", help="only this broker's")
+@click.option("--account", default="", help="only this account's")
+@click.option("--strategy", default="", help='only this strategy\'s; "manual" for yours')
+@click.option("--refused/--approved", default=None, help="only those refused, or those let through")
+@pages
+@asks
+def verdicts(
+    broker: str,
+    account: str,
+    strategy: str,
+    page_size: int,
+    page_token: str,
+    target: Target,
+    *,
+    refused: bool | None,
+    as_json: bool,
+) -> None:
+    """Show what risk said of signals and orders, newest first."""
+    request = ListVerdictsRequest(
+        broker=broker,
+        account=account,
+        strategy_id=strategy,
+        approved=None if refused is None else not refused,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    answer = ask(target, lambda services: services.risk.ListVerdicts(request))
+    show(
+        answer,
+        as_json=as_json,
+        table=lambda: page(
+            verdicts_table(answer.verdicts) if answer.verdicts else "no verdicts", answer.next_page_token
+        ),
+    )
+
+
+@risk.command("exposure")
+@click.option("--broker", default="", help="[default: paper]")
+@click.option("--account", default="", help="[default: default]")
+@asks
+def exposure(broker: str, account: str, target: Target, *, as_json: bool) -> None:
+    """Show what an account holds and has on its way, by instrument, and what its day has made."""
+    request = GetExposureRequest(broker=broker, account=account)
+    answer = ask(target, lambda services: services.risk.GetExposure(request))
+    show(answer, as_json=as_json, table=lambda: exposure_table(answer))
 
 
 def _verdict(given: Verdict) -> RenderableType:

@@ -22,7 +22,7 @@ from alphapanda.commands.wording import (
 )
 from panda.ops.v1.ops_pb2 import ServiceStatus
 from panda.portfolio.v1.portfolio_pb2 import Position
-from panda.risk.v1.risk_pb2 import KillSwitch, Limit, Verdict
+from panda.risk.v1.risk_pb2 import GetExposureResponse, KillSwitch, Limit, Verdict
 from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
 from panda.trading.v1.trading_pb2 import Order
 
@@ -261,6 +261,51 @@ def outcome_of(verdict: Verdict) -> Text:
     if verdict.waiting:
         return Text(f"waits: {verdict.message}", style="yellow")
     return Text(f"refused: {verdict.message or verdict.reason}", style=DOWN)
+
+
+def verdicts_table(verdicts: Iterable[Verdict]) -> Table:
+    """Verdicts, newest first, each with what became of it."""
+    made = table("time", "instrument", "strategy", "signal", "")
+    for one in verdicts:
+        row(
+            made,
+            Text(shown_time(market_moment(one, "decided_at")), style="dim"),
+            one.instrument_id,
+            Text(one.strategy_id, style="dim"),
+            one.signal_id,
+            outcome_of(one),
+        )
+    return made
+
+
+def exposure_table(answer: GetExposureResponse) -> RenderableType:
+    """What is held and on its way by instrument, and the day's counters."""
+    about = figures(
+        [
+            ("gross", rupees(amount(answer, "gross"))),
+            ("net", rupees(amount(answer, "net"))),
+            ("open orders", f"{answer.open_orders:,}"),
+            ("trades today", f"{answer.trades:,}"),
+            ("realised", gain(amount(answer, "realised"))),
+            ("unrealised", gain(amount(answer, "unrealised"))),
+        ]
+    )
+    made = table("instrument", ">held", ">in flight", ">most", ">last", ">gross", ">net")
+    for one in answer.instruments:
+        row(
+            made,
+            one.instrument_id,
+            f"{one.held:+,}" if one.held else "0",
+            f"{one.in_flight:+,}" if one.in_flight else "0",
+            f"{one.most:,}",
+            rupees(amount(one, "last_price")),
+            rupees(amount(one, "gross")),
+            rupees(amount(one, "net")),
+        )
+    tripped = [Text(f"only exits for the rest of the day: {answer.tripped}", style=DOWN)] * bool(
+        answer.tripped
+    )
+    return Group(about, *tripped, "", made if answer.instruments else "nothing is held or on its way")
 
 
 def rules_table(verdict: Verdict) -> Table:

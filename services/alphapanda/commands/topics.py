@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from alphapanda.app.prepare import ensure_topics
-from alphapanda.commands.console import fail, out
+from alphapanda.commands.console import fail, out, working
 from alphapanda.commands.mesh import config_option, mesh_settings
 from alphapanda.eventlog.port import LogUnavailable
 
@@ -24,7 +24,8 @@ def ensure(config: Path | None) -> None:
     """Create the topics that don't exist; say how existing ones differ; never shrink or delete."""
     settings = mesh_settings(config)
     try:
-        count, differing = asyncio.run(ensure_topics(settings))
+        with working("creating topics"):
+            count, differing = asyncio.run(ensure_topics(settings))
     except LogUnavailable as error:
         fail(str(error))
     out.print(f"{count} topics are there")

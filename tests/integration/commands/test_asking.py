@@ -100,6 +100,20 @@ def test_a_refused_order_says_why(asked):
     assert re.search(r"^product +failed", verdict, re.MULTILINE), verdict
 
 
+def test_verdicts_are_listed_and_exposure_is_shown(asked):
+    """`risk verdicts --refused` names the signal and why; `--approved` has none of them; `risk exposure` adds up."""
+    order = json.loads(asked("orders", "place", "sell", "NSE:ITC", "2", "--product", "CNC", "--json"))[
+        "order"
+    ]
+    signal = order["state"]["signalId"]
+    found = asked("risk", "verdicts", "--strategy", "manual", "--refused")
+    assert re.search(rf"NSE:ITC +manual +{signal} +refused: CNC is never short", found), found
+    assert signal not in asked("risk", "verdicts", "--strategy", "manual", "--approved")
+    exposure = asked("risk", "exposure")
+    assert re.search(r"^NSE:BHARTIARTL +[+-]\d+", exposure, re.MULTILINE), exposure
+    assert exposure.startswith("gross ")
+
+
 def test_the_next_page_is_named_and_found(asked):
     """A list that has more ends with the token that gets the rest."""
     shown = asked("strategies", "--page-size", "4")
@@ -214,3 +228,11 @@ def test_an_unknown_command_of_a_group_is_named():
     result = CliRunner().invoke(main, ["orders", "strat"])
     assert result.exit_code == 2
     assert "No such command 'strat'" in result.stderr
+
+
+def test_a_word_somebody_may_try_first_is_answered_with_the_command():
+    """`alphapanda buy` isn't there twice: it says how an order is placed."""
+    result = CliRunner().invoke(main, ["buy", "NSE:INFY", "10"])
+    assert result.exit_code == 2
+    assert "No such command 'buy'; it is `alphapanda orders place buy`." in result.stderr
+    assert CliRunner().invoke(main, ["--help"]).exit_code == 0
