@@ -141,7 +141,8 @@ class QuoteBoard:
             if (newest.after, newest.version) != (after, self.version):
                 tokens = self._changed(after, None)
                 newest = self._newest = _Newest(after, self.version, tokens, self.message(tokens[:most]))
-            yield newest.message
+            if newest.tokens:
+                yield newest.message
             tokens = newest.tokens[most:]
         else:
             tokens = self._changed(after, wanted)

@@ -107,10 +107,11 @@ class QuoteWatches:
             if board.version == seen:
                 await self._moved.wait()
                 continue
-            after, seen = seen, board.version
+            after, seen, told = seen, board.version, False
             for message in board.updates(after, wanted, QUOTES_IN_MESSAGE):
                 yield message
-            if min_interval:
+                told = True
+            if told and min_interval:
                 await self._rest(min_interval)
 
     async def _rest(self, seconds: float) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import count
+from uuid import uuid4
 
 import grpc
 import pytest
 import structlog
+from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
 from alphapanda.domain.calendar import load_nse_calendar
@@ -19,7 +22,8 @@ from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.port import Start
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.port import EventLog, Start
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap, shard_of
 from alphapanda.eventlog.wire import frame_event
@@ -28,7 +32,7 @@ from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import MeshServer
-from alphapanda.settings import ConsumerSettings
+from alphapanda.settings import ConsumerSettings, KafkaSettings
 from alphapanda.storage.price_cache import PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
 from panda.marketdata.v1.marketdata_pb2_grpc import (
@@ -37,6 +41,7 @@ from panda.marketdata.v1.marketdata_pb2_grpc import (
 )
 
 TOPICS = TopicMap(["paper"])
+TICKS = TOPICS.topic("tick_frame")
 SHIPPED = shipped_instruments(date(2026, 11, 23))
 MADE_UP = [
     replace(
@@ -60,7 +65,7 @@ def wall_clock() -> datetime:
 class Market:
     """A server with the service on it, and a feed that a test moves by hand."""
 
-    def __init__(self, log: SqliteEventLog, cache: PriceCache) -> None:
+    def __init__(self, log: EventLog, cache: PriceCache) -> None:
         self.log = log
         self.cache = cache
         self.watches = QuoteWatches(
@@ -112,11 +117,11 @@ class Market:
             await self.log.publish([to_record(frame_event(frame, "marketdata", wall_clock()), TOPICS)])
 
 
-@pytest.fixture
-async def market(tmp_path, redis_url) -> AsyncIterator[Market]:
-    log, redis = SqliteEventLog(tmp_path / "events.sqlite"), Redis.from_url(redis_url)
+@asynccontextmanager
+async def opened(log: EventLog, redis_url: str) -> AsyncIterator[Market]:
+    redis = Redis.from_url(redis_url)
     await log.start()
-    await log.ensure(TOPICS.specs())
+    await log.ensure([spec for spec in TOPICS.specs() if spec.name == TICKS])
     market = Market(log, PriceCache(redis, 10.0, wall_clock))
     await market.watches.start()
     market.target = f"127.0.0.1:{await market.server.start()}"
@@ -125,6 +130,25 @@ async def market(tmp_path, redis_url) -> AsyncIterator[Market]:
     await market.server.stop(1)
     await log.stop()
     await redis.aclose()
+
+
+@pytest.fixture
+async def market(tmp_path, redis_url) -> AsyncIterator[Market]:
+    async with opened(SqliteEventLog(tmp_path / "events.sqlite"), redis_url) as market:
+        yield market
+
+
+@pytest.fixture
+async def mesh_market(kafka, redis_url) -> AsyncIterator[Market]:
+    settings = KafkaSettings(bootstrap_servers=kafka, group_prefix=f"test-{uuid4().hex}")
+    async with opened(KafkaEventLog(settings, [TICKS]), redis_url) as market:
+        yield market
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.delete_topics([TICKS])
+    while TICKS in await admin.list_topics():  # noqa: ASYNC110 - Kafka tells nobody
+        await asyncio.sleep(0.05)
+    await admin.close()
 
 
 @pytest.fixture
@@ -243,6 +267,38 @@ async def test_frames_are_followed_only_while_somebody_watches(market, stub):
     assert first.snapshot
     assert told([first]) == {"NSE:INFY": "9"}
     again.cancel()
+
+
+async def test_quotes_are_read_from_kafka_as_well(mesh_market):
+    """In the mesh: all partitions of the frames, without a group, from the first watch on and again after the last."""
+    async with open_channel(mesh_market.target, [SERVICE]) as channel:
+        for price in (100_000, 200_000):
+            call = MarketDataServiceStub(channel).WatchQuotes(
+                api.WatchQuotesRequest(symbols=["NSE:INFY", "NSE:SBIN", "NSE:TCS"])
+            )
+            assert (await read(call)).snapshot
+            tokens = [DIRECTORY.require_symbol(f"NSE:{name}", "") for name in ("INFY", "SBIN", "TCS")]
+            await mesh_market.tick({one.instrument_token: price for one in tokens})
+            await read_until(call, {one.symbol: str(price // 100) for one in tokens})
+            call.cancel()
+            await until_unwatched(mesh_market)
+
+
+async def test_a_rest_begins_with_a_message(market, stub):
+    """Frames of other instruments, and other watches that begin, don't put off the first price."""
+    call = stub.WatchQuotes(api.WatchQuotesRequest(symbols=["NSE:INFY"], min_interval_ms=60_000))
+    everything = stub.WatchQuotes(api.WatchQuotesRequest(min_interval_ms=60_000))
+    await read(call)
+    await read(everything)
+    other = stub.WatchQuotes(api.WatchQuotesRequest(symbols=["NSE:SBIN"]))
+    await read(other)
+    await market.tick({SBIN: 500})
+    await read_until(other, {"NSE:SBIN": "5"})
+    await read_until(everything, {"NSE:SBIN": "5"})
+    await market.tick({INFY: 500})
+    await read_until(call, {"NSE:INFY": "5"})
+    for one in (call, everything, other):
+        one.cancel()
 
 
 async def test_the_last_message_before_a_stop_says_so(market, stub):
