@@ -116,6 +116,11 @@ class Serving:
         self._stack.push_async_callback(redis.aclose)
         log = mesh_log(settings, topic_map)
         version = await self._patiently("the database", lambda: schema_version(engine))
+        if version.foreign:
+            raise NotReady(
+                f"the database's schema is at {version.current}, which this program doesn't know: a newer one brought it"
+                " there; install that one"
+            )
         if not version.up_to_date:
             raise NotReady(
                 f"the database's schema is at {version.current or 'nothing'}, {version.needed} is needed:"
@@ -241,6 +246,12 @@ async def _require_topics(log: EventLog, topic_map: TopicMap) -> None:
         raise NotReady(
             f"{len(missing)} topics are missing ({', '.join(missing[:3])} …): run `alphapanda topics ensure`"
         )
+    for spec in topic_map.specs():
+        if there[spec.name] != spec.partitions:
+            raise NotReady(
+                f"topic {spec.name} has {there[spec.name]} partitions, the contract says {spec.partitions}: a key's"
+                " records would stand in two of them. Keep what it holds, delete it and run `alphapanda topics ensure`"
+            )
 
 
 async def _ping(redis: Redis) -> None:

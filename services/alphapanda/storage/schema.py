@@ -15,10 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 @dataclass(frozen=True, slots=True)
 class SchemaVersion:
-    """Revision the database has (None: empty) and the one this program needs."""
+    """Revision the database has (None: empty) and the one this program needs.
+
+    Attributes:
+        current: of the database.
+        needed: by this program.
+        foreign: this program doesn't know the database's: a newer program brought it there.
+    """
 
     current: str | None
     needed: str
+    foreign: bool
 
     @property
     def up_to_date(self) -> bool:
@@ -34,13 +41,17 @@ def _config() -> Config:
 
 async def schema_version(engine: AsyncEngine) -> SchemaVersion:
     """How far the database is."""
-    needed = ScriptDirectory.from_config(_config()).get_current_head()
+    scripts = ScriptDirectory.from_config(_config())
+    known = {script.revision for script in scripts.walk_revisions()}
 
     def read(connection: Connection) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
     async with engine.connect() as connection:
-        return SchemaVersion(await connection.run_sync(read), needed or "")
+        current = await connection.run_sync(read)
+    return SchemaVersion(
+        current, scripts.get_current_head() or "", foreign=current is not None and current not in known
+    )
 
 
 async def upgrade_schema(engine: AsyncEngine) -> None:
