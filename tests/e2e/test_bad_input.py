@@ -7,11 +7,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pwd import getpwnam
 
 import pytest
+from click.testing import CliRunner
 from running import START_SECONDS, Platform, servers_of, until
 
+from alphapanda.cli import main
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+from panda.strategy.v1.strategy_pb2 import ListStrategyTypesRequest
 
 SECONDS = 10.0
 TICKS = "ts,instrument_token,last_price"
@@ -26,10 +30,10 @@ def data_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def refused(data_dir, tmp_path) -> Iterator[Callable[..., str]]:
-    """Runs `alphapanda up` with arguments it has to refuse; returns the one line it says."""
+    """Runs `alphapanda up` with arguments it has to refuse; returns what it says, one line unless `lines` says more."""
     started: list[Platform] = []
 
-    def run(*arguments: str, data_dir: Path = data_dir, **environment: str) -> str:
+    def run(*arguments: str, data_dir: Path = data_dir, lines: int | None = 1, **environment: str) -> str:
         platform = Platform(data_dir, *arguments, environment=environment, home=tmp_path)
         started.append(platform)
         platform.launch()
@@ -38,9 +42,9 @@ def refused(data_dir, tmp_path) -> Iterator[Callable[..., str]]:
         said = platform.complaints
         assert code != 0, said
         assert "Traceback" not in said + platform.told()
-        (line,) = said.splitlines()
-        assert line.startswith("alphapanda: ")
-        return line.removeprefix("alphapanda: ")
+        assert lines is None or len(said.splitlines()) == lines, said
+        assert said.startswith("alphapanda: ")
+        return said.removeprefix("alphapanda: ").rstrip("\n")
 
     yield run
     for platform in started:
@@ -188,3 +192,80 @@ def test_a_recording_before_the_market_clock(up, refused, tmp_path):
     assert "--data-dir" in line
     assert "--fresh" in line
     assert servers_of(platform.data_dir) == []
+
+
+def test_a_postgresql_that_does_not_start(refused, tmp_path):
+    """A cluster that PostgreSQL refuses is told with its own words and its log; nothing is left running."""
+    cluster = tmp_path / "data" / "postgres" / "cluster"
+    cluster.mkdir(parents=True, mode=0o700)
+    (tmp_path / "data" / ".alphapanda").touch()
+    (cluster / "PG_VERSION").write_text("none\n")
+    if os.geteuid() == 0:  # run by root, PostgreSQL runs as whoever owns its cluster
+        os.chown(cluster, getpwnam("nobody").pw_uid, -1)
+    said = refused(data_dir=tmp_path / "data", lines=None)
+    line, *tail = said.splitlines()
+    log = tmp_path / "data" / "logs" / "postgres.log"
+    assert line.startswith("embedded PostgreSQL failed to start: it ended with status ")
+    assert line.endswith(f"(log: {log})")
+    assert any(str(cluster) in one for one in tail), said
+    assert servers_of(tmp_path / "data") == []
+    assert [file.name for file in cluster.iterdir()] == ["PG_VERSION"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("STRATEGY__FOLDER", "a folder with strategies' Python files"),
+        ("LOGGING__FOLDER", "a folder that can be written"),
+    ],
+)
+def test_a_path_that_cannot_be_used(refused, tmp_path, setting, says, data_dir):
+    """A folder or file of the settings that can't be used is named with its setting and what it has to be."""
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "below"
+    line = refused(**{f"ALPHAPANDA_{setting}": str(path)})
+    assert line.startswith(f"{setting.lower().replace('__', '.')}: '{path}' is not allowed; {says}")
+    assert servers_of(data_dir) == []
+
+
+def test_several_settings_are_told_line_by_line(refused):
+    """Everything wrong with the settings comes at once, a line each."""
+    said = refused(
+        ALPHAPANDA_CONSUMERS__BATCH_SIZE="0",
+        ALPHAPANDA_RISK__MAX_ORDER_QUANTTY="5",
+        ALPHAPANDA_ENVIRONMENT="production",
+        lines=None,
+    )
+    assert len(said.splitlines()) == 4  # production lacks two things
+    assert "ALPHAPANDA_CONSUMERS__BATCH_SIZE: '0'" in said
+    assert "did you mean ALPHAPANDA_RISK__MAX_ORDER_QUANTITY?" in said
+    assert "gRPC has no TLS" in said
+
+
+def test_a_strategy_file_that_does_not_import(up, tmp_path):
+    """It is told with its line and why, and everything else starts."""
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    (folder / "mine.py").write_text("import decimal\nimport nonsense_module\n")
+    platform = up(environment={"ALPHAPANDA_STRATEGY__FOLDER": str(folder)})
+    (told,) = platform.logged("strategy file not loaded")
+    assert "mine.py" in told["error"]
+    assert "No module named 'nonsense_module'" in told["error"]
+    types = platform.strategies.ListStrategyTypes(ListStrategyTypesRequest()).strategy_types
+    assert "ema_cross" in {one.strategy_type for one in types}
+    platform.stop()
+
+
+def test_a_malformed_row_in_a_replay(tmp_path):
+    """`replay` names file, line, column, value and what is allowed, and leaves no half report behind."""
+    file = recording(
+        tmp_path, "2025-03-10 09:15:00,1,1,1,1,5", "2025-03-10 09:16:00,1,1,one,1,5", header=BARS
+    )
+    report, trades = tmp_path / "report.html", tmp_path / "trades.csv"
+    arguments = ["replay", str(file), "--instrument", "NSE:INFY", "--strategy", "ema_cross"]
+    result = CliRunner().invoke(main, [*arguments, "--report", str(report), "--trades", str(trades)])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"alphapanda: {file}, line 3, column low: 'one' is not allowed")
+    assert not report.exists()
+    assert not trades.exists()
