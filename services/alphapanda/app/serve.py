@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.app.feeding import FeedWanted, marketdata_room, open_named_feed
+from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.measuring import measuring, open_metrics
@@ -92,6 +92,7 @@ class Serving:
         Raises:
             NotReady: the schema is behind, topics are missing, or what is needed didn't come in time.
             PortInUse: another process listens there.
+            InvalidInput: the feed can't be opened.
         """
         try:
             await self._start()
@@ -105,6 +106,8 @@ class Serving:
 
     async def _start(self) -> None:
         settings = self._settings
+        if "marketdata" in self._services:
+            check_feed(settings, load_nse_calendar(), FeedWanted(self._feed, REAL))
         brokers = BrokerRegistry(BROKERS)
         topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
         pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds

@@ -51,6 +51,22 @@ async def test_steps_are_as_far_apart_as_the_speed_says():
     assert wall.slept == [15, 10]
 
 
+async def test_who_waits_for_its_turn_rests():
+    """Whoever looks whether frames come knows that none is due."""
+    wall = Wall()
+    seen = []
+
+    async def sleep(seconds: float) -> None:
+        seen.append(pacer.resting)
+        wall.now += seconds
+
+    pacer = Pacer(1, sleep, lambda: wall.now)
+    await pacer.step(0)
+    await pacer.step(60)
+    assert seen == [True]
+    assert not pacer.resting
+
+
 async def test_who_is_far_behind_does_not_hurry():
     """After a long stop the pace begins anew."""
     wall = Wall()
