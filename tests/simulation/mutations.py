@@ -9,7 +9,7 @@ from typing import Any
 from tests.simulation.services import Parts
 from typing_extensions import override
 
-from alphapanda.eventlog.consumer import ReliableConsumer, _Halted
+from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.port import StoredRecord, TopicPartition
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.trading.core.broker_order import BrokerOrder
@@ -77,12 +77,9 @@ class CommitsFirst(ReliableConsumer):
     """Commits the offset before the effect is stored."""
 
     @override
-    async def _work(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
-        try:
-            await self._commit(at, records[-1].offset + 1)
-            await self._handle(at, await self._readable(at, records))
-        except _Halted:
-            return
+    async def _work_and_commit(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+        await self._commit(at, records[-1].offset + 1)
+        await self._handling.work(at, records)
 
 
 class PublishesBackwards(OutboxRelay):

@@ -72,7 +72,7 @@ def test_five_errors_of_five_kinds_are_told_at_once(tmp_path):
     """A bad value, a bad TOML type, an unknown name, a line that is none and two that disagree: a line each."""
     toml = tmp_path / "panda.toml"
     toml.write_text(
-        'active_brokers = ["paper"]\n[consumers]\nbatch_size = "many"\n[zerodha]\nenabled = true\n'
+        'active_brokers = ["paper"]\n[consumers.defaults]\nbatch_size = "many"\n[zerodha]\nenabled = true\n'
     )
     dotenv = tmp_path / ".env"
     dotenv.write_text("ALPHAPANDA_RISK__MAX_ORDER_QUANTTY=5\nnot a line = at all\n")
@@ -82,7 +82,7 @@ def test_five_errors_of_five_kinds_are_told_at_once(tmp_path):
         f"settings file {dotenv}, line 2: is not NAME=value",
         "unknown setting ALPHAPANDA_RISK__MAX_ORDER_QUANTTY; did you mean ALPHAPANDA_RISK__MAX_ORDER_QUANTITY?",
         "setting ALPHAPANDA_API__PORT: '70000' is not allowed; Input should be less than or equal to 65535",
-        f"setting consumers.batch_size: 'many' is not allowed; {INTEGER}",
+        f"setting consumers.defaults.batch_size: 'many' is not allowed; {INTEGER}",
         "zerodha.enabled needs 'zerodha' in active_brokers",
     )
 
@@ -262,3 +262,22 @@ class TestTheCommand:
         assert found.exit_code == 2
         assert len(found.stderr.splitlines()) == 2
         assert found.stdout == ""
+
+
+def test_a_consumer_has_its_own_way_with_failures_over_the_defaults(tmp_path) -> None:
+    """Environment and TOML can both say it; what a consumer doesn't say is as in the defaults."""
+    file = tmp_path / "panda.toml"
+    file.write_text("[consumers.defaults]\nbug_attempts = 7\n[consumers.trading]\nbatch_size = 9\n")
+    environ = {"ALPHAPANDA_CONSUMERS__RISK_SIGNALS__BACKOFF_MAX_SECONDS": "2.5"}
+    consumers = load_settings(environ, config=file).consumers
+    assert consumers.policy("risk.signals").backoff_max_seconds == 2.5
+    assert consumers.policy("risk.signals").bug_attempts == 7
+    assert consumers.policy("risk.orders").backoff_max_seconds == 10.0
+    assert consumers.policy("trading").batch_size == 9
+
+
+def test_an_unknown_consumer_is_refused_with_the_nearest_name() -> None:
+    """A name that no consumer has stops the start."""
+    environ = {"ALPHAPANDA_CONSUMERS__RISK_SIGNAL__BATCH_SIZE": "5"}
+    with pytest.raises(SettingsInvalid, match="did you mean ALPHAPANDA_CONSUMERS__RISK_SIGNALS__BATCH_SIZE"):
+        load_settings(environ)

@@ -47,7 +47,7 @@ ADAPTERS = {
     r"((Postgres|Sql|Redis)\w*(Store|Cache|Repository|Journal))(\.\w+)?": (),
 }
 
-BLIND_ALLOWED = ("eventlog/consumer.py", "strategy/isolator.py")
+BLIND_ALLOWED = ("eventlog/consumer.py", "eventlog/patience.py", "strategy/isolator.py")
 
 _TOPIC = (
     r"signals\.(raw|validated|rejected)|orders\.(submitted|filled|failed|cancelled)"

@@ -14,6 +14,7 @@ from alphapanda.app.questions import snapshots as snapshot_age
 from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.delivery import Handler
+from alphapanda.eventlog.handling import Discard
 from alphapanda.eventlog.port import Assignment, GroupReader, Start
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.eventlog.wire import frame_from
@@ -47,6 +48,7 @@ from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.parking import PostgresParking
 from alphapanda.strategy import consumer as strategy_topics
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
@@ -81,6 +83,9 @@ from panda.trading.v1.trading_pb2_grpc import TradingServiceStub, add_TradingSer
 STANDING_PATIENCE_SECONDS = 10.0
 """How long risk waits for a strategy revision that the control topic hasn't told of."""
 
+PARKS = frozenset({"risk", "trading", "portfolio"})
+"""Services whose schema has room for parked keys: those that read money topics."""
+
 RISK_SERVICE = "panda.risk.v1.RiskService"
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
@@ -95,6 +100,7 @@ def consumer(
     start: Start = Start.EARLIEST,
     reader: GroupReader | None = None,
     assignment: Assignment | None = None,
+    discard: Discard | None = None,
 ) -> ReliableConsumer:
     """A reliable consumer of the payloads' topics of every active broker."""
     topics = ground.topic_map.topics(*payloads)
@@ -106,7 +112,9 @@ def consumer(
         topic_map=ground.topic_map,
         handler=TimedHandler(handler, group, ground.settings.monitoring.slow_handler_seconds),
         dead_letters=ground.dead_letters,
-        policy=ground.settings.consumers,
+        policy=ground.settings.consumers.policy(group),
+        parking=None if service not in PARKS else PostgresParking(ground.engine, service),
+        discard=discard,
         assignment=assignment,
     )
 
@@ -128,13 +136,15 @@ def follower(
         payload=payload,
         on_event=on_event,
         start=start,
-        policy=ground.settings.consumers,
+        policy=ground.settings.consumers.defaults,
     )
 
 
 def relay(ground: Ground, outbox: Outbox) -> OutboxRelay:
     """The relay of a schema's outbox."""
-    return OutboxRelay(engine=ground.engine, outbox=outbox, log=ground.log, policy=ground.settings.consumers)
+    return OutboxRelay(
+        engine=ground.engine, outbox=outbox, log=ground.log, policy=ground.settings.consumers.defaults
+    )
 
 
 def instruments_room(ground: Ground) -> Room:

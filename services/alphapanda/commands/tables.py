@@ -91,7 +91,16 @@ def services_table(
 
 def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
     dead = sum(consumer.dead_lettered for consumer in service.consumers)
-    told = [text for text in (service.last_error, f"{dead:,} dead letters" if dead else "") if text]
+    parked = sum(consumer.parked for consumer in service.consumers)
+    told = [
+        text
+        for text in (
+            service.last_error,
+            f"{parked:,} keys parked" if parked else "",
+            f"{dead:,} dead letters" if dead else "",
+        )
+        if text
+    ]
     if told:
         return remark("; ".join(told), DOWN, one_line=one_line)
     off = ", ".join(broker.broker for broker in service.brokers if broker.mode == "off")

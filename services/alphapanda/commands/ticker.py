@@ -72,7 +72,7 @@ class Ticker:
             payload="order_filled",
             on_event=self._filled,
             start=Start.LATEST,
-            policy=self._settings.consumers,
+            policy=self._settings.consumers.defaults,
         )
         await self._follower.start()
         self._task = asyncio.create_task(self._profit(), name="profit")

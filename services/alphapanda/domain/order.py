@@ -86,6 +86,7 @@ class FailureReason(IntEnum):
     ABSENT = 10
     RISK_REJECTED = 11
     NOT_EXECUTABLE = 12
+    DISCARDED = 13
 
 
 class OrderStatus(IntEnum):

@@ -24,6 +24,7 @@ class ConsumerStatus:
         paused: partitions that don't move because of an error, as "topic/partition@offset".
         last_error: one line without secrets; empty where there was none.
         last_error_at: wall time of it.
+        parked: keys that stand still because of a bug, in the partitions it holds.
     """
 
     consumer: str
@@ -35,6 +36,7 @@ class ConsumerStatus:
     paused: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at: datetime | None = None
+    parked: int = 0
 
 
 @dataclass(slots=True)
@@ -54,7 +56,9 @@ class Tally:
         self.last_error = in_one_line(error)
         self.last_error_at = wall_time
 
-    def status(self, consumer: str, broker: str, paused: Iterable[str]) -> ConsumerStatus:
+    def status(
+        self, consumer: str, broker: str, paused: Iterable[str], parked: int, circuit: str
+    ) -> ConsumerStatus:
         """As it is now."""
         return ConsumerStatus(
             consumer,
@@ -64,8 +68,9 @@ class Tally:
             self.retried,
             self.dead_lettered,
             tuple(paused),
-            self.last_error,
+            circuit or self.last_error,
             self.last_error_at,
+            parked,
         )
 
 
@@ -74,6 +79,8 @@ def statuses(
     tallies: Mapping[str, Tally],
     paused: Mapping[TopicPartition, int],
     broker_of: Callable[[str], str],
+    parked: Mapping[str, int] | None = None,
+    open_circuit: Callable[[str], str] = lambda _: "",
 ) -> list[ConsumerStatus]:
     """One status a broker.
 
@@ -82,8 +89,14 @@ def statuses(
         tallies: counts by broker.
         paused: offset at which a partition stands, of those that don't move because of an error.
         broker_of: the broker of a topic.
+        parked: keys parked, by broker.
+        open_circuit: why a broker's side stands still; empty where it doesn't. It is then the last error.
     """
     places: dict[str, list[str]] = {}
     for at, offset in sorted(paused.items()):
         places.setdefault(broker_of(at.topic), []).append(f"{at.topic}/{at.partition}@{offset}")
-    return [tally.status(consumer, broker, places.get(broker, ())) for broker, tally in tallies.items()]
+    keys = parked or {}
+    return [
+        tally.status(consumer, broker, places.get(broker, ()), keys.get(broker, 0), open_circuit(broker))
+        for broker, tally in tallies.items()
+    ]

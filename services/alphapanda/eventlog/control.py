@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 import structlog
 
 from alphapanda.eventlog.backoff import Backoff
-from alphapanda.eventlog.consumer import attempted
 from alphapanda.eventlog.consumer_status import ConsumerStatus, Tally, statuses
+from alphapanda.eventlog.dead_letters import is_command
 from alphapanda.eventlog.decode import Unreadable, from_record
 from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.patience import attempted
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredRecord, TopicPartition
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.settings import ConsumerSettings
@@ -149,6 +150,8 @@ class TopicFollower:
     async def _hand_over(self, record: StoredRecord) -> bool:
         """Whether it is done with the record."""
         tally = self._tallies[self._topic_map.broker(record.topic)]
+        if is_command(record):  # to a group
+            return True
         try:
             event = from_record(record, self._topic_map)
         except Unreadable as unreadable:

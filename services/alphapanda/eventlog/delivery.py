@@ -20,7 +20,20 @@ class Delivery:
 
 
 class TransientFailure(Exception):
-    """Something needed is away for now; the same batch may succeed later. Raise it from the cause."""
+    """Something needed is away for now; the same batch may succeed later. Raise it from the cause.
+
+    Args:
+        text: one line.
+        dependency: what is away, such as "broker"; empty where it isn't known, or where the cause tells.
+    """
+
+    def __init__(self, text: str, dependency: str = "") -> None:
+        self.dependency = dependency
+        super().__init__(text)
+
+
+class CannotDiscard(Exception):
+    """A parked record that can't be ended by discarding it; the message says why."""
 
 
 class Handler(Protocol):

@@ -12,6 +12,7 @@ from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.telemetry.redaction import redacted
 
 LONGEST_TEXT = 300
+POSTGRESQL, REDIS, LOG, BROKER = "PostgreSQL", "Redis", "log", "broker"
 
 _TRANSIENT = (
     TransientFailure,
@@ -20,6 +21,11 @@ _TRANSIENT = (
     PoolTimeout,
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
+)
+_DEPENDENCIES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError), POSTGRESQL),
+    ((redis.exceptions.RedisError,), REDIS),
+    ((LogUnavailable,), LOG),
 )
 # PostgreSQL's classes of errors: connection, rolled back (serialisation, deadlock), out of resources, object in use,
 # operator intervention (shutdown, start-up, cancel), system error.
@@ -38,6 +44,29 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error)  # asyncpg has no class for it; its other InterfaceErrors are misuse
     return isinstance(error, _TRANSIENT)
+
+
+def dependency_of(error: BaseException) -> str:
+    """What was away where a failure is transient: "PostgreSQL", "Redis", "log", "broker"; empty where nobody says."""
+    if isinstance(error, ExceptionGroup):
+        return next(filter(None, map(dependency_of, error.exceptions)), "")
+    if isinstance(error, TransientFailure):
+        return error.dependency or ("" if error.__cause__ is None else dependency_of(error.__cause__))
+    if not is_transient(error):
+        return ""
+    return next((name for kinds, name in _DEPENDENCIES if isinstance(error, kinds)), None) or (
+        POSTGRESQL if _passed_through(error, "asyncpg") else BROKER
+    )
+
+
+def _passed_through(error: BaseException, package: str) -> bool:
+    """A driver lets the system's own error through; where it was raised tells whose it is."""
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
+            return True
+        at = at.tb_next
+    return False
 
 
 def in_one_line(error: BaseException) -> str:

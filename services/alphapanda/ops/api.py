@@ -100,6 +100,7 @@ def service_status(report: ServiceReport) -> pb.ServiceStatus:
                 lag=consumer.lag,
                 last_error=consumer.last_error,
                 last_error_at=timestamp(consumer.last_error_at),
+                parked=consumer.parked,
             )
             for consumer in report.consumers
         ],

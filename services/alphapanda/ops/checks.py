@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from alphapanda.eventlog.consumer import attempted
+from alphapanda.eventlog.patience import attempted
 from alphapanda.eventlog.failures import in_one_line
 
 _log = structlog.get_logger(__name__)

@@ -32,6 +32,7 @@ class ConsumerReport:
         lag: records on the log not handled yet.
         last_error: one line; empty where there was none.
         last_error_at: wall time of it.
+        parked: keys that stand still because of a bug.
     """
 
     consumer: str
@@ -44,6 +45,7 @@ class ConsumerReport:
     lag: int = 0
     last_error: str = ""
     last_error_at: datetime | None = None
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

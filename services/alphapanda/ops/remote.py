@@ -68,4 +68,5 @@ def _consumer(status: pb.ConsumerStatus) -> ConsumerReport:
         lag=status.lag,
         last_error=status.last_error,
         last_error_at=failed_at,
+        parked=status.parked,
     )

@@ -186,4 +186,5 @@ def _report(status: ConsumerStatus, lag: int) -> ConsumerReport:
         lag=lag,
         last_error=status.last_error,
         last_error_at=status.last_error_at,
+        parked=status.parked,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.delivery import CannotDiscard, Delivery
 from alphapanda.eventlog.port import TopicPartition
 from alphapanda.eventlog.wire import approved_from, refused_from
 from alphapanda.trading.executor import OrderExecutor
@@ -45,6 +45,16 @@ class TradingConsumer:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+    async def discard(self, delivery: Delivery) -> None:
+        """Ends a parked signal as FAILED(DISCARDED).
+
+        Raises:
+            CannotDiscard: it is no signal that risk let through, or part of its order was sent.
+        """
+        if delivery.event.WhichOneof("payload") != "signal_validated":
+            raise CannotDiscard("only a signal that risk let through has an order to end")
+        await self._executor.discard(approved_from(delivery.event), delivery.event.event_id)
 
     async def _in_sequence(self, order_ids: Sequence[str]) -> None:
         for order_id in order_ids:

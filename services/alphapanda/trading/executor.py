@@ -21,11 +21,11 @@ from redis.exceptions import RedisError
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import OrderStatus, TradingState
+from alphapanda.domain.order import FailureReason, OrderStatus, TradingState
 from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.eventlog.delivery import CannotDiscard, TransientFailure
 from alphapanda.settings import TradingSettings
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.trading.core.broker_order import BrokerOrder
@@ -170,6 +170,26 @@ class OrderExecutor:
                 return
             await self._publish(transaction, order, order.refused_by_risk(message, causation_id, market_time))
         await self.drive(order.order_id)
+
+    async def discard(self, verdict: Approved, causation_id: str) -> None:
+        """A person gives up a signal that was parked behind a bug: its order ends unsent, FAILED(DISCARDED).
+
+        Raises:
+            CannotDiscard: part of it was sent already; it has to be driven to its true end.
+        """
+        [order_id] = await self.receive([(verdict, causation_id)])
+        market = await self._market(None, may_be_unknown=True)
+        async with self._with.store.transaction() as transaction:
+            order = await self._locked(transaction, order_id)
+            if order.status is OrderStatus.FAILED and order.failure is FailureReason.DISCARDED:
+                return
+            if not _is_to_be_sent(order) or order.status is not OrderStatus.PENDING_SUBMIT:
+                raise CannotDiscard(f"order {order_id} is {order.status.name}; redrive it")
+            message = "a person discarded it while it was parked"
+            await self._publish(
+                transaction, order, order.not_sent(FailureReason.DISCARDED, message, market.market_time)
+            )
+        await self.drive(order_id)
 
     async def drive_all(self, order_ids: Iterable[str]) -> None:
         """Drives orders, a few at a time; raises the first error once all have been tried."""

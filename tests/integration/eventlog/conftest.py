@@ -116,7 +116,9 @@ async def deployed(log: SqliteEventLog, topic_map: TopicMap) -> SqliteEventLog:
 @pytest.fixture
 def policy() -> ConsumerSettings:
     """Back-offs short enough for tests."""
-    return ConsumerSettings(backoff_initial_seconds=0.001, backoff_max_seconds=0.01, bug_attempts=3)
+    return ConsumerSettings(
+        backoff_initial_seconds=0.001, backoff_max_seconds=0.01, bug_attempts=3, breaker_failures=1000
+    )
 
 
 def signal(n: int, broker: str = "paper", strategy: str = "ema") -> Event:

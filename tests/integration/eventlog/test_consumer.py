@@ -365,7 +365,7 @@ async def test_a_bug_that_passes_is_no_dead_letter(consume, publish, settled, bo
     assert (status(consumer).failed, status(consumer).retried) == (2, 2)
 
 
-async def test_a_bug_on_money_stops_its_partition_and_only_that(
+async def test_without_parking_a_bug_on_money_stops_its_partition_and_only_that(
     deployed, consume, publish, eventually, books, signal, dead, topic_map
 ) -> None:
     """Nothing behind the record is handled or skipped; its offset stays; an alarm and NOT_SERVING; others go on."""

@@ -52,6 +52,8 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """Risk refused a manual order."""
     FAILURE_REASON_NOT_EXECUTABLE: _FailureReason.ValueType  # 12
     """The instrument is not known, or the quantity doesn't fit its lot and freeze quantity."""
+    FAILURE_REASON_DISCARDED: _FailureReason.ValueType  # 13
+    """A person discarded it while it was parked behind a bug."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an order ended without being executed as wanted."""
@@ -82,6 +84,8 @@ FAILURE_REASON_RISK_REJECTED: FailureReason.ValueType  # 11
 """Risk refused a manual order."""
 FAILURE_REASON_NOT_EXECUTABLE: FailureReason.ValueType  # 12
 """The instrument is not known, or the quantity doesn't fit its lot and freeze quantity."""
+FAILURE_REASON_DISCARDED: FailureReason.ValueType  # 13
+"""A person discarded it while it was parked behind a bug."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final

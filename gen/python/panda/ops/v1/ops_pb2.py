@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16panda/ops/v1/ops.proto\x12\x0cpanda.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epanda/options/v1/options.proto\"#\n\x10GetStatusRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xe1\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x11\n\tprocessed\x18\x03 \x01(\x04\x12\x15\n\rdead_lettered\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x04\x12\x0f\n\x07retried\x18\x06 \x01(\x04\x12\x0e\n\x06paused\x18\x07 \x03(\t\x12\x0b\n\x03lag\x18\x08 \x01(\x04\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x31\n\rlast_error_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x0c\x42rokerStatus\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc7\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.panda.ops.v1.ServiceState\x12/\n\tconsumers\x18\x03 \x03(\x0b\x32\x1c.panda.ops.v1.ConsumerStatus\x12+\n\x07\x62rokers\x18\x04 \x03(\x0b\x32\x1a.panda.ops.v1.BrokerStatus\x12\x1a\n\x12outbox_unpublished\x18\x05 \x01(\x04\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12;\n\x08\x63ounters\x18\x07 \x03(\x0b\x32).panda.ops.v1.ServiceStatus.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb4\x01\n\x11GetStatusResponse\x12-\n\x08services\x18\x01 \x03(\x0b\x32\x1b.panda.ops.v1.ServiceStatus\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9e\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x02\x12\x1d\n\x19SERVICE_STATE_NOT_SERVING\x10\x03\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x04\x32g\n\nOpsService\x12Y\n\tGetStatus\x12\x1e.panda.ops.v1.GetStatusRequest\x1a\x1f.panda.ops.v1.GetStatusResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16panda/ops/v1/ops.proto\x12\x0cpanda.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epanda/options/v1/options.proto\"#\n\x10GetStatusRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xf1\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x11\n\tprocessed\x18\x03 \x01(\x04\x12\x15\n\rdead_lettered\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x04\x12\x0f\n\x07retried\x18\x06 \x01(\x04\x12\x0e\n\x06paused\x18\x07 \x03(\t\x12\x0b\n\x03lag\x18\x08 \x01(\x04\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x31\n\rlast_error_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06parked\x18\x0b \x01(\x04\"<\n\x0c\x42rokerStatus\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc7\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.panda.ops.v1.ServiceState\x12/\n\tconsumers\x18\x03 \x03(\x0b\x32\x1c.panda.ops.v1.ConsumerStatus\x12+\n\x07\x62rokers\x18\x04 \x03(\x0b\x32\x1a.panda.ops.v1.BrokerStatus\x12\x1a\n\x12outbox_unpublished\x18\x05 \x01(\x04\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12;\n\x08\x63ounters\x18\x07 \x03(\x0b\x32).panda.ops.v1.ServiceStatus.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb4\x01\n\x11GetStatusResponse\x12-\n\x08services\x18\x01 \x03(\x0b\x32\x1b.panda.ops.v1.ServiceStatus\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9e\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x02\x12\x1d\n\x19SERVICE_STATE_NOT_SERVING\x10\x03\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x04\x32g\n\nOpsService\x12Y\n\tGetStatus\x12\x1e.panda.ops.v1.GetStatusRequest\x1a\x1f.panda.ops.v1.GetStatusResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,20 +37,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_options = b'8\001'
   _globals['_OPSSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_OPSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
-  _globals['_SERVICESTATE']._serialized_start=946
-  _globals['_SERVICESTATE']._serialized_end=1104
+  _globals['_SERVICESTATE']._serialized_start=962
+  _globals['_SERVICESTATE']._serialized_end=1120
   _globals['_GETSTATUSREQUEST']._serialized_start=105
   _globals['_GETSTATUSREQUEST']._serialized_end=140
   _globals['_CONSUMERSTATUS']._serialized_start=143
-  _globals['_CONSUMERSTATUS']._serialized_end=368
-  _globals['_BROKERSTATUS']._serialized_start=370
-  _globals['_BROKERSTATUS']._serialized_end=430
-  _globals['_SERVICESTATUS']._serialized_start=433
-  _globals['_SERVICESTATUS']._serialized_end=760
-  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_start=713
-  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_end=760
-  _globals['_GETSTATUSRESPONSE']._serialized_start=763
-  _globals['_GETSTATUSRESPONSE']._serialized_end=943
-  _globals['_OPSSERVICE']._serialized_start=1106
-  _globals['_OPSSERVICE']._serialized_end=1209
+  _globals['_CONSUMERSTATUS']._serialized_end=384
+  _globals['_BROKERSTATUS']._serialized_start=386
+  _globals['_BROKERSTATUS']._serialized_end=446
+  _globals['_SERVICESTATUS']._serialized_start=449
+  _globals['_SERVICESTATUS']._serialized_end=776
+  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_start=729
+  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_end=776
+  _globals['_GETSTATUSRESPONSE']._serialized_start=779
+  _globals['_GETSTATUSRESPONSE']._serialized_end=959
+  _globals['_OPSSERVICE']._serialized_start=1122
+  _globals['_OPSSERVICE']._serialized_end=1225
 # @@protoc_insertion_point(module_scope)

@@ -90,6 +90,7 @@ class ConsumerStatus(_message.Message):
     LAG_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     LAST_ERROR_AT_FIELD_NUMBER: _builtins.int
+    PARKED_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
     """Its name, such as "risk.signals"."""
     broker: _builtins.str
@@ -106,6 +107,8 @@ class ConsumerStatus(_message.Message):
     """Records on the log that it has not handled yet."""
     last_error: _builtins.str
     """Last error, one line. Empty where there was none."""
+    parked: _builtins.int
+    """Keys that stand still because of a bug, in the partitions it holds; their records wait as dead letters."""
     @_builtins.property
     def paused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Partitions that don't move because of an error, as "topic/partition@offset"."""
@@ -127,10 +130,11 @@ class ConsumerStatus(_message.Message):
         lag: _builtins.int = ...,
         last_error: _builtins.str = ...,
         last_error_at: _timestamp_pb2.Timestamp | None = ...,
+        parked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_error_at", b"last_error_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "consumer", b"consumer", "dead_lettered", b"dead_lettered", "failed", b"failed", "lag", b"lag", "last_error", b"last_error", "last_error_at", b"last_error_at", "paused", b"paused", "processed", b"processed", "retried", b"retried"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "consumer", b"consumer", "dead_lettered", b"dead_lettered", "failed", b"failed", "lag", b"lag", "last_error", b"last_error", "last_error_at", b"last_error_at", "parked", b"parked", "paused", b"paused", "processed", b"processed", "retried", b"retried"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
