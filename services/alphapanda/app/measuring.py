@@ -12,7 +12,7 @@ from alphapanda import __version__
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.consumer import attempted
+from alphapanda.eventlog.patience import attempted
 from alphapanda.ops.core import ServiceReport, ServiceState
 from alphapanda.ops.source import StatusSource
 from alphapanda.settings import Settings

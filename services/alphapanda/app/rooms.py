@@ -255,6 +255,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
     trading = TradingServiceStub(open_channel(ground.target("trading"), [TRADING_SERVICE]))
     kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
     timer = SquareOffTimer(desk, store, ground.simulated_brokers, lambda view: view.frame_id)
+    signals = RawSignalHandler(desk)
     servicer = RiskApi(
         desk,
         store,
@@ -281,7 +282,8 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
                 "risk",
                 f"{risk_topics.GROUP}.signals",
                 risk_topics.SIGNAL_PAYLOADS,
-                RawSignalHandler(desk),
+                signals,
+                discard=signals.discard,
             ),
         ],
         followers=[
@@ -326,6 +328,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         store, executor, RiskServiceStub(open_channel(ground.target("risk"), [RISK_SERVICE]))
     )
     revisions = Revisions(store.account_revisions)
+    verdicts = TradingConsumer(executor)
     servicer = TradingApi(
         store=store,
         executor=executor,
@@ -352,7 +355,8 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
                 "trading",
                 trading_topics.GROUP,
                 trading_topics.PAYLOADS,
-                TradingConsumer(executor),
+                verdicts,
+                discard=verdicts.discard,
                 assignment=TradingAssignment(executor),
             )
         ],

@@ -6,8 +6,8 @@ attempt goes ahead of the others: if it works all circuits that it went through 
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -31,7 +31,12 @@ class Breakers:
         clock: seconds that never go back.
     """
 
-    def __init__(self, failures: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        failures: int,
+        seconds: float,
+        clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
+    ) -> None:
         self._failures = failures
         self._seconds = seconds
         self._clock = clock

@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from alphapanda.eventlog.patience import attempted
 from alphapanda.eventlog.failures import in_one_line
+from alphapanda.eventlog.patience import attempted
 
 _log = structlog.get_logger(__name__)
 AGAIN_SECONDS: Final = 5.0

@@ -27,6 +27,10 @@ class RawSignalHandler:
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
             await self._desk.judge(broker, account, [signals[at] for at in places])
 
+    async def discard(self, delivery: Delivery) -> None:
+        """Refuses a parked signal as DISCARDED."""
+        await self._desk.discard(signal_from(delivery.event))
+
 
 class OrderEventHandler:
     """Moves positions and ends reservations; the order's highest revision is the inbox (rule 6)."""

@@ -94,6 +94,16 @@ class RiskDesk:
         keys = [signal.key for signal in signals]
         return await self._decide(broker, account, keys, signals, step)
 
+    async def discard(self, signal: Signal) -> list[Verdict]:
+        """Ends a parked signal that a person gave up: refused as DISCARDED, where it has no verdict yet."""
+        return await self._decide(
+            signal.key.broker,
+            signal.key.account,
+            [signal.key],
+            [signal],
+            lambda book, inputs: book.discard(signal, inputs),
+        )
+
     async def take_in(self, broker: str, account: str, told: Sequence[OrderHappening]) -> list[Verdict]:
         """Applies order events of one account; a target whose turn has come is judged.
 
@@ -228,6 +238,7 @@ class RiskDesk:
             self._standings.given_up,
             unit.limits,
             unit.strategy_states,
+            unit.unknown_positions,
         )
 
     def _event(self, verdict: Verdict) -> Event:

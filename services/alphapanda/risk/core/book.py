@@ -11,7 +11,7 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.check import Inputs, StandingUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
-from alphapanda.risk.core.decide import Applied, apply_order, decide
+from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import OrderProgress, PositionState
 from alphapanda.risk.core.rules.daily_loss import tripping
@@ -80,6 +80,13 @@ class RiskBook:
         if state.waiting is not None and state.waiting.signal_id == signal.signal_id:
             return []
         return self._decide(state, signal, inputs)
+
+    def discard(self, signal: Signal, inputs: Inputs) -> list[Verdict]:
+        """The verdict on a signal that a person gave up while it was parked; none where it has one already."""
+        if signal.signal_id in self.judged:
+            return []
+        self.judged.add(signal.signal_id)
+        return [refused(signal, inputs, "DISCARDED", "a person discarded it while it was parked")]
 
     def on_order(self, order: OrderState, inputs: Inputs, fill: Fill | None = None) -> list[Verdict]:
         """The verdicts that follow from an order event: the waiting target's where the open order has ended.

@@ -52,6 +52,7 @@ class Inputs:
         given_up: (strategy id, revision) whose standing was waited for long enough: their entries are refused.
         scoped: what is set for the account, its strategies and instruments, over `limits`.
         strategy_states: kill switches of single strategies at the broker, by strategy id; None: none was ever set.
+        unknown_positions: (strategy id, instrument token) whose records are parked behind a bug: nothing passes there.
     """
 
     market: MarketView
@@ -63,6 +64,7 @@ class Inputs:
     given_up: Collection[tuple[str, int]] = ()
     scoped: ScopedLimits = NOTHING_SET
     strategy_states: Mapping[str, TradingState] | None = None
+    unknown_positions: Collection[tuple[str, int]] = ()
 
     def limits_for(self, key: PositionKey) -> Limits:
         """The limits that hold under a position key."""

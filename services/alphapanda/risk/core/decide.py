@@ -75,6 +75,9 @@ def decide(
     Raises:
         StandingUnknown: its strategy's revision isn't known yet; nothing was decided.
     """
+    if inputs.unknown_positions and _unknown(signal, inputs):
+        message = "records of this position are parked behind a bug, so what is held isn't known"
+        return Decision(state, (refused(signal, inputs, "POSITION_UNKNOWN", message),))
     if state.open is None:
         return _judge(state, signal, inputs, limits, account)
     if signal.target is None:
@@ -151,6 +154,10 @@ def refused(
         rules or in_force(inputs.limits_for(signal.key)).not_asked,
         largest_quantity,
     )
+
+
+def _unknown(signal: Signal, inputs: Inputs) -> bool:
+    return (signal.key.strategy_id, signal.instrument_token) in inputs.unknown_positions
 
 
 def _judge(

@@ -150,6 +150,7 @@ class _Unit:
         }
         self.trading_state = states.pop("", TradingState.ACTIVE)
         self.strategy_states = states
+        self.unknown_positions: frozenset[tuple[str, int]] = frozenset()  # nothing is parked in a replay
         self.limits = tables.limits.get((broker, account), NOTHING_SET)
         self._tables = tables
         self._whose = (broker, account)

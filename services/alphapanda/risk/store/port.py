@@ -98,6 +98,10 @@ class DecisionUnit(Protocol):
         """The kill switches of single strategies at the broker; they can't change before the unit has ended."""
 
     @property
+    def unknown_positions(self) -> frozenset[tuple[str, int]]:
+        """(strategy id, instrument token) of positions whose records are parked behind a bug."""
+
+    @property
     def limits(self) -> ScopedLimits:
         """What is set for the account."""
 

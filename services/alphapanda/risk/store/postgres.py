@@ -34,7 +34,10 @@ from panda.events.v1.events_pb2 import Event
 SCHEMA = "risk"
 
 _KEY = "broker, account, strategy_id, instrument_id, product"
-_VERSION = "SELECT limits_version FROM risk.accounts WHERE broker = :broker AND account = :account"
+_VERSION = (
+    "SELECT limits_version, ARRAY(SELECT key FROM risk.parked_keys WHERE topic LIKE :broker || '.%') AS parked"
+    " FROM risk.accounts WHERE broker = :broker AND account = :account"
+)
 _READ_VERSION = text(_VERSION)
 _LOCK = text(f"{_VERSION} FOR UPDATE")
 _ADD_ACCOUNT = text(
@@ -170,22 +173,25 @@ class PostgresRiskStore:
             return
         whose = {"broker": broker, "account": account}
         async with self._engine.begin() as connection:
-            version = (await connection.execute(_LOCK, whose)).scalar_one_or_none()
-            if version is None:
+            row = (await connection.execute(_LOCK, whose)).one_or_none()
+            if row is None:
                 await connection.execute(_ADD_ACCOUNT, whose)
-                version = (await connection.execute(_LOCK, whose)).scalar_one()
+                row = (await connection.execute(_LOCK, whose)).one()
             states = await _states(connection, _SHARE_SWITCHES, broker)
             if "" not in states:
                 await _add_switch(connection, SwitchScope(broker))
                 states = await _states(connection, _SHARE_SWITCHES, broker)
-            limits = await self._limits_at(connection, whose, int(version))
-            yield _Unit(connection, self._outbox, self._requests, whose, states, limits)
+            limits = await self._limits_at(connection, whose, int(row.limits_version))
+            unknown = rows.unknown_positions(row.parked)
+            yield _Unit(connection, self._outbox, self._requests, whose, states, limits, unknown)
 
     async def _dry_unit(self, connection: AsyncConnection, whose: dict[str, str]) -> _Unit:
-        version = (await connection.execute(_READ_VERSION, whose)).scalar_one_or_none()
+        row = (await connection.execute(_READ_VERSION, whose)).one_or_none()
+        version, parked = (row.limits_version, row.parked) if row is not None else (0, ())
         states = {"": TradingState.ACTIVE} | await _states(connection, _READ_SWITCHES, whose["broker"])
-        limits = await self._limits_at(connection, whose, int(version or 0))
-        return _Unit(connection, self._outbox, self._requests, whose, states, limits)
+        limits = await self._limits_at(connection, whose, int(version))
+        unknown = rows.unknown_positions(parked)
+        return _Unit(connection, self._outbox, self._requests, whose, states, limits, unknown)
 
     async def _limits_at(
         self, connection: AsyncConnection, whose: dict[str, str], version: int
@@ -269,7 +275,9 @@ class _Unit:
         whose: dict[str, str],
         states: Mapping[str, TradingState],
         limits: ScopedLimits,
+        unknown_positions: frozenset[tuple[str, int]],
     ) -> None:
+        self.unknown_positions = unknown_positions
         self.trading_state = states[""]
         self.strategy_states = {name: state for name, state in states.items() if name}
         self.limits = limits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row
@@ -216,3 +217,9 @@ def switch_of(row: Row[Any]) -> KillSwitch:
         row.reason,
         row.changed_at,
     )
+
+
+def unknown_positions(parked: Iterable[bytes]) -> frozenset[tuple[str, int]]:
+    """What the keys of parked records say: "{strategy_id}:{instrument_token}", as the contract's option has it."""
+    halves = (key.decode().rpartition(":") for key in parked)
+    return frozenset((strategy_id, int(token)) for strategy_id, _, token in halves)
