@@ -22,6 +22,7 @@ PREFIX = "ALPHAPANDA_"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Rupees = Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
 
@@ -164,14 +165,40 @@ class StrategySettings(Section):
 
 
 class RiskSettings(Section):
-    """Limits of every account; exits pass all but the kill switch's HALTED, market hours and tradability."""
+    """Limits of every account, where UpdateLimits has set none; exits pass all of them. None: not enforced."""
 
     max_order_quantity: int = Field(100_000, ge=1, description="units in one order")
     max_position_quantity: int = Field(100_000, ge=1, description="units held under one position key")
     price_max_age_seconds: Seconds = Field(30.0, description="market time after which a price is stale")
-    limits_enforced: bool = Field(
-        True, description="false lifts order and position quantity (replay --no-limits)"
+    max_order_value: Rupees | None = Field(None, description="rupees of one entry, at the last price")
+    max_position_value: Rupees | None = Field(
+        None, description="rupees in one instrument, held and on its way, of all strategies together"
     )
+    max_gross_exposure: Rupees | None = Field(
+        None, description="rupees held and on their way, long and short added up"
+    )
+    max_open_orders: int | None = Field(None, ge=0, description="orders open at once")
+    max_daily_trades: int | None = Field(None, ge=0, description="orders in the exchange's day")
+    max_strategy_daily_trades: int | None = Field(
+        None, ge=0, description="orders of one strategy in the exchange's day"
+    )
+    max_daily_loss: Rupees | None = Field(
+        None,
+        description="rupees lost in the exchange's day, realised and marked, from which the account only reduces",
+    )
+    max_order_rate: int | None = Field(None, ge=0, description="orders in order_rate_window_seconds")
+    max_strategy_order_rate: int | None = Field(
+        None, ge=0, description="orders of one strategy in order_rate_window_seconds"
+    )
+    order_rate_window_seconds: Seconds = Field(60.0, description="market time over which orders are counted")
+    duplicate_window_seconds: Seconds | None = Field(
+        None, description="market time within which the same wish is let through once"
+    )
+    cooldown_losses: int | None = Field(
+        None, ge=0, description="losing round trips in a row after which a strategy pauses in an instrument"
+    )
+    cooldown_seconds: Seconds = Field(900.0, description="market time that such a pause lasts")
+    limits_enforced: bool = Field(True, description="false lifts all these limits (replay --no-limits)")
 
 
 class TradingSettings(Section):

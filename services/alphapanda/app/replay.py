@@ -24,7 +24,9 @@ from alphapanda.marketdata.feeds.replay import replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
 from alphapanda.risk.core.check import Standing
+from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.limits import limits_of
+from alphapanda.risk.limits_file import read_limits
 from alphapanda.settings import Settings
 from alphapanda.settings_sources import load_settings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
@@ -72,6 +74,7 @@ def build_replay(
     *,
     instrument: str | None = None,
     limits_enforced: bool = True,
+    limits: Path | None = None,
     config: Path | None = None,
     on_fill: Callable[[Filled, Decimal], None] | None = None,
     strategies_folder: Path | None = None,
@@ -83,7 +86,8 @@ def build_replay(
         files: the recording.
         wanted: the strategies; each gets a name of its own.
         instrument: "NSE:INFY", for files of bars that don't name theirs; what a strategy watches that names none.
-        limits_enforced: False lifts the limits on quantities.
+        limits_enforced: False lifts the limits of the settings.
+        limits: TOML or YAML file with limits by account, strategy and instrument, over those of the settings.
         config: TOML file with settings.
         on_fill: told of every fill and what it realised.
         strategies_folder: of the user's own types, in place of the setting strategy.folder.
@@ -112,9 +116,12 @@ def build_replay(
         )
         for number, each in enumerate(wanted, 1)
     ]
+    scoped = NOTHING_SET
+    if limits is not None:
+        scoped = read_limits(limits, [each.strategy_id for each in strategies], directory)
     sanitiser = Sanitiser(directory, PRICE_SCALE)
     return ReplayRun(
-        replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry),
+        replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry, scoped),
         frames=replay_frames(
             files,
             directory=directory,
@@ -160,6 +167,7 @@ def compose_replay(
     directory: InstrumentDirectory,
     on_fill: Callable[[Filled, Decimal], None] | None = None,
     registry: StrategyRegistry | None = None,
+    scoped: ScopedLimits = NOTHING_SET,
 ) -> Replay:
     """The cores, wired for these strategies on paper."""
     paper = settings.paper_trading
@@ -193,6 +201,7 @@ def compose_replay(
         brokers=[DEFAULT_BROKER],
         price_scale=PRICE_SCALE,
         on_fill=on_fill,
+        scoped=scoped,
     )
 
 

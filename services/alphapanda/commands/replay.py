@@ -63,7 +63,12 @@ def wanted_strategy(text: str, product: str) -> WantedStrategy:
 @click.option(
     "--set", "sets", multiple=True, metavar="TYPE[:k=v,…][@NSE:X,…][*Q]", help="one of several strategies"
 )
-@click.option("--no-limits", is_flag=True, help="lift the limits on order and position quantity")
+@click.option("--no-limits", is_flag=True, help="lift the limits of the settings")
+@click.option(
+    "--limits",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML or YAML file with limits by account, strategy and instrument",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), help="write an HTML report to this file"
@@ -86,6 +91,7 @@ def replay(
     product: str,
     sets: tuple[str, ...],
     no_limits: bool,
+    limits: Path | None,
     config: Path | None,
     report: Path | None,
     trades: Path | None,
@@ -112,6 +118,7 @@ def replay(
             trades,
             strategies_folder,
             limits_enforced=not no_limits,
+            limits=limits,
         )
     except (InvalidInput, SettingsInvalid, CalendarNotCovered) as error:
         fail(str(error), USAGE)
@@ -131,6 +138,7 @@ def _run(
     strategies_folder: Path | None,
     *,
     limits_enforced: bool,
+    limits: Path | None,
 ) -> dict[str, Any]:
     journal: ReplayJournal | None = None
 
@@ -144,6 +152,7 @@ def _run(
         wanted,
         instrument=instrument,
         limits_enforced=limits_enforced,
+        limits=limits,
         config=config,
         on_fill=took if keeps else None,
         strategies_folder=strategies_folder,
