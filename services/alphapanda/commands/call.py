@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 import click
 import grpc
@@ -14,6 +15,8 @@ from alphapanda.commands.console import USAGE, fail, out
 from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.mesh.catalogue import service_descriptors
+
+ANSWER_SECONDS = 10.0
 
 
 def methods() -> Mapping[str, descriptor.MethodDescriptor]:
@@ -57,28 +60,36 @@ def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message
 
 
 async def invoke(
-    address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float
-) -> Message:
-    """The answer of one unary RPC."""
-    answer = message_factory.GetMessageClass(method.output_type)
+    address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
+) -> AsyncIterator[Message]:
+    """The answer of an RPC, or each message of a watch as it comes.
+
+    Args:
+        address: host:port.
+        method: the RPC.
+        request: its request.
+        timeout: seconds until it has to have ended; None for a watch that goes on until somebody ends it.
+    """
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    encode = type(request).SerializeToString
+    decode = message_factory.GetMessageClass(method.output_type).FromString
     async with grpc.aio.insecure_channel(address) as channel:
-        stub = channel.unary_unary(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=answer.FromString,
-        )
-        result: Message = await stub(request, timeout=timeout)
-        return result
+        if method.server_streaming:
+            async for message in channel.unary_stream(path, encode, decode)(request, timeout=timeout):
+                yield message
+        else:
+            yield await channel.unary_unary(path, encode, decode)(request, timeout=timeout)
 
 
 async def _called(
-    target: Target, method: descriptor.MethodDescriptor, request: Message, timeout: float
-) -> Message:
+    target: Target, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
+) -> None:
     found = await find_services(target)
     names = {full_name: found[service] for service, full_name in SERVICES.items()}
     address = names.get(method.containing_service.full_name, target.first)
     try:
-        return await invoke(address, method, request, timeout)
+        async for message in invoke(address, method, request, timeout):
+            out.print_json(json_format.MessageToJson(message))
     except grpc.aio.AioRpcError as error:
         fail(why_no_answer(target, address, error))
 
@@ -87,12 +98,14 @@ async def _called(
 @click.argument("method")
 @click.argument("body", metavar="[JSON]", default="{}")
 @target_option
-@click.option("--timeout", default=10.0, show_default=True, help="seconds to wait")
-def call(method: str, body: str, target: Target, timeout: float) -> None:
-    """Call an RPC, such as PortfolioService/GetPortfolio '{"broker": "paper"}'."""
+@click.option("--timeout", type=float, help="seconds to wait  [default: 10; a watch goes on until Ctrl-C]")
+def call(method: str, body: str, target: Target, timeout: float | None) -> None:
+    """Call an RPC, such as PortfolioService/GetPortfolio '{"broker": "paper"}'; a watch prints message by message."""
     try:
         found, request = prepared(method, body)
     except InvalidInput as error:
         fail(str(error), USAGE)
-    answer = asyncio.run(_called(target, found, request, timeout))
-    out.print_json(json_format.MessageToJson(answer))
+    if timeout is None and not found.server_streaming:
+        timeout = ANSWER_SECONDS
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_called(target, found, request, timeout))
