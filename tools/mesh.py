@@ -36,6 +36,8 @@ PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 SERVICES = ("instruments", "portfolio", "trading", "risk", "strategy", "marketdata", "ops")
 STRATEGY_SERVICE = "panda.strategy.v1.StrategyService"
 PAUSE_SECONDS = 0.2
+WATCH_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 10.0
 TRY = (
     "watch",
     "status",
@@ -99,6 +101,23 @@ class Mesh:
                 stderr=log,
                 start_new_session=True,
             )
+
+    async def keep_running(self) -> None:
+        """Starts again what ended, as who runs a mesh in earnest does; at once, then more and more patiently."""
+        pauses = dict.fromkeys(self.processes, 0.0)
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for service, process in list(self.processes.items()):
+                if process.poll() is None:
+                    pauses[service] = max(pauses[service] - WATCH_SECONDS, 0.0)
+                    continue
+                await asyncio.sleep(pauses[service])
+                pauses[service] = min(2 * pauses[service] + 1.0, LONGEST_PAUSE_SECONDS)
+                self.start_service(service)
+                print(
+                    f"{service} ended ({process.returncode}); started again, pid {self.processes[service].pid}",
+                    flush=True,
+                )
 
     def stop_services(self) -> None:
         """Asks every service to end, and waits; one that doesn't within 25 s is killed."""
@@ -174,7 +193,11 @@ async def main() -> int:
             print(f"  .venv/bin/alphapanda {line}")
         for service, process in mesh.processes.items():
             print(f"  {service:12} pid {process.pid}")
+        print("Kill any of them (kill -9 PID): it is started again, and nothing is lost.", flush=True)
+        keeping = asyncio.create_task(mesh.keep_running())
         await stopping.wait()
+        keeping.cancel()
+        await asyncio.wait([keeping])
     finally:
         await mesh.stop()
     return 0

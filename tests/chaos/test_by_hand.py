@@ -1,0 +1,181 @@
+"""`make mesh` as a person tries it: processes are killed by hand while orders flow, and what comes back is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import asyncpg
+import grpc
+import psutil
+import pytest
+from evidence import Evidence, gather_evidence
+from kafka_server import free_ports, missing_for_kafka
+from running import create_and_start, until
+from sqlalchemy import make_url
+from story import prove
+
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.settings import KafkaSettings
+from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StopStrategyRequest
+from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
+
+PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
+SERVICES = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio")
+SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL")
+SERVING = "SERVICE_STATE_SERVING"
+
+
+class ByHand:
+    """The process of `make mesh`, on ports of its own."""
+
+    def __init__(self, folder: Path, repo: Path) -> None:
+        ops, *ports = free_ports(1 + len(SERVICES))
+        self.target = f"127.0.0.1:{ops}"
+        self.ports = dict(zip(SERVICES, ports, strict=True))
+        self._folder, self._out = folder, folder / "out.log"
+        environment = os.environ | {
+            "ALPHAPANDA_ACTIVE_BROKERS": "paper",
+            "ALPHAPANDA_API__PORT": str(ops),
+            "ALPHAPANDA_KAFKA__SESSION_TIMEOUT_SECONDS": "3",
+            **{f"ALPHAPANDA_MESH__{name.upper()}": f"127.0.0.1:{port}" for name, port in self.ports.items()},
+        }
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(repo / "tools" / "mesh.py"), "--folder", str(folder / "mesh")],
+                env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            )  # fmt: skip
+
+    def said(self) -> str:
+        return self._out.read_text()
+
+    def pid(self, service: str) -> int:
+        """Of the service's last process, as it was printed."""
+        return int(re.findall(rf"^ *{service} .*pid (\d+)$", self.said(), re.MULTILINE)[-1])
+
+    def states(self) -> dict[str, str]:
+        """What `alphapanda status` says of each service."""
+        done = subprocess.run(
+            [PROGRAM, "status", "--json", "--target", self.target],
+            capture_output=True, text=True, check=False, cwd=self._folder,
+        )  # fmt: skip
+        if done.returncode:
+            return {}
+        return {one["service"]: one["state"] for one in json.loads(done.stdout)["services"]}
+
+    def all_serve(self) -> bool:
+        """Whether the mesh says that every service is at work."""
+        states = self.states()
+        return states.keys() >= set(SERVICES) and set(states.values()) == {SERVING}
+
+    def settings(self) -> dict[str, str]:
+        """Where a service was told that its stores are."""
+        return psutil.Process(self.pid("instruments")).environ()
+
+    def count(self, what: str) -> int:
+        """How many rows: `count("portfolio.fills")`."""
+
+        async def counted() -> int:
+            url = make_url(self.settings()["ALPHAPANDA_DATABASE__URL"]).set(drivername="postgresql")
+            connection = await asyncpg.connect(url.render_as_string(hide_password=False))
+            try:
+                return int(await connection.fetchval(f"SELECT count(*) FROM {what}"))
+            finally:
+                await connection.close()
+
+        return asyncio.run(counted())
+
+    def rests(self) -> bool:
+        """Whether nothing is in work: a fill that is booked was published, and what is reserved waits for its end."""
+        unpublished = [
+            f"{schema}.outbox WHERE published_at IS NULL" for schema in ("risk", "trading", "portfolio")
+        ]
+        unbooked = "trading.fills WHERE fill_id NOT IN (SELECT fill_id FROM portfolio.fills)"
+        work = (*unpublished, unbooked, "risk.positions WHERE open_signal_id IS NOT NULL")
+        return not any(self.count(what) for what in work)
+
+    def evidence(self) -> Evidence:
+        """What topics and tables hold now."""
+        found = Evidence(TopicMap(("paper",)))
+
+        async def read() -> None:
+            settings = self.settings()
+            log = KafkaEventLog(
+                KafkaSettings(bootstrap_servers=settings["ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"])
+            )
+            await log.start()
+            try:
+                await gather_evidence(found, settings["ALPHAPANDA_DATABASE__URL"], log)
+            finally:
+                await log.stop()
+
+        asyncio.run(read())
+        return found
+
+    def stop(self) -> None:
+        """Ctrl-C; everything it started ends with it."""
+        children = (
+            psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        )
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait(90)
+        left = psutil.wait_procs(children, timeout=5)[1]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        assert not left, f"left running: {left}"
+
+
+@pytest.fixture
+def by_hand(repo_root: Path, require_or_skip: Callable[[str], NoReturn]) -> Iterator[ByHand]:
+    if (reason := missing_for_kafka()) is not None:
+        require_or_skip(reason)
+    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+        mesh = ByHand(Path(folder), repo_root)
+        try:
+            yield mesh
+        finally:
+            mesh.stop()
+
+
+def test_what_is_killed_by_hand_comes_back(by_hand: ByHand):
+    """Trading and risk, killed while orders flow, are back in `alphapanda status` by themselves, and the ledger balances."""
+    until(lambda: "Kill any of them" in by_hand.said() or by_hand.process.poll() is not None, 90, "make mesh")
+    until(by_hand.all_serve, 60, "every service serving")
+    with grpc.insecure_channel(f"127.0.0.1:{by_hand.ports['strategy']}") as channel:
+        strategies = StrategyServiceStub(channel)
+        create, start = create_and_start(
+            "by-hand", symbols=SYMBOLS, quantity=10, parameters={"fast": "1", "slow": "2"}
+        )
+        strategies.CreateStrategy(create)
+        strategies.StartStrategy(start)
+        booked = 0
+        for service in ("trading", "risk"):
+            until(lambda booked=booked: by_hand.count("portfolio.fills") > booked + 2, 60, "fills")
+            killed = by_hand.pid(service)
+            os.kill(killed, signal.SIGKILL)
+            until(lambda service=service, killed=killed: by_hand.pid(service) != killed, 30, "a new process")
+            until(by_hand.all_serve, 60, "every service serving again")
+            booked = by_hand.count("portfolio.fills")
+        until(lambda: by_hand.count("portfolio.fills") > booked, 60, "fills after the last kill")
+        running = strategies.ListStrategies(ListStrategiesRequest(state="STRATEGY_STATE_RUNNING")).strategies
+        for one in running:
+            request = StopStrategyRequest(request_id=f"stop-{one.strategy_id}", strategy_id=one.strategy_id)
+            strategies.StopStrategy(request)
+    until(lambda: by_hand.rests() and by_hand.rests(), 60, "rest")
+    time.sleep(1.0)  # a signal made just before the stop is on its way to risk, where no table knows of it
+    until(by_hand.rests, 60, "rest")
+    assert prove(by_hand.evidence()).fills > booked
