@@ -28,7 +28,7 @@ def running_service(
         relay=room.relay,
         brokers=room.brokers,
         counters=room.counters,
-        checks=[*room.checks, *active],
+        checks=[*active, *room.checks],  # what it stands on is named first
         concerns=active,
     )
 
