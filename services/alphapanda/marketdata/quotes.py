@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import repeat
+from itertools import chain, islice, repeat
 from typing import Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,8 +17,7 @@ from alphapanda.storage.price_cache import CachedPrice
 from panda.events.v1.frame_pb2 import TickFrame
 from panda.marketdata.v1 import marketdata_pb2 as api
 
-_Latest = tuple[int, int, bytes]
-"""A quote as it stands: the board's version when it moved, the trade's time, and the bytes of `quotes: [it]`."""
+_FRAMES_REMEMBERED: Final = 256
 
 
 class _Newest(NamedTuple):
@@ -30,23 +30,37 @@ class _Newest(NamedTuple):
 
 
 class _Line:
-    """An instrument's quote as a message that is changed in place: building one anew costs ten times as much."""
+    """An instrument's quote as it stands.
 
-    __slots__ = ("answer", "price", "quote", "traded_at")
+    It is a message that is changed in place: building one anew costs ten times as much.
+
+    Attributes:
+        quote: the message; `price` and `traded_at` are parts of it.
+        encode: the bytes of `quotes: [it]`.
+        encoded: those bytes since the last change.
+        traded_at_ns: time of the trade, nanoseconds since the epoch.
+        version: of the board, when it moved.
+    """
+
+    __slots__ = ("encode", "encoded", "price", "quote", "traded_at", "traded_at_ns", "version")
 
     def __init__(self, instrument: Instrument) -> None:
-        self.answer: Final = api.WatchQuotesResponse()
-        self.quote: Final = self.answer.quotes.add(
+        answer = api.WatchQuotesResponse()
+        self.quote = answer.quotes.add(
             instrument_id=instrument.instrument_id,
             instrument_token=instrument.instrument_token,
             symbol=instrument.symbol,
         )
-        self.price: Final = self.quote.last_price
-        self.traded_at: Final = self.quote.traded_at
+        self.price = self.quote.last_price
+        self.traded_at = self.quote.traded_at
+        self.encode = answer.SerializeToString
+        self.encoded = b""
+        self.traded_at_ns = 0
+        self.version = 0
 
 
 class QuoteBoard:
-    """The latest quotes, those that moved last at the end, so that a reader finds what is new by walking back.
+    """The latest quotes, and which of them moved with each of the last frames.
 
     A reader keeps the version it has seen and nothing else: however slow it is, it takes no memory.
 
@@ -54,22 +68,21 @@ class QuoteBoard:
         directory: the known instruments; a tick of another is passed over.
 
     Attributes:
-        version: rises with each frame that moves a price.
+        version: rises by one with each frame that moves a price.
     """
 
     def __init__(self, directory: InstrumentDirectory) -> None:
         self.version = 0
         self._directory = directory
         self._lines: dict[int, _Line] = {}
-        self._latest: dict[int, _Latest] = {}
+        self._moves: deque[list[int]] = deque(maxlen=_FRAMES_REMEMBERED)
         self._market_time_ns = 0
         self._newest = _Newest(0, 0, [], b"")
 
     def take(self, frame: TickFrame) -> bool:
         """Takes in a frame; whether a price moved. A tick older than the instrument's quote moves nothing."""
-        moved = self.version + 1
-        scale = frame.price_scale
-        latest, lines = self._latest, self._lines
+        version, scale = self.version + 1, frame.price_scale
+        known, moved = self._lines.get, []
         time_ns = seconds = nanos = -1
         for token, price, traded_at_ns, volume in zip(
             frame.instrument_token,
@@ -78,14 +91,11 @@ class QuoteBoard:
             frame.volume or repeat(None),
             strict=False,  # the frame was checked when it was read; an absent column is endless
         ):
-            line = lines.get(token) or self._line(token)
-            if line is None:
+            line = known(token) or self._line(token)
+            if line is None or traded_at_ns < line.traded_at_ns:
                 continue
-            before = latest.get(token)
-            if before is not None:
-                if traded_at_ns < before[1]:
-                    continue
-                del latest[token]
+            line.traded_at_ns = traded_at_ns
+            line.version = version
             if traded_at_ns != time_ns:
                 time_ns = traded_at_ns
                 seconds, nanos = divmod(traded_at_ns, SECOND_NS)
@@ -97,39 +107,41 @@ class QuoteBoard:
                 line.quote.volume = volume
             else:
                 line.quote.ClearField("volume")
-            latest[token] = (moved, traded_at_ns, line.answer.SerializeToString())
-            self.version = moved
+            line.encoded = line.encode()
+            moved.append(token)
         self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
-        return self.version == moved
+        return self._moved(moved)
 
     def begin_with(self, prices: Iterable[tuple[int, CachedPrice]], market_time_ns: int) -> None:
         """Takes in cached prices, by token, of instruments that no frame has told yet."""
-        self.version += 1
+        moved = []
         for token, cached in prices:
-            line = self._line(token)
-            if line is None or token in self._latest:
+            if token in self._lines or (line := self._line(token)) is None:
                 continue
-            traded_at_ns = nanoseconds(cached.last.traded_at)
+            line.traded_at_ns = nanoseconds(cached.last.traded_at)
+            line.version = self.version + 1
             line.price.value = f"{cached.last.price:f}"
-            line.traded_at.FromNanoseconds(traded_at_ns)
-            line.quote.ClearField("volume")
+            line.traded_at.FromNanoseconds(line.traded_at_ns)
             if cached.volume is not None:
                 line.quote.volume = cached.volume
-            self._latest[token] = (self.version, traded_at_ns, line.answer.SerializeToString())
+            line.encoded = line.encode()
+            moved.append(token)
         self._time_is(market_time_ns)
+        self._moved(moved)
 
     def clear(self) -> None:
         """Forgets all prices: nobody keeps them up to date any more."""
-        self._latest.clear()
+        self._lines.clear()
+        self._moves.clear()
         self._market_time_ns = 0
 
     def holds(self, token: int) -> bool:
         """Whether an instrument has a quote."""
-        return token in self._latest
+        return token in self._lines
 
     def priced(self, wanted: Collection[int] | None) -> list[int]:
         """Tokens of all quotes; None wants all."""
-        return self._changed(-1, wanted)
+        return [token for token in self._lines if wanted is None or token in wanted]
 
     def updates(self, after: int, wanted: Collection[int] | None, most: int) -> Iterator[bytes]:
         """What moved after a version, in messages of so many quotes at most, each as it stands when it is asked for.
@@ -139,13 +151,13 @@ class QuoteBoard:
         if wanted is None:
             newest = self._newest
             if (newest.after, newest.version) != (after, self.version):
-                tokens = self._changed(after, None)
+                tokens = self._changed(after)
                 newest = self._newest = _Newest(after, self.version, tokens, self.message(tokens[:most]))
             if newest.tokens:
                 yield newest.message
             tokens = newest.tokens[most:]
         else:
-            tokens = self._changed(after, wanted)
+            tokens = [token for token in self._changed(after) if token in wanted]
         for begin in range(0, len(tokens), most):
             yield self.message(tokens[begin : begin + most])
 
@@ -160,18 +172,24 @@ class QuoteBoard:
             market_time=Timestamp(seconds=time // SECOND_NS, nanos=time % SECOND_NS) if time else None,
         )
         # Messages add up when their bytes are joined.
-        return head.SerializeToString() + b"".join([self._latest[token][2] for token in tokens])
+        return head.SerializeToString() + b"".join([self._lines[token].encoded for token in tokens])
 
-    def _changed(self, after: int, wanted: Collection[int] | None) -> list[int]:
-        latest = self._latest
-        found = []
-        for token in reversed(latest):
-            if latest[token][0] <= after:
-                break
-            if wanted is None or token in wanted:
-                found.append(token)
-        found.reverse()
-        return found
+    def _changed(self, after: int) -> list[int]:
+        """Tokens of the quotes that moved after a version, those that waited longest first."""
+        behind = self.version - after
+        if behind == 1 and self._moves:
+            return self._moves[-1]
+        if behind <= len(self._moves):
+            return list(
+                dict.fromkeys(chain.from_iterable(islice(self._moves, len(self._moves) - behind, None)))
+            )
+        return [token for token, line in self._lines.items() if line.version > after]
+
+    def _moved(self, tokens: list[int]) -> bool:
+        if tokens:
+            self.version += 1
+            self._moves.append(tokens)
+        return bool(tokens)
 
     def _time_is(self, market_time_ns: int) -> None:
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
