@@ -28,7 +28,8 @@ from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import frame_event
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import Context, MarketDataServicer
-from alphapanda.marketdata.watching import QUOTES_IN_MESSAGE, QuoteWatches
+from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE
+from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.server import OPTIONS, MeshServer
 from alphapanda.settings import ConsumerSettings
 from alphapanda.storage.price_cache import MarketReading, PriceCache

@@ -17,6 +17,7 @@ from alphapanda.storage.price_cache import CachedPrice
 from panda.events.v1.frame_pb2 import TickFrame
 from panda.marketdata.v1 import marketdata_pb2 as api
 
+QUOTES_IN_MESSAGE: Final = 100
 _FRAMES_REMEMBERED: Final = 256
 
 
@@ -143,8 +144,8 @@ class QuoteBoard:
         """Tokens of all quotes; None wants all."""
         return [token for token in self._lines if wanted is None or token in wanted]
 
-    def updates(self, after: int, wanted: Collection[int] | None, most: int) -> Iterator[bytes]:
-        """What moved after a version, in messages of so many quotes at most, each as it stands when it is asked for.
+    def updates(self, after: int, wanted: Collection[int] | None) -> Iterator[bytes]:
+        """What moved after a version, in messages, each as it stands when it is asked for.
 
         Those that waited longest come first; None wants all.
         """
@@ -152,14 +153,16 @@ class QuoteBoard:
             newest = self._newest
             if (newest.after, newest.version) != (after, self.version):
                 tokens = self._changed(after)
-                newest = self._newest = _Newest(after, self.version, tokens, self.message(tokens[:most]))
+                newest = self._newest = _Newest(
+                    after, self.version, tokens, self.message(tokens[:QUOTES_IN_MESSAGE])
+                )
             if newest.tokens:
                 yield newest.message
-            tokens = newest.tokens[most:]
+            tokens = newest.tokens[QUOTES_IN_MESSAGE:]
         else:
             tokens = [token for token in self._changed(after) if token in wanted]
-        for begin in range(0, len(tokens), most):
-            yield self.message(tokens[begin : begin + most])
+        for begin in range(0, len(tokens), QUOTES_IN_MESSAGE):
+            yield self.message(tokens[begin : begin + QUOTES_IN_MESSAGE])
 
     def message(
         self, tokens: Iterable[int], *, snapshot: bool = False, without_price: Sequence[str] = ()

@@ -11,12 +11,11 @@ import structlog
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.failures import in_one_line, is_transient
-from alphapanda.marketdata.quotes import QuoteBoard
+from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE, QuoteBoard
 from alphapanda.storage.price_cache import PriceCache
 from panda.events.v1.events_pb2 import Event
 from panda.marketdata.v1 import marketdata_pb2 as api
 
-QUOTES_IN_MESSAGE: Final = 100
 _AGAIN_SECONDS: Final = 0.5
 
 Follow = Callable[[Callable[[Event], Awaitable[None]]], TopicFollower]
@@ -108,7 +107,7 @@ class QuoteWatches:
                 await self._moved.wait()
                 continue
             after, seen, told = seen, board.version, False
-            for message in board.updates(after, wanted, QUOTES_IN_MESSAGE):
+            for message in board.updates(after, wanted):
                 yield message
                 told = True
             if told and min_interval:

@@ -24,8 +24,8 @@ def frame(number: int, *tokens: int) -> TickFrame:
     )
 
 
-def told(board: QuoteBoard, after: int, wanted: set[int] | None = None, most: int = 100) -> list[list[int]]:
-    messages = [WatchQuotesResponse.FromString(one) for one in board.updates(after, wanted, most)]
+def told(board: QuoteBoard, after: int, wanted: set[int] | None = None) -> list[list[int]]:
+    messages = [WatchQuotesResponse.FromString(one) for one in board.updates(after, wanted)]
     return [[quote.instrument_token for quote in message.quotes] for message in messages]
 
 
@@ -38,9 +38,8 @@ def test_those_that_waited_longest_come_first_each_once_and_at_its_latest(wanted
         assert board.take(frame(number, *tokens))
     assert told(board, 3, wanted) == [[a, b]]
     assert told(board, 1, wanted) == [[b, a, c]]
-    assert told(board, 1, wanted, most=2) == [[b, a], [c]]
     assert told(board, 4, wanted) == []
-    (message,) = (WatchQuotesResponse.FromString(one) for one in board.updates(1, wanted, 100))
+    (message,) = (WatchQuotesResponse.FromString(one) for one in board.updates(1, wanted))
     assert [quote.last_price.value for quote in message.quotes] == ["100.04", "100.04", "100.03"]
     assert message.market_time.seconds == 4
 
@@ -78,7 +77,7 @@ def test_a_message_may_be_asked_for_again_by_all_who_keep_up():
     """It is encoded once, and is another one with the next frame."""
     board = QuoteBoard(DIRECTORY)
     board.take(frame(1, *TOKENS))
-    first, again = (next(board.updates(0, None, 100)) for _ in range(2))
+    first, again = (next(board.updates(0, None)) for _ in range(2))
     assert first is again
     board.take(frame(2, TOKENS[0]))
-    assert next(board.updates(1, None, 100)) != first
+    assert next(board.updates(1, None)) != first
