@@ -175,7 +175,7 @@ class _Session:
         self._opened = opened
         self._process = CURRENT.get()
         self._began: asyncio.Future[Any] | None = None
-        self._over = False
+        self._over = self._undone = False
         self._said = 0
 
     def begin(self) -> asyncio.Future[Any]:
@@ -214,6 +214,9 @@ class _Session:
             self._undo()
 
     def _undo(self) -> None:
+        if self._undone:
+            return
+        self._undone = True
         try:
             _at_once(self._opened.__aexit__(_RolledBack, _RolledBack(), None))
         except _RolledBack:

@@ -5,6 +5,7 @@ Not idempotent: placing twice makes two orders. An order is shown by its tag onl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,6 +17,9 @@ from alphapanda.domain.order_events import Fill
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+
+SEND_WINDOW = 2.0
+"""Seconds, as services.TRADING has it."""
 
 
 @dataclass(slots=True)
@@ -54,10 +58,20 @@ class Exchange:
         self.visibility = visibility
         self.calls: list[tuple[float, str]] = []
         self.orders: list[ExchangeOrder] = []
+        self.committed_at: dict[str, float] = {}
         self._world = world
         self._market = market
         self._model = PaperMarket(Decimal("0.05"), Decimal("0.1"))
         self._trades = 0
+
+    def asked(self, tag: str) -> None:
+        """A process calls; the rule is that it does so within the send window of its commit."""
+        since = self._world.loop.time() - self.committed_at.get(tag, -math.inf)
+        if since > SEND_WINDOW:
+            name = self._world.named(tag)
+            self._world.violated(
+                "a sender calls within its window", f"{name}, {since:.1f} s after its commit"
+            )
 
     def place(self, placement: Placement, invisible_for: float) -> ExchangeOrder:
         """Takes an order."""
@@ -141,9 +155,15 @@ class SimulatedTrader(Trader):
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
         world = self._world
+        self._exchange.asked(placement.tag)
         unclear = world.happens(world.faults.broker_unclear)
         accepted = not unclear or world.happens(0.5)
         hidden = world.chance.random() * self._exchange.visibility if unclear else 0.0
+        if unclear and world.happens(world.faults.broker_overdue):
+            hidden = self._exchange.visibility + 10 + world.chance.random() * 60
+            world.tell(
+                f"{world.named(placement.tag)} is shown later than the broker promised", fault="overdue"
+            )
         what = f"place {world.named(placement.tag)}"
         world.tell(
             what, fault=f"no clear answer: {'accepted' if accepted else 'not accepted'}" if unclear else ""
@@ -157,7 +177,7 @@ class SimulatedTrader(Trader):
                 raise NoClearAnswer("the answer got lost on its way")
             return told
 
-        return await world.request(what, effect, NoClearAnswer, leaves_at_once=True)
+        return await world.request(what, effect, NoClearAnswer)
 
     @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:

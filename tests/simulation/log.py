@@ -115,6 +115,7 @@ class _Cursor:
         self.server = server
         self.next: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
+        self.changing_hands: set[TopicPartition] = set()
         self.wake = asyncio.Event()
 
     def take(self, at: TopicPartition, offset: int) -> None:
@@ -125,6 +126,7 @@ class _Cursor:
     def drop(self, at: TopicPartition) -> None:
         self.next.pop(at, None)
         self.paused.discard(at)
+        self.changing_hands.discard(at)
         self.server.waiting[at].pop(self.wake, None)
 
     async def fetch(self, most: int, timeout: float) -> dict[TopicPartition, Sequence[StoredRecord]]:
@@ -137,7 +139,7 @@ class _Cursor:
                 # What was revoked, paused or sought while the answer travelled is left out.
                 ready = {}
                 for at, records in found.items():
-                    if self.next.get(at) == records[0].offset and at not in self.paused:
+                    if self.next.get(at) == records[0].offset and not self._is_still(at):
                         self.next[at] = records[-1].offset + 1
                         ready[at] = records
                 if ready:
@@ -150,7 +152,10 @@ class _Cursor:
                 return {}
 
     def _open(self) -> list[tuple[TopicPartition, int]]:
-        return [(at, first) for at, first in self.next.items() if at not in self.paused]
+        return [(at, first) for at, first in self.next.items() if not self._is_still(at)]
+
+    def _is_still(self, at: TopicPartition) -> bool:
+        return at in self.paused or at in self.changing_hands
 
     def _read(self, most: int) -> dict[TopicPartition, Sequence[StoredRecord]]:
         found: dict[TopicPartition, Sequence[StoredRecord]] = {}
@@ -256,8 +261,7 @@ class GroupMember:
 
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
         """Lets go."""
-        for at in partitions:
-            self._cursor.paused.add(at)
+        self._cursor.changing_hands.update(partitions)
         if self._assignment is not None and partitions:
             await self._assignment.on_revoked(partitions)
         for at in partitions:

@@ -14,7 +14,8 @@ from alphapanda.eventlog.port import StoredRecord, TopicPartition
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.executor import OrderExecutor, Surroundings
+from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 

@@ -21,6 +21,7 @@ from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog.wire import happening_from
 from alphapanda.portfolio.store.port import AccountName
+from alphapanda.trading.core.late_arrival import adopted_id
 from alphapanda.trading.core.order import Order
 from panda.events.v1.events_pb2 import Event
 
@@ -59,6 +60,8 @@ class Oracle:
             if intent.status is OrderStatus.SUBMITTING and before is not OrderStatus.SUBMITTING:
                 name = self._world.named(intent.tag)
                 self._world.tell(f"SUBMITTING {name} committed", process=process)
+                if self.mesh is not None:
+                    self.mesh.exchange.committed_at[intent.tag] = self._world.loop.time()
                 if before is not OrderStatus.PENDING_SUBMIT:
                     self._world.violated(
                         "an intent is sent once", f"{name} was {before.name} and is SUBMITTING again"
@@ -147,8 +150,9 @@ class Oracle:
         for signal_id in verdicts:
             if signal_id not in by_signal:
                 self._no("a validated signal becomes an order", self._world.named(signal_id))
+        adopted = {adopted_id(intent) for order in orders.values() for intent in order.intents}
         for signal_id, order in by_signal.items():
-            if signal_id not in verdicts:
+            if signal_id not in verdicts and order.order_id not in adopted:
                 self._no("an order follows from a verdict", self._world.named(order.order_id))
 
     def _one_end_each(
@@ -181,12 +185,23 @@ class Oracle:
             if taken.placement.tag in tags:
                 intent = tags[taken.placement.tag]
                 name = self._world.named(taken.placement.tag)
-                if intent.filled != taken.filled:
+                late = orders.get(adopted_id(intent))
+                if intent.filled + (late.filled if late else 0) != taken.filled:
                     self._no(
                         "an order stands as it does at the broker",
                         f"{name}: {intent.status.name}, {intent.filled} filled; the broker says"
                         f" {taken.status.value}, {taken.filled} filled",
                     )
+
+    def late_arrivals_to_come(self) -> int:
+        """Broker orders with fills that trading doesn't know of yet."""
+        assert self.mesh is not None
+        known: set[str] = set()
+        for stored in self.mesh.trading_store._tables.orders.values():
+            known |= stored.order.fill_ids
+        return sum(
+            any(fill.fill_id not in known for fill in taken.fills) for taken in self.mesh.exchange.orders
+        )
 
     def _books(
         self, orders: Mapping[str, Order], events: Mapping[str, list[tuple[Event, OrderHappening]]]

@@ -104,10 +104,10 @@ def name(world: World, number: int, signal: Signal) -> None:
     order_id = order_id_of(signal.signal_id)
     world.names[signal.signal_id] = f"signal-{number}"
     world.names[order_id] = f"order-{number}"
-    for part in range(10):
-        world.names[ids.intent_tag(ids.output_id("trading", order_id, "intent", part))] = (
-            f"tag-{number}.{part}"
-        )
+    for part in range(8):
+        intent = ids.output_id("trading", order_id, "intent", part)
+        world.names[ids.intent_tag(intent)] = f"tag-{number}.{part}"
+        world.names[ids.output_id("trading", intent, "adopted")] = f"adopted-{number}.{part}"
 
 
 class Scenario:
@@ -265,6 +265,8 @@ class Scenario:
             for stored in mesh.trading_store._tables.orders.values()
             if not stored.order.status.is_final
         ]
+        if late := self.oracle.late_arrivals_to_come():
+            found.append(f"{late} late arrivals")
         if open_orders:
             found.append(f"open: {', '.join(open_orders)}")
         return found

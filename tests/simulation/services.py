@@ -47,9 +47,11 @@ from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.executor import OrderExecutor, Surroundings
+from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.opt_ins import OptIns
 from alphapanda.trading.store.memory import MemoryTradingStore
+from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2
@@ -69,6 +71,8 @@ POLICY = ConsumerSettings(batch_size=8, backoff_initial_seconds=0.1, backoff_max
 TRADING = TradingSettings(send_window_seconds=2, call_timeout_seconds=5)
 LIMITS = Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0))
 TOPICS = TopicMap([BROKER])
+LATE_SECONDS = 15.0
+"""Between two rounds that look for late arrivals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +151,11 @@ class Mesh:
         mode = ExecutionMode.PAPER if self.simulated else ExecutionMode.LIVE
         traders = {BROKER: SimulatedTrader(world, self.exchange, mode)}
         opt_ins, router = OptIns(), ExecutionRouter([BROKER])
+        surroundings = Surroundings(
+            store, traders, self.market, self.mirror, lambda: INSTRUMENTS, world.boot_clock, world.wall_clock
+        )
         executor = self.parts.executor(
-            Surroundings(
-                store,
-                traders,
-                self.market,
-                self.mirror,
-                lambda: INSTRUMENTS,
-                world.boot_clock,
-                world.wall_clock,
-            ),
+            surroundings,
             PreSubmitChecks(router, opt_ins, CALENDAR, timedelta(seconds=30)),
             TRADING,
         )
@@ -167,6 +166,7 @@ class Mesh:
         )  # fmt: skip
         await self._follow(log, "trading", trading_opt_ins.PAYLOAD, opt_ins.learn)
         await executor.start()
+        await LateArrivals(surroundings, TRADING.call_timeout_seconds, LATE_SECONDS).start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
         handler = self.parts.trading_consumer(executor)

@@ -35,6 +35,7 @@ class Faults:
         slow: it takes up to `slow_seconds`.
         late: an unanswered message arrives only after the sender was told of the error.
         broker_unclear: a broker call gets no clear answer, accepted or not.
+        broker_overdue: of those, an order is shown only after the time within which the broker says it is.
         broker_rejects: a broker refuses an order.
         broker_partial: it fills a part now, the rest later or never.
         eviction: per second, a group member is taken for dead though it lives.
@@ -55,6 +56,7 @@ class Faults:
     slow_seconds: float = 2.0
     late: float = 0.0
     broker_unclear: float = 0.0
+    broker_overdue: float = 0.0
     broker_rejects: float = 0.0
     broker_partial: float = 0.0
     eviction: float = 0.0
@@ -84,6 +86,7 @@ def swarm(chance: Random) -> Faults:
         slow=rate(0.1),
         late=rate(0.5),
         broker_unclear=rate(0.6),
+        broker_overdue=rate(0.3),
         broker_rejects=rate(0.2),
         broker_partial=rate(0.3),
         eviction=rate(0.02),
@@ -328,7 +331,6 @@ class World:
         error: Callable[[str], Exception],
         *,
         reliable: bool = False,
-        leaves_at_once: bool = False,
         leaves: Callable[[], None] = lambda: None,
         lost: Callable[[], None] = lambda: None,
     ) -> T:
@@ -339,7 +341,6 @@ class World:
             effect: done at the server, at once.
             error: of a message or an answer that got lost.
             reliable: nothing gets lost, but the sender may still die or freeze.
-            leaves_at_once: nothing comes between the call and the message.
             leaves: told when the message leaves; from then on it is on its own.
             lost: told, in its stead, where it doesn't arrive.
 
@@ -349,8 +350,7 @@ class World:
         process = CURRENT.get(self.outside)
         if process.condition is Condition.DEAD:
             raise ProcessIsDead
-        if not leaves_at_once:
-            self.perils(f"before {what}")
+        self.perils(f"before {what}")
         if process.condition is not Condition.RUNNING:
             await asyncio.sleep(0)
         leaves()

@@ -63,13 +63,15 @@ from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.executor import OrderExecutor, Surroundings, nobody_counts
+from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.opt_ins import OptIns
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.ports import Step
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.postgres import PostgresTradingStore
+from alphapanda.trading.surroundings import Surroundings, nobody_counts
 from alphapanda.trading.traders.registry import TraderParts
 from alphapanda.trading.traders.trader import Trader
 from alphapanda.trading.watching import OrderWatches
@@ -324,6 +326,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         order_sent=ground.metrics.order_sent if ground.metrics else nobody_counts,
     )
     executor = OrderExecutor(surroundings, checks, settings.trading, at)
+    late_arrivals = LateArrivals(surroundings, settings.trading.call_timeout_seconds)
     manual = ManualOrders(
         store, executor, RiskServiceStub(open_channel(ground.target("risk"), [RISK_SERVICE]))
     )
@@ -371,7 +374,12 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
             )
         ],
         relay=relay(ground, outbox),
-        parts=[(Phase.WAKE, executor), (Phase.WAKE, manual), (Phase.WAKE, revisions)],
+        parts=[
+            (Phase.WAKE, executor),
+            (Phase.WAKE, late_arrivals),
+            (Phase.WAKE, manual),
+            (Phase.WAKE, revisions),
+        ],
         brokers=lambda: broker_reports(traders),
     )
     return room, store

@@ -123,6 +123,7 @@ class OrderEvent(Enum):
     REJECTED_BY_BROKER = "rejected by broker"
     CANCELLED = "cancelled"
     ABSENT = "absent"
+    EXIT_AGAIN = "tried again"
 
     __hash__ = (
         object.__hash__
@@ -144,6 +145,9 @@ TRANSITIONS: Final = MappingProxyType(
         (S.UNKNOWN, E.ACCEPTED): S.OPEN,
         (S.UNKNOWN, E.REJECTED_BY_BROKER): S.REJECTED,
         (S.UNKNOWN, E.ABSENT): S.FAILED,
+        # An exit whose intent is absent goes on with a new one (rule 2).
+        (S.SUBMITTING, E.EXIT_AGAIN): S.PENDING_SUBMIT,
+        (S.UNKNOWN, E.EXIT_AGAIN): S.PENDING_SUBMIT,
         (S.OPEN, E.PARTIAL_FILL): S.PARTIALLY_FILLED,
         (S.OPEN, E.FULL_FILL): S.FILLED,
         (S.OPEN, E.REJECTED_BY_BROKER): S.REJECTED,

@@ -24,7 +24,8 @@ from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
-from alphapanda.trading.core.order import PRODUCER, Order
+from alphapanda.trading.core.intent import PRODUCER
+from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.core.square_off import SquareOffCommand
 from alphapanda.trading.executor import OrderExecutor

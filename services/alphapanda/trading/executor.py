@@ -10,66 +10,34 @@ Steps told to `at`: received, stored, decided, submitting_committed, called, ans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from weakref import WeakValueDictionary
 
 import structlog
-from redis.exceptions import RedisError
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import FailureReason, OrderStatus, TradingState
-from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import CannotDiscard, TransientFailure
+from alphapanda.eventlog.delivery import CannotDiscard
 from alphapanda.settings import TradingSettings
-from alphapanda.storage.price_cache import MarketViews
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
-from alphapanda.trading.core.order import ImpossibleReport, Intent, Order, order_id_of
+from alphapanda.trading.core.intent import Intent
+from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.core.slicing import slices
-from alphapanda.trading.events import order_events
+from alphapanda.trading.inquiry import Inquiry
 from alphapanda.trading.look_up import LookUps
-from alphapanda.trading.ports import BootClock, Instruments, KillSwitchShown, Step, no_step
-from alphapanda.trading.store.port import TradingStore, TradingTransaction
-from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+from alphapanda.trading.ports import Step, no_step
+from alphapanda.trading.store.port import TradingTransaction
+from alphapanda.trading.surroundings import Surroundings, locked_order, reported
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement
 
 _AT_ONCE = 16
-_UNKNOWN_MARKET = MarketView(market_time=None, feed_run="", prices={})
 _log = structlog.get_logger(__name__)
-
-
-def nobody_counts(_broker: str, _seconds: float) -> None:
-    """Nobody wants to know how long orders take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What orders are executed with.
-
-    Attributes:
-        store: orders, fills, the copy of the kill switch.
-        traders: one for each active broker.
-        market: prices and market time.
-        mirror: the kill switch as Redis shows it.
-        instruments: today's.
-        boot_clock: seconds since boot, suspension included.
-        wall_clock: aware wall time.
-        order_sent: told of a broker and the seconds from the decision to send until its answer was committed.
-    """
-
-    store: TradingStore
-    traders: Mapping[str, Trader]
-    market: MarketViews
-    mirror: KillSwitchShown
-    instruments: Instruments
-    boot_clock: BootClock
-    wall_clock: Callable[[], datetime]
-    order_sent: Callable[[str, float], None] = nobody_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +77,7 @@ class OrderExecutor:
         self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ended: dict[str, asyncio.Event] = {}
         self._look_ups = LookUps(self.drive, surroundings.boot_clock, look_up_interval)
+        self._inquiry = Inquiry(surroundings, settings, self._look_ups)
 
     async def start(self) -> None:
         """Takes over: a new epoch, and every order that has not ended goes on from its row, before anything new.
@@ -168,7 +137,9 @@ class OrderExecutor:
             order = await transaction.locked(order_id_of(signal_id))
             if order is None or order.status is not OrderStatus.PENDING_RISK:
                 return
-            await self._publish(transaction, order, order.refused_by_risk(message, causation_id, market_time))
+            await self._with.publish(
+                transaction, order, order.refused_by_risk(message, causation_id, market_time)
+            )
         await self.drive(order.order_id)
 
     async def discard(self, verdict: Approved, causation_id: str) -> None:
@@ -178,15 +149,15 @@ class OrderExecutor:
             CannotDiscard: part of it was sent already; it has to be driven to its true end.
         """
         [order_id] = await self.receive([(verdict, causation_id)])
-        market = await self._market(None, may_be_unknown=True)
+        market = await self._with.market_now(None, may_be_unknown=True)
         async with self._with.store.transaction() as transaction:
-            order = await self._locked(transaction, order_id)
+            order = await locked_order(transaction, order_id)
             if order.status is OrderStatus.FAILED and order.failure is FailureReason.DISCARDED:
                 return
             if not _is_to_be_sent(order) or order.status is not OrderStatus.PENDING_SUBMIT:
                 raise CannotDiscard(f"order {order_id} is {order.status.name}; redrive it")
             message = "a person discarded it while it was parked"
-            await self._publish(
+            await self._with.publish(
                 transaction, order, order.not_sent(FailureReason.DISCARDED, message, market.market_time)
             )
         await self.drive(order_id)
@@ -221,7 +192,7 @@ class OrderExecutor:
                 if intent.status is OrderStatus.PENDING_SUBMIT:
                     order = await self._send(order)
                     continue
-                order, settled = await self._look_up(order, intent)
+                order, settled = await self._inquiry.ask(order, intent)
                 if not settled:
                     self._look_ups.follow(order_id)
                     return
@@ -241,20 +212,11 @@ class OrderExecutor:
         except TimeoutError:
             return
 
-    async def _publish(
-        self, transaction: TradingTransaction, order: Order, happenings: Sequence[OrderHappening]
-    ) -> None:
-        """Stores a locked order with what happened to it, and the events that say so."""
-        fills = [happening.fill for happening in happenings if isinstance(happening, Filled)]
-        await transaction.save(order, fills)
-        await transaction.publish(order_events(order, happenings, self._with.wall_clock()))
-
     # -- sending ------------------------------------------------------------------------------------------------------
 
     async def _send(self, order: Order) -> Order:
         """Decides on the next intent and calls the broker for it; returns the order after that."""
-        began = self._with.boot_clock()
-        call = await self._decide(order, began)
+        call = await self._decide(order, self._with.boot_clock())
         if isinstance(call, Order):
             return call
 
@@ -262,7 +224,7 @@ class OrderExecutor:
         trader = self._with.traders[order.key.broker]
         told: BrokerOrder | None = None
         # Frozen between the commit and here, this process may be too late: others may have looked the intent up.
-        if self._with.boot_clock() - began <= self._settings.send_window_seconds:
+        if self._with.boot_clock() - call.began <= self._settings.send_window_seconds:
             try:
                 async with asyncio.timeout(self._settings.call_timeout_seconds):
                     told = await trader.execute_order(call.placement)
@@ -274,18 +236,18 @@ class OrderExecutor:
             _log.warning("too late to send, left to look-up", order_id=order.order_id, tag=call.intent.tag)
         self._at("called")
         answered = await self._answer(order.order_id, call, told)
-        self._with.order_sent(order.key.broker, self._with.boot_clock() - began)
+        self._with.order_sent(order.key.broker, self._with.boot_clock() - call.began)
         return answered
 
     async def _decide(self, order: Order, began: float) -> _Call | Order:
         """Takes the next intent to SUBMITTING; or the order as it is, where it ended or went on without us."""
         broker = order.key.broker
         simulated = self._with.traders[broker].get_execution_mode() is ExecutionMode.PAPER
-        market = await self._market(order, may_be_unknown=order.effect.is_entry or not simulated)
+        market = await self._with.market_now(order, may_be_unknown=order.effect.is_entry or not simulated)
         mirrored = await self._with.mirror.state(broker)
         instrument = self._instrument(order)
         async with self._with.store.transaction() as transaction:
-            locked = await self._locked(transaction, order.order_id)
+            locked = await locked_order(transaction, order.order_id)
             if not _is_to_be_sent(locked):
                 return locked
             copy = await transaction.kill_switch(broker, locked.key.strategy_id)
@@ -298,7 +260,7 @@ class OrderExecutor:
             )
             decision = self._checks.judge(locked, at)
             if isinstance(decision, NotSent):
-                await self._publish(
+                await self._with.publish(
                     transaction,
                     locked,
                     locked.not_sent(decision.reason, decision.message, market.market_time),
@@ -316,10 +278,10 @@ class OrderExecutor:
 
     async def _answer(self, order_id: str, call: _Call, told: BrokerOrder | None) -> Order:
         async with self._with.store.transaction() as transaction:
-            locked = await self._locked(transaction, order_id)
+            locked = await locked_order(transaction, order_id)
             mine = locked.intents[call.intent.number]
             if told is not None:
-                await self._publish(transaction, locked, _reported(locked, mine, told, call.market_time))
+                await self._with.publish(transaction, locked, reported(locked, mine, told, call.market_time))
             elif mine.status is OrderStatus.SUBMITTING:
                 locked.no_clear_answer(mine)
                 await transaction.save(locked)
@@ -327,67 +289,13 @@ class OrderExecutor:
         self._at("committed")
         return locked
 
-    # -- looking up ---------------------------------------------------------------------------------------------------
-
-    async def _look_up(self, order: Order, intent: Intent) -> tuple[Order, bool]:
-        """Asks the broker for an intent by its tag; the order after that, and whether the intent has ended."""
-        trader = self._with.traders[order.key.broker]
-        deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
-        window_is_over = self._with.boot_clock() >= deadline
-        try:
-            async with asyncio.timeout(self._settings.call_timeout_seconds):
-                told = await trader.look_up(order.key.account, intent.tag)
-        except (TimeoutError, NoClearAnswer) as unclear:
-            _log.warning("look-up failed", order_id=order.order_id, tag=intent.tag, error=repr(unclear))
-            return order, False
-        if told is None and not (window_is_over and intent.unanswered):
-            return order, False
-        market = await self._market(None, may_be_unknown=True)
-        async with self._with.store.transaction() as transaction:
-            locked = await self._locked(transaction, order.order_id)
-            mine = locked.intents[intent.number]
-            happenings: list[OrderHappening] = []
-            if told is not None:
-                happenings = _reported(locked, mine, told, market.market_time)
-            elif mine.unanswered:
-                happenings = locked.absent(mine, _absent(trader.broker, mine), market.market_time)
-                _log.warning("order absent at the broker", order_id=order.order_id, tag=mine.tag)
-            await self._publish(transaction, locked, happenings)
-        if mine.status.is_final:
-            self._look_ups.settled(mine.intent_id)
-        return locked, mine.status.is_final
-
-    def _visibility(self, trader: Trader) -> float:
-        """Seconds after the commit (or, after a restart, after now, which is later) until absence is certain."""
-        settings = self._settings
-        return settings.send_window_seconds + settings.call_timeout_seconds + trader.visibility_window
-
     # -- within -------------------------------------------------------------------------------------------------------
-
-    async def _market(self, order: Order | None, *, may_be_unknown: bool) -> MarketView:
-        """Market time, and the price of an order. While the cache can't be read both are unknown (rule 4).
-
-        Raises:
-            TransientFailure: the cache can't be read, and the order is one that neither may fail nor goes without.
-        """
-        try:
-            return await self._with.market.view((order.instrument_token,) if order else ())
-        except (RedisError, OSError) as away:
-            if not may_be_unknown:
-                raise TransientFailure("the price cache can't be read; a paper exit waits for it") from away
-            return _UNKNOWN_MARKET
 
     async def _order(self, order_id: str) -> Order:
         stored = await self._with.store.find(order_id)
         if stored is None:
             raise LookupError(f"there is no order {order_id}")
         return stored.order
-
-    async def _locked(self, transaction: TradingTransaction, order_id: str) -> Order:
-        order = await transaction.locked(order_id)
-        if order is None:
-            raise LookupError(f"there is no order {order_id}")
-        return order
 
     def _instrument(self, order: Order) -> Instrument | None:
         return self._with.instruments().by_id(order.key.instrument_id)
@@ -437,18 +345,3 @@ def _placement(order: Order, intent: Intent, instrument: Instrument) -> Placemen
         product=order.key.product,
         order_type=order.order_type,
     )
-
-
-def _reported(
-    order: Order, intent: Intent, told: BrokerOrder, market_time: datetime | None
-) -> list[OrderHappening]:
-    """What a report changes. One that can't be true changes nothing and is for a person to look at."""
-    try:
-        return order.report(intent, told, market_time)
-    except ImpossibleReport as impossible:
-        _log.error("the broker's report can't be true", order_id=order.order_id, error=str(impossible))
-        return []
-
-
-def _absent(broker: str, intent: Intent) -> str:
-    return f"{broker!r} showed no order under tag {intent.tag} until the visibility window ended; it is not sent again"

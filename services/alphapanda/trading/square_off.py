@@ -19,7 +19,7 @@ from alphapanda.domain.market import MarketView
 from alphapanda.eventlog.wire import signal_event
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
-from alphapanda.trading.core.order import PRODUCER
+from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.square_off import PlanLine, SquareOffCommand, Surface, plan
 from alphapanda.trading.ports import Instruments
 from alphapanda.trading.store.port import PositionFilter, TradingStore, TradingTransaction

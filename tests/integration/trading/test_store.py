@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -68,6 +68,27 @@ async def test_a_signal_has_one_order(store: TradingStore) -> None:
     stored = await store.find_by_signal(order(1).signal_id)
     assert stored is not None
     assert stored.order == order(1, 10)
+
+
+async def test_what_was_given_up_is_found(store: TradingStore) -> None:
+    """Intents that ended as absent, of orders made since a time, until the broker's number is known; no others."""
+    made = order(1, 10, 5)
+    await add(store, made, order(2, 10))
+    async with store.transaction() as transaction:
+        locked = await transaction.locked(made.order_id)
+        assert locked is not None
+        intent = locked.submitting(7)
+        locked.no_clear_answer(intent)
+        locked.absent(intent, "never seen", NOON)
+        await transaction.save(locked)
+    (found,) = await store.given_up(WALL)
+    assert (found.order_id, found.number, found.tag) == (made.order_id, 0, intent.tag)
+    assert (found.broker, found.account) == (made.key.broker, made.key.account)
+    assert await store.given_up(WALL + timedelta(seconds=1)) == []
+    intent.broker_order_id = "b1"
+    async with store.transaction() as transaction:
+        await transaction.save(locked)
+    assert await store.given_up(WALL) == []
 
 
 async def test_fewer_intents_replace_more(store: TradingStore) -> None:

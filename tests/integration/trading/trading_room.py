@@ -38,13 +38,14 @@ from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.executor import OrderExecutor, Surroundings
+from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders, verdict_event_id
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.ports import no_step
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
+from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders import brokers, paper
 from alphapanda.trading.traders.registry import BrokerRegistry, TraderParts
 from alphapanda.trading.watching import OrderWatches

@@ -24,7 +24,9 @@ from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, Orde
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.order import ImpossibleReport, Order
+from alphapanda.trading.core.intent import ImpossibleReport
+from alphapanda.trading.core.late_arrival import adopt, given_up, has_ended
+from alphapanda.trading.core.order import Order
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 KEY = PositionKey("paper", "default", "crossing", "NSE:INFY", Product.MIS)
@@ -150,6 +152,64 @@ def test_the_same_report_twice_says_nothing_twice() -> None:
     (end,) = order.report(intent, told(BrokerOrderStatus.CANCELLED, trade(1, 4)), NOON)
     assert isinstance(end, Cancelled)
     assert order.report(intent, report, NOON) == []
+
+
+def exit_of(*parts: int) -> Order:
+    order = ordered(*parts)
+    order.side, order.effect = Side.SELL, PositionEffect.REDUCES
+    return order
+
+
+def test_an_absent_exit_is_tried_again_as_a_new_intent() -> None:
+    """What is left of an exit goes on under new intents, as far as the position that was read allows; an entry ends."""
+    order = exit_of(10, 10)
+    order.report(order.submitting(1), told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
+    second = order.submitting(1)
+    order.no_clear_answer(second)
+    units = order.exit_again(position=6)
+    assert units == 6
+    assert order.absent(second, "never seen", NOON, (units,)) == []
+    third = order.submitting(2)
+    assert (third.number, third.quantity, third.tag == second.tag) == (2, 6, False)
+    (end,) = order.report(third, told(BrokerOrderStatus.COMPLETE, trade(2, 6)), NOON)
+    assert (end.order.status, end.order.filled, end.order.quantity) == (OrderStatus.FILLED, 16, 16)
+    assert ordered(10).exit_again(position=-10) == 0
+    assert exit_of(10).exit_again(position=0) == 0
+
+
+def test_an_exit_is_tried_four_times() -> None:
+    """A broker that never shows an exit is not asked for ever: the fourth absent intent ends it as FAILED (ABSENT)."""
+    order = exit_of(10)
+    for attempt in range(1, 5):
+        intent = order.submitting(attempt)
+        order.no_clear_answer(intent)
+        units = order.exit_again(position=10)
+        said = order.absent(intent, "never seen", NOON, (units,) if units else ())
+        assert (units, len(said)) == ((10, 0) if attempt < 4 else (0, 1))
+    assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
+
+
+def test_a_late_arrival_is_an_order_of_its_own() -> None:
+    """It has ids of its own that follow from the intent, the position of the order given up, and one end."""
+    order = ordered(10)
+    intent = order.submitting(1)
+    order.no_clear_answer(intent)
+    order.absent(intent, "never seen", NOON)
+    assert given_up(intent)
+    broker = told(BrokerOrderStatus.COMPLETE, trade(1, 4))
+    assert not has_ended(intent, broker)
+    whole = told(BrokerOrderStatus.COMPLETE, trade(1, 4), trade(2, 6))
+    assert has_ended(intent, whole)
+    adopted, said = adopt(order, intent, whole, position=-10, market_time=NOON)
+    assert adopt(order, intent, whole, -10, NOON)[0] == adopted
+    assert adopted.order_id != order.order_id
+    assert adopted.signal_id != order.signal_id
+    assert (adopted.key, adopted.effect, adopted.filled) == (order.key, PositionEffect.REDUCES, 10)
+    assert [type(one) for one in said] == [Submitted, Filled, Filled]
+    assert [one.order.status.is_final for one in said] == [False, False, True]
+    cut = told(BrokerOrderStatus.CANCELLED, trade(1, 4))
+    (*_, end) = adopt(order, intent, cut, 0, NOON)[1]
+    assert (end.order.status, end.order.filled, end.order.leaves) == (OrderStatus.CANCELLED, 4, 0)
 
 
 def test_more_filled_than_sent_is_impossible() -> None:

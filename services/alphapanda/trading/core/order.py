@@ -37,47 +37,11 @@ from alphapanda.domain.order_events import (
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.intent import PRODUCER, UNANSWERED, ImpossibleReport, Intent, intents_of
 
-PRODUCER = "trading"
 _MICRO_RUPEE = Decimal("0.000001")
-_UNANSWERED = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
-
-
-class ImpossibleReport(ValueError):
-    """A broker's report that can't be true of our order: more filled than was sent, or a fill after the end."""
-
-
-@dataclass(slots=True)
-class Intent:
-    """One broker call: the whole order or a slice.
-
-    Attributes:
-        intent_id: follows from the order's id and `number`.
-        number: 0, 1, 2 …, in the order of sending.
-        quantity: units, > 0.
-        status: of this call.
-        epoch: of the process that took it to SUBMITTING; 0 before.
-        broker_order_id: the broker's; empty while unknown.
-        filled: units filled.
-    """
-
-    intent_id: str
-    number: int
-    quantity: int
-    status: OrderStatus = OrderStatus.PENDING_SUBMIT
-    epoch: int = 0
-    broker_order_id: str = ""
-    filled: int = 0
-
-    @property
-    def tag(self) -> str:
-        """The name under which the broker knows it."""
-        return ids.intent_tag(self.intent_id)
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether the broker may have it without our knowing."""
-        return self.status in _UNANSWERED
+MOST_EXIT_TRIES = 4
+"""Intents of one exit that may end as absent before the exit does."""
 
 
 @dataclass(slots=True)
@@ -133,7 +97,7 @@ class Order:
             effect=verdict.effect,
             valid_until=verdict.valid_until,
             status=OrderStatus.PENDING_SUBMIT,
-            intents=_intents(order_id, parts, 0),
+            intents=intents_of(order_id, parts, 0),
         )
 
     @classmethod
@@ -224,7 +188,7 @@ class Order:
         """Risk let a person's order through, as `quantity` units in `parts`."""
         self.status = transition(self.status, OrderEvent.VALIDATED)
         self.side, self.quantity, self.effect, self.causation_id = side, quantity, effect, causation_id
-        self.intents = _intents(self.order_id, parts, 0)
+        self.intents = intents_of(self.order_id, parts, 0)
 
     def refused_by_risk(
         self, message: str, causation_id: str, market_time: datetime | None
@@ -244,7 +208,7 @@ class Order:
             return
         sent = len(self.intents) - len(unsent)
         self.quantity -= sum(intent.quantity for intent in unsent) - sum(parts)
-        self.intents[sent:] = _intents(self.order_id, parts, sent)
+        self.intents[sent:] = intents_of(self.order_id, parts, sent)
 
     def not_sent(
         self, reason: FailureReason, message: str, market_time: datetime | None
@@ -300,7 +264,7 @@ class Order:
         """The broker has it. The first accepted intent is published; later slices are the same order."""
         intent.status = transition(intent.status, OrderEvent.ACCEPTED)
         intent.broker_order_id = broker_order_id
-        if self.status not in _UNANSWERED:
+        if self.status not in UNANSWERED:
             return []
         self.status = transition(self.status, OrderEvent.ACCEPTED)
         return [Submitted(self._changed(market_time))]
@@ -335,9 +299,32 @@ class Order:
         self._drop_unsent()
         return [Cancelled(self._changed(market_time), message)]
 
-    def absent(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderHappening]:
-        """The intent was looked for until the visibility window ended and never seen."""
+    def exit_again(self, position: int) -> int:
+        """Units of an exit to try once more now that an intent is absent; 0 where there is nothing to be tried.
+
+        Args:
+            position: units held under the order's key, signed, read after the intent was found absent.
+        """
+        tried = sum(intent.status is OrderStatus.FAILED and intent.epoch > 0 for intent in self.intents)
+        if self.effect.is_entry or tried >= MOST_EXIT_TRIES - 1:
+            return 0
+        return min(self.quantity - self.filled, max(-self.side.sign * position, 0))
+
+    def absent(
+        self, intent: Intent, message: str, market_time: datetime | None, again: Sequence[int] = ()
+    ) -> list[OrderHappening]:
+        """The intent was looked for until the visibility window ended and never seen.
+
+        An exit goes on with new intents of the parts `again` (units) in place of what it had not sent yet (rule 2).
+        """
         intent.status = transition(intent.status, OrderEvent.ABSENT)
+        if again:
+            if self.status in UNANSWERED:
+                self.status = transition(self.status, OrderEvent.EXIT_AGAIN)
+            sent = sum(one.status is not OrderStatus.PENDING_SUBMIT for one in self.intents)
+            self.intents[sent:] = intents_of(self.order_id, again, sent)
+            self.quantity = self.filled + sum(again)
+            return []
         return self._fail(OrderEvent.ABSENT, FailureReason.ABSENT, message, market_time)
 
     # -- within -------------------------------------------------------------------------------------------------------
@@ -396,11 +383,3 @@ def event_id_of(order_id: str, revision: int) -> str:
 
 def _fill_event(full: bool) -> OrderEvent:
     return OrderEvent.FULL_FILL if full else OrderEvent.PARTIAL_FILL
-
-
-def _intents(order_id: str, parts: Sequence[int], first: int) -> list[Intent]:
-    made = []
-    for number, quantity in enumerate(parts, first):
-        intent_id = ids.output_id(PRODUCER, order_id, "intent", number)
-        made.append(Intent(intent_id, number, quantity))
-    return made

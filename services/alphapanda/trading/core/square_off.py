@@ -12,7 +12,7 @@ from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import OrderType, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.trading.core.order import PRODUCER
+from alphapanda.trading.core.intent import PRODUCER
 
 LIFE = timedelta(seconds=60)
 """Market time for which a target of 0 is good where no session's end is known."""

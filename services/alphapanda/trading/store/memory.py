@@ -15,11 +15,13 @@ from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey, RequestReused
+from alphapanda.trading.core.late_arrival import given_up
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.store.port import (
     Account,
     ChangedOrder,
+    GivenUp,
     KillSwitchCopy,
     OrderFilter,
     PositionFilter,
@@ -204,6 +206,16 @@ class MemoryTradingStore:
         """As the port says."""
         orders = self._tables.orders.items()
         return [order_id for order_id, stored in orders if not stored.order.status.is_final]
+
+    async def given_up(self, since: datetime) -> Sequence[GivenUp]:
+        """As the port says."""
+        return [
+            GivenUp(order_id, intent.number, intent.tag, stored.order.key.broker, stored.order.key.account)
+            for order_id, stored in self._tables.orders.items()
+            if stored.created_at >= since
+            for intent in stored.order.intents
+            if given_up(intent)
+        ]
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """As the port says."""

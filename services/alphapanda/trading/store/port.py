@@ -76,6 +76,17 @@ class ChangedOrder:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """An intent that ended as absent, of which the broker has shown nothing since."""
+
+    order_id: str
+    number: int
+    tag: str
+    broker: str
+    account: str
+
+
 def by_key(exposure: Exposure) -> tuple[str, str, str, str, int]:
     """The order in which exposures are listed."""
     key = exposure.key
@@ -169,6 +180,9 @@ class TradingStore(Protocol):
 
     async def open_orders(self) -> Sequence[str]:
         """Ids of the orders that have not ended, oldest first."""
+
+    async def given_up(self, since: datetime) -> Sequence[GivenUp]:
+        """The intents given up as absent of orders made since a wall time, oldest order first."""
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """At most `limit` orders, newest first, of those with a sequence below `before`."""

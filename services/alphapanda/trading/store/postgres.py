@@ -23,6 +23,7 @@ from alphapanda.trading.order_log import log_orders
 from alphapanda.trading.store.port import (
     Account,
     ChangedOrder,
+    GivenUp,
     KillSwitchCopy,
     OrderFilter,
     PositionFilter,
@@ -95,6 +96,10 @@ _ORDER = text(f"{_SELECT} WHERE order_id = :order_id")
 _LOCK = text("SELECT FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
 _ORDER_OF_SIGNAL = text(f"{_SELECT} WHERE signal_id = :signal_id")
 _OPEN_ORDERS = text("SELECT order_id FROM trading.orders WHERE status < 7 ORDER BY seq")
+_GIVEN_UP = text(
+    "SELECT i.order_id, i.number, i.tag, o.broker, o.account FROM trading.intents i JOIN trading.orders o USING (order_id)"
+    " WHERE i.status = 10 AND i.epoch > 0 AND i.broker_order_id = '' AND o.created_at >= :since ORDER BY o.seq, i.number"
+)
 _NEWEST = text(
     f"{_SELECT} WHERE (:broker = '' OR broker = :broker)"
     " AND (:account = '' OR account = :account) AND (:strategy_id = '' OR strategy_id = :strategy_id)"
@@ -344,6 +349,14 @@ class PostgresTradingStore:
         """As the port says."""
         async with self._engine.connect() as connection:
             return [str(row.order_id) for row in await connection.execute(_OPEN_ORDERS)]
+
+    async def given_up(self, since: datetime) -> Sequence[GivenUp]:
+        """As the port says."""
+        async with self._engine.connect() as connection:
+            return [
+                GivenUp(str(row.order_id), row.number, row.tag, row.broker, row.account)
+                for row in await connection.execute(_GIVEN_UP, {"since": since})
+            ]
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """As the port says."""

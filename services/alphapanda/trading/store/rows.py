@@ -8,7 +8,8 @@ from sqlalchemy import Row
 
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
-from alphapanda.trading.core.order import Intent, Order
+from alphapanda.trading.core.intent import Intent
+from alphapanda.trading.core.order import Order
 
 Columns = dict[str, Any]
 

@@ -1,0 +1,58 @@
+"""One broker call: what an order is sent as, whole or in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alphapanda.domain import ids
+from alphapanda.domain.order import OrderStatus
+
+PRODUCER = "trading"
+UNANSWERED = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
+"""The broker may have it without our knowing."""
+
+
+class ImpossibleReport(ValueError):
+    """A broker's report that can't be true of our order: more filled than was sent, or a fill after the end."""
+
+
+@dataclass(slots=True)
+class Intent:
+    """One broker call: the whole order or a slice.
+
+    Attributes:
+        intent_id: follows from the order's id and `number`.
+        number: 0, 1, 2 …, in the order of sending.
+        quantity: units, > 0.
+        status: of this call.
+        epoch: of the process that took it to SUBMITTING; 0 before.
+        broker_order_id: the broker's; empty while unknown.
+        filled: units filled.
+    """
+
+    intent_id: str
+    number: int
+    quantity: int
+    status: OrderStatus = OrderStatus.PENDING_SUBMIT
+    epoch: int = 0
+    broker_order_id: str = ""
+    filled: int = 0
+
+    @property
+    def tag(self) -> str:
+        """The name under which the broker knows it."""
+        return ids.intent_tag(self.intent_id)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the broker may have it without our knowing."""
+        return self.status in UNANSWERED
+
+
+def intents_of(order_id: str, parts: Sequence[int], first: int) -> list[Intent]:
+    """New intents of an order, of `parts` units each, numbered from `first`."""
+    return [
+        Intent(ids.output_id(PRODUCER, order_id, "intent", number), number, quantity)
+        for number, quantity in enumerate(parts, first)
+    ]
