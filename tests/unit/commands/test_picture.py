@@ -41,6 +41,15 @@ def test_everything_is_on_a_terminal_of_any_size(view, width, height):
     assert lines[-1] == "Ctrl-C ends it"
 
 
+@pytest.mark.parametrize(("width", "height"), [(40, 10), (30, 7), (200, 9)])
+def test_a_small_terminal_shows_the_head_and_the_last_line(view, width, height):
+    """Where few rows are left the first sections are shown; clock and last line always."""
+    lines = drawn(view, width, height)
+    assert len(lines) == height
+    assert lines[0].startswith("paper/default  ● NSE open")
+    assert lines[-1] == "Ctrl-C ends it"
+
+
 def test_side_by_side_where_it_fits(view):
     """At 160 columns orders stand beside strategies, at 80 below positions."""
     assert any("strategy" in line and "order" in line for line in drawn(view, 160, 50))

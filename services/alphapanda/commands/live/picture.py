@@ -40,6 +40,7 @@ from panda.strategy.v1.strategy_pb2 import Strategy
 from panda.trading.v1.trading_pb2 import Order
 
 WIDE: Final = 150
+USUAL: Final = 24
 ROOMY: Final = 36
 HEAD_ROWS: Final = 4
 FOOT_ROWS: Final = 1
@@ -55,7 +56,7 @@ def picture(view: View, *, now: float, width: int, height: int | None) -> Render
         width: columns.
         height: rows; it fills them. None: as many as it needs, with the newest orders only.
     """
-    services, rows = _services(view, in_full=width >= WIDE or height is None or height >= ROOMY)
+    services, rows = _services(view, in_full=height is None or height >= (USUAL if width >= WIDE else ROOMY))
     left, right = [_strategies(view), _positions(view)], _decided(view, NEWEST if height is None else None)
     if height is None:
         columns = [left, right] if width >= WIDE else [[*left, *right]]

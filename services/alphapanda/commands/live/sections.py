@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+LEAST_ROWS: Final = 2
+"""Of a section: its header and a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def needed(sections: Sequence[Section]) -> int:
 
 
 def stacked(sections: Sequence[Section], room: int) -> list[RenderableType]:
-    """The sections below each other in exactly so many rows, apart where that costs no line."""
+    """The sections below each other in exactly so many rows, apart where that costs no line; the first where few fit."""
+    sections = sections[: max(0, room // LEAST_ROWS)]
     given = shares([section.wanted for section in sections], room - len(sections))
     left = room - len(sections) - sum(given)
     apart = left >= len(sections)

@@ -16,7 +16,7 @@ from panda.risk.v1.risk_pb2 import GetKillSwitchResponse, KillSwitch, ListVerdic
 from panda.strategy.v1.strategy_pb2 import ListStrategiesResponse, Strategy
 from panda.trading.v1.trading_pb2 import Order, WatchOrdersResponse
 
-ORDERS_KEPT: Final = 500
+ORDERS_KEPT: Final = 100
 ERRORS_KEPT: Final = 20
 HANDLED_WINDOW: Final = 10.0
 MINUTE: Final = 60.0
