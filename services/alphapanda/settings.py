@@ -343,6 +343,16 @@ class LoggingSettings(LogRotation):
         return found
 
 
+class ReconnectionSettings(Section):
+    """How what is away is tried again: Redis within a call, everything at the start of a service."""
+
+    initial_seconds: Seconds = Field(0.05, description="first wait; it doubles from failure to failure")
+    max_seconds: Seconds = Field(1.0, description="longest wait")
+    redis_attempts: int = Field(
+        3, ge=0, le=20, description="attempts made again before a call to Redis has failed"
+    )
+
+
 class HealthCheckSettings(Section):
     """What is actively checked while it runs: database, Redis, feed, lag, snapshots."""
 
@@ -424,6 +434,7 @@ class Settings(BaseSettings):
     portfolio_manager: PortfolioManagerSettings = PortfolioManagerSettings()
     consumers: ConsumersSettings = ConsumersSettings()
     logging: LoggingSettings = LoggingSettings()
+    reconnection: ReconnectionSettings = ReconnectionSettings()
     health_checks: HealthCheckSettings = HealthCheckSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

@@ -40,6 +40,12 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
         yield Disagreement(
             ("zerodha.enabled", "active_brokers"), "zerodha.enabled needs 'zerodha' in active_brokers"
         )
+    if settings.reconnection.initial_seconds > settings.reconnection.max_seconds:
+        yield Disagreement(
+            ("reconnection.initial_seconds", "reconnection.max_seconds"),
+            f"reconnection.initial_seconds {settings.reconnection.initial_seconds:g} is longer than"
+            f" reconnection.max_seconds {settings.reconnection.max_seconds:g}",
+        )
     if settings.environment == PRODUCTION:
         for name, message in _unfit_for_production(settings):
             yield Disagreement(("environment", name), f"environment is production, and {message}")

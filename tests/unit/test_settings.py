@@ -148,6 +148,12 @@ def refusals(**environment: str) -> list[str]:
     return [problem.removeprefix("environment is production, and ") for problem in refused.value.problems]
 
 
+def test_waits_that_disagree_are_told():
+    """A first wait over the longest is refused with both."""
+    with pytest.raises(SettingsInvalid, match=r"initial_seconds 5 is longer than reconnection.max_seconds 1"):
+        load_settings({"ALPHAPANDA_RECONNECTION__INITIAL_SECONDS": "5"})
+
+
 class TestProduction:
     """What production refuses."""
 

@@ -14,10 +14,9 @@ from typing import Final
 
 import grpc
 import structlog
-from redis.asyncio import Redis
 
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.ground import IST, Ground, wall_clock
+from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.measuring import measuring, open_metrics
@@ -180,7 +179,7 @@ class Embedded:
         self._stack.push_async_callback(paper_engine.dispose)
         tell("bringing the database's schema to date")
         await upgrade_schema(engine)
-        redis = Redis.from_url(redis_url)
+        redis = open_redis(redis_url, settings.reconnection)
         self._stack.push_async_callback(redis.aclose)
         brokers = BrokerRegistry(self._options.brokers)
         topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))

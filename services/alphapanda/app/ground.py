@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import EqualJitterBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.domain.calendar import TradingCalendar
@@ -18,7 +20,7 @@ from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings import Settings
+from alphapanda.settings import ReconnectionSettings, Settings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.price_cache import PriceCache
 from alphapanda.trading.traders.registry import BrokerRegistry
@@ -37,6 +39,17 @@ def wall_clock() -> datetime:
 def boot_clock() -> float:
     """Seconds since boot, suspension included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def open_redis(url: str, reconnection: ReconnectionSettings) -> Redis:
+    """Redis, connected when first used. A call is tried again a few times, so that a restarted server is not an error.
+
+    Args:
+        url: `redis://…`, `rediss://…` or `unix://…`.
+        reconnection: how often, and the waits between; then the call fails, as an exit doesn't wait for Redis.
+    """
+    backoff = EqualJitterBackoff(cap=reconnection.max_seconds, base=reconnection.initial_seconds)
+    return Redis.from_url(url, retry=Retry(backoff, reconnection.redis_attempts))
 
 
 @dataclass(frozen=True, slots=True)

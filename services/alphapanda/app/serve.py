@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.ground import IST, Ground, wall_clock
+from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
@@ -24,6 +24,7 @@ from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.eventlog.topics import TopicMap
@@ -46,7 +47,6 @@ from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
 SERVICES: Final = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "ops")
 INSTRUMENT_SERVICE: Final = "panda.instruments.v1.InstrumentService"
-_PAUSE_SECONDS: Final = 0.5
 _AWAY = (SQLAlchemyError, RedisError, LogUnavailable, OSError, grpc.aio.AioRpcError)
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -115,7 +115,7 @@ class Serving:
         self._stack.push_async_callback(engine.dispose)
         paper_engine = open_engine(settings.database.url, pool_size, slow_query)
         self._stack.push_async_callback(paper_engine.dispose)
-        redis = Redis.from_url(settings.redis.url)
+        redis = open_redis(settings.redis.url, settings.reconnection)
         self._stack.push_async_callback(redis.aclose)
         log = mesh_log(settings, topic_map)
         version = await self._patiently("the database", lambda: schema_version(engine))
@@ -170,14 +170,19 @@ class Serving:
         """
         patience = self._settings.mesh.dependency_patience_seconds
         until = asyncio.get_running_loop().time() + patience
+        again = self._settings.reconnection
+        backoff = Backoff(again.initial_seconds, again.max_seconds)
+        failures = 0
         while True:
             try:
                 return await ask()
             except _AWAY as error:
                 if asyncio.get_running_loop().time() >= until:
                     raise NotReady(f"{what} did not answer within {patience:g} s") from error
-                _log.info("waiting", what=what)
-                await asyncio.sleep(_PAUSE_SECONDS)
+                failures += 1
+                if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                    _log.info("waiting", what=what, failures=failures)
+                await asyncio.sleep(backoff.seconds(failures))
 
     async def _run(self, ground: Ground) -> None:
         lifecycle = Lifecycle()

@@ -1,0 +1,49 @@
+"""What is away is tried again, as settings.reconnection says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from redis.exceptions import RedisError
+
+from alphapanda.app.ground import open_redis
+from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.settings import ReconnectionSettings
+
+PATIENT = ReconnectionSettings(initial_seconds=0.05, max_seconds=0.2, redis_attempts=20)
+
+
+@pytest.fixture
+async def own_redis(tmp_path: Path):
+    """A Redis of one's own, to be killed."""
+    server = EmbeddedRedis(tmp_path)
+    yield server, await server.start()
+    await server.stop()
+
+
+async def test_a_restarted_redis_is_no_error(own_redis) -> None:
+    """A call that meets Redis while it is started again waits for it and is answered."""
+    server, url = own_redis
+    redis = open_redis(url, PATIENT)
+    await redis.set("a", "1")
+    os.kill(server.pid, signal.SIGKILL)
+    asked = asyncio.create_task(redis.get("a"))
+    await asyncio.sleep(0.2)
+    assert not asked.done()
+    await server.stop()
+    await server.start()
+    assert await asyncio.wait_for(asked, 10) is None  # it keeps nothing, and answers
+    await redis.aclose()
+
+
+async def test_attempts_end() -> None:
+    """A Redis that stays away is an error after the attempts that are set, none of them where none are."""
+    for attempts in (0, 2):
+        redis = open_redis("redis://127.0.0.1:1", PATIENT.model_copy(update={"redis_attempts": attempts}))
+        with pytest.raises(RedisError):
+            await asyncio.wait_for(redis.ping(), 5)
+        await redis.aclose()
