@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time
 from decimal import Decimal
 from inspect import cleandoc
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
@@ -122,9 +122,7 @@ def _purpose(section: tuple[str, ...]) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    kind = field.annotation
-    if get_origin(kind) in {Union, UnionType}:
-        kind = next(one for one in get_args(kind) if one is not type(None))
+    kind, limits = _bare(field.annotation, field.metadata)
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(one) for one in get_args(kind))
     if get_origin(kind) is tuple:
@@ -132,16 +130,27 @@ def _allowed(field: FieldInfo) -> str:
     if kind in _WORDS:
         return _WORDS[kind]
     if kind in {int, float, Decimal}:
-        return ("a whole number" if kind is int else "a number") + _bounds(field)
-    patterns = [one.pattern for one in field.metadata if getattr(one, "pattern", None)]
+        return ("a whole number" if kind is int else "a number") + _bounds(limits)
+    patterns = [one.pattern for one in limits if getattr(one, "pattern", None)]
     if patterns:
         return f"text of the form {patterns[0]}"
-    return "not empty" if any(isinstance(one, MinLen) for one in field.metadata) else ""
+    return "not empty" if any(isinstance(one, MinLen) for one in limits) else ""
 
 
-def _bounds(field: FieldInfo) -> str:
+def _bare(kind: Any, limits: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """The kind of value without None, and its limits; those inside `Rupees | None` are the alias's own."""
+    if get_origin(kind) in {Union, UnionType}:
+        return _bare(next(one for one in get_args(kind) if one is not type(None)), limits)
+    if get_origin(kind) is not Annotated:
+        return kind, limits
+    inner, *marks = get_args(kind)
+    own = [limit for mark in marks for limit in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
+    return _bare(inner, [*limits, *own])
+
+
+def _bounds(limits: Sequence[Any]) -> str:
     words = []
-    for bound in field.metadata:
+    for bound in limits:
         match bound:
             case Ge():
                 words.append(f" from {bound.ge}")
