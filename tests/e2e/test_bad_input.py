@@ -113,7 +113,7 @@ def test_an_unknown_setting(refused):
 
 def test_a_setting_out_of_range(refused):
     """A setting's value that isn't allowed is refused with its name, the value and what is allowed."""
-    line = refused(ALPHAPANDA_CONSUMERS__BATCH_SIZE="0")
+    line = refused(ALPHAPANDA_CONSUMERS__DEFAULTS__BATCH_SIZE="0")
     assert "batch_size" in line.lower()
     assert "'0'" in line
     assert "1" in line
@@ -231,13 +231,13 @@ def test_a_path_that_cannot_be_used(refused, tmp_path, setting, says, data_dir):
 def test_several_settings_are_told_line_by_line(refused):
     """Everything wrong with the settings comes at once, a line each."""
     said = refused(
-        ALPHAPANDA_CONSUMERS__BATCH_SIZE="0",
+        ALPHAPANDA_CONSUMERS__DEFAULTS__BATCH_SIZE="0",
         ALPHAPANDA_RISK__MAX_ORDER_QUANTTY="5",
         ALPHAPANDA_ENVIRONMENT="production",
         lines=None,
     )
     assert len(said.splitlines()) == 4  # production lacks two things
-    assert "ALPHAPANDA_CONSUMERS__BATCH_SIZE: '0'" in said
+    assert "ALPHAPANDA_CONSUMERS__DEFAULTS__BATCH_SIZE: '0'" in said
     assert "did you mean ALPHAPANDA_RISK__MAX_ORDER_QUANTITY?" in said
     assert "gRPC has no TLS" in said
 
