@@ -14,12 +14,14 @@ from rich.table import Table
 from tests.bench.figures import Figure
 
 BENCHMARKS = {
+    "P1": "tests.bench.p1_backlog",
     "P2": "tests.bench.p2_tick_to_fill",
     "P3": "tests.bench.p3_under_load",
     "P5": "tests.bench.p5_quotes",
     "P6": "tests.bench.p6_replay",
     "P8": "tests.bench.p8_serve_start",
     "P9": "tests.bench.p9_strategy_memory",
+    "P10": "tests.bench.p10_two_strategy_processes",
     "P12": "tests.bench.p12_first_fill",
 }
 RESULTS = Path(".tools/bench/results")

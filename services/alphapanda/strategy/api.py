@@ -97,6 +97,17 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         )
         return api.CreateStrategyResponse.FromString(answer)
 
+    def first_revision(self, request: api.CreateStrategyRequest, *, running: bool) -> Change:
+        """What creating a strategy would store, for one that nobody asks for by RPC.
+
+        Raises:
+            InvalidInput: the first field that can't be used.
+        """
+        config = self._configurations.created(request)
+        if running:
+            config = replace(config, state=StrategyState.RUNNING)
+        return self._change(_key("CreateStrategy", request.request_id), config, note="")
+
     @override
     async def GetStrategy(self, request: api.GetStrategyRequest, context: Context) -> api.GetStrategyResponse:
         """One strategy."""

@@ -15,6 +15,11 @@ from panda.strategy.v1 import strategy_pb2 as api
 
 _PARAMETER: Final = "parameters."
 _PATHS: Final = ("parameters", "symbols", "brokers", "quantity", "product", "signal_ttl_seconds")
+_FIXED: Final = {
+    "account": "other fields: its positions are booked on its account; create another strategy for another one",
+    "strategy_type": "other fields: a strategy keeps its type; create another strategy for another one",
+    "strategy_id": "other fields: its positions are booked under its name; create another strategy",
+}
 _MOST_SYMBOLS: Final = 500
 _MOST_QUANTITY: Final = 10_000_000
 _MOST_SECONDS: Final = 86_400
@@ -162,6 +167,8 @@ def _known(paths: Iterable[str]) -> list[str]:
     if not asked:
         raise InvalidInput("update_mask", "", f"name what to change: {', '.join(_PATHS)}")
     for path in asked:
+        if path in _FIXED:
+            raise InvalidInput("update_mask", path, _FIXED[path])
         if path not in _PATHS and not path.startswith(_PARAMETER):
             raise UnknownName("update_mask", path, [*_PATHS, "parameters.NAME"])
     return asked

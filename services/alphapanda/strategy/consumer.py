@@ -12,6 +12,10 @@ What makes that so (rule 11), per partition of the ticks:
   older revision than the one that handled the next record, and no activation has to be repeated.
 - Records that were on the log when the partition was assigned are handled without new revisions, since the process
   before may have handled them without.
+- Who takes a partition raises its epoch in the store, and then looks where its log ends. Snapshots and activations are
+  stored only at one's own epoch, and signals published only after it was read. So a process that lost its partition, or
+  was frozen and thaws, publishes nothing, or what it fetched before it was overtaken: records that its successor
+  handles under the same revisions, for the same signals with the same ids.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.domain import ids
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.delivery import Delivery, TransientFailure
 from alphapanda.eventlog.port import EventLog, GroupReader, TopicPartition
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import frame_from, signal_event
@@ -33,7 +37,14 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.isolator import StrategyBroken
 from alphapanda.strategy.partition import Halt, TickPartition
-from alphapanda.strategy.store.port import Activation, Change, StoredStrategy, StrategyStore
+from alphapanda.strategy.store.port import (
+    Activation,
+    Change,
+    Memory,
+    Overtaken,
+    StoredStrategy,
+    StrategyStore,
+)
 from alphapanda.strategy.wire import SOURCE, changed_event
 from panda.events.v1.events_pb2 import Event
 
@@ -91,9 +102,10 @@ class StrategyTicks:
         self._elapsed = elapsed
         self._logger = logger
         self._partitions: dict[int, TickPartition] = {}
+        self._reader: GroupReader | None = None
         self._configs: dict[str, StrategyConfig] = {}
         self._generation = 0
-        self._let_go = StrategyCounts(0, 0, {}, {})
+        self._gone = StrategyCounts(0, 0, {}, {})
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -136,15 +148,33 @@ class StrategyTicks:
         """What was seen and made."""
         hosts = [partition.host for partition in self._partitions.values()]
         return StrategyCounts(
-            self._let_go.frames + sum(host.frames for host in hosts),
-            self._let_go.ticks + sum(host.ticks for host in hosts),
-            sum((host.signals for host in hosts), Counter(self._let_go.signals)),
-            sum((host.errors for host in hosts), Counter(self._let_go.errors)),
+            self._gone.frames + sum(host.frames for host in hosts),
+            self._gone.ticks + sum(host.ticks for host in hosts),
+            sum((host.signals for host in hosts), Counter(self._gone.signals)),
+            sum((host.errors for host in hosts), Counter(self._gone.errors)),
         )
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """Shows frames to the strategies; returns once the log has their signals."""
-        partition = self._partitions[batch[0].record.partition]
+        """Shows frames to the strategies; returns once the log has their signals.
+
+        Raises:
+            TransientFailure: another process took the partition over. Where the group doesn't take it away meanwhile,
+                the next attempt takes it up anew, from what is stored.
+        """
+        at = batch[0].record.topic_partition
+        partition = self._partitions.get(at.partition)
+        if partition is None:
+            if self._reader is not None and at in self._reader.assigned():
+                await self.assigned(self._reader, [at])
+            return
+        try:
+            await self._handle(partition, batch)
+        except Overtaken as late:
+            self._let_go(partition)
+            self._logger.warning("strategy partition overtaken", partition=at.partition, error=str(late))
+            raise TransientFailure(str(late)) from late
+
+    async def _handle(self, partition: TickPartition, batch: Sequence[Delivery]) -> None:
         async with partition.busy:
             await self._publish(partition)
             await self._apply_changes(partition, max(partition.position, batch[0].record.offset))
@@ -165,14 +195,14 @@ class StrategyTicks:
 
     async def assigned(self, reader: GroupReader, partitions: Sequence[TopicPartition]) -> None:
         """Takes partitions up where their snapshots ended; the records they have to see come from there."""
+        self._reader = reader
         for config in await self._store.current():
             self._know(config)
-        ends = await self._log.end_offsets(self.topics)
-        for at in partitions:
+        owners = [await self._store.take(at.partition) for at in partitions]
+        ends = await self._log.end_offsets(self.topics)  # after all that the owner before may tell
+        for at, owner in zip(partitions, owners, strict=True):
             snapshots = await self._store.snapshots(at.partition)
-            partition = TickPartition(
-                at.partition, self._new_host(), snapshots, reader.position(at), ends[at]
-            )
+            partition = TickPartition(owner, self._new_host(), snapshots, reader.position(at), ends[at])
             partition.saved = (partition.position, self._elapsed())
             if partition.replays:
                 # From the record before, which tells what the next one may repeat.
@@ -187,17 +217,28 @@ class StrategyTicks:
             if partition is None:
                 continue
             async with partition.busy:
-                await self._publish(partition)
-                partition.take_failures()
-                if not partition.halts:  # who takes it next comes to the same error, and stops it
-                    await self._snapshot(partition)
-                del self._partitions[at.partition]
-                self._let_go = StrategyCounts(
-                    self._let_go.frames + partition.host.frames,
-                    self._let_go.ticks + partition.host.ticks,
-                    Counter(self._let_go.signals) + partition.host.signals,
-                    Counter(self._let_go.errors) + partition.host.errors,
-                )
+                try:
+                    await self._publish(partition)
+                    partition.take_failures()
+                    if not partition.halts:  # who takes it next comes to the same error, and stops it
+                        await self._snapshot(partition)
+                except Overtaken as late:
+                    self._logger.warning(
+                        "strategy partition overtaken", partition=at.partition, error=str(late)
+                    )
+                self._let_go(partition)
+
+    def _let_go(self, partition: TickPartition) -> None:
+        if self._partitions.get(partition.number) is not partition:
+            return
+        del self._partitions[partition.number]
+        gone, host = self._gone, partition.host
+        self._gone = StrategyCounts(
+            gone.frames + host.frames,
+            gone.ticks + host.ticks,
+            Counter(gone.signals) + host.signals,
+            Counter(gone.errors) + host.errors,
+        )
 
     def _know(self, config: StrategyConfig) -> None:
         if not self.knows(config.strategy_id, config.revision):
@@ -212,15 +253,15 @@ class StrategyTicks:
         partition.enter(offset)
         configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
         for config in list(partition.changes(configs, offset)):
-            await self._store.activate(
-                Activation(config.strategy_id, config.revision, partition.number, offset)
-            )
+            activation = Activation(config.strategy_id, config.revision, partition.number, offset)
+            await self._store.activate(partition.owner, activation, Memory(config.revision))
             partition.configure(config, partition.revisions.get(config.strategy_id, 0))
         partition.seen = generation
 
     async def _publish(self, partition: TickPartition) -> None:
         if not partition.unpublished:
             return
+        await self._store.require(partition.owner)
         now = self._wall_clock()
         await self._log.publish(
             [to_record(signal_event(each, SOURCE, now), self._topic_map) for each in partition.unpublished]
@@ -229,16 +270,16 @@ class StrategyTicks:
 
     async def _snapshot(self, partition: TickPartition) -> None:
         """Stores what each strategy remembers. Nothing is unpublished."""
-        states: dict[str, tuple[int, bytes]] = {}
+        states: dict[str, Memory] = {}
         if partition.position > partition.saved[0]:
             for strategy_id, revision in partition.host.revisions().items():
                 try:
-                    states[strategy_id] = (revision, partition.host.state(strategy_id))
+                    states[strategy_id] = Memory(revision, partition.host.state(strategy_id))
                 except StrategyBroken as error:  # it keeps its older snapshot, from where it is replayed
                     self._logger.warning(
                         "strategy state not stored", strategy_id=strategy_id, error=str(error)
                     )
-            await self._store.save(partition.number, partition.position, states)
+            await self._store.save(partition.owner, partition.position, states)
         partition.saved = (partition.position, self._elapsed())
 
     async def _stop_failed(self, partition: TickPartition) -> None:

@@ -13,7 +13,7 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.strategy.isolator import StrategyBroken
-from alphapanda.strategy.store.port import Snapshot
+from alphapanda.strategy.store.port import Ownership, Snapshot
 
 
 class LogBehindSnapshot(Exception):
@@ -38,7 +38,7 @@ class TickPartition:
     when the partition was taken has been handled: a predecessor may have handled that under the old revision.
 
     Args:
-        number: the partition.
+        owner: the partition, and the epoch since which it is this process's.
         host: empty.
         snapshots: what is stored for the partition.
         begins: offset of the next record where no snapshot asks for an earlier one.
@@ -57,9 +57,10 @@ class TickPartition:
     """
 
     def __init__(
-        self, number: int, host: StrategyHost, snapshots: Sequence[Snapshot], begins: int, end: int
+        self, owner: Ownership, host: StrategyHost, snapshots: Sequence[Snapshot], begins: int, end: int
     ) -> None:
-        self.number = number
+        self.owner = owner
+        self.number = owner.partition
         self.host = host
         self.busy = asyncio.Lock()
         self.unpublished: list[Signal] = []
@@ -79,7 +80,7 @@ class TickPartition:
         for snapshot in snapshots:
             if snapshot.next_offset > end:
                 raise LogBehindSnapshot(
-                    f"strategy {snapshot.config.strategy_id!r} has seen partition {number} up to offset"
+                    f"strategy {snapshot.config.strategy_id!r} has seen partition {self.number} up to offset"
                     f" {snapshot.next_offset}, but the log ends at {end}: database and log don't belong together"
                 )
 

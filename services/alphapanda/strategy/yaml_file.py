@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 from google.protobuf.json_format import ParseDict, ParseError
@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.api import StrategyServicer
-from alphapanda.strategy.store.port import StrategyStore
+from alphapanda.strategy.store.port import Change, StrategyStore
 from alphapanda.validation import violations
 from panda.strategy.v1 import strategy_pb2 as api
 
@@ -65,8 +65,8 @@ def read_strategies(file: Path) -> list[StrategyRow]:
 class StrategyFallback:
     """Creates and starts a file's strategies where the service has never had one.
 
-    A row that can't be used is logged with file and line, and the others are created. The commands have ids that
-    follow from the rows' names, so that two processes that start at once create each strategy once.
+    A row that can't be used is logged with file and line. The others are created in one transaction: a process that
+    dies leaves all of them or none, and of two that start at once one creates them.
 
     Args:
         rows: as `read_strategies` gave them.
@@ -94,29 +94,31 @@ class StrategyFallback:
         if await self._store.current():
             self._logger.info("strategies of the YAML file left alone", why="there are strategies already")
             return
+        changes: dict[str, Change] = {}
         for row in self._rows:
-            error = row.error or await self._created(row)
-            if error:
+            change, error = self._change(row)
+            if change is not None and change.strategy.config.strategy_id in changes:
+                change, error = None, f"strategy_id: {row.create.strategy_id!r} stands in the file twice"
+            if change is None:
                 self._logger.error(
                     "strategy of the YAML file not created", error=f"{row.file}:{row.line}: {error}"
                 )
             else:
-                self._logger.info("strategy of the YAML file created", strategy_id=row.create.strategy_id)
+                changes[change.strategy.config.strategy_id] = change
+        if await self._store.seed(list(changes.values())):
+            for strategy_id in changes:
+                self._logger.info("strategy of the YAML file created", strategy_id=strategy_id)
 
     async def stop(self) -> None:
         """Nothing to end."""
 
-    async def _created(self, row: StrategyRow) -> str:
-        no_context: Any = None
-        name = row.create.strategy_id
+    def _change(self, row: StrategyRow) -> tuple[Change | None, str]:
+        if row.error:
+            return None, row.error
         try:
-            await self._service.CreateStrategy(row.create, no_context)
+            return self._service.first_revision(row.create, running=row.start), ""
         except InvalidInput as error:
-            return str(error)
-        if row.start:
-            start = api.StartStrategyRequest(request_id=f"yaml-start-{name}"[:64], strategy_id=name)
-            await self._service.StartStrategy(start, no_context)
-        return ""
+            return None, str(error)
 
 
 def _row(file: Path, node: yaml.Node) -> StrategyRow:

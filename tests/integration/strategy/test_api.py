@@ -211,7 +211,12 @@ async def test_an_update_that_flattens_remembers_what_was_held(service, store) -
     [
         ({"paths": []}, "update_mask: ''.*name what to change: parameters, symbols"),
         ({"paths": ["quantiti"]}, "update_mask: 'quantiti'.*did you mean 'quantity'"),
-        ({"paths": ["strategy_id"]}, "update_mask: 'strategy_id'"),
+        ({"paths": ["strategy_id"]}, "update_mask: 'strategy_id'.*create another strategy"),
+        ({"paths": ["account"]}, "update_mask: 'account'.*booked on its account; create another strategy"),
+        (
+            {"paths": ["strategy_type"]},
+            "update_mask: 'strategy_type'.*keeps its type; create another strategy",
+        ),
         (
             {"paths": ["parameters.fast"]},
             r"update_mask: 'parameters.fast'.*give its value in strategy.parameters",

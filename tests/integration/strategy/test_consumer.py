@@ -223,21 +223,28 @@ class World:
 
     async def published(self):
         """Signals on the log by id, and how often each came."""
-        reader = self.log.topic_reader(self.topic_map.topics("trading_signal"), Start.EARLIEST)
-        await reader.start()
         signals, times = {}, Counter()
-        while records := await reader.fetch(1000, 0):
-            for record in records:
-                event = from_record(record, self.topic_map)
-                signal = signal_from(event)
-                assert signals.setdefault(signal.signal_id, signal) == signal
-                times[signal.signal_id] += 1
-        await reader.stop()
+        for record in await self.everything(self.topic_map.topics("trading_signal")):
+            event = from_record(record, self.topic_map)
+            signal = signal_from(event)
+            assert signals.setdefault(signal.signal_id, signal) == signal
+            times[signal.signal_id] += 1
         return signals, times
+
+    async def everything(self, topics):
+        """All records of topics."""
+        reader = self.log.topic_reader(topics, Start.EARLIEST)
+        await reader.start()
+        ends = await self.log.end_offsets(topics)
+        records = []
+        while any(reader.position(at) < end for at, end in ends.items()):
+            records += await reader.fetch(1000, 1.0)
+        await reader.stop()
+        return records
 
     async def recomputed(self):
         """What follows from the log of ticks and the recorded activations alone, each frame seen once."""
-        (topic,) = self.ticks.topics
+        records = await self.everything(self.ticks.topics)
         configs = {(c.strategy_id, c.revision): c for c in await self.revisions()}
         names = {strategy_id for strategy_id, _ in configs}
         activations = [a for name in names for a in await self.store.activations(name)]
@@ -248,28 +255,24 @@ class World:
             starts = sorted(
                 (a for a in activations if a.partition == shard), key=lambda a: (a.next_offset, a.revision)
             )
-            reader = self.log.topic_reader([topic], Start.EARLIEST)
-            await reader.start()
             seen = 0
-            while records := await reader.fetch(1000, 0):
-                for record in records:
-                    if record.partition != shard:
-                        continue
-                    frame = frame_from(from_record(record, self.topic_map).tick_frame)
-                    if frame.sequence <= seen:
-                        continue
-                    seen = frame.sequence
-                    while starts and starts[0].next_offset <= record.offset:
-                        start = starts.pop(0)
-                        chosen = configs[start.strategy_id, start.revision]
-                        followed = chosen.after(held.get(start.strategy_id, 0))
-                        held[start.strategy_id] = start.revision
-                        host.configure(
-                            followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
-                        )
-                    for signal in host.on_frame(frame):
-                        signals[signal.signal_id] = signal_from(signal_event(signal, "strategy", NOW))
-            await reader.stop()
+            for record in records:
+                if record.partition != shard:
+                    continue
+                frame = frame_from(from_record(record, self.topic_map).tick_frame)
+                if frame.sequence <= seen:
+                    continue
+                seen = frame.sequence
+                while starts and starts[0].next_offset <= record.offset:
+                    start = starts.pop(0)
+                    chosen = configs[start.strategy_id, start.revision]
+                    followed = chosen.after(held.get(start.strategy_id, 0))
+                    held[start.strategy_id] = start.revision
+                    host.configure(
+                        followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
+                    )
+                for signal in host.on_frame(frame):
+                    signals[signal.signal_id] = signal_from(signal_event(signal, "strategy", NOW))
         return signals
 
     async def revisions(self):

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from alphapanda.domain.order import Product
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
-from alphapanda.strategy.store.port import Activation, Change, Overtaken, Snapshot, StoredStrategy
+from alphapanda.strategy.store.port import Activation, Change, Memory, Overtaken, Snapshot, StoredStrategy
 from alphapanda.strategy.wire import changed_event, strategy_message
 from panda.events.v1.events_pb2 import Event
 from panda.strategy.v1 import strategy_pb2 as api
@@ -118,11 +118,12 @@ async def test_an_activation_is_an_empty_snapshot_at_its_offset(store) -> None:
     """It is recorded once; what the strategy remembered before is gone with its revision."""
     second, third = replace(CONFIG, revision=2), replace(CONFIG, revision=3)
     await put(store, CONFIG, second, third)
-    await store.activate(Activation("trend", 2, 3, 100))
-    await store.save(3, 120, {"trend": (2, b"two")})
+    owner = await store.take(3)
+    await store.activate(owner, Activation("trend", 2, 3, 100), Memory(2))
+    await store.save(owner, 120, {"trend": Memory(2, b"two")})
     assert await store.snapshots(3) == [Snapshot(second, 120, b"two")]
-    await store.activate(Activation("trend", 3, 3, 120))
-    await store.activate(Activation("trend", 3, 3, 120))
+    await store.activate(owner, Activation("trend", 3, 3, 120), Memory(3))
+    await store.activate(owner, Activation("trend", 3, 3, 120), Memory(3))
     assert await store.snapshots(3) == [Snapshot(third, 120, b"", replaced=2)]
     assert await store.activations("trend") == [
         Activation("trend", 2, 3, 100),
@@ -135,13 +136,14 @@ async def test_a_snapshot_never_gives_way_to_an_older_one(store) -> None:
     """Neither by offset nor by revision; an activation that comes too late says so."""
     second, third = replace(CONFIG, revision=2), replace(CONFIG, revision=3)
     await put(store, CONFIG, second, third)
-    await store.activate(Activation("trend", 3, 0, 50))
-    await store.save(0, 60, {"trend": (3, b"sixty")})
-    await store.save(0, 59, {"trend": (3, b"fifty-nine")})
-    await store.save(0, 70, {"trend": (2, b"old revision")})
+    owner = await store.take(0)
+    await store.activate(owner, Activation("trend", 3, 0, 50), Memory(3))
+    await store.save(owner, 60, {"trend": Memory(3, b"sixty")})
+    await store.save(owner, 59, {"trend": Memory(3, b"fifty-nine")})
+    await store.save(owner, 70, {"trend": Memory(2, b"old revision")})
     for late in (Activation("trend", 3, 0, 55), Activation("trend", 2, 0, 65)):
         with pytest.raises(Overtaken):
-            await store.activate(late)
+            await store.activate(owner, late, Memory(late.revision))
     assert await store.snapshots(0) == [Snapshot(third, 60, b"sixty")]
     assert await store.activations("trend") == [Activation("trend", 3, 0, 50)]
 
@@ -149,9 +151,10 @@ async def test_a_snapshot_never_gives_way_to_an_older_one(store) -> None:
 async def test_snapshots_come_by_offset(store) -> None:
     """The earliest first, as they are entered."""
     await put(store, CONFIG, replace(CONFIG, strategy_id="b"))
-    await store.activate(Activation("trend", 1, 0, 9))
-    await store.activate(Activation("b", 1, 0, 12))
-    await store.save(0, 20, {"trend": (1, b"x")})
+    owner = await store.take(0)
+    await store.activate(owner, Activation("trend", 1, 0, 9), Memory(1))
+    await store.activate(owner, Activation("b", 1, 0, 12), Memory(1))
+    await store.save(owner, 20, {"trend": Memory(1, b"x")})
     assert [(s.config.strategy_id, s.next_offset) for s in await store.snapshots(0)] == [
         ("b", 12),
         ("trend", 20),
@@ -170,3 +173,51 @@ async def test_twins_that_create_one_name_are_told_apart(postgres_store) -> None
 
     await asyncio.gather(*(postgres_store.change("trend", decide) for _ in range(4)))
     assert [stored is None for stored in seen] == [True, False, False, False]
+
+
+async def test_who_lost_a_partition_stores_nothing_of_it(store) -> None:
+    """Neither a snapshot, however far it has come, nor an activation; and it is told so. Other partitions are others."""
+    await put(store, CONFIG)
+    before, other = await store.take(0), await store.take(1)
+    await store.activate(before, Activation("trend", 1, 0, 50), Memory(1))
+    await store.require(before)
+    after = await store.take(0)
+    assert after.epoch > before.epoch
+    with pytest.raises(Overtaken):
+        await store.save(before, 90, {"trend": Memory(1, b"late")})
+    with pytest.raises(Overtaken):
+        await store.activate(before, Activation("trend", 1, 0, 90), Memory(1))
+    with pytest.raises(Overtaken):
+        await store.require(before)
+    await store.require(other)
+    await store.save(after, 60, {"trend": Memory(1, b"sixty")})
+    assert await store.snapshots(0) == [Snapshot(CONFIG, 60, b"sixty")]
+
+
+async def test_the_first_strategies_come_all_or_none(store, request) -> None:
+    """In one transaction, and only where there was never one."""
+    first, second = change(CONFIG), change(replace(CONFIG, strategy_id="b", revision=2))
+    broken = change(replace(CONFIG, strategy_id="c", quantity=None))
+    if not hasattr(store, "events"):
+        with pytest.raises(Exception, match="quantity"):
+            await store.seed([first, broken])
+        assert await store.current() == []
+    assert await store.seed([first, second])
+    assert not await store.seed([change(replace(CONFIG, strategy_id="d", revision=3))])
+    assert [each.strategy_id for each in await store.current()] == ["b", "trend"]
+    assert await events(store, request) == [first.event, second.event]
+
+
+async def test_what_a_warm_up_lacks_is_told_of_current_running_revisions(store) -> None:
+    """The most over the partitions."""
+    running = replace(CONFIG, state=StrategyState.RUNNING)
+    stopped = replace(CONFIG, strategy_id="b")
+    await put(store, running, stopped)
+    for partition, missing in ((0, 5), (1, 9), (2, 0)):
+        owner = await store.take(partition)
+        for name in ("trend", "b"):
+            await store.activate(owner, Activation(name, 1, partition, 7), Memory(1, b"", missing))
+    assert await store.missing(["trend", "b", "nobody"]) == {"trend": 9}
+    assert await store.missing(["b"]) == {}
+    await put(store, replace(running, revision=2))
+    assert await store.missing(["trend"]) == {}

@@ -11,8 +11,11 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.store.port import (
     Activation,
     Answer,
+    Change,
     Decide,
+    Memory,
     Overtaken,
+    Ownership,
     Snapshot,
     StoredStrategy,
 )
@@ -32,7 +35,8 @@ class MemoryStrategyStore:
         self._revisions: dict[tuple[str, int], StrategyConfig] = {}
         self._requests: dict[CommandKey, tuple[bytes, bytes]] = {}
         self._activations: dict[tuple[str, int, int], Activation] = {}
-        self._snapshots: dict[tuple[int, str], tuple[int, int, bytes]] = {}
+        self._snapshots: dict[tuple[int, str], tuple[int, Memory]] = {}
+        self._epochs: dict[int, int] = {}
 
     async def command(
         self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
@@ -78,33 +82,66 @@ class MemoryStrategyStore:
         """Every strategy's configuration as it stands."""
         return [self._strategies[name].config for name in sorted(self._strategies)]
 
-    async def activate(self, activation: Activation) -> None:
+    async def seed(self, changes: Sequence[Change]) -> bool:
+        """Stores the first strategies."""
+        if self._strategies:
+            return False
+        for change in changes:
+            await self.change(change.strategy.config.strategy_id, lambda _, change=change: change)  # type: ignore[misc]
+        return True
+
+    async def take(self, partition: int) -> Ownership:
+        """Takes a partition over."""
+        self._epochs[partition] = self._epochs.get(partition, 0) + 1
+        return Ownership(partition, self._epochs[partition])
+
+    async def require(self, owner: Ownership) -> None:
+        """Does nothing where the partition is the owner's still."""
+        self._require(owner)
+
+    async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
         """Records that a revision takes effect."""
+        self._require(owner)
         place = (activation.partition, activation.strategy_id)
-        held_offset, held_revision, _ = self._snapshots.get(place, (0, 0, b""))
-        if activation.next_offset < held_offset or activation.revision < held_revision:
+        held_offset, held = self._snapshots.get(place, (0, Memory(0)))
+        if activation.next_offset < held_offset or activation.revision < held.revision:
             raise Overtaken(f"{activation} comes after what the partition's snapshot holds")
         self._activations.setdefault(
             (activation.strategy_id, activation.partition, activation.revision), activation
         )
-        self._snapshots[place] = (activation.next_offset, activation.revision, b"")
+        self._snapshots[place] = (activation.next_offset, warmed)
 
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
         """Where each revision took effect."""
         return [self._activations[place] for place in sorted(self._activations) if place[0] == strategy_id]
 
-    async def save(self, partition: int, next_offset: int, states: Mapping[str, tuple[int, bytes]]) -> None:
+    async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
         """Stores states as of an offset."""
-        for strategy_id, (revision, state) in states.items():
-            held_offset, held_revision, _ = self._snapshots.get((partition, strategy_id), (0, 0, b""))
-            if next_offset >= held_offset and revision >= held_revision:
-                self._snapshots[partition, strategy_id] = (next_offset, revision, state)
+        self._require(owner)
+        for strategy_id, memory in states.items():
+            held_offset, held = self._snapshots.get((owner.partition, strategy_id), (0, Memory(0)))
+            if next_offset >= held_offset and memory.revision >= held.revision:
+                self._snapshots[owner.partition, strategy_id] = (next_offset, memory)
+
+    async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
+        """What current revisions lack of their warm-up."""
+        lacking: dict[str, int] = {}
+        for (_, name), (_, memory) in self._snapshots.items():
+            current = self._strategies[name].config
+            if (
+                name in strategy_ids
+                and memory.missing
+                and current.state is StrategyState.RUNNING
+                and current.revision == memory.revision
+            ):
+                lacking[name] = max(memory.missing, lacking.get(name, 0))
+        return lacking
 
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
         """The snapshots of a partition."""
         found = sorted(
-            (next_offset, name, revision, state)
-            for (place, name), (next_offset, revision, state) in self._snapshots.items()
+            (next_offset, name, memory.revision, memory.state)
+            for (place, name), (next_offset, memory) in self._snapshots.items()
             if place == partition
         )
         return [
@@ -113,6 +150,10 @@ class MemoryStrategyStore:
             )
             for next_offset, name, revision, state in found
         ]
+
+    def _require(self, owner: Ownership) -> None:
+        if self._epochs.get(owner.partition) != owner.epoch:
+            raise Overtaken(f"partition {owner.partition} was taken over after epoch {owner.epoch}")
 
     def _before(self, strategy_id: str, partition: int, revision: int) -> int:
         return max(

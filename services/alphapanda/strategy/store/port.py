@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
@@ -55,6 +55,27 @@ class Activation:
     next_offset: int
 
 
+class Ownership(NamedTuple):
+    """A process has a partition until another takes it, which raises the epoch."""
+
+    partition: int
+    epoch: int
+
+
+class Memory(NamedTuple):
+    """What a revision of a strategy remembers on a partition.
+
+    Attributes:
+        revision: the revision.
+        state: as StrategyHost.state gave it; empty where the revision has seen nothing yet.
+        missing: ticks, or bars, that it has to see yet before its first wish, on the instrument that lacks most.
+    """
+
+    revision: int
+    state: bytes = b""
+    missing: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a strategy remembers on a partition after every offset below `next_offset`.
@@ -73,7 +94,7 @@ class Snapshot:
 
 
 class Overtaken(Exception):
-    """Somebody else has gone further on this partition: what is here is the past and must not be stored."""
+    """Somebody else has the partition now: what is here may be the past, and must be neither stored nor told."""
 
 
 class StrategyStore(Protocol):
@@ -106,18 +127,38 @@ class StrategyStore(Protocol):
     async def current(self) -> Sequence[StrategyConfig]:
         """Every strategy's configuration as it stands."""
 
-    async def activate(self, activation: Activation) -> None:
-        """Records that a revision takes effect, with an empty state at that offset; once.
+    async def seed(self, changes: Sequence[Change]) -> bool:
+        """Stores the first strategies there ever are, all in one transaction; False where there was one already."""
+
+    async def take(self, partition: int) -> Ownership:
+        """Takes a partition over: who had it before stores nothing of it any more."""
+
+    async def require(self, owner: Ownership) -> None:
+        """Does nothing where the partition is the owner's still.
 
         Raises:
-            Overtaken: the strategy's snapshot is of a later offset or revision.
+            Overtaken: it was taken over.
+        """
+
+    async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
+        """Records that a revision takes effect, with what its warm-up left in it at that offset; once.
+
+        Raises:
+            Overtaken: the partition was taken over, or the strategy's snapshot is of a later offset or revision.
         """
 
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
         """Where each revision took effect, by partition and revision."""
 
-    async def save(self, partition: int, next_offset: int, states: Mapping[str, tuple[int, bytes]]) -> None:
-        """Stores (revision, state) by strategy as of an offset; an older one never replaces a newer one."""
+    async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
+        """Stores what strategies remember as of an offset; an older one never replaces a newer one.
+
+        Raises:
+            Overtaken: the partition was taken over.
+        """
+
+    async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
+        """What the strategies' current revisions lack of their warm-up, as of the last snapshots; those that lack."""
 
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
         """The snapshots of a partition, by offset and name."""

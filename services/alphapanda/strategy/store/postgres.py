@@ -17,8 +17,11 @@ from alphapanda.strategy.core.config import Flattening, StrategyConfig, Strategy
 from alphapanda.strategy.store.port import (
     Activation,
     Answer,
+    Change,
     Decide,
+    Memory,
     Overtaken,
+    Ownership,
     Snapshot,
     StoredStrategy,
 )
@@ -61,10 +64,10 @@ _ACTIVATIONS = text(
     " WHERE strategy_id = :strategy_id ORDER BY partition, revision"
 )
 _SAVE = text(
-    "INSERT INTO strategy.snapshots AS held (strategy_id, partition, next_offset, revision, state)"
-    " VALUES (:strategy_id, :partition, :next_offset, :revision, :state)"
+    "INSERT INTO strategy.snapshots AS held (strategy_id, partition, next_offset, revision, state, missing)"
+    " VALUES (:strategy_id, :partition, :next_offset, :revision, :state, :missing)"
     " ON CONFLICT (strategy_id, partition) DO UPDATE SET next_offset = excluded.next_offset,"
-    " revision = excluded.revision, state = excluded.state, stored_at = now()"
+    " revision = excluded.revision, state = excluded.state, missing = excluded.missing, stored_at = now()"
     " WHERE excluded.next_offset >= held.next_offset AND excluded.revision >= held.revision"
 )
 _SNAPSHOTS = text(
@@ -74,6 +77,19 @@ _SNAPSHOTS = text(
     " FROM strategy.snapshots s JOIN strategy.revisions r USING (strategy_id, revision)"
     ' WHERE s.partition = :partition ORDER BY s.next_offset, strategy_id COLLATE "C"'
 )
+_TAKE = text(
+    "INSERT INTO strategy.partition_owners AS held (partition, epoch) VALUES (:partition, 1)"
+    " ON CONFLICT (partition) DO UPDATE SET epoch = held.epoch + 1 RETURNING epoch"
+)
+# Shared, so that a take-over waits for what its predecessor is storing, and the predecessor sees it afterwards.
+_EPOCH = text("SELECT epoch FROM strategy.partition_owners WHERE partition = :partition FOR SHARE")
+_MISSING = text(
+    "SELECT s.strategy_id, max(s.missing) AS missing FROM strategy.snapshots s JOIN strategy.strategies c"
+    " USING (strategy_id, revision) WHERE s.missing > 0 AND c.state = 1 AND s.strategy_id = ANY(:strategy_ids)"
+    " GROUP BY s.strategy_id"
+)
+_LOCK_ALL = text("LOCK TABLE strategy.strategies IN SHARE ROW EXCLUSIVE MODE")
+_ANY = text("SELECT EXISTS (SELECT FROM strategy.strategies)")
 
 
 class PostgresStrategyStore:
@@ -125,7 +141,28 @@ class PostgresStrategyStore:
         async with self._engine.connect() as connection:
             return [_config(row) for row in await connection.execute(_ALL)]
 
-    async def activate(self, activation: Activation) -> None:
+    async def seed(self, changes: Sequence[Change]) -> bool:
+        """Stores the first strategies."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOCK_ALL)
+            if (await connection.execute(_ANY)).scalar_one():
+                return False
+            for change in changes:
+                await self._add(connection, change)
+            return True
+
+    async def take(self, partition: int) -> Ownership:
+        """Takes a partition over."""
+        async with self._engine.begin() as connection:
+            epoch = (await connection.execute(_TAKE, {"partition": partition})).scalar_one()
+            return Ownership(partition, epoch)
+
+    async def require(self, owner: Ownership) -> None:
+        """Does nothing where the partition is the owner's still."""
+        async with self._engine.connect() as connection:
+            await self._require(connection, owner)
+
+    async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
         """Records that a revision takes effect."""
         values = {
             "strategy_id": activation.strategy_id,
@@ -134,8 +171,10 @@ class PostgresStrategyStore:
             "next_offset": activation.next_offset,
         }
         async with self._engine.begin() as connection:
+            await self._require(connection, owner)
             await connection.execute(_ACTIVATE, values)
-            saved = await connection.execute(_SAVE, values | {"state": b""})
+            remembered = {"state": warmed.state, "missing": warmed.missing}
+            saved = await connection.execute(_SAVE, values | remembered)
             if not saved.rowcount:
                 raise Overtaken(f"{activation} comes after what the partition's snapshot holds")
 
@@ -145,22 +184,28 @@ class PostgresStrategyStore:
             rows = await connection.execute(_ACTIVATIONS, {"strategy_id": strategy_id})
             return [Activation(*row) for row in rows]
 
-    async def save(self, partition: int, next_offset: int, states: Mapping[str, tuple[int, bytes]]) -> None:
+    async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
         """Stores states as of an offset."""
         if not states:
             return
         rows = [
             {
                 "strategy_id": strategy_id,
-                "partition": partition,
+                "partition": owner.partition,
                 "next_offset": next_offset,
-                "revision": revision,
-                "state": state,
+                **memory._asdict(),
             }
-            for strategy_id, (revision, state) in sorted(states.items())
+            for strategy_id, memory in sorted(states.items())
         ]
         async with self._engine.begin() as connection:
+            await self._require(connection, owner)
             await connection.execute(_SAVE, rows)
+
+    async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
+        """What current revisions lack of their warm-up."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_MISSING, {"strategy_ids": list(strategy_ids)})
+            return {row.strategy_id: row.missing for row in rows}
 
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
         """The snapshots of a partition."""
@@ -169,6 +214,13 @@ class PostgresStrategyStore:
             return [
                 Snapshot(_config(row), row.next_offset, bytes(row.remembered), row.replaced) for row in rows
             ]
+
+    async def _require(self, connection: AsyncConnection, owner: Ownership) -> None:
+        epoch = (await connection.execute(_EPOCH, {"partition": owner.partition})).scalar_one_or_none()
+        if epoch != owner.epoch:
+            raise Overtaken(
+                f"partition {owner.partition} was taken over: epoch {epoch}, here {owner.epoch} before"
+            )
 
     async def _get(self, connection: AsyncConnection, strategy_id: str) -> StoredStrategy | None:
         row = (await connection.execute(_GET, {"strategy_id": strategy_id})).one_or_none()
@@ -183,11 +235,14 @@ class PostgresStrategyStore:
         change = decide(stored)
         if change is None:
             return stored
+        await self._add(connection, change)
+        return change.strategy
+
+    async def _add(self, connection: AsyncConnection, change: Change) -> None:
         row = _row(change.strategy)
         await connection.execute(_ADD_REVISION, row)
         await connection.execute(_SET_CURRENT, row)
         await self._outbox.add(connection, [change.event])
-        return change.strategy
 
 
 def _row(strategy: StoredStrategy) -> dict[str, Any]:

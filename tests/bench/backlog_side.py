@@ -1,0 +1,158 @@
+"""A process of P1 and P10 that drains a Kafka backlog: the strategy stage whole, or a bare aiokafka loop.
+
+Prints "ready" when it holds its partitions, begins at a line on its input, and prints (ticks, seconds, signals).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from tests.bench.backlog import FLIPS, TICK_BYTES, TOPIC_MAP, configs, directory, states
+
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.routing import ExecutionRouter
+from alphapanda.eventlog.consumer import ReliableConsumer
+from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.port import GroupReader, Start, TopicPartition
+from alphapanda.settings import ConsumerSettings, KafkaSettings
+from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
+from alphapanda.strategy.core.config import StrategyConfig
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.store.memory import MemoryStrategyStore
+from alphapanda.strategy.store.port import Activation, Change, Memory, StoredStrategy
+from alphapanda.strategy.wire import changed_event
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NO_ID = "00000000-0000-5000-8000-000000000000"
+
+
+async def told_to_go() -> None:
+    """Says that it is ready, and waits for the word."""
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+class Waiting(StrategyAssignment):
+    """Takes its partitions up at the word, when it has as many as it shall have."""
+
+    def __init__(self, ticks: StrategyTicks, reader: GroupReader, expected: int) -> None:
+        super().__init__(ticks, reader)
+        self._expected = expected
+        self.began = 0.0
+
+    async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Others than the expected ones are let go of again soon."""
+        if len(partitions) == self._expected:
+            await told_to_go()
+            self.began = time.perf_counter()
+            await super().on_assigned(partitions)
+
+
+class Counting:
+    """The handler, and when it had seen everything."""
+
+    def __init__(self, ticks: StrategyTicks, frames: int) -> None:
+        self._ticks = ticks
+        self._frames = frames
+        self.done = asyncio.Event()
+        self.ended = 0.0
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """Passes the batch on."""
+        await self._ticks.handle(batch)
+        if self._ticks.counts().frames >= self._frames:
+            self.ended = time.perf_counter()
+            self.done.set()
+
+
+def change_of(config: StrategyConfig) -> Change:
+    """Creates a strategy."""
+    stored = StoredStrategy(config, "", "bench", NOW)
+    event = changed_event(stored, event_id=NO_ID, correlation_id=NO_ID, causation_id=NO_ID)
+    return Change(stored, event)
+
+
+async def stage(wanted: argparse.Namespace) -> tuple[int, float, int]:
+    """The strategy stage as `serve strategy` builds it, but for the store, which is in memory."""
+    store = MemoryStrategyStore()
+    remembered = states(wanted.feed)
+    await store.seed([change_of(config) for partition in remembered for config in configs(partition)])
+    for partition, state in remembered.items():
+        owner = await store.take(partition)
+        for config in configs(partition):
+            activation = Activation(config.strategy_id, 1, partition, 0)
+            await store.activate(owner, activation, Memory(1, state.get(config.strategy_id, b"")))
+    log = KafkaEventLog(KafkaSettings(bootstrap_servers=wanted.kafka, group_prefix=wanted.group), [])
+    await log.start()
+    calendar, router, instruments = load_nse_calendar(), ExecutionRouter(("paper",)), directory()
+    ticks = StrategyTicks(
+        *(store, log, TOPIC_MAP, lambda: StrategyHost(instruments, calendar, router)),
+        *(5.0, lambda: datetime.now(UTC), time.monotonic, structlog.get_logger()),
+    )
+    reader = log.group_reader("strategy", ticks.topics, Start.EARLIEST)
+    assignment = Waiting(ticks, reader, wanted.partitions)
+    handler = Counting(ticks, wanted.frames)
+    consumer = ReliableConsumer(
+        name="strategy",
+        service="strategy",
+        log=log,
+        reader=reader,
+        topic_map=TOPIC_MAP,
+        handler=handler,
+        dead_letters=DeadLetters(log),
+        policy=ConsumerSettings(),
+        assignment=assignment,
+    )
+    await consumer.start()
+    await handler.done.wait()
+    counts = ticks.counts()
+    await consumer.stop()
+    await log.stop()
+    return counts.ticks, handler.ended - assignment.began, sum(counts.signals.values())
+
+
+async def bare(wanted: argparse.Namespace) -> tuple[int, float, int]:
+    """getmany, and nothing done with what it gives."""
+    consumer = AIOKafkaConsumer(
+        "bare.ticks",
+        bootstrap_servers=wanted.kafka,
+        group_id=wanted.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    await told_to_go()
+    began = time.perf_counter()
+    ticks = 0
+    while ticks < wanted.frames:
+        for records in (await consumer.getmany(timeout_ms=1000)).values():
+            for record in records:
+                ticks += len(record.value) == TICK_BYTES
+    took = time.perf_counter() - began
+    await consumer.stop()
+    return ticks, took, 0
+
+
+if __name__ == "__main__":
+    logging.disable()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("side", choices=("stage", "bare"))
+    parser.add_argument("kafka")
+    parser.add_argument("group")
+    parser.add_argument("feed", choices=("quiet", FLIPS))
+    parser.add_argument("partitions", type=int)
+    parser.add_argument("frames", type=int, help="records to drain")
+    asked = parser.parse_args()
+    print(json.dumps(asyncio.run(stage(asked) if asked.side == "stage" else bare(asked))), flush=True)
