@@ -44,6 +44,7 @@ from alphapanda.risk.desk import RiskDesk
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_desk import LimitDesk
 from alphapanda.risk.limits import limits_of
+from alphapanda.risk.reservations import ReservationKeeper
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.postgres import PostgresRiskStore
@@ -256,6 +257,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
     )
     trading = TradingServiceStub(open_channel(ground.target("trading"), [TRADING_SERVICE]))
     kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
+    reservations = ReservationKeeper(desk, store, trading, settings.active_brokers)
     timer = SquareOffTimer(desk, store, ground.simulated_brokers, lambda view: view.frame_id)
     signals = RawSignalHandler(desk)
     servicer = RiskApi(
@@ -294,7 +296,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
             )
         ],
         relay=relay(ground, outbox),
-        parts=[(Phase.WAKE, kill_switches), (Phase.FEED, timer)],
+        parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations), (Phase.FEED, timer)],
     )
     return room, timer
 

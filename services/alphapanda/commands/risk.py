@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from rich.console import Group, RenderableType
 
-from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
-from alphapanda.commands.console import warn
+from alphapanda.commands.asking import ListsByDefault, Services, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.console import USAGE, fail, warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import (
     exposure_table,
@@ -22,26 +22,79 @@ from panda.risk.v1.risk_pb2 import (
     GetKillSwitchRequest,
     GetLimitsRequest,
     GetVerdictRequest,
+    LimitValue,
     ListVerdictsRequest,
     SetKillSwitchRequest,
+    UpdateLimitsRequest,
+    UpdateLimitsResponse,
     Verdict,
 )
 
 
 @click.group(cls=ListsByDefault)
 def risk() -> None:
-    """Show limits and verdicts; show and set the kill switch."""
+    """Show verdicts and exposure; show and set limits and kill switches."""
 
 
 @risk.command("limits")
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
+@click.option("--strategy", default="", help="those that hold for this strategy")
+@click.option("--instrument", default="", help="those that hold for this instrument, such as NSE:INFY")
 @asks
-def limits(broker: str, account: str, target: Target, *, as_json: bool) -> None:
-    """Show the limits in force."""
-    request = GetLimitsRequest(broker=broker, account=account)
+def limits(
+    broker: str, account: str, strategy: str, instrument: str, target: Target, *, as_json: bool
+) -> None:
+    """Show the limits in force, and where each comes from."""
+    request = GetLimitsRequest(broker=broker, account=account, strategy_id=strategy, instrument_id=instrument)
     answer = ask(target, lambda services: services.risk.GetLimits(request))
     show(answer, as_json=as_json, table=lambda: limits_table(answer.limits))
+
+
+@risk.command("set")
+@click.argument("values", nargs=-1, metavar="[NAME=VALUE]…")
+@click.option("--clear", multiple=True, metavar="NAME", help="the next wider scope holds again; repeat it")
+@click.option("--reason", required=True, help="why, one sentence")
+@click.option("--broker", default="paper", show_default=True)
+@click.option("--account", default="default", show_default=True)
+@click.option("--strategy", default="", help="for this strategy only")
+@click.option("--instrument", default="", help="for this instrument only, such as NSE:INFY")
+@asks
+def set_limits(
+    values: tuple[str, ...],
+    clear: tuple[str, ...],
+    reason: str,
+    broker: str,
+    account: str,
+    strategy: str,
+    instrument: str,
+    target: Target,
+    *,
+    as_json: bool,
+) -> None:
+    """Set limits, such as max_order_value=50000; "off" lifts one. `risk limits` lists them."""
+    pairs = [value.partition("=") for value in values]
+    for value, (name, equals, given) in zip(values, pairs, strict=True):
+        if not (name and equals and given):
+            fail(f"{value!r} is not allowed; NAME=VALUE, such as max_order_value=50000", USAGE)
+    request = UpdateLimitsRequest(
+        request_id=new_request_id(),
+        broker=broker,
+        account=account,
+        strategy_id=strategy,
+        instrument_id=instrument,
+        set=[LimitValue(name=name, value=given) for name, _, given in pairs],
+        clear=clear,
+        reason=reason,
+    )
+
+    async def change(services: Services) -> UpdateLimitsResponse:
+        stands = await services.risk.GetLimits(GetLimitsRequest(broker=broker, account=account))
+        request.expected_version = stands.version
+        return await services.risk.UpdateLimits(request)
+
+    answer = ask(target, change)
+    show(answer, as_json=as_json, table=lambda: limits_table(answer.set))
 
 
 @risk.command("verdict")
@@ -112,10 +165,13 @@ def kill_switch() -> None:
 
 @kill_switch.command("show")
 @click.option("--broker", default="", help="[default: paper]")
+@click.option("--strategy", default="", help="this strategy's own")
+@click.option("--account", default="", help="this account's own, which its daily loss sets")
 @asks
-def show_kill_switch(broker: str, target: Target, *, as_json: bool) -> None:
-    """Show a broker's kill switch."""
-    answer = ask(target, lambda services: services.risk.GetKillSwitch(GetKillSwitchRequest(broker=broker)))
+def show_kill_switch(broker: str, strategy: str, account: str, target: Target, *, as_json: bool) -> None:
+    """Show a broker's kill switch, a strategy's or an account's."""
+    request = GetKillSwitchRequest(broker=broker, strategy_id=strategy, account=account)
+    answer = ask(target, lambda services: services.risk.GetKillSwitch(request))
     show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
 
 
@@ -123,12 +179,16 @@ def show_kill_switch(broker: str, target: Target, *, as_json: bool) -> None:
 @click.argument("state", type=click.Choice(["active", "reducing", "halted"], case_sensitive=False))
 @click.option("--reason", required=True, help="why, one sentence")
 @click.option("--broker", default="paper", show_default=True)
+@click.option("--strategy", default="", help="for this strategy only")
 @asks
-def set_kill_switch(state: str, reason: str, broker: str, target: Target, *, as_json: bool) -> None:
+def set_kill_switch(
+    state: str, reason: str, broker: str, strategy: str, target: Target, *, as_json: bool
+) -> None:
     """Set what may be traded: everything (active), only what reduces (reducing), nothing but cancels (halted)."""
     request = SetKillSwitchRequest(
         request_id=new_request_id(),
         broker=broker,
+        strategy_id=strategy,
         state=TradingState.Value(f"TRADING_STATE_{state.upper()}"),
         reason=reason,
     )

@@ -241,19 +241,28 @@ def why_ended(order: Order) -> str:
 
 def limits_table(limits: Iterable[Limit]) -> Table:
     """Limits in force."""
-    made = table("rule", "limit", ">value", "unit")
+    made = table("rule", "limit", ">value", "unit", "from", "by")
     for one in limits:
-        row(made, one.rule, one.name, one.value, Text(one.unit, style="dim"))
+        whose = ", ".join(name for name in (one.strategy_id, one.instrument_id) if name)
+        row(
+            made,
+            one.rule,
+            one.name,
+            one.value,
+            Text(one.unit, style="dim"),
+            whose or word(one, "origin"),
+            one.author,
+        )
     return made
 
 
 def kill_switch_table(switch: KillSwitch) -> Table:
     """A kill switch, who set it and why."""
-    made = table("broker", "trading", ">revision", "changed", "by", "reason")
+    made = table("of", "trading", ">revision", "changed", "by", "reason")
     at = market_moment(switch, "changed_at")
     row(
         made,
-        switch.broker,
+        " ".join(name for name in (switch.broker, switch.strategy_id, switch.account) if name),
         state(word(switch, "state")),
         str(switch.revision),
         shown_time(at) if at else "never",

@@ -14,7 +14,7 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
-from alphapanda.domain.order_events import Fill, Filled, OrderHappening, OrderState
+from alphapanda.domain.order_events import Fill, Filled, OrderHappening
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.eventlog.delivery import TransientFailure
@@ -92,7 +92,8 @@ class RiskDesk:
             return [verdict for signal in signals for verdict in book.judge(signal, inputs)]
 
         keys = [signal.key for signal in signals]
-        return await self._decide(broker, account, keys, signals, step)
+        tokens, signal_ids = {one.instrument_token for one in signals}, {one.signal_id for one in signals}
+        return await self._decide(broker, account, keys, tokens, signal_ids, step)
 
     async def discard(self, signal: Signal) -> list[Verdict]:
         """Ends a parked signal that a person gave up: refused as DISCARDED, where it has no verdict yet."""
@@ -100,7 +101,8 @@ class RiskDesk:
             signal.key.broker,
             signal.key.account,
             [signal.key],
-            [signal],
+            [signal.instrument_token],
+            [signal.signal_id],
             lambda book, inputs: book.discard(signal, inputs),
         )
 
@@ -115,7 +117,22 @@ class RiskDesk:
             return [verdict for one in told for verdict in book.on_order(one.order, inputs, _fill(one))]
 
         orders = [one.order for one in told]
-        return await self._decide(broker, account, [order.key for order in orders], orders, step)
+        tokens, signal_ids = {one.instrument_token for one in orders}, {one.signal_id for one in orders}
+        return await self._decide(broker, account, [order.key for order in orders], tokens, signal_ids, step)
+
+    async def release(self, key: PositionKey, signal_id: str) -> list[Verdict]:
+        """Ends the reservation of an order that trading has said will never be; a target that waited for it is judged.
+
+        Raises:
+            TransientFailure: of that target's strategy the revision isn't known yet.
+        """
+        instrument = self._instruments().by_id(key.instrument_id)
+        tokens = {instrument.instrument_token} if instrument is not None else set()
+
+        def step(book: RiskBook, inputs: Inputs) -> list[Verdict]:
+            return book.release(key, signal_id, inputs)
+
+        return await self._decide(key.broker, key.account, [key], tokens, [signal_id], step)
 
     async def authorize(self, signal: Signal) -> Verdict:
         """Judges an explicit order, or finds the verdict given on it before."""
@@ -168,12 +185,11 @@ class RiskDesk:
         broker: str,
         account: str,
         keys: Sequence[PositionKey],
-        about: Sequence[Signal] | Sequence[OrderState],
+        tokens: Collection[int],
+        signal_ids: Collection[str],
         step: _Step,
     ) -> list[Verdict]:
-        tokens = list({one.instrument_token for one in about})
-        market = await self.market(tokens)
-        signal_ids = list({one.signal_id for one in about})
+        market = await self.market(list(tokens))
         while True:
             try:
                 return await self._in_one_transaction(broker, account, keys, signal_ids, tokens, market, step)

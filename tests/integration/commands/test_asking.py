@@ -133,6 +133,20 @@ def test_the_kill_switch_is_set_and_shown(asked):
     assert json.loads(asked("risk", "kill-switch", "show", "--json"))["killSwitch"]["revision"] == "2"
 
 
+def test_limits_are_set_and_refuse(asked):
+    """`risk set` sets one where it is said; an order over it is refused naming rule, limit and what was seen."""
+    told = asked("risk", "set", "max_order_value=1", "--instrument", "NSE:ITC", "--reason", "drill")
+    assert re.search(r"^order_value +max_order_value +1 +rupees +NSE:ITC", told, re.MULTILINE), told
+    assert "NSE:ITC" in asked("risk", "limits", "--instrument", "NSE:ITC")
+    assert "NSE:ITC" not in asked("risk", "limits")
+    order = json.loads(asked("orders", "place", "buy", "NSE:ITC", "1", "--json"))["order"]
+    verdict = asked("risk", "verdict", order["state"]["signalId"])
+    assert re.search(r"^refused: an order of \d+\.\d+ rupees is over the limit of 1", verdict), verdict
+    assert re.search(r"^order_value +failed +<= 1\.00 +\d+\.\d+", verdict, re.MULTILINE), verdict
+    asked("risk", "set", "--clear", "max_order_value", "--instrument", "NSE:ITC", "--reason", "done")
+    assert "NSE:ITC" not in asked("risk", "limits", "--instrument", "NSE:ITC")
+
+
 def test_limits_are_shown_by_rule(asked):
     """`risk` shows every limit with its rule, value and unit."""
     assert re.search(r"^order_quantity +max_order_quantity +100000 +units", asked("risk"), re.MULTILINE)
@@ -164,6 +178,7 @@ UNKNOWN = str(uuid4())
         (("positions", "--page-token", "abc"), "page_token: 'abc' is not allowed"),
         (("positions", "--page-size", "1001"), "page_size"),
         (("risk", "verdict", UNKNOWN), f"signal {UNKNOWN} was not judged"),
+        (("risk", "set", "max_ordr_value=1", "--reason", "x"), "did you mean 'max_order_value'"),
         (("risk", "limits", "--broker", "Paper"), "broker: 'Paper' is not allowed"),
         (("status", "--service", "nobody"), "nobody"),
     ],

@@ -261,6 +261,8 @@ class FakeTrading:
     def __init__(self) -> None:
         self.held: dict[str, tuple[int, int]] = {}
         self.strategies: dict[tuple[str, str], tuple[int, int]] = {}
+        self.orders: set[str] = set()
+        self.asked: list[str] = []
         self.calls = 0
         self.error: Exception | None = None
 
@@ -277,6 +279,14 @@ class FakeTrading:
         if request.revision >= revision:
             self.held[request.broker] = (request.revision, request.state)
         return trading_pb2.ApplyKillSwitchResponse(revision=self.held[request.broker][0])
+
+    async def ConfirmNoOrder(self, request: Any, /, *, timeout: float | None = None) -> Message:  # noqa: N802
+        from panda.trading.v1 import trading_pb2
+
+        if self.error is not None:
+            raise self.error
+        self.asked.append(request.signal_id)
+        return trading_pb2.ConfirmNoOrderResponse(never=request.signal_id not in self.orders)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -175,6 +176,55 @@ async def test_kill_switches_apply_by_revision(store: TradingStore) -> None:
         assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 2) == 2
         assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 1) == 2
         assert (await transaction.kill_switch("paper")).state is TradingState.HALTED
+
+
+async def test_a_strategys_kill_switch_is_the_stricter_or_the_brokers_is(store: TradingStore) -> None:
+    """Each has its revisions; a strategy is held by its own and by the broker's, others by the broker's alone."""
+    async with store.transaction() as transaction:
+        assert (await transaction.kill_switch("paper", "ema-1")).state is TradingState.ACTIVE
+        assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 1, "ema-1") == 1
+        assert await transaction.apply_kill_switch("paper", TradingState.REDUCING, 5) == 5
+        assert (await transaction.kill_switch("paper", "ema-1")).state is TradingState.HALTED
+        assert (await transaction.kill_switch("paper", "ema-2")).state is TradingState.REDUCING
+        assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 2, "ema-1") == 2
+        assert (await transaction.kill_switch("paper", "ema-1")).state is TradingState.REDUCING
+
+
+async def test_a_buried_signal_never_gets_an_order(store: TradingStore) -> None:
+    """After the tombstone the order is not stored, again and again; a signal with an order can't be buried."""
+    late, known = order(1), order(2)
+    async with store.transaction() as transaction:
+        assert await transaction.add(known)
+    for _ in range(2):
+        async with store.transaction() as transaction:
+            assert await transaction.bury(late.signal_id)
+            assert not await transaction.bury(known.signal_id)
+    for _ in range(2):
+        async with store.transaction() as transaction:
+            assert not await transaction.add(late)
+            assert await transaction.is_buried(late.signal_id)
+            assert not await transaction.is_buried(known.signal_id)
+    assert await store.find_by_signal(late.signal_id) is None
+    assert await store.find_by_signal(known.signal_id) is not None
+
+
+async def test_burying_waits_for_an_order_on_its_way(tables: str) -> None:
+    """An order that is being stored is found: whoever asks meanwhile is told that there is one."""
+    engine = open_engine(tables, 5)
+    store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE)), lambda: WALL)
+    one = order(3)
+
+    async def bury() -> bool:
+        async with store.transaction() as transaction:
+            return await transaction.bury(one.signal_id)
+
+    async with store.transaction() as transaction:
+        assert await transaction.add(one)
+        asked = asyncio.create_task(bury())
+        await asyncio.sleep(0.2)
+        assert not asked.done()
+    assert await asked is False
+    await engine.dispose()
 
 
 async def test_epochs_grow(store: TradingStore) -> None:

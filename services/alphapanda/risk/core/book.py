@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
 from typing import TypeVar
 
+from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect
 from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
@@ -120,6 +121,37 @@ class RiskBook:
                 raise
         self.orders[order.signal_id] = applied.order
         return verdicts
+
+    def release(self, key: PositionKey, signal_id: str, inputs: Inputs) -> list[Verdict]:
+        """Ends the reservation of an order that never appeared and never will, as though it had failed unsent.
+
+        Returns:
+            The verdict on the target that waited for it; nothing where it has appeared after all, or has ended.
+
+        Raises:
+            StandingUnknown: of the waiting target.
+        """
+        open_order = self.position(key).open
+        if open_order is None or open_order.signal_id != signal_id or open_order.revision:
+            return []
+        effect = PositionEffect.of(self.position(key).quantity, open_order.on_its_way)
+        never_sent = OrderState(
+            order_id="",
+            signal_id=signal_id,
+            key=key,
+            instrument_token=0,
+            side=open_order.side,
+            quantity=open_order.quantity,
+            order_type=OrderType.MARKET,
+            effect=effect,
+            status=OrderStatus.FAILED,
+            revision=1,
+            filled=0,
+            leaves=0,
+            average_price=None,
+            market_time=inputs.market.market_time,
+        )
+        return self.on_order(never_sent, inputs)
 
     def due(self, inputs: Inputs, brokers: Collection[str], cause: str) -> list[Signal]:
         """The square-offs that are due at these brokers, to be judged like any signal; none while market time is unknown.

@@ -6,6 +6,7 @@ from asyncio import Lock
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 
 from google.protobuf.message import Message
@@ -22,6 +23,7 @@ from alphapanda.risk.store.port import (
     HeldPosition,
     KillSwitch,
     NumberedVerdict,
+    Reservation,
     SwitchScope,
     VerdictFilter,
 )
@@ -109,6 +111,21 @@ class MemoryRiskStore:
             HeldPosition(key, state.opened_at)
             for key, state in self._tables.book.positions.items()
             if state.quantity and key.product is Product.MIS and key.broker in brokers
+        ]
+
+    async def unseen(
+        self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
+    ) -> Sequence[Reservation]:
+        """See RiskStore."""
+        open_orders = (state.open for state in self._tables.book.positions.values())
+        unseen = {order.signal_id for order in open_orders if order is not None and not order.revision}
+        return [
+            Reservation(verdict.key, verdict.signal_id)
+            for verdict in self._tables.verdicts.values()
+            if isinstance(verdict, Approved)
+            and verdict.signal_id in unseen
+            and verdict.key.broker in brokers
+            and verdict.valid_until < (entries_before if verdict.effect.is_entry else exits_before)
         ]
 
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:

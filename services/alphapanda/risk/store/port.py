@@ -55,6 +55,13 @@ class HeldPosition(NamedTuple):
     opened_at: datetime | None
 
 
+class Reservation(NamedTuple):
+    """An order that was let through, by its signal."""
+
+    key: PositionKey
+    signal_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class VerdictFilter:
     """Which verdicts to list; an empty field, or None, lets all pass.
@@ -163,6 +170,17 @@ class RiskStore(Protocol):
 
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
         """The MIS positions of these brokers that aren't flat."""
+
+    async def unseen(
+        self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
+    ) -> Sequence[Reservation]:
+        """Orders at these brokers that were let through and that nothing was told of since.
+
+        Args:
+            brokers: whose.
+            entries_before: market time; only those entries whose valid_until is before it.
+            exits_before: market time; the same for exits.
+        """
 
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         """A kill switch; as never set where it has no row."""

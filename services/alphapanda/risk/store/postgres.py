@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import datetime
 
 from google.protobuf.message import Message
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from alphapanda.domain.order import Product, TradingState
+from alphapanda.domain.order import PositionEffect, Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
 from alphapanda.risk.core.book import DayKey, RiskBook
@@ -24,6 +25,7 @@ from alphapanda.risk.store.port import (
     HeldPosition,
     KillSwitch,
     NumberedVerdict,
+    Reservation,
     SwitchScope,
     VerdictFilter,
 )
@@ -106,6 +108,13 @@ _WAITING = text("SELECT waiting FROM risk.positions WHERE waiting_signal_id = CA
 _HELD = text(
     f"SELECT {_KEY}, opened_at FROM risk.positions WHERE broker = ANY(CAST(:brokers AS text[])) AND product = :product"
     " AND quantity <> 0 ORDER BY broker, account, strategy_id, instrument_id"
+)
+_UNSEEN = text(
+    "SELECT p.broker, p.account, p.strategy_id, p.instrument_id, p.product, o.signal_id FROM risk.positions p"
+    " JOIN risk.orders o ON o.signal_id = p.open_signal_id JOIN risk.verdicts v ON v.signal_id = o.signal_id"
+    " WHERE p.broker = ANY(CAST(:brokers AS text[])) AND o.revision = 0"
+    " AND v.valid_until < CASE v.effect WHEN :reduces THEN CAST(:exits_before AS timestamptz)"
+    " ELSE CAST(:entries_before AS timestamptz) END ORDER BY v.number"
 )
 _VERDICTS = text(
     "SELECT * FROM risk.verdicts WHERE (:broker = '' OR broker = :broker) AND (:account = '' OR account = :account)"
@@ -230,6 +239,20 @@ class PostgresRiskStore:
         async with self._engine.connect() as connection:
             found = await connection.execute(_HELD, asked)
             return [HeldPosition(rows.key_of(row), row.opened_at) for row in found]
+
+    async def unseen(
+        self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
+    ) -> Sequence[Reservation]:
+        """See RiskStore."""
+        asked = {
+            "brokers": list(brokers),
+            "reduces": int(PositionEffect.REDUCES),
+            "entries_before": entries_before,
+            "exits_before": exits_before,
+        }
+        async with self._engine.connect() as connection:
+            found = await connection.execute(_UNSEEN, asked)
+            return [Reservation(rows.key_of(row), str(row.signal_id)) for row in found]
 
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         """See RiskStore."""

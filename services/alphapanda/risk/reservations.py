@@ -1,0 +1,121 @@
+"""Releases reservations whose order never appeared, once trading has said that it never will."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Protocol
+
+import grpc
+import structlog
+
+from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.store.port import RiskStore
+from panda.trading.v1 import trading_pb2 as trading
+
+EXIT_PATIENCE = timedelta(minutes=10)
+"""Market time past valid_until for which an exit is left alone: trading still executes one that comes late."""
+
+_log = structlog.get_logger(__name__)
+
+
+class TradingToAsk(Protocol):
+    """The one RPC of TradingService that is called here; its stub fits."""
+
+    def ConfirmNoOrder(  # noqa: N802 - the contract's name
+        self, request: trading.ConfirmNoOrderRequest, /, *, timeout: float | None = None
+    ) -> Awaitable[trading.ConfirmNoOrderResponse]:
+        """Whether a signal has no order and never will."""
+
+
+class ReservationKeeper:
+    """Looks on an interval of wall time.
+
+    Args:
+        desk: releases them.
+        store: knows them.
+        trading: confirms.
+        brokers: the active ones.
+        interval_seconds: wall time between two looks.
+        timeout_seconds: how long trading's answer is waited for.
+    """
+
+    def __init__(
+        self,
+        desk: RiskDesk,
+        store: RiskStore,
+        trading: TradingToAsk,
+        brokers: Sequence[str],
+        interval_seconds: float = 5.0,
+        timeout_seconds: float = 2.0,
+    ) -> None:
+        self._desk = desk
+        self._store = store
+        self._trading = trading
+        self._brokers = tuple(brokers)
+        self._interval = interval_seconds
+        self._timeout = timeout_seconds
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it no longer looks; None while it does, or was never started."""
+        ended = self._task is not None and self._task.done() and not self._task.cancelled()
+        return self._task.exception() if ended and self._task else None
+
+    async def start(self) -> None:
+        """Begins to look."""
+        self._task = asyncio.create_task(self._look(), name="reservations")
+
+    async def stop(self) -> None:
+        """Looks no more; what is being released is stored first."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def release_due(self) -> list[str]:
+        """Releases what is due at the market time of now; the ids of the signals whose reservations ended."""
+        now = (await self._desk.market(())).market_time
+        if now is None:
+            return []
+        released = []
+        for key, signal_id in await self._store.unseen(self._brokers, now, now - EXIT_PATIENCE):
+            request = trading.ConfirmNoOrderRequest(signal_id=signal_id)
+            try:
+                answer = await self._trading.ConfirmNoOrder(request, timeout=self._timeout)
+            except grpc.RpcError as error:
+                why = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+                _log.warning("reservation kept, trading did not answer", signal_id=signal_id, why=why)
+                continue
+            if answer.never:
+                await self._desk.release(key, signal_id)
+                released.append(signal_id)
+                _log.warning(
+                    "reservation released, its order never came",
+                    signal_id=signal_id,
+                    broker=key.broker,
+                    account=key.account,
+                    strategy_id=key.strategy_id,
+                    instrument_id=key.instrument_id,
+                )
+        return released
+
+    async def _look(self) -> None:
+        while not self._stopping.is_set():
+            await self._release_or_wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._interval)
+
+    async def _release_or_wait(self) -> None:
+        try:
+            await self.release_due()
+        except Exception as error:
+            if is_transient(error):
+                _log.warning("reservations wait", error=in_one_line(error))
+                return
+            _log.exception("reservations are released no more")
+            raise
