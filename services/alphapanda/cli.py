@@ -23,7 +23,8 @@ COMMANDS = {
     "settings": "show every setting as it holds here, and where it comes from",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
-    "topics": "create the mesh's Kafka topics: topics ensure",
+    "dlq": "show what could not be handled; redrive or discard it",
+    "topics": "create the mesh's Kafka topics: topics ensure; print records: topics tail",
     "db": "bring the mesh's database to date: db upgrade",
 }
 

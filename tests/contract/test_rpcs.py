@@ -41,7 +41,7 @@ def test_it_has_its_options(method) -> None:
 @every_rpc
 def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
     """What Gets, Lists, Searches, Watches or Evaluates needs PERMISSION_READ and may be sent again; all else is a command with more."""
-    question = method.name.startswith(("Get", "List", "Search", "Watch", "Evaluate"))
+    question = method.name.startswith(("Get", "List", "Search", "Watch", "Tail", "Evaluate"))
     policy = policy_of(method)
     assert (policy.retry == options.RETRY_SAFE) is question
     assert (policy.permission == options.PERMISSION_READ) is question
@@ -61,7 +61,7 @@ def test_a_list_is_paged(method) -> None:
 @every_rpc
 def test_a_watch_is_a_stream(method) -> None:
     """What Watches streams its answers, and nothing else streams; each message says how to go on, or none can."""
-    assert method.server_streaming is method.name.startswith("Watch")
+    assert method.server_streaming is method.name.startswith(("Watch", "Tail"))
     assert not method.client_streaming
     if "after_revision" in method.input_type.fields_by_name:
         assert {"revision", "draining"} <= set(method.output_type.fields_by_name)

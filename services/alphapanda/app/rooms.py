@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from alphapanda.app.ground import IST, Ground, boot_clock, wall_clock
+from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.questions import snapshots as snapshot_age
 from alphapanda.eventlog.consumer import ReliableConsumer
@@ -97,7 +98,6 @@ def consumer(
     ground: Ground,
     service: str,
     group: str,
-    payloads: Sequence[str],
     handler: Handler,
     *,
     start: Start = Start.EARLIEST,
@@ -106,7 +106,7 @@ def consumer(
     discard: Discard | None = None,
 ) -> ReliableConsumer:
     """A reliable consumer of the payloads' topics of every active broker."""
-    topics = ground.topic_map.topics(*payloads)
+    topics = ground.topic_map.topics(*GROUPS[group])
     return ReliableConsumer(
         name=group,
         service=service,
@@ -217,7 +217,6 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
                 ground,
                 "strategy",
                 strategy_topics.GROUP,
-                ["tick_frame"],
                 ticks,
                 reader=reader,
                 assignment=StrategyAssignment(ticks, reader),
@@ -278,14 +277,12 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
                 ground,
                 "risk",
                 f"{risk_topics.GROUP}.orders",
-                risk_topics.ORDER_PAYLOADS,
                 OrderEventHandler(desk),
             ),
             consumer(
                 ground,
                 "risk",
                 f"{risk_topics.GROUP}.signals",
-                risk_topics.SIGNAL_PAYLOADS,
                 signals,
                 discard=signals.discard,
             ),
@@ -359,7 +356,6 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
                 ground,
                 "trading",
                 trading_topics.GROUP,
-                trading_topics.PAYLOADS,
                 verdicts,
                 discard=verdicts.discard,
                 assignment=TradingAssignment(executor),
@@ -442,7 +438,6 @@ def portfolio_room(ground: Ground) -> Room:
                 ground,
                 "portfolio",
                 portfolio_topics.GROUP,
-                portfolio_topics.PAYLOADS,
                 PortfolioConsumer(router, store, [snapshots.booked, lambda _: revisions.look_now()]),
             )
         ],

@@ -7,10 +7,12 @@ from datetime import datetime
 
 from alphapanda import __version__
 from alphapanda.app.ground import Ground, wall_clock
-from alphapanda.app.process import Room
+from alphapanda.app.groups import GROUPS
+from alphapanda.app.process import Phase, Room
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
+from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import RunningService, StatusSource
 from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
 
@@ -39,9 +41,11 @@ def ops_room(ground: Ground, services: Sequence[StatusSource]) -> Room:
     async def market_time() -> datetime | None:
         return (await ground.prices.view(())).market_time
 
-    servicer = OpsServicer(services, __version__, wall_clock(), market_time)
+    about_the_log = LogApi(ground.log, ground.topic_map, GROUPS)
+    servicer = OpsServicer(services, __version__, wall_clock(), market_time, about_the_log)
     return Room(
         service="ops",
         full_name=OPS_SERVICE,
         registration=lambda server: add_OpsServiceServicer_to_server(servicer, server),
+        parts=[(Phase.LISTEN, about_the_log)],
     )

@@ -105,6 +105,10 @@ class TopicMap:
         """The topics of these payloads, for every active broker where they are per broker."""
         return tuple(name for name, (policy, _) in self._origin.items() if policy.payload in payloads)
 
+    def sources(self) -> tuple[str, ...]:
+        """Every topic but the dead-letter topics."""
+        return tuple(self._origin)
+
     def policy(self, topic: str) -> PayloadPolicy:
         """What the contract says of a topic (not of a dead-letter topic)."""
         return self._origin[topic][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from alphapanda.domain.errors import UnknownName
 from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.wire import timestamp
 from alphapanda.ops.core import ServiceReport, unanswered
+from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import StatusSource
 from panda.ops.v1 import ops_pb2 as pb
 from panda.ops.v1 import ops_pb2_grpc
@@ -31,6 +32,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         version: of the program.
         started_at: wall time of the start, aware.
         market_time: market time now; None where unknown.
+        about_the_log: answers about dead letters, lag and records.
         patience_seconds: a service that doesn't say how it is within this is NOT_SERVING in the answer.
     """
 
@@ -40,12 +42,14 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         version: str,
         started_at: datetime,
         market_time: Callable[[], Coroutine[Any, Any, datetime | None]],
+        about_the_log: LogApi,
         patience_seconds: float = 2.0,
     ) -> None:
         self._sources = {source.service: source for source in sources}
         self._version = version
         self._started_at = started_at
         self._market_time = market_time
+        self._log = about_the_log
         self._patience = patience_seconds
 
     @override
@@ -74,6 +78,49 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
             started_at=timestamp(self._started_at),
             market_time=timestamp(market_time),
         )
+
+    @override
+    async def ListDeadLetters(
+        self, request: pb.ListDeadLettersRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListDeadLettersResponse:
+        """A page of dead letters."""
+        return await self._log.list_dead_letters(request)
+
+    @override
+    async def GetDeadLetter(
+        self, request: pb.GetDeadLetterRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetDeadLetterResponse:
+        """One dead letter with its record."""
+        return await self._log.get_dead_letter(request)
+
+    @override
+    async def RedriveDeadLetters(
+        self, request: pb.RedriveDeadLettersRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RedriveDeadLettersResponse:
+        """Has dead letters handled again by their group."""
+        return await self._log.redrive(request)
+
+    @override
+    async def DiscardDeadLetters(
+        self, request: pb.DiscardDeadLettersRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DiscardDeadLettersResponse:
+        """Has parked signals ended."""
+        return await self._log.discard(request)
+
+    @override
+    async def ListConsumerLag(
+        self, request: pb.ListConsumerLagRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListConsumerLagResponse:
+        """How far the groups are."""
+        return await self._log.list_lag(request)
+
+    @override
+    async def TailTopic(
+        self, request: pb.TailTopicRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.TailTopicResponse]:
+        """A topic's records."""
+        async for answer in self._log.tail(request):
+            yield answer
 
 
 def _report_of(service: str, task: asyncio.Future[ServiceReport], patience: float) -> ServiceReport:

@@ -13,10 +13,12 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from alphapanda.eventlog.consumer_status import ConsumerStatus
+from alphapanda.eventlog.topics import TopicMap
 from alphapanda.mesh.server import MeshServer
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.health import HealthWatch
+from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import RunningService
 from panda.ops.v1 import ops_pb2 as pb
 from panda.ops.v1 import ops_pb2_grpc
@@ -81,7 +83,12 @@ class System:
                 partial(
                     ops_pb2_grpc.add_OpsServiceServicer_to_server,
                     OpsServicer(
-                        [instruments, self.risk], "1.2.3", STARTED, self._clock, patience_seconds=0.2
+                        [instruments, self.risk],
+                        "1.2.3",
+                        STARTED,
+                        self._clock,
+                        LogApi(None, TopicMap(("paper",)), {}),
+                        patience_seconds=0.2,
                     ),
                 )
             ],

@@ -22,11 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from panda.events.v1 import events_pb2 as panda_dot_events_dot_v1_dot_events__pb2
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16panda/ops/v1/ops.proto\x12\x0cpanda.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epanda/options/v1/options.proto\"#\n\x10GetStatusRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xf1\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x11\n\tprocessed\x18\x03 \x01(\x04\x12\x15\n\rdead_lettered\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x04\x12\x0f\n\x07retried\x18\x06 \x01(\x04\x12\x0e\n\x06paused\x18\x07 \x03(\t\x12\x0b\n\x03lag\x18\x08 \x01(\x04\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x31\n\rlast_error_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06parked\x18\x0b \x01(\x04\"<\n\x0c\x42rokerStatus\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc7\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.panda.ops.v1.ServiceState\x12/\n\tconsumers\x18\x03 \x03(\x0b\x32\x1c.panda.ops.v1.ConsumerStatus\x12+\n\x07\x62rokers\x18\x04 \x03(\x0b\x32\x1a.panda.ops.v1.BrokerStatus\x12\x1a\n\x12outbox_unpublished\x18\x05 \x01(\x04\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12;\n\x08\x63ounters\x18\x07 \x03(\x0b\x32).panda.ops.v1.ServiceStatus.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb4\x01\n\x11GetStatusResponse\x12-\n\x08services\x18\x01 \x03(\x0b\x32\x1b.panda.ops.v1.ServiceStatus\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9e\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x02\x12\x1d\n\x19SERVICE_STATE_NOT_SERVING\x10\x03\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x04\x32g\n\nOpsService\x12Y\n\tGetStatus\x12\x1e.panda.ops.v1.GetStatusRequest\x1a\x1f.panda.ops.v1.GetStatusResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16panda/ops/v1/ops.proto\x12\x0cpanda.ops.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpanda/events/v1/events.proto\x1a\x1epanda/options/v1/options.proto\"#\n\x10GetStatusRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xf1\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x11\n\tprocessed\x18\x03 \x01(\x04\x12\x15\n\rdead_lettered\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x04\x12\x0f\n\x07retried\x18\x06 \x01(\x04\x12\x0e\n\x06paused\x18\x07 \x03(\t\x12\x0b\n\x03lag\x18\x08 \x01(\x04\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x31\n\rlast_error_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06parked\x18\x0b \x01(\x04\"<\n\x0c\x42rokerStatus\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc7\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.panda.ops.v1.ServiceState\x12/\n\tconsumers\x18\x03 \x03(\x0b\x32\x1c.panda.ops.v1.ConsumerStatus\x12+\n\x07\x62rokers\x18\x04 \x03(\x0b\x32\x1a.panda.ops.v1.BrokerStatus\x12\x1a\n\x12outbox_unpublished\x18\x05 \x01(\x04\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12;\n\x08\x63ounters\x18\x07 \x03(\x0b\x32).panda.ops.v1.ServiceStatus.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb4\x01\n\x11GetStatusResponse\x12-\n\x08services\x18\x01 \x03(\x0b\x32\x1b.panda.ops.v1.ServiceStatus\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"+\n\x0cRecordHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xde\x01\n\tLogRecord\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\r\n\x05value\x18\x05 \x01(\x0c\x12+\n\x07headers\x18\x06 \x03(\x0b\x32\x1a.panda.ops.v1.RecordHeader\x12/\n\x0b\x61ppended_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x05\x65vent\x18\x08 \x01(\x0b\x32\x16.panda.events.v1.Event\"\x8e\x02\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05topic\x18\x03 \x01(\t\x12\x11\n\tpartition\x18\x04 \x01(\r\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x0e\n\x06\x62roker\x18\x06 \x01(\t\x12\x0b\n\x03key\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\x12,\n\x05state\x18\n \x01(\x0e\x32\x1d.panda.ops.v1.DeadLetterState\x12\x14\n\x0clast_failure\x18\x0b \x01(\t\x12+\n\x07\x64\x65\x61\x64_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x10\x44\x65\x61\x64LetterFilter\x12\r\n\x05topic\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32\x1d.panda.ops.v1.DeadLetterStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"y\n\x16ListDeadLettersRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.panda.ops.v1.DeadLetterFilter\x12\x1b\n\tpage_size\x18\x02 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x17ListDeadLettersResponse\x12)\n\x07letters\x18\x01 \x03(\x0b\x32\x18.panda.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14GetDeadLetterRequest\x12\x1a\n\tletter_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"j\n\x15GetDeadLetterResponse\x12(\n\x06letter\x18\x01 \x01(\x0b\x32\x18.panda.ops.v1.DeadLetter\x12\'\n\x06record\x18\x02 \x01(\x0b\x32\x17.panda.ops.v1.LogRecord\"\x89\x01\n\x19RedriveDeadLettersRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\nletter_ids\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12.\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1e.panda.ops.v1.DeadLetterFilter\"G\n\x1aRedriveDeadLettersResponse\x12)\n\x07letters\x18\x01 \x03(\x0b\x32\x18.panda.ops.v1.DeadLetter\"[\n\x19\x44iscardDeadLettersRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nletter_ids\x18\x02 \x03(\tB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"G\n\x1a\x44iscardDeadLettersResponse\x12)\n\x07letters\x18\x01 \x03(\x0b\x32\x18.panda.ops.v1.DeadLetter\"\x8e\x01\n\x0b\x43onsumerLag\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x0e\n\x06\x62roker\x18\x03 \x01(\t\x12\x11\n\tpartition\x18\x04 \x01(\r\x12\x16\n\tcommitted\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03\x65nd\x18\x06 \x01(\x04\x12\x0b\n\x03lag\x18\x07 \x01(\x04\x42\x0c\n\n_committed\"h\n\x16ListConsumerLagRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65hind\x18\x02 \x01(\x08\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x04 \x01(\t\"[\n\x17ListConsumerLagResponse\x12\'\n\x04lags\x18\x01 \x03(\x0b\x32\x19.panda.ops.v1.ConsumerLag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x10TailTopicRequest\x12\x16\n\x05topic\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x13\n\tbeginning\x18\x02 \x01(\x08H\x00\x12\x10\n\x06offset\x18\x03 \x01(\x04H\x00\x12\r\n\x05limit\x18\x04 \x01(\x04\x42\x07\n\x05start\"<\n\x11TailTopicResponse\x12\'\n\x06record\x18\x01 \x01(\x0b\x32\x17.panda.ops.v1.LogRecord*\x9e\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x02\x12\x1d\n\x19SERVICE_STATE_NOT_SERVING\x10\x03\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x04*\x94\x01\n\x0f\x44\x65\x61\x64LetterState\x12!\n\x1d\x44\x45\x41\x44_LETTER_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x41\x44_LETTER_STATE_WAITING\x10\x01\x12\x1e\n\x1a\x44\x45\x41\x44_LETTER_STATE_REDRIVEN\x10\x02\x12\x1f\n\x1b\x44\x45\x41\x44_LETTER_STATE_DISCARDED\x10\x03\x32\xf1\x05\n\nOpsService\x12Y\n\tGetStatus\x12\x1e.panda.ops.v1.GetStatusRequest\x1a\x1f.panda.ops.v1.GetStatusResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12k\n\x0fListDeadLetters\x12$.panda.ops.v1.ListDeadLettersRequest\x1a%.panda.ops.v1.ListDeadLettersResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x90N\x12\x65\n\rGetDeadLetter\x12\".panda.ops.v1.GetDeadLetterRequest\x1a#.panda.ops.v1.GetDeadLetterResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x90N\x12t\n\x12RedriveDeadLetters\x12\'.panda.ops.v1.RedriveDeadLettersRequest\x1a(.panda.ops.v1.RedriveDeadLettersResponse\"\x0b\x8a\xb5\x18\x07\x08\x04\x10\x02\x18\x90N\x12t\n\x12\x44iscardDeadLetters\x12\'.panda.ops.v1.DiscardDeadLettersRequest\x1a(.panda.ops.v1.DiscardDeadLettersResponse\"\x0b\x8a\xb5\x18\x07\x08\x04\x10\x02\x18\x90N\x12k\n\x0fListConsumerLag\x12$.panda.ops.v1.ListConsumerLagRequest\x1a%.panda.ops.v1.ListConsumerLagResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x90N\x12[\n\tTailTopic\x12\x1e.panda.ops.v1.TailTopicRequest\x1a\x1f.panda.ops.v1.TailTopicResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x90N0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,22 +37,88 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERVICESTATUS_COUNTERSENTRY']._loaded_options = None
   _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_options = b'8\001'
+  _globals['_DEADLETTERFILTER'].fields_by_name['state']._loaded_options = None
+  _globals['_DEADLETTERFILTER'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTDEADLETTERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTDEADLETTERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\364\003'
+  _globals['_GETDEADLETTERREQUEST'].fields_by_name['letter_id']._loaded_options = None
+  _globals['_GETDEADLETTERREQUEST'].fields_by_name['letter_id']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_REDRIVEDEADLETTERSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REDRIVEDEADLETTERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_REDRIVEDEADLETTERSREQUEST'].fields_by_name['letter_ids']._loaded_options = None
+  _globals['_REDRIVEDEADLETTERSREQUEST'].fields_by_name['letter_ids']._serialized_options = b'\272H\006\222\001\003\020\364\003'
+  _globals['_DISCARDDEADLETTERSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DISCARDDEADLETTERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_DISCARDDEADLETTERSREQUEST'].fields_by_name['letter_ids']._loaded_options = None
+  _globals['_DISCARDDEADLETTERSREQUEST'].fields_by_name['letter_ids']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
+  _globals['_LISTCONSUMERLAGREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTCONSUMERLAGREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
+  _globals['_TAILTOPICREQUEST'].fields_by_name['topic']._loaded_options = None
+  _globals['_TAILTOPICREQUEST'].fields_by_name['topic']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_OPSSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_OPSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
-  _globals['_SERVICESTATE']._serialized_start=962
-  _globals['_SERVICESTATE']._serialized_end=1120
-  _globals['_GETSTATUSREQUEST']._serialized_start=105
-  _globals['_GETSTATUSREQUEST']._serialized_end=140
-  _globals['_CONSUMERSTATUS']._serialized_start=143
-  _globals['_CONSUMERSTATUS']._serialized_end=384
-  _globals['_BROKERSTATUS']._serialized_start=386
-  _globals['_BROKERSTATUS']._serialized_end=446
-  _globals['_SERVICESTATUS']._serialized_start=449
-  _globals['_SERVICESTATUS']._serialized_end=776
-  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_start=729
-  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_end=776
-  _globals['_GETSTATUSRESPONSE']._serialized_start=779
-  _globals['_GETSTATUSRESPONSE']._serialized_end=959
-  _globals['_OPSSERVICE']._serialized_start=1122
-  _globals['_OPSSERVICE']._serialized_end=1225
+  _globals['_OPSSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\212\265\030\007\010\001\020\001\030\220N'
+  _globals['_OPSSERVICE'].methods_by_name['GetDeadLetter']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['GetDeadLetter']._serialized_options = b'\212\265\030\007\010\001\020\001\030\220N'
+  _globals['_OPSSERVICE'].methods_by_name['RedriveDeadLetters']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['RedriveDeadLetters']._serialized_options = b'\212\265\030\007\010\004\020\002\030\220N'
+  _globals['_OPSSERVICE'].methods_by_name['DiscardDeadLetters']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['DiscardDeadLetters']._serialized_options = b'\212\265\030\007\010\004\020\002\030\220N'
+  _globals['_OPSSERVICE'].methods_by_name['ListConsumerLag']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['ListConsumerLag']._serialized_options = b'\212\265\030\007\010\001\020\001\030\220N'
+  _globals['_OPSSERVICE'].methods_by_name['TailTopic']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['TailTopic']._serialized_options = b'\212\265\030\007\010\001\020\001\030\220N'
+  _globals['_SERVICESTATE']._serialized_start=2970
+  _globals['_SERVICESTATE']._serialized_end=3128
+  _globals['_DEADLETTERSTATE']._serialized_start=3131
+  _globals['_DEADLETTERSTATE']._serialized_end=3279
+  _globals['_GETSTATUSREQUEST']._serialized_start=164
+  _globals['_GETSTATUSREQUEST']._serialized_end=199
+  _globals['_CONSUMERSTATUS']._serialized_start=202
+  _globals['_CONSUMERSTATUS']._serialized_end=443
+  _globals['_BROKERSTATUS']._serialized_start=445
+  _globals['_BROKERSTATUS']._serialized_end=505
+  _globals['_SERVICESTATUS']._serialized_start=508
+  _globals['_SERVICESTATUS']._serialized_end=835
+  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_start=788
+  _globals['_SERVICESTATUS_COUNTERSENTRY']._serialized_end=835
+  _globals['_GETSTATUSRESPONSE']._serialized_start=838
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1018
+  _globals['_RECORDHEADER']._serialized_start=1020
+  _globals['_RECORDHEADER']._serialized_end=1063
+  _globals['_LOGRECORD']._serialized_start=1066
+  _globals['_LOGRECORD']._serialized_end=1288
+  _globals['_DEADLETTER']._serialized_start=1291
+  _globals['_DEADLETTER']._serialized_end=1561
+  _globals['_DEADLETTERFILTER']._serialized_start=1564
+  _globals['_DEADLETTERFILTER']._serialized_end=1697
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1699
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1820
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1822
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1915
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1917
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1967
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1969
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=2075
+  _globals['_REDRIVEDEADLETTERSREQUEST']._serialized_start=2078
+  _globals['_REDRIVEDEADLETTERSREQUEST']._serialized_end=2215
+  _globals['_REDRIVEDEADLETTERSRESPONSE']._serialized_start=2217
+  _globals['_REDRIVEDEADLETTERSRESPONSE']._serialized_end=2288
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=2290
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=2381
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=2383
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=2454
+  _globals['_CONSUMERLAG']._serialized_start=2457
+  _globals['_CONSUMERLAG']._serialized_end=2599
+  _globals['_LISTCONSUMERLAGREQUEST']._serialized_start=2601
+  _globals['_LISTCONSUMERLAGREQUEST']._serialized_end=2705
+  _globals['_LISTCONSUMERLAGRESPONSE']._serialized_start=2707
+  _globals['_LISTCONSUMERLAGRESPONSE']._serialized_end=2798
+  _globals['_TAILTOPICREQUEST']._serialized_start=2800
+  _globals['_TAILTOPICREQUEST']._serialized_end=2905
+  _globals['_TAILTOPICRESPONSE']._serialized_start=2907
+  _globals['_TAILTOPICRESPONSE']._serialized_end=2967
+  _globals['_OPSSERVICE']._serialized_start=3282
+  _globals['_OPSSERVICE']._serialized_end=4035
 # @@protoc_insertion_point(module_scope)

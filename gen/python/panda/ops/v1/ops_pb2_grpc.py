@@ -40,6 +40,36 @@ class OpsServiceStub:
                 request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/panda.ops.v1.OpsService/ListDeadLetters',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/panda.ops.v1.OpsService/GetDeadLetter',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.RedriveDeadLetters = channel.unary_unary(
+                '/panda.ops.v1.OpsService/RedriveDeadLetters',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.RedriveDeadLettersRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.RedriveDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetters = channel.unary_unary(
+                '/panda.ops.v1.OpsService/DiscardDeadLetters',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.DiscardDeadLettersRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.DiscardDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ListConsumerLag = channel.unary_unary(
+                '/panda.ops.v1.OpsService/ListConsumerLag',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListConsumerLagRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListConsumerLagResponse.FromString,
+                _registered_method=True)
+        self.TailTopic = channel.unary_stream(
+                '/panda.ops.v1.OpsService/TailTopic',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicResponse.FromString,
+                _registered_method=True)
 
 
 class OpsServiceServicer:
@@ -53,6 +83,49 @@ class OpsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeadLetters(self, request, context):
+        """Dead letters, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """One dead letter, decoded where that is possible, raw always. NOT_FOUND where there is none of that id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedriveDeadLetters(self, request, context):
+        """Hands dead letters to the group that failed, and only there. FAILED_PRECONDITION on market data and where an
+        earlier letter of the key waits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetters(self, request, context):
+        """Ends parked signals. FAILED_PRECONDITION for what is no parked signal and where an earlier letter of the key waits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsumerLag(self, request, context):
+        """How far each consumer group is, by topic and partition.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TailTopic(self, request, context):
+        """A topic's records as they are, from its end where no start is given, and then those that come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OpsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +133,36 @@ def add_OpsServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetStatusRequest.FromString,
                     response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.GetDeadLetterResponse.SerializeToString,
+            ),
+            'RedriveDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedriveDeadLetters,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.RedriveDeadLettersRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.RedriveDeadLettersResponse.SerializeToString,
+            ),
+            'DiscardDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetters,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.DiscardDeadLettersRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.DiscardDeadLettersResponse.SerializeToString,
+            ),
+            'ListConsumerLag': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsumerLag,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListConsumerLagRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListConsumerLagResponse.SerializeToString,
+            ),
+            'TailTopic': grpc.unary_stream_rpc_method_handler(
+                    servicer.TailTopic,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +193,168 @@ class OpsService:
             '/panda.ops.v1.OpsService/GetStatus',
             panda_dot_ops_dot_v1_dot_ops__pb2.GetStatusRequest.SerializeToString,
             panda_dot_ops_dot_v1_dot_ops__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/ListDeadLetters',
+            panda_dot_ops_dot_v1_dot_ops__pb2.ListDeadLettersRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/GetDeadLetter',
+            panda_dot_ops_dot_v1_dot_ops__pb2.GetDeadLetterRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.GetDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedriveDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/RedriveDeadLetters',
+            panda_dot_ops_dot_v1_dot_ops__pb2.RedriveDeadLettersRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.RedriveDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/DiscardDeadLetters',
+            panda_dot_ops_dot_v1_dot_ops__pb2.DiscardDeadLettersRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.DiscardDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsumerLag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/ListConsumerLag',
+            panda_dot_ops_dot_v1_dot_ops__pb2.ListConsumerLagRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.ListConsumerLagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TailTopic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/TailTopic',
+            panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,20 @@ class OpsServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_ops_pb2.GetStatusRequest, _ops_pb2.GetStatusResponse]
     """State, consumers and errors, by service and broker."""
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.ListDeadLettersRequest, _ops_pb2.ListDeadLettersResponse]
+    """Dead letters, a page at a time."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_ops_pb2.GetDeadLetterRequest, _ops_pb2.GetDeadLetterResponse]
+    """One dead letter, decoded where that is possible, raw always. NOT_FOUND where there is none of that id."""
+    RedriveDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.RedriveDeadLettersRequest, _ops_pb2.RedriveDeadLettersResponse]
+    """Hands dead letters to the group that failed, and only there. FAILED_PRECONDITION on market data and where an
+    earlier letter of the key waits.
+    """
+    DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.DiscardDeadLettersRequest, _ops_pb2.DiscardDeadLettersResponse]
+    """Ends parked signals. FAILED_PRECONDITION for what is no parked signal and where an earlier letter of the key waits."""
+    ListConsumerLag: _aio.UnaryUnaryMultiCallable[_ops_pb2.ListConsumerLagRequest, _ops_pb2.ListConsumerLagResponse]
+    """How far each consumer group is, by topic and partition."""
+    TailTopic: _aio.UnaryStreamMultiCallable[_ops_pb2.TailTopicRequest, _ops_pb2.TailTopicResponse]
+    """A topic's records as they are, from its end where no start is given, and then those that come."""
 
 class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     """How the system is doing."""
@@ -29,5 +43,55 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ops_pb2.GetStatusRequest, _abc.Awaitable[_ops_pb2.GetStatusResponse]],
     ) -> _abc.Awaitable[_ops_pb2.GetStatusResponse]:
         """State, consumers and errors, by service and broker."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _ops_pb2.ListDeadLettersRequest,
+        context: _aio.ServicerContext[_ops_pb2.ListDeadLettersRequest, _abc.Awaitable[_ops_pb2.ListDeadLettersResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.ListDeadLettersResponse]:
+        """Dead letters, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _ops_pb2.GetDeadLetterRequest,
+        context: _aio.ServicerContext[_ops_pb2.GetDeadLetterRequest, _abc.Awaitable[_ops_pb2.GetDeadLetterResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.GetDeadLetterResponse]:
+        """One dead letter, decoded where that is possible, raw always. NOT_FOUND where there is none of that id."""
+
+    @_abc_1.abstractmethod
+    def RedriveDeadLetters(
+        self,
+        request: _ops_pb2.RedriveDeadLettersRequest,
+        context: _aio.ServicerContext[_ops_pb2.RedriveDeadLettersRequest, _abc.Awaitable[_ops_pb2.RedriveDeadLettersResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.RedriveDeadLettersResponse]:
+        """Hands dead letters to the group that failed, and only there. FAILED_PRECONDITION on market data and where an
+        earlier letter of the key waits.
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetters(
+        self,
+        request: _ops_pb2.DiscardDeadLettersRequest,
+        context: _aio.ServicerContext[_ops_pb2.DiscardDeadLettersRequest, _abc.Awaitable[_ops_pb2.DiscardDeadLettersResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.DiscardDeadLettersResponse]:
+        """Ends parked signals. FAILED_PRECONDITION for what is no parked signal and where an earlier letter of the key waits."""
+
+    @_abc_1.abstractmethod
+    def ListConsumerLag(
+        self,
+        request: _ops_pb2.ListConsumerLagRequest,
+        context: _aio.ServicerContext[_ops_pb2.ListConsumerLagRequest, _abc.Awaitable[_ops_pb2.ListConsumerLagResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.ListConsumerLagResponse]:
+        """How far each consumer group is, by topic and partition."""
+
+    @_abc_1.abstractmethod
+    def TailTopic(
+        self,
+        request: _ops_pb2.TailTopicRequest,
+        context: _aio.ServicerContext[_ops_pb2.TailTopicRequest, _abc.AsyncIterator[_ops_pb2.TailTopicResponse]],
+    ) -> _abc.AsyncIterator[_ops_pb2.TailTopicResponse]:
+        """A topic's records as they are, from its end where no start is given, and then those that come."""
 
 def add_OpsServiceServicer_to_server(servicer: OpsServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,158 @@
+"""`alphapanda dlq`: what could not be handled, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+from google.protobuf.json_format import MessageToJson
+from rich.console import Group, RenderableType
+
+from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.console import USAGE, fail
+from alphapanda.commands.finding import Target
+from alphapanda.commands.tables import figures, row, state, table
+from alphapanda.commands.wording import market_moment, shown_time, word
+from panda.ops.v1.ops_pb2 import (
+    DEAD_LETTER_STATE_WAITING,
+    DeadLetter,
+    DeadLetterFilter,
+    DiscardDeadLettersRequest,
+    GetDeadLetterRequest,
+    GetDeadLetterResponse,
+    ListDeadLettersRequest,
+    RedriveDeadLettersRequest,
+)
+
+TIME = "%d %b %H:%M:%S IST"
+
+
+@click.group(cls=ListsByDefault)
+def dlq() -> None:
+    """Show dead letters: records that a consumer could not handle; redrive or discard them."""
+
+
+topic_option = click.option("--topic", default="", help="only those of this topic")
+group_option = click.option(
+    "--group", default="", help='only those of this consumer group, such as "trading"'
+)
+key_option = click.option("--key", default="", help='only those of this key, such as "ema_cross:408065"')
+reason_option = click.option("--reason", default="", help="only those with this reason, such as BUG")
+
+
+@dlq.command("list")
+@topic_option
+@group_option
+@key_option
+@reason_option
+@click.option("--all", "every", is_flag=True, help="those redriven and discarded too")
+@pages
+@asks
+def list_letters(
+    topic: str,
+    group: str,
+    key: str,
+    reason: str,
+    page_size: int,
+    page_token: str,
+    target: Target,
+    *,
+    every: bool,
+    as_json: bool,
+) -> None:
+    """Show dead letters, those that wait."""
+    wanted = DeadLetterFilter(topic=topic, group=group, key=key, reason=reason)
+    if not every:
+        wanted.state = DEAD_LETTER_STATE_WAITING
+    request = ListDeadLettersRequest(filter=wanted, page_size=page_size, page_token=page_token)
+    answer = ask(target, lambda services: services.ops.ListDeadLetters(request))
+    show(answer, as_json=as_json, table=lambda: page(_letters_table(answer.letters), answer.next_page_token))
+
+
+@dlq.command("show")
+@click.argument("letter_id")
+@asks
+def show_letter(letter_id: str, target: Target, *, as_json: bool) -> None:
+    """Show one dead letter: why, its headers, the event where it can be read, the bytes always."""
+    request = GetDeadLetterRequest(letter_id=letter_id)
+    answer = ask(target, lambda services: services.ops.GetDeadLetter(request))
+    show(answer, as_json=as_json, table=lambda: _whole(answer))
+
+
+@dlq.command("redrive")
+@click.argument("letter_ids", nargs=-1)
+@topic_option
+@group_option
+@key_option
+@reason_option
+@asks
+def redrive(
+    letter_ids: tuple[str, ...],
+    topic: str,
+    group: str,
+    key: str,
+    reason: str,
+    target: Target,
+    *,
+    as_json: bool,
+) -> None:
+    """Hand dead letters to the group that failed once more: these, or all that fit the options.
+
+    The letters of a key are handled in order, and what came for it meanwhile behind them. A letter that was handled
+    already has no second effect.
+    """
+    wanted = DeadLetterFilter(topic=topic, group=group, key=key, reason=reason)
+    if bool(letter_ids) == bool(wanted.ByteSize()):
+        fail("name letters, or say which with --topic, --group, --key, --reason", USAGE)
+    request = RedriveDeadLettersRequest(request_id=new_request_id(), letter_ids=letter_ids)
+    if not letter_ids:
+        request.filter.CopyFrom(wanted)
+    answer = ask(target, lambda services: services.ops.RedriveDeadLetters(request))
+    show(answer, as_json=as_json, table=lambda: _letters_table(answer.letters))
+
+
+@dlq.command("discard")
+@click.argument("letter_ids", nargs=-1, required=True)
+@asks
+def discard(letter_ids: tuple[str, ...], target: Target, *, as_json: bool) -> None:
+    """Give parked signals up: an order ends as FAILED(DISCARDED), a signal is refused as DISCARDED."""
+    request = DiscardDeadLettersRequest(request_id=new_request_id(), letter_ids=letter_ids)
+    answer = ask(target, lambda services: services.ops.DiscardDeadLetters(request))
+    show(answer, as_json=as_json, table=lambda: _letters_table(answer.letters))
+
+
+def _letters_table(letters: Iterable[DeadLetter]) -> RenderableType:
+    made = table("letter", "state", "reason", "key", "")
+    for letter in letters:
+        row(
+            made,
+            letter.letter_id,
+            state(word(letter, "state")),
+            letter.reason,
+            letter.key,
+            letter.last_failure or letter.detail,
+        )
+    return made
+
+
+def _whole(answer: GetDeadLetterResponse) -> RenderableType:
+    letter, record = answer.letter, answer.record
+    headers = "  ".join(f"{one.name}={one.value.decode(errors='replace')}" for one in record.headers)
+    event = MessageToJson(record.event) if record.HasField("event") else "can't be read"
+    return Group(
+        figures(
+            [
+                ("letter", letter.letter_id),
+                ("state", word(letter, "state")),
+                ("reason", letter.reason),
+                ("detail", letter.detail),
+                ("last failure", letter.last_failure),
+                ("key", letter.key),
+                ("since", shown_time(market_moment(letter, "dead_at"), TIME)),
+                ("headers", headers),
+                ("bytes", record.value.hex()),
+            ]
+        ),
+        "",
+        event,
+    )

@@ -1,0 +1,73 @@
+"""How far the consumer groups are: committed offsets against the log's ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alphapanda.eventlog.port import EventLog
+from alphapanda.eventlog.topics import TopicMap
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """A group on a partition.
+
+    Attributes:
+        group: such as "risk.signals".
+        topic: which.
+        broker: of the topic; empty for shared ones.
+        partition: of it.
+        committed: offset of the next record to handle; None where the group never committed.
+        end: offset of the next record published.
+        lag: records between.
+    """
+
+    group: str
+    topic: str
+    broker: str
+    partition: int
+    committed: int | None
+    end: int
+    lag: int
+
+
+async def consumer_lag(
+    log: EventLog, topic_map: TopicMap, groups: Mapping[str, Sequence[str]]
+) -> list[PartitionLag]:
+    """The lag of every group on every partition of its topics, by group, topic and partition.
+
+    Args:
+        log: the log.
+        topic_map: the deployment's topics.
+        groups: the payloads that a group reads, by its name.
+
+    Raises:
+        LogUnavailable: the log is away.
+    """
+    found = []
+    for group, payloads in sorted(groups.items()):
+        committed = await log.committed_offsets(group)
+        ends = await log.end_offsets(topic_map.topics(*payloads))
+        for at, end in sorted(ends.items()):
+            done = committed.get(at)
+            found.append(
+                PartitionLag(
+                    group,
+                    at.topic,
+                    topic_map.broker(at.topic),
+                    at.partition,
+                    done,
+                    end,
+                    max(0, end - (done or 0)),
+                )
+            )
+    return found
+
+
+def behind(lags: Sequence[PartitionLag], most: int) -> dict[tuple[str, str], int]:
+    """Records that a group has still to handle of a broker's topics, where there are more than `most`."""
+    sums: dict[tuple[str, str], int] = {}
+    for lag in lags:
+        sums[lag.group, lag.broker] = sums.get((lag.group, lag.broker), 0) + lag.lag
+    return {whose: total for whose, total in sums.items() if total > most}

@@ -1,0 +1,64 @@
+"""Records of the log as OpsService shows them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from google.protobuf.message import DecodeError
+
+from alphapanda.domain.frame import instant
+from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition
+from alphapanda.eventlog.wire import timestamp
+from panda.events.v1.events_pb2 import Event
+from panda.ops.v1 import ops_pb2 as pb
+
+_AT_ONCE = 200
+_FETCH_SECONDS = 30.0
+
+
+def log_record(record: StoredRecord) -> pb.LogRecord:
+    """A record, decoded where that is possible, raw always."""
+    return pb.LogRecord(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=[pb.RecordHeader(name=name, value=value) for name, value in record.headers],
+        appended_at=timestamp(instant(record.appended_at_ns)),
+        event=_event(record.value),
+    )
+
+
+def _event(value: bytes) -> Event | None:
+    try:
+        event = Event.FromString(value)
+    except DecodeError:
+        return None
+    return event if event.WhichOneof("payload") else None
+
+
+async def tail(log: EventLog, topic: str, start: Start | int, limit: int) -> AsyncIterator[StoredRecord]:
+    """A topic's records from a place on, and those that come.
+
+    Args:
+        log: the log.
+        topic: which.
+        start: the first kept, after the last, or this offset in each partition.
+        limit: records after which it ends; 0: never.
+    """
+    places: Start | dict[TopicPartition, int] = (
+        dict.fromkeys(await log.end_offsets([topic]), start) if isinstance(start, int) else start
+    )
+    reader = log.topic_reader([topic], places)
+    await reader.start()
+    told = 0
+    try:
+        while True:
+            for record in await reader.fetch(_AT_ONCE, _FETCH_SECONDS):
+                yield record
+                told += 1
+                if told == limit:
+                    return
+    finally:
+        await reader.stop()
