@@ -1,0 +1,204 @@
+"""The consumers as the composition root builds them, on real PostgreSQL and Redis and on either log, and OpsService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import grpc
+import pytest
+import structlog
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from alphapanda.app.ground import Ground
+from alphapanda.app.process import Lifecycle, Process, Room
+from alphapanda.app.rooms import portfolio_room, risk_room, strategy_room, trading_room
+from alphapanda.app.status import ops_room, running_service
+from alphapanda.domain import ids
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
+from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog import wire
+from alphapanda.eventlog.decode import to_record
+from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.mesh.server import MeshServer
+from alphapanda.settings import ConsumerSettings, ConsumersSettings, KafkaSettings, Settings
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import upgrade_schema
+from alphapanda.trading.manual import verdict_event_id
+from alphapanda.trading.ports import no_step
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistry
+from panda.events.v1.events_pb2 import Event
+from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
+
+NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
+CALENDAR = load_nse_calendar()
+INSTRUMENTS = InstrumentDirectory(
+    Instrument(
+        f"NSE:S{token}", token, "NSE", f"S{token}", f"Share {token}", "NSE", "EQ", Decimal("0.05"), 1, 100,
+        CALENDAR.segments[0],
+    )
+    for token in range(1, 9)
+)  # fmt: skip
+POLICY = ConsumerSettings(backoff_initial_seconds=0.01, backoff_max_seconds=0.02, bug_attempts=2)
+SETTINGS = Settings(consumers=ConsumersSettings(defaults=POLICY))
+
+
+def approved(number: int, token: int = 1) -> Event:
+    """A verdict that lets signal `number` through: buy 10."""
+    verdict = Approved(
+        signal_id=ids.derived_id("test signal", number),
+        correlation_id=ids.derived_id("test frame", number),
+        key=PositionKey("paper", "default", "crossing", f"NSE:S{token}", Product.MIS),
+        instrument_token=token,
+        config_revision=1,
+        side=Side.BUY,
+        quantity=10,
+        order_type=OrderType.MARKET,
+        effect=PositionEffect.OPENS,
+        valid_until=NOON + timedelta(seconds=60),
+        decided_at=NOON,
+        rules=(),
+    )
+    return wire.verdict_event(verdict, verdict_event_id(verdict.signal_id), verdict.signal_id, "risk", NOON)
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Waits until a condition holds; fails where it never does."""
+    async with asyncio.timeout(seconds):
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
+            await asyncio.sleep(0.02)
+
+
+@dataclass(slots=True)
+class Mesh:
+    """Rooms behind one server."""
+
+    ground: Ground
+    rooms: list[Room]
+    port: int
+    ops: OpsServiceStub
+
+    async def publish(self, *events: Event) -> None:
+        await self.ground.log.publish([to_record(event, self.ground.topic_map) for event in events])
+
+    async def rows(self, query: str) -> list:
+        async with self.ground.engine.connect() as connection:
+            return list((await connection.execute(text(query))).all())
+
+    async def at_rest(self) -> bool:
+        """Whether every consumer is done with everything and every outbox is empty."""
+        for room in self.rooms:
+            for consumer in room.consumers:
+                if not consumer.idle() or any((await consumer.lag()).values()):
+                    return False
+            if room.relay is not None and await room.relay.pending():
+                return False
+        return True
+
+    async def come_to_rest(self) -> None:
+        looks = 0
+        while looks < 3:
+            await eventually(self.at_rest)
+            looks += 1
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running(database: str, redis_url: str, log) -> AsyncIterator[Mesh]:
+    """Strategy, risk, trading, portfolio and ops; the market stands at noon, 100 rupees each."""
+    engine, own = open_engine(database, 10), open_engine(database, 5)
+    await upgrade_schema(engine)
+    redis = Redis.from_url(redis_url)
+    topic_map = TopicMap(SETTINGS.active_brokers, ("zerodha",))
+    await log.start()
+    await log.ensure(topic_map.specs())
+    lifecycle = Lifecycle()
+    port = 0
+    ground = Ground(
+        settings=SETTINGS,
+        engine=engine,
+        paper_engine=own,
+        redis=redis,
+        log=log,
+        topic_map=topic_map,
+        brokers=BrokerRegistry(BROKERS),
+        calendar=CALENDAR,
+        directory=INSTRUMENTS,
+        target=lambda _: f"127.0.0.1:{port}",
+        metrics=None,
+    )
+    rooms = [
+        strategy_room(ground)[0],
+        risk_room(ground)[0],
+        trading_room(ground, no_step)[0],
+        portfolio_room(ground),
+    ]
+    services = [running_service(room, lambda: lifecycle.state) for room in rooms]
+    rooms.append(ops_room(ground, services))
+    moment, tokens = nanoseconds(NOON), [*range(1, 9)]
+    await ground.prices.write(
+        [Frame("run", 0, 1, moment, 100, tokens, [10_000] * len(tokens), [moment] * len(tokens))]
+    )
+    server = MeshServer("127.0.0.1", 0, [room.registration for room in rooms], structlog.get_logger())
+
+    starts = server.start
+
+    async def start() -> int:
+        nonlocal port
+        port = await starts()
+        return port
+
+    server.start = start
+    process = Process(rooms, server, (), lifecycle)
+    try:
+        await process.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Mesh(ground, rooms, port, OpsServiceStub(channel))
+    finally:
+        await process.stop()
+        await log.stop()
+        await redis.aclose()
+        await engine.dispose()
+        await own.dispose()
+
+
+@pytest.fixture(name="approved")
+def _approved() -> Callable[..., Event]:
+    return approved
+
+
+@pytest.fixture
+async def embedded(database: str, redis_url: str) -> AsyncIterator[Mesh]:
+    """On SQLite."""
+    async with running(database, redis_url, SqliteEventLog(":memory:")) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+async def on_kafka(database: str, redis_url: str, start_kafka) -> AsyncIterator[Mesh]:
+    """On a Kafka of its own."""
+    server = start_kafka()
+    settings = KafkaSettings(
+        bootstrap_servers=server.bootstrap, group_prefix=f"test-{uuid4().hex}", request_timeout_seconds=10
+    )
+    try:
+        async with running(database, redis_url, KafkaEventLog(settings, ["market.ticks"])) as mesh:
+            yield mesh
+    finally:
+        server.stop()

@@ -1,0 +1,139 @@
+"""A poisoned record from its bug to its books: parked, shown, redriven; or discarded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import grpc
+import pytest
+
+from alphapanda.trading.consumer import TradingConsumer
+from panda.ops.v1 import ops_pb2 as pb
+
+WAITING, REDRIVEN, DISCARDED = (
+    pb.DEAD_LETTER_STATE_WAITING,
+    pb.DEAD_LETTER_STATE_REDRIVEN,
+    pb.DEAD_LETTER_STATE_DISCARDED,
+)
+
+
+@pytest.fixture
+def broken(monkeypatch) -> set[str]:
+    """Ids of signals that trading has a bug with, until they are taken out."""
+    bad: set[str] = set()
+    handle = TradingConsumer.handle
+
+    async def buggy(self, batch) -> None:
+        if any(one.event.signal_validated.signal_id in bad for one in batch):
+            raise KeyError("no such product")
+        await handle(self, batch)
+
+    monkeypatch.setattr(TradingConsumer, "handle", buggy)
+    return bad
+
+
+async def cli(mesh, *args: str) -> str:
+    """What a command prints."""
+    command = [*args, "--target", f"127.0.0.1:{mesh.port}"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from alphapanda.cli import main; main()", *command, stdout=subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    return told.decode()
+
+
+async def poisoned_then_redriven(mesh, broken, approved) -> None:
+    """The story, on either log."""
+    events = [approved(n) for n in range(3)]
+    broken.add(events[0].signal_validated.signal_id)
+    await mesh.publish(*events, approved(10, token=2))
+    await mesh.come_to_rest()
+    orders = await mesh.rows("SELECT count(*) FROM trading.orders WHERE status = 7")
+    letters = (await mesh.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
+    assert [one.reason for one in letters] == ["BUG", "PARKED", "PARKED"]
+    assert {(one.group, one.key, one.state) for one in letters} == {("trading", "crossing:1", WAITING)}
+    status = await mesh.ops.GetStatus(pb.GetStatusRequest(service="trading"))
+    assert sum(one.parked for one in status.services[0].consumers) == 1
+    shown = json.loads(await cli(mesh, "dlq", "show", letters[0].letter_id, "--json"))
+    assert shown["record"]["event"]["signalValidated"]["signalId"] == events[0].signal_validated.signal_id
+    assert "no such product" in shown["letter"]["detail"]
+    assert "can't" not in await cli(mesh, "dlq", "show", letters[0].letter_id)
+    held = await mesh.rows("SELECT count(*) FROM portfolio.fills")
+    assert held[0][0] == 1, orders
+
+    broken.clear()
+    told = json.loads(await cli(mesh, "dlq", "redrive", "--key", "crossing:1", "--json"))
+    assert [one["state"] for one in told["letters"]] == ["DEAD_LETTER_STATE_REDRIVEN"] * 3
+    await mesh.publish(approved(3))
+    again = await mesh.ops.RedriveDeadLetters(
+        pb.RedriveDeadLettersRequest(request_id="twice", letter_ids=[one.letter_id for one in letters])
+    )
+    assert {one.state for one in again.letters} == {REDRIVEN}
+    await mesh.come_to_rest()
+    fills = await mesh.rows("SELECT count(*), sum(quantity) FROM portfolio.fills")
+    assert tuple(fills[0]) == (5, 50)
+    traded = await mesh.rows("SELECT sum(quantity * price + commission) FROM portfolio.fills")
+    [cash] = await mesh.rows("SELECT cash FROM portfolio.accounts WHERE broker = 'paper'")
+    assert cash[0] == 1_000_000 - traded[0][0]
+    status = await mesh.ops.GetStatus(pb.GetStatusRequest(service="trading"))
+    assert sum(one.parked for one in status.services[0].consumers) == 0
+    assert (await mesh.rows("SELECT count(*) FROM trading.parked_keys"))[0][0] == 0
+
+
+async def test_a_poisoned_record_is_parked_shown_redriven_and_the_books_balance(
+    embedded, broken, approved
+) -> None:
+    """On SQLite: its key stands still, the other trades on; after the fix every order is filled and booked once."""
+    await poisoned_then_redriven(embedded, broken, approved)
+
+
+async def test_the_same_on_kafka(on_kafka, broken, approved) -> None:
+    """On Kafka, to the same books."""
+    await poisoned_then_redriven(on_kafka, broken, approved)
+
+
+async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> None:
+    """The parked signal has no terminal event until it is given up: then FAILED(DISCARDED); the next one is handled."""
+    events = [approved(n) for n in range(2)]
+    broken.add(events[0].signal_validated.signal_id)
+    await embedded.publish(*events)
+    await embedded.come_to_rest()
+    first, second = (await embedded.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
+    assert await embedded.rows("SELECT 1 FROM trading.orders") == []
+    with pytest.raises(grpc.aio.AioRpcError, match="waits before"):
+        await embedded.ops.DiscardDeadLetters(
+            pb.DiscardDeadLettersRequest(request_id="1", letter_ids=[second.letter_id])
+        )
+    told = await embedded.ops.DiscardDeadLetters(
+        pb.DiscardDeadLettersRequest(request_id="2", letter_ids=[first.letter_id])
+    )
+    assert [one.state for one in told.letters] == [DISCARDED]
+    await embedded.ops.RedriveDeadLetters(
+        pb.RedriveDeadLettersRequest(request_id="3", letter_ids=[second.letter_id])
+    )
+    await embedded.come_to_rest()
+    tailed = await cli(
+        embedded, "topics", "tail", embedded.ground.topic_map.topic("order_failed", "paper"),
+        "--from", "beginning", "--limit", "1",
+    )  # fmt: skip
+    failed = json.loads(tailed)["event"]["orderFailed"]
+    assert failed["reason"] == "FAILURE_REASON_DISCARDED"
+    assert failed["order"]["signalId"] == events[0].signal_validated.signal_id
+    assert (await embedded.rows("SELECT count(*) FROM portfolio.fills"))[0][0] == 1
+
+
+async def test_lag_is_told_by_group_and_partition(embedded, approved) -> None:
+    """Committed, end and what is between; only those behind, where that is asked; an unknown group is refused."""
+    await embedded.publish(*(approved(n) for n in range(3)))
+    await embedded.come_to_rest()
+    answer = await embedded.ops.ListConsumerLag(pb.ListConsumerLagRequest(group="trading"))
+    [moved] = [one for one in answer.lags if one.end]
+    assert (moved.broker, moved.committed, moved.end, moved.lag) == ("paper", 3, 3, 0)
+    behind = await embedded.ops.ListConsumerLag(pb.ListConsumerLagRequest(behind=True))
+    assert list(behind.lags) == []
+    with pytest.raises(grpc.aio.AioRpcError, match="did you mean 'trading'"):
+        await embedded.ops.ListConsumerLag(pb.ListConsumerLagRequest(group="tradin"))
