@@ -32,6 +32,8 @@ from alphapanda.settings import KafkaSettings
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StopStrategyRequest
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
+pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
+
 PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 SERVICES = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio")
 SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL")

@@ -10,6 +10,8 @@ from cluster import Cluster
 from scenarios import FOUND, kills_at_steps, random_kills
 from story import account_of, prove, story
 
+pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
+
 ORDERS = 100
 STEPS = (
     *(("trading", step) for step in (*FOUND, "published", "handled")),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from cluster import Cluster
 from scenarios import a_dead_member_s_orders, frozen_senders, members_come_and_go
 
 from alphapanda.domain.order import PositionEffect
+
+pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
 
 
 def test_a_frozen_sender_never_sends_late(cluster: Cluster):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from cluster import Cluster
 from scenarios import stores_cut, stores_slow_and_reset, without_kafka
+
+pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
 
 
 def test_kafka_goes_and_comes_back(cluster: Cluster):
