@@ -22,6 +22,22 @@ SEND_WINDOW = 2.0
 """Seconds, as services.TRADING has it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a call: no clear answer, taken all the same or not, and for how many seconds it isn't shown."""
+
+    unclear: bool = False
+    accepted: bool = True
+    hidden: float = 0.0
+
+    @property
+    def told(self) -> str:
+        """For the story; empty where nothing goes wrong."""
+        if not self.unclear:
+            return ""
+        return f"no clear answer: {'accepted' if self.accepted else 'not accepted'}"
+
+
 @dataclass(slots=True)
 class ExchangeOrder:
     """One order as the exchange has it."""
@@ -72,6 +88,17 @@ class Exchange:
             self._world.violated(
                 "a sender calls within its window", f"{name}, {since:.1f} s after its commit"
             )
+
+    def fate(self, tag: str) -> Fate:
+        """What becomes of a call."""
+        world = self._world
+        if not world.happens(world.faults.broker_unclear):
+            return Fate()
+        accepted, hidden = world.happens(0.5), world.chance.random() * self.visibility
+        if world.happens(world.faults.broker_overdue):
+            hidden = self.visibility + 10 + world.chance.random() * 60
+            world.tell(f"{world.named(tag)} is shown later than the broker promised", fault="overdue")
+        return Fate(unclear=True, accepted=accepted, hidden=hidden)
 
     def place(self, placement: Placement, invisible_for: float) -> ExchangeOrder:
         """Takes an order."""
@@ -154,26 +181,17 @@ class SimulatedTrader(Trader):
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        world = self._world
-        self._exchange.asked(placement.tag)
-        unclear = world.happens(world.faults.broker_unclear)
-        accepted = not unclear or world.happens(0.5)
-        hidden = world.chance.random() * self._exchange.visibility if unclear else 0.0
-        if unclear and world.happens(world.faults.broker_overdue):
-            hidden = self._exchange.visibility + 10 + world.chance.random() * 60
-            world.tell(
-                f"{world.named(placement.tag)} is shown later than the broker promised", fault="overdue"
-            )
-        what = f"place {world.named(placement.tag)}"
-        world.tell(
-            what, fault=f"no clear answer: {'accepted' if accepted else 'not accepted'}" if unclear else ""
-        )
+        world, tag = self._world, placement.tag
+        self._exchange.asked(tag)
+        fate = self._exchange.fate(tag)
+        what = f"place {world.named(tag)}"
+        world.tell(what, fault=fate.told)
 
         def effect() -> BrokerOrder:
-            if not accepted:
+            if not fate.accepted:
                 raise NoClearAnswer("the call got lost on its way")
-            told = self._exchange.place(placement, hidden).as_told()
-            if unclear:
+            told = self._exchange.place(placement, fate.hidden).as_told()
+            if fate.unclear:
                 raise NoClearAnswer("the answer got lost on its way")
             return told
 

@@ -203,6 +203,7 @@ class GroupMember:
         self._world = server.world
         self._group = server.group(group)
         self._assignment: Assignment | None = None
+        self._turn = asyncio.Lock()
 
     async def start(self, assignment: Assignment | None = None) -> None:
         """As the port says."""
@@ -262,17 +263,20 @@ class GroupMember:
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
         """Lets go."""
         self._cursor.changing_hands.update(partitions)
-        if self._assignment is not None and partitions:
-            await self._assignment.on_revoked(partitions)
-        for at in partitions:
-            self._cursor.drop(at)
+        async with self._turn:
+            held = sorted(self.assigned().intersection(partitions))
+            if self._assignment is not None and held:
+                await self._assignment.on_revoked(held)
+            for at in held:
+                self._cursor.drop(at)
 
     async def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Takes partitions, each from its offset."""
-        for at, offset in offsets.items():
-            self._cursor.take(at, offset)
-        if self._assignment is not None and offsets:
-            await self._assignment.on_assigned(sorted(offsets))
+        async with self._turn:
+            for at, offset in offsets.items():
+                self._cursor.take(at, offset)
+            if self._assignment is not None and offsets:
+                await self._assignment.on_assigned(sorted(offsets))
 
 
 class GroupCoordinator:

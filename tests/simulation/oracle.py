@@ -258,6 +258,8 @@ class Oracle:
         for at, records in self.mesh.log.records.items():
             if at.topic.endswith(".dlq") and records:
                 self._no("no good record becomes a dead letter", f"{len(records)} on {at.topic}")
+        for failed in self._world.tasks_nobody_asked():
+            self._no("no task ends by a bug", failed)
         for unhandled in self._world.loop.unhandled:
             self._no("no task ends by a bug", unhandled)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -129,6 +129,8 @@ class Scenario:
         )
         self.oracle.mesh = self.mesh
         self.plan = plan(world, world.chance)
+        self.strategies: Sequence[str] = STRATEGIES
+        self.operated = 0.4
         self._published = 0
 
     def run(self) -> Outcome:
@@ -155,7 +157,7 @@ class Scenario:
 
     async def _run(self) -> None:
         world, mesh = self.world, self.mesh
-        for strategy in STRATEGIES:
+        for strategy in self.strategies:
             mesh.log.append([to_record(_running(strategy), TOPICS)])
         world.run("risk-1", mesh.start_risk)
         world.run("risk-2", mesh.start_risk)
@@ -163,7 +165,7 @@ class Scenario:
         world.run("trading-2", mesh.start_trading)
         world.run("portfolio-1", mesh.start_portfolio)
         world.run("strategy-1", self._start_strategy)
-        operating = world.loop.spawn(world.outside, self._operate()) if world.happens(0.4) else None
+        operating = world.loop.spawn(world.outside, self._operate()) if world.happens(self.operated) else None
         await asyncio.sleep(self.plan[-1][0] + world.chance.random() * 60)
         world.at_peace()
         world.tell("nothing goes wrong from now on")
@@ -313,7 +315,7 @@ def run_seed(seed: int, parts: Parts = Parts(), faults: Faults | None = None) ->
     was_collecting = gc.isenabled()
     gc.disable()
     try:
-        with _quiet():
+        with quiet():
             return Scenario(seed, parts, faults).run()
     finally:
         if was_collecting:
@@ -321,7 +323,7 @@ def run_seed(seed: int, parts: Parts = Parts(), faults: Faults | None = None) ->
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The story says what happened; the services' own log lines would only slow it down."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from tests.simulation.loop import CURRENT, Condition, Process, SeededLoop
 
+from alphapanda.eventlog.failures import is_transient
+
 T = TypeVar("T")
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
@@ -256,6 +258,15 @@ class World:
         self.tell(why, fault=f"frozen: for {seconds:.1f} s", process=process)
         self._outside_soon(seconds, self._thaw, process)
 
+    def tasks_nobody_asked(self) -> list[str]:
+        """The tasks of the living that ended by an error which nobody has looked at."""
+        lives = [machine.process for machine in self.machines.values() if machine.process]
+        ended = [task for life in (*lives, self.outside) for task in life.tasks if task.done()]
+        unseen: Any = [
+            task for task in ended if not task.cancelled() and getattr(task, "_log_traceback", False)
+        ]
+        return [f"{task.get_coro().__qualname__}: {task.exception()!r}" for task in unseen]
+
     def anybody_frozen(self) -> bool:
         """Whether a process is frozen now."""
         lives = (machine.process for machine in self.machines.values())
@@ -295,6 +306,8 @@ class World:
 
     def _fell(self, process: Process, start: asyncio.Future[None]) -> None:
         if not start.cancelled() and (error := start.exception()):
+            if not is_transient(error):
+                self.violated("a process starts, or waits for what is away", f"{process}: {error!r}")
             self.crash(process, f"couldn't start: {type(error).__name__}: {error}"[:80])
 
     def _outside_soon(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
