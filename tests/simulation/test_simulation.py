@@ -14,6 +14,8 @@ from tests.simulation.mutations import PLANTED
 from tests.simulation.scenario import run_seed
 from tests.simulation.sweep import sweep, workers
 
+pytestmark = pytest.mark.timeout(600)
+
 SEEDS = 200
 """What CI runs; a planted bug has to be found within them."""
 FOUND_BY = {
