@@ -558,3 +558,61 @@ async def test_a_single_record_is_handled_under_its_correlation(
     await settled(consumer)
     assert books.correlations == [signal(1).correlation_id]
     assert current_correlation_id.get() == ""
+
+
+async def test_an_open_circuit_rests_one_broker_and_closes_by_itself(
+    consume, publish, eventually, books, signal, policy
+) -> None:
+    """After so many failures in a row nothing of that broker is tried until its time is over; the other trades on."""
+    stuck = [signal(n, "paper", f"s{n}") for n in range(6)]
+    others = [signal(n, "zerodha") for n in range(5)]
+    for event in stuck:
+        books.broken[event.event_id] = TransientFailure("the broker's edge is down", "broker")
+    await publish(*stuck)
+    with capture_logs() as logs:
+        consumer = await consume(
+            policy=policy.model_copy(update={"breaker_failures": 4, "breaker_seconds": 0.3})
+        )
+        await eventually(lambda: status(consumer).last_error.startswith("circuit to broker is open"))
+        tried = len(books.calls)
+        await publish(*others)
+        await eventually(lambda: set(books.effects) == set(ids(others)))
+        assert not consumer.serving
+        of_paper = [call for call in books.calls[tried:] if call[0] in ids(stuck)]
+        assert len(of_paper) <= 4 + 2, "what was under way, and at most a probe or two"
+        assert status(consumer, "zerodha").last_error == ""
+        books.broken.clear()
+        await eventually(lambda: set(books.effects) == set(ids(others) + ids(stuck)))
+    await eventually(lambda: consumer.serving)
+    told = [line["event"] for line in logs if line["event"].startswith("breaker.")]
+    assert told == ["breaker.opened", "breaker.closed"]
+
+
+async def test_malformed_records_between_good_ones(
+    deployed, consume, publish, settled, books, signal, topic_map, dead, policy
+) -> None:
+    """As many that nobody can read as good ones: each in the dead letters with reason and offset, the good in order."""
+    pairs = 1500
+    good = [to_record(signal(n), topic_map) for n in range(pairs)]
+    place = good[0]
+    bad = [b"\xff\x00junk", b"", good[0].value[:-3], to_record(signal(0, "zerodha"), topic_map).value]
+    records = []
+    for n, record in enumerate(good):
+        records += [Record(place.topic, place.partition, place.key, bad[n % len(bad)]), record]
+    await deployed.publish(records)
+    consumer = await consume(policy=policy.model_copy(update={"batch_size": 500}))
+    await settled(consumer)
+    assert books.effects == ids(signal(n) for n in range(pairs))
+    assert status(consumer).dead_lettered == pairs
+    reader = deployed.topic_reader([dead_letter_topic(place.topic)], Start.EARLIEST)
+    await reader.start()
+    letters = []
+    while len(letters) < pairs:
+        letters += await reader.fetch(1000, 1.0)
+    assert [int(dict(one.headers)["dlq_offset"]) for one in letters] == [2 * n for n in range(pairs)]
+    assert [one.value for one in letters] == [bad[n % len(bad)] for n in range(pairs)]
+    assert {dict(one.headers)["dlq_reason"] for one in letters} == {
+        b"UNDECODABLE",
+        b"INVALID",
+        b"WRONG_BROKER",
+    }
