@@ -86,9 +86,13 @@ class Following:
                 async for answer in source.answers(services):
                     self.view.fold(source.name, answer, self._clock())
             except grpc.aio.AioRpcError as error:
-                why = why_no_answer(self._target, services.addresses[source.service], error)
-                self.view.lost(source.name, why, self._clock())
+                self.view.lost(source.name, self._why(services, source, error), self._clock())
             await asyncio.sleep(source.every)
+
+    def _why(self, services: Services, source: Source, error: grpc.aio.AioRpcError) -> str:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"no answer from {source.service} in time"
+        return why_no_answer(self._target, services.addresses[source.service], error)
 
 
 def sources(broker: str, account: str) -> tuple[Source, ...]:

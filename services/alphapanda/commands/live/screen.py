@@ -12,7 +12,7 @@ from rich.live import Live
 from alphapanda.commands.live.picture import picture
 from alphapanda.commands.live.view import View
 
-DRAW_SECONDS: Final = 0.5
+DRAW_SECONDS: Final = 1.0
 
 
 async def shown(view: View, console: Console, clock: Callable[[], float]) -> None:
