@@ -112,7 +112,8 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def GetStrategy(self, request: api.GetStrategyRequest, context: Context) -> api.GetStrategyResponse:
         """One strategy."""
         stored = _existing(await self._store.get(request.strategy_id), request.strategy_id)
-        return api.GetStrategyResponse(strategy=strategy_message(stored))
+        missing = await self._store.missing([request.strategy_id])
+        return api.GetStrategyResponse(strategy=strategy_message(stored, missing.get(request.strategy_id, 0)))
 
     @override
     async def ListStrategies(
@@ -124,9 +125,13 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         size = request.page_size or DEFAULT_PAGE
         state = StrategyState(request.state) if request.state else None
         found = await self._store.page(state, str(position[0]) if position else "", size + 1)
+        missing = await self._store.missing([each.config.strategy_id for each in found[:size]])
         token = encode_page_token([found[size - 1].config.strategy_id], filters) if len(found) > size else ""
         return api.ListStrategiesResponse(
-            strategies=[strategy_message(each) for each in found[:size]], next_page_token=token
+            strategies=[
+                strategy_message(each, missing.get(each.config.strategy_id, 0)) for each in found[:size]
+            ],
+            next_page_token=token,
         )
 
     @override

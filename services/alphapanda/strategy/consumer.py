@@ -28,6 +28,7 @@ from datetime import datetime
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.domain import ids
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.delivery import Delivery, TransientFailure
 from alphapanda.eventlog.port import EventLog, GroupReader, TopicPartition
@@ -36,6 +37,7 @@ from alphapanda.eventlog.wire import frame_from, signal_event
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.isolator import StrategyBroken
+from alphapanda.strategy.looking_back import LookBack
 from alphapanda.strategy.partition import Halt, TickPartition
 from alphapanda.strategy.store.port import (
     Activation,
@@ -97,6 +99,7 @@ class StrategyTicks:
         self._log = log
         self._topic_map = topic_map
         self._new_host = new_host
+        self._look_back = LookBack(log, topic_map, new_host)
         self._snapshot_interval = snapshot_interval_seconds
         self._wall_clock = wall_clock
         self._elapsed = elapsed
@@ -254,9 +257,30 @@ class StrategyTicks:
         configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
         for config in list(partition.changes(configs, offset)):
             activation = Activation(config.strategy_id, config.revision, partition.number, offset)
-            await self._store.activate(partition.owner, activation, Memory(config.revision))
-            partition.configure(config, partition.revisions.get(config.strategy_id, 0))
+            warmed = await self._warmed(partition, config, offset)
+            await self._store.activate(partition.owner, activation, warmed)
+            partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
         partition.seen = generation
+
+    async def _warmed(self, partition: TickPartition, config: StrategyConfig, offset: int) -> Memory:
+        """How a revision begins: stored with its activation, so that a restart begins with the same."""
+        here = partition.here(config)
+        if config.state is not StrategyState.RUNNING or not here.instruments:
+            return Memory(config.revision)
+        (topic,) = self.topics
+        try:
+            made = await self._look_back.warmed(TopicPartition(topic, partition.number), offset, here)
+        except (InvalidInput, StrategyBroken):
+            return Memory(config.revision)  # configuring it meets the same, and stops it
+        partition.failed(made.failures)
+        if made.missing > 1:
+            self._logger.info(
+                "strategy warms up",
+                strategy_id=config.strategy_id,
+                revision=config.revision,
+                missing=made.missing,
+            )
+        return Memory(config.revision, made.state, made.missing)
 
     async def _publish(self, partition: TickPartition) -> None:
         if not partition.unpublished:
@@ -274,7 +298,9 @@ class StrategyTicks:
         if partition.position > partition.saved[0]:
             for strategy_id, revision in partition.host.revisions().items():
                 try:
-                    states[strategy_id] = Memory(revision, partition.host.state(strategy_id))
+                    states[strategy_id] = Memory(
+                        revision, partition.host.state(strategy_id), partition.host.missing(strategy_id)
+                    )
                 except StrategyBroken as error:  # it keeps its older snapshot, from where it is replayed
                     self._logger.warning(
                         "strategy state not stored", strategy_id=strategy_id, error=str(error)

@@ -119,6 +119,14 @@ class Isolated:
         self.errors_in_a_row = 0
         return wish
 
+    def still_needs(self) -> int:
+        """Ticks that the strategy still needs, as it says; 0 where it raises."""
+        try:
+            return max(0, int(self._strategy.still_needs()))
+        except Exception as error:
+            self._failed(self, error)
+            return 0
+
     def state(self) -> JsonValue:
         """What the strategy remembers, as it comes back from JSON, and its errors in a row.
 

@@ -10,7 +10,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.topics import shard_of
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
-from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.host import StrategyHost, is_fresh
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.strategy.isolator import StrategyBroken
 from alphapanda.strategy.store.port import Ownership, Snapshot
@@ -97,7 +97,7 @@ class TickPartition:
         for config in configs:
             held = self.revisions.get(config.strategy_id)
             if held is None:
-                here = self._here(config)
+                here = self.here(config)
                 if config.state is StrategyState.RUNNING and (here.instruments or here.flattens):
                     yield config
             elif config.revision > held:
@@ -124,7 +124,7 @@ class TickPartition:
         """Puts a revision in the place of `replaced`; one that can't be loaded is to be stopped, the others go on."""
         self.revisions[config.strategy_id] = config.revision
         try:
-            self.host.configure(self._here(config.after(replaced)), state)
+            self.host.configure(self.here(config.after(replaced)), state)
         except (InvalidInput, StrategyBroken) as error:
             self.halts.append(
                 Halt(config.strategy_id, config.revision, f"it can't be loaded: {error}", cause_id="")
@@ -132,15 +132,19 @@ class TickPartition:
 
     def take_failures(self) -> None:
         """Fetches what strategies raised; those with one error too many are to be stopped."""
-        for failure in self.host.take_failures():
+        self.failed(self.host.take_failures())
+
+    def failed(self, failures: Sequence[StrategyFailure]) -> None:
+        """Takes what strategies raised; those with one error too many are to be stopped."""
+        for failure in failures:
             self.failures.append(failure)
             if failure.stopped:
                 self.halts.append(Halt(failure.strategy_id, failure.revision, failure.why, failure.frame_id))
 
-    def _here(self, config: StrategyConfig) -> StrategyConfig:
+    def here(self, config: StrategyConfig) -> StrategyConfig:
         """The configuration on those of its instruments whose ticks come in this partition."""
         return config.here(lambda each: shard_of(each.instrument_token) == self.number)
 
 
 def _still_flattens(snapshot: Snapshot) -> bool:
-    return not snapshot.state and snapshot.config.after(snapshot.replaced).flattens is not None
+    return is_fresh(snapshot.state) and snapshot.config.after(snapshot.replaced).flattens is not None

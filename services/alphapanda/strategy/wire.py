@@ -55,7 +55,7 @@ def changed_event(
     return event
 
 
-def strategy_message(strategy: StoredStrategy) -> api.Strategy:
+def strategy_message(strategy: StoredStrategy, warm_up_missing: int = 0) -> api.Strategy:
     """A strategy as its service answers with it."""
     config = strategy.config
     return api.Strategy(
@@ -73,6 +73,7 @@ def strategy_message(strategy: StoredStrategy) -> api.Strategy:
         changed_by=strategy.changed_by,
         changed_at=timestamp(strategy.changed_at),
         note=strategy.note,
+        warm_up_missing=warm_up_missing,
     )
 
 

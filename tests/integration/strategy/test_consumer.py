@@ -27,6 +27,8 @@ from alphapanda.strategy.core.config import Flattening, StrategyConfig, Strategy
 from alphapanda.strategy.core.ema_cross import EmaCross
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.core.sma_cross import SmaCross
+from alphapanda.strategy.core.warm_up import warmed
 from alphapanda.strategy.partition import LogBehindSnapshot
 from alphapanda.strategy.store.port import Change, StoredStrategy
 from alphapanda.strategy.wire import changed_event
@@ -95,7 +97,7 @@ class Mortal:
 
 
 def new_host(directory) -> StrategyHost:
-    registry = StrategyRegistry((EmaCross, Fragile))
+    registry = StrategyRegistry((EmaCross, SmaCross, Fragile))
     return StrategyHost(directory, CALENDAR, ExecutionRouter(("paper", "zerodha")), registry, max_errors=3)
 
 
@@ -256,6 +258,7 @@ class World:
                 (a for a in activations if a.partition == shard), key=lambda a: (a.next_offset, a.revision)
             )
             seen = 0
+            before = []
             for record in records:
                 if record.partition != shard:
                     continue
@@ -268,9 +271,12 @@ class World:
                     chosen = configs[start.strategy_id, start.revision]
                     followed = chosen.after(held.get(start.strategy_id, 0))
                     held[start.strategy_id] = start.revision
+                    here = followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
+                    running = here.state is StrategyState.RUNNING and here.instruments
                     host.configure(
-                        followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
+                        here, warmed(new_host(self.directory), here, before).state if running else b""
                     )
+                before.append(frame)
                 for signal in host.on_frame(frame):
                     signals[signal.signal_id] = signal_from(signal_event(signal, "strategy", NOW))
         return signals

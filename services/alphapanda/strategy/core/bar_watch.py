@@ -48,6 +48,15 @@ class BarWatch(Generic[W]):
                 return None
         return wish
 
+    @property
+    def missing(self) -> int:
+        """Bars that it still has to see before a wish counts."""
+        return self._warm_up - self._seen
+
+    def rest(self) -> None:
+        """Forgets the stance, so that the next bar's is told; what it remembers of the bars stays."""
+        self.held = self._stance = None
+
     def turned(self, wish: Wish, day_open_ns: int) -> bool:
         """Whether the stance is another than before, or the day's first; it is the one from now on."""
         if wish.stance == self._stance and day_open_ns == self._day_open_ns:

@@ -65,6 +65,17 @@ class EmaCross(Strategy[EmaCrossParameters]):
         self._long = side
         return self._wish(side)
 
+    @classmethod
+    @override
+    def warm_up(cls, parameters: EmaCrossParameters) -> int:
+        """As many ticks as the slow average averages."""
+        return parameters.slow
+
+    @override
+    def still_needs(self) -> int:
+        """Ticks up to number `slow`."""
+        return max(0, self._warm - self._seen)
+
     @override
     def state(self) -> JsonValue:
         """Ticks seen (no more than it needs to be warm), both averages, the side."""

@@ -29,7 +29,14 @@ from alphapanda.strategy.isolator import Isolated
 
 DEFAULT_MAX_ERRORS = 5
 MAX_REASON = 500
+FRESH: Final = b"fresh "
+"""What a state begins with that comes from a warm-up: what the revision flattens is still to be flattened."""
 _MINUTE_NS: Final = 60_000_000_000
+
+
+def is_fresh(state: bytes) -> bool:
+    """Whether the revision with this state has not been in effect yet."""
+    return not state or state.startswith(FRESH)
 
 
 class StrategyHost:
@@ -103,7 +110,7 @@ class StrategyHost:
         """
         if self._running.pop(config.strategy_id, None):
             self._rebuild_routes()
-        flattens = config.flattens is not None and not state
+        flattens = config.flattens is not None and is_fresh(state)
         if flattens:
             self._flattening.append(config)
         if config.state is not StrategyState.RUNNING:
@@ -133,6 +140,34 @@ class StrategyHost:
         remembered = {w.instrument.instrument_id: w.state() for w in running.watchers}
         made = {w.instrument.instrument_id: [w.minute, w.made] for w in running.watchers if w.made}
         return json.dumps([running.stopped, remembered, *([made] if made else [])]).encode()
+
+    def warm_up(self, strategy_id: str) -> int:
+        """Ticks, or bars, that a strategy has to have seen before its first wish."""
+        config = self._running[strategy_id].config
+        parameters = self._registry.parameters(config.strategy_type, config.parameters)
+        return self._registry.type_named(config.strategy_type).warm_up(parameters)
+
+    def is_on_bars(self, strategy_id: str) -> bool:
+        """Whether a strategy is shown bars."""
+        return any(watcher.bars is not None for watcher in self._running[strategy_id].watchers)
+
+    def missing(self, strategy_id: str) -> int:
+        """What a strategy still has to see before its first wish, on the instrument that lacks most."""
+        return max((watcher.missing for watcher in self._running[strategy_id].watchers), default=0)
+
+    def rest(self, strategy_id: str) -> None:
+        """Lets a strategy on bars tell its next stance whatever it was before."""
+        for watcher in self._running[strategy_id].watchers:
+            if watcher.bars is not None:
+                watcher.bars.rest()
+
+    def shows(self, token: int, at_ns: int) -> bool:
+        """Whether a tick of an instrument that belongs to this time is shown to its strategies."""
+        route = self._routes.get(token)
+        if route is None:
+            return False
+        window = route.window
+        return bool(route.always) or window.open_ns <= at_ns < window.close_ns or window.moved_to(at_ns)
 
     def on_frame(self, frame: Frame) -> list[Signal]:
         """The signals that the frame's ticks cause, in the ticks' order."""
@@ -184,7 +219,7 @@ class StrategyHost:
         remembered: dict[str, JsonValue] = {}
         made: dict[str, tuple[int, int]] = {}
         if state:
-            running.stopped, remembered, *rest = json.loads(state)
+            running.stopped, remembered, *rest = json.loads(state.removeprefix(FRESH))
             made = rest[0] if rest else {}
         for instrument in config.instruments:
             watcher = Watcher(running, instrument, self._window_of(instrument))

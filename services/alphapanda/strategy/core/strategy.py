@@ -80,7 +80,11 @@ class Strategy(ABC, Generic[P]):
 
     @classmethod
     def warm_up(cls, parameters: Any) -> int:  # noqa: ARG003 - for those that override it
-        """How many ticks, or bars, it has to have seen before it can wish anything."""
+        """How many ticks, or bars, it has to have seen before it can wish anything; the log's last ones count."""
+        return 0
+
+    def still_needs(self) -> int:
+        """How many ticks it has to see yet before it can wish anything. Those of bars are counted for it."""
         return 0
 
     def state(self) -> JsonValue:

@@ -101,6 +101,11 @@ class Watcher:
         self.minute = 0
         self.made = 0
 
+    @property
+    def missing(self) -> int:
+        """Ticks, or bars, that the strategy still has to see here before its first wish."""
+        return self.isolated.still_needs() if self.bars is None else self.bars.missing
+
     def state(self) -> JsonValue:
         """What the strategy remembers here, and the bars it waits for."""
         remembered = self.isolated.state()

@@ -131,6 +131,7 @@ class Strategy(_message.Message):
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    WARM_UP_MISSING_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
     """Its name, chosen at creation."""
     strategy_type: _builtins.str
@@ -151,6 +152,11 @@ class Strategy(_message.Message):
     """Who changed it last."""
     note: _builtins.str
     """What became of it that a person should know, such as what stopping left behind. Empty when nothing."""
+    warm_up_missing: _builtins.int
+    """Ticks, or bars where its type is shown bars, that it still has to see before its first signal, on the instrument
+    that lacks most: what the log no longer held when it was started. As of a few seconds ago; in the answers of
+    GetStrategy and ListStrategies. 0 means that it is warm, or doesn't run.
+    """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Parameters as text, complete, defaults filled in."""
@@ -184,10 +190,11 @@ class Strategy(_message.Message):
         changed_by: _builtins.str = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         note: _builtins.str = ...,
+        warm_up_missing: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "changed_at", b"changed_at", "changed_by", b"changed_by", "note", b"note", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "revision", b"revision", "signal_ttl_seconds", b"signal_ttl_seconds", "state", b"state", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "changed_at", b"changed_at", "changed_by", b"changed_by", "note", b"note", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "revision", b"revision", "signal_ttl_seconds", b"signal_ttl_seconds", "state", b"state", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type", "symbols", b"symbols", "warm_up_missing", b"warm_up_missing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

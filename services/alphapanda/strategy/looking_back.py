@@ -1,0 +1,79 @@
+"""Reads the ticks' log back for a strategy's warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from alphapanda.domain.frame import Frame
+from alphapanda.eventlog.decode import Unreadable, from_record
+from alphapanda.eventlog.port import EventLog, TopicPartition
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.wire import frame_from
+from alphapanda.strategy.core.config import StrategyConfig
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.warm_up import Warmed, narrowed, warmed
+
+MOST_RECORDS = 20_000
+_FIRST_RECORDS = 256
+_WIDER = 4
+_FETCH = 500
+_WAIT_SECONDS = 1.0
+
+
+class LookBack:
+    """Warms strategies up from what the log holds before an offset.
+
+    It looks back further and further until the strategy has seen enough: at most `MOST_RECORDS` records, or what
+    retention left.
+
+    Args:
+        log: the log.
+        topic_map: the deployment's topics.
+        new_host: makes an empty host.
+    """
+
+    def __init__(self, log: EventLog, topic_map: TopicMap, new_host: Callable[[], StrategyHost]) -> None:
+        self._log = log
+        self._topic_map = topic_map
+        self._new_host = new_host
+
+    async def warmed(self, at: TopicPartition, offset: int, config: StrategyConfig) -> Warmed:
+        """How a configuration of a partition's instruments begins that takes effect at an offset.
+
+        Raises:
+            InvalidInput: type, parameters or an instrument that don't exist.
+            StrategyBroken: the type's own code raised.
+            LogUnavailable: the log can't be read now.
+        """
+        tokens = frozenset(each.instrument_token for each in config.instruments)
+        length = _FIRST_RECORDS
+        made = warmed(self._new_host(), config, ())
+        while not made.complete:
+            first = max(offset - length, 0)
+            frames = [narrowed(frame, tokens) async for frame in self._frames(at, first, offset)]
+            made = warmed(self._new_host(), config, frames)
+            if first == 0 or length >= MOST_RECORDS:
+                break
+            length = min(length * _WIDER, MOST_RECORDS)
+        return made
+
+    async def _frames(self, at: TopicPartition, first: int, end: int) -> AsyncIterator[Frame]:
+        """The frames of a partition, each once, though the log may hold one twice."""
+        starts = dict(await self._log.end_offsets([at.topic])) | {at: first}
+        reader = self._log.topic_reader([at.topic], starts)
+        await reader.start()
+        last = ("", 0)
+        try:
+            while reader.position(at) < end:
+                for record in await reader.fetch(_FETCH, _WAIT_SECONDS):
+                    if record.partition != at.partition or record.offset >= end:
+                        continue
+                    try:
+                        frame = frame_from(from_record(record, self._topic_map).tick_frame)
+                    except Unreadable:
+                        continue  # its consumer has put it aside as a dead letter
+                    if frame.feed_run != last[0] or frame.sequence > last[1]:
+                        last = (frame.feed_run, frame.sequence)
+                        yield frame
+        finally:
+            await reader.stop()
