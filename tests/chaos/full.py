@@ -9,6 +9,7 @@ import argparse
 import json
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -93,6 +94,7 @@ def main() -> int:
     if missing := missing_for_kafka():
         console.print(missing)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the mesh ends with us
     rows: list[tuple[str, Survived, str]] = []
     console.print(f"size {wanted.size}, seed {wanted.seed}", highlight=False)
     with ExitStack() as stack:
