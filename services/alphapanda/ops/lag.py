@@ -63,11 +63,3 @@ async def consumer_lag(
                 )
             )
     return found
-
-
-def behind(lags: Sequence[PartitionLag], most: int) -> dict[tuple[str, str], int]:
-    """Records that a group has still to handle of a broker's topics, where there are more than `most`."""
-    sums: dict[tuple[str, str], int] = {}
-    for lag in lags:
-        sums[lag.group, lag.broker] = sums.get((lag.group, lag.broker), 0) + lag.lag
-    return {whose: total for whose, total in sums.items() if total > most}

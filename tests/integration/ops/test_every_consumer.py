@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from alphapanda.app.groups import GROUPS
+from alphapanda.app.health import Watched
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
@@ -15,6 +16,7 @@ from alphapanda.domain.order_events import Fill, Filled, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog import wire
 from alphapanda.eventlog.delivery import Delivery, Handler, TransientFailure
+from alphapanda.eventlog.port import LogUnavailable
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -164,3 +166,19 @@ async def test_while_a_key_is_parked_in_risk_its_position_is_unknown(embedded) -
     reasons = {str(row.signal_id): row.reason for row in found}
     assert reasons[signals[0].event_id] == "POSITION_UNKNOWN"
     assert reasons[signals[1].event_id] == "ALREADY_AT_TARGET"
+
+
+async def test_a_log_that_is_away_keeps_its_readers_from_serving_and_is_named(embedded, monkeypatch) -> None:
+    """Fetching from a log that is away only brings nothing; the active checks ask it, and say so."""
+    watched = Watched(embedded.ground, embedded.rooms)
+
+    async def away(topics) -> None:
+        raise LogUnavailable("no broker of the log answers")
+
+    monkeypatch.setattr(embedded.ground.log, "end_offsets", away)
+    for service in ("strategy", "risk", "trading", "portfolio"):
+        checks = watched.of(service)
+        for check in checks:
+            await check.run(forgiving=False)
+        told = [check.last_error for check in checks if not check.serving]
+        assert [line for line in told if "no broker of the log answers" in line], service
