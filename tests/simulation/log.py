@@ -120,6 +120,7 @@ class _Cursor:
 
     def take(self, at: TopicPartition, offset: int) -> None:
         self.next[at] = offset
+        self.changing_hands.discard(at)
         self.server.waiting[at][self.wake] = None
         self.wake.set()
 
@@ -250,8 +251,11 @@ class GroupMember:
         """As the port says; of partitions that were lost nothing is stored."""
         held = self.assigned()
         kept = {at: offset for at, offset in offsets.items() if at in held}
+        number = self.number  # of this membership: a commit from before an eviction is refused
         await self._world.request(
-            f"commit offsets of {self._group.name}", lambda: self._group.store(self, kept), LogUnavailable
+            f"commit offsets of {self._group.name}",
+            lambda: self._group.store(self, number, kept),
+            LogUnavailable,
         )
 
     async def committed(self, partition: TopicPartition) -> int | None:
@@ -308,10 +312,10 @@ class GroupCoordinator:
             self._members.remove(member)
             self._changed.set()
 
-    def store(self, member: GroupMember, offsets: Mapping[TopicPartition, int]) -> None:
+    def store(self, member: GroupMember, number: int, offsets: Mapping[TopicPartition, int]) -> None:
         """Stores offsets of partitions that the member still owns; a zombie's are refused, as Kafka's fencing does."""
         for at, offset in offsets.items():
-            if self.owners.get(at) is member:
+            if self.owners.get(at) is member and member.number == number:
                 self._server.offsets[self.name, at] = offset
 
     def committed(self, at: TopicPartition) -> int | None:
