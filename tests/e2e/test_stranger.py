@@ -151,19 +151,30 @@ def changes_it(stranger: Stranger) -> None:
 
 
 def sees_it(stranger: Stranger) -> None:
-    """The strategy is on the list and in the status."""
+    """The strategy is in the live view, its new revision on the list, every service in the status."""
+    seen = stranger.run("watch", "--once")
+    assert NAME in seen
+    assert "equity" in seen
     assert NAME in stranger.run("strategies")
     assert "risk" in stranger.run("status")
 
 
 def is_refused(stranger: Stranger) -> None:
-    """An order beyond a limit is refused, and the verdict names rule, limit and what was observed."""
-    refusal = stranger.run("orders", "place", "buy", "NSE:INFY", "100001")
-    assert "ORDER_QUANTITY" in refusal
+    """A limit of its own stops it, and the verdict names rule, limit, what was observed, and how much would pass."""
+    stranger.run("risk", "set", "max_order_quantity=2", "--strategy", NAME, "--reason", "learning")
+    refused = ("risk", "verdicts", "--refused", "--strategy", NAME)
+    until(lambda: "an order of 5 units is over the limit of 2" in stranger.run(*refused), 60, "a refusal")
+    verdict = next(one for one in stranger.ask(*refused)["verdicts"] if one["reason"] == "ORDER_QUANTITY")
+    (failed,) = [rule for rule in verdict["rules"] if rule["outcome"] == "RULE_OUTCOME_FAILED"]
+    assert failed["limit"] == "<= 2"
+    assert int(verdict["largestQuantity"]) == 2
+    assert failed["message"] in stranger.run("risk", "verdict", verdict["signalId"])
 
 
 def squares_off(stranger: Stranger) -> None:
-    """Stopped and squared off it holds nothing."""
+    """It trades again with less, is stopped, and squared off it holds nothing."""
+    stranger.run("strategies", "change", NAME, "--quantity", "2")
+    until(lambda: any(stranger.positions().values()), 60, "a position")
     stranger.run("strategies", "stop", NAME)
     until(lambda: not [one for one in stranger.orders() if "leavesQuantity" in one], 30, "no open order")
     stranger.run("orders", "square-off", "--strategy", NAME, "--reason", "enough for today")
@@ -175,7 +186,8 @@ def state_of(stranger: Stranger) -> dict[str, Any]:
     return {
         "positions": [settled(one) for one in stranger.ask("positions", "--flat")["positions"]],
         "strategies": stranger.ask("strategies"),
-        "limits": stranger.ask("risk"),
+        "limits": stranger.ask("risk", "limits", "--strategy", NAME),
+        "verdicts": stranger.ask("risk", "verdicts", "--strategy", NAME),
         "orders": stranger.ask("orders"),
         "ledger": json.loads(
             stranger.run("call", "PortfolioService/ListLedgerEntries", '{"pageSize": 1000}')
