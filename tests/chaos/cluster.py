@@ -47,6 +47,7 @@ from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 HERE = Path(__file__).parent
+PUBLISHED_WITHIN = 30.0
 ALPHAPANDA = str(Path(sys.executable).with_name("alphapanda"))
 SERVICES = ("instruments", "portfolio", "trading", "risk", "strategy", "marketdata", "ops")
 BROKERS = ("paper",)
@@ -413,7 +414,11 @@ class Cluster:
         return sum(end - committed.get(at, 0) for at, end in ends.items())
 
     def evidence(self) -> Evidence:
-        """Everything there is, read around the services."""
-        found = Evidence(TopicMap(BROKERS))
-        self.run(gather_evidence(found, self.database_url, self._log))
-        return found
+        """Everything there is, read around the services; again while an account's snapshot is on its way to the log."""
+        deadline = time.monotonic() + PUBLISHED_WITHIN
+        while True:
+            found = Evidence(TopicMap(BROKERS))
+            self.run(gather_evidence(found, self.database_url, self._log))
+            if not found.unpublished or time.monotonic() > deadline:
+                return found
+            time.sleep(0.5)

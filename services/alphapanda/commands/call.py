@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.mesh.catalogue import service_descriptors
 
 ANSWER_SECONDS = 10.0
+_CANCEL_AGAIN_SECONDS = 0.5
 
 
 def methods() -> Mapping[str, descriptor.MethodDescriptor]:
@@ -87,11 +89,27 @@ async def _called(
     found = await find_services(target)
     names = {full_name: found[service] for service, full_name in SERVICES.items()}
     address = names.get(method.containing_service.full_name, target.first)
-    try:
-        async for message in invoke(address, method, request, timeout):
-            out.print_json(json_format.MessageToJson(message))
-    except grpc.aio.AioRpcError as error:
-        fail(why_no_answer(target, address, error))
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
+    printing = asyncio.create_task(_print(address, method, request, timeout))
+    asked = asyncio.create_task(stopping.wait())
+    await asyncio.wait([printing, asked], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    while not printing.done():  # a message that comes at the same moment may swallow a cancellation
+        printing.cancel()
+        await asyncio.wait([printing], timeout=_CANCEL_AGAIN_SECONDS)
+    if not printing.cancelled() and isinstance(error := printing.exception(), grpc.aio.AioRpcError):
+        if not stopping.is_set():
+            fail(why_no_answer(target, address, error))
+    elif not printing.cancelled():
+        printing.result()
+
+
+async def _print(
+    address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
+) -> None:
+    async for message in invoke(address, method, request, timeout):
+        out.print_json(json_format.MessageToJson(message))
 
 
 @click.command()
@@ -107,5 +125,5 @@ def call(method: str, body: str, target: Target, timeout: float | None) -> None:
         fail(str(error), USAGE)
     if timeout is None and not found.server_streaming:
         timeout = ANSWER_SECONDS
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):  # before it listens
         asyncio.run(_called(target, found, request, timeout))
