@@ -83,9 +83,14 @@ def test_figures_of_a_running_platform(up):
             return [line for line in answer.read().decode().splitlines() if line.startswith(beginning)]
 
     until(lambda: told("alphapanda_order_latency_seconds_count"), 10, "the latency of an order")
-    assert told("alphapanda_market_data_age_seconds")
-    served = told("alphapanda_service_serving")
-    assert any('service="risk"' in line and line.endswith(" 1.0") for line in served)
+    until(lambda: told("alphapanda_market_data_age_seconds"), 10, "the age of market data")
+    until(
+        lambda: any(
+            'service="risk"' in line and line.endswith(" 1.0") for line in told("alphapanda_service_serving")
+        ),
+        10,
+        "risk at work",
+    )
     platform.stop()
     with socket.create_server(("127.0.0.1", port)):
         platform.launch()
