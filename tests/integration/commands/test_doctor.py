@@ -220,7 +220,7 @@ def test_a_mesh_that_is_away(doctor) -> None:
     """What doesn't answer fails under its name, with where it was looked for; no traceback, no password."""
     code, findings = doctor(
         "--mesh",
-        DATABASE__URL="postgresql+asyncpg://u:hunter2@127.0.0.1:1/none",
+        DATABASE__URL="postgresql+asyncpg://u:hunter2@127.0.0.1:1/none",  # pragma: allowlist secret
         REDIS__URL="redis://:hunter2@127.0.0.1:1",
         KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1",
     )
