@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dealer import FEE, MOST, NAME, PRICE, DealersBook, registration
 from evidence import Evidence, check_chains, check_envelopes, read_evidence
 from recordings import walk
-from running import OPEN, create_and_start
 
 from alphapanda.app.embedded import Embedded, UpOptions
 from alphapanda.domain.order import OrderStatus, Side
@@ -27,12 +25,19 @@ from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
-from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
-from panda.trading.v1 import trading_pb2 as trading
-from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 ACTIVE = ("paper", "zerodha", NAME)
 UNANSWERED = frozenset({3})
+# From a file, so that all three run before the recording begins.
+THREE_STRATEGIES = f"""\
+strategies:
+  - {{strategy_id: both, strategy_type: ema_cross, parameters: {{fast: 3, slow: 6}}, symbols: ["NSE:INFY"],
+     quantity: 10, brokers: [{NAME}]}}
+  - {{strategy_id: paper_alone, strategy_type: ema_cross, parameters: {{fast: 2, slow: 5}}, symbols: ["NSE:INFY"],
+     quantity: 7}}
+  - {{strategy_id: too_big, strategy_type: ema_cross, parameters: {{fast: 3, slow: 6}}, symbols: ["NSE:INFY"],
+     quantity: {MOST + 1}, brokers: [{NAME}]}}
+"""
 SERVICES = [
     f"panda.{service}.v1.{service.title()}Service" for service in ("strategy", "ops", "portfolio", "trading")
 ]
@@ -66,25 +71,15 @@ async def _trade(
         instrument="NSE:INFY",
         brokers=(*BROKERS, registration(dealers)),
     )
-    embedded = Embedded(load_settings({}, api={"port": 0}, active_brokers=ACTIVE), options)
+    yaml = folder / "strategies.yaml"
+    yaml.write_text(THREE_STRATEGIES, encoding="utf-8")
+    settings = load_settings({}, api={"port": 0}, active_brokers=ACTIVE, strategy={"yaml": yaml})
+    embedded = Embedded(settings, options)
     await embedded.start()
     try:
         async with open_channel(embedded.target, SERVICES) as channel:
-            strategies = StrategyServiceStub(channel)
-            started = [
-                create_and_start("both", brokers=[NAME], quantity=10),
-                create_and_start("paper_alone", parameters={"fast": "2", "slow": "5"}, quantity=7),
-                create_and_start("too_big", brokers=[NAME], quantity=MOST + 1),
-            ]
-            for create, _ in started:
-                await strategies.CreateStrategy(create)
-            for _, start in started:
-                await strategies.StartStrategy(start)
+            # A recording moves in lockstep: when it has ended, nothing is in work.
             await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 60)
-            for _ in range(200):
-                if await _at_rest(channel):
-                    break
-                await asyncio.sleep(0.05)
             asked = await OpsServiceStub(channel).GetStatus(GetStatusRequest())
             books = PortfolioServiceStub(channel)
             portfolios = {
@@ -94,16 +89,6 @@ async def _trade(
             return asked, portfolios
     finally:
         await embedded.stop()
-
-
-async def _at_rest(channel: Any) -> bool:
-    services = (await OpsServiceStub(channel).GetStatus(GetStatusRequest())).services
-    waits = sum(one.outbox_unpublished for one in services)
-    waits += sum(consumer.lag for one in services for consumer in one.consumers)
-    orders = await TradingServiceStub(channel).ListOrders(
-        trading.ListOrdersRequest(statuses=OPEN, broker=NAME)
-    )
-    return waits == 0 and not orders.orders
 
 
 def test_its_topics_hold_its_own_and_nobody_elses(morning: Morning) -> None:

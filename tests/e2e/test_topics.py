@@ -13,17 +13,13 @@ from typing import Any
 import pytest
 from evidence import Evidence, chain, check_books, check_chains, check_envelopes, read_evidence
 from recordings import walk
-from running import Platform, create_and_start
+from running import Platform
 
 from alphapanda.app.embedded import Embedded, UpOptions
-from alphapanda.mesh.channel import open_channel
 from alphapanda.settings_sources import load_settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.paper import registration
 from panda.common.v1.common_pb2 import PRODUCT_CNC, SIDE_BUY
-from panda.ops.v1.ops_pb2 import GetStatusRequest
-from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
-from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 
 FLOW = (
@@ -140,8 +136,23 @@ def two_brokers() -> Iterator[Evidence]:
         yield read_evidence(Path(folder, "data"), ("paper", "papertwo"))
 
 
+# From a file, so that both run before the recording begins.
+TWO_STRATEGIES = """\
+strategies:
+  - {strategy_id: both, strategy_type: ema_cross, parameters: {fast: 3, slow: 6}, symbols: ["NSE:INFY"],
+     quantity: 10, brokers: [papertwo]}
+  - {strategy_id: single, strategy_type: ema_cross, parameters: {fast: 2, slow: 5}, symbols: ["NSE:INFY"], quantity: 7}
+"""
+
+
 async def _trade_on_two(folder: Path) -> None:
-    settings = load_settings({}, api={"port": 0}, active_brokers=("paper", "papertwo"))
+    (folder / "strategies.yaml").write_text(TWO_STRATEGIES, encoding="utf-8")
+    settings = load_settings(
+        {},
+        api={"port": 0},
+        active_brokers=("paper", "papertwo"),
+        strategy={"yaml": folder / "strategies.yaml"},
+    )
     options = UpOptions(
         data_dir=folder / "data",
         feed=f"replay:{walk(folder, bars=120, last='11:30')}",
@@ -151,29 +162,10 @@ async def _trade_on_two(folder: Path) -> None:
     embedded = Embedded(settings, options)
     await embedded.start()
     try:
-        services = ["panda.strategy.v1.StrategyService", "panda.ops.v1.OpsService"]
-        async with open_channel(embedded.target, services) as channel:
-            strategies = StrategyServiceStub(channel)
-            both = create_and_start("both", brokers=["papertwo"], quantity=10)
-            single = create_and_start("single", parameters={"fast": "2", "slow": "5"}, quantity=7)
-            for create, _ in (both, single):
-                await strategies.CreateStrategy(create)
-            for _, start in (both, single):
-                await strategies.StartStrategy(start)
-            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 60)
-            for _ in range(200):
-                if await _nothing_waits(OpsServiceStub(channel)):
-                    break
-                await asyncio.sleep(0.05)
+        # A recording moves in lockstep: when it has ended, nothing is in work.
+        await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 60)
     finally:
         await embedded.stop()
-
-
-async def _nothing_waits(ops: Any) -> bool:
-    services = (await ops.GetStatus(GetStatusRequest())).services
-    waits = [one.outbox_unpublished for one in services]
-    waits += [consumer.lag for one in services for consumer in one.consumers]
-    return not any(waits)
 
 
 def test_each_topic_holds_exactly_its_broker(two_brokers):
