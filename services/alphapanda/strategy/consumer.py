@@ -255,12 +255,19 @@ class StrategyTicks:
             return
         partition.enter(offset)
         configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
-        for config in list(partition.changes(configs, offset)):
-            activation = Activation(config.strategy_id, config.revision, partition.number, offset)
-            warmed = await self._warmed(partition, config, offset)
-            await self._store.activate(partition.owner, activation, warmed)
-            partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
+        while changes := list(partition.changes(configs, offset)):
+            for config in changes:
+                await self._activate(partition, config, offset)
         partition.seen = generation
+
+    async def _activate(self, partition: TickPartition, newest: StrategyConfig, offset: int) -> None:
+        # One that was begun comes first, though a newer one is there: the store may have it in spite of its error.
+        config = partition.begun.setdefault(newest.strategy_id, newest)
+        activation = Activation(config.strategy_id, config.revision, partition.number, offset)
+        warmed = await self._warmed(partition, config, offset)
+        await self._store.activate(partition.owner, activation, warmed)
+        partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
+        del partition.begun[config.strategy_id]
 
     async def _warmed(self, partition: TickPartition, config: StrategyConfig, offset: int) -> Memory:
         """How a revision begins: stored with its activation, so that a restart begins with the same."""

@@ -54,6 +54,7 @@ class TickPartition:
         failures: what strategies raised and nobody was told of.
         seen: generation of the configurations that were applied last.
         saved: position and (monotonic) time of the last snapshot.
+        begun: revisions that are being recorded, by strategy.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TickPartition:
         self.halts: list[Halt] = []
         self.failures: list[StrategyFailure] = []
         self.seen = 0
+        self.begun: dict[str, StrategyConfig] = {}
         self._last_frame = ("", 0)
         self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
         self._entering = [

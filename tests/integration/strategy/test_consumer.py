@@ -395,6 +395,82 @@ async def test_a_clean_stop_leaves_nothing_to_repeat(make_world) -> None:
     await world.log.stop()
 
 
+async def test_a_flattening_outlives_a_snapshot_before_its_first_frame(make_world) -> None:
+    """A revision put in effect at a batch's second attempt is stored by the snapshot after it as one that still flattens."""
+    world = make_world()
+    world.snapshot_interval = 1000
+    await world.begin()
+    await world.change(config("a", TOKENS))
+    for _ in range(12):
+        await world.feed()
+        await world.work()
+    await world.die()
+    second = StoredStrategy(config("a", TOKENS, revision=2, flattens=flattens(1, 41, 2)), "", "local", NOW)
+    await world.store.change("a", lambda _: Change(second, event_of(second.config)))
+    world.snapshot_interval = 0
+    await world.begin()
+    publishes = count()
+
+    def away(where):
+        if where == "before publish" and next(publishes) % 2 == 0:
+            raise LogUnavailable(where)
+
+    world.fate.strike = away
+    await world.work()
+    assert {a.revision for a in await world.store.activations("a")} == {1, 2}
+    await world.die()
+    world.fate.strike = lambda _: None
+    await world.begin()
+    await world.feed()
+    await world.work()
+    signals, _ = await world.published()
+    assert {s.instrument_token for s in signals.values() if "flattens" in s.reason} == set(TOKENS)
+    assert signals == await world.recomputed()
+    await world.log.stop()
+
+
+async def test_a_revision_begun_is_in_effect_before_a_newer_one(make_world) -> None:
+    """Where the store has an activation though it gave an error, the newer revision follows on it, now and after a kill."""
+    world = make_world()
+    await world.begin()
+    await world.change(config("a", TOKENS))
+    for _ in range(8):
+        await world.feed()
+        await world.work()
+    asks = config("a", TOKENS, revision=2, flattens=flattens(1, 41, 2))
+    goes_on = replace(asks, revision=3, quantity=20)
+    heard = []
+
+    def away(where):
+        if where == "after activate":
+            raise LogUnavailable(where)
+
+    async def hears_of_the_next(batch):
+        try:
+            await world.ticks.handle(batch)
+        except LogUnavailable:
+            world.fate.strike = lambda _: None
+            if not heard:
+                heard.append(goes_on)
+                await world.change(goes_on)
+            raise
+
+    await world.change(asks)
+    world.fate.strike = away
+    await world.feed()
+    for at, records in (await world.reader.fetch(50, 0)).items():
+        batch = [Delivery(from_record(r, world.topic_map), "", r) for r in records]
+        await world._until_there(hears_of_the_next, batch)
+        await world.reader.commit({at: records[-1].offset + 1})
+    assert heard
+    assert {a.revision for a in await world.store.activations("a")} == {1, 2, 3}
+    await world.work()
+    signals, _ = await world.published()
+    assert {s.instrument_token for s in signals.values() if "flattens" in s.reason} == set(TOKENS)
+    assert signals == await world.recomputed()
+    await world.log.stop()
+
+
 async def test_a_revision_takes_effect_at_a_recorded_offset(make_world) -> None:
     """Between two batches of each partition that holds one of its instruments, and nowhere else."""
     world = make_world()

@@ -30,7 +30,7 @@ from alphapanda.strategy.isolator import Isolated
 DEFAULT_MAX_ERRORS = 5
 MAX_REASON = 500
 FRESH: Final = b"fresh "
-"""What a state begins with that comes from a warm-up: what the revision flattens is still to be flattened."""
+"""What a state begins with that no frame followed: what the revision flattens is still to be flattened."""
 _MINUTE_NS: Final = 60_000_000_000
 
 
@@ -139,7 +139,8 @@ class StrategyHost:
         running = self._running[strategy_id]
         remembered = {w.instrument.instrument_id: w.state() for w in running.watchers}
         made = {w.instrument.instrument_id: [w.minute, w.made] for w in running.watchers if w.made}
-        return json.dumps([running.stopped, remembered, *([made] if made else [])]).encode()
+        state = json.dumps([running.stopped, remembered, *([made] if made else [])]).encode()
+        return FRESH + state if running.config in self._flattening else state
 
     def warm_up(self, strategy_id: str) -> int:
         """Ticks, or bars, that a strategy has to have seen before its first wish."""
