@@ -1,6 +1,6 @@
 """A process of P1 and P10 that drains a Kafka backlog: the strategy stage whole, or a bare aiokafka loop.
 
-Prints "ready" when it holds its partitions, begins at a line on its input, and prints (ticks, seconds, signals).
+Prints "ready" when it holds its partitions, begins at a line on its input, and prints what `Drained` holds.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from tests.bench.backlog import FLIPS, TICK_BYTES, TOPIC_MAP, configs, directory, states
+from tests.bench.backlog import FLIPS, TICK_BYTES, TOPIC_MAP, Drained, configs, directory, states
 
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.routing import ExecutionRouter
@@ -37,6 +38,17 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ID = "00000000-0000-5000-8000-000000000000"
 
 
+class Moment(NamedTuple):
+    """Seconds of a clock, and seconds of the processor that this process has used."""
+
+    seconds: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(time.perf_counter(), time.process_time())
+
+
 async def told_to_go() -> None:
     """Says that it is ready, and waits for the word."""
     print("ready", flush=True)
@@ -44,19 +56,19 @@ async def told_to_go() -> None:
 
 
 class Waiting(StrategyAssignment):
-    """Takes its partitions up at the word, when it has as many as it shall have."""
+    """Takes its partitions up when it has as many as it shall have, and begins to read them at the word."""
 
     def __init__(self, ticks: StrategyTicks, reader: GroupReader, expected: int) -> None:
         super().__init__(ticks, reader)
         self._expected = expected
-        self.began = 0.0
+        self.began = Moment(0.0, 0.0)
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Others than the expected ones are let go of again soon."""
         if len(partitions) == self._expected:
-            await told_to_go()
-            self.began = time.perf_counter()
             await super().on_assigned(partitions)
+            await told_to_go()
+            self.began = Moment.now()
 
 
 class Counting:
@@ -66,13 +78,13 @@ class Counting:
         self._ticks = ticks
         self._frames = frames
         self.done = asyncio.Event()
-        self.ended = 0.0
+        self.ended = Moment(0.0, 0.0)
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Passes the batch on."""
         await self._ticks.handle(batch)
         if self._ticks.counts().frames >= self._frames:
-            self.ended = time.perf_counter()
+            self.ended = Moment.now()
             self.done.set()
 
 
@@ -83,7 +95,7 @@ def change_of(config: StrategyConfig) -> Change:
     return Change(stored, event)
 
 
-async def stage(wanted: argparse.Namespace) -> tuple[int, float, int]:
+async def stage(wanted: argparse.Namespace) -> Drained:
     """The strategy stage as `serve strategy` builds it, but for the store, which is in memory."""
     store = MemoryStrategyStore()
     remembered = states(wanted.feed)
@@ -119,10 +131,10 @@ async def stage(wanted: argparse.Namespace) -> tuple[int, float, int]:
     counts = ticks.counts()
     await consumer.stop()
     await log.stop()
-    return counts.ticks, handler.ended - assignment.began, sum(counts.signals.values())
+    return _drained(counts.ticks, assignment.began, handler.ended, sum(counts.signals.values()))
 
 
-async def bare(wanted: argparse.Namespace) -> tuple[int, float, int]:
+async def bare(wanted: argparse.Namespace) -> Drained:
     """getmany, and nothing done with what it gives."""
     consumer = AIOKafkaConsumer(
         "bare.ticks",
@@ -133,15 +145,19 @@ async def bare(wanted: argparse.Namespace) -> tuple[int, float, int]:
     )
     await consumer.start()
     await told_to_go()
-    began = time.perf_counter()
+    began = Moment.now()
     ticks = 0
     while ticks < wanted.frames:
         for records in (await consumer.getmany(timeout_ms=1000)).values():
             for record in records:
                 ticks += len(record.value) == TICK_BYTES
-    took = time.perf_counter() - began
+    ended = Moment.now()
     await consumer.stop()
-    return ticks, took, 0
+    return _drained(ticks, began, ended, 0)
+
+
+def _drained(ticks: int, began: Moment, ended: Moment, signals: int) -> Drained:
+    return Drained(ticks, ended.seconds - began.seconds, signals, ended.cpu - began.cpu)
 
 
 if __name__ == "__main__":
