@@ -15,7 +15,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from alphapanda.settings import PREFIX, Settings
+from alphapanda.settings import Settings
+from alphapanda.settings_section import PREFIX
 
 HEAD = """\
 # Every setting of Alpha Panda with its default. Made by `alphapanda settings --env-example`; don't edit it.
@@ -57,7 +58,7 @@ class Setting:
 
 
 def catalogue() -> Iterator[Setting]:
-    """All of them, in the order of settings.py."""
+    """All of them, in the order of Settings."""
     yield from _settings_of(Settings, (), None)
 
 

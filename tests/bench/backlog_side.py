@@ -26,7 +26,8 @@ from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import GroupReader, Start, TopicPartition
-from alphapanda.settings import ConsumerSettings, KafkaSettings
+from alphapanda.settings import KafkaSettings
+from alphapanda.settings_running import ConsumerSettings
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from alphapanda.settings import PREFIX, ConsumerOverrides, ConsumersSettings, MeshSettings, Section, Settings
+from alphapanda.settings import MeshSettings, Settings
 from alphapanda.settings_catalogue import Setting, catalogue, env_example, section_of, value_text
+from alphapanda.settings_running import ConsumerOverrides, ConsumersSettings
+from alphapanda.settings_section import PREFIX, Section
 from alphapanda.settings_sources import load_settings
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "alphapanda"
-OWN = ("settings.py", "settings_catalogue.py", "settings_sources.py")
+OWN = (
+    "settings.py",
+    "settings_rooms.py",
+    "settings_running.py",
+    "settings_section.py",
+    "settings_catalogue.py",
+    "settings_sources.py",
+)
 
 
 def test_the_example_is_what_the_settings_say(repo_root: Path) -> None:

@@ -24,7 +24,7 @@ IMPURE_MODULES = (
     "subprocess", "tempfile", "threading", "time",
 )  # fmt: skip
 SHELLS = re.compile(
-    r"^alphapanda\.((app|cli|settings|embedded|eventlog|kite|mesh|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
+    r"^alphapanda\.((app|cli|settings\w*|embedded|eventlog|kite|mesh|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
 )
 CLOCK_OR_CHANCE = re.compile(
     r"^(datetime\.datetime\.(now|utcnow|today)|datetime\.date\.today|uuid\.uuid[14]|random\.(?!Random$)\w+|open|input)$"
@@ -32,7 +32,7 @@ CLOCK_OR_CHANCE = re.compile(
 
 # Everything that talks to the outside, by the name it is constructed with, and where that may happen besides app.py.
 ADAPTERS = {
-    r"(\w*Settings)(\.\w+)?": ("settings.py", "settings_sources.py"),
+    r"(\w*Settings)(\.\w+)?": ("settings.py", "settings_running.py", "settings_sources.py"),
     r"sqlalchemy\.ext\.asyncio\.create_async_engine": ("storage/engine.py",),
     r"asyncpg\.(connect|create_pool)": ("embedded/postgres.py", "storage/listen.py"),
     r"redis(\.asyncio)?\.Redis(\.from_url)?": ("embedded/redis.py",),

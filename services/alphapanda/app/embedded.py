@@ -22,7 +22,11 @@ from alphapanda.app.lockstep import Barrier
 from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
-from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
+from alphapanda.app.rooms.instruments import instruments_room
+from alphapanda.app.rooms.portfolio import portfolio_room
+from alphapanda.app.rooms.risk import risk_room
+from alphapanda.app.rooms.strategy import strategy_room
+from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory

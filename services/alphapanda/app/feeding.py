@@ -11,7 +11,7 @@ from typing import Final
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.questions import ticks
-from alphapanda.app.rooms import follower
+from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.port import Start

@@ -19,7 +19,11 @@ from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
-from alphapanda.app.rooms import instruments_room, portfolio_room, risk_room, strategy_room, trading_room
+from alphapanda.app.rooms.instruments import instruments_room
+from alphapanda.app.rooms.portfolio import portfolio_room
+from alphapanda.app.rooms.risk import risk_room
+from alphapanda.app.rooms.strategy import strategy_room
+from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName

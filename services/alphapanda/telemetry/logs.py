@@ -12,7 +12,7 @@ import structlog
 from structlog.typing import Processor
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings import LogChannelSettings, LoggingSettings, LogRotation
+from alphapanda.settings_running import LogChannelSettings, LoggingSettings, LogRotation
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.quiet import OncePerSpell

@@ -33,7 +33,8 @@ from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.mesh.server import MeshServer
-from alphapanda.settings import ConsumerSettings, ConsumersSettings, KafkaSettings, Settings
+from alphapanda.settings import KafkaSettings, Settings
+from alphapanda.settings_running import ConsumerSettings, ConsumersSettings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import upgrade_schema
 from alphapanda.trading.manual import verdict_event_id

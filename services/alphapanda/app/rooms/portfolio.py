@@ -1,0 +1,87 @@
+"""Portfolio's room."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from alphapanda.app.ground import IST, Ground, wall_clock
+from alphapanda.app.process import Phase, Room
+from alphapanda.app.questions import snapshots as snapshot_age
+from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.eventlog.port import Start
+from alphapanda.eventlog.wire import frame_from
+from alphapanda.mesh.watches import Revisions
+from alphapanda.portfolio import consumer as portfolio_topics
+from alphapanda.portfolio.api import PortfolioApi
+from alphapanda.portfolio.cache import BooksCache
+from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.managers import ManagerParts, build_managers
+from alphapanda.portfolio.messages import PortfolioMessages
+from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.reconciliation import Reconciliation
+from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.snapshots import Snapshots
+from alphapanda.portfolio.store.port import Cause
+from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
+from alphapanda.portfolio.watching import PortfolioWatches
+from alphapanda.storage.outbox import Outbox
+from panda.events.v1.events_pb2 import Event
+from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_to_server
+
+
+def portfolio_room(ground: Ground) -> Room:
+    """Portfolio."""
+    settings = ground.settings
+    outbox = Outbox("portfolio", ground.topic_map)
+    store = PostgresPortfolioStore(ground.engine, outbox)
+    parts = ManagerParts(
+        settings.account, settings.paper_trading.starting_cash, store, ground.prices, ground.instruments
+    )
+    router = PortfolioRouter(build_managers(ground.router.enabled, parts, ground.simulated_brokers))
+    snapshots = Snapshots(
+        store,
+        router,
+        ground.prices,
+        timedelta(seconds=settings.portfolio_manager.snapshot_interval_seconds),
+        IST,
+        wall_clock,
+    )
+    reconciliation = Reconciliation(router, settings.portfolio_manager.reconciliation_interval_seconds)
+    revisions = Revisions(store.revisions)
+
+    async def on_frame(event: Event) -> None:
+        frame = frame_from(event.tick_frame)
+        await snapshots.before(frame.market_time_ns, Cause(event.event_id, event.correlation_id))
+        router.handle_frame(frame)
+
+    messages = PortfolioMessages(ground.instruments)
+    reader = PortfolioReader(
+        store, BooksCache(store, ground.redis), router, messages, lambda: snapshots.trading_day
+    )
+    watches = PortfolioWatches(store, reader, messages, revisions)
+    servicer = PortfolioApi(
+        store, router, reader, watches, messages, settings.active_brokers, settings.account
+    )
+    return Room(
+        service="portfolio",
+        full_name="panda.portfolio.v1.PortfolioService",
+        registration=lambda server: add_PortfolioServiceServicer_to_server(servicer, server),
+        consumers=[
+            consumer(
+                ground,
+                "portfolio",
+                portfolio_topics.GROUP,
+                PortfolioConsumer(router, store, [snapshots.booked, lambda _: revisions.look_now()]),
+            )
+        ],
+        followers=[follower(ground, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)],
+        relay=relay(ground, outbox),
+        parts=[
+            (Phase.WAKE, router),
+            (Phase.WAKE, snapshots),
+            (Phase.WAKE, reconciliation),
+            (Phase.WAKE, revisions),
+        ],
+        checks=[reconciliation],
+        questions={"snapshots": snapshot_age(ground, lambda: snapshots.taken_to)},
+    )

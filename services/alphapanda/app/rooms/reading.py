@@ -1,0 +1,77 @@
+"""What rooms read the log and publish their outboxes with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from alphapanda.app.ground import Ground
+from alphapanda.app.groups import GROUPS
+from alphapanda.eventlog.consumer import ReliableConsumer
+from alphapanda.eventlog.control import TopicFollower
+from alphapanda.eventlog.delivery import Handler
+from alphapanda.eventlog.handling import Discard
+from alphapanda.eventlog.port import Assignment, GroupReader, Start
+from alphapanda.eventlog.relay import OutboxRelay
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.parking import PostgresParking
+from alphapanda.telemetry.performance import TimedHandler
+from panda.events.v1.events_pb2 import Event
+
+PARKS = frozenset({"risk", "trading", "portfolio"})
+"""Services whose schema has room for parked keys: those that read money topics."""
+
+
+def consumer(
+    ground: Ground,
+    service: str,
+    group: str,
+    handler: Handler,
+    *,
+    start: Start = Start.EARLIEST,
+    reader: GroupReader | None = None,
+    assignment: Assignment | None = None,
+    discard: Discard | None = None,
+) -> ReliableConsumer:
+    """A reliable consumer of the payloads' topics of every active broker."""
+    topics = ground.topic_map.topics(*GROUPS[group])
+    return ReliableConsumer(
+        name=group,
+        service=service,
+        log=ground.log,
+        reader=reader or ground.log.group_reader(group, topics, start),
+        topic_map=ground.topic_map,
+        handler=TimedHandler(handler, group, ground.settings.monitoring.slow_handler_seconds),
+        dead_letters=ground.dead_letters,
+        policy=ground.settings.consumers.policy(group),
+        parking=None if service not in PARKS else PostgresParking(ground.engine, service),
+        discard=discard,
+        assignment=assignment,
+    )
+
+
+def follower(
+    ground: Ground,
+    service: str,
+    name: str,
+    payload: str,
+    on_event: Callable[[Event], Awaitable[None]],
+    start: Start,
+) -> TopicFollower:
+    """A follower of a payload's topics."""
+    return TopicFollower(
+        name=name,
+        service=service,
+        log=ground.log,
+        topic_map=ground.topic_map,
+        payload=payload,
+        on_event=on_event,
+        start=start,
+        policy=ground.settings.consumers.defaults,
+    )
+
+
+def relay(ground: Ground, outbox: Outbox) -> OutboxRelay:
+    """The relay of a schema's outbox."""
+    return OutboxRelay(
+        engine=ground.engine, outbox=outbox, log=ground.log, policy=ground.settings.consumers.defaults
+    )

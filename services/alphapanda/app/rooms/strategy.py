@@ -1,0 +1,100 @@
+"""The room of strategies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.process import Phase, Room
+from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.eventlog.port import Start
+from alphapanda.storage.outbox import Outbox
+from alphapanda.strategy import consumer as strategy_topics
+from alphapanda.strategy.api import StrategyServicer
+from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.folder import registry_with
+from alphapanda.strategy.store.postgres import PostgresStrategyStore
+from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
+from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_server
+
+
+def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
+    """Strategies, and the handler that knows which of them it has taken up."""
+    outbox = Outbox("strategy", ground.topic_map)
+    store = PostgresStrategyStore(ground.engine, outbox)
+    log = structlog.get_logger("alphapanda.strategy")
+    registry = registry_with(
+        ground.settings.strategy.folder, lambda bad: log.error("strategy file not loaded", error=bad.text)
+    )
+    ticks = StrategyTicks(
+        store=store,
+        log=ground.log,
+        topic_map=ground.topic_map,
+        new_host=lambda: StrategyHost(
+            ground.directory,
+            ground.calendar,
+            ground.router,
+            registry,
+            ground.settings.strategy.max_errors_in_a_row,
+            ground.settings.strategy.max_signals_per_minute,
+        ),
+        snapshot_interval_seconds=ground.settings.strategy.snapshot_interval_seconds,
+        wall_clock=wall_clock,
+        elapsed=time.monotonic,
+        logger=log,
+    )
+    reader = ground.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
+    servicer = StrategyServicer(
+        store=store,
+        registry=registry,
+        directory=ground.directory,
+        active_brokers=ground.settings.active_brokers,
+        account=ground.settings.account,
+        signal_ttl_seconds=ground.settings.strategy.signal_ttl_seconds,
+        wall_clock=wall_clock,
+    )
+    yaml = ground.settings.strategy.yaml
+    fallback = StrategyFallback(read_strategies(yaml) if yaml else (), store, servicer, log)
+
+    def counters() -> Mapping[str, int]:
+        counts = ticks.counts()
+        return {
+            "frames": counts.frames,
+            "ticks": counts.ticks,
+            "signals": sum(counts.signals.values()),
+            "errors": sum(counts.errors.values()),
+        }
+
+    room = Room(
+        service="strategy",
+        full_name="panda.strategy.v1.StrategyService",
+        registration=lambda server: add_StrategyServiceServicer_to_server(servicer, server),
+        consumers=[
+            consumer(
+                ground,
+                "strategy",
+                strategy_topics.GROUP,
+                ticks,
+                reader=reader,
+                assignment=StrategyAssignment(ticks, reader),
+            )
+        ],
+        followers=[
+            follower(
+                ground,
+                "strategy",
+                "strategy.changes",
+                "strategy_changed",
+                ticks.on_strategy_changed,
+                Start.EARLIEST,
+            )
+        ],
+        relay=relay(ground, outbox),
+        parts=[(Phase.WAKE, fallback)],
+        counters=counters,
+    )
+    return room, ticks

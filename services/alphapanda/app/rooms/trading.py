@@ -1,0 +1,137 @@
+"""Trading's room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from alphapanda.app.ground import Ground, boot_clock, wall_clock
+from alphapanda.app.process import Phase, Room
+from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.eventlog.port import Start
+from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.watches import Revisions
+from alphapanda.ops.core import BrokerReport
+from alphapanda.storage.outbox import Outbox
+from alphapanda.trading import consumer as trading_topics
+from alphapanda.trading import opt_ins as trading_opt_ins
+from alphapanda.trading.api import TradingApi
+from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
+from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.late_arrivals import LateArrivals
+from alphapanda.trading.manual import ManualOrders
+from alphapanda.trading.opt_ins import OptIns
+from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.trading.ports import Step
+from alphapanda.trading.square_off import SquareOffs
+from alphapanda.trading.store.postgres import PostgresTradingStore
+from alphapanda.trading.surroundings import Surroundings, nobody_counts
+from alphapanda.trading.traders.registry import TraderParts
+from alphapanda.trading.traders.trader import Trader
+from alphapanda.trading.watching import OrderWatches
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
+from panda.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
+
+RISK_SERVICE = "panda.risk.v1.RiskService"
+
+TRADING_SERVICE = "panda.trading.v1.TradingService"
+
+
+def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
+    """Trading, and the store that knows which orders are open. `at` is told of each step an order takes."""
+    settings = ground.settings
+    paper = settings.paper_trading
+    outbox = Outbox("trading", ground.topic_map)
+    store = PostgresTradingStore(ground.engine, outbox, wall_clock)
+    exchange = PaperExchange(
+        ground.paper_engine, PaperMarket(paper.slippage_percent, paper.commission_percent), ground.prices
+    )
+    traders = ground.brokers.traders(
+        settings.active_brokers, ground.router.enabled, TraderParts(paper, exchange)
+    )
+    opt_ins = OptIns()
+    checks = PreSubmitChecks(
+        ground.router, opt_ins, ground.calendar, timedelta(seconds=settings.trading.price_max_age_seconds)
+    )
+    surroundings = Surroundings(
+        store=store,
+        traders=traders,
+        market=ground.prices,
+        mirror=ground.mirror,
+        instruments=ground.instruments,
+        boot_clock=boot_clock,
+        wall_clock=wall_clock,
+        order_sent=ground.metrics.order_sent if ground.metrics else nobody_counts,
+    )
+    executor = OrderExecutor(surroundings, checks, settings.trading, at)
+    late_arrivals = LateArrivals(surroundings, settings.trading.call_timeout_seconds)
+    manual = ManualOrders(
+        store, executor, RiskServiceStub(open_channel(ground.target("risk"), [RISK_SERVICE]))
+    )
+    revisions = Revisions(store.account_revisions)
+    verdicts = TradingConsumer(executor)
+    servicer = TradingApi(
+        store=store,
+        executor=executor,
+        manual=manual,
+        square_offs=SquareOffs(
+            store, ground.router.enabled, ground.prices, ground.calendar, ground.instruments, wall_clock
+        ),
+        watches=OrderWatches(store, revisions, ground.instruments),
+        traders=traders,
+        router=ground.router,
+        market=ground.prices,
+        calendar=ground.calendar,
+        instruments=ground.instruments,
+        account=settings.account,
+        wall_clock=wall_clock,
+    )
+    room = Room(
+        service="trading",
+        full_name=TRADING_SERVICE,
+        registration=lambda server: add_TradingServiceServicer_to_server(servicer, server),
+        consumers=[
+            consumer(
+                ground,
+                "trading",
+                trading_topics.GROUP,
+                verdicts,
+                discard=verdicts.discard,
+                assignment=TradingAssignment(executor),
+            )
+        ],
+        followers=[
+            follower(
+                ground,
+                "trading",
+                "trading.strategies",
+                trading_opt_ins.PAYLOAD,
+                opt_ins.learn,
+                Start.EARLIEST,
+            )
+        ],
+        relay=relay(ground, outbox),
+        parts=[
+            (Phase.WAKE, executor),
+            (Phase.WAKE, late_arrivals),
+            (Phase.WAKE, manual),
+            (Phase.WAKE, revisions),
+        ],
+        brokers=lambda: broker_reports(traders),
+    )
+    return room, store
+
+
+def broker_reports(traders: Mapping[str, Trader]) -> Sequence[BrokerReport]:
+    """How trading sees the brokers."""
+    modes = {broker: trader.get_execution_mode().value for broker, trader in traders.items()}
+    return [
+        BrokerReport(
+            broker,
+            "off" if mode == "off" else "on",
+            "active but not enabled: nothing is routed there" if mode == "off" else mode,
+        )
+        for broker, mode in modes.items()
+    ]
