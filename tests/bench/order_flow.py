@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import grpc
+from kafka_server import free_ports
 from mesh import Mesh
 from redis.asyncio import Redis
 
@@ -95,7 +95,10 @@ class OrderFlow:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        ports = {f"ALPHAPANDA_MESH__{service.upper()}": f"127.0.0.1:{_free_port()}" for service in SERVICES}
+        ports = {
+            f"ALPHAPANDA_MESH__{service.upper()}": f"127.0.0.1:{port}"
+            for service, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True)
+        }
         environment = {
             **ports,
             "ALPHAPANDA_STRATEGY__MAX_SIGNALS_PER_MINUTE": "100000",
@@ -240,10 +243,3 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The value below which a share of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

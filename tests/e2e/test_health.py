@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from kafka_server import free_ports
 from running import servers_of, until
 
 from panda.common.v1.common_pb2 import PRODUCT_CNC, SIDE_BUY
@@ -66,8 +67,7 @@ def test_redis_that_hangs_is_named_and_found_again(up):
 
 def test_figures_of_a_running_platform(up):
     """Prometheus finds consumers, services, market data and the latency of an order; a port in use is named."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     figures = {
         "ALPHAPANDA_MONITORING__PROMETHEUS_PORT": str(port),
         "ALPHAPANDA_MONITORING__METRICS_INTERVAL_SECONDS": "0.2",

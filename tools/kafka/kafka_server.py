@@ -5,11 +5,13 @@ Data, configuration and output live in one folder; a restart goes on with all th
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 JARS = Path(__file__).resolve().parents[2] / ".tools" / "kafka" / "libs"
@@ -165,12 +167,16 @@ class KafkaServer:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Loopback ports that nobody listens on now.
+
+    They lie below those that the system hands to outgoing connections (from 32768 on Linux): one of these may be taken
+    before the process it was meant for has come to bind it.
+    """
+    free: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 12_000):
+        if len(free) == count:
+            break
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            free.append(port)
+    return free

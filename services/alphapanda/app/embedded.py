@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.server import ReservedPort
 from alphapanda.ops.health import HealthWatch
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings import Settings
@@ -108,6 +108,7 @@ class Embedded:
         self._settings = settings
         self._options = options
         self._stack = AsyncExitStack()
+        self._before_binding: Callable[[], None] = lambda: None
         self.port = 0
         self.checks: Sequence[Check] = ()
         self.feeding: Feeding | None = None
@@ -142,12 +143,19 @@ class Embedded:
         """Stops everything, last first."""
         await self._stack.aclose()
 
+    def _reserved_port(self) -> int:
+        """A free one; the services know each other's address before the server listens there."""
+        reserved = ReservedPort(self._settings.api.host)
+        self._before_binding = reserved.release
+        self._stack.callback(reserved.release)
+        return reserved.number
+
     async def _start(self) -> None:
         tell = self._options.on_progress
         check_feed(self._settings, load_nse_calendar(), self._feed_wanted)
         if self._options.record is not None:
             check_recording(self._options.record)
-        self.port = _chosen_port(self._settings.api.host, self._settings.api.port)
+        self.port = self._settings.api.port or self._reserved_port()
         directory = DataDirectory(self._options.data_dir)
         directory.acquire(wall_clock(), self.port)
         self._stack.callback(directory.release)
@@ -226,7 +234,7 @@ class Embedded:
         ops = ops_room(ground, list(running.values()))
         rooms.append(ops)
         running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
-        server = mesh_server(self._settings, self.port, rooms)
+        server = mesh_server(self._settings, self.port, rooms, self._before_binding)
         process = Process(
             rooms,
             server,
@@ -293,12 +301,3 @@ async def _until(reached: Callable[[], bool]) -> None:
     """Waits for what another task does; it has no event to wait for."""
     while not reached():  # noqa: ASYNC110 - see above
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _chosen_port(host: str, port: int) -> int:
-    """The port itself, or a free one for 0: the services know each other's address before they listen."""
-    if port:
-        return port
-    with socket.create_server((host, 0)) as probe:
-        chosen: int = probe.getsockname()[1]
-        return chosen

@@ -88,7 +88,9 @@ class Lifecycle:
     state: ServiceState = ServiceState.STARTING
 
 
-def mesh_server(settings: Settings, port: int, rooms: Sequence[Room]) -> MeshServer:
+def mesh_server(
+    settings: Settings, port: int, rooms: Sequence[Room], before_binding: Callable[[], None] = lambda: None
+) -> MeshServer:
     """The server that answers for these rooms."""
     return MeshServer(
         settings.api.host,
@@ -97,6 +99,7 @@ def mesh_server(settings: Settings, port: int, rooms: Sequence[Room]) -> MeshSer
         structlog.get_logger("alphapanda.mesh"),
         settings.monitoring.slow_call_seconds,
         structlog.get_logger(AUDIT),
+        before_binding,
     )
 
 

@@ -48,6 +48,23 @@ class PortInUse(Exception):
         )
 
 
+class ReservedPort:
+    """A free port that stays bound, so that nobody gets it before the server takes it.
+
+    Args:
+        host: address to bind.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._socket = socket.socket(_family(host))
+        self._socket.bind((host, 0))
+        self.number: int = self._socket.getsockname()[1]
+
+    def release(self) -> None:
+        """Lets go of it; again has no effect."""
+        self._socket.close()
+
+
 class _Collector:
     """Stands where the generated code expects a server, and keeps what it is given."""
 
@@ -74,6 +91,7 @@ class MeshServer:
         log: gets errors and slow calls.
         slow_call_seconds: an answer that takes longer is logged.
         audit: gets commands; `log` where absent.
+        before_binding: called last before the port is bound: releases a reserved one.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -87,6 +105,7 @@ class MeshServer:
         log: FilteringBoundLogger,
         slow_call_seconds: float = 0.5,
         audit: FilteringBoundLogger | None = None,
+        before_binding: Callable[[], None] = lambda: None,
     ) -> None:
         audit = audit or log
         if not is_loopback(host):
@@ -95,6 +114,7 @@ class MeshServer:
             )
         self._host = host
         self._port = port
+        self._before_binding = before_binding
         self._effects = Effects(audit)
         self._health = HealthServicer()
         collector = _Collector()
@@ -130,6 +150,7 @@ class MeshServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*self._serving, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        self._before_binding()
         self._probe()
         try:
             bound = server.add_insecure_port(_address(self._host, self._port))
@@ -169,14 +190,17 @@ class MeshServer:
 
     def _probe(self) -> None:
         """Binds and lets go, because gRPC doesn't say why it could not."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            socket.create_server((self._host, self._port), family=family).close()
+            socket.create_server((self._host, self._port), family=_family(self._host)).close()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortInUse(self._host, self._port) from None
             allowed = f"an address and port this process may bind ({error.strerror})"
             raise InvalidInput("api.host", _address(self._host, self._port), allowed) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _address(host: str, port: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[2] / "e2e"))
 sys.path.append(str(Path(__file__).parent))
 
 from fake_services import FakeServices
+from kafka_server import free_ports
 from running import Platform, until
 
 from alphapanda.cli import main
@@ -88,5 +88,4 @@ def fakes() -> Iterator[FakeServices]:
 @pytest.fixture
 def nobody() -> str:
     """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
+from kafka_server import free_ports
 from running import until
 
 from alphapanda.cli import main
@@ -192,8 +192,7 @@ def test_what_the_platform_refuses_is_one_line(refused, arguments, said):
 @pytest.mark.parametrize("command", ["status", "strategies", "orders", "positions", "risk"])
 def test_without_a_platform_one_line_says_how_to_start_it(command):
     """Where nobody listens, the command says so, and how to start one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     result = CliRunner().invoke(main, [command, "--target", f"127.0.0.1:{port}"])
     assert result.exit_code == 1
     assert result.stdout == ""

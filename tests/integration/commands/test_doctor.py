@@ -15,6 +15,7 @@ import pytest
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner
+from kafka_server import free_ports
 
 from alphapanda.app.doctor import disk_finding, place_findings
 from alphapanda.app.doctor_mesh import _skew
@@ -182,15 +183,16 @@ def test_a_clock_that_is_off(seconds, outcome) -> None:
     assert _skew("Redis", NOW, told, NOW).outcome == outcome
 
 
-def test_the_mesh(doctor, database: str, redis_url: str, kafka: str, own_topics, free_ports) -> None:
+def test_the_mesh(doctor, database: str, redis_url: str, kafka: str, own_topics) -> None:
     """Kafka, topics, database, schema, Redis, clocks and services: first what is missing, then what is there."""
+    (port,) = free_ports(1)
     mesh = {
         "DATABASE__URL": database,
         "REDIS__URL": redis_url,
         "KAFKA__BOOTSTRAP_SERVERS": kafka,
-        "API__PORT": str(free_ports[0]),
+        "API__PORT": str(port),
         **{
-            f"MESH__{name}": f"127.0.0.1:{free_ports[0]}"
+            f"MESH__{name}": f"127.0.0.1:{port}"
             for name in ("INSTRUMENTS", "MARKETDATA", "STRATEGY", "RISK", "TRADING", "PORTFOLIO")
         },
     }
@@ -232,13 +234,6 @@ def test_a_mesh_that_is_away(doctor) -> None:
     }
     assert "127.0.0.1:1" in findings["kafka"]["remedy"]
     assert "hunter2" not in str(findings)
-
-
-@pytest.fixture
-def free_ports() -> list[int]:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return [probe.getsockname()[1]]
 
 
 def test_the_table_names_every_check(tmp_path, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import subprocess
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.deadlines import spend_by
 from alphapanda.mesh.errors import Unavailable
-from alphapanda.mesh.server import MeshServer, PortInUse
+from alphapanda.mesh.server import MeshServer, PortInUse, ReservedPort
 from alphapanda.telemetry.correlation import current_correlation_id
 from panda.instruments.v1 import instruments_pb2, instruments_pb2_grpc
 from panda.risk.v1 import risk_pb2_grpc
@@ -31,6 +32,18 @@ async def test_a_port_in_use_is_told(mesh) -> None:
     second = MeshServer("127.0.0.1", mesh.port, [], structlog.get_logger())
     with pytest.raises(PortInUse, match=rf"127\.0\.0\.1:{mesh.port} is in use"):
         await second.start()
+
+
+async def test_a_reserved_port_is_nobody_else_s_until_the_server_binds_it() -> None:
+    """It can't be bound while it is reserved, and the server gets it."""
+    reserved = ReservedPort("127.0.0.1")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", reserved.number))
+    server = MeshServer(
+        "127.0.0.1", reserved.number, [], structlog.get_logger(), before_binding=reserved.release
+    )
+    assert await server.start() == reserved.number
+    await server.stop(1.0)
 
 
 async def test_a_stopped_server_frees_its_port(mesh) -> None:
