@@ -19,6 +19,7 @@ from panda.strategy.v1 import strategy_pb2 as strategy
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
 DAYS = ("2025-03-10", "2025-03-11", "2025-03-12", "2025-03-13", "2025-03-17")
+STRATEGIES = {"ema_cross": {"fast": "3", "slow": "6"}, "careful": {"risk": "0.4"}}
 SERVICES = ["panda.strategy.v1.StrategyService", "panda.portfolio.v1.PortfolioService"]
 
 
@@ -39,27 +40,61 @@ def five_sessions(folder: Path) -> Path:
     return file
 
 
-async def lived_through(file: Path, data_dir: Path) -> tuple[portfolio.Portfolio, list[portfolio.Fill]]:
+CAREFUL = '''
+from alphapanda.strategy import Bar, BarParameters, BarStrategy, Field, Stance, Wish
+
+
+class Parameters(BarParameters):
+    risk: float = Field(0.3, gt=0, le=50, description="percent of the average price that may be lost, or won")
+
+
+class Careful(BarStrategy[Parameters]):
+    """Buys on a rise while it holds nothing; leaves at a stop or a target, both from what it paid."""
+
+    type_name, parameters_model = "careful", Parameters
+    wants_position = True
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.risk = parameters.risk / 100
+        self.close = 0.0
+
+    def on_bar(self, bar: Bar) -> Wish | None:
+        before, self.close = self.close, bar.close
+        position = self.context.position
+        if self.context.open_orders:
+            return None
+        if position.quantity == 0:
+            return Wish(Stance.LONG, "a rise") if 0 < before < bar.close else Wish(Stance.FLAT, "nothing")
+        if abs(bar.close / position.average_price - 1) < self.risk:
+            return None
+        return Wish(Stance.FLAT, f"{bar.close} is too far from {position.average_price:.4f}")
+'''
+
+
+async def lived_through(
+    file: Path, data_dir: Path, folder: Path
+) -> tuple[portfolio.Portfolio, list[portfolio.Fill]]:
     """The books of the embedded process after the recording."""
-    settings = load_settings({}, api={"port": 0})
+    settings = load_settings({}, api={"port": 0}, strategy={"folder": folder})
     embedded = Embedded(settings, UpOptions(data_dir=data_dir, feed=f"replay:{file}", instrument="NSE:INFY"))
     await embedded.start()
     try:
         async with open_channel(embedded.target, SERVICES) as channel:
             strategies, books = StrategyServiceStub(channel), PortfolioServiceStub(channel)
-            await strategies.CreateStrategy(
-                strategy.CreateStrategyRequest(
-                    request_id="create",
-                    strategy_id="ema_cross",
-                    strategy_type="ema_cross",
-                    parameters={"fast": "3", "slow": "6"},
-                    symbols=["NSE:INFY"],
-                    quantity=100,
+            for name, parameters in STRATEGIES.items():
+                await strategies.CreateStrategy(
+                    strategy.CreateStrategyRequest(
+                        request_id=f"create {name}",
+                        strategy_id=name,
+                        strategy_type=name,
+                        parameters=parameters,
+                        symbols=["NSE:INFY"],
+                        quantity=100,
+                    )
                 )
-            )
-            await strategies.StartStrategy(
-                strategy.StartStrategyRequest(request_id="start", strategy_id="ema_cross")
-            )
+                await strategies.StartStrategy(
+                    strategy.StartStrategyRequest(request_id=f"start {name}", strategy_id=name)
+                )
             await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 150)
             await asyncio.sleep(0.2)
             fills, token = [], ""
@@ -76,15 +111,23 @@ async def lived_through(file: Path, data_dir: Path) -> tuple[portfolio.Portfolio
 
 
 async def test_both_ways_end_with_the_same_books(tmp_path):
-    """Over five sessions every fill, the cash, the profit and the charges agree to the paisa."""
+    """Over five sessions every fill, the cash, the profit and the charges agree to the paisa.
+
+    One of the two strategies is a file of the user's that reads its position: it buys only while it holds nothing, and
+    leaves by what it paid on average.
+    """
     file = five_sessions(tmp_path)
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    (folder / "careful.py").write_text(CAREFUL)
     replayed = []
     run = build_replay(
         [file],
-        [WantedStrategy("ema_cross", {"fast": "3", "slow": "6"}, quantity=100)],
+        [WantedStrategy(name, parameters, quantity=100) for name, parameters in STRATEGIES.items()],
         instrument="NSE:INFY",
         on_fill=lambda filled, realised: replayed.append(
             (
+                filled.order.key.strategy_id,
                 filled.fill.traded_at,
                 filled.order.side.name,
                 filled.fill.quantity,
@@ -93,14 +136,19 @@ async def test_both_ways_end_with_the_same_books(tmp_path):
                 realised,
             )
         ),
+        strategies_folder=folder,
     )
     run.replay.run(run.frames)
     assert run.replay.tally.fills >= 200
     assert sum(run.replay.tally.rejected.values()) >= 1
-    shown, fills = await lived_through(file, tmp_path / "data")
+    careful = [fill for fill in replayed if fill[0] == "careful"]
+    assert len(careful) >= 40
+    assert [fill[2] for fill in careful] == ["BUY", "SELL"] * (len(careful) // 2)
+    shown, fills = await lived_through(file, tmp_path / "data", folder)
     lived = [
         (
-            fill.traded_at.ToDatetime(tzinfo=replayed[0][0].tzinfo),
+            fill.strategy_id,
+            fill.traded_at.ToDatetime(tzinfo=replayed[0][1].tzinfo),
             common.Side.Name(fill.side).removeprefix("SIDE_"),
             fill.quantity,
             Decimal(fill.price.value),
@@ -109,7 +157,8 @@ async def test_both_ways_end_with_the_same_books(tmp_path):
         )
         for fill in fills
     ]
-    assert lived == replayed
+    assert [fill for fill in lived if fill[0] == "careful"] == careful
+    assert sorted(lived) == sorted(replayed)
     statement = run.replay.statement()
     assert Decimal(shown.cash.amount.value) == statement.cash
     assert Decimal(shown.profit.realised_pnl.amount.value) == statement.profit.realised

@@ -114,6 +114,7 @@ class Replay:
         self._brokers = tuple(brokers)
         self._scale = price_scale
         self._on_fill = on_fill
+        self._tells_strategies = bool(host.readers())
         self._last: dict[int, tuple[int, int]] = {}
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
         self.tracker = EquityTracker(book.starting_cash, price_scale)
@@ -209,6 +210,8 @@ class Replay:
         for happening in happenings:
             if isinstance(happening, Filled):
                 self._booked(happening)
+            if self._tells_strategies:
+                self._host.on_order(happening.order)
         for happening in happenings:
             fill = happening.fill if isinstance(happening, Filled) else None
             yield from self._risk.on_order(happening.order, inputs, fill)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.holdings import Context, Holding, OpenOrder, Position
 from alphapanda.strategy.core.strategy import (
     BarParameters,
     BarStrategy,
@@ -12,4 +13,17 @@ from alphapanda.strategy.core.strategy import (
     Wish,
 )
 
-__all__ = ["Bar", "BarParameters", "BarStrategy", "Field", "Stance", "Strategy", "StrategyParameters", "Wish"]
+__all__ = [
+    "Bar",
+    "BarParameters",
+    "BarStrategy",
+    "Context",
+    "Field",
+    "Holding",
+    "OpenOrder",
+    "Position",
+    "Stance",
+    "Strategy",
+    "StrategyParameters",
+    "Wish",
+]

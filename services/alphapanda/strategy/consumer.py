@@ -16,6 +16,7 @@ What makes that so (rule 11), per partition of the ticks:
   stored only at one's own epoch, and signals published only after it was read. So a process that lost its partition, or
   was frozen and thaws, publishes nothing, or what it fetched before it was overtaken: records that its successor
   handles under the same revisions, for the same signals with the same ids.
+- What happened to the orders of a strategy that reads its position is an input between two records: order_inputs.py.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.isolator import StrategyBroken
 from alphapanda.strategy.looking_back import LookBack
+from alphapanda.strategy.order_inputs import OrderReading
 from alphapanda.strategy.partition import Halt, TickPartition
 from alphapanda.strategy.store.port import (
     Activation,
@@ -100,6 +102,7 @@ class StrategyTicks:
         self._topic_map = topic_map
         self._new_host = new_host
         self._look_back = LookBack(log, topic_map, new_host)
+        self._orders = OrderReading(store, log, topic_map)
         self._snapshot_interval = snapshot_interval_seconds
         self._wall_clock = wall_clock
         self._elapsed = elapsed
@@ -173,14 +176,17 @@ class StrategyTicks:
         try:
             await self._handle(partition, batch)
         except Overtaken as late:
-            self._let_go(partition)
+            await self._let_go(partition)
             self._logger.warning("strategy partition overtaken", partition=at.partition, error=str(late))
             raise TransientFailure(str(late)) from late
 
     async def _handle(self, partition: TickPartition, batch: Sequence[Delivery]) -> None:
         async with partition.busy:
             await self._publish(partition)
-            await self._apply_changes(partition, max(partition.position, batch[0].record.offset))
+            begins = max(partition.position, batch[0].record.offset)
+            await self._apply_changes(partition, begins)
+            if partition.readers:
+                await self._orders.take_in(partition, begins)
             for delivery in batch:
                 offset = delivery.record.offset
                 frame = frame_from(delivery.event.tick_frame)
@@ -205,7 +211,10 @@ class StrategyTicks:
         ends = await self._log.end_offsets(self.topics)  # after all that the owner before may tell
         for at, owner in zip(partitions, owners, strict=True):
             snapshots = await self._store.snapshots(at.partition)
-            partition = TickPartition(owner, self._new_host(), snapshots, reader.position(at), ends[at])
+            host = self._new_host()
+            recorded = await self._store.inputs(at.partition)
+            snapshots, recorded = await self._orders.made_readers(owner, host, snapshots, recorded)
+            partition = TickPartition(owner, host, snapshots, recorded, reader.position(at), ends[at])
             partition.saved = (partition.position, self._elapsed())
             if partition.replays:
                 # From the record before, which tells what the next one may repeat.
@@ -229,9 +238,10 @@ class StrategyTicks:
                     self._logger.warning(
                         "strategy partition overtaken", partition=at.partition, error=str(late)
                     )
-                self._let_go(partition)
+                await self._let_go(partition)
 
-    def _let_go(self, partition: TickPartition) -> None:
+    async def _let_go(self, partition: TickPartition) -> None:
+        await self._orders.let_go(partition)
         if self._partitions.get(partition.number) is not partition:
             return
         del self._partitions[partition.number]
@@ -264,7 +274,9 @@ class StrategyTicks:
         # One that was begun comes first, though a newer one is there: the store may have it in spite of its error.
         config = partition.begun.setdefault(newest.strategy_id, newest)
         activation = Activation(config.strategy_id, config.revision, partition.number, offset)
-        warmed = await self._warmed(partition, config, offset)
+        warmed = await self._orders.with_holdings(
+            partition, config, await self._warmed(partition, config, offset), offset
+        )
         await self._store.activate(partition.owner, activation, warmed)
         partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
         del partition.begun[config.strategy_id]
@@ -313,6 +325,8 @@ class StrategyTicks:
                         "strategy state not stored", strategy_id=strategy_id, error=str(error)
                     )
             await self._store.save(partition.owner, partition.position, states)
+            if len(states) == len(partition.host.revisions()):
+                await self._orders.forget(partition)
         partition.saved = (partition.position, self._elapsed())
 
     async def _stop_failed(self, partition: TickPartition) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 from pydantic import JsonValue
 
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.holdings import Context
 from alphapanda.strategy.core.strategy import BarStrategy, P, Strategy, StrategyParameters, Wish
 
 USER_MODULES = "alphapanda_user_strategies"
@@ -91,6 +92,17 @@ class Isolated:
             self._strategy = strategy_type(parameters)
         except Exception as error:
             raise StrategyBroken(f"{strategy_type.type_name} can't be built: {_text(error)}") from error
+
+    def may_read(self, context: Context) -> None:
+        """Gives the strategy what it reads of its own trading.
+
+        Raises:
+            StrategyBroken: it doesn't take it.
+        """
+        try:
+            object.__setattr__(self._strategy, "context", context)
+        except Exception as error:
+            raise StrategyBroken(f"it can't be given its context: {_text(error)}") from error
 
     def on_tick(self, price: float, time_ns: int) -> Wish | None:
         """What the strategy says of a tick; None where it raises."""

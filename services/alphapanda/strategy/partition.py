@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.topics import shard_of
+from alphapanda.eventlog.wire import happening_from
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
-from alphapanda.strategy.core.host import StrategyHost, is_fresh
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.remembered import is_fresh
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.strategy.isolator import StrategyBroken
-from alphapanda.strategy.store.port import Ownership, Snapshot
+from alphapanda.strategy.order_tail import OrderTail
+from alphapanda.strategy.store.port import OrderInputs, Ownership, Snapshot
+from panda.events.v1.events_pb2 import Event
 
 
 class LogBehindSnapshot(Exception):
@@ -41,6 +46,7 @@ class TickPartition:
         owner: the partition, and the epoch since which it is this process's.
         host: empty.
         snapshots: what is stored for the partition.
+        recorded: what is stored of its strategies' orders.
         begins: offset of the next record where no snapshot asks for an earlier one.
         end: end of the partition's log when it was taken.
 
@@ -55,10 +61,19 @@ class TickPartition:
         seen: generation of the configurations that were applied last.
         saved: position and (monotonic) time of the last snapshot.
         begun: revisions that are being recorded, by strategy.
+        readers: configurations of the strategies that read their position.
+        order_positions: how far the order topics are read for them, as it is stored; None where they aren't.
+        tail: reads the order topics for them; None while there is none of them.
     """
 
     def __init__(
-        self, owner: Ownership, host: StrategyHost, snapshots: Sequence[Snapshot], begins: int, end: int
+        self,
+        owner: Ownership,
+        host: StrategyHost,
+        snapshots: Sequence[Snapshot],
+        recorded: OrderInputs,
+        begins: int,
+        end: int,
     ) -> None:
         self.owner = owner
         self.number = owner.partition
@@ -69,6 +84,10 @@ class TickPartition:
         self.failures: list[StrategyFailure] = []
         self.seen = 0
         self.begun: dict[str, StrategyConfig] = {}
+        self.readers: Sequence[StrategyConfig] = ()
+        self.order_positions = recorded.positions
+        self.tail: OrderTail | None = None
+        self._recorded = deque(recorded.inputs)
         self._last_frame = ("", 0)
         self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
         self._entering = [
@@ -87,10 +106,30 @@ class TickPartition:
                 )
 
     def enter(self, offset: int) -> None:
-        """Lets strategies in whose snapshots end at or before the record that is handled next."""
-        while self._entering and self._entering[0].next_offset <= offset:
-            snapshot = self._entering.pop(0)
-            self.configure(snapshot.config, snapshot.replaced, snapshot.state)
+        """Lets strategies in whose snapshots end at or before the record that is handled next.
+
+        Those that are there are told of their orders what was recorded up to it.
+        """
+        while True:
+            enters = self._entering[0].next_offset if self._entering else offset + 1
+            told = self._recorded[0].next_offset if self._recorded else offset + 1
+            if min(enters, told) > offset:
+                return
+            if enters <= told:
+                snapshot = self._entering.pop(0)
+                self.configure(snapshot.config, snapshot.replaced, snapshot.state)
+            else:
+                self.tell([self._recorded.popleft().event])
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Tells strategies of their orders."""
+        for event in events:
+            self.host.on_order(happening_from(event).order)
+
+    @property
+    def all_in(self) -> bool:
+        """Whether every strategy that has a snapshot has entered."""
+        return not self._entering
 
     def changes(self, configs: Sequence[StrategyConfig], offset: int) -> Iterator[StrategyConfig]:
         """The configurations that have to take effect here before `offset` is handled; none while it is too early."""
@@ -131,6 +170,7 @@ class TickPartition:
             self.halts.append(
                 Halt(config.strategy_id, config.revision, f"it can't be loaded: {error}", cause_id="")
             )
+        self.readers = self.host.readers()
 
     def take_failures(self) -> None:
         """Fetches what strategies raised; those with one error too many are to be stopped."""

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from pydantic import JsonValue
-
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
-from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import OrderType
+from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
-from alphapanda.domain.signal import Signal
+from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.strategy.core.bar_watch import Asked, BarWatch, InstrumentBars
-from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.building import StrategyBuilder
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.flattening import flattening_signals
+from alphapanda.strategy.core.holdings import Holding, state_of
 from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.core.remembered import Remembered, as_state, is_fresh
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Wish
-from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher, bar_watch
+from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher
 from alphapanda.strategy.isolator import Isolated
 
 DEFAULT_MAX_ERRORS = 5
 MAX_REASON = 500
-FRESH: Final = b"fresh "
-"""What a state begins with that no frame followed: what the revision flattens is still to be flattened."""
 _MINUTE_NS: Final = 60_000_000_000
-
-
-def is_fresh(state: bytes) -> bool:
-    """Whether the revision with this state has not been in effect yet."""
-    return not state or state.startswith(FRESH)
 
 
 class StrategyHost:
@@ -58,6 +51,7 @@ class StrategyHost:
             None sets no limit.
 
     Attributes:
+        build: builds its strategies.
         frames: frames seen.
         ticks: ticks in them, watched or not.
         signals: signals made, by strategy.
@@ -73,15 +67,14 @@ class StrategyHost:
         max_errors: int = DEFAULT_MAX_ERRORS,
         max_signals_per_minute: int | None = None,
     ) -> None:
-        self._directory = directory
-        self._calendar = calendar
-        self._router = router
-        self._registry = registry or StrategyRegistry()
+        self.build = StrategyBuilder(
+            directory, calendar, router, registry or StrategyRegistry(), self._failed
+        )
         self._max_errors = max_errors
         self._max_signals = max_signals_per_minute
         self._running: dict[str, Running] = {}
+        self._readers: dict[str, StrategyConfig] = {}
         self._routes: dict[int, Route] = {}
-        self._windows: dict[str, SessionWindow] = {}
         self._bars: dict[int, dict[int, InstrumentBars[Watcher]]] = {}
         self._next_ends: dict[int, int] = {}
         self._frame: Frame | None = None
@@ -95,7 +88,7 @@ class StrategyHost:
     @property
     def not_covered(self) -> CalendarNotCovered | None:
         """The first day with ticks that the calendar has no data for: strategies saw none of them."""
-        return next((w.not_covered for w in self._windows.values() if w.not_covered), None)
+        return self.build.not_covered
 
     def configure(self, config: StrategyConfig, state: bytes = b"") -> None:
         """Puts a revision in the place of the one before, from the next frame on.
@@ -108,6 +101,7 @@ class StrategyHost:
             InvalidInput: type, parameters or an instrument that don't exist; the strategy is dropped.
             StrategyBroken: the type's own code raised; the strategy is dropped.
         """
+        self._readers.pop(config.strategy_id, None)
         if self._running.pop(config.strategy_id, None):
             self._rebuild_routes()
         flattens = config.flattens is not None and is_fresh(state)
@@ -117,12 +111,12 @@ class StrategyHost:
             if (
                 flattens
             ):  # it stays here as one that sees nothing, so that its state says that it was flattened
-                running = Running(config.only(()), self._router.brokers(config.brokers), self._failed)
-                running.stopped = True
-                self._running[config.strategy_id] = running
+                self._running[config.strategy_id] = self.build.stopped(config)
             return
-        running = self._built(config, state)
+        running = self.build(config, state)
         self._running[config.strategy_id] = running
+        if running.holdings is not None:
+            self._readers[config.strategy_id] = config
         if not running.stopped:
             self._rebuild_routes()
 
@@ -139,14 +133,14 @@ class StrategyHost:
         running = self._running[strategy_id]
         remembered = {w.instrument.instrument_id: w.state() for w in running.watchers}
         made = {w.instrument.instrument_id: [w.minute, w.made] for w in running.watchers if w.made}
-        state = json.dumps([running.stopped, remembered, *([made] if made else [])]).encode()
-        return FRESH + state if running.config in self._flattening else state
+        holdings = None if running.holdings is None else state_of(running.holdings)
+        return as_state(
+            Remembered(running.stopped, remembered, made, holdings), fresh=running.config in self._flattening
+        )
 
     def warm_up(self, strategy_id: str) -> int:
         """Ticks, or bars, that a strategy has to have seen before its first wish."""
-        config = self._running[strategy_id].config
-        parameters = self._registry.parameters(config.strategy_type, config.parameters)
-        return self._registry.type_named(config.strategy_type).warm_up(parameters)
+        return self.build.warm_up(self._running[strategy_id].config)
 
     def is_on_bars(self, strategy_id: str) -> bool:
         """Whether a strategy is shown bars."""
@@ -161,6 +155,27 @@ class StrategyHost:
         for watcher in self._running[strategy_id].watchers:
             if watcher.bars is not None:
                 watcher.bars.rest()
+
+    def holdings(self, strategy_id: str) -> Mapping[PositionKey, Holding]:
+        """What a strategy was told it holds; empty where it doesn't read that, or isn't here."""
+        running = self._running.get(strategy_id)
+        return {} if running is None or running.holdings is None else running.holdings
+
+    def readers(self) -> list[StrategyConfig]:
+        """Configurations of the strategies that read their position."""
+        return list(self._readers.values())
+
+    def on_order(self, order: OrderState) -> bool:
+        """A strategy's order has changed; False where its strategy doesn't read that, or knows it already.
+
+        What happens to the orders is an input like the frames: the same, at the same place between them, makes the
+        same signals.
+        """
+        running = self._running.get(order.key.strategy_id)
+        if running is None or running.holdings is None:
+            return False
+        holding = running.holdings.get(order.key)
+        return holding is not None and holding.apply(order)
 
     def shows(self, token: int, at_ns: int) -> bool:
         """Whether a tick of an instrument that belongs to this time is shown to its strategies."""
@@ -213,27 +228,6 @@ class StrategyHost:
         failures, self._failures = self._failures, []
         return failures
 
-    def _built(self, config: StrategyConfig, state: bytes) -> Running:
-        strategy_type = self._registry.type_named(config.strategy_type)
-        parameters = self._registry.parameters(config.strategy_type, config.parameters)
-        running = Running(config, self._router.brokers(config.brokers), self._failed)
-        remembered: dict[str, JsonValue] = {}
-        made: dict[str, tuple[int, int]] = {}
-        if state:
-            running.stopped, remembered, *rest = json.loads(state.removeprefix(FRESH))
-            made = rest[0] if rest else {}
-        for instrument in config.instruments:
-            watcher = Watcher(running, instrument, self._window_of(instrument))
-            watcher.outside_sessions = strategy_type.outside_sessions
-            watcher.isolated = Isolated(strategy_type, parameters, watcher)
-            watcher.on_tick = watcher.isolated.on_tick
-            watcher.bars = bar_watch(watcher, strategy_type, parameters)
-            if instrument.instrument_id in remembered:
-                watcher.restore(remembered[instrument.instrument_id])
-            watcher.minute, watcher.made = made.get(instrument.instrument_id, (0, 0))
-            running.watchers.append(watcher)
-        return running
-
     def _rebuild_routes(self) -> None:
         """One lookup from instrument to watchers; built anew at each change, which is rare."""
         routes: dict[int, Route] = {}
@@ -280,7 +274,7 @@ class StrategyHost:
         signals = [
             signal
             for config in configs
-            for signal in flattening_signals(config, self._router.brokers(config.brokers), frame)
+            for signal in flattening_signals(config, self.build.brokers(config), frame)
         ]
         self.signals.update(signal.key.strategy_id for signal in signals)
         return signals
@@ -328,19 +322,6 @@ class StrategyHost:
             )
             made[strategy_id] += 1
         return signals
-
-    def _window_of(self, instrument: StrategyInstrument) -> SessionWindow:
-        found = self._directory.by_id(instrument.instrument_id)
-        if found is None:
-            raise UnknownName(
-                "instruments", instrument.instrument_id, (each.instrument_id for each in self._directory)
-            )
-        window = self._windows.get(found.session_segment)
-        if window is None:
-            window = self._windows[found.session_segment] = SessionWindow(
-                self._calendar, found.session_segment
-            )
-        return window
 
     def _signals(
         self,

@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from typing_extensions import override
 
 from alphapanda.strategy.core.bars import Bar, Interval
+from alphapanda.strategy.core.holdings import Context
 
 
 class Stance(IntEnum):
@@ -51,6 +52,15 @@ P = TypeVar("P", bound=StrategyParameters)
 B = TypeVar("B", bound=BarParameters)
 
 
+class _NotAsked:
+    """Stands where a strategy that didn't ask for it looks for its context."""
+
+    def __get__(self, strategy: object, owner: type[Any]) -> Context:
+        raise AttributeError(
+            f"{owner.__name__} has to say wants_position = True to read its context in a handler"
+        )
+
+
 class Strategy(ABC, Generic[P]):
     """One strategy on one instrument; what it remembers of the instrument is its state.
 
@@ -62,6 +72,8 @@ class Strategy(ABC, Generic[P]):
         type_name: name it registers under, such as "ema_cross".
         parameters_model: its parameters.
         outside_sessions: True where it asks for ticks outside the exchange's sessions too.
+        wants_position: True where it reads `context`.
+        context: its position and open orders on the instrument, in handlers; during warm-up flat, and none.
     """
 
     __slots__ = ()
@@ -69,6 +81,11 @@ class Strategy(ABC, Generic[P]):
     type_name: ClassVar[str]
     parameters_model: ClassVar[type[StrategyParameters]]
     outside_sessions: ClassVar[bool] = False
+    wants_position: ClassVar[bool] = False
+    if TYPE_CHECKING:
+        context: Context
+    else:
+        context = _NotAsked()
 
     @abstractmethod
     def __init__(self, parameters: P) -> None:
@@ -95,7 +112,7 @@ class Strategy(ABC, Generic[P]):
         return {
             name: list(value) if isinstance(value, deque) else value
             for name, value in vars(self).items()
-            if not isinstance(value, StrategyParameters)
+            if not isinstance(value, StrategyParameters | Context)
         }
 
     def restore(self, state: JsonValue) -> None:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from alphapanda.domain.frame import Frame
 from alphapanda.strategy.core.config import StrategyConfig
-from alphapanda.strategy.core.host import FRESH, StrategyHost
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.remembered import FRESH
 from alphapanda.strategy.core.watching import StrategyFailure
 
 

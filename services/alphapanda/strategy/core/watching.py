@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey
 from alphapanda.strategy.core.bar_watch import BarWatch, InstrumentBars
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
+from alphapanda.strategy.core.holdings import Context, Holdings
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Wish
 from alphapanda.strategy.isolator import Isolated
@@ -49,9 +50,19 @@ class StrategyFailure:
 
 
 class Running:
-    """A strategy at one revision."""
+    """A strategy at one revision; `holdings` is None where it doesn't read them."""
 
-    __slots__ = ("brokers", "config", "failed", "quantity", "shortest", "stopped", "ttl", "watchers")
+    __slots__ = (
+        "brokers",
+        "config",
+        "failed",
+        "holdings",
+        "quantity",
+        "shortest",
+        "stopped",
+        "ttl",
+        "watchers",
+    )
 
     def __init__(
         self,
@@ -66,6 +77,7 @@ class Running:
         self.shortest = 0 if config.product is Product.CNC else -config.quantity
         self.ttl = timedelta(seconds=config.signal_ttl_seconds)
         self.watchers: list[Watcher] = []
+        self.holdings: Holdings | None = None
         self.stopped = False
 
 
@@ -91,15 +103,17 @@ class Watcher:
         self.window = window
         self.isolated: Isolated
         self.on_tick: Callable[[float, int], Wish | None]
-        config = running.config
-        self.keys = tuple(
-            PositionKey(broker, config.account, config.strategy_id, instrument.instrument_id, config.product)
-            for broker in running.brokers
-        )
+        self.keys = position_keys(running.config, instrument, running.brokers)
         self.outside_sessions = False
         self.bars: BarWatch[Watcher] | None = None
         self.minute = 0
         self.made = 0
+
+    def read_holdings(self) -> None:
+        """Lets the strategy read what is held under its keys."""
+        holdings = self.running.holdings
+        if holdings is not None:
+            self.isolated.may_read(Context({key.broker: holdings[key] for key in self.keys}))
 
     @property
     def missing(self) -> int:
@@ -133,6 +147,16 @@ class Route:
         self.watchers: tuple[Watcher, ...] = ()
         self.always: tuple[Watcher, ...] = ()
         self.bars: InstrumentBars[Watcher] | None = None
+
+
+def position_keys(
+    config: StrategyConfig, instrument: StrategyInstrument, brokers: Iterable[str]
+) -> tuple[PositionKey, ...]:
+    """The positions of a strategy on an instrument, broker by broker."""
+    return tuple(
+        PositionKey(broker, config.account, config.strategy_id, instrument.instrument_id, config.product)
+        for broker in brokers
+    )
 
 
 def bar_watch(

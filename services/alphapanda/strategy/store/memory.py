@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
 
+from alphapanda.eventlog.port import TopicPartition
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.store.port import (
@@ -14,6 +15,8 @@ from alphapanda.strategy.store.port import (
     Change,
     Decide,
     Memory,
+    OrderInput,
+    OrderInputs,
     Overtaken,
     Ownership,
     Snapshot,
@@ -37,6 +40,7 @@ class MemoryStrategyStore:
         self._activations: dict[tuple[str, int, int], Activation] = {}
         self._snapshots: dict[tuple[int, str], tuple[int, Memory]] = {}
         self._epochs: dict[int, int] = {}
+        self._inputs: dict[int, OrderInputs] = {}
 
     async def command(
         self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
@@ -122,6 +126,33 @@ class MemoryStrategyStore:
             held_offset, held = self._snapshots.get((owner.partition, strategy_id), (0, Memory(0)))
             if next_offset >= held_offset and memory.revision >= held.revision:
                 self._snapshots[owner.partition, strategy_id] = (next_offset, memory)
+
+    async def record_inputs(
+        self,
+        owner: Ownership,
+        next_offset: int,
+        events: Sequence[Event],
+        positions: Mapping[TopicPartition, int],
+    ) -> None:
+        """Records order events."""
+        self._require(owner)
+        held = await self.inputs(owner.partition)
+        added = [OrderInput(next_offset, event) for event in events]
+        self._inputs[owner.partition] = OrderInputs(dict(positions), [*held.inputs, *added])
+
+    async def forget_inputs(
+        self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
+    ) -> None:
+        """Drops what every snapshot holds."""
+        self._require(owner)
+        held = await self.inputs(owner.partition)
+        kept = [each for each in held.inputs if each.next_offset >= before]
+        self._inputs[owner.partition] = OrderInputs(dict(positions), kept)
+
+    async def inputs(self, partition: int) -> OrderInputs:
+        """What is recorded of a partition."""
+        held = self._inputs.get(partition, OrderInputs(None, ()))
+        return held._replace(inputs=sorted(held.inputs, key=lambda each: each.next_offset))
 
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
         """What current revisions lack of their warm-up."""

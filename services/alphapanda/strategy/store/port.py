@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
+from alphapanda.eventlog.port import TopicPartition
 from alphapanda.storage.requests import CommandKey
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from panda.events.v1.events_pb2 import Event
@@ -93,6 +94,25 @@ class Snapshot:
     replaced: int = 0
 
 
+class OrderInput(NamedTuple):
+    """An order event that strategies are told before the record at `next_offset` of the ticks."""
+
+    next_offset: int
+    event: Event
+
+
+class OrderInputs(NamedTuple):
+    """What is stored of the orders that a partition's strategies read.
+
+    Attributes:
+        positions: how far the order topics were read; None where they never were.
+        inputs: what was told since the snapshots, in its order.
+    """
+
+    positions: Mapping[TopicPartition, int] | None
+    inputs: Sequence[OrderInput]
+
+
 class Overtaken(Exception):
     """Somebody else has the partition now: what is here may be the past, and must be neither stored nor told."""
 
@@ -156,6 +176,31 @@ class StrategyStore(Protocol):
         Raises:
             Overtaken: the partition was taken over.
         """
+
+    async def record_inputs(
+        self,
+        owner: Ownership,
+        next_offset: int,
+        events: Sequence[Event],
+        positions: Mapping[TopicPartition, int],
+    ) -> None:
+        """Records order events that take effect before an offset, and how far they have been read, in one transaction.
+
+        Raises:
+            Overtaken: the partition was taken over.
+        """
+
+    async def forget_inputs(
+        self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
+    ) -> None:
+        """Drops what took effect before an offset, which every snapshot holds now, and stores how far it is read.
+
+        Raises:
+            Overtaken: the partition was taken over.
+        """
+
+    async def inputs(self, partition: int) -> OrderInputs:
+        """What is recorded of a partition."""
 
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
         """What the strategies' current revisions lack of their warm-up, as of the last snapshots; those that lack."""

@@ -11,6 +11,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.domain.order import Product
+from alphapanda.eventlog.port import TopicPartition
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
@@ -20,11 +21,14 @@ from alphapanda.strategy.store.port import (
     Change,
     Decide,
     Memory,
+    OrderInput,
+    OrderInputs,
     Overtaken,
     Ownership,
     Snapshot,
     StoredStrategy,
 )
+from panda.events.v1.events_pb2 import Event
 
 SCHEMA = "strategy"
 
@@ -83,6 +87,20 @@ _TAKE = text(
 )
 # Shared, so that a take-over waits for what its predecessor is storing, and the predecessor sees it afterwards.
 _EPOCH = text("SELECT epoch FROM strategy.partition_owners WHERE partition = :partition FOR SHARE")
+_RECORD_INPUT = text(
+    "INSERT INTO strategy.order_inputs (partition, next_offset, event) VALUES (:partition, :next_offset, :event)"
+)
+_SET_POSITIONS = text(
+    "INSERT INTO strategy.input_positions (partition, positions) VALUES (:partition, CAST(:positions AS jsonb))"
+    " ON CONFLICT (partition) DO UPDATE SET positions = excluded.positions"
+)
+_FORGET_INPUTS = text(
+    "DELETE FROM strategy.order_inputs WHERE partition = :partition AND next_offset < :before"
+)
+_INPUTS = text(
+    "SELECT next_offset, event FROM strategy.order_inputs WHERE partition = :partition ORDER BY next_offset, seq"
+)
+_POSITIONS = text("SELECT positions FROM strategy.input_positions WHERE partition = :partition")
 _MISSING = text(
     "SELECT s.strategy_id, max(s.missing) AS missing FROM strategy.snapshots s JOIN strategy.strategies c"
     " USING (strategy_id, revision) WHERE s.missing > 0 AND c.state = 1 AND s.strategy_id = ANY(:strategy_ids)"
@@ -201,6 +219,45 @@ class PostgresStrategyStore:
             await self._require(connection, owner)
             await connection.execute(_SAVE, rows)
 
+    async def record_inputs(
+        self,
+        owner: Ownership,
+        next_offset: int,
+        events: Sequence[Event],
+        positions: Mapping[TopicPartition, int],
+    ) -> None:
+        """Records order events."""
+        rows = [
+            {"partition": owner.partition, "next_offset": next_offset, "event": event.SerializeToString()}
+            for event in events
+        ]
+        async with self._engine.begin() as connection:
+            await self._require(connection, owner)
+            if rows:
+                await connection.execute(_RECORD_INPUT, rows)
+            await connection.execute(_SET_POSITIONS, _positions(owner, positions))
+
+    async def forget_inputs(
+        self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
+    ) -> None:
+        """Drops what every snapshot holds."""
+        async with self._engine.begin() as connection:
+            await self._require(connection, owner)
+            await connection.execute(_FORGET_INPUTS, {"partition": owner.partition, "before": before})
+            await connection.execute(_SET_POSITIONS, _positions(owner, positions))
+
+    async def inputs(self, partition: int) -> OrderInputs:
+        """What is recorded of a partition."""
+        async with self._engine.connect() as connection:
+            positions = (await connection.execute(_POSITIONS, {"partition": partition})).scalar_one_or_none()
+            rows = await connection.execute(_INPUTS, {"partition": partition})
+            return OrderInputs(
+                None
+                if positions is None
+                else {TopicPartition(topic, number): offset for topic, number, offset in _json(positions)},
+                [OrderInput(row.next_offset, Event.FromString(bytes(row.event))) for row in rows],
+            )
+
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
         """What current revisions lack of their warm-up."""
         async with self._engine.connect() as connection:
@@ -243,6 +300,11 @@ class PostgresStrategyStore:
         await connection.execute(_ADD_REVISION, row)
         await connection.execute(_SET_CURRENT, row)
         await self._outbox.add(connection, [change.event])
+
+
+def _positions(owner: Ownership, positions: Mapping[TopicPartition, int]) -> dict[str, Any]:
+    told = [[*at, offset] for at, offset in sorted(positions.items()) if offset]
+    return {"partition": owner.partition, "positions": json.dumps(told)}
 
 
 def _row(strategy: StoredStrategy) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""From a strategy's configuration to the strategy on its instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.routing import ExecutionRouter
+from alphapanda.domain.signal import PositionKey
+from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
+from alphapanda.strategy.core.holdings import Holding, take_up
+from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.core.remembered import from_state
+from alphapanda.strategy.core.sessions import SessionWindow
+from alphapanda.strategy.core.watching import Running, Watcher, bar_watch, position_keys
+from alphapanda.strategy.isolator import Isolated
+
+
+class StrategyBuilder:
+    """Builds strategies for a host.
+
+    Args:
+        directory: the instruments; says which session hours an instrument has.
+        calendar: the sessions.
+        router: which brokers get a strategy's signals.
+        registry: the types there are.
+        failed: told of what strategies raise.
+    """
+
+    def __init__(
+        self,
+        directory: InstrumentDirectory,
+        calendar: TradingCalendar,
+        router: ExecutionRouter,
+        registry: StrategyRegistry,
+        failed: Callable[[Watcher, Isolated, Exception], None],
+    ) -> None:
+        self._directory = directory
+        self._calendar = calendar
+        self._router = router
+        self._registry = registry
+        self._failed = failed
+        self._windows: dict[str, SessionWindow] = {}
+
+    @property
+    def not_covered(self) -> CalendarNotCovered | None:
+        """The first day with ticks that the calendar has no data for."""
+        return next((w.not_covered for w in self._windows.values() if w.not_covered), None)
+
+    def __call__(self, config: StrategyConfig, state: bytes) -> Running:
+        """A strategy that goes on where its state ends.
+
+        Raises:
+            InvalidInput: type, parameters or an instrument that don't exist.
+            StrategyBroken: the type's own code raised.
+        """
+        strategy_type = self._registry.type_named(config.strategy_type)
+        parameters = self._registry.parameters(config.strategy_type, config.parameters)
+        running = Running(config, self.brokers(config), self._failed)
+        remembered = from_state(state)
+        running.stopped = remembered.stopped
+        if strategy_type.wants_position:
+            running.holdings = {key: Holding() for key in self.position_keys(config)}
+            take_up(running.holdings, remembered.holdings or ())
+        for instrument in config.instruments:
+            watcher = Watcher(running, instrument, self._window_of(instrument))
+            watcher.outside_sessions = strategy_type.outside_sessions
+            watcher.isolated = Isolated(strategy_type, parameters, watcher)
+            watcher.on_tick = watcher.isolated.on_tick
+            watcher.bars = bar_watch(watcher, strategy_type, parameters)
+            watcher.read_holdings()
+            if instrument.instrument_id in remembered.instruments:
+                watcher.restore(remembered.instruments[instrument.instrument_id])
+            watcher.minute, watcher.made = remembered.made.get(instrument.instrument_id, (0, 0))
+            running.watchers.append(watcher)
+        return running
+
+    def stopped(self, config: StrategyConfig) -> Running:
+        """A strategy that sees nothing."""
+        running = Running(config.only(()), self.brokers(config), self._failed)
+        running.stopped = True
+        return running
+
+    def brokers(self, config: StrategyConfig) -> tuple[str, ...]:
+        """The brokers that get its signals."""
+        return self._router.brokers(config.brokers)
+
+    def warm_up(self, config: StrategyConfig) -> int:
+        """Ticks, or bars, that it has to have seen before its first wish."""
+        parameters = self._registry.parameters(config.strategy_type, config.parameters)
+        return self._registry.type_named(config.strategy_type).warm_up(parameters)
+
+    def position_keys(self, config: StrategyConfig) -> list[PositionKey]:
+        """The positions that it trades."""
+        brokers = self.brokers(config)
+        return [key for each in config.instruments for key in position_keys(config, each, brokers)]
+
+    def reads_position(self, config: StrategyConfig) -> bool:
+        """Whether it reads its position and its open orders.
+
+        Raises:
+            UnknownName: no such type.
+        """
+        return self._registry.type_named(config.strategy_type).wants_position
+
+    def _window_of(self, instrument: StrategyInstrument) -> SessionWindow:
+        found = self._directory.by_id(instrument.instrument_id)
+        if found is None:
+            raise UnknownName(
+                "instruments", instrument.instrument_id, (each.instrument_id for each in self._directory)
+            )
+        window = self._windows.get(found.session_segment)
+        if window is None:
+            window = self._windows[found.session_segment] = SessionWindow(
+                self._calendar, found.session_segment
+            )
+        return window

@@ -1,0 +1,132 @@
+"""What strategies that read their position are told of their orders, as inputs recorded between two ticks (rule 11).
+
+The order topics and the ticks reach this process in no order, so the order is made here and stored. Before a batch is
+handled, what came of the orders meanwhile is stored with the offset of its first record, under the partition's epoch,
+and only then told. After a kill it is told again before the same record. Records that were on the log when the
+partition was assigned are handled with what is stored alone: the process before may have handled them with nothing new.
+A revision begins with what the one before it was told, or else with all that the order topics hold of its orders; both
+are part of the state that is stored with its activation.
+
+A strategy that doesn't read its position costs none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.eventlog.port import EventLog, TopicPartition
+from alphapanda.eventlog.topics import TopicMap, shard_of
+from alphapanda.eventlog.wire import happening_from
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
+from alphapanda.strategy.core.holdings import after, state_of
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.remembered import from_state, with_holdings
+from alphapanda.strategy.order_tail import PAYLOADS, OrderTail, history
+from alphapanda.strategy.partition import TickPartition
+from alphapanda.strategy.store.port import Memory, OrderInputs, Ownership, Snapshot, StrategyStore
+
+
+class OrderReading:
+    """Tells a process's strategies of their orders.
+
+    Args:
+        store: strategy's store.
+        log: where the order topics are.
+        topic_map: the deployment's topics.
+    """
+
+    def __init__(self, store: StrategyStore, log: EventLog, topic_map: TopicMap) -> None:
+        self._store = store
+        self._log = log
+        self._topic_map = topic_map
+
+    async def take_in(self, partition: TickPartition, offset: int) -> None:
+        """Tells what is new before a record is handled, once that is stored; nothing is unpublished now.
+
+        Raises:
+            LogUnavailable: the order topics can't be read now.
+            Overtaken: the partition was taken over.
+        """
+        if not partition.may_change(offset):
+            return
+        partition.enter(offset)
+        tail = await self._tail(partition, offset)
+        events = await tail.news(partition.readers)
+        if events:
+            await self._store.record_inputs(partition.owner, offset, events, tail.positions())
+            tail.recorded()
+            partition.tell(events)
+
+    async def with_holdings(
+        self, partition: TickPartition, config: StrategyConfig, begins: Memory, offset: int
+    ) -> Memory:
+        """How a revision begins, with what it holds where it reads that."""
+        here, host = partition.here(config), partition.host
+        if not _reads(host, here):
+            return begins
+        keys = host.build.position_keys(here)
+        held = host.holdings(config.strategy_id)
+        if not all(key in held for key in keys):
+            tail = await self._tail(partition, offset)
+            events = await history(self._log, self._topic_map, here, tail.positions())
+            held = after(keys, (happening_from(event).order for event in events))
+        return begins._replace(state=with_holdings(begins.state, state_of({key: held[key] for key in keys})))
+
+    async def made_readers(
+        self, owner: Ownership, host: StrategyHost, snapshots: Sequence[Snapshot], recorded: OrderInputs
+    ) -> tuple[Sequence[Snapshot], OrderInputs]:
+        """The snapshots, with what strategies hold whose code reads it since it was changed; stored before it is used."""
+        made = []
+        for snapshot in snapshots:
+            here = snapshot.config.here(lambda each: shard_of(each.instrument_token) == owner.partition)
+            if _reads(host, here) and from_state(snapshot.state).holdings is None:
+                ends = recorded.positions or await self._ends()
+                events = await history(self._log, self._topic_map, here, ends)
+                held = after(
+                    host.build.position_keys(here), (happening_from(event).order for event in events)
+                )
+                state = with_holdings(snapshot.state, state_of(held))
+                memory = Memory(snapshot.config.revision, state)
+                await self._store.record_inputs(owner, snapshot.next_offset, (), ends)
+                await self._store.save(owner, snapshot.next_offset, {here.strategy_id: memory})
+                recorded = recorded._replace(positions=ends)
+                made.append(Snapshot(snapshot.config, snapshot.next_offset, state, snapshot.replaced))
+            else:
+                made.append(snapshot)
+        return made, recorded
+
+    async def forget(self, partition: TickPartition) -> None:
+        """Drops what the snapshots of all strategies hold, which were stored just now."""
+        tail = partition.tail
+        if tail is not None and not tail.owes and partition.all_in:
+            await self._store.forget_inputs(partition.owner, partition.position, tail.positions())
+
+    async def let_go(self, partition: TickPartition) -> None:
+        """Reads no more for a partition."""
+        tail, partition.tail = partition.tail, None
+        if tail is not None:
+            await tail.stop()
+
+    async def _tail(self, partition: TickPartition, offset: int) -> OrderTail:
+        if partition.tail is None:
+            if partition.order_positions is None:
+                ends = await self._ends()
+                await self._store.record_inputs(partition.owner, offset, (), ends)
+                partition.order_positions = ends
+            tail = OrderTail(self._log, self._topic_map, partition.order_positions)
+            await tail.start()
+            partition.tail = tail
+        return partition.tail
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        return dict(await self._log.end_offsets(self._topic_map.topics(*PAYLOADS)))
+
+
+def _reads(host: StrategyHost, here: StrategyConfig) -> bool:
+    if here.state is not StrategyState.RUNNING or not here.instruments:
+        return False
+    try:
+        return host.build.reads_position(here)
+    except InvalidInput:  # configuring it meets the same, and stops it
+        return False
