@@ -66,7 +66,13 @@ def list_letters(
         wanted.state = DEAD_LETTER_STATE_WAITING
     request = ListDeadLettersRequest(filter=wanted, page_size=page_size, page_token=page_token)
     answer = ask(target, lambda services: services.ops.ListDeadLetters(request))
-    show(answer, as_json=as_json, table=lambda: page(_letters_table(answer.letters), answer.next_page_token))
+    show(
+        answer,
+        as_json=as_json,
+        table=lambda: page(
+            _letters_table(answer.letters) if answer.letters else "no dead letters", answer.next_page_token
+        ),
+    )
 
 
 @dlq.command("show")

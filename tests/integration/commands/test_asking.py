@@ -29,6 +29,11 @@ def test_status_of_one_service_is_the_answer_as_json(asked):
     assert service["state"] == "SERVICE_STATE_SERVING"
 
 
+def test_no_dead_letters_is_said(asked):
+    """Where nothing waits, `dlq list` says so rather than show a table without lines."""
+    assert asked("dlq", "list").strip() == "no dead letters"
+
+
 def test_strategies_are_stopped_and_started(asked):
     """`strategies stop` and `start` change what `strategies list --state` finds; a bare `strategies` lists all."""
     assert "● stopped" in asked("strategies", "stop", "demo.maruti")
