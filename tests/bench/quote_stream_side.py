@@ -7,7 +7,7 @@ as every watch has taken the last, so that each frame is a message to each reade
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -78,6 +78,11 @@ class Backlog:
         if self._taken >= self.watches:
             self._all_taken.set()
 
+    def left(self, _: object) -> None:
+        """A watch has ended."""
+        self.watches -= 1
+        self.taken()
+
 
 class EmptyCache:
     """Prices come from frames alone."""
@@ -86,23 +91,33 @@ class EmptyCache:
         return MarketReading(None, {})
 
 
+class Taken:
+    """A watch as it is; it tells the backlog when the message before was taken, and costs a message next to nothing."""
+
+    def __init__(self, messages: AsyncIterator[bytes], backlog: Backlog) -> None:
+        self._messages = messages
+        self._backlog = backlog
+
+    def __aiter__(self) -> Taken:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        self._backlog.taken()
+        return self._messages.__anext__()
+
+
 class Servicer(MarketDataServicer):
-    """The service itself; it tells the backlog when a message was taken."""
+    """The service itself, with watches that tell the backlog what they took."""
 
     def __init__(self, backlog: Backlog, directory: InstrumentDirectory, watches: QuoteWatches) -> None:
         super().__init__(cast("Any", None), directory, load_nse_calendar(), cast("Any", None), watches)
         self._backlog = backlog
 
     @override
-    async def WatchQuotes(self, request: api.WatchQuotesRequest, context: Context) -> AsyncIterator[bytes]:  # type: ignore[override]
+    def WatchQuotes(self, request: api.WatchQuotesRequest, context: Context) -> AsyncIterator[bytes]:  # type: ignore[override]
+        context.add_done_callback(self._backlog.left)  # type: ignore[arg-type]
         self._backlog.watches += 1
-        try:
-            async for message in super().WatchQuotes(request, context):
-                yield message
-                self._backlog.taken()
-        finally:
-            self._backlog.watches -= 1
-            self._backlog.taken()
+        return Taken(super().WatchQuotes(request, context), self._backlog)
 
 
 def _made_up_directory(size: int) -> InstrumentDirectory:

@@ -89,7 +89,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         )
 
     @override
-    async def WatchQuotes(  # type: ignore[override]
+    def WatchQuotes(  # type: ignore[override]
         self, request: api.WatchQuotesRequest, context: Context
     ) -> AsyncIterator[bytes]:
         """Last prices as they move; each message as bytes, because what is encoded once serves every watch.
@@ -99,8 +99,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         """
         wanted = {one.instrument_id: one for one in map(self._require, request.symbols)}
         wanted |= {one.instrument_id: one for one in map(self._require_id, request.instrument_ids)}
-        async for message in self._watches.watch(list(wanted.values()), request.min_interval_ms / 1000):
-            yield message
+        return self._watches.watch(list(wanted.values()), request.min_interval_ms / 1000)
 
     @override
     async def GetMarketStatus(

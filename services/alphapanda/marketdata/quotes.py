@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from decimal import Decimal
-from functools import lru_cache
 from itertools import chain, islice, repeat
 from typing import Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.decimal_pb2 import Decimal
 
 from alphapanda.domain.frame import SECOND_NS, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
@@ -19,6 +19,7 @@ from panda.marketdata.v1 import marketdata_pb2 as api
 
 QUOTES_IN_MESSAGE: Final = 100
 _FRAMES_REMEMBERED: Final = 256
+_PRICES_REMEMBERED: Final = 65_536
 
 
 class _Newest(NamedTuple):
@@ -33,28 +34,21 @@ class _Newest(NamedTuple):
 class _Line:
     """An instrument's quote as it stands.
 
-    It is a message that is changed in place: building one anew costs ten times as much.
-
     Attributes:
-        quote: the message; `price` and `traded_at` are parts of it.
-        encode: the bytes of `quotes: [it]`.
-        encoded: those bytes since the last change.
+        name: the bytes of a Quote that says which instrument it is of, and nothing else.
+        encoded: the bytes of `quotes: [it]`.
         traded_at_ns: time of the trade, nanoseconds since the epoch.
         version: of the board, when it moved.
     """
 
-    __slots__ = ("encode", "encoded", "price", "quote", "traded_at", "traded_at_ns", "version")
+    __slots__ = ("encoded", "name", "traded_at_ns", "version")
 
     def __init__(self, instrument: Instrument) -> None:
-        answer = api.WatchQuotesResponse()
-        self.quote = answer.quotes.add(
+        self.name = api.Quote(
             instrument_id=instrument.instrument_id,
             instrument_token=instrument.instrument_token,
             symbol=instrument.symbol,
-        )
-        self.price = self.quote.last_price
-        self.traded_at = self.quote.traded_at
-        self.encode = answer.SerializeToString
+        ).SerializeToString()
         self.encoded = b""
         self.traded_at_ns = 0
         self.version = 0
@@ -79,12 +73,20 @@ class QuoteBoard:
         self._moves: deque[list[int]] = deque(maxlen=_FRAMES_REMEMBERED)
         self._market_time_ns = 0
         self._newest = _Newest(0, 0, [], b"")
+        self._begins: dict[int, bytes] = {}
+        self._scale = 0
+        self._prices: dict[int, bytes] = {}
 
     def take(self, frame: TickFrame) -> bool:
         """Takes in a frame; whether a price moved. A tick older than the instrument's quote moves nothing."""
         version, scale = self.version + 1, frame.price_scale
-        known, moved = self._lines.get, []
-        time_ns = seconds = nanos = -1
+        if scale != self._scale or len(self._prices) > _PRICES_REMEMBERED:
+            self._scale, self._prices = scale, {}
+        prices, joined = self._prices.get, b"".join
+        known, begins, moved = self._lines.get, self._begins.get, []
+        time_ns, at = -1, b""
+        volume_alone = api.Quote()
+        encode_volume = volume_alone.SerializeToString
         for token, price, traded_at_ns, volume in zip(
             frame.instrument_token,
             frame.last_price,
@@ -98,17 +100,14 @@ class QuoteBoard:
             line.traded_at_ns = traded_at_ns
             line.version = version
             if traded_at_ns != time_ns:
-                time_ns = traded_at_ns
-                seconds, nanos = divmod(traded_at_ns, SECOND_NS)
-            line.price.value = _rupees(price, scale)
-            at = line.traded_at
-            at.seconds = seconds
-            at.nanos = nanos
-            if volume is not None:
-                line.quote.volume = volume
+                time_ns, at = traded_at_ns, _traded_at(traded_at_ns)
+            priced = prices(price) or self._priced(price, scale)
+            if volume is None:
+                quote = line.name + priced + at
             else:
-                line.quote.ClearField("volume")
-            line.encoded = line.encode()
+                volume_alone.volume = volume
+                quote = joined((line.name, priced, at, encode_volume()))
+            line.encoded = (begins(len(quote)) or self._begin(quote)) + quote
             moved.append(token)
         self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
         return self._moved(moved)
@@ -121,11 +120,9 @@ class QuoteBoard:
                 continue
             line.traded_at_ns = nanoseconds(cached.last.traded_at)
             line.version = self.version + 1
-            line.price.value = f"{cached.last.price:f}"
-            line.traded_at.FromNanoseconds(line.traded_at_ns)
-            if cached.volume is not None:
-                line.quote.volume = cached.volume
-            line.encoded = line.encode()
+            rest = api.Quote(last_price=Decimal(value=f"{cached.last.price:f}"), volume=cached.volume)
+            quote = line.name + rest.SerializeToString() + _traded_at(line.traded_at_ns)
+            line.encoded = (self._begins.get(len(quote)) or self._begin(quote)) + quote
             moved.append(token)
         self._time_is(market_time_ns)
         self._moved(moved)
@@ -194,6 +191,16 @@ class QuoteBoard:
             self._moves.append(tokens)
         return bool(tokens)
 
+    def _priced(self, price: int, scale: int) -> bytes:
+        """The part of a Quote that says its price, given in 1/scale rupees."""
+        value = f"{decimal.Decimal(price) / scale:f}"
+        priced = self._prices[price] = api.Quote(last_price=Decimal(value=value)).SerializeToString()
+        return priced
+
+    def _begin(self, quote: bytes) -> bytes:
+        begin = self._begins[len(quote)] = _beginning(quote)
+        return begin
+
     def _time_is(self, market_time_ns: int) -> None:
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
 
@@ -207,6 +214,16 @@ class QuoteBoard:
         return line
 
 
-@lru_cache(maxsize=65_536)
-def _rupees(price: int, scale: int) -> str:
-    return f"{Decimal(price) / scale:f}"
+# A message is the bytes of its parts, joined; so what many quotes share is encoded once, and protobuf does it.
+
+
+def _traded_at(time_ns: int) -> bytes:
+    """The part of a Quote that says when it was traded, given in nanoseconds since the epoch."""
+    seconds, nanos = divmod(time_ns, SECOND_NS)
+    return api.Quote(traded_at=Timestamp(seconds=seconds, nanos=nanos)).SerializeToString()
+
+
+def _beginning(quote: bytes) -> bytes:
+    """What stands before the bytes of a Quote among the quotes of a message; the same for all that are as long."""
+    whole = api.WatchQuotesResponse(quotes=[api.Quote.FromString(quote)]).SerializeToString()
+    return whole[: len(whole) - len(quote)]

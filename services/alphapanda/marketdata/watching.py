@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -78,11 +78,21 @@ class QuoteWatches:
             await self._following.wait()
             if not self._draining:
                 await self._fill_board(instruments or list(self._directory))
-                seen = self._board.version
-                async for message in self._snapshot(instruments, wanted):
+                board = self._board
+                seen = board.version
+                for message in self._snapshot(instruments, wanted):
                     yield message
-                async for message in self._changes(seen, wanted, min_interval):
-                    yield message
+                # Written out here: a generator within this one is passed through by every message to every reader.
+                while not self._draining:
+                    if board.version == seen:
+                        await self._moved.wait()
+                        continue
+                    after, seen, told = seen, board.version, False
+                    for message in board.updates(after, wanted):
+                        yield message
+                        told = True
+                    if told and min_interval:
+                        await self._rest(min_interval)
             yield api.WatchQuotesResponse(draining=True).SerializeToString()
         finally:
             self.watchers -= 1
@@ -90,28 +100,13 @@ class QuoteWatches:
                 self._somebody.clear()
                 self._nobody.set()
 
-    async def _snapshot(
-        self, instruments: Sequence[Instrument], wanted: set[int] | None
-    ) -> AsyncIterator[bytes]:
+    def _snapshot(self, instruments: Sequence[Instrument], wanted: set[int] | None) -> Iterator[bytes]:
         board = self._board
         priced = board.priced(wanted)
         without = [one.symbol for one in instruments if not board.holds(one.instrument_token)]
         yield board.message(priced[:QUOTES_IN_MESSAGE], snapshot=True, without_price=without)
         for begin in range(QUOTES_IN_MESSAGE, len(priced), QUOTES_IN_MESSAGE):
             yield board.message(priced[begin : begin + QUOTES_IN_MESSAGE], snapshot=True)
-
-    async def _changes(self, seen: int, wanted: set[int] | None, min_interval: float) -> AsyncIterator[bytes]:
-        board = self._board
-        while not self._draining:
-            if board.version == seen:
-                await self._moved.wait()
-                continue
-            after, seen, told = seen, board.version, False
-            for message in board.updates(after, wanted):
-                yield message
-                told = True
-            if told and min_interval:
-                await self._rest(min_interval)
 
     async def _rest(self, seconds: float) -> None:
         until = asyncio.get_running_loop().time() + seconds

@@ -109,8 +109,12 @@ class Guard:
         started = perf_counter()
         _identify(context)
         try:
-            async for message in self._watch(self._checked(raw), context):
+            messages = self._watching(self._checked(raw), context)
+            yield await self._first(messages)
+            async for message in messages:
                 yield message
+        except StopAsyncIteration:  # of a watch that ends before its first message
+            return
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error, context, started)
@@ -164,21 +168,15 @@ class Guard:
                 raise DeadlinePassed(f"no answer within {self._default_deadline:g} s") from None
             raise
 
-    async def _watch(self, request: Message, context: Context) -> AsyncIterator[Message | bytes]:
-        messages = self._watching(request, context)
+    async def _first(self, messages: AsyncIterator[Message | bytes]) -> Message | bytes:
         limit = asyncio.timeout(self._default_deadline)
         try:
             async with limit:
-                first = await anext(messages)
-        except StopAsyncIteration:
-            return
+                return await anext(messages)
         except TimeoutError:
             if limit.expired():
                 raise DeadlinePassed(f"no first message within {self._default_deadline:g} s") from None
             raise
-        yield first
-        async for message in messages:
-            yield message
 
     async def _command(self, request: Message, context: Context) -> Message:
         now = asyncio.get_running_loop().time()
