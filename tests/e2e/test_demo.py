@@ -11,6 +11,7 @@ import pytest
 from evidence import Row, check_books, read_evidence
 from running import Platform, create_and_start
 
+from alphapanda.strategy.demo import demo_requests
 from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.portfolio.v1.portfolio_pb2 import GetPortfolioRequest
@@ -61,7 +62,7 @@ def test_a_second_run_goes_on(demo):
     demo.start()
     assert market_time(demo) >= clock
     running = strategies(demo)
-    assert len(running) == len({strategy_id for strategy_id, _, _ in running}) == 6
+    assert len(running) == len({strategy_id for strategy_id, _, _ in running}) == len(demo_requests())
     changes = {event.strategy_changed.strategy_id for event in before.of("strategy_changed")}
     assert {strategy_id for strategy_id, _, _ in running} == changes
     revisions = {
@@ -95,7 +96,7 @@ def test_fresh_starts_over(demo):
     assert shown.cash.amount.value == shown.starting_cash.amount.value
     assert not shown.positions
     assert market_time(demo) < clock
-    assert len(strategies(demo)) == 6
+    assert len(strategies(demo)) == len(demo_requests())
     demo.stop()
 
 
@@ -108,7 +109,7 @@ def test_an_earlier_versions_demo_goes_on_as_it_was(up):
     platform.stop()
     platform.start("--demo")
     listed = platform.strategies.ListStrategies(ListStrategiesRequest()).strategies
-    assert len(listed) == 6
+    assert len(listed) == len(demo_requests())
     (kept,) = [one for one in listed if one.strategy_id == "demo.infy"]
     assert (kept.quantity, kept.state) == (1, STRATEGY_STATE_RUNNING)
     platform.stop()
