@@ -24,7 +24,6 @@ from alphapanda.eventlog.parking import MemoryParking, ParkedKey
 from alphapanda.eventlog.port import Record, Start, StoredRecord, TopicPartition
 from alphapanda.eventlog.topics import dead_letter_topic
 from alphapanda.storage.parking import PostgresParking
-from alphapanda.storage.schema import upgrade_schema
 
 GROUP = "risk.signals"
 
@@ -259,10 +258,9 @@ async def test_a_letter_that_could_not_be_read_is_redriven_by_itself(
 
 
 @pytest.fixture
-async def postgres_parking(database):
+async def postgres_parking(tables):
     """The adapter in a schema."""
-    engine = create_async_engine(database)
-    await upgrade_schema(engine)
+    engine = create_async_engine(tables)
     yield PostgresParking(engine, "trading")
     await engine.dispose()
 

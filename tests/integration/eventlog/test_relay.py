@@ -13,15 +13,13 @@ from alphapanda.eventlog.port import LogUnavailable, Start
 from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.schema import upgrade_schema
 
 PAYLOADS = ("trading_signal", "signal_validated")
 
 
 @pytest.fixture
-async def engine(database: str):
-    engine = open_engine(database, 5)
-    await upgrade_schema(engine)
+async def engine(tables: str):
+    engine = open_engine(tables, 5)
     yield engine
     await engine.dispose()
 

@@ -20,19 +20,17 @@ from alphapanda.instruments.store import (
     sort_key,
 )
 from alphapanda.storage.engine import open_engine
-from alphapanda.storage.schema import upgrade_schema
 from panda.instruments.v1 import instruments_pb2 as api
 
 DAY = date(2026, 11, 23)
 
 
 @pytest.fixture(params=["postgres", "memory"])
-async def store(request, database) -> AsyncIterator[InstrumentStore]:
+async def store(request, tables) -> AsyncIterator[InstrumentStore]:
     if request.param == "memory":
         yield MemoryInstrumentStore()
         return
-    engine = open_engine(database, 5)
-    await upgrade_schema(engine)
+    engine = open_engine(tables, 5)
     yield PostgresInstrumentStore(engine)
     await engine.dispose()
 

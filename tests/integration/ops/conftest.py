@@ -36,7 +36,6 @@ from alphapanda.mesh.server import MeshServer
 from alphapanda.settings import KafkaSettings, Settings
 from alphapanda.settings_running import ConsumerSettings, ConsumersSettings
 from alphapanda.storage.engine import open_engine
-from alphapanda.storage.schema import upgrade_schema
 from alphapanda.trading.manual import verdict_event_id
 from alphapanda.trading.ports import no_step
 from alphapanda.trading.traders.brokers import BROKERS
@@ -121,10 +120,9 @@ class Mesh:
 
 
 @asynccontextmanager
-async def running(database: str, redis_url: str, log) -> AsyncIterator[Mesh]:
+async def running(tables: str, redis_url: str, log) -> AsyncIterator[Mesh]:
     """Strategy, risk, trading, portfolio and ops; the market stands at noon, 100 rupees each."""
-    engine, own = open_engine(database, 10), open_engine(database, 5)
-    await upgrade_schema(engine)
+    engine, own = open_engine(tables, 10), open_engine(tables, 5)
     redis = Redis.from_url(redis_url)
     topic_map = TopicMap(SETTINGS.active_brokers, ("zerodha",))
     await log.start()
@@ -185,21 +183,21 @@ def _approved() -> Callable[..., Event]:
 
 
 @pytest.fixture
-async def embedded(database: str, redis_url: str) -> AsyncIterator[Mesh]:
+async def embedded(tables: str, redis_url: str) -> AsyncIterator[Mesh]:
     """On SQLite."""
-    async with running(database, redis_url, SqliteEventLog(":memory:")) as mesh:
+    async with running(tables, redis_url, SqliteEventLog(":memory:")) as mesh:
         yield mesh
 
 
 @pytest.fixture
-async def on_kafka(database: str, redis_url: str, start_kafka) -> AsyncIterator[Mesh]:
+async def on_kafka(tables: str, redis_url: str, start_kafka) -> AsyncIterator[Mesh]:
     """On a Kafka of its own."""
     server = start_kafka()
     settings = KafkaSettings(
         bootstrap_servers=server.bootstrap, group_prefix=f"test-{uuid4().hex}", request_timeout_seconds=10
     )
     try:
-        async with running(database, redis_url, KafkaEventLog(settings, ["market.ticks"])) as mesh:
+        async with running(tables, redis_url, KafkaEventLog(settings, ["market.ticks"])) as mesh:
             yield mesh
     finally:
         server.stop()

@@ -20,7 +20,6 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
 from alphapanda.portfolio.store.port import PortfolioStore, ReceivedFill
 from alphapanda.storage.engine import open_engine
-from alphapanda.storage.schema import upgrade_schema
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -82,10 +81,9 @@ def fills(request: pytest.FixtureRequest) -> Fills:
 
 
 @pytest.fixture
-async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+async def engine(tables: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database with our schema."""
-    engine = open_engine(database, pool_size=4)
-    await upgrade_schema(engine)
+    engine = open_engine(tables, pool_size=4)
     yield engine
     await engine.dispose()
 

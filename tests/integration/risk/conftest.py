@@ -40,7 +40,6 @@ from alphapanda.risk.store.postgres import SCHEMA, PostgresRiskStore
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.schema import upgrade_schema
 from alphapanda.validation import violations
 from panda.events.v1 import control_pb2
 from panda.events.v1.events_pb2 import Event
@@ -214,7 +213,6 @@ def delivery(event: Event) -> Delivery:
 
 async def _on_postgres(url: str) -> AsyncIterator[Risk]:
     engine = open_engine(url, 5)
-    await upgrade_schema(engine)
     risk = Risk(PostgresRiskStore(engine, Outbox(SCHEMA, TopicMap(BROKERS))), engine)
     await risk.store.prepare(BROKERS)
     await risk.strategy(1)
@@ -223,23 +221,23 @@ async def _on_postgres(url: str) -> AsyncIterator[Risk]:
 
 
 @pytest.fixture
-async def postgres_risk(database: str) -> AsyncIterator[Risk]:
+async def postgres_risk(tables: str) -> AsyncIterator[Risk]:
     """The room on PostgreSQL, strategy ema-1 running at revision 1."""
-    async for risk in _on_postgres(database):
+    async for risk in _on_postgres(tables):
         yield risk
 
 
 @pytest.fixture(params=["postgres", "memory"])
-def database_or_none(request: pytest.FixtureRequest) -> str | None:
-    """The URL of an empty database, or None for the store in memory."""
-    return request.getfixturevalue("database") if request.param == "postgres" else None
+def tables_or_none(request: pytest.FixtureRequest) -> str | None:
+    """The URL of a database with empty tables, or None for the store in memory."""
+    return request.getfixturevalue("tables") if request.param == "postgres" else None
 
 
 @pytest.fixture
-async def risk(database_or_none: str | None) -> AsyncIterator[Risk]:
+async def risk(tables_or_none: str | None) -> AsyncIterator[Risk]:
     """The room on each store, strategy ema-1 running at revision 1."""
-    if database_or_none is not None:
-        async for risk in _on_postgres(database_or_none):
+    if tables_or_none is not None:
+        async for risk in _on_postgres(tables_or_none):
             yield risk
         return
     risk = Risk(MemoryRiskStore(), None)

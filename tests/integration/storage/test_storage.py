@@ -44,9 +44,10 @@ async def empty(database: str):
 
 
 @pytest.fixture
-async def engine(empty):
-    await upgrade_schema(empty)
-    return empty
+async def engine(tables: str):
+    engine = open_engine(tables, 5)
+    yield engine
+    await engine.dispose()
 
 
 async def test_a_frozen_transaction_lets_go_of_its_locks(database: str) -> None:

@@ -11,7 +11,6 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.schema import upgrade_schema
 from alphapanda.strategy.store.memory import MemoryStrategyStore
 from alphapanda.strategy.store.postgres import PostgresStrategyStore
 
@@ -24,9 +23,8 @@ def topic_map() -> TopicMap:
 
 
 @pytest.fixture
-async def engine(database: str) -> AsyncIterator:
-    opened = open_engine(database, 5)
-    await upgrade_schema(opened)
+async def engine(tables: str) -> AsyncIterator:
+    opened = open_engine(tables, 5)
     yield opened
     await opened.dispose()
 

@@ -11,21 +11,9 @@ from typing import Any
 
 import pytest
 
-from alphapanda.storage.engine import open_engine
-from alphapanda.storage.schema import upgrade_schema
-
 sys.path.append(str(Path(__file__).parent))
 
 from trading_room import Room, open_room
-
-
-@pytest.fixture
-async def tables(database: str) -> str:
-    """A database with every table."""
-    engine = open_engine(database, 1)
-    await upgrade_schema(engine)
-    await engine.dispose()
-    return database
 
 
 @pytest.fixture
