@@ -62,3 +62,8 @@ def open_engine(
 def _leave_out_closed(connection: Any, _record: object, _proxy: object) -> None:
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection; the pool opens another")
+
+
+def without_transactions(engine: AsyncEngine) -> AsyncEngine:
+    """The same pool, each statement of which is its own transaction: nothing is said to begin or end one."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")

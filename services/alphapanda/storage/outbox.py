@@ -11,6 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from alphapanda.eventlog.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
 
+_COLUMNS = {
+    "event_id": "uuid",
+    "topic": "text",
+    "partition": "integer",
+    "key": "bytea",
+    "value": "bytea",
+    "event_type": "text",
+    "source": "text",
+    "occurred_at": "timestamptz",
+}
+
 
 def channel(schema: str) -> str:
     """The NOTIFY channel that wakes a schema's relay."""
@@ -22,39 +33,49 @@ class Outbox:
 
     The writer has locked the aggregate (order; broker account) before it adds, so that `seq` is in the aggregate's
     order; between aggregates transactions commit in any order, so the relay reads unpublished rows, not a mark.
+
+    Attributes:
+        insert: an INSERT of `values(events)` in their order, to be a part of a writer's own statement.
+        notify: a SELECT that wakes the relay with the commit, to be the last part of that statement.
     """
 
     def __init__(self, schema: str, topic_map: TopicMap) -> None:
         self.schema = schema
         self._topic_map = topic_map
-        self._insert = text(
-            f"INSERT INTO {schema}.outbox (event_id, topic, partition, key, value, event_type, source, occurred_at)"
-            " VALUES (:event_id, :topic, :partition, :key, :value, :event_type, :source, :occurred_at)"
+        names = ", ".join(_COLUMNS)
+        arrays = ", ".join(f"CAST(:outbox_{name} AS {kind}[])" for name, kind in _COLUMNS.items())
+        self.insert = (
+            f"INSERT INTO {schema}.outbox ({names}) SELECT {names}"
+            f" FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, number) ORDER BY number"
             " ON CONFLICT (event_id) DO NOTHING"
         )
-        self._notify = text(f"SELECT pg_notify('{channel(schema)}', '')")
+        self.notify = f"SELECT pg_notify('{channel(schema)}', '')"
+        self._add = text(f"WITH added AS ({self.insert}) {self.notify}")
 
-    async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
-        """Stores events in the caller's transaction; an id that is there already stays as it is."""
-        if not events:
-            return
+    def values(self, events: Sequence[Event]) -> dict[str, list[object]]:
+        """The parameters of `insert`, a list for each column."""
         rows = []
         for event in events:
             route = self._topic_map.route(event)
             rows.append(
-                {
-                    "event_id": event.event_id,
-                    "topic": route.topic,
-                    "partition": route.partition,
-                    "key": route.key,
-                    "value": event.SerializeToString(deterministic=True),
-                    "event_type": event.WhichOneof("payload"),
-                    "source": event.source,
-                    "occurred_at": event.occurred_at.ToDatetime(UTC),
-                }
+                (
+                    event.event_id,
+                    route.topic,
+                    route.partition,
+                    route.key,
+                    event.SerializeToString(deterministic=True),
+                    event.WhichOneof("payload"),
+                    event.source,
+                    event.occurred_at.ToDatetime(UTC),
+                )
             )
-        await connection.execute(self._insert, rows)
-        await connection.execute(self._notify)
+        columns = zip(*rows, strict=True)
+        return {f"outbox_{name}": list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+
+    async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
+        """Stores events in the caller's transaction; an id that is there already stays as it is."""
+        if events:
+            await connection.execute(self._add, self.values(events))
 
     async def unpublished(self, connection: AsyncConnection) -> int:
         """Rows not yet published."""

@@ -36,7 +36,8 @@ from alphapanda.risk.limit_desk import LimitDesk
 from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.memory import MemoryRiskStore
 from alphapanda.risk.store.port import RiskStore
-from alphapanda.risk.store.postgres import SCHEMA, PostgresRiskStore
+from alphapanda.risk.store.postgres import PostgresRiskStore
+from alphapanda.risk.store.statements import SCHEMA
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox

@@ -181,10 +181,12 @@ async def test_a_switch_waits_for_the_decisions_under_way(postgres_risk, mirror,
     """A halt is not answered while a decision that saw ACTIVE is uncommitted."""
     switches = KillSwitches(postgres_risk.store, mirror, trading, BROKERS, lambda: datetime.now(tz=UTC))
     async with postgres_risk.store.unit("paper", "default") as unit:
+        await unit.book((), ())
         assert unit.trading_state is TradingState.ACTIVE
         halting = asyncio.create_task(switches.set("me", _request(TradingState.HALTED)))
         await asyncio.wait([halting], timeout=0.2)
         assert not halting.done()
     await halting
     async with postgres_risk.store.unit("paper", "default") as unit:
+        await unit.book((), ())
         assert unit.trading_state is TradingState.HALTED

@@ -368,5 +368,6 @@ async def test_the_stricter_switch_counts_in_a_decision(risk) -> None:
     """A unit reads the broker's and the strategies' own; an account's own isn't one of them."""
     await risk.store.prepare(["paper"])
     async with risk.store.unit("paper", "default") as unit:
+        await unit.book((), ())
         assert (unit.trading_state, dict(unit.strategy_states)) == (TradingState.ACTIVE, {})
     assert (await risk.store.kill_switch(SwitchScope("paper", "ema-1"))).revision == 0

@@ -94,7 +94,10 @@ Answer = Callable[[KillSwitch], Message]
 
 
 class DecisionUnit(Protocol):
-    """One transaction under an account's lock. It commits when its block ends without an error."""
+    """One transaction under an account's lock. It commits when its block ends without an error.
+
+    `trading_state` and `strategy_states` are known once `book` was read.
+    """
 
     @property
     def trading_state(self) -> TradingState:

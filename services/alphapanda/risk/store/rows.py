@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
@@ -20,6 +20,8 @@ from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from panda.events.v1.events_pb2 import Event
 
 Values = dict[str, object]
+AnyRow = Row[Any] | SimpleNamespace
+"""A row of a query, or a whole row within one."""
 
 
 def key_values(key: PositionKey) -> Values:
@@ -33,7 +35,7 @@ def key_values(key: PositionKey) -> Values:
     }
 
 
-def key_of(row: Row[Any]) -> PositionKey:
+def key_of(row: AnyRow) -> PositionKey:
     """A position key."""
     return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
 
@@ -51,7 +53,7 @@ def order_values(order: OrderProgress) -> Values:
     }
 
 
-def order_of(row: Row[Any]) -> OrderProgress:
+def order_of(row: AnyRow) -> OrderProgress:
     """An order."""
     return OrderProgress(
         str(row.signal_id),
@@ -82,7 +84,7 @@ def position_values(state: PositionState) -> Values:
     }
 
 
-def position_of(row: Row[Any], open_order: OrderProgress | None) -> PositionState:
+def position_of(row: AnyRow, open_order: OrderProgress | None) -> PositionState:
     """A position with its open order."""
     waiting = waiting_of(row.waiting) if row.waiting is not None else None
     ledger = Ledger(row.cost, row.round_trip, row.losses, row.lost_at, row.wish, row.wished_at)
@@ -104,12 +106,12 @@ def day_values(whose: DayKey, counters: DayCounters) -> Values:
     }
 
 
-def day_of(row: Row[Any]) -> DayCounters:
+def day_of(row: AnyRow) -> DayCounters:
     """Counters of a day."""
     return DayCounters(row.day, row.trades, row.realised, row.tripped, tuple(row.recent))
 
 
-def limit_of(row: Row[Any]) -> SetLimit:
+def limit_of(row: AnyRow) -> SetLimit:
     """A limit in force."""
     scope = LimitScope(row.strategy_id, row.instrument_id)
     return SetLimit(scope, row.name, row.value, row.version, row.author, row.changed_at)
@@ -132,9 +134,7 @@ def verdict_values(verdict: Verdict) -> Values:
         "instrument_token": verdict.instrument_token,
         "config_revision": verdict.config_revision,
         "decided_at": verdict.decided_at,
-        "rules": json.dumps(
-            [[r.rule, int(r.outcome), r.limit, r.observed, r.message] for r in verdict.rules]
-        ),
+        "rules": [[r.rule, int(r.outcome), r.limit, r.observed, r.message] for r in verdict.rules],
     }
     if isinstance(verdict, Approved):
         return common | {
@@ -161,7 +161,7 @@ def verdict_values(verdict: Verdict) -> Values:
     }
 
 
-def verdict_of(row: Row[Any]) -> Verdict:
+def verdict_of(row: AnyRow) -> Verdict:
     """A verdict."""
     rules = tuple(
         RuleResult(rule, RuleOutcome(outcome), limit, observed, message)
@@ -207,7 +207,7 @@ def switch_values(switch: KillSwitch) -> Values:
     }
 
 
-def switch_of(row: Row[Any]) -> KillSwitch:
+def switch_of(row: AnyRow) -> KillSwitch:
     """A kill switch."""
     return KillSwitch(
         SwitchScope(row.broker, row.strategy_id, row.account),
