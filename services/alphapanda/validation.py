@@ -6,15 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
 from protovalidate import Validator
 from protovalidate import Violation as RuleViolation
 
+from alphapanda.domain.errors import shown
+from alphapanda.domain.frame import SECOND_NS
 from alphapanda.eventlog.wire import NotOnTheWire, exact
 
-LONGEST_VALUE = 100
+LONGEST_TEXT = 1000
+"""Characters in any text of a request."""
+MOST_ITEMS = 1000
+"""Items in any list or map of a request."""
+_LARGEST = 2**63 - 1  # of a BIGINT
+_FIRST_SECOND, _END_SECOND = (
+    0,
+    253_370_764_800,
+)  # of 1970 and 9999: whatever zone they are told in is a datetime
 
 _validator = Validator()  # holds nothing but the compiled rules, so one serves all
 
@@ -42,6 +53,46 @@ def violations(message: Message) -> list[Violation]:
     return found
 
 
+def bounds_broken(request: Message, path: str = "") -> list[Violation]:
+    """What no field of any request may be, whatever the contract says of it; empty where there is nothing.
+
+    Text of LONGEST_TEXT characters at most and without NUL, which PostgreSQL can't keep; MOST_ITEMS items at most;
+    numbers that fit in 63 bits; times from 1970 to 9998. Looked at before the contract's rules: these cost time by the
+    item.
+    """
+    found: list[Violation] = []
+    for field, value in request.ListFields():
+        where = f"{path}{field.name}"
+        if not field.is_repeated:
+            found.extend(_out_of_bounds(value, field, where))
+        elif len(value) > MOST_ITEMS:
+            found.append(Violation(where, f"{len(value)} items are not allowed; at most {MOST_ITEMS}"))
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            of_key, of_value = field.message_type.fields
+            for key in value:
+                named = f"{where}[{shown(key)}]"
+                found.extend(_out_of_bounds(key, of_key, named))
+                found.extend(_out_of_bounds(value[key], of_value, named))
+        else:
+            for n, item in enumerate(value):
+                found.extend(_out_of_bounds(item, field, f"{where}[{n}]"))
+    return found
+
+
+def _out_of_bounds(value: object, field: FieldDescriptor, where: str) -> list[Violation]:
+    if isinstance(value, Timestamp):
+        if _FIRST_SECOND <= value.seconds < _END_SECOND and 0 <= value.nanos < SECOND_NS:
+            return []
+        return [_not_allowed(where, value.seconds, "a time from 1970 to 9998")]
+    if isinstance(value, Message):
+        return bounds_broken(value, f"{where}.")
+    if isinstance(value, str) and (len(value) > LONGEST_TEXT or "\0" in value):
+        return [_not_allowed(where, value, f"at most {LONGEST_TEXT} characters, none of them NUL")]
+    if field.type == FieldDescriptor.TYPE_UINT64 and isinstance(value, int) and value > _LARGEST:
+        return [_not_allowed(where, value, f"at most {_LARGEST}")]
+    return []
+
+
 def _violation(found: RuleViolation) -> Violation:
     broken = found.proto
     path = ""
@@ -55,9 +106,7 @@ def _violation(found: RuleViolation) -> Violation:
 
 
 def _not_allowed(path: str, value: object, allowed: str) -> Violation:
-    text = repr(value)
-    shown = text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
-    return Violation(path, f"{shown} is not allowed; {allowed}")
+    return Violation(path, f"{shown(value)} is not allowed; {allowed}")
 
 
 def _bad_decimals(message: Message, path: str) -> Iterator[Violation]:

@@ -6,8 +6,35 @@ InvalidInput            a value a caller can mend
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+LONGEST_VALUE = 100
+"""Characters of a refused value that a message shows."""
+MOST_NAMES = 30
+"""Known names that a message lists."""
+_COMPARED = 500  # comparing takes 40 µs a name: a typo among an exchange's 100,000 would hold a process up for seconds
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
+
+
+def nearest(value: str, names: Sequence[str]) -> str | None:
+    """The name that somebody most likely meant, None where none is near.
+
+    Args:
+        value: what came.
+        names: the known ones, sorted; of very many only the neighbours are looked at.
+    """
+    if len(names) > 2 * _COMPARED:
+        at = bisect_left(names, value)
+        names = names[max(0, at - _COMPARED) : at + _COMPARED]
+    near = get_close_matches(value, names, n=1)
+    return near[0] if near else None
 
 
 class InvalidInput(ValueError):
@@ -23,7 +50,7 @@ class InvalidInput(ValueError):
         self.field = field
         self.value = str(value)
         self.allowed = allowed
-        super().__init__(f"{field}: {self.value!r} is not allowed; {allowed}")
+        super().__init__(f"{field}: {shown(self.value)} is not allowed; {allowed}")
 
 
 class UnknownName(InvalidInput):
@@ -31,6 +58,7 @@ class UnknownName(InvalidInput):
 
     def __init__(self, field: str, value: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = get_close_matches(value, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(field, value, f"{hint}allowed: {', '.join(names) or 'none'}")
+        near = nearest(value, names)
+        hint = f"did you mean {near!r}? " if near else ""
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        super().__init__(field, value, f"{hint}allowed: {', '.join(names[:MOST_NAMES]) or 'none'}{more}")

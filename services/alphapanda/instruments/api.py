@@ -65,7 +65,7 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
         """
         wanted = InstrumentFilter(request.exchange, request.symbol_prefix)
         filters = f"{wanted.exchange}\x1f{wanted.symbol_prefix}"
-        after = decode_page_token(request.page_token, filters)
+        after = decode_page_token(request.page_token, filters, str, str, str)
         size = request.page_size or DEFAULT_PAGE
         found = await self._store.page(wanted, cast("SortKey", tuple(after)) if after else None, size + 1)
         page = found[:size]
@@ -85,7 +85,7 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
         """
         query = normalised(request.query)
         filters = f"search\x1f{request.exchange}\x1f{query}"
-        after = decode_page_token(request.page_token, filters)
+        after = decode_page_token(request.page_token, filters, int, str, str, str)
         size = request.page_size or DEFAULT_FOUND
         found = await self._store.search(
             query, request.exchange, cast("SearchKey", tuple(after)) if after else None, size + 1

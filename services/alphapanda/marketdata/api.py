@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any, Final, Protocol
 
 import grpc
 from typing_extensions import override
 
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import UnknownName, nearest
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.eventlog.wire import decimal, timestamp
 from alphapanda.marketdata.watching import QuoteWatches
@@ -132,8 +131,8 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
     def _require(self, symbol: str) -> Instrument:
         found = self._directory.by_symbol(symbol)
         if found is None:
-            near = get_close_matches(symbol, [instrument.symbol for instrument in self._directory], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(symbol, sorted(instrument.symbol for instrument in self._directory))
+            hint = f"; did you mean {near!r}?" if near else ""
             raise NotFound(
                 "INSTRUMENT_NOT_FOUND", f"no instrument has the symbol {symbol!r}{hint}", symbol=symbol
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import grpc
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, shown
 from alphapanda.eventlog.failures import is_transient
 from alphapanda.mesh.errors import ApiError, Unavailable
 from alphapanda.storage.requests import RequestReused
@@ -25,6 +25,11 @@ from alphapanda.validation import Violation
 
 DOMAIN = "alphapanda"
 DETAILS_KEY = "grpc-status-details-bin"
+MOST_REFUSED = 10
+"""Refused fields that a status names."""
+# In bytes. A status travels in metadata, of which a client takes 8 KiB; a longer one it would never see.
+_LONGEST_MESSAGE = 1000
+_LONGEST_DETAIL = 250
 RETRY_AFTER_SECONDS = 1
 
 
@@ -106,7 +111,15 @@ def failure_of(error: BaseException) -> Failure:
     """What the caller of a handler that raised this is told; of a defect nothing but an id."""
     known = _known(error)
     if known is not None:
-        return known
+        return replace(
+            known,
+            message=_cut(known.message, _LONGEST_MESSAGE),
+            metadata={name: _cut(value, _LONGEST_DETAIL) for name, value in known.metadata.items()},
+            fields_refused=[
+                (_cut(name, _LONGEST_DETAIL), _cut(wrong, _LONGEST_DETAIL))
+                for name, wrong in known.fields_refused[:MOST_REFUSED]
+            ],
+        )
     error_id = uuid4().hex
     return Failure(
         grpc.StatusCode.INTERNAL,
@@ -125,7 +138,7 @@ def _known(error: BaseException) -> Failure | None:
         case ContractBroken():
             return _refused("VALIDATION", str(error), [(v.field, v.message) for v in error.violations])
         case InvalidInput():
-            wrong = f"{error.value!r} is not allowed; {error.allowed}"
+            wrong = f"{shown(error.value)} is not allowed; {error.allowed}"
             return _refused("INVALID_INPUT", str(error), [(error.field, wrong)])
         case RequestReused():
             return Failure(
@@ -149,6 +162,12 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
     return is_transient(error)
+
+
+def _cut(text: str, most: int) -> str:
+    """Text of this many bytes at most."""
+    whole = text.encode(errors="replace")
+    return text if len(whole) <= most else whole[:most].decode(errors="ignore") + "…"
 
 
 def _refused(reason: str, message: str, refused: Sequence[tuple[str, str]]) -> Failure:

@@ -26,7 +26,7 @@ from alphapanda.mesh.errors import Unavailable
 from alphapanda.mesh.failures import DETAILS_KEY, ContractBroken, DeadlinePassed, failure_of
 from alphapanda.mesh.policy import MethodPolicy
 from alphapanda.telemetry.correlation import current_correlation_id
-from alphapanda.validation import violations
+from alphapanda.validation import bounds_broken, violations
 
 CORRELATION_KEY = "x-correlation-id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -145,7 +145,7 @@ class Guard:
             request = self._parse(raw)
         except DecodeError:
             raise InvalidInput("request", f"{len(raw)} bytes", "a request of this method") from None
-        if broken := violations(request):
+        if broken := bounds_broken(request) or violations(request):
             raise ContractBroken(broken)
         return request
 

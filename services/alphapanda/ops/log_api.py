@@ -50,10 +50,10 @@ class LogApi:
     async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
         """See OpsService."""
         filters = request.filter.SerializeToString(deterministic=True).hex()
-        after = decode_page_token(request.page_token, filters)
+        after = decode_page_token(request.page_token, filters, str, int, int, str)
         found = [letter for letter in await self._desk.letters() if _fits(letter, request.filter)]
         if after is not None:
-            found = [letter for letter in found if _after(letter.place, after)]
+            found = [letter for letter in found if [*letter.place] > after]
         size = request.page_size or _LETTERS_A_PAGE
         page = found[:size]
         return pb.ListDeadLettersResponse(
@@ -93,12 +93,12 @@ class LogApi:
         if request.group and request.group not in self._groups:
             raise UnknownName("group", request.group, self._groups)
         filters = f"{request.group}/{request.behind}"
-        after = decode_page_token(request.page_token, filters)
+        after = decode_page_token(request.page_token, filters, str, str, int)
         groups = {request.group: self._groups[request.group]} if request.group else self._groups
         lags = await consumer_lag(self._log, self._topic_map, groups)
         found = [lag for lag in lags if lag.lag or not request.behind]
         if after is not None:
-            found = [lag for lag in found if _after(_place(lag), after)]
+            found = [lag for lag in found if [*_place(lag)] > after]
         size = request.page_size or _LAGS_A_PAGE
         page = found[:size]
         return pb.ListConsumerLagResponse(
@@ -149,10 +149,6 @@ def _fits(letter: KnownLetter, wanted: pb.DeadLetterFilter) -> bool:
         and wanted.reason in {"", letter.reason.value}
         and wanted.state in {pb.DEAD_LETTER_STATE_UNSPECIFIED, _STATES[letter.ending]}
     )
-
-
-def _after(place: Sequence[str | int], after: Sequence[str | int]) -> bool:
-    return [*place] > [*after]
 
 
 def _place(lag: PartitionLag) -> tuple[str, str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import instant, nanoseconds
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.eventlog.wire import optional_moment
 from alphapanda.mesh.errors import NotFound
@@ -25,11 +25,12 @@ from alphapanda.portfolio.watching import PortfolioWatches
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceServicer
 
-POSITIONS_PAGE = (100, 1000)
-FILLS_PAGE = (50, 500)
-LEDGER_PAGE = (100, 1000)
-PORTFOLIOS_PAGE = (20, 100)
-POINTS_PAGE = (500, 5000)
+POSITIONS_PAGE = 100
+FILLS_PAGE = 50
+LEDGER_PAGE = 100
+PORTFOLIOS_PAGE = 20
+POINTS_PAGE = 500
+"""What is on a page where the request doesn't say."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 OfAccount = (
@@ -84,8 +85,8 @@ class PortfolioApi(PortfolioServiceServicer):
         self, request: portfolio.ListPortfoliosRequest, context: Context
     ) -> portfolio.ListPortfoliosResponse:
         filters = f"portfolios {request.broker}"
-        after = _after(request.page_token, filters, str, str)
-        size = _page_size(request.page_size, PORTFOLIOS_PAGE)
+        after = decode_page_token(request.page_token, filters, str, str)
+        size = request.page_size or PORTFOLIOS_PAGE
         brokers = [request.broker] if request.broker else self._brokers
         names = sorted([name for broker in brokers for name in await self._store.accounts(broker)])
         wanted = [name for name in names if after is None or name > tuple(after)]
@@ -116,21 +117,20 @@ class PortfolioApi(PortfolioServiceServicer):
         name = await self._open_account(request)
         start, end = optional_moment(request, "start_time"), optional_moment(request, "end_time")
         filters = f"equity {name} {start} {end}"
-        after = _after(request.page_token, filters, str, int)
-        size = _page_size(request.page_size, POINTS_PAGE)
+        after = decode_page_token(request.page_token, filters, int, int)
+        size = request.page_size or POINTS_PAGE
         found = await self._store.snapshots(
             name,
             start=start,
             end=end,
-            after=SnapshotCursor(datetime.fromisoformat(after[0]), after[1]) if after else None,
+            after=SnapshotCursor(instant(after[0]), after[1]) if after else None,
             limit=size + 1,
         )
         page = found[:size]
         token = ""
         if len(found) > size:
             last = page[-1]
-            key = (last.snapshot.market_time.astimezone(UTC).isoformat(), last.number)
-            token = encode_page_token(key, filters)
+            token = encode_page_token((nanoseconds(last.snapshot.market_time), last.number), filters)
         points = [snapshot_message(one.snapshot) for one in page]
         return portfolio.GetEquityCurveResponse(points=points, next_page_token=token)
 
@@ -140,8 +140,8 @@ class PortfolioApi(PortfolioServiceServicer):
     ) -> portfolio.ListPositionsResponse:
         name = await self._open_account(request)
         filters = f"positions {name} {request.strategy_id} {request.include_flat}"
-        after = _after(request.page_token, filters, str, str, int)
-        size = _page_size(request.page_size, POSITIONS_PAGE)
+        after = decode_page_token(request.page_token, filters, str, str, int)
+        size = request.page_size or POSITIONS_PAGE
         found = await self._store.positions(
             name,
             strategy_id=request.strategy_id,
@@ -169,8 +169,8 @@ class PortfolioApi(PortfolioServiceServicer):
     ) -> portfolio.ListFillsResponse:
         name = await self._open_account(request)
         filters = f"fills {name} {request.strategy_id} {request.order_id}"
-        before = _after(request.page_token, filters, int)
-        size = _page_size(request.page_size, FILLS_PAGE)
+        before = decode_page_token(request.page_token, filters, int)
+        size = request.page_size or FILLS_PAGE
         found = await self._store.fills(
             name,
             strategy_id=request.strategy_id,
@@ -190,8 +190,8 @@ class PortfolioApi(PortfolioServiceServicer):
     ) -> portfolio.ListLedgerEntriesResponse:
         name = await self._open_account(request)
         filters = f"ledger {name} {request.strategy_id}"
-        after = _after(request.page_token, filters, int)
-        size = _page_size(request.page_size, LEDGER_PAGE)
+        after = decode_page_token(request.page_token, filters, int)
+        size = request.page_size or LEDGER_PAGE
         found = await self._store.ledger(
             name, strategy_id=request.strategy_id, after=after[0] if after else 0, limit=size + 1
         )
@@ -224,21 +224,6 @@ def _no_account(name: AccountName) -> NotFound:
         broker=name.broker,
         account=name.account,
     )
-
-
-def _page_size(wanted: int, page: tuple[int, int]) -> int:
-    default, most = page
-    return min(wanted, most) or default
-
-
-def _after(token: str, filters: str, *kinds: type) -> list[Any] | None:
-    """The sort key of a page token, its parts of these types."""
-    after = decode_page_token(token, filters)
-    if after is not None and [type(part) for part in after] != list(kinds):
-        raise InvalidInput(
-            "page_token", token, "next_page_token of an answer to a request with the same filters"
-        )
-    return after
 
 
 def _order_id(order_id: str) -> str:

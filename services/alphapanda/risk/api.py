@@ -121,9 +121,9 @@ class RiskApi(RiskServiceServicer):
             optional_moment(request, "until"),
         )
         filters = f"verdicts {wanted}"
-        before = _before(request.page_token, filters)
+        before = decode_page_token(request.page_token, filters, int)
         size = request.page_size or DEFAULT_PAGE
-        found = await self._store.verdicts(wanted, before, size + 1)
+        found = await self._store.verdicts(wanted, before[0] if before else None, size + 1)
         page, more = found[:size], len(found) > size
         return risk.ListVerdictsResponse(
             verdicts=[verdict_message(one.verdict) for one in page],
@@ -239,13 +239,3 @@ class RiskApi(RiskServiceServicer):
         except CalendarNotCovered:
             session = None
         return session.close if session else now
-
-
-def _before(page_token: str, filters: str) -> int | None:
-    match decode_page_token(page_token, filters):
-        case None:
-            return None
-        case [int(number)]:
-            return number
-        case _:
-            raise InvalidInput("page_token", page_token, "next_page_token of an answer to the same request")

@@ -121,10 +121,10 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     ) -> api.ListStrategiesResponse:
         """Strategies by name, a page at a time."""
         filters = f"strategies {request.state}"
-        position = decode_page_token(request.page_token, filters)
+        position = decode_page_token(request.page_token, filters, str)
         size = request.page_size or DEFAULT_PAGE
         state = StrategyState(request.state) if request.state else None
-        found = await self._store.page(state, str(position[0]) if position else "", size + 1)
+        found = await self._store.page(state, position[0] if position else "", size + 1)
         missing = await self._store.missing([each.config.strategy_id for each in found[:size]])
         token = encode_page_token([found[size - 1].config.strategy_id], filters) if len(found) > size else ""
         return api.ListStrategiesResponse(
@@ -223,8 +223,8 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         self, request: api.ListStrategyTypesRequest, context: Context
     ) -> api.ListStrategyTypesResponse:
         """Types by name, a page at a time."""
-        position = decode_page_token(request.page_token, "types")
-        after = str(position[0]) if position else ""
+        position = decode_page_token(request.page_token, "types", str)
+        after = position[0] if position else ""
         size = request.page_size or DEFAULT_PAGE
         names = [name for name in self._registry.names if name > after]
         return api.ListStrategyTypesResponse(

@@ -123,9 +123,9 @@ class TradingApi(TradingServiceServicer):
         filters = (
             f"orders {request.broker} {request.account} {request.strategy_id} {sorted(request.statuses)}"
         )
-        before = _before(request.page_token, filters)
+        before = decode_page_token(request.page_token, filters, int)
         size = request.page_size or DEFAULT_PAGE
-        found = await self._store.newest(wanted, before, size + 1)
+        found = await self._store.newest(wanted, before[0] if before else None, size + 1)
         page = found[:size]
         more = len(found) > size
         return trading.ListOrdersResponse(
@@ -240,14 +240,3 @@ class TradingApi(TradingServiceServicer):
         if trader is None:
             raise UnknownName("broker", broker, self._traders)
         return trader
-
-
-def _before(page_token: str, filters: str) -> int | None:
-    after = decode_page_token(page_token, filters)
-    match after:
-        case None:
-            return None
-        case [int(sequence)]:
-            return sequence
-        case _:
-            raise InvalidInput("page_token", page_token, "next_page_token of an answer to the same request")

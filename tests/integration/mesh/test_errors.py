@@ -9,12 +9,13 @@ from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 from alphapanda.storage.requests import RequestReused
 from panda.instruments.v1 import instruments_pb2 as pb
+from panda.risk.v1.risk_pb2 import UpdateLimitsRequest
 
 SECRET = "postgresql://panda:hunter2@db/panda"  # pragma: allowlist secret
 
@@ -130,3 +131,30 @@ async def test_a_server_that_is_not_there_is_named(mesh) -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         error = await failed(channel.unary_unary("/x/y")(b""))
     assert describe_rpc_error(error).startswith("the server can't be reached: ")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        NotFound("STRATEGY_NOT_FOUND", "there is no strategy " + "😀" * 1000, strategy_id="😀" * 1000),
+        InvalidInput("page_token", "😀" * 1000, "next_page_token"),
+        UnknownName("symbol", "NSE:INFI", (f"NSE:SYMBOL{n}" for n in range(100_000))),
+    ],
+    ids=lambda raised: type(raised).__name__,
+)
+async def test_a_status_always_fits_in_what_a_client_takes(mesh, raised) -> None:
+    """Whatever an error repeats, its caller sees the code and the reason, not a broken stream."""
+    mesh.instruments.list = raising(raised)
+    error = await failed(mesh.list_instruments(pb.ListInstrumentsRequest()))
+    assert call_failure(error).reason in {"STRATEGY_NOT_FOUND", "INVALID_INPUT"}
+    assert len(status_of(error).SerializeToString()) < 5_000
+    assert len("".join(map(str, mesh.log.entries))) < 5_000
+
+
+async def test_a_request_full_of_broken_items_is_refused_at_once(mesh) -> None:
+    """A list longer than any may be is one violation; its items aren't looked at, as that would hold everybody up."""
+    call = mesh.bare().unary_unary(
+        "/panda.risk.v1.RiskService/UpdateLimits", UpdateLimitsRequest.SerializeToString
+    )
+    error = await failed(call(UpdateLimitsRequest(clear=["\0"] * 1_000_000)))
+    assert call_failure(error).refused == (("clear", "1000000 items are not allowed; at most 1000"),)
