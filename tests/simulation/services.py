@@ -167,7 +167,7 @@ class Mesh:
         )  # fmt: skip
         await self._follow(log, "trading", trading_opt_ins.PAYLOAD, opt_ins.learn)
         await executor.start()
-        await LateArrivals(surroundings, TRADING.call_timeout_seconds, LATE_SECONDS).start()
+        await LateArrivals(surroundings, TRADING.call_timeout_seconds, LATE_SECONDS).rounds.start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
         handler = self.parts.trading_consumer(executor)

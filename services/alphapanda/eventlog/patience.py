@@ -17,7 +17,7 @@ from alphapanda.eventlog.port import TopicPartition
 T = TypeVar("T")
 
 
-async def attempted(call: Awaitable[None]) -> Exception | None:
+async def attempted(call: Awaitable[object]) -> Exception | None:
     """What a call failed with, None where it succeeded. For callers that tell failures apart by themselves."""
     try:
         await call

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
 import structlog
 
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.portfolio.managers import BooksDisagree
 from alphapanda.portfolio.router import PortfolioRouter
 
@@ -23,34 +20,32 @@ class Reconciliation:
 
     Attributes:
         name: in the service's status.
-        last_error: how the books disagree, or why they can't be proved; empty where they agree.
     """
 
     name = "reconciliation"
 
     def __init__(self, router: PortfolioRouter, interval_seconds: float) -> None:
         self._router = router
-        self._interval = interval_seconds
-        self.last_error = ""
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._disagreement = ""
+        self._rounds = Rounds(self.name, self.prove, interval_seconds, _log)
+
+    @property
+    def last_error(self) -> str:
+        """How the books disagree, or why they can't be proved; empty where they agree."""
+        return self._disagreement or self._rounds.last_error
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and the books agreed when they were last proved."""
-        return self._task is not None and not self._task.done() and not self.last_error
+        """Whether the books agreed when they were last proved, and are going to be proved again."""
+        return self._rounds.serving and not self._disagreement
 
     async def start(self) -> None:
         """Begins; the first proof is due after an interval."""
-        self._stopping.clear()
-        self._task = asyncio.create_task(self._run(), name="portfolio reconciliation")
+        await self._rounds.start()
 
     async def stop(self) -> None:
         """Ends, after a proof that is under way."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._rounds.stop()
 
     async def prove(self) -> None:
         """Proves every account's books now.
@@ -61,26 +56,8 @@ class Reconciliation:
         try:
             proved = await self._router.prove()
         except BooksDisagree as disagree:
-            self.last_error = str(disagree)
-            _log.error("reconciliation failed", alarm=True, error=self.last_error)
+            self._disagreement = str(disagree)
+            _log.error("reconciliation failed", alarm=True, error=self._disagreement)
             return
-        self.last_error = ""
+        self._disagreement = ""
         _log.info("books reconciled", accounts=proved)
-
-    async def _run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._interval)
-            if self._stopping.is_set():
-                return
-            await self._prove_or_wait()
-
-    async def _prove_or_wait(self) -> None:
-        try:
-            await self.prove()
-        except Exception as error:
-            if is_transient(error):
-                _log.warning("books can't be proved now", error=in_one_line(error))
-                return
-            _log.exception("reconciliation ends")
-            raise

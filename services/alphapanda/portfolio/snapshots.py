@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 
 import structlog
 
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.eventlog.wire import envelope, timestamp
 from alphapanda.portfolio.core.ledger import PRODUCER
 from alphapanda.portfolio.core.snapshots import (
@@ -46,6 +44,9 @@ class Snapshots:
         zone: the market's.
         wall_clock: aware wall time.
         coalesce_seconds: wall time in which an account's fills share one snapshot.
+
+    Attributes:
+        rounds: take what is owed after fills.
     """
 
     def __init__(
@@ -63,10 +64,9 @@ class Snapshots:
         self._market = market
         self._clock = SnapshotClock(interval, zone)
         self._wall_clock = wall_clock
-        self._coalesce = coalesce_seconds
         self._changed: dict[AccountName, Cause] = {}
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._started = False
+        self.rounds = Rounds("snapshots after fills", self.take_after_fills, coalesce_seconds, _log)
 
     @property
     def taken_to(self) -> datetime | None:
@@ -83,15 +83,14 @@ class Snapshots:
         """Begins to take snapshots after fills."""
         if (now := (await self._market.view(())).market_time) is not None:
             self._clock.seen(now)
-        self._stopping.clear()
-        self._task = asyncio.create_task(self._follow_fills(), name="portfolio snapshots")
+        self._started = True
+        await self.rounds.start()
 
     async def stop(self) -> None:
         """Takes those that are owed and ends."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
-            self._task = None
+        self._started = False
+        await self.rounds.stop()
+        await self.rounds.once()
 
     def booked(self, changed: Mapping[AccountName, Cause]) -> None:
         """Fills were booked; the accounts by what the last one was caused by."""
@@ -105,7 +104,7 @@ class Snapshots:
         Raises:
             SQLAlchemyError, OSError: the database is away; asked again with the same frame it goes on.
         """
-        if self._task is None:
+        if not self._started:
             return
         market_time = instant(market_time_ns)
         for due in self._clock.due(market_time):
@@ -155,22 +154,6 @@ class Snapshots:
         )
         event.portfolio_snapshot.CopyFrom(snapshot_message(taken))
         return event
-
-    async def _follow_fills(self) -> None:
-        while not self._stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._coalesce)
-            await self._take_or_wait()
-
-    async def _take_or_wait(self) -> None:
-        try:
-            await self.take_after_fills()
-        except Exception as error:
-            if is_transient(error):
-                _log.warning("snapshots wait", error=in_one_line(error))
-                return
-            _log.exception("snapshots after fills end")
-            raise
 
 
 def snapshot_message(taken: Snapshot) -> events.PortfolioSnapshot:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
@@ -14,7 +12,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.domain import ids
 from alphapanda.domain.order import TradingState
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.risk.store.port import KillSwitch, RiskStore, SwitchScope
 from alphapanda.risk.switch_events import kill_switch_message, switch_event
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
@@ -47,6 +45,9 @@ class KillSwitches:
         wall_time: now, aware.
         timeout_seconds: how long trading's acknowledgement is waited for.
         retry_seconds: wall time between two attempts to tell.
+
+    Attributes:
+        rounds: tell what couldn't be told.
     """
 
     def __init__(
@@ -65,11 +66,8 @@ class KillSwitches:
         self._brokers = tuple(brokers)
         self._wall_time = wall_time
         self._timeout = timeout_seconds
-        self._retry = retry_seconds
         self._untold = {SwitchScope(broker) for broker in self._brokers}
-        self._something_to_tell = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = Rounds("kill switches", self._tell_the_untold, retry_seconds, _log, at_once=True)
 
     async def start(self) -> None:
         """Shows every broker's switch in the mirror and tells trading again; what fails is repeated in the background."""
@@ -77,15 +75,11 @@ class KillSwitches:
         for broker in self._brokers:
             await self._show(await self._store.kill_switch(SwitchScope(broker)))
         self._untold.update(switch.scope for switch in await self._store.strategy_switches(self._brokers))
-        self._something_to_tell.set()
-        self._task = asyncio.create_task(self._keep_telling(), name="kill switches")
+        await self.rounds.start()
 
     async def stop(self) -> None:
-        """Tells no more; what is being told is told first. Not by cancelling: the Redis client may swallow that."""
-        self._stopping.set()
-        self._something_to_tell.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        """Tells no more; what is being told is told first."""
+        await self.rounds.stop()
 
     async def get(self, scope: SwitchScope) -> KillSwitch:
         """A kill switch."""
@@ -109,7 +103,6 @@ class KillSwitches:
         warning = await self._tell(await self._store.kill_switch(scope))
         if warning:
             self._untold.add(scope)
-            self._something_to_tell.set()
             _log.warning(
                 "kill switch not confirmed", broker=scope.broker, strategy_id=scope.strategy_id, why=warning
             )
@@ -123,28 +116,17 @@ class KillSwitches:
             kill_switch=message, acknowledged_by_trading=not warning, warning=warning
         )
 
-    async def _keep_telling(self) -> None:
-        await self._something_to_tell.wait()
-        while not self._stopping.is_set():
-            self._something_to_tell.clear()
-            await self._tell_the_untold()
-            if self._untold:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._retry)
-            else:
-                await self._something_to_tell.wait()
-
     async def _tell_the_untold(self) -> None:
-        try:
-            for scope in sorted(self._untold):
-                if not await self._tell(await self._store.kill_switch(scope)):
-                    self._untold.discard(scope)
-        except Exception as error:
-            if is_transient(error):
-                _log.warning("kill switches can't be read", error=in_one_line(error))
-                return
-            _log.exception("kill switches are told no more")
-            raise
+        for scope in sorted(self._untold):
+            self._untold.discard(
+                scope
+            )  # before it is read: what is set meanwhile and can't be told comes again
+            confirmed = False
+            try:
+                confirmed = not await self._tell(await self._store.kill_switch(scope))
+            finally:
+                if not confirmed:
+                    self._untold.add(scope)
 
     async def _tell(self, switch: KillSwitch) -> str:
         """Mirror and trading; why trading did not confirm, empty where it did. A switch never set isn't told."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
 
 import grpc
 import structlog
 
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.risk.desk import RiskDesk
 from alphapanda.risk.store.port import RiskStore
 from panda.trading.v1 import trading_pb2 as trading
@@ -41,6 +39,9 @@ class ReservationKeeper:
         brokers: the active ones.
         interval_seconds: wall time between two looks.
         timeout_seconds: how long trading's answer is waited for.
+
+    Attributes:
+        rounds: look for what is due; they are started and stopped.
     """
 
     def __init__(
@@ -56,26 +57,8 @@ class ReservationKeeper:
         self._store = store
         self._trading = trading
         self._brokers = tuple(brokers)
-        self._interval = interval_seconds
         self._timeout = timeout_seconds
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def failure(self) -> BaseException | None:
-        """Why it no longer looks; None while it does, or was never started."""
-        ended = self._task is not None and self._task.done() and not self._task.cancelled()
-        return self._task.exception() if ended and self._task else None
-
-    async def start(self) -> None:
-        """Begins to look."""
-        self._task = asyncio.create_task(self._look(), name="reservations")
-
-    async def stop(self) -> None:
-        """Looks no more; what is being released is stored first."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        self.rounds = Rounds("reservations", self.release_due, interval_seconds, _log, at_once=True)
 
     async def release_due(self) -> list[str]:
         """Releases what is due at the market time of now; the ids of the signals whose reservations ended."""
@@ -103,19 +86,3 @@ class ReservationKeeper:
                     instrument_id=key.instrument_id,
                 )
         return released
-
-    async def _look(self) -> None:
-        while not self._stopping.is_set():
-            await self._release_or_wait()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._interval)
-
-    async def _release_or_wait(self) -> None:
-        try:
-            await self.release_due()
-        except Exception as error:
-            if is_transient(error):
-                _log.warning("reservations wait", error=in_one_line(error))
-                return
-            _log.exception("reservations are released no more")
-            raise

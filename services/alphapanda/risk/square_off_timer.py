@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 import structlog
 
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.signal import Signal
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.risk.desk import RiskDesk, by_account
 from alphapanda.risk.store.port import HeldPosition, RiskStore
@@ -31,6 +29,9 @@ class SquareOffTimer:
         brokers: simulated ones; a live broker squares off itself.
         cause: what a demand is caused by.
         interval_seconds: wall time between two looks.
+
+    Attributes:
+        rounds: look for what is due; they are started and stopped.
     """
 
     def __init__(
@@ -45,28 +46,10 @@ class SquareOffTimer:
         self._store = store
         self._brokers = tuple(brokers)
         self._cause = cause
-        self._interval = interval_seconds
         self._logged: set[str] = set()
         self._quiet_from: datetime | None = None
         self._quiet_until: datetime | None = None
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def failure(self) -> BaseException | None:
-        """Why it no longer looks; None while it does, or was never started."""
-        ended = self._task is not None and self._task.done() and not self._task.cancelled()
-        return self._task.exception() if ended and self._task else None
-
-    async def start(self) -> None:
-        """Begins to look."""
-        self._task = asyncio.create_task(self._look(), name="square-off timer")
-
-    async def stop(self) -> None:
-        """Looks no more; what is being demanded is stored first. Not by cancelling: the Redis client may swallow that."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        self.rounds = Rounds("square-off timer", self.fire_due, interval_seconds, _log, at_once=True)
 
     async def fire_due(self) -> list[Signal]:
         """Publishes what is due at the market time of now, through the outbox; again and again has one effect."""
@@ -110,19 +93,3 @@ class SquareOffTimer:
         if not missed:
             self._quiet_from = market_time
             self._quiet_until = earliest_cut_off(market_time, calendar, self._desk.limits.mis_cut_off)
-
-    async def _look(self) -> None:
-        while not self._stopping.is_set():
-            await self._fire_or_wait()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._interval)
-
-    async def _fire_or_wait(self) -> None:
-        try:
-            await self.fire_due()
-        except Exception as error:
-            if is_transient(error):
-                _log.warning("square-offs wait", error=in_one_line(error))
-                return
-            _log.exception("the square-off timer ends")
-            raise

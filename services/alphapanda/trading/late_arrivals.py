@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport
 from alphapanda.trading.core.late_arrival import adopt, given_up, has_ended
@@ -29,7 +28,9 @@ class LateArrivals:
         surroundings: what it works with.
         call_timeout_seconds: of one look-up.
         interval: seconds between two rounds.
-        sleep: waits for seconds.
+
+    Attributes:
+        rounds: look again; they are started and stopped.
     """
 
     def __init__(
@@ -37,24 +38,10 @@ class LateArrivals:
         surroundings: Surroundings,
         call_timeout_seconds: float,
         interval: float = 30.0,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._with = surroundings
         self._call_timeout = call_timeout_seconds
-        self._interval = interval
-        self._sleep = sleep
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begins."""
-        self._task = asyncio.create_task(self._watch(), name="late arrivals")
-
-    async def stop(self) -> None:
-        """Ends."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        self.rounds = Rounds("late arrivals", self.look, interval, _log)
 
     async def look(self) -> None:
         """One round."""
@@ -71,14 +58,6 @@ class LateArrivals:
                 continue
             if told is not None:
                 await self._arrived(intent, told)
-
-    async def _watch(self) -> None:
-        while True:
-            await self._sleep(self._interval)
-            try:
-                await self.look()
-            except (SQLAlchemyError, OSError) as away:
-                _log.warning("late arrivals can't be looked for now", error=repr(away))
 
     async def _arrived(self, late: GivenUp, told: BrokerOrder) -> None:
         market = await self._with.market_now(None, may_be_unknown=True)

@@ -241,11 +241,11 @@ async def test_the_timer_runs_by_itself(risk) -> None:
     await _hold(risk, 10)
     risk.market.now = risk.market.now.replace(hour=15)
     timer = SquareOffTimer(risk.desk, risk.store, ["paper"], lambda _: CAUSE, interval_seconds=0.01)
-    await timer.start()
+    await timer.rounds.start()
     async with asyncio.timeout(5):
         while not any(  # noqa: ASYNC110 - the database has no event
             event.HasField("trading_signal") for event in await risk.published()
         ):
             await asyncio.sleep(0.01)
-    assert timer.failure is None
-    await timer.stop()
+    assert timer.rounds.serving
+    await timer.rounds.stop()

@@ -120,6 +120,38 @@ async def test_an_unreachable_trading_is_named_and_told_again(switches, trading)
     await _until(told)
 
 
+async def test_what_is_set_while_an_older_switch_is_told_again_is_told_too(risk, mirror, trading) -> None:
+    """An old revision that trading confirms late doesn't pass for the new one, which it never got."""
+    telling, go_on = asyncio.Event(), asyncio.Event()
+
+    class Late:
+        """Trading; its answer to the first call of revision 1 in the background comes late."""
+
+        async def ApplyKillSwitch(self, request, timeout=None):  # noqa: N802 - the contract's name
+            if request.revision == 1 and not telling.is_set():
+                telling.set()
+                await go_on.wait()
+            return await trading.ApplyKillSwitch(request, timeout=timeout)
+
+    before = KillSwitches(risk.store, mirror, trading, ["paper"], lambda: datetime.now(tz=UTC))
+    await before.set("me", _request(TradingState.REDUCING, "first"))
+    switches = KillSwitches(
+        risk.store, mirror, Late(), ["paper"], lambda: datetime.now(tz=UTC), retry_seconds=0.01
+    )
+    await switches.start()
+    await telling.wait()
+    trading.error = TradingAway()
+    assert not (await switches.set("me", _request(TradingState.HALTED, "second"))).acknowledged_by_trading
+    trading.error = None
+    go_on.set()
+
+    async def told() -> bool:
+        return trading.held.get("paper") == (2, TradingState.HALTED)
+
+    await _until(told)
+    await switches.stop()
+
+
 async def test_a_start_shows_every_switch_and_tells_trading(
     risk, switches, mirror, trading, redis_url
 ) -> None:

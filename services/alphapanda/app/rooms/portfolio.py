@@ -82,6 +82,6 @@ def portfolio_room(ground: Ground) -> Room:
             (Phase.WAKE, reconciliation),
             (Phase.WAKE, revisions),
         ],
-        checks=[reconciliation],
+        checks=[reconciliation, snapshots.rounds],
         questions={"snapshots": snapshot_age(ground, lambda: snapshots.taken_to)},
     )

@@ -87,6 +87,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
             )
         ],
         relay=relay(ground, outbox),
-        parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations), (Phase.FEED, timer)],
+        parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations.rounds), (Phase.FEED, timer.rounds)],
+        checks=[kill_switches.rounds, reservations.rounds, timer.rounds],
     )
     return room, timer

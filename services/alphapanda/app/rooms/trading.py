@@ -115,11 +115,12 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         relay=relay(ground, outbox),
         parts=[
             (Phase.WAKE, executor),
-            (Phase.WAKE, late_arrivals),
+            (Phase.WAKE, late_arrivals.rounds),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
         ],
         brokers=lambda: broker_reports(traders),
+        checks=[late_arrivals.rounds],
     )
     return room, store
 
