@@ -12,6 +12,16 @@ spend_by: ContextVar[float | None] = ContextVar("spend_by", default=None)
 """Loop time that calls to other services must not pass. Not set within a command's effect, which outlives its caller."""
 
 
+first_message_limit: ContextVar[asyncio.Timeout | None] = ContextVar("first_message_limit", default=None)
+"""How long the watch being served may take until its first message; None outside of that wait."""
+
+
+def watch_stands() -> None:
+    """Says of the watch being served that it is at work: that it has nothing to tell may last as long as it likes."""
+    if (limit := first_message_limit.get()) is not None and not limit.expired():
+        limit.reschedule(None)
+
+
 def seconds_to_answer() -> float | None:
     """Seconds until the caller stops waiting, 0 where it has; None outside a call."""
     return _left(answer_by.get())

@@ -4,6 +4,7 @@ ApiError                    carries reason (one word in capitals) and message
 ├── NotFound                NOT_FOUND
 ├── AlreadyExists           ALREADY_EXISTS
 ├── FailedPrecondition      FAILED_PRECONDITION: the state must change first
+├── TooMany                 RESOURCE_EXHAUSTED: as many as there may be are open already
 ├── OutOfRange              OUT_OF_RANGE: a revision that is gone, or not there yet; watch from a snapshot
 └── Unavailable             UNAVAILABLE: try again later (RetryInfo)
 domain.errors.InvalidInput  INVALID_ARGUMENT with BadRequest naming the field
@@ -56,6 +57,12 @@ class OutOfRange(ApiError):
     """Nothing can be told from there on."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
+
+
+class TooMany(ApiError):
+    """As many as there may be are open already."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Unavailable(ApiError):

@@ -2,7 +2,8 @@
 
 A query runs in the call's own task and ends with it. A command runs in a task of the server: a caller who leaves, or
 whose deadline passes, undoes nothing and may ask again with the same request_id (rule 12). A watch (server streaming)
-is a query that lasts until its caller leaves: the contract's default deadline is how long its first message may take.
+is a query that lasts until its caller leaves: the contract's default deadline is how long it may take until its first
+message, or until it stands (`deadlines.watch_stands`), as it may have nothing to tell for long.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.caller import LOCAL, current_caller
-from alphapanda.mesh.deadlines import answer_by, spend_by
+from alphapanda.mesh.deadlines import answer_by, first_message_limit, spend_by
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.errors import Unavailable
 from alphapanda.mesh.failures import DETAILS_KEY, ContractBroken, DeadlinePassed, failure_of
 from alphapanda.mesh.policy import MethodPolicy
+from alphapanda.mesh.watches import WatchLimit
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.validation import bounds_broken, violations
 
@@ -47,6 +49,7 @@ class Guard:
         log: gets errors and slow calls of queries and watches, nothing else.
         audit: gets commands, by caller, request_id and outcome; what is asked for stays out of it.
         slow_call_seconds: an answer that takes longer is logged.
+        watches: how many the server may have open.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Guard:
         log: FilteringBoundLogger,
         audit: FilteringBoundLogger,
         slow_call_seconds: float,
+        watches: WatchLimit,
     ) -> None:
         if handler.request_streaming or handler.request_deserializer is None:
             raise InvalidInput("method", policy.method, "an RPC with one request")
@@ -72,6 +76,7 @@ class Guard:
         self._log = log
         self._audit = audit
         self._slow = slow_call_seconds
+        self._watches = watches
         # The request is parsed here, so that bytes which are no request get a status of ours.
         if handler.response_streaming:
             self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
@@ -109,10 +114,11 @@ class Guard:
         started = perf_counter()
         _identify(context)
         try:
-            messages = self._watching(self._checked(raw), context)
-            yield await self._first(messages)
-            async for message in messages:
-                yield message
+            with self._watches.one_more():
+                messages = self._watching(self._checked(raw), context)
+                yield await self._first(messages)
+                async for message in messages:
+                    yield message
         except StopAsyncIteration:  # of a watch that ends before its first message
             return
         except Exception as error:
@@ -170,6 +176,7 @@ class Guard:
 
     async def _first(self, messages: AsyncIterator[Message | bytes]) -> Message | bytes:
         limit = asyncio.timeout(self._default_deadline)
+        first_message_limit.set(limit)
         try:
             async with limit:
                 return await anext(messages)
@@ -177,6 +184,8 @@ class Guard:
             if limit.expired():
                 raise DeadlinePassed(f"no first message within {self._default_deadline:g} s") from None
             raise
+        finally:
+            first_message_limit.set(None)
 
     async def _command(self, request: Message, context: Context) -> Message:
         now = asyncio.get_running_loop().time()

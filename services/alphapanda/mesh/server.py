@@ -18,6 +18,7 @@ from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.policy import find_service, service_policies
+from alphapanda.mesh.watches import MOST_WATCHES, WatchLimit
 
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
@@ -121,9 +122,10 @@ class MeshServer:
         for register in registrations:
             register(cast("grpc.aio.Server", collector))
         self._serving = dict.fromkeys(collector.services, False)
+        watches = WatchLimit(MOST_WATCHES, "watches")
         self._guards = {
             service: {
-                name: Guard(policy, handlers[name], self._effects, log, audit, slow_call_seconds)
+                name: Guard(policy, handlers[name], self._effects, log, audit, slow_call_seconds, watches)
                 for name, policy in service_policies(find_service(service)).items()
             }
             for service, handlers in collector.services.items()

@@ -7,14 +7,17 @@ question to the database is asked for all watchers of a process together, and no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import structlog
 
 from alphapanda.eventlog.failures import in_one_line, is_transient
-from alphapanda.mesh.errors import OutOfRange
+from alphapanda.mesh.errors import OutOfRange, TooMany
 
+MOST_WATCHES = 2000
+"""Watches that a server keeps open at once."""
 MOST_BEHIND = 10_000
 """A watch that is further behind begins with a snapshot: that is less to send than what it missed."""
 
@@ -39,6 +42,37 @@ def check_reachable(after: int, newest: int) -> None:
         after_revision=str(after),
         newest_revision=str(newest),
     )
+
+
+class WatchLimit:
+    """How many watches may be open at once; a caller who opens them without end gets no more.
+
+    Args:
+        most: that many.
+        what: they are called in the refusal, such as "watches".
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self._open = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Counts a watch while it is open.
+
+        Raises:
+            TooMany: there are as many as may be.
+        """
+        if self._open >= self._most:
+            raise TooMany(
+                "TOO_MANY_WATCHES", f"{self._open} {self._what} are open, as many as may be; close some"
+            )
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
 
 class Revisions(Generic[Account]):

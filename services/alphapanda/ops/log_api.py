@@ -11,6 +11,7 @@ from alphapanda.eventlog.port import EventLog, Start
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.mesh.watches import WatchLimit
 from alphapanda.ops.dead_letters import DeadLetterDesk, KnownLetter
 from alphapanda.ops.lag import PartitionLag, consumer_lag
 from alphapanda.ops.records import log_record, tail
@@ -18,6 +19,8 @@ from panda.ops.v1 import ops_pb2 as pb
 
 _LETTERS_A_PAGE = 50
 _LAGS_A_PAGE = 500
+MOST_TAILS = 20
+"""Tails that are open at once: each has a reader of its own on the log."""
 _STATES = {
     None: pb.DEAD_LETTER_STATE_WAITING,
     Ending.REDRIVEN: pb.DEAD_LETTER_STATE_REDRIVEN,
@@ -39,6 +42,7 @@ class LogApi:
         self._topic_map = topic_map
         self._groups = groups
         self._desk = DeadLetterDesk(log, topic_map)
+        self._tails = WatchLimit(MOST_TAILS, "tails of topics")
 
     async def start(self) -> None:
         """Nothing is read before somebody asks."""
@@ -119,8 +123,9 @@ class LogApi:
                 start = Start.EARLIEST
             case _:
                 start = Start.LATEST
-        async for record in tail(self._log, request.topic, start, request.limit):
-            yield pb.TailTopicResponse(record=log_record(record))
+        with self._tails.one_more():
+            async for record in tail(self._log, request.topic, start, request.limit):
+                yield pb.TailTopicResponse(record=log_record(record))
 
     def _message(self, letter: KnownLetter) -> pb.DeadLetter:
         whose = letter.letter_id

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from alphapanda.domain.frame import instant
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition
 from alphapanda.eventlog.wire import timestamp
+from alphapanda.mesh.deadlines import watch_stands
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -52,6 +53,7 @@ async def tail(log: EventLog, topic: str, start: Start | int, limit: int) -> Asy
     )
     reader = log.topic_reader([topic], places)
     await reader.start()
+    watch_stands()
     told = 0
     try:
         while True:

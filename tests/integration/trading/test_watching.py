@@ -12,6 +12,7 @@ from trading_room import Room, approved
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.signal import PositionKey
+from alphapanda.mesh.deadlines import first_message_limit
 from alphapanda.mesh.errors import OutOfRange
 from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.store.port import Account
@@ -40,6 +41,21 @@ async def settled(messages: Any, verdicts: list[Any]) -> list[trading.WatchOrder
         }  # fmt: skip
         wanted -= ended
     return told
+
+
+async def test_a_watch_that_goes_on_may_have_nothing_to_tell(room: Room) -> None:
+    """Resumed where nothing has changed since, it stands: no deadline of a first message ends it."""
+    await room.handle(approved(1))
+    messages = watch(room)
+    at = (await read(messages)).revision
+    async with asyncio.timeout(60) as limit:
+        first_message_limit.set(limit)
+        waiting = asyncio.create_task(anext(watch(room, after_revision=at)))
+        async with asyncio.timeout(10):
+            while limit.when() is not None:  # noqa: ASYNC110 - a timeout has no event
+                await asyncio.sleep(0.01)
+        assert not waiting.done()
+        waiting.cancel()
 
 
 async def test_a_watch_begins_with_a_snapshot(room: Room) -> None:
