@@ -30,6 +30,7 @@ from alphapanda.settings_running import (
     LoggingSettings,
     MonitoringSettings,
     ReconnectionSettings,
+    TelemetrySettings,
 )
 from alphapanda.settings_section import PREFIX, Seconds, Section
 
@@ -151,6 +152,7 @@ class Settings(BaseSettings):
     reconnection: ReconnectionSettings = ReconnectionSettings()
     health_checks: HealthCheckSettings = HealthCheckSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 
     @classmethod

@@ -65,6 +65,12 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
         )
     yield from _database(settings)
     yield from _redis(settings)
+    collector = _split(settings.telemetry.otlp_endpoint)
+    if collector.scheme == "http" and not _stays_here(collector, ""):
+        yield (
+            "telemetry.otlp_endpoint",
+            "the collector is spoken to in plaintext: begin telemetry.otlp_endpoint with https://",
+        )
 
 
 def _database(settings: Settings) -> Iterator[tuple[str, str]]:

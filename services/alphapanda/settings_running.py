@@ -67,9 +67,15 @@ class ConsumersSettings(Section):
 
 
 class LogRotation(Section):
-    """How large a log file grows, and how many are kept."""
+    """How large and how old a log file grows, and how many are kept."""
 
     max_megabytes: int = Field(50, ge=1, le=10_000, description="at this size the file is set aside")
+    rotate_hours: int = Field(
+        24,
+        ge=0,
+        le=8760,
+        description="after so many hours too, counted from midnight in India; 0: at its size alone",
+    )
     keep_files: int = Field(10, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
 
 
@@ -86,7 +92,7 @@ class TradingLogSettings(LogChannelSettings):
 class AuditLogSettings(LogChannelSettings):
     """Who gave which command, and what came of it."""
 
-    keep_files: int = Field(100, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
+    keep_files: int = Field(400, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
 
 
 class PerformanceLogSettings(LogChannelSettings):
@@ -167,17 +173,30 @@ class MonitoringSettings(Section):
     """What is watched while it runs."""
 
     metrics: bool = Field(
-        default=True, description="false: no figures are kept, whatever the port of Prometheus"
+        default=True, description="false: no figures are kept, whoever would read or collect them"
     )
-    metrics_interval_seconds: Seconds = Field(10.0, description="between two looks at the services' figures")
+    metrics_interval_seconds: Seconds = Field(
+        10.0, description="between two looks at the services' figures, and between two deliveries by OTLP"
+    )
     prometheus_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="port of /metrics for Prometheus, on api.host; 0: nobody reads figures",
+        description="port of /metrics for Prometheus, on api.host; 0: there is none",
     )
     slow_call_seconds: Seconds = Field(0.5, description="an answer that takes longer is logged")
     slow_handler_seconds: Seconds = Field(1.0, description="a batch of records that takes longer is logged")
     slow_query_seconds: Seconds = Field(
         0.5, description="a statement that takes longer is logged, without its values"
     )
+
+
+class TelemetrySettings(Section):
+    """Where figures are delivered, in OpenTelemetry's own protocol."""
+
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+/?)?$",
+        description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: there is none",
+    )
+    otlp_timeout_seconds: Seconds = Field(5.0, description="longest wait for the collector")

@@ -169,6 +169,7 @@ class TestProduction:
             DATABASE__URL="postgresql+asyncpg://panda@db/panda",
             REDIS__URL="redis://cache:6379",
             KAFKA__BOOTSTRAP_SERVERS="k1:9092,localhost:9092",
+            TELEMETRY__OTLP_ENDPOINT="http://collector:4317",
             API__PORT="70000",
         )
         assert problems[0].startswith("setting ALPHAPANDA_API__PORT: '70000'")
@@ -178,6 +179,7 @@ class TestProduction:
             "database.url has no password",
             "Redis is spoken to in plaintext: begin redis.url with rediss://",
             "redis.url has no password",
+            "the collector is spoken to in plaintext: begin telemetry.otlp_endpoint with https://",
         ]
 
     @pytest.mark.parametrize(

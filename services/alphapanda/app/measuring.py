@@ -22,26 +22,36 @@ if TYPE_CHECKING:
 
 
 def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
-    """The process's figures, where somebody reads them; None where nobody does or they are off. The stack ends them.
+    """The process's figures, where somebody takes them; None where nobody does or they are off. The stack ends them.
 
     Raises:
         InvalidInput: Prometheus' port can't be bound.
     """
-    monitoring = settings.monitoring
-    if not monitoring.metrics or not monitoring.prometheus_port:
+    monitoring, telemetry = settings.monitoring, settings.telemetry
+    if not monitoring.metrics or not (monitoring.prometheus_port or telemetry.otlp_endpoint):
         return None
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - a start without them doesn't wait for their import
         Metrics,
         PrometheusEndpoint,
+        collector_reader,
     )
 
-    try:
-        endpoint = PrometheusEndpoint(settings.api.host, monitoring.prometheus_port)
-    except OSError as error:
-        allowed = f"a port that can be bound ({error.strerror})"
-        raise InvalidInput("monitoring.prometheus_port", monitoring.prometheus_port, allowed) from None
-    stack.callback(endpoint.stop)
-    metrics = Metrics(endpoint.reader, settings.environment, __version__)
+    readers = []
+    if monitoring.prometheus_port:
+        try:
+            endpoint = PrometheusEndpoint(settings.api.host, monitoring.prometheus_port)
+        except OSError as error:
+            allowed = f"a port that can be bound ({error.strerror})"
+            raise InvalidInput("monitoring.prometheus_port", monitoring.prometheus_port, allowed) from None
+        stack.callback(endpoint.stop)
+        readers.append(endpoint.reader)
+    if telemetry.otlp_endpoint:
+        readers.append(
+            collector_reader(
+                telemetry.otlp_endpoint, monitoring.metrics_interval_seconds, telemetry.otlp_timeout_seconds
+            )
+        )
+    metrics = Metrics(readers, settings.environment, __version__)
     stack.callback(metrics.stop)
     return metrics
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -15,6 +14,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.settings_running import LogChannelSettings, LoggingSettings, LogRotation
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.files import RotatingFile
 from alphapanda.telemetry.quiet import OncePerSpell
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
@@ -26,7 +26,6 @@ LEVELS: Final = {
 }
 OURS: Final = "alphapanda"
 MAIN_FILE: Final = "alphapanda.log"
-_MEGABYTE: Final = 1_000_000
 
 
 def configure_logging(settings: LoggingSettings, stream: TextIO | None, folder: Path | None = None) -> None:
@@ -46,7 +45,8 @@ def configure_logging(settings: LoggingSettings, stream: TextIO | None, folder: 
     files = _channel_files(settings, folder) if folder is not None else {}
     main = _main_handler(settings, stream, folder)
     main.setLevel(level)
-    main.addFilter(OncePerSpell("aiokafka"))
+    for library in ("aiokafka", "opentelemetry"):
+        main.addFilter(OncePerSpell(library))
     for logger in _loggers():
         for old in logger.handlers[:]:
             logger.removeHandler(old)
@@ -100,20 +100,14 @@ def _channel_files(settings: LoggingSettings, folder: Path) -> dict[str, logging
 
 
 def _file(folder: Path, name: str, rotation: LogRotation) -> logging.Handler:
-    """A file that is set aside at its size; opened when the first line is written."""
+    """A file that is set aside at its size and age; opened when the first line is written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     except OSError as error:
         allowed = f"a folder that can be written ({error.strerror})"
         raise InvalidInput("logging.folder", folder, allowed) from None
-    handler = RotatingFileHandler(
-        folder / name,
-        maxBytes=rotation.max_megabytes * _MEGABYTE,
-        backupCount=rotation.keep_files,
-        encoding="utf-8",
-        delay=True,
-    )
+    handler = RotatingFile(folder / name, rotation)
     handler.setFormatter(_formatter(console=False, colours=False))
     return handler
 

@@ -1,4 +1,4 @@
-"""Figures of a process in OpenTelemetry's words, for whichever of its readers is attached: Prometheus, or a test's own.
+"""Figures of a process in OpenTelemetry's words, for whichever readers are attached: Prometheus, a collector.
 
 What services count already is observed, not counted twice: the newest reports are kept, and a reader finds them when it
 asks. Only the time an order takes is recorded as it happens.
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -50,12 +51,12 @@ class Metrics:
     """The figures of one process.
 
     Args:
-        reader: who asks for them.
+        readers: who asks for them.
         environment: development, testing or production.
         version: of the program.
     """
 
-    def __init__(self, reader: MetricReader, environment: str, version: str) -> None:
+    def __init__(self, readers: Sequence[MetricReader], environment: str, version: str) -> None:
         resource = Resource(
             {
                 "service.name": "alphapanda",
@@ -63,7 +64,7 @@ class Metrics:
                 "deployment.environment.name": environment,
             }
         )
-        self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._consumers: Sequence[ConsumerFigures] = ()
         self._services: Sequence[ServiceFigures] = ()
         self._market_age: float | None = None
@@ -128,6 +129,18 @@ class Metrics:
 
     def _age(self, _: CallbackOptions) -> Iterable[Observation]:
         return [] if self._market_age is None else [Observation(self._market_age)]
+
+
+def collector_reader(endpoint: str, interval_seconds: float, timeout_seconds: float) -> MetricReader:
+    """Delivers figures by OTLP over gRPC now and then, and once more at the end. A collector that is away is tried again.
+
+    Args:
+        endpoint: http://HOST:PORT, in plaintext, or https://HOST:PORT.
+        interval_seconds: between two deliveries.
+        timeout_seconds: longest wait for the collector.
+    """
+    exporter = OTLPMetricExporter(endpoint, insecure=endpoint.startswith("http://"), timeout=timeout_seconds)
+    return PeriodicExportingMetricReader(exporter, interval_seconds * 1000, timeout_seconds * 1000)
 
 
 class PrometheusEndpoint:

@@ -1,14 +1,32 @@
-"""Figures of a process: what is observed, and what Prometheus is told."""
+"""Figures of a process: what is observed, and what Prometheus and a collector are told."""
 
 from __future__ import annotations
 
+import queue
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from typing_extensions import override
 
-from alphapanda.telemetry.metrics import ConsumerFigures, Metrics, PrometheusEndpoint, ServiceFigures
+from alphapanda.telemetry.metrics import (
+    ConsumerFigures,
+    Metrics,
+    PrometheusEndpoint,
+    ServiceFigures,
+    collector_reader,
+)
 
 CONSUMER = ConsumerFigures("risk", "risk.signals", "paper", 7, 2, 1, 3, 5)
 SERVICE = ServiceFigures("risk", serving=True, outbox_unpublished=4, counters={"signals": 9})
@@ -23,7 +41,7 @@ def reader() -> InMemoryMetricReader:
 @pytest.fixture
 def metrics(reader) -> Iterator[Metrics]:
     """Figures that are read within the process."""
-    metrics = Metrics(reader, "testing", "1.2.3")
+    metrics = Metrics([reader], "testing", "1.2.3")
     yield metrics
     metrics.stop()
 
@@ -70,7 +88,7 @@ def test_orders_are_timed_by_broker(metrics, reader) -> None:
 def test_prometheus_is_answered() -> None:
     """Prometheus reads them at /metrics, and nobody answers after the end."""
     endpoint = PrometheusEndpoint("127.0.0.1", 0)
-    metrics = Metrics(endpoint.reader, "testing", "1.2.3")
+    metrics = Metrics([endpoint.reader], "testing", "1.2.3")
     metrics.observe([SERVICE], [CONSUMER], None)
     url = f"http://127.0.0.1:{endpoint.port}/metrics"
     with urllib.request.urlopen(url) as answer:
@@ -85,3 +103,49 @@ def test_prometheus_is_answered() -> None:
     metrics.stop()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url)
+
+
+class Collector(MetricsServiceServicer):
+    """Takes what is delivered."""
+
+    def __init__(self) -> None:
+        self.taken: queue.Queue[ExportMetricsServiceRequest] = queue.Queue()
+
+    @override
+    def Export(self, request: ExportMetricsServiceRequest, context: object) -> ExportMetricsServiceResponse:
+        self.taken.put(request)
+        return ExportMetricsServiceResponse()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[Collector, str]]:
+    """A collector, and where it answers."""
+    server, servicer = grpc.server(ThreadPoolExecutor(1)), Collector()
+    add_MetricsServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"http://127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_a_collector_is_told(collector) -> None:
+    """A collector gets every figure and who it is of, in its time and once more at the end."""
+    servicer, endpoint = collector
+    metrics = Metrics([collector_reader(endpoint, 0.05, 5.0)], "testing", "1.2.3")
+    metrics.observe([SERVICE], [CONSUMER], 1.5)
+    servicer.taken.get(timeout=30)
+    metrics.observe([SERVICE], [CONSUMER], 2.5)
+    metrics.stop()
+    told = [servicer.taken.get() for _ in range(servicer.taken.qsize())][-1].resource_metrics[0]
+    of = {one.key: one.value.string_value for one in told.resource.attributes}
+    assert (of["service.name"], of["service.version"]) == ("alphapanda", "1.2.3")
+    figures = {metric.name: metric for scope in told.scope_metrics for metric in scope.metrics}
+    assert figures["alphapanda.consumer.processed"].sum.data_points[0].as_int == 7
+    assert figures["alphapanda.market_data.age"].gauge.data_points[0].as_double == 2.5
+
+
+def test_a_collector_that_is_away_holds_nobody_up() -> None:
+    """Figures that can't be delivered don't keep the process from ending."""
+    metrics = Metrics([collector_reader("http://127.0.0.1:1", 0.05, 0.2)], "testing", "1.2.3")
+    metrics.observe([SERVICE], [CONSUMER], 1.5)
+    metrics.stop()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,33 @@ class TestChannels:
             "audit.log.2",
         ]
         assert all(file.stat().st_size <= 1_000_000 for file in tmp_path.glob("audit.log*"))
+
+    def test_a_file_is_set_aside_with_the_day(self, tmp_path) -> None:
+        """The first line of another day in India begins a new file, and so does the first after a restart."""
+        midnight = datetime(2026, 11, 23, 18, 30, tzinfo=UTC).timestamp()
+        for configured_at in (midnight - 7200, midnight + 86_400):
+            (tmp_path / "audit.log").touch()
+            configure_logging(LoggingSettings(), io.StringIO(), tmp_path)
+            (file,) = logging.getLogger(AUDIT).handlers
+            for after in (0, 7199, 7200, 7201):
+                record = logging.LogRecord(AUDIT, logging.INFO, "", 0, f"{after}", (), None)
+                record.created = configured_at + after
+                file.handle(record)
+                os.utime(tmp_path / "audit.log", (record.created, record.created))
+        said = [
+            [json.loads(line)["event"] for line in (tmp_path / name).read_text().splitlines()]
+            for name in ("audit.log.2", "audit.log.1", "audit.log")
+        ]
+        assert said == [["0", "7199"], ["7200", "7201"], ["0", "7199", "7200", "7201"]]
+        assert len(list(tmp_path.glob("audit.log*"))) == 3
+
+    def test_a_file_may_be_set_aside_at_its_size_alone(self, tmp_path) -> None:
+        """Without hours a file of long ago is gone on with."""
+        (tmp_path / "audit.log").write_text("{}\n")
+        os.utime(tmp_path / "audit.log", (0, 0))
+        configure_logging(LoggingSettings(audit={"rotate_hours": 0}), io.StringIO(), tmp_path)
+        structlog.get_logger(AUDIT).info("command")
+        assert not (tmp_path / "audit.log.1").exists()
 
     def test_without_a_stream_the_log_is_a_file(self, tmp_path) -> None:
         """Where a person looks at the terminal, the process's own log lies beside the channels', as JSON."""

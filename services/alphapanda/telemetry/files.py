@@ -1,0 +1,56 @@
+"""A log file that is set aside when it is large or old."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+from typing_extensions import override
+
+from alphapanda.settings_running import LogRotation
+
+MEGABYTE: Final = 1_000_000
+INDIA_AHEAD_SECONDS: Final = 19_800
+_HOUR: Final = 3600
+
+
+class RotatingFile(RotatingFileHandler):
+    """Set aside at its size, and with the first line of another period, counted from midnight in India.
+
+    The file goes by the time of its last line, also where an earlier process wrote that.
+
+    Args:
+        file: where lines go; those set aside are FILE.1, FILE.2 …
+        rotation: size, period and how many are kept.
+    """
+
+    def __init__(self, file: Path, rotation: LogRotation) -> None:
+        super().__init__(
+            file,
+            maxBytes=rotation.max_megabytes * MEGABYTE,
+            backupCount=rotation.keep_files,
+            encoding="utf-8",
+            delay=True,
+        )
+        self._seconds = rotation.rotate_hours * _HOUR
+        self._period = self._written_in() if self._seconds else 0
+
+    @override
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        if self._seconds:
+            before, now = self._period, self._period_of(record.created)
+            if now > before:
+                self._period = now
+                if before and Path(self.baseFilename).stat().st_size:
+                    return True
+        return bool(super().shouldRollover(record))
+
+    def _written_in(self) -> int:
+        """Of the last line; 0 where there is none."""
+        written = Path(self.baseFilename).stat()
+        return self._period_of(written.st_mtime) if written.st_size else 0
+
+    def _period_of(self, seconds: float) -> int:
+        return int((seconds + INDIA_AHEAD_SECONDS) // self._seconds)
