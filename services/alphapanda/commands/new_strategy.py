@@ -33,7 +33,11 @@ class Parameters(BarParameters):
 
 
 class CLASS(BarStrategy[Parameters]):
-    """Built once for each instrument. All attributes are its state: they outlive a restart."""
+    """Built once for each instrument. All attributes are its state: they outlive a restart.
+
+    With `wants_position = True` here, `self.context.position` (quantity, average_price) and `self.context.open_orders`
+    say in on_bar what it holds and what is on its way.
+    """
 
     type_name = "NAME"
     parameters_model = Parameters

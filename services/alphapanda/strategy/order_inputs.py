@@ -81,7 +81,7 @@ class OrderReading:
         for snapshot in snapshots:
             here = snapshot.config.here(lambda each: shard_of(each.instrument_token) == owner.partition)
             if _reads(host, here) and from_state(snapshot.state).holdings is None:
-                ends = recorded.positions or await self._ends()
+                ends = await self._ends() if recorded.positions is None else recorded.positions
                 events = await history(self._log, self._topic_map, here, ends)
                 held = after(
                     host.build.position_keys(here), (happening_from(event).order for event in events)

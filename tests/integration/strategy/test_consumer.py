@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 import structlog
 from sqlalchemy import text
+from tests.unit.strategy.test_holdings import Careful
 
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame
@@ -21,7 +22,7 @@ from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.port import LogUnavailable, Start, TopicPartition
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import shard_of
-from alphapanda.eventlog.wire import frame_event, frame_from, signal_event, signal_from
+from alphapanda.eventlog.wire import frame_event, frame_from, happening_from, signal_event, signal_from
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.ema_cross import EmaCross
@@ -96,8 +97,11 @@ class Mortal:
         return call
 
 
-def new_host(directory) -> StrategyHost:
-    registry = StrategyRegistry((EmaCross, SmaCross, Fragile))
+TYPES = (EmaCross, SmaCross, Fragile, Careful)
+
+
+def new_host(directory, types=TYPES) -> StrategyHost:
+    registry = StrategyRegistry(types)
     return StrategyHost(directory, CALENDAR, ExecutionRouter(("paper", "zerodha")), registry, max_errors=3)
 
 
@@ -111,6 +115,25 @@ def config(
         strategy_id, revision, strategy_type=strategy_type, parameters=parameters, instruments=instruments,
         account="default", signal_ttl_seconds=60, **values,
     )  # fmt: skip
+
+
+class Noting:
+    """A store that notes, of what it has stored, what the signals follow from."""
+
+    def __init__(self, store, world):
+        self._store, self._world = store, world
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def activate(self, owner, activation, warmed):
+        await self._store.activate(owner, activation, warmed)
+        place = activation.strategy_id, activation.revision, activation.partition
+        self._world.begun[place] = warmed.state
+
+    async def record_inputs(self, owner, next_offset, events, positions):
+        await self._store.record_inputs(owner, next_offset, events, positions)
+        self._world.inputs += [(owner.partition, next_offset, event) for event in events]
 
 
 def event_of(config):
@@ -138,6 +161,9 @@ class World:
         self.lives = 0
         self.snapshot_interval = 6
         self.repeats = 0.0
+        self.batch_size = 50
+        self.types = TYPES
+        self.begun, self.inputs = {}, []
 
     async def begin(self):
         """A life begins: everything that was in memory is gone."""
@@ -146,10 +172,18 @@ class World:
         await self.log.start()
         await self.log.ensure(self.topic_map.specs())
         self.ticks = StrategyTicks(
-            Mortal(self.store, self.fate, "activate", "save", "change"),
+            Mortal(
+                Noting(self.store, self),
+                self.fate,
+                "activate",
+                "save",
+                "change",
+                "record_inputs",
+                "forget_inputs",
+            ),
             Mortal(self.log, self.fate, "publish"),
             self.topic_map,
-            lambda: new_host(self.directory),
+            lambda: new_host(self.directory, self.types),
             self.snapshot_interval,
             lambda: NOW,
             lambda: next(self.elapsed),
@@ -192,7 +226,7 @@ class World:
 
     async def work(self):
         """What the reliable consumer does, as far as it matters here."""
-        while found := await self.reader.fetch(50, 0):
+        while found := await self.reader.fetch(self.batch_size, 0):
             for at, records in found.items():
                 batch = [Delivery(from_record(r, self.topic_map), "", r) for r in records]
                 await self._until_there(self.ticks.handle, batch)
@@ -245,7 +279,7 @@ class World:
         return records
 
     async def recomputed(self):
-        """What follows from the log of ticks and the recorded activations alone, each frame seen once."""
+        """What follows from the log of ticks and what is recorded between them alone, each frame seen once."""
         records = await self.everything(self.ticks.topics)
         configs = {(c.strategy_id, c.revision): c for c in await self.revisions()}
         names = {strategy_id for strategy_id, _ in configs}
@@ -257,6 +291,7 @@ class World:
             starts = sorted(
                 (a for a in activations if a.partition == shard), key=lambda a: (a.next_offset, a.revision)
             )
+            told = sorted((each for each in self.inputs if each[0] == shard), key=lambda each: each[1])
             seen = 0
             before = []
             for record in records:
@@ -273,9 +308,12 @@ class World:
                     held[start.strategy_id] = start.revision
                     here = followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
                     running = here.state is StrategyState.RUNNING and here.instruments
-                    host.configure(
-                        here, warmed(new_host(self.directory), here, before).state if running else b""
-                    )
+                    state = warmed(new_host(self.directory), here, before).state if running else b""
+                    if running and host.build.reads_position(here):
+                        state = self.begun[start.strategy_id, start.revision, shard]
+                    host.configure(here, state)
+                while told and told[0][1] <= record.offset:
+                    host.on_order(happening_from(told.pop(0)[2]).order)
                 before.append(frame)
                 for signal in host.on_frame(frame):
                     signals[signal.signal_id] = signal_from(signal_event(signal, "strategy", NOW))

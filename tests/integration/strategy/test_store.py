@@ -9,9 +9,19 @@ import pytest
 from sqlalchemy import text
 
 from alphapanda.domain.order import Product
+from alphapanda.eventlog.port import TopicPartition
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
-from alphapanda.strategy.store.port import Activation, Change, Memory, Overtaken, Snapshot, StoredStrategy
+from alphapanda.strategy.store.port import (
+    Activation,
+    Change,
+    Memory,
+    OrderInput,
+    OrderInputs,
+    Overtaken,
+    Snapshot,
+    StoredStrategy,
+)
 from alphapanda.strategy.wire import changed_event, strategy_message
 from panda.events.v1.events_pb2 import Event
 from panda.strategy.v1 import strategy_pb2 as api
@@ -221,3 +231,34 @@ async def test_what_a_warm_up_lacks_is_told_of_current_running_revisions(store) 
     assert await store.missing(["b"]) == {}
     await put(store, replace(running, revision=2))
     assert await store.missing(["trend"]) == {}
+
+
+async def test_recorded_inputs_come_back_in_their_order_until_they_are_forgotten(store) -> None:
+    """By offset, and at one offset as they were told; where the reading stands comes with the last of them."""
+    owner = await store.take(1)
+    assert await store.inputs(1) == OrderInputs(None, [])
+    first, second, third = (change(replace(CONFIG, revision=number)).event for number in (1, 2, 3))
+    read = {TopicPartition("paper.orders.filled", 0): 0, TopicPartition("paper.orders.filled", 1): 5}
+    await store.record_inputs(owner, 7, [], read)
+    assert await store.inputs(1) == OrderInputs(read, [])
+    await store.record_inputs(owner, 9, [second, first], read)
+    read = dict.fromkeys(read, 8)
+    await store.record_inputs(owner, 7, [third], read)
+    told = [OrderInput(7, third), OrderInput(9, second), OrderInput(9, first)]
+    assert await store.inputs(1) == OrderInputs(read, told)
+    read = dict.fromkeys(read, 9)
+    await store.forget_inputs(owner, 9, read)
+    assert await store.inputs(1) == OrderInputs(read, told[1:])
+    assert await store.inputs(2) == OrderInputs(None, [])
+
+
+async def test_who_was_overtaken_records_no_input(store) -> None:
+    """Nor does it forget one."""
+    late = await store.take(1)
+    owner = await store.take(1)
+    await store.record_inputs(owner, 7, [change(CONFIG).event], {})
+    with pytest.raises(Overtaken):
+        await store.record_inputs(late, 7, [], {})
+    with pytest.raises(Overtaken):
+        await store.forget_inputs(late, 9, {})
+    assert await store.inputs(1) == OrderInputs({}, [OrderInput(7, change(CONFIG).event)])

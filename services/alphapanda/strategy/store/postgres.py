@@ -303,7 +303,7 @@ class PostgresStrategyStore:
 
 
 def _positions(owner: Ownership, positions: Mapping[TopicPartition, int]) -> dict[str, Any]:
-    told = [[*at, offset] for at, offset in sorted(positions.items()) if offset]
+    told = [[*at, offset] for at, offset in sorted(positions.items())]
     return {"partition": owner.partition, "positions": json.dumps(told)}
 
 
