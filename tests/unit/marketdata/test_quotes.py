@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.quotes import QuoteBoard
 from panda.events.v1.frame_pb2 import TickFrame
-from panda.marketdata.v1.marketdata_pb2 import WatchQuotesResponse
+from panda.marketdata.v1.marketdata_pb2 import Quote, WatchQuotesResponse
 
 DIRECTORY = shipped_instruments(date(2026, 11, 23))
 TOKENS = [one.instrument_token for one in DIRECTORY if one.tradable][:5]
@@ -71,6 +71,36 @@ def test_neither_an_older_tick_nor_an_unknown_instrument_moves_anything():
     assert not board.take(frame(6, 5))
     assert not board.take(frame(7))
     assert board.version == 1
+
+
+def test_an_instrument_that_ticks_twice_in_a_frame_is_told_once_at_its_latest():
+    """As the contract says of a message, whichever of the two comes first; one without volume takes none over."""
+    board = QuoteBoard(DIRECTORY)
+    a, b = TOKENS[:2]
+    board.take(
+        TickFrame(
+            price_scale=100,
+            instrument_token=(a, b, a, b, 5),
+            last_price=(100, 200, 105, 195, 1),
+            exchange_time=(1, 9, 2, 8, 1),
+            volume=(10, 20, 11, 19, 1),
+        )
+    )
+    (message,) = (WatchQuotesResponse.FromString(one) for one in board.updates(0, None))
+    told_of = {one.instrument_token: (one.last_price.value, one.volume) for one in message.quotes}
+    assert told_of == {a: ("1.05", 11), b: ("2", 20)}
+    assert len(message.quotes) == 2
+    assert message.quotes[0] == Quote(
+        instrument_id=message.quotes[0].instrument_id,
+        instrument_token=a,
+        symbol=message.quotes[0].symbol,
+        last_price={"value": "1.05"},
+        traded_at=Timestamp(nanos=2),
+        volume=11,
+    )
+    board.take(frame(3, a))
+    (message,) = (WatchQuotesResponse.FromString(one) for one in board.updates(1, None))
+    assert not message.quotes[0].HasField("volume")
 
 
 def test_a_message_may_be_asked_for_again_by_all_who_keep_up():
