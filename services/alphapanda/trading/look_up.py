@@ -49,7 +49,7 @@ class LookUps:
         if order_id not in self._tasks:
             task = asyncio.get_running_loop().create_task(self._follow(order_id), name=f"look-up {order_id}")
             self._tasks[order_id] = task
-            task.add_done_callback(_say_how_it_ended)
+            task.add_done_callback(lambda ended: self._ended(order_id, ended))
 
     def forget(self, order_id: str) -> None:
         """The order has ended: its task ends after this turn."""
@@ -64,6 +64,12 @@ class LookUps:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _ended(self, order_id: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(order_id) is task:  # nobody looks it up any more; who meets it next begins anew
+            del self._tasks[order_id]
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("following an order ended by a bug", alarm=True, order_id=order_id, exc_info=error)
+
     async def _follow(self, order_id: str) -> None:
         turn = 1
         while order_id in self._tasks:
@@ -73,8 +79,3 @@ class LookUps:
                 await self._drive(order_id)
             except (SQLAlchemyError, OSError, TransientFailure) as away:
                 _log.warning("an order can't be followed now", order_id=order_id, error=repr(away))
-
-
-def _say_how_it_ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        _log.error("following an order ended by a bug", task=task.get_name(), exc_info=error)
