@@ -174,7 +174,12 @@ def _run(
     if journal is not None and trades is not None:
         trades.write_text(trades_csv(journal.trades), encoding="utf-8")
     if journal is not None and report is not None:
-        figures = statistics(run.replay.starting_cash, journal.samples, journal.trades)
+        figures = statistics(
+            run.replay.starting_cash,
+            journal.samples,
+            journal.trades,
+            run.replay.tracker.max_drawdown_fraction,
+        )
         title = f"{', '.join(each.strategy_type for each in wanted)} over {', '.join(file.name for file in files)}"
         report.write_text(report_html(title, summary, figures, journal, run.directory), encoding="utf-8")
     return summary

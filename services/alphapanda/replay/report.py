@@ -98,8 +98,8 @@ def report_html(
 <h2>Months</h2>{_months(figures)}
 <h2>Trades on the price</h2>{prices or '<p class="note">No trade was made.</p>'}
 <h2>Summary</h2><table>{"".join(_rows(summary))}</table>
-<p class="note">Daily returns of the equity at each trading day's end, 252 days a year, riskless rate 0; drawdown of
-equity sampled every five minutes; profit factor before costs. Paper fills: last price with slippage, no depth.</p>
+<p class="note">Daily returns of the equity at each trading day's end, 252 days a year, riskless rate 0; the deepest
+drawdown counts every tick, the curve is sampled every five minutes; profit factor before costs. Paper fills: last price with slippage, no depth.</p>
 </body></html>
 """
 

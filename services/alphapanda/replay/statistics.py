@@ -31,7 +31,7 @@ class Statistics:
         cagr: the same per year of TRADING_DAYS days.
         sharpe: mean daily return over its standard deviation (sample), per year.
         sortino: the same over the root mean square of the negative daily returns.
-        max_drawdown: deepest fall of the sampled equity from its peak, a fraction, 0 or more.
+        max_drawdown: deepest fall of the equity from its peak, after every tick and fill, a fraction, 0 or more.
         profit_factor: sum of realised gains over sum of realised losses, before costs.
         win_rate: closing fills that realised a gain, of those that realised anything, a fraction.
         exposure: trading days with a fill or a position overnight, of all, a fraction.
@@ -54,7 +54,7 @@ class Statistics:
 
 
 def statistics(
-    starting_cash: Decimal, samples: Sequence[EquitySample], trades: Sequence[Trade]
+    starting_cash: Decimal, samples: Sequence[EquitySample], trades: Sequence[Trade], max_drawdown: Decimal
 ) -> Statistics:
     """The figures of one replay.
 
@@ -62,6 +62,7 @@ def statistics(
         starting_cash: rupees, > 0.
         samples: of equity, in time order.
         trades: every fill, in order.
+        max_drawdown: as EquityTracker has it, a fraction.
     """
     start = float(starting_cash)
     ends = [sample for sample in samples if sample.ends_day]
@@ -78,7 +79,7 @@ def statistics(
         cagr=(1 + total) ** (TRADING_DAYS / len(ends)) - 1 if ends and total > -1 else None,
         sharpe=_sharpe(returns),
         sortino=_sortino(returns),
-        max_drawdown=_deepest_fall([start, *(float(sample.equity) for sample in samples)]),
+        max_drawdown=float(max_drawdown),
         profit_factor=float(gains / losses) if losses else None,
         win_rate=wins / len(closing) if closing else None,
         exposure=_exposure(ends, trades),
@@ -98,14 +99,6 @@ def _sortino(returns: np.typing.NDArray[np.float64]) -> float | None:
     if len(returns) <= 1 or not (deviation := float(np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2)))):
         return None
     return float(returns.mean()) / deviation * sqrt(TRADING_DAYS)
-
-
-def _deepest_fall(equity: Sequence[float]) -> float:
-    peak, deepest = equity[0], 0.0
-    for value in equity:
-        peak = max(peak, value)
-        deepest = max(deepest, (peak - value) / peak)
-    return deepest
 
 
 def _exposure(ends: Sequence[EquitySample], trades: Sequence[Trade]) -> float:

