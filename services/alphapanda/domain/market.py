@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from alphapanda.domain.value import quickly_built
 
@@ -36,3 +37,7 @@ class MarketView:
     feed_run: str
     prices: Mapping[int, LastPrice]
     frame_id: str = ""
+
+
+NOTHING_KNOWN: Final = MarketView(market_time=None, feed_run="", prices={})
+"""What is known while the price cache is away."""

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import Fill, Filled, OrderHappening
 from alphapanda.domain.signal import PositionKey, Signal
@@ -29,8 +29,6 @@ from alphapanda.risk.store.port import DecisionUnit, RiskStore
 from alphapanda.risk.switch_events import SOURCE, account_switch_event, next_switch
 from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1.events_pb2 import Event
-
-NOTHING_KNOWN = MarketView(None, "", {})
 
 Instruments = Callable[[], InstrumentDirectory]
 """The instruments of today; asked anew each time, because the directory is replaced as a whole."""

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order_events import Fill
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
@@ -128,7 +128,7 @@ class PaperExchange:
         try:
             return await self._prices.view((instrument_token,))
         except (RedisError, OSError):
-            return MarketView(market_time=None, feed_run="", prices={})
+            return NOTHING_KNOWN
 
     async def _write_down(
         self,

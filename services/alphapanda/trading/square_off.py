@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from alphapanda.domain.calendar import TradingCalendar
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.eventlog.wire import signal_event
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
@@ -26,7 +26,6 @@ from alphapanda.trading.store.port import PositionFilter, TradingStore, TradingT
 from panda.common.v1 import common_pb2 as common
 from panda.trading.v1 import trading_pb2 as trading
 
-_UNKNOWN_MARKET = MarketView(market_time=None, feed_run="", prices={})
 _log = structlog.get_logger(__name__)
 
 
@@ -111,7 +110,7 @@ class SquareOffs:
         try:
             return await self._market.view(())
         except (RedisError, OSError):
-            return _UNKNOWN_MARKET
+            return NOTHING_KNOWN
 
     def _message(self, line: PlanLine) -> trading.SquareOffLine:
         key, held = line.exposure.key, line.exposure.held

@@ -9,7 +9,7 @@ from datetime import datetime
 import structlog
 from redis.exceptions import RedisError
 
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.storage.price_cache import MarketViews
@@ -21,7 +21,6 @@ from alphapanda.trading.ports import BootClock, Instruments, KillSwitchShown
 from alphapanda.trading.store.port import TradingStore, TradingTransaction
 from alphapanda.trading.traders.trader import Trader
 
-_UNKNOWN_MARKET = MarketView(market_time=None, feed_run="", prices={})
 _log = structlog.get_logger(__name__)
 
 
@@ -72,7 +71,7 @@ class Surroundings:
         except (RedisError, OSError) as away:
             if not may_be_unknown:
                 raise TransientFailure("the price cache can't be read; a paper exit waits for it") from away
-            return _UNKNOWN_MARKET
+            return NOTHING_KNOWN
 
 
 async def locked_order(transaction: TradingTransaction, order_id: str) -> Order:

@@ -18,6 +18,8 @@ from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog import wire
+from alphapanda.eventlog.consumer import ReliableConsumer
+from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite import SqliteEventLog
@@ -173,3 +175,26 @@ def _signal():
 @pytest.fixture(name="frame")
 def _frame():
     return frame
+
+
+@pytest.fixture
+def publish(deployed, topic_map):
+    """Puts events on the log."""
+
+    async def publish(*events) -> None:
+        await deployed.publish([to_record(event, topic_map) for event in events])
+
+    return publish
+
+
+@pytest.fixture
+def settled(eventually) -> Callable:
+    """Waits until a consumer is done with all there is."""
+
+    async def settled(consumer: ReliableConsumer) -> None:
+        async def done() -> bool:
+            return consumer.idle() and not any((await consumer.lag()).values())
+
+        await eventually(done)
+
+    return settled

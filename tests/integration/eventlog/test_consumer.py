@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -88,25 +88,6 @@ async def consume(deployed, topic_map, policy, books):
     yield start
     for consumer in started:
         await consumer.stop()
-
-
-@pytest.fixture
-def publish(deployed, topic_map):
-    async def publish(*events) -> None:
-        await deployed.publish([to_record(event, topic_map) for event in events])
-
-    return publish
-
-
-@pytest.fixture
-def settled(eventually) -> Callable:
-    async def settled(consumer: ReliableConsumer) -> None:
-        async def done() -> bool:
-            return consumer.idle() and not any((await consumer.lag()).values())
-
-        await eventually(done)
-
-    return settled
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -81,25 +81,6 @@ async def consume(deployed, topic_map, policy, parking):
     yield start
     for consumer in started:
         await consumer.stop()
-
-
-@pytest.fixture
-def publish(deployed, topic_map):
-    async def publish(*events) -> None:
-        await deployed.publish([to_record(event, topic_map) for event in events])
-
-    return publish
-
-
-@pytest.fixture
-def settled(eventually) -> Callable:
-    async def settled(consumer: ReliableConsumer) -> None:
-        async def done() -> bool:
-            return consumer.idle() and not any((await consumer.lag()).values())
-
-        await eventually(done)
-
-    return settled
 
 
 @pytest.fixture
