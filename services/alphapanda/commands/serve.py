@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import structlog
 from alphapanda.app.serve import NotReady, Serving
 from alphapanda.commands.console import PORT, fail
 from alphapanda.commands.mesh import config_option, mesh_settings
+from alphapanda.commands.stopping import started
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.port import LogUnavailable
@@ -45,18 +45,9 @@ async def _serve(settings: Settings, services: tuple[str, ...], port: int | None
     first = next((name for name in services if name != "ops"), None)
     chosen = port if port is not None else _port_of(settings, first)
     serving = Serving(settings, services, chosen, feed)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    starting = asyncio.create_task(serving.start())
-    asked = asyncio.create_task(stopping.wait())
-    await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait([starting])
+    asked = await started(serving.start())
+    if asked is None:
         return
-    starting.result()
     _log.info("ready", target=f"{settings.api.host}:{chosen}", services=list(services))
     try:
         await asked

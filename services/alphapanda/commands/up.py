@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import structlog
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
 from alphapanda.commands.console import PORT, USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
+from alphapanda.commands.stopping import started
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
@@ -110,19 +110,10 @@ def up(
 
 async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     """Starts, waits for Ctrl-C or SIGTERM, stops."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
     embedded = Embedded(settings, options)
-    starting = asyncio.create_task(embedded.start())
-    asked = asyncio.create_task(stopping.wait())
-    await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait([starting])
+    asked = await started(embedded.start())
+    if asked is None:
         return
-    starting.result()
     ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
     view = EmbeddedView(embedded.target, settings.account, out, _log_file(settings, options))
     try:

@@ -1,1 +1,1 @@
-"""PostgreSQL and Redis: engine, inbox and outbox, remembered requests, migrations, price cache."""
+"""PostgreSQL and Redis: engine, outbox, remembered requests, migrations, price cache."""

@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.storage.engine import open_engine
-from alphapanda.storage.inbox import Inbox
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory, RequestReused
 from alphapanda.storage.schema import schema_version, upgrade_schema
@@ -91,46 +90,6 @@ async def test_a_failed_upgrade_leaves_nothing_half_done(empty) -> None:
         await connection.execute(text("DROP SCHEMA portfolio"))
     await upgrade_schema(empty)
     assert (await schema_version(empty)).up_to_date
-
-
-# -- inbox ------------------------------------------------------------------------------------------------------------
-
-
-async def test_an_input_is_claimed_once_by_each_consumer(engine) -> None:
-    """A consumer gets what it has not seen, repetitions within the batch once; another consumer has its own inbox."""
-    inbox = Inbox("risk")
-    one, two, three = map(event_id, (1, 2, 3))
-    async with engine.begin() as connection:
-        assert await inbox.claim(connection, "a", [one, two, one]) == {one, two}
-    async with engine.begin() as connection:
-        assert await inbox.claim(connection, "a", [two, three]) == {three}
-        assert await inbox.claim(connection, "b", [one]) == {one}
-        assert await inbox.claim(connection, "a", []) == set()
-
-
-async def test_a_rolled_back_claim_was_none(engine) -> None:
-    """An input whose effect was not committed is new again."""
-    inbox = Inbox("risk")
-    async with engine.connect() as connection:
-        await inbox.claim(connection, "a", [event_id(1)])
-        await connection.rollback()
-    async with engine.begin() as connection:
-        assert await inbox.claim(connection, "a", [event_id(1)]) == {event_id(1)}
-
-
-async def test_of_two_at_the_same_time_one_claims(engine) -> None:
-    """The second waits for the first and gets only what is left, whatever the order of the ids: no deadlock."""
-    inbox = Inbox("risk")
-    ids = [event_id(n) for n in range(50)]
-
-    async def claim(order: list[str]) -> set[str]:
-        async with engine.begin() as connection:
-            claimed = await inbox.claim(connection, "a", order)
-            await asyncio.sleep(0.02)
-            return claimed
-
-    claims = await asyncio.gather(*(claim(ids if n % 2 else ids[::-1]) for n in range(6)))
-    assert sorted(one for claimed in claims for one in claimed) == sorted(ids)
 
 
 # -- outbox -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tables that every service's schema has: inbox, outbox, remembered requests."""
+"""Tables that every service's schema has: outbox, remembered requests, and an inbox that no service has needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from alembic import op
 
 
 def create_service_schema(schema: str) -> None:
-    """Creates the schema with the tables that storage.inbox, storage.outbox and storage.requests use."""
+    """Creates the schema with these tables."""
     op.execute(f"CREATE SCHEMA {schema}")
     op.execute(
         f"""
