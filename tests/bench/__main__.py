@@ -19,6 +19,7 @@ BENCHMARKS = {
     "P3": "tests.bench.p3_under_load",
     "P5": "tests.bench.p5_quotes",
     "P6": "tests.bench.p6_replay",
+    "P7": "tests.bench.p7_telemetry",
     "P8": "tests.bench.p8_serve_start",
     "P9": "tests.bench.p9_strategy_memory",
     "P10": "tests.bench.p10_two_strategy_processes",

@@ -172,7 +172,9 @@ class Drained(NamedTuple):
     cpu: float
 
 
-def drain(side: str, bootstrap: str, feed: str, processes: int, per_partition: int) -> list[Drained]:
+def drain(
+    side: str, bootstrap: str, feed: str, processes: int, per_partition: int, *, telemetry: bool = False
+) -> list[Drained]:
     """Lets processes of one group drain it: each has its partitions before any begins."""
     group = uuid4().hex
     partitions = PARTITIONS // processes
@@ -180,7 +182,7 @@ def drain(side: str, bootstrap: str, feed: str, processes: int, per_partition: i
     with _running(
         [
             *(sys.executable, "-m", "tests.bench.backlog_side", side, bootstrap, group, feed),
-            *(str(partitions), str(records)),
+            *(str(partitions), str(records), *(["--telemetry"] if telemetry else [])),
         ],
         processes,
     ) as running:

@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import structlog
@@ -23,17 +25,19 @@ from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.dead_letters import DeadLetters
-from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.delivery import Delivery, Handler
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import GroupReader, Start, TopicPartition
 from alphapanda.settings import KafkaSettings
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings_running import ConsumerSettings, LoggingSettings, MonitoringSettings
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.store.memory import MemoryStrategyStore
 from alphapanda.strategy.store.port import Activation, Change, Memory, StoredStrategy
 from alphapanda.strategy.wire import changed_event
+from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.performance import TimedHandler
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ID = "00000000-0000-5000-8000-000000000000"
@@ -122,7 +126,7 @@ async def stage(wanted: argparse.Namespace) -> Drained:
         log=log,
         reader=reader,
         topic_map=TOPIC_MAP,
-        handler=handler,
+        handler=_timed(handler) if wanted.telemetry else handler,
         dead_letters=DeadLetters(log),
         policy=ConsumerSettings(),
         assignment=assignment,
@@ -133,6 +137,10 @@ async def stage(wanted: argparse.Namespace) -> Drained:
     await consumer.stop()
     await log.stop()
     return _drained(counts.ticks, assignment.began, handler.ended, sum(counts.signals.values()))
+
+
+def _timed(handler: Handler) -> Handler:
+    return TimedHandler(handler, "strategy", MonitoringSettings().slow_handler_seconds)
 
 
 async def bare(wanted: argparse.Namespace) -> Drained:
@@ -162,8 +170,6 @@ def _drained(ticks: int, began: Moment, ended: Moment, signals: int) -> Drained:
 
 
 if __name__ == "__main__":
-    logging.disable()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser()
     parser.add_argument("side", choices=("stage", "bare"))
     parser.add_argument("kafka")
@@ -171,5 +177,12 @@ if __name__ == "__main__":
     parser.add_argument("feed", choices=("quiet", FLIPS))
     parser.add_argument("partitions", type=int)
     parser.add_argument("frames", type=int, help="records to drain")
+    parser.add_argument("--telemetry", action="store_true", help="logs and timed handlers as in `serve`")
     asked = parser.parse_args()
-    print(json.dumps(asyncio.run(stage(asked) if asked.side == "stage" else bare(asked))), flush=True)
+    with TemporaryDirectory(prefix="alphapanda-bench-") as folder:
+        if asked.telemetry:
+            configure_logging(LoggingSettings(), None, Path(folder))
+        else:
+            logging.disable()
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        print(json.dumps(asyncio.run(stage(asked) if asked.side == "stage" else bare(asked))), flush=True)

@@ -107,7 +107,7 @@ class OrderFlow:
         }
         os.environ.update(environment)
         for name in environment:
-            self._stack.callback(os.environ.pop, name)
+            self._stack.callback(os.environ.pop, name, None)
         self._stack.push_async_callback(self.mesh.stop)
         await self.mesh.start(SERVICES)
         brokers = BrokerRegistry(BROKERS)
@@ -205,6 +205,19 @@ class OrderFlow:
             async with asyncio.timeout(PATIENCE):
                 latencies.append(await waiting)
         return latencies
+
+    async def flat_out(self, count: int) -> float:
+        """Orders a second where every strategy gets its next tick as soon as its order has filled, and no sooner."""
+        waiting: list[asyncio.Future[float]] = []
+        began = time.perf_counter()
+        for number in range(count):
+            if number >= len(self._instruments):
+                async with asyncio.timeout(PATIENCE):
+                    await waiting[number - len(self._instruments)]
+            waiting.append(self._filled[await self.publish()])
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*waiting)
+        return count / (time.perf_counter() - began)
 
     async def at_rate(self, rate: float, seconds: float) -> Trial:
         """Frames published by the clock, whatever becomes of them; then waits until all have filled or none moves."""
