@@ -21,10 +21,11 @@ def measure() -> list[Figure]:
         check=True,
     )
     told = json.loads(done.stdout)
+    pairs = told.pop("pairs")
     return [
         Figure(
             *("P9", f"ema_cross, {STRATEGIES:,} strategies x {INSTRUMENTS} instruments: {what}"),
-            *(f"{size:,.0f} bytes a pair", "", size / BAR, "<= 1 KiB", size <= BAR, ""),
+            *(f"{size:,.0f} bytes a pair", "", size / BAR, "<= 1 KiB", size <= BAR, f"{pairs:,} pairs"),
         )
         for what, size in told.items()
     ]

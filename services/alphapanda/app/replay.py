@@ -20,6 +20,7 @@ from alphapanda.eventlog.topics import payload_policies, shard_of
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
+from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.replay import replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
@@ -41,12 +42,13 @@ from alphapanda.trading.core.synchronous import SynchronousTrading
 
 @dataclass(frozen=True, slots=True)
 class ReplayRun:
-    """A replay ready to run: `replay.run(frames)`, then ask it; the sanitiser counts the ticks."""
+    """A replay ready to run: `replay.run(frames)`, then ask it; the sanitiser counts the ticks, `extent` says how far."""
 
     replay: Replay
     frames: Iterator[Frame]
     sanitiser: Sanitiser
     directory: InstrumentDirectory
+    extent: Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def build_replay(
     scoped = NOTHING_SET
     if limits is not None:
         scoped = read_limits(limits, [each.strategy_id for each in strategies], directory)
-    sanitiser = Sanitiser(directory, PRICE_SCALE)
+    sanitiser, extent = Sanitiser(directory, PRICE_SCALE), Extent()
     return ReplayRun(
         replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry, scoped),
         frames=replay_frames(
@@ -130,9 +132,11 @@ def build_replay(
             shards=payload_policies()["tick_frame"].partitions,
             shard_of=shard_of,
             sanitiser=sanitiser,
+            extent=extent,
         ),
         sanitiser=sanitiser,
         directory=directory,
+        extent=extent,
     )
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from alphapanda.app.replay import WantedStrategy, build_replay
@@ -23,6 +30,7 @@ from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.order_events import Filled
+from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.replay.journal import ReplayJournal
 from alphapanda.replay.report import report_html, trades_csv
 from alphapanda.replay.statistics import statistics
@@ -163,7 +171,7 @@ def _run(
         journal = ReplayJournal(lambda: run.replay.tracker.equity)
         frames = journal.watched(frames)
     began = wall.perf_counter()
-    with _progress() as shown:
+    with _progress(run.extent) as shown:
         run.replay.run(shown(frames))
     seconds = wall.perf_counter() - began
     for told in run.replay.strategy_failures():
@@ -196,20 +204,28 @@ def _require_folder(file: Path | None) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
-    """On a terminal a bar of the days that have passed; how many there are isn't known before the end."""
+def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
+    """On a terminal a bar of how far the files are read, the day that is played, and how long it will still take."""
     if not err.is_terminal:
         yield lambda frames: frames
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("replaying")
+        task = bar.add_task("replaying", total=None)
 
         def shown(frames: Iterable[Frame]) -> Iterator[Frame]:
             for number, frame in enumerate(frames):
                 if number % SHOW_EVERY == 0:
-                    bar.update(task, description=f"replaying {frame.market_time:%Y-%m-%d}, {number:,} frames")
+                    day = f"replaying {frame.market_time:%Y-%m-%d}, {number:,} frames"
+                    bar.update(task, description=day, total=extent.total, completed=extent.read)
                 yield frame
+            bar.update(task, total=extent.total, completed=extent.read)
 
         yield shown
 

@@ -24,6 +24,7 @@ from alphapanda.eventlog.wire import frame_event
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.feeds import recording
+from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import FeedContext, MarketClockWouldGoBack
 from alphapanda.marketdata.feeds.pace import MAX
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording, recorded_frames
@@ -144,9 +145,11 @@ async def test_a_feed_comes_back_byte_for_byte(markets, tmp_path):
         shards=len(TOPICS.partitions(TOPICS.topic("tick_frame"))),
         shard_of=shard_of,
         sanitiser=sanitiser,
+        extent=(extent := Extent()),
     )
     assert sorted(encoded(list(frames))) == sorted(value for _, value in published)
     assert sanitiser.passed == replayed.ticks
+    assert extent.read == extent.total == (tmp_path / "day.parquet").stat().st_size
 
 
 async def test_every_shape_of_frame_comes_back_in_order(tmp_path):
@@ -162,7 +165,7 @@ async def test_every_shape_of_frame_comes_back_in_order(tmp_path):
         frame(1, [INFY], run="later"),
     ]
     file = await record(tmp_path / "day.parquet", frames)
-    assert encoded(list(recorded_frames(file, DIRECTORY))) == encoded(frames)
+    assert encoded(list(recorded_frames(file, DIRECTORY, Extent()))) == encoded(frames)
 
 
 async def test_a_recording_is_a_table_that_others_can_read(tmp_path):
@@ -189,7 +192,7 @@ async def test_frames_stay_whole_over_row_groups(tmp_path, monkeypatch):
         await recorder._flush()
     await recorder.stop()
     assert parquet.ParquetFile(tmp_path / "day.parquet").num_row_groups > 3
-    assert encoded(list(recorded_frames(tmp_path / "day.parquet", DIRECTORY))) == encoded(frames)
+    assert encoded(list(recorded_frames(tmp_path / "day.parquet", DIRECTORY, Extent()))) == encoded(frames)
 
 
 async def test_a_recording_goes_on_after_its_last_logged_frame(markets, tmp_path):
@@ -228,10 +231,10 @@ async def test_what_a_crash_leaves_is_saved_under_a_name_that_says_so(tmp_path):
     with pytest.raises(InvalidInput, match=r"ends in \.parquet"):
         check_recording(part)
     await record(file, [frame(1, [INFY])])
-    saved = list(recorded_frames(tmp_path / "day.cut-short.parquet", DIRECTORY))
+    saved = list(recorded_frames(tmp_path / "day.cut-short.parquet", DIRECTORY, Extent()))
     assert 0 < len(saved) < len(frames)
     assert encoded(saved) == encoded(frames[: len(saved)])
-    assert len(list(recorded_frames(file, DIRECTORY))) == 1
+    assert len(list(recorded_frames(file, DIRECTORY, Extent()))) == 1
     assert sorted(left.name for left in tmp_path.iterdir()) == ["day.cut-short.parquet", "day.parquet"]
 
 
@@ -254,7 +257,7 @@ async def test_a_disk_that_is_full_ends_the_recording_and_not_the_feed(tmp_path,
 async def test_a_recording_with_a_gap_says_which_frames_are_missing(tmp_path):
     """A replay doesn't pass over what isn't there."""
     file = await record(tmp_path / "day.parquet", [frame(1, [INFY]), frame(2, [INFY]), frame(4, [INFY])])
-    frames = recorded_frames(file, DIRECTORY)
+    frames = recorded_frames(file, DIRECTORY, Extent())
     assert len(list(islice(frames, 2))) == 2
     with pytest.raises(InvalidInput, match=r"shard 0, sequence: '4' is not allowed; 3: frames are missing"):
         next(frames)

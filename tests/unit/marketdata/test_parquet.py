@@ -17,6 +17,7 @@ from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.csv_replay import read_ticks
 from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick
 from alphapanda.marketdata.feeds import parquet as ours
+from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.replay import recorded_ticks
 
 DIRECTORY = shipped_instruments(date(2026, 11, 23))
@@ -55,7 +56,7 @@ def trades(**columns) -> dict[str, object]:
 
 
 def read(file: Path, instrument: str | None = None) -> list[Tick]:
-    return list(recorded_ticks([file], DIRECTORY, instrument))
+    return list(recorded_ticks([file], DIRECTORY, instrument, Extent()))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_text_and_parquet_are_merged_by_time(tmp_path):
     text = tmp_path / "sbin.csv"
     text.write_text("datetime_ist,open,high,low,close,volume\n2026-11-23 09:16:00,1,1,1,300,5\n")
     files = [Path(f"NSE:INFY={written(tmp_path, **bars())}"), Path(f"NSE:SBIN={text}")]
-    ticks = list(recorded_ticks(files, DIRECTORY, None))
+    ticks = list(recorded_ticks(files, DIRECTORY, None, Extent()))
     assert [tick.instrument_token for tick in ticks] == [INFY, INFY, SBIN, INFY]
 
 
@@ -204,7 +205,7 @@ def test_a_large_file_is_read_in_parts(tmp_path, monkeypatch):
     """Rows are numbered through."""
     monkeypatch.setattr(ours, "_ROWS", 2)
     file = written(tmp_path, **trades(instrument_token=pa.array([1, 2, 0])))
-    ticks = recorded_ticks([file], DIRECTORY, None)
+    ticks = recorded_ticks([file], DIRECTORY, None, Extent())
     assert len(list(islice(ticks, 2))) == 2
     with pytest.raises(InvalidInput, match="row 3, column instrument_token"):
         next(ticks)

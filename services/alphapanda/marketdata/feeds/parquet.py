@@ -18,6 +18,7 @@ from alphapanda.domain.frame import SECOND_NS
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.csv_replay import BAR_COLUMNS, bars_without_instrument
 from alphapanda.marketdata.core.ticks import OFF_SCALE, PRICE_SCALE, Tick, new_tick
+from alphapanda.marketdata.feeds.extent import Extent
 
 SUFFIX: Final = ".parquet"
 RECORDING_KEY: Final = b"alphapanda.recording"
@@ -79,13 +80,16 @@ def readable(file: Path) -> Iterator[None]:
         raise InvalidInput("file", file, f"a whole, readable Parquet file ({why})") from None
 
 
-def parquet_ticks(file: Path, instrument_token: int | None, directory: InstrumentDirectory) -> Iterator[Tick]:
+def parquet_ticks(
+    file: Path, instrument_token: int | None, directory: InstrumentDirectory, extent: Extent
+) -> Iterator[Tick]:
     """The ticks of one file, in its order.
 
     Args:
         file: a Parquet file of ticks or bars.
         instrument_token: of bars that don't name their instrument.
         directory: where symbols are looked up.
+        extent: is told of the file and how far it is read.
 
     Raises:
         InvalidInput: the file can't be read; a column is missing or of another type; a row can't be used. The ticks
@@ -106,14 +110,15 @@ def parquet_ticks(file: Path, instrument_token: int | None, directory: Instrumen
     else:
         raise InvalidInput(f"{file}, columns", ", ".join(schema.names), _COLUMNS)
     readers = {column: _reader(file, column, schema.field(column).type, directory) for column in columns}
-    return ticks(file, _batches(file, source, readers))
+    return ticks(file, _batches(file, source, readers, extent))
 
 
 def _batches(
-    file: Path, source: Any, readers: Mapping[str, Callable[[Any], Whole]]
+    file: Path, source: Any, readers: Mapping[str, Callable[[Any], Whole]], extent: Extent
 ) -> Iterator[tuple[int, dict[str, Whole]]]:
     """The file's rows as columns of whole numbers, with the number of the first row, from 1."""
     first_row = 1
+    extent.begin(file, lambda: (first_row - 1) / max(source.metadata.num_rows, 1))
     batches = source.iter_batches(batch_size=_ROWS, columns=list(readers))
     while True:
         with readable(file):

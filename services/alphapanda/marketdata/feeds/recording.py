@@ -20,6 +20,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
+from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.parquet import RECORDING_KEY, SUFFIX, decimals, pyarrow, readable
 
 PART: Final = ".part"
@@ -240,8 +241,13 @@ def recorded_runs(file: Path) -> Sequence[str]:
         return list(dict.fromkeys(column.unique().to_pylist()))
 
 
-def recorded_frames(file: Path, directory: InstrumentDirectory) -> Iterator[Frame]:
+def recorded_frames(file: Path, directory: InstrumentDirectory, extent: Extent) -> Iterator[Frame]:
     """The frames of a recording, as they were published but for `simulated`: a replay owns its market time.
+
+    Args:
+        file: the recording.
+        directory: the known instruments.
+        extent: is told of the file and how far it is read.
 
     Raises:
         InvalidInput: it can't be read, frames are missing in it, or an instrument isn't known; when it is their turn.
@@ -255,6 +261,8 @@ def recorded_frames(file: Path, directory: InstrumentDirectory) -> Iterator[Fram
             f"{file}, columns", ", ".join(source.schema_arrow.names), f"{', '.join(missing)} as well"
         )
     sequences: dict[tuple[str, int], int] = {}
+    rows = 0
+    extent.begin(file, lambda: rows / max(source.metadata.num_rows, 1))
     for group in range(source.num_row_groups):
         with readable(file):
             table = source.read_row_group(group).combine_chunks()
@@ -271,6 +279,7 @@ def recorded_frames(file: Path, directory: InstrumentDirectory) -> Iterator[Fram
             if not known.issuperset(frame.instrument_token):
                 unknown = next(token for token in frame.instrument_token if token not in known)
                 raise InvalidInput(f"{file}, instrument_token", unknown, "the token of a known instrument")
+            rows += len(frame.instrument_token) or 1
             yield frame
 
 

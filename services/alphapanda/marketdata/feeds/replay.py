@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from hashlib import sha256
@@ -19,6 +20,7 @@ from alphapanda.marketdata.core.csv_replay import merge_ticks, read_ticks
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick, TickBatch, batches_by_time
+from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import (
     FeedContext,
     FeedRun,
@@ -55,7 +57,7 @@ def replay_run(files: Sequence[Path], instrument: str | None, seed: int) -> str:
 
 
 def recorded_ticks(
-    files: Sequence[Path], directory: InstrumentDirectory, instrument: str | None
+    files: Sequence[Path], directory: InstrumentDirectory, instrument: str | None, extent: Extent
 ) -> Iterator[Tick]:
     """The ticks of all files by time.
 
@@ -63,6 +65,7 @@ def recorded_ticks(
         files: at least one, each CSV (.gz or plain) or Parquet; `NSE:INFY=FILE` says whose bars a file holds.
         directory: where typed instruments are looked up.
         instrument: "NSE:INFY", of files with bars that don't name theirs.
+        extent: is told of the files and how far they are read.
 
     Raises:
         InvalidInput: a file or a row can't be read, or bars have no instrument. A row's, when it is its turn.
@@ -73,9 +76,9 @@ def recorded_ticks(
         wanted = symbol or instrument
         token = directory.require_symbol(wanted, "instrument").instrument_token if wanted else None
         if file.suffix == SUFFIX:
-            sources.append(parquet_ticks(file, token, directory))
+            sources.append(parquet_ticks(file, token, directory, extent))
         else:
-            sources.append(read_ticks(str(file), _lines(file), token, directory))
+            sources.append(read_ticks(str(file), _lines(file, extent), token, directory))
     return merge_ticks(sources)
 
 
@@ -88,6 +91,7 @@ def replay_frames(
     shards: int,
     shard_of: Callable[[int], int],
     sanitiser: Sanitiser,
+    extent: Extent,
 ) -> Iterator[Frame]:
     """The frames of a recording, the very ones that `up --feed replay:…` publishes, one tick an instrument.
 
@@ -99,17 +103,18 @@ def replay_frames(
         shards: how many there are.
         shard_of: an instrument token's shard.
         sanitiser: made for `directory` and PRICE_SCALE; counts what passed and what was dropped.
+        extent: is told of the files and how far they are read.
 
     Raises:
         InvalidInput: as `recorded_ticks`, and `recording_of`.
     """
     recording = recording_of(files)
     if recording is not None:
-        for frame in recorded_frames(recording, directory):
+        for frame in recorded_frames(recording, directory, extent):
             sanitiser.passed += len(frame.instrument_token)
             yield frame
         return
-    ticks = recorded_ticks(files, directory, instrument)
+    ticks = recorded_ticks(files, directory, instrument, extent)
     run = replay_run(files, instrument, seed)
     builder = FrameBuilder(run, shards, shard_of, PRICE_SCALE, simulated=ReplayFeed.simulated)
     for market_time_ns, held in batches_by_time(ticks):
@@ -192,7 +197,7 @@ class ReplayFeed:
 
     def _batches(self) -> tuple[int, Iterator[TickBatch]]:
         """Market time of the first batch, and all of them."""
-        batches = batches_by_time(recorded_ticks(self._files, self._directory, self._instrument))
+        batches = batches_by_time(recorded_ticks(self._files, self._directory, self._instrument, Extent()))
         first = next(batches, None)
         if first is None:
             raise InvalidInput("feed", self._names, "a recording with at least one row")
@@ -263,7 +268,7 @@ class RecordedFeed:
                 yield RecordedRun(run, self._paced(of_run))
 
     def _begin(self) -> tuple[int, Iterator[Frame]]:
-        frames = recorded_frames(self._file, self._directory)
+        frames = recorded_frames(self._file, self._directory, Extent())
         first = next(frames, None)
         if first is None:
             raise InvalidInput("feed", self._file, "a recording with at least one frame")
@@ -297,16 +302,21 @@ def _named(file: Path) -> tuple[str | None, Path]:
     return (found[1], Path(found[2]).expanduser()) if found else (None, file.expanduser())
 
 
-def _lines(file: Path) -> Iterator[str]:
+def _lines(file: Path, extent: Extent) -> Iterator[str]:
     """The file's lines.
 
     Raises:
         InvalidInput: it can't be read; when the first line, or the one that can't be, is asked for.
     """
-    opener = gzip.open if file.suffix == ".gz" else open
     try:
-        with opener(file, "rt", encoding="utf-8", newline="") as lines:
-            yield from lines
+        with file.open("rb") as content:
+            size = max(file.stat().st_size, 1)
+            extent.begin(file, lambda: 1.0 if content.closed else content.tell() / size)
+            with (
+                gzip.open(content) if file.suffix == ".gz" else content as unpacked,
+                io.TextIOWrapper(unpacked, encoding="utf-8", newline="") as lines,
+            ):
+                yield from lines
     except (OSError, EOFError, ZlibError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from None
 
