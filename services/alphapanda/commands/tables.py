@@ -148,7 +148,8 @@ def types_table(one: StrategyType) -> RenderableType:
     """A type of strategy: what it does, what it takes, what is allowed."""
     sees = "closed bars" if one.on_bars else "every tick"
     title = Text(one.strategy_type, style="bold")
-    title.append(f"  on {sees}, {one.warm_up:,} of them before its first signal", style="dim")
+    reads = ", reads its position" if one.wants_position else ""
+    title.append(f"  on {sees}, {one.warm_up:,} of them before its first signal{reads}", style="dim")
     made = table("parameter", ">default", "allowed", "")
     for parameter in one.parameters:
         row(made, parameter.name, parameter.default_value, _allowed(parameter), parameter.description)

@@ -91,6 +91,7 @@ def type_message(strategy_type: type[Strategy[Any]]) -> api.StrategyType:
         strategy_type=strategy_type.type_name,
         description=inspect.getdoc(strategy_type) or "",
         on_bars=issubclass(strategy_type, BarStrategy),
+        wants_position=strategy_type.wants_position,
         warm_up=strategy_type.warm_up(model()),
         parameters=[
             _parameter(name, schema)

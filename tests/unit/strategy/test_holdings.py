@@ -27,6 +27,7 @@ from alphapanda.strategy import (
 )
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.wire import type_message
 
 KEY = PositionKey("paper", "default", "careful", "NSE:A", Product.MIS)
 
@@ -170,6 +171,12 @@ def test_who_did_not_ask_is_told_how() -> None:
     assert host.readers() == []
     assert b"ticks" in host.state("curious")
     assert host.state("curious").count(b"[") == 2
+
+
+def test_the_types_say_which_of_them_read_their_position() -> None:
+    """In what ListStrategyTypes answers."""
+    assert type_message(Careful).wants_position
+    assert not type_message(Curious).wants_position
 
 
 def test_a_new_revision_begins_flat_unless_it_is_told() -> None:

@@ -699,6 +699,7 @@ class StrategyType(_message.Message):
     ON_BARS_FIELD_NUMBER: _builtins.int
     WARM_UP_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    WANTS_POSITION_FIELD_NUMBER: _builtins.int
     strategy_type: _builtins.str
     """Its name, such as "ema_cross"."""
     description: _builtins.str
@@ -707,6 +708,8 @@ class StrategyType(_message.Message):
     """True where it is shown closed bars of its parameter `interval`, false where every tick."""
     warm_up: _builtins.int
     """Ticks or bars it has to see, with the default parameters, before its first signal."""
+    wants_position: _builtins.bool
+    """True where it reads its position and its open orders, which are recorded for it as inputs."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyParameter]:
         """Its parameters."""
@@ -719,10 +722,11 @@ class StrategyType(_message.Message):
         on_bars: _builtins.bool = ...,
         warm_up: _builtins.int = ...,
         parameters: _abc.Iterable[Global___StrategyParameter] | None = ...,
+        wants_position: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "on_bars", b"on_bars", "parameters", b"parameters", "strategy_type", b"strategy_type", "warm_up", b"warm_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "on_bars", b"on_bars", "parameters", b"parameters", "strategy_type", b"strategy_type", "wants_position", b"wants_position", "warm_up", b"warm_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
