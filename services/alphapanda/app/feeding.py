@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import structlog
+
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.questions import ticks
 from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import MarketDataServicer
@@ -26,6 +30,7 @@ from alphapanda.settings import Settings
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
 _CANCEL_AGAIN_SECONDS: Final = 0.5
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,11 @@ class Feeding:
         ready: awaited before the first frame.
 
     Attributes:
+        name: in the service's status.
         task: ends when the feed does; None before the start.
     """
+
+    name = "feed"
 
     def __init__(
         self, feed: Feed, publisher: MarketDataPublisher, ready: Callable[[], Awaitable[None]]
@@ -62,12 +70,23 @@ class Feeding:
         self.publisher = publisher
         self._ready = ready
         self._begun = False
+        self._ended_by = ""
         self.task: asyncio.Task[None] | None = None
 
     @property
     def feeds_now(self) -> bool:
         """Whether frames are to be expected: it has begun and not ended, and doesn't wait for its pace."""
         return self._begun and not self.publisher.finished.is_set() and not self.feed.resting
+
+    @property
+    def last_error(self) -> str:
+        """What the market waits for, or what ended the feed before its end; one line, empty where nothing did."""
+        return self._ended_by or self.publisher.last_error
+
+    @property
+    def serving(self) -> bool:
+        """Whether the price cache and the log take what it brings, and no error has ended it."""
+        return not self.last_error
 
     @property
     def simulated(self) -> bool:
@@ -77,6 +96,7 @@ class Feeding:
     async def start(self) -> None:
         """Begins to feed."""
         self.task = asyncio.create_task(self._run(), name="feed")
+        self.task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Feeds no more."""
@@ -88,6 +108,16 @@ class Feeding:
         await self._ready()
         self._begun = True
         await self.publisher.run()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._ended_by = in_one_line(error)
+            _log.error(
+                "feed_ended_by_error",
+                alarm=True,
+                error=self._ended_by,
+                exc_info=None if isinstance(error, InvalidInput) else error,
+            )
 
 
 def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted) -> None:
@@ -178,7 +208,7 @@ def marketdata_room(
             "dropped": sum(publisher.dropped().values()),
             "quote_watches": watches.watchers,
         },
-        checks=[publisher],
+        checks=[feeding],
         questions={"ticks": ticks(ground, feeding)},
     )
     return room, feeding

@@ -104,16 +104,6 @@ class MarketDataPublisher:
         self._recorded_ticks = 0
 
     @property
-    def name(self) -> str:
-        """In the service's status."""
-        return "feed"
-
-    @property
-    def serving(self) -> bool:
-        """Whether the price cache and the log take what it brings."""
-        return not self.last_error
-
-    @property
     def feed_name(self) -> str:
         """The feed's registered name."""
         return self._feed.name

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from alphapanda.app.feeding import Feeding
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.eventlog.decode import from_record
@@ -15,7 +17,7 @@ from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import frame_from
 from alphapanda.instruments.core import shipped_instruments
-from alphapanda.marketdata.feeds.feed import FeedContext, MarketClockWouldGoBack
+from alphapanda.marketdata.feeds.feed import Feed, FeedContext, MarketClockWouldGoBack
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.storage.price_cache import PriceCache
@@ -61,10 +63,13 @@ class Driver:
         self.seen: list[str] = []
         self.die_at: int | None = None
 
-    async def publish(self, file: Path) -> MarketDataPublisher:
+    def feed(self, file: Path) -> Feed:
         context = FeedContext(7, 250, DIRECTORY, load_nse_calendar(), date(2026, 11, 23))
-        publisher = MarketDataPublisher(
-            feed=open_feed(f"replay:{file}", context),
+        return open_feed(f"replay:{file}", context)
+
+    def publisher(self, feed: Feed) -> MarketDataPublisher:
+        return MarketDataPublisher(
+            feed=feed,
             directory=DIRECTORY,
             log=self.log,
             topic_map=TOPICS,
@@ -73,6 +78,9 @@ class Driver:
             before_frame=self._before,
             barrier=self._barrier,
         )
+
+    async def publish(self, file: Path) -> MarketDataPublisher:
+        publisher = self.publisher(self.feed(file))
         await publisher.start()
         await publisher.run()
         return publisher
@@ -152,3 +160,21 @@ async def test_what_is_not_believed_is_dropped_and_counted(driver, tmp_path):
     (frame,) = await driver.frames()
     assert frame.last_price == [150_000]
     assert frame.market_time_ns == nanoseconds(datetime(2026, 11, 23, 3, 45, tzinfo=UTC))
+
+
+async def test_a_feed_that_an_error_ended_is_not_serving_and_says_why(driver, tmp_path):
+    """A row that can't be read ends the feed; whoever serves it says so at once, not once its frames are missed."""
+    file = recording(tmp_path, "a.csv", 15, ["1500", "1500.05", "no price"])
+    feed = driver.feed(file)
+    feeding = Feeding(feed, driver.publisher(feed), no_wait)
+    await feeding.publisher.start()
+    assert feeding.serving
+    await feeding.start()
+    await asyncio.wait([feeding.task], timeout=10)
+    assert not feeding.serving
+    assert "no price" in feeding.last_error
+    await feeding.stop()
+
+
+async def no_wait() -> None:
+    """Nothing is waited for before the first frame."""
