@@ -146,6 +146,12 @@ class KillSwitches:
             return f"trading did not confirm ({why}); it is told again until it does"
         if held.revision < switch.revision:
             return f"trading holds revision {held.revision} still"
+        if held.revision > switch.revision:  # set again meanwhile, or by somebody else
+            newest = await self._store.kill_switch(switch.scope)
+            if held.revision > newest.revision:
+                return (
+                    f"trading holds revision {held.revision}, which was never set: it doesn't act on this one"
+                )
         return shown
 
     async def _show(self, switch: KillSwitch) -> str:

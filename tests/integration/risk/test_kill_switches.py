@@ -120,6 +120,14 @@ async def test_an_unreachable_trading_is_named_and_told_again(switches, trading)
     await _until(told)
 
 
+async def test_a_revision_that_was_never_set_is_no_acknowledgement(switches, trading) -> None:
+    """Trading that holds a newer revision than there is ignores this one, and the answer says so."""
+    trading.held["paper"] = (1_000_000, TradingState.ACTIVE)
+    answer = await switches.set("me", _request(TradingState.HALTED))
+    assert not answer.acknowledged_by_trading
+    assert "revision 1000000, which was never set" in answer.warning
+
+
 async def test_what_is_set_while_an_older_switch_is_told_again_is_told_too(risk, mirror, trading) -> None:
     """An old revision that trading confirms late doesn't pass for the new one, which it never got."""
     telling, go_on = asyncio.Event(), asyncio.Event()
