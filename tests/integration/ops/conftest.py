@@ -18,7 +18,10 @@ from sqlalchemy import text
 
 from alphapanda.app.ground import Ground
 from alphapanda.app.process import Lifecycle, Process, Room
-from alphapanda.app.rooms import portfolio_room, risk_room, strategy_room, trading_room
+from alphapanda.app.rooms.portfolio import portfolio_room
+from alphapanda.app.rooms.risk import risk_room
+from alphapanda.app.rooms.strategy import strategy_room
+from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import load_nse_calendar
