@@ -23,6 +23,7 @@ from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.recording import FrameRecorder
+from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
@@ -162,7 +163,7 @@ def marketdata_room(
     before_frame: Callable[[datetime], Awaitable[bool]],
     barrier: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
-    recorder: FrameRecorder | None = None,
+    recorder: FrameRecorder | FolderRecorder | None = None,
 ) -> tuple[Room, Feeding]:
     """Market data.
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from pathlib import Path
 from typing import Final, TypeVar
 
 import grpc
@@ -36,6 +37,7 @@ from alphapanda.instruments.client import load_directory
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
 from alphapanda.marketdata.feeds.pace import REAL
+from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.remote import RemoteService
@@ -68,13 +70,21 @@ class Serving:
         services: names out of SERVICES.
         port: where they answer.
         feed: "sim", for marketdata; feeds faster than real time are embedded only.
+        record: folder that marketdata records the feed in; None records nothing.
 
     Raises:
         UnknownName: no such service.
-        InvalidInput: a service named twice, or a feed that the mesh can't run.
+        InvalidInput: a service named twice, a feed that the mesh can't run, or nothing to record.
     """
 
-    def __init__(self, settings: Settings, services: Sequence[str], port: int, feed: str = "sim") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        services: Sequence[str],
+        port: int,
+        feed: str = "sim",
+        record: Path | None = None,
+    ) -> None:
         for name in services:
             if name not in SERVICES:
                 raise UnknownName("service", name, SERVICES)
@@ -84,6 +94,9 @@ class Serving:
             raise InvalidInput(
                 "feed", feed, "a feed in real time; a replay moves in lockstep, use `alphapanda up`"
             )
+        if record is not None and "marketdata" not in services:
+            raise InvalidInput("--record", record, "marketdata among the services, whose feed is recorded")
+        self._record = record
         self._settings = settings
         self._services = [name for name in SERVICES if name in services]
         self._port = port
@@ -112,6 +125,8 @@ class Serving:
         settings = self._settings
         if "marketdata" in self._services:
             check_feed(settings, load_nse_calendar(), FeedWanted(self._feed, REAL))
+        if self._record is not None:
+            check_recording_folder(self._record)
         brokers = BrokerRegistry(BROKERS)
         topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
         pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
@@ -240,7 +255,12 @@ class Serving:
     async def _marketdata(self, ground: Ground) -> Room:
         feed = open_named_feed(ground, FeedWanted(self._feed, REAL))
         room, feeding = marketdata_room(
-            ground, feed, before_frame=_no_timer, barrier=_no_barrier, ready=_no_barrier
+            ground,
+            feed,
+            before_frame=_no_timer,
+            barrier=_no_barrier,
+            ready=_no_barrier,
+            recorder=None if self._record is None else FolderRecorder(self._record),
         )
         await feeding.publisher.start()
         return room

@@ -27,24 +27,34 @@ _log = structlog.get_logger(__name__)
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE…")
 @click.option("--port", type=PORT, help="port to answer on  [default: the first service's in [mesh]]")
 @click.option("--feed", default="sim", show_default=True, help="feed of marketdata")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="record marketdata's feed there, in a file a day; it is whole when the day is over or the process has ended",
+)
 @config_option
-def serve(services: tuple[str, ...], port: int | None, feed: str, config: Path | None) -> None:
+def serve(
+    services: tuple[str, ...], port: int | None, feed: str, record: Path | None, config: Path | None
+) -> None:
     """Run some services in one process: instruments marketdata strategy risk trading portfolio ops."""
     settings = mesh_settings(config)
     configure_logging(settings.logging, sys.stdout)
     try:
         if settings.logging.folder is not None:  # each process in one of its own, as it sets files aside
             configure_logging(settings.logging, sys.stdout, settings.logging.folder / "-".join(services))
-        asyncio.run(_serve(settings, services, port, feed))
+        asyncio.run(_serve(settings, services, port, feed, record))
     except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
         _log.error("start_failed", error=str(error))
         fail(str(error))
 
 
-async def _serve(settings: Settings, services: tuple[str, ...], port: int | None, feed: str) -> None:
+async def _serve(
+    settings: Settings, services: tuple[str, ...], port: int | None, feed: str, record: Path | None
+) -> None:
     first = next((name for name in services if name != "ops"), None)
     chosen = port if port is not None else _port_of(settings, first)
-    serving = Serving(settings, services, chosen, feed)
+    serving = Serving(settings, services, chosen, feed, record)
     asked = await started(serving.start())
     if asked is None:
         return

@@ -63,6 +63,18 @@ def check_recording(file: Path) -> None:
             raise InvalidInput("--record", there, "the name of a file that isn't there yet")
 
 
+def unfinished(folder: Path) -> Sequence[Path]:
+    """The recordings in a folder that a crash cut short, by the names they would have had."""
+    return sorted(part.with_name(part.name.removesuffix(PART)) for part in folder.glob(f"*{SUFFIX}{PART}"))
+
+
+async def save_left_over(file: Path) -> None:
+    """Makes what there is of a recording a file beside it, under a name that says that it was cut short."""
+    saved = _cut_short(file)
+    rows = await asyncio.to_thread(_to_parquet, _part(file), saved)
+    _log.warning("recording_was_cut_short", saved_as=str(saved), rows=rows)
+
+
 class FrameRecorder:
     """Records frames. What can't be written ends the recording, is told, and doesn't hold up the feed.
 
@@ -89,14 +101,12 @@ class FrameRecorder:
         Raises:
             InvalidInput: nothing can be written there.
         """
-        part = _part(self._file)
-        if part.exists():
-            saved = _cut_short(self._file)
-            rows = await asyncio.to_thread(_to_parquet, part, saved)
-            _log.warning("recording_was_cut_short", saved_as=str(saved), rows=rows)
+        if _part(self._file).exists():
+            await save_left_over(self._file)
         try:
-            self._stream = part.open("wb")
+            self._stream = _part(self._file).open("wb")
         except OSError as error:
+            self.failure = str(error)
             raise InvalidInput(
                 "--record", self._file, f"a file that can be written ({error.strerror})"
             ) from None

@@ -1,0 +1,111 @@
+"""A recording that goes on for days: a file a day of the market's clock in India, in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import Sequence
+from datetime import date
+from itertools import count, groupby
+from pathlib import Path
+from typing import BinaryIO, Final
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import Frame
+from alphapanda.marketdata.feeds.parquet import SUFFIX, pyarrow
+from alphapanda.marketdata.feeds.recording import FrameRecorder, save_left_over, unfinished
+
+LOCK: Final = ".recording"
+_IST: Final = ZoneInfo("Asia/Kolkata")
+_log = structlog.get_logger(__name__)
+
+
+def check_recording_folder(folder: Path) -> None:
+    """Looks whether recordings can be made there.
+
+    Raises:
+        InvalidInput: it isn't a folder.
+    """
+    pyarrow()
+    if not folder.is_dir():
+        raise InvalidInput("--record", folder, "a folder that exists")
+
+
+class FolderRecorder:
+    """Records frames, each day in a file of its own that is whole when the day is over or the process ends.
+
+    The files are YYYY-MM-DD.parquet, after a restart on the same day YYYY-MM-DD.2.parquet and so on. One process at a
+    time records in a folder. A file that can't be written ends that day's recording, is told, and holds up nobody.
+
+    Args:
+        folder: where the files go; `check_recording_folder` has looked at it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._day: date | None = None
+        self._newest: FrameRecorder | None = None
+        self._open: FrameRecorder | None = None
+        self._begun: asyncio.Queue[FrameRecorder | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._lock: BinaryIO | None = None
+
+    async def start(self) -> None:
+        """Begins; what a crash left is saved as NAME.cut-short.parquet.
+
+        Raises:
+            InvalidInput: another process records there, or nothing can be written there.
+        """
+        try:
+            self._lock = (self._folder / LOCK).open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if self._lock is not None:
+                self._lock.close()
+            allowed = f"a folder that can be written, and that no other process records in ({error.strerror})"
+            raise InvalidInput("--record", self._folder, allowed) from None
+        for file in unfinished(self._folder):
+            await save_left_over(file)
+        self._task = asyncio.create_task(self._change_files(), name="recording.days")
+
+    async def stop(self) -> None:
+        """Makes the files whole."""
+        if self._task is not None:
+            self._begun.put_nowait(None)
+            await self._task
+            self._task = None
+        if self._open is not None:
+            await self._open.stop()
+            self._open = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def add(self, frames: Sequence[Frame]) -> None:
+        """Takes frames that were published."""
+        for day, of_day in groupby(frames, key=lambda frame: frame.market_time.astimezone(_IST).date()):
+            if self._newest is None or self._day is None or day > self._day:
+                self._day, self._newest = day, FrameRecorder(self._free_file(day))
+                self._begun.put_nowait(self._newest)
+            self._newest.add(list(of_day))
+
+    def _free_file(self, day: date) -> Path:
+        names = (f"{day}{'' if number == 1 else f'.{number}'}" for number in count(1))
+        taken = {file.name.partition(SUFFIX)[0].removesuffix(".cut-short") for file in self._folder.iterdir()}
+        return self._folder / f"{next(name for name in names if name not in taken)}{SUFFIX}"
+
+    async def _change_files(self) -> None:
+        while (begun := await self._begun.get()) is not None:
+            await self._change_to(begun)
+
+    async def _change_to(self, recorder: FrameRecorder) -> None:
+        before, self._open = self._open, recorder
+        try:
+            await recorder.start()
+        except InvalidInput as error:
+            _log.error("recording_failed", alarm=True, error=str(error))
+        if before is not None:
+            await before.stop()
