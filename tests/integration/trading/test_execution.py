@@ -35,6 +35,11 @@ STEPS = (
 )
 
 
+def always_now() -> float:
+    """A boot clock that stands: a machine that is busy doesn't make a send window pass."""
+    return 0.0
+
+
 async def test_a_validated_signal_is_executed(room: Room) -> None:
     """One signal, one call, Submitted then Filled, caused by the verdict and with the signal's correlation."""
     verdict = approved()
@@ -58,15 +63,17 @@ async def test_a_duplicate_never_calls_again(room: Room) -> None:
     assert len(await room.events(verdict)) == 2
 
 
-async def test_different_keys_go_side_by_side_and_each_is_its_own(room: Room) -> None:
+async def test_different_keys_go_side_by_side_and_each_is_its_own(opened) -> None:
     """A batch of forty keys ends in forty fills with one call each."""
-    verdicts = [approved(token, token) for token in range(1, 41)]
-    await room.handle(*verdicts)
-    for verdict in verdicts:
-        assert (await room.ended(verdict)).status is OrderStatus.FILLED
-    calls = await room.calls()
-    assert len(calls) == 40
-    assert set(calls.values()) == {1}
+    async with opened(boot=always_now) as room:
+        await room.open_for_trading()
+        verdicts = [approved(token, token) for token in range(1, 41)]
+        await room.handle(*verdicts)
+        for verdict in verdicts:
+            assert (await room.ended(verdict)).status is OrderStatus.FILLED
+        calls = await room.calls()
+        assert len(calls) == 40
+        assert set(calls.values()) == {1}
 
 
 async def test_a_large_order_goes_in_slices(room: Room) -> None:
@@ -277,10 +284,9 @@ async def test_a_kill_at_any_step_neither_loses_nor_repeats(
 
 async def test_two_members_with_the_same_orders_call_once(opened) -> None:
     """Two rooms that meet the same signals at once make one call an intent and one end an order between them."""
-    async with opened() as one, opened() as other:
+    async with opened(boot=always_now) as one, opened(boot=always_now) as other:
         await one.open_for_trading()
         await other.executor.start()
-        # So many that they meet, so few that a busy machine still calls within the send window.
         verdicts = [approved(number, number % 20 + 1, quantity=150) for number in range(30)]
         await asyncio.gather(one.handle(*verdicts), other.handle(*verdicts))
         for verdict in verdicts:
