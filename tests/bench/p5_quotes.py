@@ -85,8 +85,3 @@ async def _read(process: psutil.Process, method: str, port: int, readers: int) -
 async def _take(call: grpc.aio.UnaryStreamCall[bytes, bytes], messages: int) -> None:
     for _ in range(messages):
         await call.read()
-
-
-if __name__ == "__main__":
-    for figure in measure():
-        print(figure)

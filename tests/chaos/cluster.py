@@ -375,15 +375,18 @@ class Cluster:
 
     def patiently(self, call: Any, seconds: float = UP_SECONDS) -> Any:
         """The answer to an RPC, sent again while nobody answers: commands carry their request_id."""
-        deadline = time.monotonic() + seconds
-        while True:
+        passing = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+        def answered() -> tuple[Any] | None:
             try:
-                return call()
+                return (call(),)
             except grpc.RpcError as error:
-                passing = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-                if error.code() not in passing or time.monotonic() > deadline:
+                if error.code() not in passing:
                     raise
-                time.sleep(0.1)
+                return None
+
+        (answer,) = until(answered, seconds, "an answer")
+        return answer
 
     def wait_for_orders(self, count: int, seconds: float = 60.0) -> None:
         """Returns once that many orders are stored."""
@@ -414,11 +417,12 @@ class Cluster:
         return sum(end - committed.get(at, 0) for at, end in ends.items())
 
     def evidence(self) -> Evidence:
-        """Everything there is, read around the services; again while an account's snapshot is on its way to the log."""
-        deadline = time.monotonic() + PUBLISHED_WITHIN
-        while True:
+        """Everything there is, read around the services, once every account's snapshot is on the log."""
+
+        def read() -> Evidence | None:
             found = Evidence(TopicMap(BROKERS))
             self.run(gather_evidence(found, self.database_url, self._log))
-            if not found.unpublished or time.monotonic() > deadline:
-                return found
-            time.sleep(0.5)
+            return None if found.unpublished else found
+
+        whole: Evidence = until(read, PUBLISHED_WITHIN, "everything published")
+        return whole
