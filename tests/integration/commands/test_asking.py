@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
@@ -158,7 +157,7 @@ def test_limits_are_shown_by_rule(asked):
     assert re.search(r"^order_quantity +max_order_quantity +100000 +units", asked("risk"), re.MULTILINE)
 
 
-UNKNOWN = str(uuid4())
+UNKNOWN = "63850c56-f8b2-4d5c-b4d8-42e1ed1e295b"
 
 
 @pytest.mark.parametrize(
