@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import structlog
 
 from alphapanda import __version__
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.patience import attempted
+from alphapanda.eventlog.rounds import Rounds
 from alphapanda.ops.core import ServiceReport, ServiceState
 from alphapanda.ops.source import StatusSource
 from alphapanda.settings import Settings
 
 if TYPE_CHECKING:
     from alphapanda.telemetry.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
 
 
 def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
@@ -56,84 +59,49 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     return metrics
 
 
-class Measuring:
-    """Looks at the services now and then, so that whoever reads the figures waits for nobody.
+async def _look(metrics: Metrics, services: Sequence[StatusSource], market_age: float | None) -> None:
+    from alphapanda.telemetry.metrics import ConsumerFigures, ServiceFigures  # noqa: PLC0415 - as above
 
-    Args:
-        metrics: where the figures go.
-        services: of this process.
-        market_age: seconds since the newest frame; None where there is none.
-        interval_seconds: between two looks.
+    reports: list[ServiceReport] = [await service.status() for service in services]
+    metrics.observe(
+        [
+            ServiceFigures(
+                one.service, one.state is ServiceState.SERVING, one.outbox_unpublished, one.counters
+            )
+            for one in reports
+        ],
+        [
+            ConsumerFigures(
+                one.service,
+                consumer.consumer,
+                consumer.broker,
+                consumer.processed,
+                consumer.failed,
+                consumer.retried,
+                consumer.dead_lettered,
+                consumer.lag,
+            )
+            for one in reports
+            for consumer in one.consumers
+        ],
+        market_age,
+    )
+
+
+def measuring(ground: Ground, services: Sequence[StatusSource]) -> list[Rounds]:
+    """What keeps the figures up to date, so that whoever reads them waits for nobody; nothing where they are off.
+
+    What is away is told by the checks; its figures stay as they were.
     """
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        services: Sequence[StatusSource],
-        market_age: Callable[[], Coroutine[Any, Any, float | None]],
-        interval_seconds: float,
-    ) -> None:
-        self._metrics = metrics
-        self._services = services
-        self._market_age = market_age
-        self._interval = interval_seconds
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begins."""
-        self._task = asyncio.create_task(self._run(), name="measuring")
-
-    async def stop(self) -> None:
-        """Ends."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-
-    async def _run(self) -> None:
-        while True:
-            # What is away is told by the checks; its figures stay as they were.
-            await attempted(self._look())
-            await asyncio.sleep(self._interval)
-
-    async def _look(self) -> None:
-        from alphapanda.telemetry.metrics import ConsumerFigures, ServiceFigures  # noqa: PLC0415 - as above
-
-        reports: list[ServiceReport] = [await service.status() for service in self._services]
-        self._metrics.observe(
-            [
-                ServiceFigures(
-                    one.service, one.state is ServiceState.SERVING, one.outbox_unpublished, one.counters
-                )
-                for one in reports
-            ],
-            [
-                ConsumerFigures(
-                    one.service,
-                    consumer.consumer,
-                    consumer.broker,
-                    consumer.processed,
-                    consumer.failed,
-                    consumer.retried,
-                    consumer.dead_lettered,
-                    consumer.lag,
-                )
-                for one in reports
-                for consumer in one.consumers
-            ],
-            await self._market_age(),
-        )
-
-
-def measuring(ground: Ground, services: Sequence[StatusSource]) -> list[Measuring]:
-    """What keeps the figures up to date; nothing where they are switched off."""
-    if ground.metrics is None:
+    metrics = ground.metrics
+    if metrics is None:
         return []
-
-    async def market_age() -> float | None:
-        clock = (await ground.prices.read(())).clock
-        now: datetime = wall_clock()
-        return (now - instant(clock.wall_time_ns)).total_seconds() if clock else None
-
     seconds = ground.settings.monitoring.metrics_interval_seconds
-    return [Measuring(ground.metrics, services, market_age, seconds)]
+
+    async def look() -> None:
+        async with asyncio.timeout(seconds):  # a stop waits for it
+            clock = (await ground.prices.read(())).clock
+            age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
+            await _look(metrics, services, age)
+
+    return [Rounds("figures", look, seconds, _log, at_once=True)]
