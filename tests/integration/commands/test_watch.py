@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from alphapanda.commands.live.following import sources
+
+SOURCES = {source.name for source in sources("", "", tuple)}
 PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 
 
@@ -34,6 +37,7 @@ def test_once_as_json_has_everything(asked):
     assert found["orders"]
     assert found["portfolio"]["positions"]
     assert found["troubles"] == {}
+    assert found["lags"] is not None
 
 
 def test_a_pipe_gets_lines_until_ctrl_c(target):
@@ -43,6 +47,22 @@ def test_a_pipe_gets_lines_until_ctrl_c(target):
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("equity ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def test_prices_of_what_is_traded_are_followed(target):
+    """Within seconds the strategies' symbols have prices, and these move."""
+    with subprocess.Popen(
+        [PROGRAM, "watch", "--json", "--target", target],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        prices = (json.loads(line)["quotes"].get("NSE:INFY", {}).get("lastPrice") for line in process.stdout)
+        first = next(price for price in prices if price)
+        next(price for price in prices if price != first)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
 
@@ -66,6 +86,7 @@ def test_a_platform_that_comes_back_is_followed_again(fakes, nobody):
         objects = map(json.loads, process.stdout)
         away = next(found for found in objects if found["troubles"])
         assert f"nothing answers on {nobody}" in away["troubles"]["strategies"]
+        next(found for found in objects if found["troubles"].keys() >= SOURCES)
         fakes.start("strategy", address=nobody)
         next(found for found in objects if found["strategies"] and "strategies" not in found["troubles"])
         fakes.stop(nobody)

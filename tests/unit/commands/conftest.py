@@ -14,6 +14,7 @@ from watched_day import order, portfolio, position, refusals, stamp, status, str
 from alphapanda.commands.live.view import View
 from panda.common.v1.common_pb2 import ORDER_STATUS_FAILED, TRADING_STATE_ACTIVE
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
+from panda.ops.v1.ops_pb2 import ListConsumerLagResponse
 from panda.risk.v1.risk_pb2 import GetKillSwitchResponse, KillSwitch
 from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 
@@ -22,7 +23,17 @@ from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 def view() -> View:
     """What `alphapanda watch` knows a few seconds into that day."""
     made = View(
-        ["market", "services", "strategies", "verdicts", "kill switch", "portfolio", "orders"],
+        [
+            "market",
+            "services",
+            "lag",
+            "quotes",
+            "strategies",
+            "verdicts",
+            "kill switch",
+            "portfolio",
+            "orders",
+        ],
         "Ctrl-C ends it",
     )
     market = GetMarketStatusResponse(
@@ -35,6 +46,7 @@ def view() -> View:
     )
     made.fold("market", market, 1.0)
     made.fold("services", status(100), 1.0)
+    made.fold("lag", ListConsumerLagResponse(), 1.0)
     made.fold("strategies", strategies("ema.infy", "stopped.rsi"), 1.0)
     switch = KillSwitch(broker="paper", state=TRADING_STATE_ACTIVE)
     made.fold("kill switch", GetKillSwitchResponse(kill_switch=switch), 1.0)

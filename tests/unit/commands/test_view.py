@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from watched_day import order, portfolio, status
+from google.type.decimal_pb2 import Decimal
+from watched_day import order, portfolio, position, status
 
 from alphapanda.commands.live.rates import Rates
+from alphapanda.commands.live.view import View
 from panda.common.v1.common_pb2 import ORDER_STATUS_FILLED, ORDER_STATUS_OPEN
 from panda.instruments.v1.instruments_pb2 import Instrument
+from panda.marketdata.v1.marketdata_pb2 import Quote, WatchQuotesResponse
+from panda.ops.v1.ops_pb2 import ConsumerLag, ListConsumerLagResponse
 from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 
 
@@ -35,7 +39,27 @@ def test_rates_come_from_what_was_handled_and_made_meanwhile(view):
     assert view.handled_a_second["risk"] == pytest.approx(16)
     assert view.orders_a_minute == pytest.approx(6)  # two in 20 s
     assert view.fills_a_minute == pytest.approx(6)
-    assert view.lag == 4 * 7
+
+
+def test_lag_is_the_groups_own_also_where_nobody_reads(view):
+    """It comes from the log, so that a process that is gone and counts nothing can't hide it."""
+    view.fold("services", status(100), 2.0)
+    behind = [ConsumerLag(group="risk.signals", lag=40), ConsumerLag(group="trading", lag=2)]
+    view.fold("lag", ListConsumerLagResponse(lags=behind), 2.0)
+    assert view.lag == 42
+    view.fold("lag", ListConsumerLagResponse(), 3.0)
+    assert view.lag == 0
+    assert View([]).lag is None
+
+
+def test_prices_are_watched_of_what_is_held_or_traded(view):
+    """Symbols of positions and strategies, each once; a later price takes the place of an earlier one."""
+    view.fold("portfolio", portfolio(4, position("gone", "NSE:SBIN", 5)), 2.0)
+    assert view.traded == ("NSE:INFY", "NSE:SBIN")
+    for price in ("100", "101"):
+        quote = Quote(symbol="NSE:SBIN", last_price=Decimal(value=price))
+        view.fold("quotes", WatchQuotesResponse(quotes=[quote]), 3.0)
+    assert view.quotes["NSE:SBIN"].last_price.value == "101"
 
 
 def test_who_does_not_answer_is_known_with_its_first_silence(view):

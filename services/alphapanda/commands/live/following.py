@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,8 @@ from alphapanda.commands.asking import Services, connected
 from alphapanda.commands.finding import Target, why_no_answer
 from alphapanda.commands.live.view import View
 from alphapanda.commands.status import all_status
-from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest, WatchQuotesRequest, WatchQuotesResponse
+from panda.ops.v1.ops_pb2 import ListConsumerLagRequest
 from panda.portfolio.v1.portfolio_pb2 import WatchPortfolioRequest
 from panda.risk.v1.risk_pb2 import GetKillSwitchRequest, ListVerdictsRequest
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest
@@ -27,6 +28,7 @@ SELDOM: Final = 3.0
 AGAIN_SECONDS: Final = 1.0
 MARK_INTERVAL_MS: Final = 1000
 STRATEGIES_SHOWN: Final = 1000
+LAGS_SHOWN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Following:
     ) -> None:
         self._target = target
         self._clock = clock
-        self._sources = sources(broker, account)
+        self._sources = sources(broker, account, lambda: self.view.traded)
         self.view = View([source.name for source in self._sources], note)
 
     async def run(self) -> None:
@@ -95,16 +97,19 @@ class Following:
         return why_no_answer(self._target, services.addresses[source.service], error)
 
 
-def sources(broker: str, account: str) -> tuple[Source, ...]:
-    """Everything that is followed for an account."""
+def sources(broker: str, account: str, traded: Callable[[], Sequence[str]]) -> tuple[Source, ...]:
+    """Everything that is followed for an account, with the prices of what is traded there."""
     market, switch = GetMarketStatusRequest(), GetKillSwitchRequest(broker=broker)
     refusals = ListVerdictsRequest(broker=broker or PAPER, account=account or DEFAULT, approved=False)
     strategies = ListStrategiesRequest(page_size=STRATEGIES_SHOWN)
     portfolio = WatchPortfolioRequest(broker=broker, account=account, mark_interval_ms=MARK_INTERVAL_MS)
     orders = WatchOrdersRequest(broker=broker, account=account)
+    behind = ListConsumerLagRequest(behind=True, page_size=LAGS_SHOWN)
     return (
         Source("market", "marketdata", lambda to: _once(to.market.GetMarketStatus(market)), OFTEN),
         Source("services", "ops", lambda to: _once(all_status(to)), OFTEN),
+        Source("lag", "ops", lambda to: _once(to.ops.ListConsumerLag(behind)), OFTEN),
+        Source("quotes", "marketdata", lambda to: _quotes(to, traded), AGAIN_SECONDS),
         Source("strategies", "strategy", lambda to: _once(to.strategy.ListStrategies(strategies)), SELDOM),
         Source("verdicts", "risk", lambda to: _once(to.risk.ListVerdicts(refusals)), OFTEN),
         Source("kill switch", "risk", lambda to: _once(to.risk.GetKillSwitch(switch)), SELDOM),
@@ -117,3 +122,18 @@ def sources(broker: str, account: str) -> tuple[Source, ...]:
 
 async def _once(answer: Awaitable[Message]) -> AsyncIterator[Message]:
     yield await answer
+
+
+async def _quotes(to: Services, traded: Callable[[], Sequence[str]]) -> AsyncIterator[Message]:
+    """Prices of what is traded now; ends when something else is. Where nothing is, whether anybody would answer."""
+    symbols = traded()
+    if not symbols:
+        await to.market.GetMarketStatus(GetMarketStatusRequest())
+        yield WatchQuotesResponse()
+        return
+    watch = to.market.WatchQuotes(WatchQuotesRequest(symbols=symbols, min_interval_ms=MARK_INTERVAL_MS))
+    async for answer in watch:
+        yield answer
+        if answer.draining or traded() != symbols:
+            watch.cancel()
+            return

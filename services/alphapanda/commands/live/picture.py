@@ -114,7 +114,7 @@ def _pace(view: View) -> Text:
         ("orders", f"{_rate(view.orders_a_minute)}/min"),
         ("fills", f"{_rate(view.fills_a_minute)}/min"),
         ("frames", f"{_rate(view.frames_a_second)}/s"),
-        ("lag", backlog(view.lag)),
+        ("lag", UNKNOWN if view.lag is None else backlog(view.lag)),
         ("outbox", backlog(view.unpublished)),
         ("", _trading(view)),
     )
@@ -206,7 +206,7 @@ def _positions(view: View) -> Section:
             one.symbol,
             f"{one.quantity:+,}",
             rupees(amount(one, "average_price")),
-            rupees(amount(one, "last_price")),
+            rupees(amount(view.quotes.get(one.symbol, one), "last_price")),
             gain(amount(one.profit, "unrealised_pnl")),
             _dim(one.strategy_id),
         )

@@ -88,6 +88,8 @@ def as_object(view: View, at: datetime) -> dict[str, Any]:
         "orders": [_json(one) for one in view.orders],
         "refusals": [_json(one) for one in view.refusals],
         "killSwitch": _json(view.kill_switch),
+        "quotes": {symbol: _json(quote) for symbol, quote in sorted(view.quotes.items())},
+        "lags": None if view.lags is None else [_json(one) for one in view.lags],
         "rates": {
             "ordersAMinute": view.orders_a_minute,
             "fillsAMinute": view.fills_a_minute,

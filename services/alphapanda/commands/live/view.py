@@ -9,8 +9,8 @@ from typing import Final
 from google.protobuf.message import Message
 
 from alphapanda.commands.live.rates import Rates
-from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
-from panda.ops.v1.ops_pb2 import GetStatusResponse
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse, Quote, WatchQuotesResponse
+from panda.ops.v1.ops_pb2 import ConsumerLag, GetStatusResponse, ListConsumerLagResponse
 from panda.portfolio.v1.portfolio_pb2 import Portfolio, WatchPortfolioResponse
 from panda.risk.v1.risk_pb2 import GetKillSwitchResponse, KillSwitch, ListVerdictsResponse, Verdict
 from panda.strategy.v1.strategy_pb2 import ListStrategiesResponse, Strategy
@@ -18,6 +18,7 @@ from panda.trading.v1.trading_pb2 import Order, WatchOrdersResponse
 
 ORDERS_KEPT: Final = 100
 ERRORS_KEPT: Final = 20
+QUOTES_WATCHED: Final = 1000
 HANDLED_WINDOW: Final = 10.0
 MINUTE: Final = 60.0
 
@@ -50,6 +51,8 @@ class View:
         orders: its orders, newest first.
         refusals: what risk didn't let through lately, newest first.
         kill_switch: what may be traded.
+        quotes: last prices of what is traded, by symbol.
+        lags: groups that are behind on the log, also where the process that reads is gone; None while not heard of.
         troubles: what doesn't answer, by source.
         errors: what went wrong in this process, newest last.
     """
@@ -64,6 +67,8 @@ class View:
         self.orders: tuple[Order, ...] = ()
         self.refusals: tuple[Verdict, ...] = ()
         self.kill_switch: KillSwitch | None = None
+        self.quotes: dict[str, Quote] = {}
+        self.lags: tuple[ConsumerLag, ...] | None = None
         self.troubles: dict[str, Trouble] = {}
         self.errors: tuple[str, ...] = ()
         self.orders_revision = 0
@@ -93,6 +98,10 @@ class View:
                 self.refusals = tuple(one for one in message.verdicts if not (one.approved or one.waiting))
             case GetKillSwitchResponse():
                 self.kill_switch = message.kill_switch
+            case ListConsumerLagResponse():
+                self.lags = tuple(message.lags)
+            case WatchQuotesResponse():
+                self.quotes |= {quote.symbol: quote for quote in message.quotes}
             case _:
                 raise TypeError(f"no place for a {message.DESCRIPTOR.full_name}")
 
@@ -165,10 +174,16 @@ class View:
         return {service: rate for service, rate in rates.items() if rate is not None}
 
     @property
-    def lag(self) -> int:
-        """Records on the log that the services haven't handled yet."""
-        services = () if self.status is None else self.status.services
-        return sum(consumer.lag for service in services for consumer in service.consumers)
+    def lag(self) -> int | None:
+        """Records on the log that the groups haven't handled yet."""
+        return None if self.lags is None else sum(one.lag for one in self.lags)
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        """Symbols that are held or that strategies trade, the first so many."""
+        held = () if self.portfolio is None else self.portfolio.positions
+        symbols = {one.symbol for one in held} | {symbol for one in self.strategies for symbol in one.symbols}
+        return tuple(sorted(symbols))[:QUOTES_WATCHED]
 
     @property
     def unpublished(self) -> int:
