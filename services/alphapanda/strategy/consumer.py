@@ -266,9 +266,19 @@ class StrategyTicks:
         partition.enter(offset)
         configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
         while changes := list(partition.changes(configs, offset)):
+            await self._know_frame_before(partition, offset)
             for config in changes:
                 await self._activate(partition, config, offset)
         partition.seen = generation
+
+    async def _know_frame_before(self, partition: TickPartition, offset: int) -> None:
+        """Where nothing was replayed, the next frame may repeat one that this process never saw."""
+        if not partition.saw_nothing or not offset:
+            return
+        (topic,) = self.topics
+        frame = await self._look_back.frame_before(TopicPartition(topic, partition.number), offset)
+        if frame is not None:
+            partition.saw(frame.feed_run, frame.sequence)
 
     async def _activate(self, partition: TickPartition, newest: StrategyConfig, offset: int) -> None:
         # One that was begun comes first, though a newer one is there: the store may have it in spite of its error.

@@ -57,6 +57,15 @@ class LookBack:
             length = min(length * _WIDER, MOST_RECORDS)
         return made
 
+    async def frame_before(self, at: TopicPartition, offset: int) -> Frame | None:
+        """The frame that the record before an offset holds; None where it is gone, or holds none.
+
+        Raises:
+            LogUnavailable: the log can't be read now.
+        """
+        frames = [frame async for frame in self._frames(at, max(offset - 1, 0), offset)]
+        return frames[-1] if frames else None
+
     async def _frames(self, at: TopicPartition, first: int, end: int) -> AsyncIterator[Frame]:
         """The frames of a partition, each once, though the log may hold one twice."""
         starts = dict(await self._log.end_offsets([at.topic])) | {at: first}

@@ -144,6 +144,11 @@ class TickPartition:
             elif config.revision > held:
                 yield config
 
+    @property
+    def saw_nothing(self) -> bool:
+        """Whether no frame is known that the next one may repeat."""
+        return not self._last_frame[0]
+
     def repeats(self, feed_run: str, sequence: int) -> bool:
         """Whether a frame was there before: who publishes it sends it again where the log gave no answer.
 

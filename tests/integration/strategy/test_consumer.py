@@ -220,6 +220,7 @@ class World:
                 "run", shard, step, time, 100, tokens, [self.prices[t] for t in tokens], [time] * len(tokens)
             )
             records.append(to_record(frame_event(frame, "marketdata", NOW), self.topic_map))
+        self.newest = records
         await self.log.publish(records)
         if self.random.random() < self.repeats:  # marketdata has heard no answer
             await self.log.publish(records)
@@ -429,6 +430,28 @@ async def test_a_clean_stop_leaves_nothing_to_repeat(make_world) -> None:
     signals, times = await world.published()
     assert len(signals) > 50
     assert set(times.values()) == {1}
+    assert signals == await world.recomputed()
+    await world.log.stop()
+
+
+async def test_a_first_strategy_is_not_shown_again_what_its_warm_up_saw(make_world) -> None:
+    """Where the log holds a frame twice, with the group's offset between, and nothing was to be replayed."""
+    world = make_world()
+    world.snapshot_interval = 1_000
+    await world.begin()
+    for _ in range(6):
+        await world.feed()
+        await world.work()
+    await world.die()
+    await world.begin()
+    await world.log.publish(world.newest)  # marketdata has heard no answer
+    await world.change(config("a", TOKENS))
+    await world.work()
+    for _ in range(8):
+        await world.feed()
+        await world.work()
+    signals, _ = await world.published()
+    assert len(signals) > 20
     assert signals == await world.recomputed()
     await world.log.stop()
 
