@@ -456,7 +456,8 @@ async def test_a_first_strategy_is_not_shown_again_what_its_warm_up_saw(make_wor
     await world.log.stop()
 
 
-async def test_a_flattening_outlives_a_snapshot_before_its_first_frame(make_world) -> None:
+@pytest.mark.parametrize("state", [StrategyState.RUNNING, StrategyState.STOPPED])
+async def test_a_flattening_outlives_a_snapshot_before_its_first_frame(make_world, state) -> None:
     """A revision put in effect at a batch's second attempt is stored by the snapshot after it as one that still flattens."""
     world = make_world()
     world.snapshot_interval = 1000
@@ -466,7 +467,8 @@ async def test_a_flattening_outlives_a_snapshot_before_its_first_frame(make_worl
         await world.feed()
         await world.work()
     await world.die()
-    second = StoredStrategy(config("a", TOKENS, revision=2, flattens=flattens(1, 41, 2)), "", "local", NOW)
+    asks = config("a", TOKENS, revision=2, state=state, flattens=flattens(1, 41, 2))
+    second = StoredStrategy(asks, "", "local", NOW)
     await world.store.change("a", lambda _: Change(second, event_of(second.config)))
     world.snapshot_interval = 0
     await world.begin()

@@ -134,9 +134,8 @@ class StrategyHost:
         remembered = {w.instrument.instrument_id: w.state() for w in running.watchers}
         made = {w.instrument.instrument_id: [w.minute, w.made] for w in running.watchers if w.made}
         holdings = None if running.holdings is None else state_of(running.holdings)
-        return as_state(
-            Remembered(running.stopped, remembered, made, holdings), fresh=running.config in self._flattening
-        )
+        fresh = any(waits.strategy_id == strategy_id for waits in self._flattening)
+        return as_state(Remembered(running.stopped, remembered, made, holdings), fresh=fresh)
 
     def warm_up(self, strategy_id: str) -> int:
         """Ticks, or bars, that a strategy has to have seen before its first wish."""
