@@ -136,7 +136,7 @@ class LoggingSettings(LogRotation):
 
 
 class ReconnectionSettings(Section):
-    """How what is away is tried again: Redis within a call, everything at the start of a service."""
+    """How what is away is tried again: Redis within a call, what the market is written to, all at a service's start."""
 
     initial_seconds: Seconds = Field(0.05, description="first wait; it doubles from failure to failure")
     max_seconds: Seconds = Field(1.0, description="longest wait")

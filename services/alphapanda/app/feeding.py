@@ -17,6 +17,7 @@ from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments
@@ -175,6 +176,7 @@ def marketdata_room(
         ready: awaited before the first frame.
         recorder: is given every frame that is published.
     """
+    again = ground.settings.reconnection
     publisher = MarketDataPublisher(
         feed=feed,
         directory=ground.directory,
@@ -184,6 +186,7 @@ def marketdata_room(
         wall_clock=wall_clock,
         before_frame=before_frame,
         barrier=barrier,
+        backoff=Backoff(again.initial_seconds, again.max_seconds),
         on_published=recorder.add if recorder else lambda _: None,
     )
     feeding = Feeding(feed, publisher, ready)

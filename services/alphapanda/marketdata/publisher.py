@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import EventLog, LogUnavailable
@@ -29,7 +30,6 @@ logger: Final = structlog.get_logger(__name__)
 
 SOURCE: Final = "marketdata"
 _PAYLOAD: Final = "tick_frame"
-_BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
@@ -65,6 +65,7 @@ class MarketDataPublisher:
         before_frame: called once for each new market time, prices written and the frame not yet published; timers
             that are due by then run in it. Returns whether one did, so that lockstep waits for what it caused.
         barrier: returns when nothing that was published is still in work; awaited in lockstep only.
+        backoff: waits between attempts while the cache or the log is away.
         on_published: told of the frames that are on the log.
 
     Attributes:
@@ -83,6 +84,7 @@ class MarketDataPublisher:
         wall_clock: Callable[[], datetime],
         before_frame: Callable[[datetime], Awaitable[bool]],
         barrier: Callable[[], Awaitable[None]],
+        backoff: Backoff,
         on_published: Callable[[Sequence[Frame]], None] = lambda _: None,
     ) -> None:
         self.finished: Final = asyncio.Event()
@@ -94,6 +96,7 @@ class MarketDataPublisher:
         self._wall_clock = wall_clock
         self._before_frame = before_frame
         self._barrier = barrier
+        self._backoff = backoff
         self._on_published = on_published
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
         self._sanitiser = Sanitiser(directory, PRICE_SCALE)
@@ -205,7 +208,7 @@ class MarketDataPublisher:
             try:
                 await store()
             except (RedisError, OSError, LogUnavailable) as error:
-                wait = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS)) - 1]
+                wait = self._backoff.seconds(attempt)
                 self.last_error = f"the market waits: {in_one_line(error)}"
                 logger.warning("market_waits", error=str(error), attempt=attempt, wait_seconds=wait)
                 await asyncio.sleep(wait)

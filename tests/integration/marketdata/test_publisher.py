@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 from alphapanda.app.feeding import Feeding
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import from_record
-from alphapanda.eventlog.port import EventLog, Start
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Start
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import frame_from
@@ -77,6 +78,7 @@ class Driver:
             wall_clock=lambda: datetime.now(UTC),
             before_frame=self._before,
             barrier=self._barrier,
+            backoff=Backoff(0.01, 0.05),
         )
 
     async def publish(self, file: Path) -> MarketDataPublisher:
@@ -178,3 +180,23 @@ async def test_a_feed_that_an_error_ended_is_not_serving_and_says_why(driver, tm
 
 async def no_wait() -> None:
     """Nothing is waited for before the first frame."""
+
+
+async def test_the_market_waits_for_a_log_that_is_away(driver, tmp_path, monkeypatch):
+    """It says why while it waits, and what failed is written once when the log is there again."""
+    publish, told, publisher = driver.log.publish, [], None
+
+    async def away_at_first(records):
+        if len(told) < 3:
+            told.append(publisher.last_error)
+            raise LogUnavailable("away")
+        return await publish(records)
+
+    monkeypatch.setattr(driver.log, "publish", away_at_first)
+    publisher = driver.publisher(driver.feed(recording(tmp_path, "a.csv", 15, ["1500.00"])))
+    await publisher.start()
+    await publisher.run()
+    assert told[0] == ""
+    assert all("away" in why for why in told[1:])
+    assert publisher.last_error == ""
+    assert sum(len(frame.instrument_token) for frame in await driver.frames()) == 2

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap, shard_of
@@ -83,6 +84,7 @@ class Market:
             wall_clock=lambda: WALL,
             before_frame=self._before,
             barrier=self._barrier,
+            backoff=Backoff(0.01, 0.05),
             on_published=recorder.add if recorder else lambda _: None,
         )
         await publisher.start()
