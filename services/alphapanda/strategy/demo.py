@@ -2,7 +2,8 @@
 
 Chosen with the simulator's pace (four steps a second, three ticks a second and stock): whenever somebody begins to
 look, at the first start or the tenth, one of the quick ones trades within six seconds, 95 times of 100 (over 80
-minutes of the simulated day, a look every half second). All of them together trade about forty times a minute.
+minutes of the simulated day, a look every half second). All of them together trade about forty times a minute,
+the quick ones in small quantities: each trade costs a commission.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from panda.common.v1.common_pb2 import PRODUCT_CNC, PRODUCT_MIS, Product
 from panda.strategy.v1.strategy_pb2 import CreateStrategyRequest, StartStrategyRequest
 
 _STRATEGIES: tuple[tuple[str, str, int, int, int, Product.ValueType], ...] = (
-    ("demo.bharti.quick", "NSE:BHARTIARTL", 7, 13, 20, PRODUCT_MIS),
-    ("demo.hdfcbank.quick", "NSE:HDFCBANK", 7, 13, 15, PRODUCT_MIS),
-    ("demo.infy.quick", "NSE:INFY", 7, 13, 10, PRODUCT_MIS),
-    ("demo.tcs.quick", "NSE:TCS", 7, 13, 5, PRODUCT_MIS),
+    ("demo.bharti.quick", "NSE:BHARTIARTL", 7, 13, 5, PRODUCT_MIS),
+    ("demo.hdfcbank.quick", "NSE:HDFCBANK", 7, 13, 10, PRODUCT_MIS),
+    ("demo.infy.quick", "NSE:INFY", 7, 13, 5, PRODUCT_MIS),
+    ("demo.tcs.quick", "NSE:TCS", 7, 13, 2, PRODUCT_MIS),
     ("demo.infy", "NSE:INFY", 30, 90, 25, PRODUCT_MIS),
     ("demo.reliance", "NSE:RELIANCE", 40, 120, 25, PRODUCT_MIS),
     ("demo.hdfcbank", "NSE:HDFCBANK", 40, 120, 40, PRODUCT_MIS),

@@ -109,6 +109,7 @@ FILLS = st.lists(
 )
 
 
+@pytest.mark.timeout(600)  # ten thousand examples on a busy machine
 @settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FILLS)
 def test_the_book_agrees_with_the_oracle_to_the_paisa(
