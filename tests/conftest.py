@@ -18,7 +18,7 @@ from uuid import uuid4
 import asyncpg
 import psutil
 import pytest
-from kafka_server import KafkaServer, missing_for_kafka
+from kafka_server import Guard, KafkaServer, missing_for_kafka
 from redis import Redis
 from sqlalchemy import make_url
 
@@ -171,17 +171,18 @@ def redis_url(redis_server: str) -> str:
 @pytest.fixture(scope="session")
 def start_kafka(
     require_or_skip: Callable[[str], NoReturn], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], KafkaServer]]:
-    """Starts a Kafka of one's own, to be killed or paused; it ends with the session at the latest."""
+) -> Iterator[Callable[..., KafkaServer]]:
+    """Starts a Kafka of one's own, to be killed or paused, guarded or not; it ends with the session at the latest."""
     if (reason := missing_for_kafka()) is not None:
         require_or_skip(reason)
     servers: list[KafkaServer] = []
 
-    def start() -> KafkaServer:
+    def start(guard: Guard | None = None) -> KafkaServer:
         # Records carry the tests' clocks, so retention by real time would take them away.
         never = str(10**12)
         server = KafkaServer(
             tmp_path_factory.mktemp("kafka"),
+            guard,
             log_initial_task_delay_ms=never,
             log_retention_check_interval_ms=never,
         )

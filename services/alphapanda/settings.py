@@ -64,6 +64,17 @@ class KafkaSettings(Section):
     bootstrap_servers: str = Field(
         "localhost:9092", min_length=1, description="host:port of brokers to begin with, by commas"
     )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how the brokers are spoken to; SSL: encrypted, SASL: with a password"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how the password is proved where security_protocol begins with SASL"
+    )
+    sasl_username: str = Field("", description="who speaks to the brokers, with SASL")
+    sasl_password: str = Field("", description="its password", repr=False)
+    ca_file: Path | None = Field(
+        None, description="PEM file of who vouches for the brokers, with SSL; empty: whom the system trusts"
+    )
     client_id: str = Field(
         "alpha-panda-client", min_length=1, description="name in the brokers' logs and quotas"
     )
@@ -84,6 +95,16 @@ class KafkaSettings(Section):
     request_timeout_seconds: Seconds = Field(
         10.0, description="longest wait for an answer, a publish's included"
     )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nothing goes in plaintext."""
+        return self.security_protocol.endswith("SSL")
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether a password is asked for."""
+        return self.security_protocol.startswith("SASL")
 
 
 class ApiSettings(Section):

@@ -2,19 +2,20 @@
 
 In production nothing goes over a network in plaintext, nobody is served without authentication and no secret is
 missing. What never leaves the machine (a Unix socket, loopback) counts as safe; gRPC doesn't, as it is what others are
-let in by. This version has neither TLS nor authentication for gRPC, nor TLS for Kafka: so production is refused, and
-what is missing is said.
+let in by. This version has neither TLS nor authentication for gRPC: so production is refused, and what is missing is
+said.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from alphapanda.mesh.loopback import is_loopback
-from alphapanda.settings import Settings
+from alphapanda.settings import KafkaSettings, Settings
 
 PRODUCTION: Final = "production"
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
@@ -46,6 +47,8 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
             f"reconnection.initial_seconds {settings.reconnection.initial_seconds:g} is longer than"
             f" reconnection.max_seconds {settings.reconnection.max_seconds:g}",
         )
+    for name, message in _kafka(settings.kafka):
+        yield Disagreement((name, "kafka.security_protocol"), message)
     if settings.environment == PRODUCTION:
         for name, message in _unfit_for_production(settings):
             yield Disagreement(("environment", name), f"environment is production, and {message}")
@@ -57,12 +60,7 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
         "api.host",
         "gRPC has no authentication: this version can't tell callers apart, so nobody may be served",
     )
-    servers = [server.strip() for server in settings.kafka.bootstrap_servers.split(",")]
-    if plain := [server for server in servers if not is_loopback(server.rpartition(":")[0].strip("[]"))]:
-        yield (
-            "kafka.bootstrap_servers",
-            f"Kafka at {', '.join(plain)} is spoken to in plaintext: this version has no TLS for it",
-        )
+    yield from _kafka_in_production(settings.kafka)
     yield from _database(settings)
     yield from _redis(settings)
     collector = _split(settings.telemetry.otlp_endpoint)
@@ -70,6 +68,45 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
         yield (
             "telemetry.otlp_endpoint",
             "the collector is spoken to in plaintext: begin telemetry.otlp_endpoint with https://",
+        )
+
+
+def _kafka(kafka: KafkaSettings) -> Iterator[tuple[str, str]]:
+    protocol = kafka.security_protocol
+    for name, value in (("sasl_username", kafka.sasl_username), ("sasl_password", kafka.sasl_password)):
+        if kafka.authenticated and not value:
+            yield f"kafka.{name}", f"kafka.security_protocol {protocol} needs kafka.{name}, which is empty"
+        elif value and not kafka.authenticated:
+            yield (
+                f"kafka.{name}",
+                f"kafka.{name} is set and kafka.security_protocol is {protocol}: SASL_SSL or SASL_PLAINTEXT use it",
+            )
+    if kafka.ca_file is None:
+        return
+    if not kafka.encrypted:
+        yield (
+            "kafka.ca_file",
+            f"kafka.ca_file is set and kafka.security_protocol is {protocol}: SSL or SASL_SSL use it",
+        )
+    try:
+        ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as error:  # SSLError is among them
+        reason = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        yield "kafka.ca_file", f"kafka.ca_file {str(kafka.ca_file)!r}: {reason}"
+
+
+def _kafka_in_production(kafka: KafkaSettings) -> Iterator[tuple[str, str]]:
+    servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
+    away = [server for server in servers if not is_loopback(server.rpartition(":")[0].strip("[]"))]
+    if away and not kafka.encrypted:
+        yield (
+            "kafka.security_protocol",
+            f"Kafka at {', '.join(away)} is spoken to in plaintext: set kafka.security_protocol to SASL_SSL",
+        )
+    elif away and not kafka.authenticated:
+        yield (
+            "kafka.security_protocol",
+            f"Kafka at {', '.join(away)} is spoken to without a password: set kafka.security_protocol to SASL_SSL",
         )
 
 

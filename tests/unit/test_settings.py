@@ -154,6 +154,32 @@ def test_waits_that_disagree_are_told():
         load_settings({"ALPHAPANDA_RECONNECTION__INITIAL_SECONDS": "5"})
 
 
+def test_everything_wrong_with_kafkas_guard_is_told_at_once(tmp_path):
+    """What a protocol needs and isn't there, what it has no use for, and a file without certificates: a line each."""
+    (tmp_path / "ca.pem").write_text("nobody vouches")
+    kafka = "ALPHAPANDA_KAFKA__"
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({f"{kafka}SECURITY_PROTOCOL": "SASL_SSL", f"{kafka}CA_FILE": str(tmp_path / "ca.pem")})
+    user, password, file = refused.value.problems
+    assert user == "kafka.security_protocol SASL_SSL needs kafka.sasl_username, which is empty"
+    assert password == "kafka.security_protocol SASL_SSL needs kafka.sasl_password, which is empty"
+    assert file.endswith("ca.pem': holds no certificate in PEM")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings(
+            {
+                f"{kafka}SASL_PASSWORD": "made-up",  # pragma: allowlist secret
+                f"{kafka}CA_FILE": str(tmp_path / "none.pem"),
+                f"{kafka}SASL_MECHANISM": "GUESS",
+            }
+        )
+    mechanism, password, unused, file = refused.value.problems
+    assert "SCRAM-SHA-512" in mechanism
+    assert password.startswith("kafka.sasl_password is set and kafka.security_protocol is PLAINTEXT")
+    assert unused.startswith("kafka.ca_file is set and kafka.security_protocol is PLAINTEXT")
+    assert file.endswith("none.pem': No such file or directory")
+    assert "made-up" not in str(refused.value)
+
+
 class TestProduction:
     """What production refuses."""
 
@@ -174,7 +200,7 @@ class TestProduction:
         )
         assert problems[0].startswith("setting ALPHAPANDA_API__PORT: '70000'")
         assert problems[3:] == [
-            "Kafka at k1:9092 is spoken to in plaintext: this version has no TLS for it",
+            "Kafka at k1:9092 is spoken to in plaintext: set kafka.security_protocol to SASL_SSL",
             PLAINTEXT_DATABASE,
             "database.url has no password",
             "Redis is spoken to in plaintext: begin redis.url with rediss://",

@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 JARS = Path(__file__).resolve().parents[2] / ".tools" / "kafka" / "libs"
@@ -35,16 +37,72 @@ class KafkaDidNotStart(Exception):
     """It ended, or didn't answer in time; the message holds the end of its output."""
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How clients have to come: by SASL_PLAINTEXT, or by SASL_SSL where there is a certificate.
+
+    Attributes:
+        passwords: by user, each good for PLAIN and SCRAM alike.
+        certificate: PEM file with the broker's key and certificate.
+    """
+
+    passwords: Mapping[str, str] = field(repr=False)
+    certificate: Path | None = None
+
+    @property
+    def protocol(self) -> str:
+        """As Kafka calls it."""
+        return "SASL_SSL" if self.certificate else "SASL_PLAINTEXT"
+
+    def properties(self) -> dict[str, str]:
+        """Lines of server.properties."""
+        module = "org.apache.kafka.common.security"
+        user, password = next(iter(self.passwords.items()))
+        users = " ".join(f'user_{name}="{secret}"' for name, secret in self.passwords.items())
+        own = f'username="{user}" password="{password}"'
+        listener = f"listener.name.{self.protocol.lower()}"
+        properties = {
+            "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{self.protocol}:{self.protocol}",
+            "security.inter.broker.protocol": self.protocol,
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            f"{listener}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required {own} {users};",
+        }
+        for mechanism in ("scram-sha-256", "scram-sha-512"):
+            properties[f"{listener}.{mechanism}.sasl.jaas.config"] = (
+                f"{module}.scram.ScramLoginModule required;"
+            )
+        if self.certificate:
+            properties |= {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": str(self.certificate),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(self.certificate),
+            }
+        return properties
+
+    def scram(self) -> list[str]:
+        """Arguments of Kafka's `format` that let the users in."""
+        return [
+            part
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for name, password in self.passwords.items()
+            for part in ("--add-scram", f"{mechanism}=[name={name},password={password}]")
+        ]
+
+
 class KafkaServer:
     """One broker that is its own controller, on loopback ports.
 
     Args:
         folder: where its data lives; made where it isn't there.
+        guard: how clients have to come; None: anybody may, in plaintext.
         settings: lines of server.properties, over those it starts with.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, guard: Guard | None = None, **settings: str) -> None:
         self._folder = folder
+        self._guard = guard
         self._properties = folder / "server.properties"
         self._output = folder / "kafka.log"
         self._overrides = {name.replace("_", "."): value for name, value in settings.items()}
@@ -116,11 +174,12 @@ class KafkaServer:
     def _set_up(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         client, controller = free_ports(2)
+        protocol = self._guard.protocol if self._guard else "PLAINTEXT"
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
+            "listeners": f"{protocol}://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(self._folder / "data"),
             "auto.create.topics.enable": "false",
@@ -133,12 +192,15 @@ class KafkaServer:
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "500",
+            **(self._guard.properties() if self._guard else {}),
             **self._overrides,
         }
         draft = self._properties.with_suffix(".draft")
         draft.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        cluster = ("-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(draft))
+        users = self._guard.scram() if self._guard else []
         formatted = subprocess.run(
-            self._java("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(draft)),
+            self._java("kafka.tools.StorageTool", "format", *cluster, *users),
             check=False,
             capture_output=True,
             text=True,

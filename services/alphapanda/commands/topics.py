@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import AsyncIterable
 from pathlib import Path
+from typing import Final
 
 import click
 from google.protobuf.json_format import MessageToJson
 
 from alphapanda.app.prepare import ensure_topics
+from alphapanda.app.tailing import tail_kafka
 from alphapanda.commands.asking import Services, ask
-from alphapanda.commands.console import USAGE, fail, out, working
+from alphapanda.commands.console import USAGE, fail, out, refuse, working
 from alphapanda.commands.finding import Target, target_option
 from alphapanda.commands.mesh import config_option, mesh_settings
-from alphapanda.domain.errors import InvalidInput
-from alphapanda.eventlog.port import LogUnavailable
-from panda.ops.v1.ops_pb2 import TailTopicRequest
+from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.eventlog.port import LogUnavailable, TopicMissing
+from alphapanda.settings import Settings
+from alphapanda.settings_sources import SettingsInvalid, read_settings
+from panda.ops.v1.ops_pb2 import TailTopicRequest, TailTopicResponse
+
+KAFKA: Final = ("kafka", "bootstrap_servers")
 
 
 @click.group()
@@ -43,8 +51,13 @@ def ensure(config: Path | None) -> None:
 @click.option("--from", "start", default="end", show_default=True, help="beginning, end, or an offset")
 @click.option("--limit", type=click.IntRange(0), default=0, help="records to print  [default: all that come]")
 @target_option
-def tail(topic: str, start: str, limit: int, target: Target) -> None:
-    """Print a topic's records as JSON, one a line, and those that come; Ctrl-C ends it."""
+@config_option
+def tail(topic: str, start: str, limit: int, target: Target, config: Path | None) -> None:
+    """Print a topic's records as JSON, one a line, and those that come; Ctrl-C ends it.
+
+    From Kafka where the settings name one (kafka.bootstrap_servers); else, and wherever --target says, from the
+    process that answers there.
+    """
     request = TailTopicRequest(topic=topic, limit=limit)
     match start:
         case "beginning":
@@ -55,9 +68,36 @@ def tail(topic: str, start: str, limit: int, target: Target) -> None:
             request.offset = int(start)
         case _:
             fail(str(InvalidInput("--from", start, "allowed: beginning, end, or an offset")), USAGE)
+    settings = None if _is_named(target) else _naming_kafka(config)
+    if settings is not None:
+        try:
+            asyncio.run(_print(tail_kafka(settings, request)))
+        except UnknownName as unknown:
+            fail(str(unknown), USAGE)
+        except (LogUnavailable, TopicMissing) as away:
+            fail(str(away))
+        return
 
     async def followed(services: Services) -> None:
-        async for answer in services.ops.TailTopic(request):
-            click.echo(MessageToJson(answer.record, indent=None))
+        await _print(services.ops.TailTopic(request))
 
     ask(target, followed)
+
+
+def _is_named(target: Target) -> bool:
+    """Whether a person said where to ask."""
+    return not target.mesh
+
+
+def _naming_kafka(config: Path | None) -> Settings | None:
+    """The settings where they name a Kafka; None where they leave it at its default."""
+    try:
+        read = read_settings(os.environ, config=config, dotenv=Path(".env"))
+    except SettingsInvalid as error:
+        refuse(error.problems)
+    return read.settings if KAFKA in read.sources else None
+
+
+async def _print(answers: AsyncIterable[TailTopicResponse]) -> None:
+    async for answer in answers:
+        click.echo(MessageToJson(answer.record, indent=None))

@@ -64,7 +64,7 @@ class KafkaEventLog:
         started = False
         try:
             self._offsets = self._clients.consumer()
-            with as_unavailable(f"be reached at {self._settings.bootstrap_servers}"):
+            with as_unavailable(f"be reached at {self._clients.where}"):
                 await self._offsets.start()
             await self._topics.start()
             await self._money.start()

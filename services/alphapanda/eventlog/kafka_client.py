@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from ssl import create_default_context
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -29,12 +31,29 @@ class KafkaClients:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._common = {
+        self._common: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
             "client_id": settings.client_id,
             "request_timeout_ms": _milliseconds(settings.request_timeout_seconds),
             "retry_backoff_ms": _RETRY_MS,
+            "security_protocol": settings.security_protocol,
         }
+        if settings.encrypted:
+            self._common["ssl_context"] = create_default_context(cafile=settings.ca_file)
+        if settings.authenticated:
+            self._common |= {
+                "sasl_mechanism": settings.sasl_mechanism,
+                "sasl_plain_username": settings.sasl_username,
+                "sasl_plain_password": settings.sasl_password,
+            }
+
+    @property
+    def where(self) -> str:
+        """Where Kafka is and as whom it is spoken to, for messages."""
+        settings = self._settings
+        whom = f" as {settings.sasl_username!r}" if settings.authenticated else ""
+        how = "" if settings.security_protocol == "PLAINTEXT" else f" by {settings.security_protocol}{whom}"
+        return f"{settings.bootstrap_servers}{how}"
 
     def group_id(self, group: str) -> str:
         """What a group is called in Kafka."""

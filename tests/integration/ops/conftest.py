@@ -96,6 +96,7 @@ class Mesh:
     rooms: list[Room]
     port: int
     ops: OpsServiceStub
+    bootstrap: str = ""
 
     async def publish(self, *events: Event) -> None:
         await self.ground.log.publish([to_record(event, self.ground.topic_map) for event in events])
@@ -201,6 +202,7 @@ async def on_kafka(tables: str, redis_url: str, start_kafka) -> AsyncIterator[Me
     )
     try:
         async with running(tables, redis_url, KafkaEventLog(settings, ["market.ticks"])) as mesh:
+            mesh.bootstrap = server.bootstrap
             yield mesh
     finally:
         server.stop()

@@ -126,6 +126,28 @@ async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> 
     assert (await embedded.rows("SELECT count(*) FROM portfolio.fills"))[0][0] == 1
 
 
+async def test_a_tail_of_kafka_itself_says_what_the_service_says(on_kafka, approved, tmp_path) -> None:
+    """Where the settings name Kafka nobody is asked but Kafka; --target asks who answers there; both print the same."""
+    await on_kafka.publish(approved(1))
+    topic = on_kafka.ground.topic_map.topic("signal_validated", "paper")
+    wanted = ("topics", "tail", topic, "--from", "beginning", "--limit", "1")
+    through_ops = await cli(on_kafka, *wanted)
+    environment = {"ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": on_kafka.bootstrap, "ALPHAPANDA_API__PORT": "1"}
+
+    async def told(*args: str) -> tuple[int | None, bytes, bytes]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "from alphapanda.cli import main; main()", *args,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=tmp_path,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        return process.returncode, out, err
+
+    assert await told(*wanted) == (0, through_ops.encode(), b"")
+    status, _, err = await told("topics", "tail", f"{topic}s")
+    assert status == 2
+    assert f"did you mean '{topic}'" in " ".join(err.decode().split())
+
+
 async def test_lag_is_told_by_group_and_partition(embedded, approved) -> None:
     """Committed, end and what is between; only those behind, where that is asked; an unknown group is refused."""
     await embedded.publish(*(approved(n) for n in range(3)))

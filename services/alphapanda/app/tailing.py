@@ -1,0 +1,31 @@
+"""A topic's records read from the mesh's log itself, as OpsService would tell them: no service has to run for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from alphapanda.app.serve import mesh_log
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.ops.log_api import LogApi
+from alphapanda.settings import Settings
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistry
+from panda.ops.v1 import ops_pb2 as pb
+
+
+async def tail_kafka(settings: Settings, request: pb.TailTopicRequest) -> AsyncIterator[pb.TailTopicResponse]:
+    """The answers of OpsService.TailTopic.
+
+    Raises:
+        LogUnavailable: Kafka is away.
+        TopicMissing: the topic isn't there yet.
+        UnknownName: the deployment has no such topic.
+    """
+    topic_map = TopicMap(settings.active_brokers, BrokerRegistry(BROKERS).live(settings.active_brokers))
+    log = mesh_log(settings, topic_map)
+    await log.start()
+    try:
+        async for answer in LogApi(log, topic_map, {}).tail(request):
+            yield answer
+    finally:
+        await log.stop()
