@@ -26,6 +26,23 @@ async def attempted(call: Awaitable[object]) -> Exception | None:
     return None
 
 
+async def passing_failure(
+    call: Awaitable[object], logger: FilteringBoundLogger, what: str
+) -> Exception | None:
+    """What a call failed with that passes by waiting, None where it succeeded. A bug is told to the log and raised.
+
+    Args:
+        call: what is tried.
+        logger: of the module whose work it is.
+        what: that work is, for the log line.
+    """
+    error = await attempted(call)
+    if error is not None and not is_transient(error):
+        logger.error("ended by a bug", alarm=True, what=what, exc_info=error)
+        raise error
+    return error
+
+
 class Patience:
     """Waits, partition by partition.
 
@@ -111,20 +128,20 @@ class Patience:
         self, places: Mapping[TopicPartition, int], call: Callable[[], Awaitable[T]]
     ) -> T:
         """The result of a call that is made again while it fails transiently; a bug is raised."""
+        results: list[T] = []
+
+        async def once() -> None:
+            results.append(await call())
+
         failures = 0
-        while True:
-            try:
-                result = await call()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                failure = error
-            else:
-                for at in places:
-                    self.waiting.pop(at, None)
-                return result
+        while error := await attempted(once()):
+            if not is_transient(error):
+                raise error
             failures += 1
-            await self.wait(places, failure, failures)
+            await self.wait(places, error, failures)
+        for at in places:
+            self.waiting.pop(at, None)
+        return results[0]
 
 
 def _named(places: Mapping[TopicPartition, int]) -> list[str]:

@@ -10,7 +10,8 @@ import structlog
 
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.eventlog.control import TopicFollower
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.failures import in_one_line
+from alphapanda.eventlog.patience import passing_failure
 from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE, QuoteBoard
 from alphapanda.storage.price_cache import PriceCache
 from panda.events.v1.events_pb2 import Event
@@ -148,14 +149,6 @@ class QuoteWatches:
             self._board.clear()
 
     async def _begin(self, follower: TopicFollower) -> None:
-        while True:
-            try:
-                await follower.start()
-            except Exception as error:
-                if is_transient(error):
-                    _log.warning("quotes wait", error=in_one_line(error))
-                    await asyncio.sleep(_AGAIN_SECONDS)
-                    continue
-                _log.exception("watching quotes ends")
-                raise
-            return
+        while away := await passing_failure(follower.start(), _log, "watching quotes"):
+            _log.warning("quotes wait", error=in_one_line(away))
+            await asyncio.sleep(_AGAIN_SECONDS)

@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.eventlog.failures import in_one_line
+from alphapanda.eventlog.patience import passing_failure
 from alphapanda.mesh.errors import OutOfRange, TooMany
 
 MOST_WATCHES = 2000
@@ -149,17 +150,13 @@ class Revisions(Generic[Account]):
                 continue
 
     async def _look_once(self) -> None:
-        try:
-            newest = await self._read()
-        except Exception as error:
-            if is_transient(error):
-                if not self._away:
-                    _log.warning("watches wait", error=in_one_line(error))
-                self._away = True
-                return
-            _log.exception("watching revisions ends")
-            raise
-        self._away = False
+        away = await passing_failure(self._take(), _log, "watching revisions")
+        if away is not None and not self._away:
+            _log.warning("watches wait", error=in_one_line(away))
+        self._away = away is not None
+
+    async def _take(self) -> None:
+        newest = await self._read()
         if newest != self._newest:
             self._newest = newest
             self._wake()

@@ -73,9 +73,9 @@ async def there_and_back(kafka: KafkaSettings, topic: str) -> list[bytes]:
         async with asyncio.timeout(20):
             while not (found := await reader.fetch(10, 1.0)):
                 pass
-        await reader.commit({one.topic_partition: one.offset + 1 for one in found})
+        await reader.commit({at: records[-1].offset + 1 for at, records in found.items()})
         assert await log.committed_offsets(f"group-{kafka.sasl_mechanism}")
-        return [one.value for one in found]
+        return [one.value for records in found.values() for one in records]
     finally:
         await log.stop()
 
