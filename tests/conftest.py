@@ -18,6 +18,7 @@ from uuid import uuid4
 import asyncpg
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from kafka_server import Guard, KafkaServer, missing_for_kafka
 from redis import Redis
 from sqlalchemy import make_url
@@ -45,6 +46,10 @@ if (
 ):
     os.environ["TMPDIR"] = str(IN_MEMORY)
     tempfile.tempdir = None
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # A developer's own settings must not reach the tests, nor the processes they start.
 for name in [name for name in os.environ if name.startswith("ALPHAPANDA_")]:
