@@ -28,12 +28,13 @@ _DEPENDENCIES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((LogUnavailable,), LOG),
 )
 # PostgreSQL's classes of errors: connection, rolled back (serialisation, deadlock), out of resources, object in use,
-# operator intervention (shutdown, start-up, cancel), system error.
-_TRANSIENT_SQLSTATES = ("08", "40", "53", "55", "57", "58")
+# operator intervention (shutdown, start-up, cancel), system error. And what is wrong with the place, not the record: a
+# server that was made read-only (a failover), a role or password that doesn't hold now, a database that isn't there.
+_TRANSIENT_SQLSTATES = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed later without anybody changing anything."""
+    """Whether the same call may succeed later: what stands in the way is the place, not what was asked."""
     if isinstance(error, ExceptionGroup):
         return all(is_transient(one) for one in error.exceptions)
     if isinstance(error, DBAPIError):

@@ -53,12 +53,17 @@ def open_channel(target: str, services: Iterable[str]) -> grpc.aio.Channel:
 
 
 def service_config(policies: Iterable[MethodPolicy]) -> str:
-    """The service config (JSON) with the retries of these RPCs; queries and remembered commands alike."""
+    """The service config (JSON): a name's addresses take turns, and these RPCs, queries and commands, are retried."""
     names = []
     for policy in policies:
         _, service, method = policy.method.split("/")
         names.append({"service": service, "method": method})
-    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": RETRY_POLICY}]})
+    return json.dumps(
+        {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "methodConfig": [{"name": names, "retryPolicy": RETRY_POLICY}],
+        }
+    )
 
 
 class CallContext(grpc.aio.UnaryUnaryClientInterceptor):

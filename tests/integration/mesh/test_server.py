@@ -6,6 +6,8 @@ import asyncio
 import re
 import socket
 import subprocess
+from collections import Counter
+from functools import partial
 from uuid import uuid4
 
 import grpc
@@ -25,6 +27,35 @@ from panda.risk.v1 import risk_pb2_grpc
 INSTRUMENTS = "panda.instruments.v1.InstrumentService"
 RISK = "panda.risk.v1.RiskService"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+async def test_a_name_s_addresses_take_turns(mesh) -> None:
+    """Where a target stands for several processes, each gets its share of the calls."""
+    served = Counter()
+
+    def counting(name: str):
+        async def answer(_):
+            served[name] += 1
+            return instruments_pb2.ListInstrumentsResponse()
+
+        return answer
+
+    instruments = type(mesh.instruments)()
+    register = partial(instruments_pb2_grpc.add_InstrumentServiceServicer_to_server, instruments)
+    second = MeshServer("127.0.0.1", 0, [register], structlog.get_logger())
+    mesh.instruments.list, instruments.list = counting("first"), counting("second")
+    addresses = f"ipv4:{mesh.target},127.0.0.1:{await second.start()}"
+    async with open_channel(addresses, [INSTRUMENTS]) as channel:
+        stub = instruments_pb2_grpc.InstrumentServiceStub(channel)
+        await stub.ListInstruments(instruments_pb2.ListInstrumentsRequest())
+        async with asyncio.timeout(10):
+            while len(served) < 2:  # a connection is a moment later than the other
+                await stub.ListInstruments(instruments_pb2.ListInstrumentsRequest())
+        served.clear()
+        for _ in range(20):
+            await stub.ListInstruments(instruments_pb2.ListInstrumentsRequest())
+    await second.stop(1.0)
+    assert served == {"first": 10, "second": 10}
 
 
 async def test_a_port_in_use_is_told(mesh) -> None:

@@ -75,6 +75,27 @@ async def test_a_server_that_is_not_there_passes() -> None:
     await engine.dispose()
 
 
+@pytest.mark.parametrize(
+    "elsewhere", [{"username": "nobody_of_this_name"}, {"database": "nothing_of_this_name"}]
+)
+async def test_a_role_or_database_that_is_not_there_passes(engine, elsewhere) -> None:
+    """A changed password or a database that is being restored says nothing of the record in hand."""
+    other = open_engine(engine.url.set(**elsewhere).render_as_string(hide_password=False), 1)
+    error = await error_of(run(other, "SELECT 1"))
+    assert is_transient(error), repr(error)
+    await other.dispose()
+
+
+async def test_a_server_made_read_only_passes(engine) -> None:
+    """A failover leaves the old server read-only: the new one will take the record."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+        await connection.commit()
+        error = await error_of(connection.execute(text("INSERT INTO things VALUES (3, 'c')")))
+        await connection.invalidate()
+    assert is_transient(error), repr(error)
+
+
 async def test_a_deadlock_and_a_lock_timeout_pass(engine) -> None:
     """The transaction that was sacrificed may be made again."""
 
