@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 
 from alphapanda.app.prepare import ensure_topics
 from alphapanda.app.tailing import tail_kafka
@@ -21,7 +23,7 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.eventlog.port import LogUnavailable, TopicMissing
 from alphapanda.settings import Settings
 from alphapanda.settings_sources import SettingsInvalid, read_settings
-from panda.ops.v1.ops_pb2 import TailTopicRequest, TailTopicResponse
+from panda.ops.v1.ops_pb2 import LogRecord, TailTopicRequest, TailTopicResponse
 
 KAFKA: Final = ("kafka", "bootstrap_servers")
 
@@ -54,6 +56,8 @@ def ensure(config: Path | None) -> None:
 @config_option
 def tail(topic: str, start: str, limit: int, target: Target, config: Path | None) -> None:
     """Print a topic's records as JSON, one a line, and those that come; Ctrl-C ends it.
+
+    Key and headers are text; `event` is the decoded value, `value` (base64) stands where it can't be decoded.
 
     From Kafka where the settings name one (kafka.bootstrap_servers); else, and wherever --target says, from the
     process that answers there.
@@ -100,4 +104,23 @@ def _naming_kafka(config: Path | None) -> Settings | None:
 
 async def _print(answers: AsyncIterable[TailTopicResponse]) -> None:
     async for answer in answers:
-        click.echo(MessageToJson(answer.record, indent=None))
+        click.echo(json.dumps(_readable(answer.record), ensure_ascii=False))
+
+
+def _readable(record: LogRecord) -> dict[str, Any]:
+    """A record for eyes and jq: key and headers as text, the event; the bytes (base64) only where they are no event."""
+    shown: dict[str, Any] = {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "appendedAt": record.appended_at.ToJsonString(),
+        "key": _text(record.key),
+        "headers": {header.name: _text(header.value) for header in record.headers},
+    }
+    if record.HasField("event"):
+        return shown | {"event": MessageToDict(record.event)}
+    return shown | {"value": b64encode(record.value).decode()}
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")

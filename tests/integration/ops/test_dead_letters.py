@@ -10,6 +10,7 @@ import sys
 import grpc
 import pytest
 
+from alphapanda.eventlog.port import Record
 from alphapanda.trading.consumer import TradingConsumer
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -120,10 +121,30 @@ async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> 
         embedded, "topics", "tail", embedded.ground.topic_map.topic("order_failed", "paper"),
         "--from", "beginning", "--limit", "1",
     )  # fmt: skip
-    failed = json.loads(tailed)["event"]["orderFailed"]
+    record = json.loads(tailed)
+    assert record["key"] == first.key
+    assert record["headers"]["ce_type"] == "panda.events.v1.OrderFailed"
+    assert "value" not in record
+    failed = record["event"]["orderFailed"]
     assert failed["reason"] == "FAILURE_REASON_DISCARDED"
     assert failed["order"]["signalId"] == events[0].signal_validated.signal_id
     assert (await embedded.rows("SELECT count(*) FROM portfolio.fills"))[0][0] == 1
+
+
+async def test_a_tail_shows_the_bytes_of_what_is_no_event(embedded) -> None:
+    """What can't be decoded is a line, too: its bytes in base64, and a key that is no text with its bytes spelt out."""
+    topic = embedded.ground.topic_map.topic("signal_validated", "paper")
+    await embedded.ground.log.publish([Record(topic, 0, b"k\xff", b"\xffjunk", (("x", b"y"),))])
+    line = json.loads(await cli(embedded, "topics", "tail", topic, "--from", "beginning", "--limit", "1"))
+    assert line.pop("appendedAt")
+    assert line == {
+        "topic": topic,
+        "partition": 0,
+        "offset": line["offset"],
+        "key": "k\\xff",
+        "headers": {"x": "y"},
+        "value": "/2p1bms=",
+    }
 
 
 async def test_a_tail_of_kafka_itself_says_what_the_service_says(on_kafka, approved, tmp_path) -> None:
