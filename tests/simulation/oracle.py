@@ -19,7 +19,7 @@ from tests.simulation.world import World
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.eventlog.wire import happening_from
+from alphapanda.eventlog.order_wire import happening_from
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.trading.core.late_arrival import adopted_id
 from alphapanda.trading.core.order import Order

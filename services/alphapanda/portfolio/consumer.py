@@ -8,7 +8,7 @@ import structlog
 
 from alphapanda.domain.order_events import Filled
 from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.wire import happening_from
+from alphapanda.eventlog.order_wire import happening_from
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill

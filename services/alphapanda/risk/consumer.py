@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.wire import happening_from, signal_from
+from alphapanda.eventlog.order_wire import happening_from
+from alphapanda.eventlog.wire import signal_from
 from alphapanda.risk.desk import RiskDesk, by_account
 
 GROUP = "risk"

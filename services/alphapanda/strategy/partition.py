@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
+from alphapanda.eventlog.order_wire import happening_from
 from alphapanda.eventlog.topics import shard_of
-from alphapanda.eventlog.wire import happening_from
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.remembered import is_fresh

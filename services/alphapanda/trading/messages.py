@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from alphapanda.eventlog.wire import order_state, timestamp
+from alphapanda.eventlog.order_wire import order_state
+from alphapanda.eventlog.wire import timestamp
 from alphapanda.trading.ports import Instruments
 from alphapanda.trading.store.port import StoredOrder
 from panda.common.v1 import common_pb2 as common

@@ -14,7 +14,7 @@ from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.eventlog import wire
+from alphapanda.eventlog import order_wire, wire
 from alphapanda.eventlog.delivery import Delivery, Handler, TransientFailure
 from alphapanda.eventlog.port import LogUnavailable
 from panda.events.v1.events_pb2 import Event
@@ -93,13 +93,13 @@ def event(payload: str, n: int) -> Event:
             )
             return wire.signal_event(signal, "strategy", NOON)
         case "order_submitted":
-            return wire.order_event(Submitted(order), **chain)
+            return order_wire.order_event(Submitted(order), **chain)
         case "order_filled":
             filled = replace(
                 order, status=OrderStatus.FILLED, revision=2, filled=10, leaves=0, average_price=Decimal(100)
             )
             fill = Fill(ids.derived_id("fill", payload, n), f"T{n}", 10, Decimal(100), Decimal(1), NOON)
-            return wire.order_event(Filled(filled, fill), **chain)
+            return order_wire.order_event(Filled(filled, fill), **chain)
         case other:
             raise LookupError(f"say here how an event of {other} is made")
 

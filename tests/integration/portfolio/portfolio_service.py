@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
-from alphapanda.eventlog import wire
+from alphapanda.eventlog import order_wire
 from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.eventlog.topics import TopicMap
@@ -112,7 +112,7 @@ class Service:
 
 
 def delivery(happening, correlation_id: str) -> Delivery:
-    event = wire.order_event(
+    event = order_wire.order_event(
         happening,
         event_id=str(uuid4()),
         correlation_id=correlation_id,

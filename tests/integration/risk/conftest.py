@@ -24,9 +24,10 @@ from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, Orde
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.delivery import Delivery
+from alphapanda.eventlog.order_wire import order_event
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import approved_from, order_event, signal_event
+from alphapanda.eventlog.wire import approved_from, signal_event
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits

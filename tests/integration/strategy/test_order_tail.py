@@ -17,7 +17,7 @@ from alphapanda.domain.order import OrderStatus, Product, Side
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, Submitted
 from alphapanda.domain.signal import PositionKey
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.wire import happening_from, order_event
+from alphapanda.eventlog.order_wire import happening_from, order_event
 from alphapanda.strategy.order_tail import PAYLOADS, OrderTail, history
 
 ORDER = ids.derived_id("an order")
