@@ -31,6 +31,7 @@ from alphapanda.settings_running import (
     MonitoringSettings,
     ReconnectionSettings,
     TelemetrySettings,
+    TopicsSettings,
 )
 from alphapanda.settings_section import PREFIX, Seconds, Section
 
@@ -159,6 +160,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     kafka: KafkaSettings = KafkaSettings()
+    topics: TopicsSettings = TopicsSettings()
     api: ApiSettings = ApiSettings()
     mesh: MeshSettings = MeshSettings()
     paper_trading: PaperTradingSettings = PaperTradingSettings()

@@ -1,4 +1,4 @@
-"""Settings of a running process: consumers, logs, reconnection, checks and figures."""
+"""Settings of a running process: topics, consumers, logs, reconnection, checks and figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from pydantic import Field
 from alphapanda.settings_section import Seconds, Section
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class TopicsSettings(Section):
+    """How long topics keep their records, by the contract's retention class; of topics that don't exist yet.
+
+    Partitions, cleanup and each topic's class are the contract's (rule 10); copies are kafka.replication_factor.
+    """
+
+    short_retention_hours: int = Field(12, ge=1, le=168, description="hours that market data is kept")
+    medium_retention_hours: int = Field(
+        7 * 24, ge=24, le=8784, description="hours that signals, verdicts and snapshots are kept"
+    )
+    long_retention_hours: int = Field(
+        400 * 24,
+        ge=168,
+        le=87_840,
+        description="hours that orders and all .dlq topics are kept",
+    )
 
 
 class ConsumerSettings(Section):

@@ -10,7 +10,11 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 import panda
+from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.topics import TopicMap, payload_policies
+from alphapanda.settings_sources import load_settings
+from alphapanda.trading.traders.brokers import BROKERS
+from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.events.v1.events_pb2 import Event
 from panda.options.v1 import options_pb2 as options
 
@@ -122,3 +126,10 @@ def test_the_services_are_seen() -> None:
         "PortfolioService",
         "OpsService",
     }
+
+
+def test_topics_are_kept_by_default_as_the_settings_say() -> None:
+    """A map made without settings keeps records as long as one of the settings' defaults."""
+    settings = load_settings({})
+    of_settings = topics_of(settings, BrokerRegistry(BROKERS))
+    assert of_settings.specs() == TopicMap(settings.active_brokers).specs()

@@ -14,9 +14,9 @@ from sqlalchemy import text
 from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.ground import wall_clock
 from alphapanda.app.serve import SERVICES
+from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka_client import KafkaClients
 from alphapanda.eventlog.kafka_topics import KafkaTopics
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.settings import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version
@@ -44,7 +44,7 @@ async def mesh_findings(settings: Settings) -> list[Finding]:
 async def _kafka(settings: Settings) -> list[Finding]:
     at = settings.kafka.bootstrap_servers
     topics = KafkaTopics(KafkaClients(settings.kafka), settings.kafka.replication_factor)
-    specs = TopicMap(settings.active_brokers, BrokerRegistry(BROKERS).live(settings.active_brokers)).specs()
+    specs = topics_of(settings, BrokerRegistry(BROKERS)).specs()
 
     async def look() -> list[Finding]:
         await topics.start()

@@ -27,6 +27,7 @@ from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import ops_room, running_service
+from alphapanda.app.topics import topics_of
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.layout import Layout
@@ -194,7 +195,7 @@ class Embedded:
         redis = open_redis(redis_url, settings.reconnection)
         self._stack.push_async_callback(redis.aclose)
         brokers = BrokerRegistry(self._options.brokers)
-        topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
+        topic_map = topics_of(settings, brokers)
         log = SqliteEventLog(directory.layout.event_log / "events.sqlite")
         await log.start()
         self._stack.push_async_callback(log.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphapanda.app.serve import mesh_log
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.app.topics import topics_of
 from alphapanda.settings import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version, upgrade_schema
@@ -19,7 +19,7 @@ async def ensure_topics(settings: Settings) -> tuple[int, Sequence[str]]:
     Raises:
         LogUnavailable: Kafka is away.
     """
-    topic_map = TopicMap(settings.active_brokers, BrokerRegistry(BROKERS).live(settings.active_brokers))
+    topic_map = topics_of(settings, BrokerRegistry(BROKERS))
     log = mesh_log(settings, topic_map)
     await log.start()
     try:

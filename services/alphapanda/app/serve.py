@@ -26,6 +26,7 @@ from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
+from alphapanda.app.topics import topics_of
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -128,7 +129,7 @@ class Serving:
         if self._record is not None:
             check_recording_folder(self._record)
         brokers = BrokerRegistry(BROKERS)
-        topic_map = TopicMap(settings.active_brokers, brokers.live(settings.active_brokers))
+        topic_map = topics_of(settings, brokers)
         pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
         engine = open_engine(settings.database.url, pool_size, slow_query)
         self._stack.push_async_callback(engine.dispose)

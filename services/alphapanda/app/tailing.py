@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from alphapanda.app.serve import mesh_log
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.app.topics import topics_of
 from alphapanda.ops.log_api import LogApi
 from alphapanda.settings import Settings
 from alphapanda.trading.traders.brokers import BROKERS
@@ -21,7 +21,7 @@ async def tail_kafka(settings: Settings, request: pb.TailTopicRequest) -> AsyncI
         TopicMissing: the topic isn't there yet.
         UnknownName: the deployment has no such topic.
     """
-    topic_map = TopicMap(settings.active_brokers, BrokerRegistry(BROKERS).live(settings.active_brokers))
+    topic_map = topics_of(settings, BrokerRegistry(BROKERS))
     log = mesh_log(settings, topic_map)
     await log.start()
     try:

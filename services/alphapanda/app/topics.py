@@ -1,0 +1,21 @@
+"""The topics of a deployment, as its settings say."""
+
+from __future__ import annotations
+
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.settings import Settings
+from alphapanda.trading.traders.registry import BrokerRegistry
+from panda.options.v1 import options_pb2 as options
+
+
+def topics_of(settings: Settings, brokers: BrokerRegistry) -> TopicMap:
+    """The topics of the active brokers, kept as long as the section topics says."""
+    return TopicMap(
+        settings.active_brokers,
+        brokers.live(settings.active_brokers),
+        {
+            options.RETENTION_SHORT: settings.topics.short_retention_hours,
+            options.RETENTION_MEDIUM: settings.topics.medium_retention_hours,
+            options.RETENTION_LONG: settings.topics.long_retention_hours,
+        },
+    )
