@@ -15,12 +15,10 @@ from alphapanda.settings_sources import load_settings
 from panda.common.v1 import common_pb2 as common
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
-from panda.strategy.v1 import strategy_pb2 as strategy
-from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
 DAYS = ("2025-03-10", "2025-03-11", "2025-03-12", "2025-03-13", "2025-03-17")
 STRATEGIES = {"ema_cross": {"fast": "3", "slow": "6"}, "careful": {"risk": "0.4"}}
-SERVICES = ["panda.strategy.v1.StrategyService", "panda.portfolio.v1.PortfolioService"]
+SERVICES = ["panda.portfolio.v1.PortfolioService"]
 
 
 def five_sessions(folder: Path) -> Path:
@@ -72,31 +70,17 @@ class Careful(BarStrategy[Parameters]):
 
 
 async def lived_through(
-    file: Path, data_dir: Path, folder: Path
+    file: Path, yaml: Path, data_dir: Path, folder: Path
 ) -> tuple[portfolio.Portfolio, list[portfolio.Fill]]:
-    """The books of the embedded process after the recording."""
-    settings = load_settings({}, api={"port": 0}, strategy={"folder": folder})
+    """The books of the embedded process after the recording; its strategies run before that begins."""
+    settings = load_settings({}, api={"port": 0}, strategy={"folder": folder, "yaml": yaml})
     embedded = Embedded(settings, UpOptions(data_dir=data_dir, feed=f"replay:{file}", instrument="NSE:INFY"))
     await embedded.start()
     try:
         async with open_channel(embedded.target, SERVICES) as channel:
-            strategies, books = StrategyServiceStub(channel), PortfolioServiceStub(channel)
-            for name, parameters in STRATEGIES.items():
-                await strategies.CreateStrategy(
-                    strategy.CreateStrategyRequest(
-                        request_id=f"create {name}",
-                        strategy_id=name,
-                        strategy_type=name,
-                        parameters=parameters,
-                        symbols=["NSE:INFY"],
-                        quantity=100,
-                    )
-                )
-                await strategies.StartStrategy(
-                    strategy.StartStrategyRequest(request_id=f"start {name}", strategy_id=name)
-                )
-            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 150)
-            await asyncio.sleep(0.2)
+            books = PortfolioServiceStub(channel)
+            # A recording moves in lockstep: when it has ended, nothing is in work.
+            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 240)
             fills, token = [], ""
             while True:
                 page = await books.ListFills(portfolio.ListFillsRequest(page_size=500, page_token=token))
@@ -144,7 +128,13 @@ async def test_both_ways_end_with_the_same_books(tmp_path):
     careful = [fill for fill in replayed if fill[0] == "careful"]
     assert len(careful) >= 40
     assert [fill[2] for fill in careful] == ["BUY", "SELL"] * (len(careful) // 2)
-    shown, fills = await lived_through(file, tmp_path / "data", folder)
+    rows = [
+        f"  - {{strategy_id: {name}, strategy_type: {name}, symbols: ['NSE:INFY'], quantity: 100, parameters: {values}}}"
+        for name, values in STRATEGIES.items()
+    ]
+    yaml = tmp_path / "strategies.yaml"
+    yaml.write_text("\n".join(["strategies:", *rows]) + "\n", encoding="utf-8")
+    shown, fills = await lived_through(file, yaml, tmp_path / "data", folder)
     lived = [
         (
             fill.strategy_id,
