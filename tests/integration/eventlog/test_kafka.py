@@ -158,7 +158,7 @@ async def test_reliable_consumers_share_a_group(log, topic_map, policy, signal, 
         return await log.committed_offsets("risk.signals") == ends
 
     await eventually(all_committed)
-    assert second.idle()
+    await eventually(second.idle)  # the commit comes first
     assert not any((await second.lag()).values())
     await second.stop()
     assert set(handled) == {event.event_id for event in events}
