@@ -18,6 +18,7 @@ from uuid import uuid4
 import asyncpg
 import psutil
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from hypothesis import HealthCheck, settings
 from kafka_server import Guard, KafkaServer, missing_for_kafka
 from redis import Redis
@@ -201,9 +202,28 @@ def start_kafka(
 
 
 @pytest.fixture(scope="session")
-def kafka(start_kafka: Callable[[], KafkaServer]) -> str:
-    """The session's Kafka, shared by its tests; `host:port`. Who makes topics there removes them."""
+def _shared_kafka(start_kafka: Callable[[], KafkaServer]) -> str:
     return start_kafka().bootstrap
+
+
+@pytest.fixture
+def kafka(_shared_kafka: str) -> Iterator[str]:
+    """A Kafka without topics; `host:port`. It is the session's; topics made in a test end with it."""
+    yield _shared_kafka
+    with _own_loop() as loop:
+        loop.run(_remove_topics(_shared_kafka))
+
+
+async def _remove_topics(bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        async with asyncio.timeout(60):  # their removal is begun by Kafka, not done, when it answers
+            while left := [name for name in await admin.list_topics() if not name.startswith("__")]:
+                await admin.delete_topics(left)
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
 
 
 def _own_loop() -> asyncio.Runner:

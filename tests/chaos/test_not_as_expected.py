@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,28 +19,15 @@ PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 
 
 @pytest.fixture
-def world(database: str, redis_url: str, kafka: str, tmp_path: Path) -> Iterator[Mapping[str, str]]:
-    """The environment of a service on an empty database and a Kafka without its topics, which are gone afterwards."""
-
-    async def topics(remove: Sequence[str] = ()) -> list[str]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        try:
-            if remove:
-                await admin.delete_topics(list(remove))
-            return list(await admin.list_topics())
-        finally:
-            await admin.close()
-
-    before = asyncio.run(topics())
-    yield os.environ | {
+def world(database: str, redis_url: str, kafka: str, tmp_path: Path) -> Mapping[str, str]:
+    """The environment of a service on an empty database and a Kafka without its topics."""
+    return os.environ | {
         "ALPHAPANDA_DATABASE__URL": database,
         "ALPHAPANDA_REDIS__URL": redis_url,
         "ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": kafka,
         "ALPHAPANDA_ACTIVE_BROKERS": "paper",
         "HOME": str(tmp_path),
     }
-    asyncio.run(topics([name for name in asyncio.run(topics()) if name not in before]))
 
 
 def run(world: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

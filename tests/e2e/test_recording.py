@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
+from evidence import read_evidence
 from running import ALPHAPANDA, until
 
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
@@ -25,7 +26,9 @@ def test_a_recorded_feed_is_replayed_tick_by_tick(up, tmp_path):
         check=True,
     )
     ticks = json.loads(replayed.stdout)["ticks"]
-    assert 100 < ticks <= finished["rows"]
+    frames = [event.tick_frame for event in read_evidence(platform.data_dir).of("tick_frame")]
+    assert len(frames) == finished["frames"]
+    assert sum(len(frame.instrument_token) for frame in frames) == ticks > 50
     refused = subprocess.run(
         [ALPHAPANDA[0], "up", "--record", str(file), "--data-dir", str(tmp_path / "none")],
         capture_output=True,

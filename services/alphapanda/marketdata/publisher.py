@@ -17,7 +17,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.failures import in_one_line
-from alphapanda.eventlog.port import EventLog, LogUnavailable
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Record
 from alphapanda.eventlog.topics import TopicMap, shard_of
 from alphapanda.eventlog.wire import frame_event, frame_from
 from alphapanda.marketdata.core.framing import FrameBuilder
@@ -189,8 +189,7 @@ class MarketDataPublisher:
             await self._run_timers(step[-1])
             now = self._wall_clock()
             records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]
-            await self._persist(partial(self._log.publish, records))
-            self._on_published(step)
+            await self._persist(partial(self._to_log, step, records))
             if self._feed.lockstep:
                 await self._barrier()
 
@@ -201,6 +200,20 @@ class MarketDataPublisher:
         fired = await self._before_frame(instant(frame.market_time_ns))
         if fired and self._feed.lockstep:
             await self._barrier()
+
+    async def _to_log(self, frames: Sequence[Frame], records: Sequence[Record]) -> None:
+        """Publishes them and tells of it; who cancels meanwhile waits for it, as the log may have them already."""
+        publishing = asyncio.ensure_future(self._log.publish(records))
+        try:
+            await asyncio.shield(publishing)
+        except asyncio.CancelledError:
+            await asyncio.wait([publishing])
+            raise
+        finally:
+            if not publishing.done():
+                publishing.cancel()
+            elif not publishing.cancelled() and publishing.exception() is None:
+                self._on_published(frames)
 
     async def _persist(self, store: Callable[[], Awaitable[object]]) -> None:
         """Stores, again and again while what it needs is away."""

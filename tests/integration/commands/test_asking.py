@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 
 import pytest
 from click.testing import CliRunner
@@ -115,8 +116,12 @@ def test_verdicts_are_listed_and_exposure_is_shown(asked):
     assert re.search(rf"NSE:ITC +manual +{signal} +refused: CNC is never short", found), found
     assert signal not in asked("risk", "verdicts", "--strategy", "manual", "--approved")
     exposure = asked("risk", "exposure")
-    assert re.search(r"^NSE:BHARTIARTL +[+-]\d+", exposure, re.MULTILINE), exposure
-    assert exposure.startswith("gross ")
+    rows = re.findall(
+        r"^NSE:\w+ +(?:0|[+-]\d+) +(?:0|[+-]\d+) +\d+ +\S+ +([\d,.]+) +-?[\d,.]+$", exposure, re.MULTILINE
+    )
+    assert rows, exposure
+    total = sum(Decimal(row.replace(",", "")) for row in rows)
+    assert exposure.startswith(f"gross {total:,.2f} "), exposure
 
 
 def test_the_next_page_is_named_and_found(asked):

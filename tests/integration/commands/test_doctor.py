@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner
 from kafka_server import free_ports
 
@@ -38,25 +36,6 @@ def _as_before():
     root.setLevel(level)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
-
-
-@pytest.fixture
-def own_topics(kafka: str):
-    """Topics made in the test are gone after it."""
-
-    async def names(*, remove: Sequence[str] = ()) -> list[str]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        try:
-            if remove:
-                await admin.delete_topics(list(remove))
-            return await admin.list_topics()
-        finally:
-            await admin.close()
-
-    before = asyncio.run(names())
-    yield
-    asyncio.run(names(remove=[name for name in asyncio.run(names()) if name not in before]))
 
 
 @pytest.fixture
@@ -183,7 +162,7 @@ def test_a_clock_that_is_off(seconds, outcome) -> None:
     assert _skew("Redis", NOW, told, NOW).outcome == outcome
 
 
-def test_the_mesh(doctor, database: str, redis_url: str, kafka: str, own_topics) -> None:
+def test_the_mesh(doctor, database: str, redis_url: str, kafka: str) -> None:
     """Kafka, topics, database, schema, Redis, clocks and services: first what is missing, then what is there."""
     (port,) = free_ports(1)
     mesh = {

@@ -11,7 +11,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
@@ -84,17 +83,7 @@ async def _on_kafka(bootstrap: str, clock: WallClock) -> AsyncIterator[KafkaEven
     try:
         yield log
     finally:
-        topics = await log.topics()
         await log.stop()
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        await admin.start()
-        await admin.delete_topics(list(topics))
-
-        async def gone() -> bool:
-            return not set(topics).intersection(await admin.list_topics())
-
-        await eventually(gone)  # or the next test would take them for its own
-        await admin.close()
 
 
 @pytest.fixture(params=["file", ":memory:"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -123,6 +124,56 @@ async def markets(tmp_path, redis_url) -> AsyncIterator[list[Market]]:
     for log in logs:
         await log.stop()
     await redis.aclose()
+
+
+async def test_what_the_log_has_is_recorded_whoever_ends_the_feed(markets, tmp_path, monkeypatch):
+    """A feed that is ended while the log takes a frame waits for the log; the recording has that frame, too."""
+    live, _ = markets
+    publish, reached, go_on = live.log.publish, asyncio.Event(), asyncio.Event()
+
+    async def slowly(records):
+        offsets = await publish(records)
+        reached.set()
+        await go_on.wait()
+        return offsets
+
+    monkeypatch.setattr(live.log, "publish", slowly)
+    recorder = FrameRecorder(tmp_path / "day.parquet")
+    await recorder.start()
+    feeding = asyncio.create_task(live.feed("sim", recorder))
+    await reached.wait()
+    feeding.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await feeding
+    await recorder.stop()
+    assert recorder.frames == len(await live.records()) == 1
+
+
+async def test_rows_under_way_to_the_disk_are_in_the_recording(tmp_path, monkeypatch):
+    """A recording that is ended while rows are being written has them, and those after them, once."""
+    write, reached, go_on = FrameRecorder._write, threading.Event(), threading.Event()
+
+    def slowly(self, rows):
+        reached.set()
+        assert go_on.wait(10)
+        write(self, rows)
+
+    monkeypatch.setattr(FrameRecorder, "_write", slowly)
+    monkeypatch.setattr(recording, "_FLUSH_SECONDS", 0.01)
+    recorder = FrameRecorder(tmp_path / "day.parquet")
+    await recorder.start()
+    frames = [frame(1, (INFY,)), frame(2, (SBIN,))]
+    recorder.add(frames[:1])
+    assert await asyncio.to_thread(reached.wait, 10)
+    recorder.add(frames[1:])
+    stopping = asyncio.create_task(recorder.stop())
+    await asyncio.sleep(0.01)
+    go_on.set()
+    await stopping
+    extent = Extent()
+    assert encoded(recorded_frames(tmp_path / "day.parquet", DIRECTORY, extent)) == encoded(frames)
 
 
 async def test_a_feed_comes_back_byte_for_byte(markets, tmp_path):

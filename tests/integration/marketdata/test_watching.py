@@ -14,7 +14,6 @@ from uuid import uuid4
 import grpc
 import pytest
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
 from alphapanda.domain.calendar import load_nse_calendar
@@ -144,12 +143,6 @@ async def mesh_market(kafka, redis_url) -> AsyncIterator[Market]:
     settings = KafkaSettings(bootstrap_servers=kafka, group_prefix=f"test-{uuid4().hex}")
     async with opened(KafkaEventLog(settings, [TICKS]), redis_url) as market:
         yield market
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    await admin.delete_topics([TICKS])
-    while TICKS in await admin.list_topics():  # noqa: ASYNC110 - Kafka tells nobody
-        await asyncio.sleep(0.05)
-    await admin.close()
 
 
 @pytest.fixture

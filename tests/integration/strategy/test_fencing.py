@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from tests.integration.strategy.test_consumer import NO_FATE, NOW, TOKENS, Fate, World, config, new_host
 
 from alphapanda.eventlog.decode import from_record
@@ -29,17 +28,7 @@ async def on_kafka(bootstrap):
     try:
         yield log
     finally:
-        topics = await log.topics()
         await log.stop()
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        await admin.start()
-        await admin.delete_topics(list(topics))
-        async with asyncio.timeout(20):  # or the next test would take them for its own
-            for _ in count():
-                if not set(topics).intersection(await admin.list_topics()):
-                    break
-                await asyncio.sleep(0.02)
-        await admin.close()
 
 
 @pytest.fixture(params=["sqlite", "kafka"])

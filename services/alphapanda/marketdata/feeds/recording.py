@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +95,7 @@ class FrameRecorder:
         self._stream: Any = None
         self._writer: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Begins; what a crash left of an earlier recording is saved beside it, under a name that says so.
@@ -116,10 +118,10 @@ class FrameRecorder:
     async def stop(self) -> None:
         """Writes what is in hand and makes the file whole."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            # Never cancelled: rows under way to the disk would be lost, or written beside the last ones.
+            self._stopping.set()
+            await self._task
             self._task = None
-            await self._flush()
         if self._writer is None or self.failure:
             return
         try:
@@ -141,9 +143,11 @@ class FrameRecorder:
             self._rows += _rows(frame)
 
     async def _flush_on(self) -> None:
-        while not self.failure:
-            await asyncio.sleep(_FLUSH_SECONDS)
+        while not self.failure and not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _FLUSH_SECONDS)
             await self._flush()
+        await self._flush()
 
     async def _flush(self) -> None:
         rows, self._rows = self._rows, []
