@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from alphapanda.app.groups import GROUPS
 from alphapanda.settings import MeshSettings, Settings
 from alphapanda.settings_catalogue import Setting, catalogue, env_example, section_of, value_text
 from alphapanda.settings_running import ConsumerOverrides, ConsumersSettings
@@ -24,6 +28,93 @@ OWN = (
     "settings_catalogue.py",
     "settings_sources.py",
 )
+
+# What people and other programs count on where nobody has set anything.
+DEFAULTS = {
+    "environment": "development",
+    "active_brokers": ("paper", "zerodha"),
+    "kafka.bootstrap_servers": "localhost:9092",
+    "kafka.client_id": "alpha-panda-client",
+    "kafka.group_prefix": "alpha-panda",
+    "paper_trading.enabled": True,
+    "paper_trading.slippage_percent": Decimal("0.05"),
+    "paper_trading.commission_percent": Decimal("0.1"),
+    "paper_trading.starting_cash": Decimal(1_000_000),
+    "zerodha.enabled": False,
+    "portfolio_manager.snapshot_interval_seconds": 300.0,
+    "portfolio_manager.reconciliation_interval_seconds": 3600.0,
+    "health_checks.interval_seconds": 30.0,
+    "health_checks.timeout_seconds": 5.0,
+    "health_checks.redis_timeout_seconds": 5.0,
+    "health_checks.database_timeout_seconds": 10.0,
+    "health_checks.tick_max_age_seconds": 30.0,
+    "health_checks.snapshot_max_age_seconds": 600.0,
+    "health_checks.max_lag": 1000,
+    "health_checks.max_latency_seconds": 1.0,
+    "health_checks.grace_seconds": 30.0,
+    "monitoring.metrics": True,
+}
+CHANNELS = ("trading", "audit", "performance", "api", "database", "market_data")
+SECTIONS = (
+    "database",
+    "kafka",
+    "redis",
+    "paper_trading",
+    "zerodha",
+    "logging",
+    *(f"logging.{channel}" for channel in CHANNELS),
+    "reconnection",
+    "portfolio_manager",
+    "health_checks",
+    "monitoring",
+    "api",
+    "embedded",
+    "telemetry",
+    "consumers.defaults",
+    "topics",
+    "marketdata",
+    "strategy",
+    "risk",
+    "trading",
+)
+CHANNEL_SETTINGS = {"level", "max_megabytes", "rotate_hours", "keep_files"}
+CONSUMER_SETTINGS = {
+    "bug_attempts",
+    "backoff_initial_seconds",
+    "backoff_max_seconds",
+    "breaker_failures",
+    "breaker_seconds",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), DEFAULTS.items(), ids=DEFAULTS)
+def test_a_default_is_what_was_promised(name: str, value: Any) -> None:
+    """A setting that nobody sets has the value that documents and other programs were told."""
+    held = attrgetter(name)(load_settings({}))
+    assert (type(held), held) == (type(value), value)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_promised_section_is_there_and_read(section: str, modules: list[Module]) -> None:
+    """The section has settings, and each of them is read by some code."""
+    inside = [setting for setting in catalogue() if ".".join(setting.place[:-1]) == section]
+    assert inside
+    assert list(dead_settings(inside, modules)) == []
+
+
+def test_each_channel_of_the_log_has_its_own_level_and_rotation() -> None:
+    """Level, size, age and number of files can be set channel by channel."""
+    for channel in CHANNELS:
+        own = {setting.place[-1] for setting in catalogue() if setting.place[:-1] == ("logging", channel)}
+        assert own == CHANNEL_SETTINGS
+
+
+def test_each_consumer_has_its_own_way_with_failures() -> None:
+    """Attempts, back-off and breaker can be set group by group, for every group of the deployment."""
+    for group in GROUPS:
+        place = ("consumers", group.replace(".", "_"))
+        own = {setting.place[-1] for setting in catalogue() if setting.place[:-1] == place}
+        assert own >= CONSUMER_SETTINGS
 
 
 def test_the_example_is_what_the_settings_say(repo_root: Path) -> None:
