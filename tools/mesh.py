@@ -1,7 +1,8 @@
 """`make mesh`: real Kafka, PostgreSQL and Redis as local processes, and every service a process of its own against them.
 
-Everything is kept in one folder (.tools/mesh) and stopped by its own handle at Ctrl-C. The demo's strategies are created
-and started where they aren't there yet, so that it trades. Prints what to try.
+Everything is kept in one folder (.tools/mesh) and stopped by its own handle at Ctrl-C. Whatever ends before, a store or a
+service, is started again. The demo's strategies are created and started where they aren't there yet, so that it trades.
+Prints what to try.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kafka"))
 
 import grpc
-from kafka_server import KafkaServer, missing_for_kafka
+from kafka_server import KafkaDidNotStart, KafkaServer, missing_for_kafka
 
 from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.errors import EmbeddedStartFailed
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.mesh.channel import open_channel
@@ -48,6 +51,45 @@ TRY = (
 )
 
 
+class Store(Protocol):
+    """A server of this machine's own."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+
+    async def start(self) -> str:
+        """Starts it on the data and the address that it had before; returns where it is."""
+
+
+class Kafka:
+    """Kafka as a store.
+
+    Args:
+        folder: where its data lives.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._server = KafkaServer(folder)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._server.pid
+
+    async def start(self) -> str:
+        """Starts it; `host:port`.
+
+        Raises:
+            KafkaDidNotStart: then nothing is left running.
+        """
+        return await asyncio.to_thread(self._server.start)
+
+    async def stop(self) -> None:
+        """Stops it."""
+        await asyncio.to_thread(self._server.stop)
+
+
 class Mesh:
     """Kafka, PostgreSQL, Redis and one process a service.
 
@@ -59,6 +101,7 @@ class Mesh:
         self.folder = folder
         self.environment: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stores: Mapping[str, Store] = {}
         self._stack = AsyncExitStack()
 
     async def start(self, services: Sequence[str] = SERVICES) -> None:
@@ -66,13 +109,14 @@ class Mesh:
         directory = DataDirectory(self.folder)
         directory.acquire(datetime.now(UTC))
         self._stack.callback(directory.release)
-        kafka = KafkaServer(self.folder / "kafka")
-        bootstrap = await asyncio.to_thread(kafka.start)
-        self._stack.callback(kafka.stop)
+        kafka = Kafka(self.folder / "kafka")
+        bootstrap = await kafka.start()
+        self._stack.push_async_callback(kafka.stop)
         postgres, redis = EmbeddedPostgres(self.folder), EmbeddedRedis(self.folder)
         self._stack.push_async_callback(redis.stop)
         self._stack.push_async_callback(postgres.stop)
         database_url, redis_url = await asyncio.gather(postgres.start(), redis.start())
+        self._stores = {"kafka": kafka, "postgresql": postgres, "redis": redis}
         self.environment = {
             **os.environ,
             "ALPHAPANDA_DATABASE__URL": database_url,
@@ -103,21 +147,43 @@ class Mesh:
             )
 
     async def keep_running(self) -> None:
-        """Starts again what ended, as who runs a mesh in earnest does; at once, then more and more patiently."""
-        pauses = dict.fromkeys(self.processes, 0.0)
+        """Starts again what ended, as who runs a mesh in earnest does; at once, then more and more patiently.
+
+        Kafka and PostgreSQL come back with their data, Redis empty, since it holds only what can be rebuilt; each where
+        it was, so that nobody has to be told.
+        """
+        async with asyncio.TaskGroup() as group:
+            for name in self.pids():
+                group.create_task(self._keep_running(name))
+
+    async def _keep_running(self, name: str) -> None:
+        pause = 0.0
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            for service, process in list(self.processes.items()):
-                if process.poll() is None:
-                    pauses[service] = max(pauses[service] - WATCH_SECONDS, 0.0)
-                    continue
-                await asyncio.sleep(pauses[service])
-                pauses[service] = min(2 * pauses[service] + 1.0, LONGEST_PAUSE_SECONDS)
-                self.start_service(service)
-                print(
-                    f"{service} ended ({process.returncode}); started again, pid {self.processes[service].pid}",
-                    flush=True,
-                )
+            if self._pid(name) is not None:
+                pause = max(pause - WATCH_SECONDS, 0.0)
+                continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause + 1.0, LONGEST_PAUSE_SECONDS)
+            try:
+                if name in self._stores:
+                    await _to_its_end(self._stores[name].start())
+                else:
+                    self.start_service(name)
+            except (KafkaDidNotStart, EmbeddedStartFailed) as error:
+                print(f"{name} ended, and didn't start again: {error}", flush=True)
+            else:
+                print(f"{name} ended; started again, pid {self._pid(name)}", flush=True)
+
+    def pids(self) -> dict[str, int | None]:
+        """The process of each store and service; None where it has ended."""
+        return {name: self._pid(name) for name in (*self._stores, *self.processes)}
+
+    def _pid(self, name: str) -> int | None:
+        if name in self._stores:
+            return self._stores[name].pid
+        process = self.processes[name]
+        return process.pid if process.poll() is None else None
 
     def stop_services(self) -> None:
         """Asks every service to end, and waits; one that doesn't within 25 s is killed."""
@@ -133,6 +199,16 @@ class Mesh:
     async def stop(self) -> None:
         """Stops everything, last first."""
         await self._stack.aclose()
+
+
+async def _to_its_end(start: Awaitable[object]) -> None:
+    """Awaits a start also where it is cancelled meanwhile: half a start would leave behind what nobody stops."""
+    task = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def seed_demo(environment: Mapping[str, str], patience: float = 60.0) -> None:
@@ -191,13 +267,18 @@ async def main() -> int:
         print(f"up; logs in {mesh.folder / 'logs'}. Try in another terminal, without --target:")
         for line in TRY:
             print(f"  .venv/bin/alphapanda {line}")
-        for service, process in mesh.processes.items():
-            print(f"  {service:12} pid {process.pid}")
-        print("Kill any of them (kill -9 PID): it is started again, and nothing is lost.", flush=True)
+        for name, pid in mesh.pids().items():
+            print(f"  {name:12} pid {pid}")
+        print(
+            "Kill any of them (kill -9 PID), stores too: it is started again, and nothing is lost.",
+            flush=True,
+        )
         keeping = asyncio.create_task(mesh.keep_running())
-        await stopping.wait()
+        told = asyncio.create_task(stopping.wait())
+        await asyncio.wait([keeping, told], return_when=asyncio.FIRST_COMPLETED)
         keeping.cancel()
-        await asyncio.wait([keeping])
+        with suppress(asyncio.CancelledError):
+            await keeping
     finally:
         await mesh.stop()
     return 0

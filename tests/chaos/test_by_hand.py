@@ -37,6 +37,7 @@ pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine
 PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 SERVICES = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio")
 SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL")
+KILLED = ("trading", "risk", "kafka", "postgresql", "redis")
 SERVING = "SERVICE_STATE_SERVING"
 
 
@@ -63,9 +64,9 @@ class ByHand:
     def said(self) -> str:
         return self._out.read_text()
 
-    def pid(self, service: str) -> int:
-        """Of the service's last process, as it was printed."""
-        return int(re.findall(rf"^ *{service} .*pid (\d+)$", self.said(), re.MULTILINE)[-1])
+    def pid(self, name: str) -> int:
+        """Of a service's or store's last process, as it was printed."""
+        return int(re.findall(rf"^ *{name} .*pid (\d+)$", self.said(), re.MULTILINE)[-1])
 
     def states(self) -> dict[str, str]:
         """What `alphapanda status` says of each service."""
@@ -154,7 +155,7 @@ def by_hand(repo_root: Path, require_or_skip: Callable[[str], NoReturn]) -> Iter
 
 
 def test_what_is_killed_by_hand_comes_back(by_hand: ByHand):
-    """Trading and risk, killed while orders flow, are back in `alphapanda status` by themselves, and the ledger balances."""
+    """Services and stores, killed while orders flow, are back by themselves as `alphapanda status` says; the ledger balances."""
     until(lambda: "Kill any of them" in by_hand.said() or by_hand.process.poll() is not None, 90, "make mesh")
     until(by_hand.all_serve, 60, "every service serving")
     with grpc.insecure_channel(f"127.0.0.1:{by_hand.ports['strategy']}") as channel:
@@ -165,12 +166,16 @@ def test_what_is_killed_by_hand_comes_back(by_hand: ByHand):
         strategies.CreateStrategy(create)
         strategies.StartStrategy(start)
         booked = 0
-        for service in ("trading", "risk"):
-            until(lambda booked=booked: by_hand.count("portfolio.fills") > booked + 2, 60, "fills")
-            killed = by_hand.pid(service)
+        for name in KILLED:
+            until(
+                lambda booked=booked: by_hand.count("portfolio.fills") > booked + 2,
+                60,
+                f"fills before the end of {name}",
+            )
+            killed = by_hand.pid(name)
             os.kill(killed, signal.SIGKILL)
-            until(lambda service=service, killed=killed: by_hand.pid(service) != killed, 30, "a new process")
-            until(by_hand.all_serve, 60, "every service serving again")
+            until(lambda name=name, killed=killed: by_hand.pid(name) != killed, 30, f"a new {name}")
+            until(by_hand.all_serve, 60, f"every service serving again after {name}")
             booked = by_hand.count("portfolio.fills")
         until(lambda: by_hand.count("portfolio.fills") > booked, 60, "fills after the last kill")
         running = strategies.ListStrategies(ListStrategiesRequest(state="STRATEGY_STATE_RUNNING")).strategies

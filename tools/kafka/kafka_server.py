@@ -117,7 +117,8 @@ class KafkaServer:
     @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
-        return None if self._process is None else self._process.pid
+        runs = self._process is not None and self._process.poll() is None
+        return self._process.pid if self._process is not None and runs else None
 
     def start(self) -> str:
         """Starts it, with what it had before where it ran in this folder; returns `host:port` once it answers.
@@ -130,7 +131,10 @@ class KafkaServer:
         self.port = int(self._setting("listeners").split(",")[0].rpartition(":")[2])
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                self._java("kafka.Kafka", str(self._properties)), stdout=output, stderr=subprocess.STDOUT
+                self._java("kafka.Kafka", str(self._properties)),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for who started it, and clients end before it
             )
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():

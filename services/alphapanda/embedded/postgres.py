@@ -82,8 +82,8 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id once it is started."""
-        return None if self._process is None else self._process.pid
+        """The server's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.is_alive() else None
 
     async def start(self) -> str:
         """Starts the server, or takes over one that a killed process left; `postgresql+asyncpg://…` for SQLAlchemy.
@@ -188,7 +188,7 @@ class EmbeddedPostgres:
             # PostgreSQL would refuse to start. An id in this variable it takes for stale, and goes on checking
             # whether the cluster's shared memory is in use.
             environment["PG_GRANDPARENT_PID"] = str(stale)
-        self._sockets = socket_folder(self._preferred, SOCKET_NAME)
+        self._sockets = socket_folder(self._preferred, SOCKET_NAME, self._sockets)
         self._give_away(self._sockets)
         command = self._as_owner(self._command(programs, self._sockets), self._cluster)
         self._process = ServerProcess.start(command, environment, log)

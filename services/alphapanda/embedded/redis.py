@@ -35,8 +35,8 @@ class EmbeddedRedis:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id once it is started."""
-        return None if self._process is None else self._process.pid
+        """The server's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.is_alive() else None
 
     async def start(self) -> str:
         """Starts the server, or takes over one that a killed process left; `unix://…` for redis.asyncio.Redis.from_url.
@@ -73,7 +73,7 @@ class EmbeddedRedis:
         try:
             self._layout.redis.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._layout.logs.mkdir(mode=0o700, exist_ok=True)
-            self._socket = socket_folder(self._preferred, SOCKET_NAME) / SOCKET_NAME
+            self._socket = socket_folder(self._preferred, SOCKET_NAME, self._socket.parent) / SOCKET_NAME
             log = ServerLog.begin(log_path)
             environment = child_environment(os.environ)
             self._process = ServerProcess.start(self._command(program, self._socket), environment, log)

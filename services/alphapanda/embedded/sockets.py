@@ -8,8 +8,13 @@ from pathlib import Path
 LONGEST_SOCKET_PATH = 100
 
 
-def socket_folder(preferred: Path, socket_name: str) -> Path:
-    """`preferred`, made, or where a socket's path in it would be too long a folder in a new private temporary one."""
+def socket_folder(preferred: Path, socket_name: str, before: Path) -> Path:
+    """`preferred`, made, or where a socket's path in it would be too long a folder in a new private temporary one.
+
+    Where `before`, in which this server ran last, is still there, it is taken again: clients go on as they are.
+    """
+    if before.is_dir() and _fits(before / socket_name):
+        return before
     if _fits(preferred / socket_name):
         preferred.mkdir(mode=0o700, exist_ok=True)
         return preferred

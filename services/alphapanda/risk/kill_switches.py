@@ -37,6 +37,8 @@ class TradingToTell(Protocol):
 class KillSwitches:
     """Row, event, mirror and trading's acknowledgement, in this order. What couldn't be told is told again until it is.
 
+    So is what the mirror has lost: a Redis that comes back empty would hold up every entry for good.
+
     Args:
         store: has the rows.
         mirror: shows them in Redis.
@@ -47,7 +49,7 @@ class KillSwitches:
         retry_seconds: wall time between two attempts to tell.
 
     Attributes:
-        rounds: tell what couldn't be told.
+        rounds: tell what couldn't be told, and what was lost.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class KillSwitches:
         self._wall_time = wall_time
         self._timeout = timeout_seconds
         self._untold = {SwitchScope(broker) for broker in self._brokers}
-        self.rounds = Rounds("kill switches", self._tell_the_untold, retry_seconds, _log, at_once=True)
+        self.rounds = Rounds("kill switches", self._tell_again, retry_seconds, _log, at_once=True)
 
     async def start(self) -> None:
         """Shows every broker's switch in the mirror and tells trading again; what fails is repeated in the background."""
@@ -116,7 +118,11 @@ class KillSwitches:
             kill_switch=message, acknowledged_by_trading=not warning, warning=warning
         )
 
-    async def _tell_the_untold(self) -> None:
+    async def _tell_again(self) -> None:
+        """What couldn't be told, and what Redis has lost: without its mirror no entry passes."""
+        for broker in self._brokers:
+            if await self._mirror.is_missing(broker):
+                self._untold.add(SwitchScope(broker))
         for scope in sorted(self._untold):
             self._untold.discard(
                 scope

@@ -42,6 +42,13 @@ class KillSwitchMirror:
         """
         await self._write(keys=[KEY + broker], args=[revision, state.name])
 
+    async def is_missing(self, broker: str) -> bool:
+        """Whether nothing is shown of a broker, as after a loss of Redis; False where that can't be told now."""
+        try:
+            return await self._redis.get(KEY + broker) is None
+        except (RedisError, OSError):
+            return False
+
     async def state(self, broker: str) -> TradingState:
         """What may be traded; REDUCING where it is missing or can't be read."""
         try:

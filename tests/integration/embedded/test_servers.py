@@ -303,6 +303,21 @@ async def test_long_path_uses_a_private_socket_folder(deep):
     assert processes_of(deep) == []
 
 
+async def test_a_server_started_again_is_where_it_was(deep):
+    """Servers that were killed come back where their clients look for them, in a private socket folder, too."""
+    postgres, redis = EmbeddedPostgres(deep), EmbeddedRedis(deep)
+    before = await postgres.start(), await redis.start()
+    killed = [psutil.Process(server.pid) for server in (postgres, redis)]
+    for process in killed:
+        process.kill()
+    assert psutil.wait_procs(killed, timeout=5)[1] == []
+    assert (await postgres.start(), await redis.start()) == before
+    assert await scalar(before[0], "SELECT 1") == 1
+    await asyncio.gather(redis.stop(), postgres.stop())
+    assert not postgres._sockets.parent.exists()
+    assert not redis._socket.parent.parent.exists()
+
+
 async def test_nobody_else_can_enter_the_data(directory):
     """Sockets ask for no password, so the folders above them are closed to others, even in an open folder."""
     directory.mkdir(mode=0o755)

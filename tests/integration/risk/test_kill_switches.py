@@ -182,6 +182,20 @@ async def test_a_start_shows_every_switch_and_tells_trading(
     await again.stop()
 
 
+async def test_a_mirror_that_redis_lost_is_written_again(switches, mirror, redis_url) -> None:
+    """A Redis that loses everything while risk runs shows the switches again soon, so that entries pass as before."""
+    await switches.set("me", _request(TradingState.HALTED))
+    async with Redis.from_url(redis_url) as redis:
+        await redis.delete(KEY + "paper", KEY + "zerodha")
+
+        async def shown() -> bool:
+            return await redis.exists(KEY + "paper", KEY + "zerodha") == len(BROKERS)
+
+        await _until(shown)
+    assert await mirror.state("paper") is TradingState.HALTED
+    assert await mirror.state("zerodha") is TradingState.ACTIVE
+
+
 async def test_the_mirror_never_goes_back(mirror) -> None:
     """An older revision is not shown over a newer one."""
     await mirror.write("paper", TradingState.HALTED, 11)
