@@ -30,6 +30,7 @@ from sqlalchemy import make_url
 from story import Account
 from tcp_proxy import TcpProxy
 
+from alphapanda.app.process import STOP_SECONDS
 from alphapanda.domain.order import OrderStatus
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
@@ -264,10 +265,10 @@ class Cluster:
         return time.monotonic() - began
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Ends a process by a signal."""
+        """Ends a process by a signal; one that was asked to has left within STOP_SECONDS."""
         member = self.members[name]
         member.process.send_signal(number)
-        member.process.wait(30)
+        member.process.wait(STOP_SECONDS)
 
     def dismiss(self, name: str) -> None:
         """Asks a second process of a service to end, and forgets it."""

@@ -14,13 +14,14 @@ from typing import Final
 import grpc
 import structlog
 
+from alphapanda.app.bound import StopBound
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.preflight import Check, preflight
-from alphapanda.app.process import Lifecycle, Process, Room, mesh_server
+from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Lifecycle, Process, Room, mesh_server
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -109,6 +110,7 @@ class Embedded:
         self._settings = settings
         self._options = options
         self._stack = AsyncExitStack()
+        self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
         self._before_binding: Callable[[], None] = lambda: None
         self.port = 0
         self.checks: Sequence[Check] = ()
@@ -187,18 +189,18 @@ class Embedded:
         database_url, redis_url = await asyncio.gather(postgres.start(), redis_server.start())
         pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
         engine = open_engine(database_url, pool_size, slow_query)
-        self._stack.push_async_callback(engine.dispose)
+        self._stack.push_async_callback(self._bound.end, "database", engine.dispose)
         paper_engine = open_engine(database_url, pool_size, slow_query)
-        self._stack.push_async_callback(paper_engine.dispose)
+        self._stack.push_async_callback(self._bound.end, "paper database", paper_engine.dispose)
         tell("bringing the database's schema to date")
         await upgrade_schema(engine)
         redis = open_redis(redis_url, settings.reconnection)
-        self._stack.push_async_callback(redis.aclose)
+        self._stack.push_async_callback(self._bound.end, "Redis", redis.aclose)
         brokers = BrokerRegistry(self._options.brokers)
         topic_map = topics_of(settings, brokers)
         log = SqliteEventLog(directory.layout.event_log / "events.sqlite")
         await log.start()
-        self._stack.push_async_callback(log.stop)
+        self._stack.push_async_callback(self._bound.end, "event log", log.stop)
         differences = await log.ensure(topic_map.specs())
         calendar = load_nse_calendar()
         instruments = PostgresInstrumentStore(engine)
@@ -246,7 +248,7 @@ class Embedded:
             ],
             lifecycle,
         )
-        self._stack.push_async_callback(process.stop)
+        self._stack.push_async_callback(self._bound.end, "services", process.stop)
         tell("starting the services")
         await process.start(lambda: self._before_feed(ground, ticks))
 

@@ -203,8 +203,8 @@ def marketdata_room(
         full_name="panda.marketdata.v1.MarketDataService",
         registration=lambda server: add_MarketDataServiceServicer_to_server(servicer, server),
         parts=[
-            *([(Phase.WAKE, recorder)] if recorder else []),
             (Phase.WAKE, watches),
+            *([(Phase.FEED, recorder)] if recorder else []),
             (Phase.FEED, feeding),
         ],
         counters=lambda: {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+import grpc
 import structlog
 
+from alphapanda.app.bound import StopBound
 from alphapanda.app.questions import Question
 from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.control import TopicFollower
@@ -19,6 +22,15 @@ from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.source import Check
 from alphapanda.settings import Settings
 from alphapanda.telemetry.channels import AUDIT
+
+PARTS_STOP_SECONDS = 10.0
+"""For all parts of all phases together. The rest of STOP_SECONDS is for the log, the connections and embedded servers."""
+
+STOP_SECONDS = 20.0
+"""Within it a process has left after SIGTERM."""
+
+CONNECTIONS_STOP_SECONDS = 14.0
+"""For the parts, the log and the connections together; what is late is cut off one after the other, which takes a while."""
 
 
 class Startable(Protocol):
@@ -51,7 +63,8 @@ class Room:
         consumers: its group readers.
         followers: its readers of whole topics.
         relay: of its outbox; None where it has none.
-        parts: what else has a life, by phase.
+        parts: what else has a life, by phase; each may stand on those before it, so they end last first.
+        channels: to other services; closed when everything else has ended.
         brokers: how it sees the brokers.
         counters: figures of its own.
         checks: what else keeps it from serving while it fails.
@@ -65,20 +78,21 @@ class Room:
     followers: Sequence[TopicFollower] = ()
     relay: OutboxRelay | None = None
     parts: Sequence[tuple[Phase, Startable]] = ()
+    channels: Sequence[grpc.aio.Channel] = ()
     brokers: Callable[[], Sequence[BrokerReport]] = tuple
     counters: Callable[[], Mapping[str, int]] = field(default=dict)
     checks: Sequence[Check] = ()
     questions: Mapping[str, Question] = field(default_factory=dict)
 
-    def of_phase(self, phase: Phase) -> Iterable[Startable]:
-        """Its parts that start then."""
+    def of_phase(self, phase: Phase) -> Iterable[Sequence[Startable]]:
+        """Its parts that start then, in rows: what is in the same row ends last first, the rows end side by side."""
         if phase is Phase.LISTEN:
-            yield from self.followers
+            yield from ([follower] for follower in self.followers)
             if self.relay is not None:
-                yield self.relay
-        yield from (part for when, part in self.parts if when is phase)
+                yield [self.relay]
+        yield [part for when, part in self.parts if when is phase]
         if phase is Phase.CONSUME:
-            yield from self.consumers
+            yield from ([consumer] for consumer in self.consumers)
 
 
 @dataclass(slots=True)
@@ -128,6 +142,7 @@ class Process:
         self._lifecycle = lifecycle
         self._drain_seconds = drain_seconds
         self._stack = AsyncExitStack()
+        self._bound = StopBound(PARTS_STOP_SECONDS)
 
     async def start(self, before_feed: Callable[[], Awaitable[None]] | None = None) -> None:
         """Starts every part; what was started is stopped again where one fails.
@@ -135,16 +150,19 @@ class Process:
         Args:
             before_feed: awaited when everything answers and nothing is fed yet.
         """
+        for room in self._rooms:
+            for channel in room.channels:
+                self._stack.push_async_callback(channel.close, None)
         try:
             await self._start_phase(Phase.LISTEN)
             await self._server.start()
-            self._stack.push_async_callback(self._server.stop, self._drain_seconds)
+            self._stack.push_async_callback(
+                self._bound.end, "server", lambda: self._server.stop(self._drain_seconds)
+            )
             await self._start_phase(Phase.WAKE)
             await self._start_phase(Phase.CONSUME)
             self._lifecycle.state = ServiceState.SERVING
-            for part in self._health:
-                await part.start()
-                self._stack.push_async_callback(part.stop)
+            await self._start_rows([part] for part in self._health)
             if before_feed is not None:
                 await before_feed()
             await self._start_phase(Phase.FEED)
@@ -153,12 +171,29 @@ class Process:
             raise
 
     async def stop(self) -> None:
-        """Stops what was started, last first."""
+        """Stops what was started, the last phase first, within PARTS_STOP_SECONDS.
+
+        Raises:
+            BaseExceptionGroup: parts that failed to end; the others have ended.
+        """
         self._lifecycle.state = ServiceState.STOPPED
         await self._stack.aclose()
 
     async def _start_phase(self, phase: Phase) -> None:
-        for room in reversed(self._rooms):
-            for part in room.of_phase(phase):
+        await self._start_rows(row for room in reversed(self._rooms) for row in room.of_phase(phase))
+
+    async def _start_rows(self, rows: Iterable[Sequence[Startable]]) -> None:
+        started: list[AsyncExitStack] = []
+        self._stack.push_async_callback(_stop_rows, started)
+        for row in rows:
+            started.append(AsyncExitStack())
+            for part in row:
                 await part.start()
-                self._stack.push_async_callback(part.stop)
+                name = getattr(part, "name", type(part).__name__)
+                started[-1].push_async_callback(self._bound.end, name, part.stop)
+
+
+async def _stop_rows(started: Sequence[AsyncExitStack]) -> None:
+    ends = await asyncio.gather(*(row.aclose() for row in started), return_exceptions=True)
+    if errors := [error for error in ends if error is not None]:
+        raise BaseExceptionGroup("parts failed to end", errors)

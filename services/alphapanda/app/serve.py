@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from alphapanda.app.bound import StopBound
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
 from alphapanda.app.health import Watched
 from alphapanda.app.measuring import measuring, open_metrics
-from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
+from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -54,6 +55,8 @@ from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
 SERVICES: Final = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "ops")
 INSTRUMENT_SERVICE: Final = "panda.instruments.v1.InstrumentService"
+_NAMED = 3
+"""How many missing topics are named."""
 _AWAY = (SQLAlchemyError, RedisError, LogUnavailable, OSError, grpc.aio.AioRpcError)
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -103,6 +106,7 @@ class Serving:
         self._port = port
         self._feed = feed
         self._stack = AsyncExitStack()
+        self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
 
     async def start(self) -> None:
         """Waits for what it needs, checks it, and starts; what was started is stopped again where something fails.
@@ -119,7 +123,7 @@ class Serving:
             raise
 
     async def stop(self) -> None:
-        """Stops everything, last first: not serving, finish what is under way, commit, leave."""
+        """Stops everything, last first: not serving, finish what is under way, commit, leave; within STOP_SECONDS."""
         await self._stack.aclose()
 
     async def _start(self) -> None:
@@ -132,11 +136,11 @@ class Serving:
         topic_map = topics_of(settings, brokers)
         pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
         engine = open_engine(settings.database.url, pool_size, slow_query)
-        self._stack.push_async_callback(engine.dispose)
+        self._stack.push_async_callback(self._bound.end, "database", engine.dispose)
         paper_engine = open_engine(settings.database.url, pool_size, slow_query)
-        self._stack.push_async_callback(paper_engine.dispose)
+        self._stack.push_async_callback(self._bound.end, "paper database", paper_engine.dispose)
         redis = open_redis(settings.redis.url, settings.reconnection)
-        self._stack.push_async_callback(redis.aclose)
+        self._stack.push_async_callback(self._bound.end, "Redis", redis.aclose)
         log = mesh_log(settings, topic_map)
         version = await self._patiently("the database", lambda: schema_version(engine))
         if version.foreign:
@@ -151,7 +155,7 @@ class Serving:
             )
         await self._patiently("Redis", lambda: _ping(redis))
         await self._patiently("Kafka", log.start)
-        self._stack.push_async_callback(log.stop)
+        self._stack.push_async_callback(self._bound.end, "event log", log.stop)
         await _require_topics(log, topic_map)
         store = PostgresInstrumentStore(engine)
         ground = Ground(
@@ -229,7 +233,7 @@ class Serving:
             *measuring(ground, [*running.values()]),
         ]
         process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
-        self._stack.push_async_callback(process.stop)
+        self._stack.push_async_callback(self._bound.end, "services", process.stop)
         await process.start()
 
     def _remote(self, service: str) -> RemoteService:
@@ -276,9 +280,9 @@ async def _require_topics(log: EventLog, topic_map: TopicMap) -> None:
     there = await log.topics()
     missing = [spec.name for spec in topic_map.specs() if spec.name not in there]
     if missing:
-        raise NotReady(
-            f"{len(missing)} topics are missing ({', '.join(missing[:3])} …): run `alphapanda topics ensure`"
-        )
+        named = ", ".join(missing[:_NAMED]) + (" …" if missing[_NAMED:] else "")
+        what = "1 topic is" if len(missing) == 1 else f"{len(missing)} topics are"
+        raise NotReady(f"{what} missing ({named}): run `alphapanda topics ensure`")
     for spec in topic_map.specs():
         if there[spec.name] != spec.partitions:
             raise NotReady(

@@ -11,6 +11,12 @@ from structlog.typing import FilteringBoundLogger
 from alphapanda.eventlog.failures import in_one_line, is_transient
 from alphapanda.eventlog.patience import attempted
 
+STOP_SECONDS = 5.0
+"""How long a round under way may still take at the stop."""
+
+CANCEL_SECONDS = 1.0
+"""How long a cancelled round is waited for."""
+
 
 class Rounds:
     """Makes rounds while it is started. What fails transiently is tried again in the next; a bug ends them.
@@ -59,10 +65,17 @@ class Rounds:
         self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
-        """Ends, after a round that is under way. Not by cancelling: the Redis client may swallow that."""
+        """Ends, after a round that is under way; one that outlasts STOP_SECONDS is cancelled.
+
+        Not by cancelling at once: the Redis client may swallow that.
+        """
         self._stopping.set()
         if self._task is not None:
-            await asyncio.wait([self._task])
+            _, late = await asyncio.wait([self._task], timeout=STOP_SECONDS)
+            if late:
+                self._logger.error("round cut off by the stop", what=self.name, grace_seconds=STOP_SECONDS)
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=CANCEL_SECONDS)
             self._task = None
 
     async def once(self) -> bool:

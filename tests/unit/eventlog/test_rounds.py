@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import structlog
 from structlog.testing import LogCapture
 
@@ -103,3 +104,25 @@ async def test_the_first_round_may_wait_for_an_interval() -> None:
     await asyncio.sleep(0.01)
     await rounds.stop()
     assert work.rounds == 0
+
+
+async def test_a_round_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that answers nothing doesn't hold up the stop; the log names whose round it was."""
+    monkeypatch.setattr("alphapanda.eventlog.rounds.STOP_SECONDS", 0.01)
+    began, log = asyncio.Event(), LogCapture()
+
+    async def hang() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    logger = structlog.wrap_logger(
+        None, processors=[log], wrapper_class=structlog.make_filtering_bound_logger(0)
+    )
+    rounds = Rounds("kill switches", hang, 0.0, logger, at_once=True)
+    await rounds.start()
+    await began.wait()
+    async with asyncio.timeout(5):
+        await rounds.stop()
+    assert [(entry["event"], entry["what"]) for entry in log.entries] == [
+        ("round cut off by the stop", "kill switches")
+    ]

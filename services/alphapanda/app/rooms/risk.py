@@ -48,7 +48,8 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
         standings=standings,
         wall_time=wall_clock,
     )
-    trading = TradingServiceStub(open_channel(ground.target("trading"), [TRADING_SERVICE]))
+    channel = open_channel(ground.target("trading"), [TRADING_SERVICE])
+    trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
     reservations = ReservationKeeper(desk, store, trading, settings.active_brokers)
     timer = SquareOffTimer(desk, store, ground.simulated_brokers, lambda view: view.frame_id)
@@ -88,6 +89,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
         ],
         relay=relay(ground, outbox),
         parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations.rounds), (Phase.FEED, timer.rounds)],
+        channels=[channel],
         checks=[kill_switches.rounds, reservations.rounds, timer.rounds],
     )
     return room, timer

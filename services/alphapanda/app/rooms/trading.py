@@ -67,9 +67,8 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
     )
     executor = OrderExecutor(surroundings, checks, settings.trading, at)
     late_arrivals = LateArrivals(surroundings, settings.trading.call_timeout_seconds)
-    manual = ManualOrders(
-        store, executor, RiskServiceStub(open_channel(ground.target("risk"), [RISK_SERVICE]))
-    )
+    channel = open_channel(ground.target("risk"), [RISK_SERVICE])
+    manual = ManualOrders(store, executor, RiskServiceStub(channel))
     revisions = Revisions(store.account_revisions)
     verdicts = TradingConsumer(executor)
     servicer = TradingApi(
@@ -120,6 +119,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
             (Phase.WAKE, revisions),
         ],
         brokers=lambda: broker_reports(traders),
+        channels=[channel],
         checks=[late_arrivals.rounds],
     )
     return room, store
