@@ -178,7 +178,11 @@ class HealthCheckSettings(Section):
     snapshot_max_age_seconds: Seconds = Field(
         600.0, description="market time without portfolio snapshots from which that is told"
     )
-    max_lag: int = Field(1000, ge=0, description="records a reader may be behind before that is told")
+    max_lag: int = Field(
+        1000,
+        ge=0,
+        description="records a group may be behind on a topic, and a reader of whole topics, before that is told",
+    )
     max_latency_seconds: Seconds = Field(
         1.0, description="a round trip to PostgreSQL or Redis that takes longer is told"
     )

@@ -17,7 +17,7 @@ import structlog
 from alphapanda.app.bound import StopBound
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
-from alphapanda.app.health import Watched
+from alphapanda.app.health import Watched, lag_watch
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.preflight import Check, preflight
@@ -229,12 +229,13 @@ class Embedded:
         barrier = Barrier(rooms, orders)
         rooms.insert(1, self._feed_room(ground, barrier, timer, ticks))
         lifecycle = Lifecycle()
-        watched = Watched(ground, rooms)
+        groups = lag_watch(ground)
+        watched = Watched(ground, rooms, [groups])
         running = {
             room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
             for room in rooms
         }
-        ops = ops_room(ground, list(running.values()))
+        ops = ops_room(ground, list(running.values()), groups)
         rooms.append(ops)
         running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
         server = mesh_server(self._settings, self.port, rooms, self._before_binding)
@@ -244,7 +245,7 @@ class Embedded:
             [
                 HealthWatch(running, server.set_serving),
                 watched.checks,
-                *measuring(ground, [*running.values()]),
+                *measuring(ground, [*running.values()], groups),
             ],
             lifecycle,
         )

@@ -7,11 +7,12 @@ from typing import Final
 
 from sqlalchemy import text
 
-from alphapanda.app.ground import Ground
+from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Room
 from alphapanda.app.questions import lag, timed
-from alphapanda.ops.checks import ActiveCheck, HealthChecks
-from alphapanda.ops.source import LogReader
+from alphapanda.ops.checks import ActiveCheck, Asked, HealthChecks
+from alphapanda.ops.lag_watch import LagWatch
 
 ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "portfolio"})
 ON_REDIS: Final = frozenset({"marketdata", "risk", "trading", "portfolio"})
@@ -23,9 +24,10 @@ class Watched:
     Args:
         ground: what the rooms stand on.
         rooms: what is watched.
+        also: what is asked in the same rounds and keeps no service from its work.
     """
 
-    def __init__(self, ground: Ground, rooms: Sequence[Room]) -> None:
+    def __init__(self, ground: Ground, rooms: Sequence[Room], also: Sequence[Asked] = ()) -> None:
         limits = ground.settings.health_checks
 
         async def query() -> None:
@@ -42,13 +44,19 @@ class Watched:
         for room in rooms:
             own = [database] * (room.service in ON_DATABASE) + [redis] * (room.service in ON_REDIS)
             own += (ActiveCheck(name, ask, limits.timeout_seconds) for name, ask in room.questions.items())
-            readers: list[LogReader] = [*room.followers, *room.consumers]
-            if readers:
-                own.append(ActiveCheck("lag", lag(readers, limits.max_lag), limits.timeout_seconds))
+            if room.followers:
+                ask = lag(room.followers, limits.max_lag)
+                own.append(ActiveCheck("lag", ask, limits.timeout_seconds))
             self._by_service[room.service] = own
         every = dict.fromkeys(check for checks in self._by_service.values() for check in checks)
-        self.checks = HealthChecks(list(every), limits.interval_seconds, limits.grace_seconds)
+        self.checks = HealthChecks([*every, *also], limits.interval_seconds, limits.grace_seconds)
 
     def of(self, service: str) -> Sequence[ActiveCheck]:
         """The checks of a service; it shares some with others."""
         return self._by_service.get(service, ())
+
+
+def lag_watch(ground: Ground) -> LagWatch:
+    """What ops asks about the groups of the deployment."""
+    limits = ground.settings.health_checks
+    return LagWatch(ground.log, ground.topic_map, GROUPS, limits.max_lag, limits.timeout_seconds, wall_clock)

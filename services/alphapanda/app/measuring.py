@@ -15,6 +15,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
 from alphapanda.eventlog.rounds import Rounds
 from alphapanda.ops.core import ServiceReport, ServiceState
+from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.source import StatusSource
 from alphapanda.settings import Settings
 
@@ -59,8 +60,17 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     return metrics
 
 
-async def _look(metrics: Metrics, services: Sequence[StatusSource], market_age: float | None) -> None:
-    from alphapanda.telemetry.metrics import ConsumerFigures, ServiceFigures  # noqa: PLC0415 - as above
+async def _look(
+    metrics: Metrics,
+    services: Sequence[StatusSource],
+    lag_watch: LagWatch | None,
+    market_age: float | None,
+) -> None:
+    from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
+        ConsumerFigures,
+        GroupFigures,
+        ServiceFigures,
+    )
 
     reports: list[ServiceReport] = [await service.status() for service in services]
     metrics.observe(
@@ -84,11 +94,17 @@ async def _look(metrics: Metrics, services: Sequence[StatusSource], market_age: 
             for one in reports
             for consumer in one.consumers
         ],
+        []
+        if lag_watch is None
+        else [
+            GroupFigures(lag.group, lag.topic, lag.broker, lag.lag, lag_watch.alarms_about(lag))
+            for lag in lag_watch.lags
+        ],
         market_age,
     )
 
 
-def measuring(ground: Ground, services: Sequence[StatusSource]) -> list[Rounds]:
+def measuring(ground: Ground, services: Sequence[StatusSource], lag_watch: LagWatch | None) -> list[Rounds]:
     """What keeps the figures up to date, so that whoever reads them waits for nobody; nothing where they are off.
 
     What is away is told by the checks; its figures stay as they were.
@@ -102,6 +118,6 @@ def measuring(ground: Ground, services: Sequence[StatusSource]) -> list[Rounds]:
         async with asyncio.timeout(seconds):  # a stop waits for it
             clock = (await ground.prices.read(())).clock
             age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
-            await _look(metrics, services, age)
+            await _look(metrics, services, lag_watch, age)
 
     return [Rounds("figures", look, seconds, _log, at_once=True)]

@@ -10,8 +10,8 @@ from typing import Protocol
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
+from alphapanda.eventlog.control import TopicFollower
 from alphapanda.ops.checks import HeldUp
-from alphapanda.ops.source import LogReader
 from alphapanda.storage.price_cache import MarketClock
 
 Question = Callable[[], Awaitable[str]]
@@ -41,11 +41,14 @@ def timed(ask: Callable[[], Awaitable[None]], most_seconds: float) -> Question:
     return asked
 
 
-def lag(readers: Sequence[LogReader], most_records: int) -> Question:
-    """A reader that is far behind is a concern: it works, and what it serves (a kill switch) has to stay in reach."""
+def lag(followers: Sequence[TopicFollower], most_records: int) -> Question:
+    """A follower that is far behind is a concern: it works, and what it serves (a kill switch) has to stay in reach.
+
+    Followers have no group; a group's lag is told by ops (LagWatch), also while nobody reads for it.
+    """
 
     async def asked() -> str:
-        behind = {reader.name: sum((await reader.lag()).values()) for reader in readers}
+        behind = {follower.name: sum((await follower.lag()).values()) for follower in followers}
         far = [
             f"{name} is {records} records behind"
             for name, records in behind.items()

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alphapanda.app.bound import StopBound
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
-from alphapanda.app.health import Watched
+from alphapanda.app.health import Watched, lag_watch
 from alphapanda.app.measuring import measuring, open_metrics
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.rooms.instruments import instruments_room
@@ -211,7 +211,8 @@ class Serving:
     async def _run(self, ground: Ground) -> None:
         lifecycle = Lifecycle()
         rooms = await self._rooms(ground)
-        watched = Watched(ground, rooms)
+        groups = lag_watch(ground) if "ops" in self._services else None
+        watched = Watched(ground, rooms, [groups] if groups else ())
         running = {
             room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
             for room in rooms
@@ -223,14 +224,14 @@ class Serving:
                 *(self._remote(name) for name in SERVICES if name not in self._services),
             ]
             sources.sort(key=lambda source: SERVICES.index(source.service))
-        ops = ops_room(ground, sources)
+        ops = ops_room(ground, sources, groups)
         running[OPS_SERVICE] = running_service(ops, lambda: lifecycle.state)
         rooms.append(ops)
         server = mesh_server(self._settings, self._port, rooms)
         health: list[Startable] = [
             HealthWatch(running, server.set_serving),
             watched.checks,
-            *measuring(ground, [*running.values()]),
+            *measuring(ground, [*running.values()], groups),
         ]
         process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
         self._stack.push_async_callback(self._bound.end, "services", process.stop)

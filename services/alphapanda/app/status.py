@@ -12,6 +12,7 @@ from alphapanda.app.process import Phase, Room
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
+from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import RunningService, StatusSource
 from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
@@ -35,14 +36,14 @@ def running_service(
     )
 
 
-def ops_room(ground: Ground, services: Sequence[StatusSource]) -> Room:
-    """OpsService over these services."""
+def ops_room(ground: Ground, services: Sequence[StatusSource], lag_watch: LagWatch | None = None) -> Room:
+    """OpsService over these services, and over the groups' lag where that is watched here."""
 
     async def market_time() -> datetime | None:
         return (await ground.prices.view(())).market_time
 
     about_the_log = LogApi(ground.log, ground.topic_map, GROUPS)
-    servicer = OpsServicer(services, __version__, wall_clock(), market_time, about_the_log)
+    servicer = OpsServicer(services, __version__, wall_clock(), market_time, about_the_log, lag_watch)
     return Room(
         service="ops",
         full_name=OPS_SERVICE,

@@ -13,6 +13,7 @@ from alphapanda.domain.errors import UnknownName
 from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.wire import timestamp
 from alphapanda.ops.core import ServiceReport, unanswered
+from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import StatusSource
 from panda.ops.v1 import ops_pb2 as pb
@@ -33,6 +34,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         started_at: wall time of the start, aware.
         market_time: market time now; None where unknown.
         about_the_log: answers about dead letters, lag and records.
+        lag_watch: knows which groups are too far behind; None where another process watches that.
         patience_seconds: a service that doesn't say how it is within this is NOT_SERVING in the answer.
     """
 
@@ -43,6 +45,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         started_at: datetime,
         market_time: Callable[[], Coroutine[Any, Any, datetime | None]],
         about_the_log: LogApi,
+        lag_watch: LagWatch | None = None,
         patience_seconds: float = 2.0,
     ) -> None:
         self._sources = {source.service: source for source in sources}
@@ -50,6 +53,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         self._started_at = started_at
         self._market_time = market_time
         self._log = about_the_log
+        self._lag_watch = lag_watch
         self._patience = patience_seconds
 
     @override
@@ -77,6 +81,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
             version=self._version,
             started_at=timestamp(self._started_at),
             market_time=timestamp(market_time),
+            lag_alarms=_lag_alarms(self._lag_watch),
         )
 
     @override
@@ -128,6 +133,22 @@ def _report_of(service: str, task: asyncio.Future[ServiceReport], patience: floa
         return unanswered(service, f"did not say how it is within {patience:g} s")
     error = task.exception()
     return task.result() if error is None else unanswered(service, in_one_line(error))
+
+
+def _lag_alarms(watch: LagWatch | None) -> list[pb.LagAlarm]:
+    if watch is None:
+        return []
+    return [
+        pb.LagAlarm(
+            group=alarm.behind.group,
+            topic=alarm.behind.topic,
+            broker=alarm.behind.broker,
+            lag=alarm.behind.lag,
+            allowed=watch.allowed,
+            since=timestamp(alarm.since),
+        )
+        for alarm in watch.alarms
+    ]
 
 
 def service_status(report: ServiceReport) -> pb.ServiceStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -86,6 +86,17 @@ class ActiveCheck:
             _log.info("check well again", check=self.name)
 
 
+class Asked(Protocol):
+    """What is asked again and again: an ActiveCheck, a LagWatch."""
+
+    @property
+    def well(self) -> bool:
+        """Whether there is nothing to say."""
+
+    async def run(self, *, forgiving: bool) -> None:
+        """Asks once."""
+
+
 class HealthChecks:
     """Asks all of them while the process lives.
 
@@ -98,7 +109,7 @@ class HealthChecks:
 
     def __init__(
         self,
-        checks: Sequence[ActiveCheck],
+        checks: Sequence[Asked],
         interval_seconds: float,
         grace_seconds: float,
         elapsed: Callable[[], float] = time.monotonic,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alphapanda.eventlog.port import EventLog
@@ -29,6 +30,16 @@ class PartitionLag:
     partition: int
     committed: int | None
     end: int
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLag:
+    """A group on a topic; see `PartitionLag`. `lag` is that of all partitions."""
+
+    group: str
+    topic: str
+    broker: str
     lag: int
 
 
@@ -63,3 +74,11 @@ async def consumer_lag(
                 )
             )
     return found
+
+
+def by_topic(lags: Iterable[PartitionLag]) -> list[TopicLag]:
+    """The lag of every group on every topic, by group and topic."""
+    records: Counter[tuple[str, str, str]] = Counter()
+    for one in lags:
+        records[one.group, one.topic, one.broker] += one.lag
+    return [TopicLag(*of, lag) for of, lag in sorted(records.items())]

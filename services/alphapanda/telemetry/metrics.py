@@ -47,6 +47,17 @@ class ServiceFigures:
     counters: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    """A consumer group on a topic, whoever reads for it: records it hasn't handled, and whether there is an alarm."""
+
+    group: str
+    topic: str
+    broker: str
+    lag: int
+    alarm: bool
+
+
 class Metrics:
     """The figures of one process.
 
@@ -67,6 +78,7 @@ class Metrics:
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._consumers: Sequence[ConsumerFigures] = ()
         self._services: Sequence[ServiceFigures] = ()
+        self._groups: Sequence[GroupFigures] = ()
         self._market_age: float | None = None
         meter = self._provider.get_meter("alphapanda")
         for name in ("processed", "failed", "retried", "dead_lettered"):
@@ -74,6 +86,8 @@ class Metrics:
                 f"alphapanda.consumer.{name}", [self._of_consumers(name)], "{record}"
             )
         meter.create_observable_gauge("alphapanda.consumer.lag", [self._of_consumers("lag")], "{record}")
+        meter.create_observable_gauge("alphapanda.group.lag", [self._of_groups("lag")], "{record}")
+        meter.create_observable_gauge("alphapanda.group.lag_alarm", [self._of_groups("alarm")])
         meter.create_observable_gauge("alphapanda.service.serving", [self._serving])
         meter.create_observable_gauge("alphapanda.outbox.unpublished", [self._unpublished], "{record}")
         meter.create_observable_counter("alphapanda.service.count", [self._counts])
@@ -89,10 +103,12 @@ class Metrics:
         self,
         services: Sequence[ServiceFigures],
         consumers: Sequence[ConsumerFigures],
+        groups: Sequence[GroupFigures],
         market_age_seconds: float | None,
     ) -> None:
         """Keeps the newest figures; the age of the newest frame is None where there is none."""
-        self._services, self._consumers, self._market_age = services, consumers, market_age_seconds
+        self._services, self._consumers, self._groups = services, consumers, groups
+        self._market_age = market_age_seconds
 
     def order_sent(self, broker: str, seconds: float) -> None:
         """An order went to a broker and its answer is committed."""
@@ -110,6 +126,17 @@ class Metrics:
                     {"service": one.service, "consumer": one.consumer, "broker": one.broker},
                 )
                 for one in self._consumers
+            ]
+
+        return observed
+
+    def _of_groups(self, name: str) -> Any:
+        def observed(_: CallbackOptions) -> Iterable[Observation]:
+            return [
+                Observation(
+                    int(getattr(one, name)), {"group": one.group, "topic": one.topic, "broker": one.broker}
+                )
+                for one in self._groups
             ]
 
         return observed

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from alphapanda.telemetry.metrics import (
     ConsumerFigures,
+    GroupFigures,
     Metrics,
     PrometheusEndpoint,
     ServiceFigures,
@@ -29,6 +30,7 @@ from alphapanda.telemetry.metrics import (
 )
 
 CONSUMER = ConsumerFigures("risk", "risk.signals", "paper", 7, 2, 1, 3, 5)
+GROUP = GroupFigures("risk.signals", "paper.signals.raw", "paper", 1001, alarm=True)
 SERVICE = ServiceFigures("risk", serving=True, outbox_unpublished=4, counters={"signals": 9})
 
 
@@ -58,16 +60,19 @@ def points(reader: InMemoryMetricReader) -> dict[str, list]:
 
 def test_what_services_report_is_observed(metrics, reader) -> None:
     """Each figure stands under its name, by service, consumer and broker; the newest look counts."""
-    metrics.observe([], [], None)
-    metrics.observe([SERVICE], [CONSUMER], 1.5)
+    metrics.observe([], [], [], None)
+    metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5)
     read = points(reader)
     by = {"service": "risk", "consumer": "risk.signals", "broker": "paper"}
+    of = {"group": "risk.signals", "topic": "paper.signals.raw", "broker": "paper"}
     assert {name: (point.value, dict(point.attributes)) for name, (point,) in read.items()} == {
         "consumer.processed": (7, by),
         "consumer.failed": (2, by),
         "consumer.retried": (1, by),
         "consumer.dead_lettered": (3, by),
         "consumer.lag": (5, by),
+        "group.lag": (1001, of),
+        "group.lag_alarm": (1, of),
         "service.serving": (1, {"service": "risk"}),
         "outbox.unpublished": (4, {"service": "risk"}),
         "service.count": (9, {"service": "risk", "name": "signals"}),
@@ -89,7 +94,7 @@ def test_prometheus_is_answered() -> None:
     """Prometheus reads them at /metrics, and nobody answers after the end."""
     endpoint = PrometheusEndpoint("127.0.0.1", 0)
     metrics = Metrics([endpoint.reader], "testing", "1.2.3")
-    metrics.observe([SERVICE], [CONSUMER], None)
+    metrics.observe([SERVICE], [CONSUMER], [GROUP], None)
     url = f"http://127.0.0.1:{endpoint.port}/metrics"
     with urllib.request.urlopen(url) as answer:
         text = answer.read().decode()
@@ -132,9 +137,9 @@ def test_a_collector_is_told(collector) -> None:
     """A collector gets every figure and who it is of, in its time and once more at the end."""
     servicer, endpoint = collector
     metrics = Metrics([collector_reader(endpoint, 0.05, 5.0)], "testing", "1.2.3")
-    metrics.observe([SERVICE], [CONSUMER], 1.5)
+    metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5)
     servicer.taken.get(timeout=30)
-    metrics.observe([SERVICE], [CONSUMER], 2.5)
+    metrics.observe([SERVICE], [CONSUMER], [GROUP], 2.5)
     metrics.stop()
     told = [servicer.taken.get() for _ in range(servicer.taken.qsize())][-1].resource_metrics[0]
     of = {one.key: one.value.string_value for one in told.resource.attributes}
@@ -147,5 +152,5 @@ def test_a_collector_is_told(collector) -> None:
 def test_a_collector_that_is_away_holds_nobody_up() -> None:
     """Figures that can't be delivered don't keep the process from ending."""
     metrics = Metrics([collector_reader("http://127.0.0.1:1", 0.05, 0.2)], "testing", "1.2.3")
-    metrics.observe([SERVICE], [CONSUMER], 1.5)
+    metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5)
     metrics.stop()

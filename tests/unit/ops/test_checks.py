@@ -99,18 +99,18 @@ async def test_a_slow_round_trip_is_a_concern() -> None:
 
 
 async def test_lag_over_the_limit_is_a_concern() -> None:
-    """Readers that are too far behind are named with how far."""
+    """Followers that are too far behind are named with how far."""
 
-    class Reader:
+    class Follower:
         def __init__(self, name: str, records: int) -> None:
             self.name, self.records = name, records
 
         async def lag(self) -> dict[str, int]:
             return {"paper": self.records, "zerodha": 1}
 
-    readers = [Reader("risk.signals", 1000), Reader("risk.orders", 999)]
-    assert await lag(readers, 1000)() == "risk.signals is 1001 records behind; 1000 are allowed"
-    assert await lag(readers, 1001)() == ""
+    followers = [Follower("portfolio.frames", 1000), Follower("risk.control", 999)]
+    assert await lag(followers, 1000)() == "portfolio.frames is 1001 records behind; 1000 are allowed"
+    assert await lag(followers, 1001)() == ""
 
 
 @pytest.mark.parametrize(

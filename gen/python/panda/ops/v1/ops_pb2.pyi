@@ -272,6 +272,50 @@ class ServiceStatus(_message.Message):
 Global___ServiceStatus: _TypeAlias = ServiceStatus  # noqa: Y015
 
 @_typing.final
+class LagAlarm(_message.Message):
+    """A group that is too far behind on a topic, whether or not anybody reads for it now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """Consumer group, such as "risk.signals"."""
+    topic: _builtins.str
+    """Topic."""
+    broker: _builtins.str
+    """Broker of the topic; empty for shared ones."""
+    lag: _builtins.int
+    """Records of all partitions that it has not handled yet, at the last look."""
+    allowed: _builtins.int
+    """Records that it may be behind."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of the first look that found too many."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        topic: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        lag: _builtins.int = ...,
+        allowed: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "broker", b"broker", "group", b"group", "lag", b"lag", "since", b"since", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LagAlarm: _TypeAlias = LagAlarm  # noqa: Y015
+
+@_typing.final
 class GetStatusResponse(_message.Message):
     """Everything."""
 
@@ -281,6 +325,7 @@ class GetStatusResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
+    LAG_ALARMS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
     @_builtins.property
@@ -295,6 +340,12 @@ class GetStatusResponse(_message.Message):
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time. Absent where unknown."""
 
+    @_builtins.property
+    def lag_alarms(self) -> _containers.RepeatedCompositeFieldContainer[Global___LagAlarm]:
+        """Groups that are too far behind, by group and topic, whichever service was asked for. Only where ops itself runs:
+        another process's OpsService tells none.
+        """
+
     def __init__(
         self,
         *,
@@ -302,10 +353,11 @@ class GetStatusResponse(_message.Message):
         version: _builtins.str = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
+        lag_alarms: _abc.Iterable[Global___LagAlarm] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_alarms", b"lag_alarms", "market_time", b"market_time", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
