@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import signal
-import socket
-import urllib.request
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from kafka_server import free_ports
 from running import servers_of, until
 
-from panda.common.v1.common_pb2 import PRODUCT_CNC, SIDE_BUY
-from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusRequest
-from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 
 IMPATIENT_CHECKS = {
     "ALPHAPANDA_HEALTH_CHECKS__INTERVAL_SECONDS": "0.2",
@@ -63,37 +57,3 @@ def test_redis_that_hangs_is_named_and_found_again(up):
     assert "risk" in "".join(line["service"] for line in platform.logged("service held up"))
     assert [line["check"] for line in platform.logged("check well again")].count("redis") == 1
     platform.stop()
-
-
-def test_figures_of_a_running_platform(up):
-    """Prometheus finds consumers, services, market data and the latency of an order; a port in use is named."""
-    (port,) = free_ports(1)
-    figures = {
-        "ALPHAPANDA_MONITORING__PROMETHEUS_PORT": str(port),
-        "ALPHAPANDA_MONITORING__METRICS_INTERVAL_SECONDS": "0.2",
-    }
-    platform = up(environment=figures)
-    until(lambda: platform.market.GetMarketStatus(GetMarketStatusRequest()).ticks, 10, "ticks")
-    platform.trading.PlaceOrder(
-        PlaceOrderRequest(request_id="one", symbol="NSE:INFY", side=SIDE_BUY, quantity=1, product=PRODUCT_CNC)
-    )
-
-    def told(beginning: str) -> list[str]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            return [line for line in answer.read().decode().splitlines() if line.startswith(beginning)]
-
-    until(lambda: told("alphapanda_order_latency_seconds_count"), 10, "the latency of an order")
-    until(lambda: told("alphapanda_market_data_age_seconds"), 10, "the age of market data")
-    until(lambda: told("alphapanda_group_lag{"), 10, "the lag of the groups")
-    until(
-        lambda: any(
-            'service="risk"' in line and line.endswith(" 1.0") for line in told("alphapanda_service_serving")
-        ),
-        10,
-        "risk at work",
-    )
-    platform.stop()
-    with socket.create_server(("127.0.0.1", port)):
-        platform.launch()
-        assert platform.process.wait(30) == 1
-    assert f"monitoring.prometheus_port: '{port}' is not allowed" in platform.complaints
