@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -283,6 +284,16 @@ class Cluster:
         draft.write_text(f"{step} {action.name} {nth} {self._commands}")
         draft.rename(spell)
         return spell
+
+    @contextmanager
+    def dialects(self) -> Iterator[None]:
+        """Meanwhile every service publishes as three versions of the contract at once; see dialects.py."""
+        file = self.folder / "spells" / "dialects"
+        file.touch()
+        try:
+            yield
+        finally:
+            file.unlink()
 
     def stopped(self, service: str) -> Member | None:
         """The service's process that is frozen."""

@@ -2,6 +2,8 @@
 
 SPELLS is a folder. A file in it named after the service, "STEP ACTION N" (ACTION: SIGKILL or SIGSTOP), is carried out
 in the N-th coming to that step since it was laid, by whichever process of the service comes first; it is gone then.
+While a file "dialects" is in it, events are published as two versions of the contract and a later one write them:
+see dialects.py.
 
 Steps of an order in trading: received, stored, decided, submitting_committed, called, answered, committed. Of every
 service's records: publishing and published (by the outbox relay, the row not yet marked), handled and offset_committed.
@@ -15,6 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from dialects import translated
 
 from alphapanda.app import serve
 from alphapanda.cli import main
@@ -56,17 +60,20 @@ class Spell:
         os.kill(os.getpid(), signal.Signals[action])
 
 
-def cast(spell: Spell) -> None:
+def cast(spell: Spell, dialects: Path) -> None:
     """Puts the steps where they belong."""
     serve.no_step = spell.at
     OutboxRelay.__init__.__kwdefaults__.update(IMPATIENT)
     publish, commit = KafkaEventLog.publish, KafkaGroupReader.commit
 
+    def written(records: Sequence[Record]) -> Sequence[Record]:
+        return [*map(translated, records)] if dialects.exists() else records
+
     async def publish_told(self: KafkaEventLog, records: Sequence[Record]) -> Any:
         money = any(record.topic != FRAMES for record in records)
         if money:
             spell.at("publishing")
-        offsets = await publish(self, records)
+        offsets = await publish(self, written(records))
         if money:
             spell.at("published")
         return offsets
@@ -85,5 +92,5 @@ def cast(spell: Spell) -> None:
 
 if __name__ == "__main__":
     folder, *arguments = sys.argv[1:]
-    cast(Spell(Path(folder, arguments[1])))
+    cast(Spell(Path(folder, arguments[1])), Path(folder, "dialects"))
     main(arguments)

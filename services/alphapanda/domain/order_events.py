@@ -24,7 +24,7 @@ class OrderState:
         side: direction.
         quantity: units ordered, > 0.
         order_type: how it is priced.
-        effect: what it did to the position it was decided against.
+        effect: what it did to the position it was decided against; None where the event has no word known here.
         status: after the change.
         revision: 1, 2, 3 … of the published changes.
         filled: units filled so far.
@@ -40,7 +40,7 @@ class OrderState:
     side: Side
     quantity: int
     order_type: OrderType
-    effect: PositionEffect
+    effect: PositionEffect | None
     status: OrderStatus
     revision: int
     filled: int
@@ -80,10 +80,10 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It ended unexecuted, or executed in part. Final."""
+    """It ended unexecuted, or executed in part. Final. `reason` is None where the event has no word known here."""
 
     order: OrderState
-    reason: FailureReason
+    reason: FailureReason | None
     message: str
 
 

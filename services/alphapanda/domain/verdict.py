@@ -24,10 +24,13 @@ class RuleOutcome(IntEnum):
 @quickly_built
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One line of a verdict: the rule, its limit and what was observed, as text for a person."""
+    """One line of a verdict: the rule, its limit and what was observed, as text for a person.
+
+    `outcome` is None where the event has no word known here.
+    """
 
     rule: str
-    outcome: RuleOutcome
+    outcome: RuleOutcome | None
     limit: str = ""
     observed: str = ""
     message: str = ""

@@ -20,6 +20,7 @@ from alphapanda.eventlog.wire import (
     decimal,
     envelope,
     exact,
+    known,
     moment,
     money,
     optional_moment,
@@ -43,7 +44,7 @@ def order_state(order: OrderState) -> orders_pb2.OrderState:
         quantity=order.quantity,
         product=common.Product.ValueType(order.key.product),
         order_type=common.OrderType.ValueType(order.order_type),
-        position_effect=common.PositionEffect.ValueType(order.effect),
+        position_effect=common.PositionEffect.ValueType(order.effect or 0),
         status=common.OrderStatus.ValueType(order.status),
         order_revision=order.revision,
         filled_quantity=order.filled,
@@ -63,7 +64,7 @@ def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
         side=Side(m.side),
         quantity=m.quantity,
         order_type=OrderType(m.order_type),
-        effect=PositionEffect(m.position_effect),
+        effect=known(PositionEffect, m.position_effect),
         status=OrderStatus(m.status),
         revision=m.order_revision,
         filled=m.filled_quantity,
@@ -110,7 +111,7 @@ def order_event(
         case Failed(reason=reason, message=text):
             event.order_failed.CopyFrom(
                 orders_pb2.OrderFailed(
-                    order=state, reason=orders_pb2.FailureReason.ValueType(reason), message=text
+                    order=state, reason=orders_pb2.FailureReason.ValueType(reason or 0), message=text
                 )
             )
         case Cancelled(message=text):
@@ -140,9 +141,8 @@ def happening_from(event: Event) -> OrderHappening:
             return Filled(order_state_from(m.order, event.broker), fill)
         case "order_failed":
             failed = event.order_failed
-            return Failed(
-                order_state_from(failed.order, event.broker), FailureReason(failed.reason), failed.message
-            )
+            reason = known(FailureReason, failed.reason)
+            return Failed(order_state_from(failed.order, event.broker), reason, failed.message)
         case "order_cancelled":
             cancelled = event.order_cancelled
             return Cancelled(order_state_from(cancelled.order, event.broker), cancelled.message)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from enum import IntEnum
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
@@ -17,6 +19,8 @@ from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import frame_pb2, signals_pb2
 from panda.events.v1.events_pb2 import Event
+
+Word = TypeVar("Word", bound=IntEnum)
 
 
 class NotOnTheWire(ValueError):
@@ -61,6 +65,14 @@ def exact(message: WireDecimal) -> Decimal:
     return value
 
 
+def known(words: type[Word], number: int) -> Word | None:
+    """A word that nothing is decided by; None where a writer of another version said one that isn't known here."""
+    try:
+        return words(number)
+    except ValueError:
+        return None
+
+
 def money(amount: Decimal | None) -> common.Money | None:
     """Rupees; None stays absent."""
     return None if amount is None else common.Money(currency_code=CURRENCY, amount=decimal(amount))
@@ -71,7 +83,7 @@ def rule_results(rules: Iterable[RuleResult]) -> list[common.RuleResult]:
     return [
         common.RuleResult(
             rule=rule.rule,
-            outcome=common.RuleOutcome.ValueType(rule.outcome),
+            outcome=common.RuleOutcome.ValueType(rule.outcome or 0),
             limit=rule.limit,
             observed=rule.observed,
             message=rule.message,
@@ -82,7 +94,9 @@ def rule_results(rules: Iterable[RuleResult]) -> list[common.RuleResult]:
 
 def rules_from(messages: Iterable[common.RuleResult]) -> tuple[RuleResult, ...]:
     """A verdict's lines."""
-    return tuple(RuleResult(m.rule, RuleOutcome(m.outcome), m.limit, m.observed, m.message) for m in messages)
+    return tuple(
+        RuleResult(m.rule, known(RuleOutcome, m.outcome), m.limit, m.observed, m.message) for m in messages
+    )
 
 
 def envelope(

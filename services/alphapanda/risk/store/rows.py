@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
-from alphapanda.eventlog.wire import signal_event, signal_from
+from alphapanda.eventlog.wire import known, signal_event, signal_from
 from alphapanda.risk.core.book import DayKey
 from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.position import Ledger, OrderProgress, PositionState
@@ -134,7 +134,7 @@ def verdict_values(verdict: Verdict) -> Values:
         "instrument_token": verdict.instrument_token,
         "config_revision": verdict.config_revision,
         "decided_at": verdict.decided_at,
-        "rules": [[r.rule, int(r.outcome), r.limit, r.observed, r.message] for r in verdict.rules],
+        "rules": [[r.rule, int(r.outcome or 0), r.limit, r.observed, r.message] for r in verdict.rules],
     }
     if isinstance(verdict, Approved):
         return common | {
@@ -164,7 +164,7 @@ def verdict_values(verdict: Verdict) -> Values:
 def verdict_of(row: AnyRow) -> Verdict:
     """A verdict."""
     rules = tuple(
-        RuleResult(rule, RuleOutcome(outcome), limit, observed, message)
+        RuleResult(rule, known(RuleOutcome, outcome), limit, observed, message)
         for rule, outcome, limit, observed, message in row.rules
     )
     if row.approved:

@@ -280,7 +280,7 @@ class RuleResult(_message.Message):
     rule: _builtins.str
     """Registered name of the rule, such as "market_hours"."""
     outcome: Global___RuleOutcome.ValueType
-    """What it said."""
+    """What it said. For people: nothing is decided by it once the verdict is."""
     limit: _builtins.str
     """The limit in words or figures, such as "<= 500". Empty where the rule has none."""
     observed: _builtins.str

@@ -134,7 +134,7 @@ class OrderState(_message.Message):
     order_type: _common_pb2.OrderType.ValueType
     """Order type."""
     position_effect: _common_pb2.PositionEffect.ValueType
-    """What it does to the position it was decided against."""
+    """What it does to the position it was decided against. For people: readers go by side and quantity."""
     status: _common_pb2.OrderStatus.ValueType
     """Status after the change."""
     order_revision: _builtins.int
@@ -268,7 +268,7 @@ class OrderFailed(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: Global___FailureReason.ValueType
-    """Why."""
+    """Why. For people: an order ends by its status, whether or not its reader knows a newer writer's reason."""
     message: _builtins.str
     """One sentence for a person."""
     @_builtins.property
