@@ -119,12 +119,14 @@ class ReliableConsumer:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Joins the group and begins.
+        """Joins the group and begins; without topics there is nothing to begin.
 
         Raises:
             TopicMissing: one of its topics doesn't exist.
             LogUnavailable: the log is away.
         """
+        if not self._reader.topics:
+            return
         await self._reader.start(self)
         self._fetching = asyncio.create_task(self._fetch(), name=self.name)
 
@@ -237,9 +239,9 @@ class ReliableConsumer:
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and nothing is kept from moving by an error."""
+        """Whether it runs, where it has topics, and nothing is kept from moving by an error."""
         return (
-            self._fetching is not None
+            (self._fetching is not None or not self._reader.topics)
             and not self._fetch_failures
             and not self._patience.waiting
             and not self._patience.halted

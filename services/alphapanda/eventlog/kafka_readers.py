@@ -125,7 +125,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
         timeouts: tuple[float, float],
     ) -> None:
         self._make = make
-        self._topics = tuple(topics)
+        self.topics = tuple(topics)
         self._start = start
         self._find = partitions
         self._committed = committed
@@ -147,12 +147,12 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
             TopicMissing: one of the topics doesn't exist.
             LogUnavailable: Kafka is away, or the group doesn't come to terms.
         """
-        await self._find(self._topics)
+        await self._find(self.topics)
         self._assignment = assignment
         self._stopping.clear()
         self._consumer = consumer = self._make()
         self._fetching = KafkaFetching(consumer)
-        consumer.subscribe(self._topics, listener=self)
+        consumer.subscribe(self.topics, listener=self)
         started = False
         try:
             with as_unavailable("a member join its group"):

@@ -87,6 +87,10 @@ class Assignment(Protocol):
 class GroupReader(Protocol):
     """A member of a consumer group."""
 
+    @property
+    def topics(self) -> Sequence[str]:
+        """What it wants."""
+
     async def start(self, assignment: Assignment | None = None) -> None:
         """Joins the group; partitions come through `assignment`.
 

@@ -430,6 +430,17 @@ async def test_a_log_that_cant_be_read_is_tried_again(
     assert books.effects == ids([signal(1)])
 
 
+async def test_a_consumer_without_topics_starts_no_loop(deployed, consume) -> None:
+    """There is nothing it could wait for: no task is left running, and it holds nobody up."""
+    before = asyncio.all_tasks()
+    consumer = await consume(reader=deployed.group_reader(GROUP, (), Start.EARLIEST))
+    assert asyncio.all_tasks() == before
+    assert consumer.serving
+    assert consumer.idle()
+    assert (consumer.status(), await consumer.lag()) == ([], {})
+    await consumer.stop()
+
+
 async def test_stop_finishes_the_batch_in_hand(deployed, consume, publish, eventually, books, signal) -> None:
     """A batch that is being handled at stop has its effect and its commit."""
     books.pause.clear()

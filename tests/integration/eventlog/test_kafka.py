@@ -165,6 +165,32 @@ async def test_reliable_consumers_share_a_group(log, topic_map, policy, signal, 
     assert len(handled) < 2 * len(events)
 
 
+async def test_a_consumer_without_topics_joins_no_group(log, topic_map, policy) -> None:
+    """It starts no loop and connects to nobody, and holds nobody up."""
+
+    class Never:
+        async def handle(self, batch) -> None:
+            raise AssertionError(batch)
+
+    reader = log.group_reader("empty", (), Start.EARLIEST)
+    consumer = ReliableConsumer(
+        name="empty",
+        service="risk",
+        log=log,
+        reader=reader,
+        topic_map=topic_map,
+        handler=Never(),
+        dead_letters=DeadLetters(log),
+        policy=policy,
+    )
+    await consumer.start()
+    assert "empty" not in {task.get_name() for task in asyncio.all_tasks()}
+    assert reader.assigned() == frozenset()
+    assert consumer.serving
+    assert (consumer.status(), await consumer.lag()) == ([], {})
+    await consumer.stop()
+
+
 async def test_a_member_that_its_group_dropped_commits_nothing_and_comes_back(log, eventually) -> None:
     """A commit of a bygone generation changes nothing; what it had is fetched again by who holds it next."""
     reader = log.group_reader("g", [TOPIC], Start.EARLIEST)
