@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 import grpc
@@ -184,6 +185,17 @@ async def running(tables: str, redis_url: str, log) -> AsyncIterator[Mesh]:
 @pytest.fixture(name="approved")
 def _approved() -> Callable[..., Event]:
     return approved
+
+
+@pytest.fixture
+def mesh_on(tables: str, redis_url: str) -> Callable[..., AbstractAsyncContextManager[Mesh]]:
+    """Runs them on a log."""
+    return partial(running, tables, redis_url)
+
+
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., Awaitable[None]]:
+    return eventually
 
 
 @pytest.fixture
