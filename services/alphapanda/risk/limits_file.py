@@ -26,6 +26,7 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.risk.core.named_limits import named_limit
 from alphapanda.risk.core.scoped_limits import LimitScope, ScopedLimits, SetLimit
+from alphapanda.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 
 _TABLES: Final = ("account", "strategies", "instruments")
 _READS: Final = "a readable TOML (.toml) or YAML (.yaml, .yml) file"
@@ -115,11 +116,11 @@ def _read(file: Path) -> _Tree:
                     name: _from_toml(value) for name, value in tomllib.loads(text, parse_float=str).items()
                 }
             case ".yaml" | ".yml":
-                root = yaml.compose(text, yaml.SafeLoader)
+                root = yaml_root(text)
                 return _table(root, file) if root is not None else {}
             case _:
                 raise InvalidInput("--limits", file, _READS)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, NoYaml) as error:
         raise InvalidInput("--limits", file, f"{_READS} ({error})") from None
 
 
@@ -134,10 +135,10 @@ def _table(node: yaml.Node, file: Path) -> _Tree:
         line = node.start_mark.line + 1
         raise InvalidInput(f"{file}:{line}", type(node).__name__, "a table of limits")
     return {
-        key.value: (
+        name: (
             _Leaf(value.value, value.start_mark.line + 1)
             if isinstance(value, yaml.ScalarNode)
             else _table(value, file)
         )
-        for key, value in node.value
+        for name, value in yaml_mapping(node).items()
     }

@@ -15,6 +15,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.store.port import Change, StrategyStore
 from alphapanda.validation import violations
+from alphapanda.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from panda.strategy.v1 import strategy_pb2 as api
 
 _ROWS: Final = "strategies"
@@ -47,12 +48,12 @@ def read_strategies(file: Path) -> list[StrategyRow]:
         InvalidInput: the file can't be read, or holds no list of strategies.
     """
     try:
-        root = yaml.compose(file.expanduser().read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        root = yaml_root(file.expanduser().read_text(encoding="utf-8"))
+        if not isinstance(root, yaml.MappingNode):
+            raise InvalidInput("strategy.yaml", file, _ALLOWED)
+        found = yaml_mapping(root)
+    except (OSError, UnicodeDecodeError, NoYaml) as error:
         raise InvalidInput("strategy.yaml", file, f"{_ALLOWED} ({error})") from None
-    if not isinstance(root, yaml.MappingNode):
-        raise InvalidInput("strategy.yaml", file, _ALLOWED)
-    found = {key.value: value for key, value in root.value}
     for name in found:
         if name != _ROWS:
             raise InvalidInput("strategy.yaml", file, f"{_ALLOWED}; it has {name!r} too")
