@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -237,3 +238,21 @@ def test_a_dead_setting_is_seen(modules) -> None:
         for place in (("risk", "colour"), ("consumers", "url"), ("shape",))
     ]
     assert list(dead_settings(planted, modules)) == ["risk.colour", "consumers.url", "shape"]
+
+
+def told_in_readmes() -> Iterator[tuple[str, str]]:
+    """What the paragraphs on settings in the folders' READMEs name, each with its README."""
+    for file in sorted(PACKAGE.glob("*/README.md")):
+        for paragraph in file.read_text(encoding="utf-8").split("\n\n"):
+            if paragraph.startswith("**Settings**"):
+                for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)*\.(?:[a-z_]+|\*))`", paragraph):
+                    yield name, f"{file.parent.name}/README.md"
+
+
+def test_readmes_name_settings_that_there_are() -> None:
+    """What a folder's README says of settings (`api.port`) and sections (`kafka.*`) is so."""
+    names = {setting.name for setting in catalogue()}
+    there = names | {f"{name.rpartition('.')[0]}.*" for name in names}
+    told = list(told_in_readmes())
+    assert told
+    assert [(name, where) for name, where in told if name not in there] == []
