@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -79,9 +80,65 @@ def bounds_broken(request: Message, path: str = "") -> list[Violation]:
     return found
 
 
+def not_keepable(message: Message) -> list[Violation]:
+    """What no field of an event may be, because no store can keep it; empty where there is nothing.
+
+    Text with NUL, numbers that don't fit in 63 bits, times before 1970 and after 9998. Every event of money is looked
+    at, so its texts are only where one of its bytes is 0, which is rare: numbers leave 0 out.
+    """
+    return list(_not_keepable(message, "", texts=b"\0" in message.SerializePartialToString()))
+
+
+def _not_keepable(message: Message, path: str, *, texts: bool) -> Iterator[Violation]:
+    for name, several, holds in _keepable_fields(message.DESCRIPTOR, texts):
+        if several:
+            values = getattr(message, name)
+            items = values.items() if hasattr(values, "items") else enumerate(values)
+            for at, value in items:
+                yield from _not_kept(value, f"{path}{name}[{at!r}]", holds, texts=texts)
+        elif holds is not Message or message.HasField(name):
+            yield from _not_kept(getattr(message, name), f"{path}{name}", holds, texts=texts)
+
+
+def _not_kept(value: Any, where: str, holds: type, *, texts: bool) -> Iterator[Violation]:
+    if holds is str:
+        if "\0" in value:
+            yield _not_allowed(where, value, "text without NUL")
+    elif holds is int:
+        if value > _LARGEST:
+            yield _not_allowed(where, value, f"at most {_LARGEST}")
+    elif not isinstance(value, Timestamp):
+        yield from _not_keepable(value, f"{where}.", texts=texts)
+    elif not _is_moment(value):
+        yield _not_allowed(where, value.seconds, "a time from 1970 to 9998")
+
+
+@cache
+def _keepable_fields(descriptor: Descriptor, texts: bool) -> tuple[tuple[str, bool, type], ...]:
+    """Fields that may hold what can't be kept: name, whether there are several (a map's values), and of what."""
+    found: list[tuple[str, bool, type]] = []
+    for field in descriptor.fields:
+        kept = field
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            kept = field.message_type.fields_by_name["value"]
+        if kept.type == FieldDescriptor.TYPE_STRING and texts:
+            found.append((field.name, field.is_repeated, str))
+        elif kept.type == FieldDescriptor.TYPE_UINT64:
+            found.append((field.name, field.is_repeated, int))
+        elif kept.message_type is not None and (
+            kept.message_type is Timestamp.DESCRIPTOR or _keepable_fields(kept.message_type, texts)
+        ):
+            found.append((field.name, field.is_repeated, Message))
+    return tuple(found)
+
+
+def _is_moment(value: Timestamp) -> bool:
+    return _FIRST_SECOND <= value.seconds < _END_SECOND and 0 <= value.nanos < SECOND_NS
+
+
 def _out_of_bounds(value: object, field: FieldDescriptor, where: str) -> list[Violation]:
     if isinstance(value, Timestamp):
-        if _FIRST_SECOND <= value.seconds < _END_SECOND and 0 <= value.nanos < SECOND_NS:
+        if _is_moment(value):
             return []
         return [_not_allowed(where, value.seconds, "a time from 1970 to 9998")]
     if isinstance(value, Message):

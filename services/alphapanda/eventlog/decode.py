@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from alphapanda.domain import ids
 from alphapanda.eventlog.port import Headers, Record, StoredRecord
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.validation import violations
+from alphapanda.validation import not_keepable, violations
 from panda.events.v1.events_pb2 import Event
 from panda.events.v1.frame_pb2 import TickFrame
 
@@ -127,7 +127,7 @@ def from_record(record: StoredRecord, topic_map: TopicMap) -> Event:
         raise Unreadable(Reason.WRONG_BROKER, f"broker {event.broker!r} on a topic of {broker!r}")
     if payload == "tick_frame":
         _check_frame(event)
-    elif found := violations(event):
+    elif found := not_keepable(event) or violations(event):
         raise Unreadable(
             Reason.INVALID, "; ".join(f"{v.field}: {v.message}" for v in found[:_DETAIL_VIOLATIONS])
         )

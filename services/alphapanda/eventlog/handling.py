@@ -320,7 +320,8 @@ class Handling:
         try:
             event = from_record(record, self._topic_map)
         except Unreadable as unreadable:
-            return unreadable
+            # What can't be read has nothing to end: who discards it lets its key go on.
+            return unreadable if act is Act.REDRIVE else None
         delivery = Delivery(event, event.broker, record)
         if act is Act.REDRIVE:
             return await self._alone(at, offset, delivery, None)

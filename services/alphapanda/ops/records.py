@@ -10,6 +10,7 @@ from alphapanda.domain.frame import instant
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition
 from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.deadlines import watch_stands
+from alphapanda.validation import not_keepable
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -36,7 +37,8 @@ def _event(value: bytes) -> Event | None:
         event = Event.FromString(value)
     except DecodeError:
         return None
-    return event if event.WhichOneof("payload") else None
+    # What no store can keep JSON can't say, either: a time beyond the year 9999.
+    return event if event.WhichOneof("payload") and not not_keepable(event) else None
 
 
 async def tail(log: EventLog, topic: str, start: Start | int, limit: int) -> AsyncIterator[StoredRecord]:

@@ -18,7 +18,7 @@ from alphapanda.eventlog.dead_letters import (
     command_record,
     letter_or_outcome,
 )
-from alphapanda.eventlog.decode import to_record
+from alphapanda.eventlog.decode import Reason, to_record
 from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.parking import MemoryParking, ParkedKey
 from alphapanda.eventlog.port import Record, Start, StoredRecord, TopicPartition
@@ -204,6 +204,32 @@ async def test_one_record_is_redriven_or_discarded_by_itself(
     await deployed.publish([command_record(second, Act.REDRIVE, whole_key=True)])
     await settled(consumer)
     assert books.effects == ids([events[0], events[2], events[3]])
+    assert parked(consumer) == 0
+
+
+async def test_a_parked_record_that_nobody_can_read_any_more_doesn_t_hold_its_key_for_ever(
+    deployed, consume, settled, books, signal, letters, topic_map, parking
+) -> None:
+    """Parked by a program that took it for an event: a redrive says why it isn't one, a discard lets its key go on."""
+    good = to_record(signal(1), topic_map)
+    other, unreadable = (
+        StoredRecord(good.topic, good.partition, 0, key, b"\xff", (), 0) for key in (b"another", good.key)
+    )
+    await DeadLetters(deployed).send(unreadable, group=GROUP, reason=Reason.BUG, detail="a bug")
+    await parking.park(GROUP, unreadable)
+    consumer = await consume(books)
+    await deployed.publish([Record(other.topic, other.partition, other.key, other.value), good])
+    await settled(consumer)
+    assert parked(consumer) == 1
+    first, _, second = await letters()
+    for act in Act:
+        await deployed.publish([command_record(first, act, whole_key=False)])
+    await deployed.publish([command_record(second, Act.REDRIVE, whole_key=True)])
+    await settled(consumer)
+    endings = [one.ending for one in await letters() if isinstance(one, Outcome)]
+    assert endings == [Ending.FAILED_AGAIN, Ending.DISCARDED, Ending.REDRIVEN]
+    assert books.discarded == []
+    assert books.effects == ids([signal(1)])
     assert parked(consumer) == 0
 
 

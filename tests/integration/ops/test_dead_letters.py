@@ -140,6 +140,23 @@ async def test_a_newer_writer_s_word_that_decides_waits_unread_and_whole(embedde
     assert (await embedded.rows("SELECT count(*) FROM trading.orders"))[0][0] == 1
 
 
+async def test_what_json_can_t_say_is_shown_by_its_bytes(embedded, approved) -> None:
+    """A time beyond the year 9999 is a letter, parks no key, and `show` and `tail` tell it all the same."""
+    event = approved(1)
+    event.signal_validated.valid_until.seconds = 10**14
+    await embedded.publish(event, approved(2))
+    await embedded.come_to_rest()
+    assert (await embedded.rows("SELECT count(*) FROM trading.orders"))[0][0] == 1
+    [letter] = (await embedded.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
+    assert letter.reason == "INVALID"
+    told = await cli(embedded, "dlq", "show", letter.letter_id)
+    assert "can't be read" in told
+    assert event.SerializeToString(deterministic=True).hex() in told
+    topic = embedded.ground.topic_map.topic("signal_validated", "paper")
+    tailed = await cli(embedded, "topics", "tail", topic, "--from", "beginning", "--limit", "1")
+    assert base64.b64decode(json.loads(tailed)["value"]) == event.SerializeToString(deterministic=True)
+
+
 async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> None:
     """The parked signal has no terminal event until it is given up: then FAILED(DISCARDED); the next one is handled."""
     events = [approved(n) for n in range(2)]

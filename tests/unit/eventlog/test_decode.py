@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog import wire
 from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import Reason, Unreadable, from_record, to_record
@@ -36,6 +39,26 @@ def frame_event(ticks: int = 3) -> Event:
         "marketdata",
         MOMENT,
     )
+
+
+def signal_event() -> Event:
+    signal = Signal(
+        signal_id=ids.derived_id("signal"),
+        correlation_id=ids.derived_id("chain"),
+        causation_id=ids.derived_id("chain"),
+        key=PositionKey("paper", "default", "crossing", "NSE:INFY", Product.MIS),
+        instrument_token=1,
+        config_revision=2**63 - 1,
+        target=10,
+        side=None,
+        quantity=None,
+        order_type=OrderType.MARKET,
+        market_time=MOMENT,
+        valid_until=MOMENT,
+        reference_price=None,
+        reason="r" * 500,
+    )
+    return wire.signal_event(signal, "strategy", MOMENT)
 
 
 def test_a_record_says_what_it_is_without_being_decoded() -> None:
@@ -75,6 +98,25 @@ def test_a_frame_must_have_its_own_id_and_a_price_scale() -> None:
     event.tick_frame.price_scale = 0
     with pytest.raises(Unreadable, match=r"tick_frame.price_scale: 0 is not allowed"):
         from_record(stored(to_record(event, TOPICS)), TOPICS)
+
+
+@pytest.mark.parametrize(
+    ("field", "spoil"),
+    [
+        ("valid_until", lambda signal: setattr(signal.valid_until, "seconds", 10**14)),
+        ("market_time", lambda signal: setattr(signal.market_time, "seconds", -1)),
+        ("reason", lambda signal: setattr(signal, "reason", "a\0b")),
+        ("config_revision", lambda signal: setattr(signal, "config_revision", 2**63)),
+    ],
+)
+def test_what_no_store_can_keep_is_invalid(field: str, spoil) -> None:
+    """It is no bug of whoever reads it: a key that parks for it could be neither redriven nor discarded."""
+    event = signal_event()
+    from_record(stored(to_record(event, TOPICS)), TOPICS)
+    spoil(event.trading_signal)
+    with pytest.raises(Unreadable, match=rf"trading_signal.{field}: .* is not allowed") as caught:
+        from_record(stored(to_record(event, TOPICS)), TOPICS)
+    assert caught.value.reason is Reason.INVALID
 
 
 @given(st.binary(max_size=200))

@@ -423,7 +423,7 @@ class LogRecord(_message.Message):
 
     @_builtins.property
     def event(self) -> _events_pb2.Event:
-        """The value decoded. Absent where it is no event."""
+        """The value decoded. Absent where it is no event, or one with a value that no store can keep."""
 
     def __init__(
         self,
