@@ -34,6 +34,16 @@ def postgresql_frozen(cluster: Cluster) -> Iterator[None]:
             process.resume()
 
 
+def everybody_leaves(cluster: Cluster) -> None:
+    """Asks every service to leave; each has left within the bound, and not by an error."""
+    asked = time.monotonic()
+    for service in SERVICES:
+        cluster.members[service].process.send_signal(signal.SIGTERM)
+    for service in SERVICES:
+        left = asked + STOP_SECONDS - time.monotonic()
+        assert cluster.members[service].process.wait(max(left, 0)) == 0, cluster.told(service)
+
+
 def test_a_frozen_database_holds_nobody_up(cluster: Cluster):
     """With PostgreSQL frozen and an order at the broker, every service has left within the bound; nothing is lost."""
     with surviving(cluster, "left with PostgreSQL frozen") as survived:
@@ -43,14 +53,24 @@ def test_a_frozen_database_holds_nobody_up(cluster: Cluster):
         with postgresql_frozen(cluster):
             thaw(cluster)
             time.sleep(1)  # so that its answer is on its way to the database
-            asked = time.monotonic()
-            for service in SERVICES:
-                cluster.members[service].process.send_signal(signal.SIGTERM)
-            for service in SERVICES:
-                left = asked + STOP_SECONDS - time.monotonic()
-                cluster.members[service].process.wait(max(left, 0))
+            everybody_leaves(cluster)
             survived.faults += 1
         assert "cut off by the stop" in cluster.said("trading")
+        cluster.start_services()
+        more_orders(cluster, 2)
+
+
+def test_kafka_that_is_gone_holds_nobody_up(cluster: Cluster) -> None:
+    """With Kafka gone and orders flowing, every service has left within the bound; nothing is lost."""
+    with surviving(cluster, "left with Kafka gone") as survived:
+        one_strategy(cluster, "leaving")
+        cluster.kafka.kill()
+        try:
+            time.sleep(1)  # so that something is on its way to it
+            everybody_leaves(cluster)
+            survived.faults += 1
+        finally:
+            cluster.kafka.start()
         cluster.start_services()
         more_orders(cluster, 2)
 

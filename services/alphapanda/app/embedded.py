@@ -249,7 +249,7 @@ class Embedded:
             ],
             lifecycle,
         )
-        self._stack.push_async_callback(self._bound.end, "services", process.stop)
+        self._stack.push_async_callback(process.stop)
         tell("starting the services")
         await process.start(lambda: self._before_feed(ground, ticks))
 

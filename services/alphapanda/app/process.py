@@ -23,14 +23,14 @@ from alphapanda.ops.source import Check
 from alphapanda.settings import Settings
 from alphapanda.telemetry.channels import AUDIT
 
-PARTS_STOP_SECONDS = 10.0
-"""For all parts of all phases together. The rest of STOP_SECONDS is for the log, the connections and embedded servers."""
+PARTS_STOP_SECONDS = 8.0
+"""For all parts of all phases together."""
+
+CONNECTIONS_STOP_SECONDS = 3.0
+"""For the log and the connections together, after the parts."""
 
 STOP_SECONDS = 20.0
-"""Within it a process has left after SIGTERM."""
-
-CONNECTIONS_STOP_SECONDS = 14.0
-"""For the parts, the log and the connections together; what is late is cut off one after the other, which takes a while."""
+"""Within it a process has left after SIGTERM: what is late is cut off one after the other, which takes the rest."""
 
 
 class Startable(Protocol):

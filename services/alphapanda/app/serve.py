@@ -234,7 +234,7 @@ class Serving:
             *measuring(ground, [*running.values()], groups),
         ]
         process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
-        self._stack.push_async_callback(self._bound.end, "services", process.stop)
+        self._stack.push_async_callback(process.stop)
         await process.start()
 
     def _remote(self, service: str) -> RemoteService:

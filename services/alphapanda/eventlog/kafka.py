@@ -8,7 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
 
-from alphapanda.eventlog.kafka_client import KafkaClients, as_unavailable, kafka_partitions, ours
+from alphapanda.eventlog.kafka_client import (
+    KafkaClients,
+    as_unavailable,
+    end_consumer,
+    kafka_partitions,
+    ours,
+)
 from alphapanda.eventlog.kafka_publisher import KafkaPublisher
 from alphapanda.eventlog.kafka_readers import KafkaGroupReader, KafkaTopicReader
 from alphapanda.eventlog.kafka_topics import KafkaTopics
@@ -78,11 +84,11 @@ class KafkaEventLog:
         """Ends its readers, sends what is in hand and disconnects."""
         readers, self._readers = self._readers, []
         await asyncio.gather(*(reader.stop() for reader in readers))
-        await asyncio.gather(self._money.stop(), self._bulk.stop())
-        await self._topics.stop()
         offsets, self._offsets = self._offsets, None
+        ends = [self._money.stop(), self._bulk.stop(), self._topics.stop()]
         if offsets is not None:
-            await offsets.stop()
+            ends.append(end_consumer(offsets))
+        await asyncio.gather(*ends)
 
     def _connected(self) -> AIOKafkaConsumer:
         if self._offsets is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ssl import create_default_context
@@ -116,6 +117,24 @@ def as_unavailable(doing: str) -> Iterator[None]:
     except (KafkaError, ConsumerStoppedError, OSError) as error:  # TimeoutError is an OSError
         reason = " ".join(f"{type(error).__name__} {error}".split())
         raise LogUnavailable(f"Kafka didn't let {doing}: {reason}") from error
+
+
+async def end_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Ends a consumer and closes its connections, also while Kafka is away."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    try:
+        await asyncio.wait([stopping])
+    finally:
+        stopping.cancel()
+    if not stopping.cancelled():
+        stopping.result()
+        return
+    # Its fetcher was between two attempts, which aiokafka cancels, and fails at that itself before it has closed the rest.
+    attempts = tuple(consumer._fetcher._pending_tasks)  # noqa: SLF001
+    for attempt in attempts:
+        attempt.cancel()
+    await asyncio.gather(*attempts, return_exceptions=True)
+    await consumer._client.close()  # noqa: SLF001
 
 
 def kafka_partitions(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -56,8 +57,10 @@ class KafkaPublisher:
         async with self._turn:
             producer, self._producer = self._producer, None
         if producer is not None:
-            await asyncio.wait([asyncio.create_task(producer.flush())], timeout=self._timeout)
-            await _close(producer)
+            try:
+                await asyncio.wait([asyncio.create_task(producer.flush())], timeout=self._timeout)
+            finally:  # also where it is cut off
+                await _close(producer)
 
     async def publish(self, records: Sequence[Record]) -> list[int]:
         """Appends the records; returns their offsets once all are durable. Their topics and partitions must exist.
@@ -150,5 +153,10 @@ class KafkaPublisher:
 async def _close(producer: AIOKafkaProducer) -> None:
     # aiokafka's stop() waits for ever for what can't be delivered, so its sender ends first and what is left fails.
     await producer._sender.close()  # noqa: SLF001
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001
+    kept = producer._message_accumulator  # noqa: SLF001
+    batches = {*kept._pending_batches, *chain.from_iterable(kept._batches.values())}  # noqa: SLF001
+    kept._pending_batches.update(batches)  # noqa: SLF001 - its callbacks look there, and a batch to be sent again isn't
+    kept.fail_all(ProducerClosed())
+    for batch in batches:
+        batch._drain_waiter.exception()  # noqa: SLF001 - nobody waits for room any more
     await producer.stop()

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from typing_extensions import override
 
-from alphapanda.eventlog.kafka_client import as_unavailable, kafka_partitions, ours
+from alphapanda.eventlog.kafka_client import as_unavailable, end_consumer, kafka_partitions, ours
 from alphapanda.eventlog.kafka_fetching import KafkaFetching
 from alphapanda.eventlog.port import Assignment, LogUnavailable, Start, StoredRecord, TopicPartition
 
@@ -67,7 +67,7 @@ class KafkaTopicReader:
             started = True
         finally:
             if not started:
-                await consumer.stop()
+                await end_consumer(consumer)
         if not isinstance(self._start, Start):
             positions = {at: max(self._start.get(at, 0), first) for at, first in positions.items()}
         consumer.assign(partitions)
@@ -77,7 +77,7 @@ class KafkaTopicReader:
     async def stop(self) -> None:
         """Ends."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            await end_consumer(self._consumer)
 
     async def fetch(self, max_records: int, timeout: float) -> Sequence[StoredRecord]:
         """The next records, in order per partition; empty after `timeout` s.
@@ -171,7 +171,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._stopping.set()
         await self.on_partitions_revoked(())
         consumer, self._consumer = self._consumer, None
-        await consumer.stop()
+        await end_consumer(consumer)
         self._joined.clear()
 
     # -- changing hands: called by the consumer, which logs and forgets what these raise ------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -313,6 +314,36 @@ async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(fragile, e
             while len(set(by_group)) < len(set(found)):
                 for records in (await reader.fetch(1000, 1.0)).values():
                     by_group += [one.value.decode() for one in records]
+
+
+async def test_it_ends_in_order_while_kafka_is_away(fragile) -> None:
+    """With records that can't be sent any more, readers and log end without an error, and nothing is left unclosed."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    log = KafkaEventLog(
+        KafkaSettings(
+            bootstrap_servers=fragile.bootstrap, group_prefix=uuid4().hex, request_timeout_seconds=1.0
+        )
+    )
+    await log.start()
+    await log.ensure([SPEC])
+    member, reader = log.group_reader("g", [TOPIC], Start.EARLIEST), log.topic_reader([TOPIC], Start.EARLIEST)
+    await member.start()
+    await reader.start()
+    await log.publish([record("before")])
+    fragile.kill()
+    try:
+        with pytest.raises(LogUnavailable):
+            await log.publish([record("unsent")])
+        await asyncio.sleep(1.0)  # so that the readers are between two attempts
+        await member.stop()
+        await log.stop()
+        del log, member, reader
+        gc.collect()
+        await asyncio.sleep(0)
+    finally:
+        await asyncio.to_thread(fragile.start)
+    assert complaints == []
 
 
 async def test_a_publish_repeated_over_a_freeze_is_on_the_log_once(fragile) -> None:
