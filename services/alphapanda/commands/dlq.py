@@ -18,10 +18,12 @@ from panda.ops.v1.ops_pb2 import (
     DeadLetter,
     DeadLetterFilter,
     DiscardDeadLettersRequest,
+    DiscardDeadLettersResponse,
     GetDeadLetterRequest,
     GetDeadLetterResponse,
     ListDeadLettersRequest,
     RedriveDeadLettersRequest,
+    RedriveDeadLettersResponse,
 )
 
 TIME = "%d %b %H:%M:%S IST"
@@ -114,17 +116,35 @@ def redrive(
     if not letter_ids:
         request.filter.CopyFrom(wanted)
     answer = ask(target, lambda services: services.ops.RedriveDeadLetters(request))
-    show(answer, as_json=as_json, table=lambda: _letters_table(answer.letters))
+    _tell(answer, as_json=as_json)
 
 
 @dlq.command("discard")
 @click.argument("letter_ids", nargs=-1, required=True)
 @asks
 def discard(letter_ids: tuple[str, ...], target: Target, *, as_json: bool) -> None:
-    """Give parked signals up: an order ends as FAILED(DISCARDED), a signal is refused as DISCARDED."""
+    """Give letters up: parked signals end (an order as FAILED(DISCARDED), a signal refused as DISCARDED).
+
+    What nobody can read, and market data, is only marked as given up. What tells of an order can be redriven only.
+    """
     request = DiscardDeadLettersRequest(request_id=new_request_id(), letter_ids=letter_ids)
     answer = ask(target, lambda services: services.ops.DiscardDeadLetters(request))
-    show(answer, as_json=as_json, table=lambda: _letters_table(answer.letters))
+    _tell(answer, as_json=as_json)
+
+
+def _tell(answer: RedriveDeadLettersResponse | DiscardDeadLettersResponse, *, as_json: bool) -> None:
+    """What came of it; exit code 1 where letters wait still."""
+    letters = answer.letters
+    show(
+        answer,
+        as_json=as_json,
+        table=lambda: _letters_table(letters) if letters else "no dead letter that waits fits",
+    )
+    if waiting := sum(letter.state == DEAD_LETTER_STATE_WAITING for letter in letters):
+        fail(
+            f"{waiting} of {len(letters)} wait still: one that failed says so; the others come behind it, or once their "
+            "group is there (`alphapanda dlq` shows how they stand)"
+        )
 
 
 def _letters_table(letters: Iterable[DeadLetter]) -> RenderableType:
@@ -133,12 +153,21 @@ def _letters_table(letters: Iterable[DeadLetter]) -> RenderableType:
         row(
             made,
             letter.letter_id,
-            state(word(letter, "state")),
+            state(_standing(letter)),
             letter.reason,
             letter.key,
             letter.last_failure or letter.detail,
         )
     return made
+
+
+def _standing(letter: DeadLetter) -> str:
+    failed = (
+        f", failed {letter.failures:,} times"
+        if letter.state == DEAD_LETTER_STATE_WAITING and letter.failures
+        else ""
+    )
+    return word(letter, "state") + failed
 
 
 def _whole(answer: GetDeadLetterResponse) -> RenderableType:
@@ -147,9 +176,10 @@ def _whole(answer: GetDeadLetterResponse) -> RenderableType:
     event = MessageToJson(record.event) if record.HasField("event") else "can't be read"
     return Group(
         figures(
-            [
+            (name, value)
+            for name, value in (
                 ("letter", letter.letter_id),
-                ("state", word(letter, "state")),
+                ("state", _standing(letter)),
                 ("reason", letter.reason),
                 ("detail", letter.detail),
                 ("last failure", letter.last_failure),
@@ -157,7 +187,8 @@ def _whole(answer: GetDeadLetterResponse) -> RenderableType:
                 ("since", shown_time(market_moment(letter, "dead_at"), TIME)),
                 ("headers", headers),
                 ("bytes", record.value.hex()),
-            ]
+            )
+            if value
         ),
         "",
         event,

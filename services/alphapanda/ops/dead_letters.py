@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from alphapanda.eventlog.dead_letters import (
     PARKED_REASONS,
     Act,
+    DeadLetters,
     Ending,
     Letter,
     LetterId,
@@ -30,6 +31,8 @@ _FETCH_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 DISCARDABLE = frozenset({"trading_signal", "signal_validated"})
 """Payloads that somebody may give up: signals. What happened to an order happened."""
+NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER})
+"""What no version of the contract takes for an event of its topic: nobody waits for it."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,7 @@ class DeadLetterDesk:
         self._reader: TopicReader | None = None
         self._letters: dict[LetterId, KnownLetter] = {}
         self._turn = asyncio.Lock()
+        self._outcomes = DeadLetters(log)
 
     async def stop(self) -> None:
         """Lets go of the log."""
@@ -135,19 +139,25 @@ class DeadLetterDesk:
         return await self._command(chosen, Act.REDRIVE, whole_keys=whole_keys)
 
     async def discard(self, chosen: Sequence[KnownLetter]) -> Sequence[KnownLetter]:
-        """Has parked signals ended; see `redrive`.
+        """Gives letters up: has parked signals ended, see `redrive`; marks the others, which nobody acted on.
 
         Raises:
-            FailedPrecondition: one is no parked signal, or an earlier letter of its key waits that isn't chosen.
+            FailedPrecondition: one tells what happened or was decided, or an earlier letter of its key waits that isn't
+                chosen.
         """
         for letter in chosen:
-            payload = self._topic_map.policy(letter.letter_id.topic).payload
-            if letter.reason not in PARKED_REASONS or payload not in DISCARDABLE:
+            policy = self._topic_map.policy(letter.letter_id.topic)
+            if policy.money and policy.payload not in DISCARDABLE and letter.reason not in NEVER_AN_EVENT:
                 raise FailedPrecondition(
                     "NOT_DISCARDABLE",
-                    f"letter {letter.letter_id} is no parked signal; what happened can be redriven only",
+                    f"letter {letter.letter_id} is no signal but tells what happened; it can be redriven only",
                 )
-        return await self._command(chosen, Act.DISCARD, whole_keys=False)
+        await self._command([one for one in chosen if self._parked(one)], Act.DISCARD, whole_keys=False)
+        for letter in chosen:
+            if letter.waits and not self._parked(letter):
+                await self._outcomes.settle(letter.letter_id, letter.key, Ending.DISCARDED)
+        await self._catch_up()
+        return chosen
 
     def named(self, letter_ids: Iterable[str]) -> list[KnownLetter]:
         """Letters by id, in the order they are handled in; `letters` was called before.
@@ -158,6 +168,9 @@ class DeadLetterDesk:
         return sorted(map(self._known, letter_ids), key=lambda letter: letter.place)
 
     # -- within -------------------------------------------------------------------------------------------------------
+
+    def _parked(self, letter: KnownLetter) -> bool:
+        return letter.reason in PARKED_REASONS and self._topic_map.policy(letter.letter_id.topic).money
 
     def _known(self, letter_id: str) -> KnownLetter:
         found = next((one for name, one in self._letters.items() if str(name) == letter_id), None)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import instant
 from alphapanda.eventlog.dead_letters import Ending
+from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import EventLog, Start
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import timestamp
@@ -53,9 +54,11 @@ class LogApi:
 
     async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
         """See OpsService."""
+        known = await self._desk.letters()
+        self._check(request.filter, known)
         filters = request.filter.SerializeToString(deterministic=True).hex()
         after = decode_page_token(request.page_token, filters, str, int, int, str)
-        found = [letter for letter in await self._desk.letters() if _fits(letter, request.filter)]
+        found = [letter for letter in known if _fits(letter, request.filter)]
         if after is not None:
             found = [letter for letter in found if [*letter.place] > after]
         size = request.page_size or _LETTERS_A_PAGE
@@ -78,6 +81,7 @@ class LogApi:
             raise InvalidInput("letter_ids", len(request.letter_ids), "either letter_ids or a filter")
         if by_filter and not request.filter.ByteSize():
             raise InvalidInput("filter", "", "at least one condition; redriving everything is never meant")
+        self._check(request.filter, letters)
         chosen = (
             [letter for letter in letters if letter.waits and _fits(letter, request.filter)]
             if by_filter
@@ -127,6 +131,13 @@ class LogApi:
             async for record in tail(self._log, request.topic, start, request.limit):
                 yield pb.TailTopicResponse(record=log_record(record))
 
+    def _check(self, wanted: pb.DeadLetterFilter, letters: Sequence[KnownLetter]) -> None:
+        """A name that there isn't would read as if nothing waited."""
+        groups = {*self._groups, *(letter.letter_id.group for letter in letters)}
+        for name, known in (("topic", self._topic_map.sources()), ("group", groups), ("reason", {*Reason})):
+            if (value := getattr(wanted, name)) and value not in known:
+                raise UnknownName(f"filter.{name}", value, known)
+
     def _message(self, letter: KnownLetter) -> pb.DeadLetter:
         whose = letter.letter_id
         return pb.DeadLetter(
@@ -142,6 +153,7 @@ class LogApi:
             state=_STATES[letter.ending],
             last_failure=letter.last_failure,
             dead_at=timestamp(instant(letter.dead_at_ns)),
+            failures=letter.failures,
         )
 
 

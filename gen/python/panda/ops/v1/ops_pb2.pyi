@@ -463,6 +463,7 @@ class DeadLetter(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_FIELD_NUMBER: _builtins.int
     DEAD_AT_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
     letter_id: _builtins.str
     """"GROUP/TOPIC/PARTITION/OFFSET" of the record that failed."""
     group: _builtins.str
@@ -485,6 +486,8 @@ class DeadLetter(_message.Message):
     """How it stands."""
     last_failure: _builtins.str
     """What the last redrive or discard failed with. Empty where none failed."""
+    failures: _builtins.int
+    """Redrives and discards that failed. Where it stays the same after one, the group hasn't come to it yet."""
     @_builtins.property
     def dead_at(self) -> _timestamp_pb2.Timestamp:
         """Wall time of the record's arrival on the dead-letter topic."""
@@ -504,10 +507,11 @@ class DeadLetter(_message.Message):
         state: Global___DeadLetterState.ValueType = ...,
         last_failure: _builtins.str = ...,
         dead_at: _timestamp_pb2.Timestamp | None = ...,
+        failures: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dead_at", b"dead_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "dead_at", b"dead_at", "detail", b"detail", "group", b"group", "key", b"key", "last_failure", b"last_failure", "letter_id", b"letter_id", "offset", b"offset", "partition", b"partition", "reason", b"reason", "state", b"state", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "dead_at", b"dead_at", "detail", b"detail", "failures", b"failures", "group", b"group", "key", b"key", "last_failure", b"last_failure", "letter_id", b"letter_id", "offset", b"offset", "partition", b"partition", "reason", b"reason", "state", b"state", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -515,7 +519,7 @@ Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
 
 @_typing.final
 class DeadLetterFilter(_message.Message):
-    """Which dead letters. What is empty doesn't narrow."""
+    """Which dead letters. What is empty doesn't narrow; a topic, group or reason that there isn't is INVALID_ARGUMENT."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -723,7 +727,9 @@ Global___RedriveDeadLettersResponse: _TypeAlias = RedriveDeadLettersResponse  # 
 
 @_typing.final
 class DiscardDeadLettersRequest(_message.Message):
-    """Gives parked signals up: in trading they end as FAILED(DISCARDED), in risk they are refused as DISCARDED."""
+    """Gives letters up. Parked signals end: in trading as FAILED(DISCARDED), in risk refused as DISCARDED. Signals that broke
+    a rule, market data and what no version can take for an event of its topic are only marked: nobody acted on them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

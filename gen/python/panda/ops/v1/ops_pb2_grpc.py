@@ -106,7 +106,8 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiscardDeadLetters(self, request, context):
-        """Ends parked signals. FAILED_PRECONDITION for what is no parked signal and where an earlier letter of the key waits.
+        """Gives letters up. FAILED_PRECONDITION for an event that tells what happened to an order or what was decided, and
+        where an earlier letter of the key waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

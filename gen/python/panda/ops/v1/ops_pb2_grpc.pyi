@@ -27,7 +27,9 @@ class OpsServiceStub:
     earlier letter of the key waits.
     """
     DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.DiscardDeadLettersRequest, _ops_pb2.DiscardDeadLettersResponse]
-    """Ends parked signals. FAILED_PRECONDITION for what is no parked signal and where an earlier letter of the key waits."""
+    """Gives letters up. FAILED_PRECONDITION for an event that tells what happened to an order or what was decided, and
+    where an earlier letter of the key waits.
+    """
     ListConsumerLag: _aio.UnaryUnaryMultiCallable[_ops_pb2.ListConsumerLagRequest, _ops_pb2.ListConsumerLagResponse]
     """How far each consumer group is, by topic and partition."""
     TailTopic: _aio.UnaryStreamMultiCallable[_ops_pb2.TailTopicRequest, _ops_pb2.TailTopicResponse]
@@ -76,7 +78,9 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.DiscardDeadLettersRequest,
         context: _aio.ServicerContext[_ops_pb2.DiscardDeadLettersRequest, _abc.Awaitable[_ops_pb2.DiscardDeadLettersResponse]],
     ) -> _abc.Awaitable[_ops_pb2.DiscardDeadLettersResponse]:
-        """Ends parked signals. FAILED_PRECONDITION for what is no parked signal and where an earlier letter of the key waits."""
+        """Gives letters up. FAILED_PRECONDITION for an event that tells what happened to an order or what was decided, and
+        where an earlier letter of the key waits.
+        """
 
     @_abc_1.abstractmethod
     def ListConsumerLag(
