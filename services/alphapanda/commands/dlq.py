@@ -8,7 +8,7 @@ import click
 from google.protobuf.json_format import MessageToJson
 from rich.console import Group, RenderableType
 
-from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.asking import ListsByDefault, Services, ask, asks, new_request_id, page, pages, show
 from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import figures, row, state, table
@@ -112,11 +112,23 @@ def redrive(
     wanted = DeadLetterFilter(topic=topic, group=group, key=key, reason=reason)
     if bool(letter_ids) == bool(wanted.ByteSize()):
         fail("name letters, or say which with --topic, --group, --key, --reason", USAGE)
-    request = RedriveDeadLettersRequest(request_id=new_request_id(), letter_ids=letter_ids)
+    request = RedriveDeadLettersRequest(letter_ids=letter_ids)
     if not letter_ids:
         request.filter.CopyFrom(wanted)
-    answer = ask(target, lambda services: services.ops.RedriveDeadLetters(request))
+    answer = ask(target, lambda services: _redriven(services, request))
     _tell(answer, as_json=as_json)
+
+
+async def _redriven(services: Services, request: RedriveDeadLettersRequest) -> RedriveDeadLettersResponse:
+    """The answers to all pages of the request as one."""
+    every = RedriveDeadLettersResponse()
+    while True:
+        request.request_id = new_request_id()
+        answer = await services.ops.RedriveDeadLetters(request)
+        every.letters.extend(answer.letters)
+        if not answer.next_page_token:
+            return every
+        request.page_token = answer.next_page_token
 
 
 @dlq.command("discard")

@@ -27,6 +27,9 @@ WHOLE_KEY = "dlq_whole_key"
 OUTCOME = "dlq_outcome"
 _OURS = frozenset({REASON, DETAIL, GROUP, TOPIC, PARTITION, OFFSET, COMMAND, WHOLE_KEY, OUTCOME})
 
+_NO_OFFSET = 2**63
+"""Above the largest."""
+
 PARKED_REASONS = frozenset({Reason.BUG, Reason.PARKED})
 """Letters of money topics that stand in their key's order; the others were passed over, each by itself."""
 
@@ -58,6 +61,18 @@ class LetterId(NamedTuple):
     def __str__(self) -> str:
         """As people name it, "trading/TOPIC/3/17"."""
         return f"{self.group}/{self.topic}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def parsed(cls, text: str) -> LetterId | None:
+        """The id that people name so; None where nothing on a log can have it."""
+        group, _, place = text.partition("/")
+        try:
+            topic, partition, offset = place.rsplit("/", 2)
+            named = cls(group, topic, int(partition), int(offset))
+        except ValueError:
+            return None
+        there = 0 <= named.partition < _NO_OFFSET and 0 <= named.offset < _NO_OFFSET
+        return named if there and str(named) == text else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from weakref import WeakSet
 
 from aiokafka import AIOKafkaConsumer
 
@@ -56,7 +57,8 @@ class KafkaEventLog:
         self._bulk = KafkaPublisher(lambda: self._clients.producer(bulk=True), seconds, wall_clock_ns)
         self._topics = KafkaTopics(self._clients, settings.replication_factor)
         self._offsets: AIOKafkaConsumer | None = None
-        self._readers: list[KafkaGroupReader | KafkaTopicReader] = []
+        # Who reads keeps the reader; one that has done its work is gone.
+        self._readers: WeakSet[KafkaGroupReader | KafkaTopicReader] = WeakSet()
         self._counts: dict[str, int] = {}
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -82,7 +84,7 @@ class KafkaEventLog:
 
     async def stop(self) -> None:
         """Ends its readers, sends what is in hand and disconnects."""
-        readers, self._readers = self._readers, []
+        readers, self._readers = self._readers, WeakSet()
         await asyncio.gather(*(reader.stop() for reader in readers))
         offsets, self._offsets = self._offsets, None
         ends = [self._money.stop(), self._bulk.stop(), self._topics.stop()]
@@ -166,7 +168,7 @@ class KafkaEventLog:
                 self._settings.request_timeout_seconds,
             ),
         )
-        self._readers.append(reader)
+        self._readers.add(reader)
         return reader
 
     def topic_reader(
@@ -174,7 +176,7 @@ class KafkaEventLog:
     ) -> KafkaTopicReader:
         """A groupless reader, from `start` or from given offsets (partitions not given: the first record kept)."""
         reader = KafkaTopicReader(self._clients.consumer, topics, start, self._partitions)
-        self._readers.append(reader)
+        self._readers.add(reader)
         return reader
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:

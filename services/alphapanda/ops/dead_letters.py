@@ -7,24 +7,24 @@ the dead-letter topic what came of it. So it works wherever that group runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 
 from alphapanda.eventlog.dead_letters import (
-    PARKED_REASONS,
     Act,
     DeadLetters,
     Ending,
     Letter,
     LetterId,
-    Outcome,
     command_record,
     letter_or_outcome,
 )
 from alphapanda.eventlog.decode import Reason
-from alphapanda.eventlog.port import EventLog, Record, Start, StoredRecord, TopicPartition, TopicReader
+from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition, TopicReader
 from alphapanda.eventlog.topics import TopicMap, dead_letter_topic
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
+from alphapanda.ops.letter_index import KnownLetter, LetterIndex, Place, Wanted
 
 _AT_ONCE = 1000
 _FETCH_SECONDS = 1.0
@@ -33,51 +33,6 @@ DISCARDABLE = frozenset({"trading_signal", "signal_validated"})
 """Payloads that somebody may give up: signals. What happened to an order happened."""
 NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER})
 """What no version of the contract takes for an event of its topic: nobody waits for it."""
-
-
-@dataclass(slots=True)
-class KnownLetter:
-    """A dead letter as it stands.
-
-    Attributes:
-        letter_id: which.
-        reason: why.
-        detail: one line.
-        key: of the record.
-        at: where it is on the dead-letter topic.
-        offset: its offset there.
-        dead_at_ns: wall time of that.
-        ending: how it ended; None while it waits.
-        failures: redrives and discards that failed.
-        last_failure: what the last of them said.
-    """
-
-    letter_id: LetterId
-    reason: Reason
-    detail: str
-    key: bytes
-    at: TopicPartition
-    offset: int
-    dead_at_ns: int
-    ending: Ending | None = None
-    failures: int = 0
-    last_failure: str = ""
-
-    @property
-    def waits(self) -> bool:
-        """Whether nothing has ended it."""
-        return self.ending is None
-
-    @property
-    def place(self) -> tuple[str, int, int, str]:
-        """What letters are sorted by."""
-        whose = self.letter_id
-        return whose.topic, whose.partition, whose.offset, whose.group
-
-    @property
-    def line(self) -> tuple[str, str, int, bytes]:
-        """What it waits in: the records of one key that one group parked."""
-        return self.letter_id.group, self.letter_id.topic, self.letter_id.partition, self.key
 
 
 class DeadLetterDesk:
@@ -95,24 +50,30 @@ class DeadLetterDesk:
         self._patience = patience_seconds
         self._topics = [dead_letter_topic(topic) for topic in topic_map.sources()]
         self._reader: TopicReader | None = None
-        self._letters: dict[LetterId, KnownLetter] = {}
+        self._index: LetterIndex | None = None
         self._turn = asyncio.Lock()
         self._outcomes = DeadLetters(log)
 
     async def stop(self) -> None:
-        """Lets go of the log."""
-        if self._reader is not None:
-            await self._reader.stop()
-            self._reader = None
+        """Lets go of the log and of what was read."""
+        reader, index = self._reader, self._index
+        self._reader = self._index = None
+        if index is not None:
+            index.close()
+        if reader is not None:
+            await reader.stop()
 
-    async def letters(self) -> Sequence[KnownLetter]:
-        """All of them, by topic, partition and offset.
+    async def page(self, wanted: Wanted, after: Place | None, size: int) -> Sequence[KnownLetter]:
+        """The first letters that fit, by topic, partition and offset; those after a place where one is given.
 
         Raises:
             LogUnavailable: the log is away.
         """
-        await self._catch_up()
-        return sorted(self._letters.values(), key=lambda letter: letter.place)
+        return (await self._caught_up()).page(wanted, after, size)
+
+    async def groups(self) -> Collection[str]:
+        """The groups that there are letters of."""
+        return (await self._caught_up()).groups()
 
     async def letter(self, letter_id: str) -> tuple[KnownLetter, Letter]:
         """One, and its record.
@@ -120,9 +81,24 @@ class DeadLetterDesk:
         Raises:
             NotFound: there is none of that id, or it is kept no longer.
         """
-        await self._catch_up()
-        known = self._known(letter_id)
-        return known, await self._read(known)
+        [known] = await self.named([letter_id])
+        return known, (await self._read([known]))[known.letter_id]
+
+    async def named(self, letter_ids: Iterable[str]) -> Sequence[KnownLetter]:
+        """Letters by id, each once, in the order they are handled in.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        wanted = {text: LetterId.parsed(text) for text in letter_ids}
+        found = (await self._caught_up()).find(whose for whose in wanted.values() if whose is not None)
+        known = {letter.letter_id for letter in found}
+        for text, whose in wanted.items():
+            if whose not in known:
+                raise NotFound(
+                    "LETTER_NOT_FOUND", f"there is no dead letter {text!r}; ListDeadLetters has them"
+                )
+        return found
 
     async def redrive(self, chosen: Sequence[KnownLetter], *, whole_keys: bool) -> Sequence[KnownLetter]:
         """Has letters handled again; returns them as they stand once something came of it, or patience ended.
@@ -156,74 +132,65 @@ class DeadLetterDesk:
         for letter in chosen:
             if letter.waits and not self._parked(letter):
                 await self._outcomes.settle(letter.letter_id, letter.key, Ending.DISCARDED)
-        await self._catch_up()
-        return chosen
-
-    def named(self, letter_ids: Iterable[str]) -> list[KnownLetter]:
-        """Letters by id, in the order they are handled in; `letters` was called before.
-
-        Raises:
-            NotFound: there is none of that id.
-        """
-        return sorted(map(self._known, letter_ids), key=lambda letter: letter.place)
+        return (await self._caught_up()).find(letter.letter_id for letter in chosen)
 
     # -- within -------------------------------------------------------------------------------------------------------
 
     def _parked(self, letter: KnownLetter) -> bool:
-        return letter.reason in PARKED_REASONS and self._topic_map.policy(letter.letter_id.topic).money
-
-    def _known(self, letter_id: str) -> KnownLetter:
-        found = next((one for name, one in self._letters.items() if str(name) == letter_id), None)
-        if found is None:
-            raise NotFound(
-                "LETTER_NOT_FOUND", f"there is no dead letter {letter_id!r}; ListDeadLetters has them"
-            )
-        return found
+        return letter.parked and self._topic_map.policy(letter.letter_id.topic).money
 
     async def _command(
         self, chosen: Sequence[KnownLetter], act: Act, *, whole_keys: bool
     ) -> Sequence[KnownLetter]:
         waiting = [letter for letter in chosen if letter.waits]
-        commands: list[Record] = []
+        if not whole_keys:
+            self._check_turns(await self._caught_up(), waiting)
+        told: list[KnownLetter] = []
         seen: set[tuple[str, str, int, bytes]] = set()
         for letter in waiting:
-            parked = letter.reason in PARKED_REASONS
-            if parked and whole_keys and letter.line in seen:
+            if letter.parked and whole_keys and letter.line in seen:
                 continue
-            if parked and not whole_keys:
-                self._check_turn(letter, waiting)
             seen.add(letter.line)
-            whole = parked and whole_keys
-            commands.append(command_record(await self._read(letter), act, whole_key=whole))
-        if commands:
-            before = {letter.letter_id: letter.failures for letter in self._letters.values()}
-            await self._log.publish(commands)
-            await self._see_what_comes(waiting, lambda one: one.failures > before.get(one.letter_id, 0))
-        return chosen
+            told.append(letter)
+        if not told:
+            return chosen
+        originals = await self._read(told)
+        await self._log.publish(
+            [
+                command_record(originals[letter.letter_id], act, whole_key=letter.parked and whole_keys)
+                for letter in told
+            ]
+        )
+        await self._see_what_comes(waiting)
+        return (await self._caught_up()).find(letter.letter_id for letter in chosen)
 
-    def _check_turn(self, letter: KnownLetter, chosen: Collection[KnownLetter]) -> None:
-        for other in self._letters.values():
-            earlier = other.line == letter.line and other.place < letter.place
-            if earlier and other.waits and other.reason in PARKED_REASONS and other not in chosen:
-                raise FailedPrecondition(
-                    "NOT_ITS_TURN",
-                    f"letter {other.letter_id} of the same key waits before {letter.letter_id}; name it as well",
-                )
+    def _check_turns(self, index: LetterIndex, chosen: Collection[KnownLetter]) -> None:
+        """Refuses a letter before which one of its line waits that isn't chosen; the last of a line speaks for it."""
+        named = {letter.letter_id for letter in chosen}
+        for letter in {letter.line: letter for letter in chosen if letter.parked}.values():
+            for other in index.parked_before(letter):
+                if other.letter_id not in named:
+                    raise FailedPrecondition(
+                        "NOT_ITS_TURN",
+                        f"letter {other.letter_id} of the same key waits before {letter.letter_id}; name it as well",
+                    )
 
-    async def _see_what_comes(
-        self, waiting: Sequence[KnownLetter], failed: Callable[[KnownLetter], bool]
-    ) -> None:
+    async def _see_what_comes(self, waiting: Sequence[KnownLetter]) -> None:
+        before = {letter.letter_id: letter.failures for letter in waiting}
         until = asyncio.get_running_loop().time() + self._patience
         while asyncio.get_running_loop().time() < until:
-            await self._catch_up()
-            stuck = {letter.line for letter in waiting if failed(letter)}
-            if all(not letter.waits or letter.line in stuck for letter in waiting):
+            letters = (await self._caught_up()).find(before)
+            stuck = {letter.line for letter in letters if letter.failures > before[letter.letter_id]}
+            if all(not letter.waits or letter.line in stuck for letter in letters):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _catch_up(self) -> None:
+    async def _caught_up(self) -> LetterIndex:
+        """The index, up to the topics' ends."""
         async with self._turn:
-            reader = self._reader
+            if self._index is None:
+                self._index = LetterIndex()
+            index, reader = self._index, self._reader
             if reader is None:
                 reader = self._log.topic_reader(self._topics, Start.EARLIEST)
                 await reader.start()
@@ -232,58 +199,45 @@ class DeadLetterDesk:
             while any(reader.position(at) < end for at, end in ends.items()):
                 records = await reader.fetch(_AT_ONCE, _FETCH_SECONDS)
                 if not records:
-                    return
-                for record in records:
-                    self._learn(record)
+                    break
+                try:
+                    index.learn(records)
+                except sqlite3.Error:
+                    await self.stop()  # the reader is past what wasn't kept: who asks next begins anew
+                    raise
+            return index
 
-    def _learn(self, record: StoredRecord) -> None:
-        try:
-            told = letter_or_outcome(record)
-        except (KeyError, ValueError):
-            return  # somebody's own record
-        if isinstance(told, Letter):
-            known = KnownLetter(
-                told.letter_id,
-                told.reason,
-                told.detail,
-                record.key,
-                told.at,
-                told.offset,
-                record.appended_at_ns,
-            )
-            self._letters.setdefault(told.letter_id, known)
-        else:
-            self._settle(told)
-
-    def _settle(self, outcome: Outcome) -> None:
-        letter = self._letters.get(outcome.letter_id)
-        if letter is None:
-            return
-        if outcome.ending is Ending.FAILED_AGAIN:
-            letter.failures += 1
-            letter.last_failure = outcome.detail
-        elif letter.ending is None:
-            letter.ending = outcome.ending
-
-    async def _read(self, letter: KnownLetter) -> Letter:
-        record = await record_at(self._log, letter.at, letter.offset)
-        if record is None:
-            raise NotFound("LETTER_NOT_KEPT", f"dead letter {letter.letter_id} is kept no longer")
-        told = letter_or_outcome(record)
-        if not isinstance(told, Letter):
-            raise TypeError(f"{letter.at} {letter.offset} holds no letter")
-        return told
+    async def _read(self, letters: Sequence[KnownLetter]) -> Mapping[LetterId, Letter]:
+        read: dict[LetterId, Letter] = {}
+        for at, here in groupby(letters, key=lambda letter: letter.at):
+            known = {letter.offset: letter.letter_id for letter in here}
+            records = await records_at(self._log, at, known)
+            for offset, letter_id in known.items():
+                if offset not in records:
+                    raise NotFound("LETTER_NOT_KEPT", f"dead letter {letter_id} is kept no longer")
+                told = letter_or_outcome(records[offset])
+                if not isinstance(told, Letter):
+                    raise TypeError(f"{at} {offset} holds no letter")
+                read[letter_id] = told
+        return read
 
 
-async def record_at(log: EventLog, at: TopicPartition, offset: int) -> StoredRecord | None:
-    """One record of the log; None where it isn't kept."""
-    places = dict(await log.end_offsets([at.topic])) | {at: offset}
+async def records_at(
+    log: EventLog, at: TopicPartition, offsets: Collection[int]
+) -> Mapping[int, StoredRecord]:
+    """Records of a partition by offset; those that aren't kept are left out."""
+    places = dict(await log.end_offsets([at.topic])) | {at: min(offsets)}
     reader = log.topic_reader([at.topic], places)
     await reader.start()
+    found: dict[int, StoredRecord] = {}
     try:
-        found = await reader.fetch(1, _FETCH_SECONDS)
+        while reader.position(at) <= max(offsets):
+            records = await reader.fetch(_AT_ONCE, _FETCH_SECONDS)
+            if not records:
+                break
+            for record in records:
+                if record.topic_partition == at and record.offset in offsets:
+                    found[record.offset] = record
     finally:
         await reader.stop()
-    return next(
-        (record for record in found if record.topic_partition == at and record.offset == offset), None
-    )
+    return found

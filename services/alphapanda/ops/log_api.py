@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import instant
@@ -13,12 +14,14 @@ from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.mesh.watches import WatchLimit
-from alphapanda.ops.dead_letters import DeadLetterDesk, KnownLetter
+from alphapanda.ops.dead_letters import DeadLetterDesk
 from alphapanda.ops.lag import PartitionLag, consumer_lag
+from alphapanda.ops.letter_index import KnownLetter, Place, Standing, Wanted
 from alphapanda.ops.records import log_record, tail
 from panda.ops.v1 import ops_pb2 as pb
 
 _LETTERS_A_PAGE = 50
+_REDRIVEN_A_PAGE = 500
 _LAGS_A_PAGE = 500
 MOST_TAILS = 20
 """Tails that are open at once: each has a reader of its own on the log."""
@@ -26,6 +29,12 @@ _STATES = {
     None: pb.DEAD_LETTER_STATE_WAITING,
     Ending.REDRIVEN: pb.DEAD_LETTER_STATE_REDRIVEN,
     Ending.DISCARDED: pb.DEAD_LETTER_STATE_DISCARDED,
+}
+_STANDINGS = {
+    pb.DEAD_LETTER_STATE_UNSPECIFIED: Standing.ANY,
+    pb.DEAD_LETTER_STATE_WAITING: Standing.WAITING,
+    pb.DEAD_LETTER_STATE_REDRIVEN: Standing.REDRIVEN,
+    pb.DEAD_LETTER_STATE_DISCARDED: Standing.DISCARDED,
 }
 
 
@@ -54,19 +63,11 @@ class LogApi:
 
     async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
         """See OpsService."""
-        known = await self._desk.letters()
-        self._check(request.filter, known)
-        filters = request.filter.SerializeToString(deterministic=True).hex()
-        after = decode_page_token(request.page_token, filters, str, int, int, str)
-        found = [letter for letter in known if _fits(letter, request.filter)]
-        if after is not None:
-            found = [letter for letter in found if [*letter.place] > after]
-        size = request.page_size or _LETTERS_A_PAGE
-        page = found[:size]
-        return pb.ListDeadLettersResponse(
-            letters=map(self._message, page),
-            next_page_token=encode_page_token(page[-1].place, filters) if len(found) > size else "",
+        await self._check(request.filter)
+        page, token = await self._letters(
+            _wanted(request.filter), request.filter, request.page_token, request.page_size or _LETTERS_A_PAGE
         )
+        return pb.ListDeadLettersResponse(letters=map(self._message, page), next_page_token=token)
 
     async def get_dead_letter(self, request: pb.GetDeadLetterRequest) -> pb.GetDeadLetterResponse:
         """See OpsService."""
@@ -75,25 +76,27 @@ class LogApi:
 
     async def redrive(self, request: pb.RedriveDeadLettersRequest) -> pb.RedriveDeadLettersResponse:
         """See OpsService."""
-        letters = await self._desk.letters()
         by_filter = request.HasField("filter")
         if by_filter == bool(request.letter_ids):
             raise InvalidInput("letter_ids", len(request.letter_ids), "either letter_ids or a filter")
         if by_filter and not request.filter.ByteSize():
             raise InvalidInput("filter", "", "at least one condition; redriving everything is never meant")
-        self._check(request.filter, letters)
-        chosen = (
-            [letter for letter in letters if letter.waits and _fits(letter, request.filter)]
-            if by_filter
-            else self._desk.named(request.letter_ids)
-        )
+        await self._check(request.filter)
+        if not by_filter:
+            chosen, token = await self._desk.named(request.letter_ids), ""
+        elif request.filter.state in {pb.DEAD_LETTER_STATE_UNSPECIFIED, pb.DEAD_LETTER_STATE_WAITING}:
+            waiting = replace(_wanted(request.filter), standing=Standing.WAITING)
+            chosen, token = await self._letters(
+                waiting, request.filter, request.page_token, request.page_size or _REDRIVEN_A_PAGE
+            )
+        else:
+            chosen, token = (), ""
         done = await self._desk.redrive(chosen, whole_keys=by_filter)
-        return pb.RedriveDeadLettersResponse(letters=map(self._message, done))
+        return pb.RedriveDeadLettersResponse(letters=map(self._message, done), next_page_token=token)
 
     async def discard(self, request: pb.DiscardDeadLettersRequest) -> pb.DiscardDeadLettersResponse:
         """See OpsService."""
-        await self._desk.letters()
-        done = await self._desk.discard(self._desk.named(request.letter_ids))
+        done = await self._desk.discard(await self._desk.named(request.letter_ids))
         return pb.DiscardDeadLettersResponse(letters=map(self._message, done))
 
     async def list_lag(self, request: pb.ListConsumerLagRequest) -> pb.ListConsumerLagResponse:
@@ -131,12 +134,26 @@ class LogApi:
             async for record in tail(self._log, request.topic, start, request.limit):
                 yield pb.TailTopicResponse(record=log_record(record))
 
-    def _check(self, wanted: pb.DeadLetterFilter, letters: Sequence[KnownLetter]) -> None:
+    async def _check(self, wanted: pb.DeadLetterFilter) -> None:
         """A name that there isn't would read as if nothing waited."""
-        groups = {*self._groups, *(letter.letter_id.group for letter in letters)}
+        groups = {*self._groups}
+        if wanted.group and wanted.group not in groups:
+            groups.update(await self._desk.groups())
         for name, known in (("topic", self._topic_map.sources()), ("group", groups), ("reason", {*Reason})):
             if (value := getattr(wanted, name)) and value not in known:
                 raise UnknownName(f"filter.{name}", value, known)
+
+    async def _letters(
+        self, wanted: Wanted, asked: pb.DeadLetterFilter, page_token: str, size: int
+    ) -> tuple[Sequence[KnownLetter], str]:
+        """A page of letters and the token of the next; tokens are bound to the filter that was asked with."""
+        filters = asked.SerializeToString(deterministic=True).hex()
+        after: Place | None = None
+        if key := decode_page_token(page_token, filters, str, int, int, str):
+            after = (key[0], key[1], key[2], key[3])
+        found = await self._desk.page(wanted, after, size + 1)
+        page = found[:size]
+        return page, encode_page_token(page[-1].place, filters) if len(found) > size else ""
 
     def _message(self, letter: KnownLetter) -> pb.DeadLetter:
         whose = letter.letter_id
@@ -157,15 +174,8 @@ class LogApi:
         )
 
 
-def _fits(letter: KnownLetter, wanted: pb.DeadLetterFilter) -> bool:
-    whose = letter.letter_id
-    return (
-        wanted.topic in {"", whose.topic}
-        and wanted.group in {"", whose.group}
-        and wanted.key in {"", letter.key.decode(errors="replace")}
-        and wanted.reason in {"", letter.reason.value}
-        and wanted.state in {pb.DEAD_LETTER_STATE_UNSPECIFIED, _STATES[letter.ending]}
-    )
+def _wanted(letters: pb.DeadLetterFilter) -> Wanted:
+    return Wanted(letters.topic, letters.group, letters.key, letters.reason, _STANDINGS[letters.state])
 
 
 def _place(lag: PartitionLag) -> tuple[str, str, int]:

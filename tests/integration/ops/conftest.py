@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -106,6 +108,16 @@ class Mesh:
         async with self.ground.engine.connect() as connection:
             return list((await connection.execute(text(query))).all())
 
+    async def cli(self, *args: str, status: int = 0) -> str:
+        """What a command prints that ends with this exit code."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "from alphapanda.cli import main; main()", *args,
+            "--target", f"127.0.0.1:{self.port}", stdout=subprocess.PIPE,
+        )  # fmt: skip
+        told, _ = await process.communicate()
+        assert process.returncode == status
+        return told.decode()
+
     async def at_rest(self) -> bool:
         """Whether every consumer is done with everything and every outbox is empty."""
         for room in self.rooms:
@@ -116,10 +128,10 @@ class Mesh:
                 return False
         return True
 
-    async def come_to_rest(self) -> None:
+    async def come_to_rest(self, seconds: float = 20.0) -> None:
         looks = 0
         while looks < 3:
-            await eventually(self.at_rest)
+            await eventually(self.at_rest, seconds)
             looks += 1
             await asyncio.sleep(0.05)
 

@@ -48,17 +48,6 @@ def broken(monkeypatch, met) -> set[str]:
     return bad
 
 
-async def cli(mesh, *args: str) -> str:
-    """What a command prints."""
-    command = [*args, "--target", f"127.0.0.1:{mesh.port}"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from alphapanda.cli import main; main()", *command, stdout=subprocess.PIPE
-    )
-    told, _ = await process.communicate()
-    assert process.returncode == 0
-    return told.decode()
-
-
 async def poisoned_then_redriven(mesh, broken, met, approved) -> None:
     """The story, on either log; the poisoned record has fields that nobody here knows, and keeps them."""
     events = [approved(n) for n in range(3)]
@@ -75,17 +64,17 @@ async def poisoned_then_redriven(mesh, broken, met, approved) -> None:
     assert {(one.group, one.key, one.state) for one in letters} == {("trading", "crossing:1", WAITING)}
     status = await mesh.ops.GetStatus(pb.GetStatusRequest(service="trading"))
     assert sum(one.parked for one in status.services[0].consumers) == 1
-    shown = json.loads(await cli(mesh, "dlq", "show", letters[0].letter_id, "--json"))
+    shown = json.loads(await mesh.cli("dlq", "show", letters[0].letter_id, "--json"))
     assert shown["record"]["event"]["signalValidated"]["signalId"] == events[0].signal_validated.signal_id
     assert "no such product" in shown["letter"]["detail"]
     assert base64.b64decode(shown["record"]["value"]) == written
-    assert "can't" not in await cli(mesh, "dlq", "show", letters[0].letter_id)
+    assert "can't" not in await mesh.cli("dlq", "show", letters[0].letter_id)
     held = await mesh.rows("SELECT count(*) FROM portfolio.fills")
     assert held[0][0] == 1, orders
 
     broken.clear()
     met.clear()
-    told = json.loads(await cli(mesh, "dlq", "redrive", "--key", "crossing:1", "--json"))
+    told = json.loads(await mesh.cli("dlq", "redrive", "--key", "crossing:1", "--json"))
     assert met[0] == written
     assert [one["state"] for one in told["letters"]] == ["DEAD_LETTER_STATE_REDRIVEN"] * 3
     await mesh.publish(approved(3))
@@ -149,11 +138,11 @@ async def test_what_json_can_t_say_is_shown_by_its_bytes(embedded, approved) -> 
     assert (await embedded.rows("SELECT count(*) FROM trading.orders"))[0][0] == 1
     [letter] = (await embedded.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
     assert letter.reason == "INVALID"
-    told = await cli(embedded, "dlq", "show", letter.letter_id)
+    told = await embedded.cli("dlq", "show", letter.letter_id)
     assert "can't be read" in told
     assert event.SerializeToString(deterministic=True).hex() in told
     topic = embedded.ground.topic_map.topic("signal_validated", "paper")
-    tailed = await cli(embedded, "topics", "tail", topic, "--from", "beginning", "--limit", "1")
+    tailed = await embedded.cli("topics", "tail", topic, "--from", "beginning", "--limit", "1")
     assert base64.b64decode(json.loads(tailed)["value"]) == event.SerializeToString(deterministic=True)
 
 
@@ -177,10 +166,8 @@ async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> 
         pb.RedriveDeadLettersRequest(request_id="3", letter_ids=[second.letter_id])
     )
     await embedded.come_to_rest()
-    tailed = await cli(
-        embedded, "topics", "tail", embedded.ground.topic_map.topic("order_failed", "paper"),
-        "--from", "beginning", "--limit", "1",
-    )  # fmt: skip
+    failures = embedded.ground.topic_map.topic("order_failed", "paper")
+    tailed = await embedded.cli("topics", "tail", failures, "--from", "beginning", "--limit", "1")
     record = json.loads(tailed)
     assert record["key"] == first.key
     assert record["headers"]["ce_type"] == "panda.events.v1.OrderFailed"
@@ -195,7 +182,7 @@ async def test_a_tail_shows_the_bytes_of_what_is_no_event(embedded) -> None:
     """What can't be decoded is a line, too: its bytes in base64, and a key that is no text with its bytes spelt out."""
     topic = embedded.ground.topic_map.topic("signal_validated", "paper")
     await embedded.ground.log.publish([Record(topic, 0, b"k\xff", b"\xffjunk", (("x", b"y"),))])
-    line = json.loads(await cli(embedded, "topics", "tail", topic, "--from", "beginning", "--limit", "1"))
+    line = json.loads(await embedded.cli("topics", "tail", topic, "--from", "beginning", "--limit", "1"))
     assert line.pop("appendedAt")
     assert line == {
         "topic": topic,
@@ -212,7 +199,7 @@ async def test_a_tail_of_kafka_itself_says_what_the_service_says(on_kafka, appro
     await on_kafka.publish(approved(1))
     topic = on_kafka.ground.topic_map.topic("signal_validated", "paper")
     wanted = ("topics", "tail", topic, "--from", "beginning", "--limit", "1")
-    through_ops = await cli(on_kafka, *wanted)
+    through_ops = await on_kafka.cli(*wanted)
     environment = {"ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": on_kafka.bootstrap, "ALPHAPANDA_API__PORT": "1"}
 
     async def told(*args: str) -> tuple[int | None, bytes, bytes]:

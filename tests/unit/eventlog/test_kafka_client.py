@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 import pytest
 
 from alphapanda.eventlog import kafka_client
+from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.kafka_client import KafkaClients
+from alphapanda.eventlog.port import Start
 from alphapanda.settings import KafkaSettings
 
 
@@ -69,3 +73,13 @@ def test_a_silent_member_is_told_by_its_heartbeats_alone(asked) -> None:
     assert (asked["session_timeout_ms"], asked["heartbeat_interval_ms"]) == (6_000, 600)
     assert asked["rebalance_timeout_ms"] == 12_000
     assert asked["max_poll_interval_ms"] >= 24 * 3_600_000
+
+
+def test_a_log_keeps_no_reader_that_nobody_has_any_more() -> None:
+    """A log that is read again and again, for a letter or a tail, doesn't grow with every reader there ever was."""
+    log = KafkaEventLog(KafkaSettings())
+    kept, gone = (log.topic_reader(["t"], Start.LATEST) for _ in range(2))
+    readers = ref(kept), ref(gone)
+    del gone
+    gc.collect()
+    assert [reader() for reader in readers] == [kept, None]

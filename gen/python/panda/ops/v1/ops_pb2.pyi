@@ -676,15 +676,23 @@ class RedriveDeadLettersRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LETTER_IDS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
+    page_size: _builtins.int
+    """Most letters that are chosen by the filter. 0 means 500; at most 500."""
+    page_token: _builtins.str
+    """next_page_token of the answer before, to go on with what fits the same filter. Empty begins with the first."""
     @_builtins.property
     def letter_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These letters. Of a parked key a letter goes alone only where no earlier one of the key waits."""
 
     @_builtins.property
     def filter(self) -> Global___DeadLetterFilter:
-        """Or all that wait and fit; a filter without any condition is refused. Parked keys go whole."""
+        """Or those that wait and fit, oldest first within a partition, a page at a time; a filter without any condition is
+        refused. Parked keys go whole.
+        """
 
     def __init__(
         self,
@@ -692,10 +700,12 @@ class RedriveDeadLettersRequest(_message.Message):
         request_id: _builtins.str = ...,
         letter_ids: _abc.Iterable[_builtins.str] | None = ...,
         filter: Global___DeadLetterFilter | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "letter_ids", b"letter_ids", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "letter_ids", b"letter_ids", "page_size", b"page_size", "page_token", b"page_token", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -708,6 +718,9 @@ class RedriveDeadLettersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LETTERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token to redrive what fits the filter beyond these. Empty where nothing does."""
     @_builtins.property
     def letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
         """The letters that were asked for, as they stand now; those that still wait are in hand, or failed again."""
@@ -716,10 +729,11 @@ class RedriveDeadLettersResponse(_message.Message):
         self,
         *,
         letters: _abc.Iterable[Global___DeadLetter] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["letters", b"letters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["letters", b"letters", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

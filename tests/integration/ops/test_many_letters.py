@@ -1,0 +1,140 @@
+"""Thousands of dead letters: each is listed, shown and redriven, and the process holds a page of them, no more."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import grpc
+import pytest
+
+from alphapanda.eventlog.dead_letters import DeadLetters, Ending, Letter, LetterId
+from alphapanda.eventlog.decode import Reason
+from alphapanda.eventlog.port import Record, StoredRecord
+from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.topics import TopicMap
+from alphapanda.ops.dead_letters import DeadLetterDesk
+from alphapanda.ops.letter_index import KnownLetter, LetterIndex, Standing, Wanted
+from panda.ops.v1 import ops_pb2 as pb
+
+MANY = 2100
+PAGE = 500
+
+
+async def listed(mesh, **wanted) -> Sequence[pb.DeadLetter]:
+    """All that ListDeadLetters has, page by page."""
+    found, token = [], ""
+    while True:
+        answer = await mesh.ops.ListDeadLetters(
+            pb.ListDeadLettersRequest(filter=pb.DeadLetterFilter(**wanted), page_size=PAGE, page_token=token)
+        )
+        found += answer.letters
+        assert len(answer.letters) <= PAGE
+        if not (token := answer.next_page_token):
+            return found
+
+
+def held() -> int:
+    """Letters that the process has in memory."""
+    return sum(isinstance(one, KnownLetter | Letter) for one in gc.get_objects())
+
+
+async def test_every_one_of_thousands_is_reached(embedded) -> None:
+    """Listed once each and in order, shown, and redriven to the last, while memory holds at most a page of them."""
+    topic = embedded.ground.topic_map.topic("signal_validated", "paper")
+    await embedded.ground.log.publish(
+        [Record(topic, n % 2, b"k%d" % (n % 7), b"\xff%d" % n) for n in range(MANY)]
+    )
+    await embedded.come_to_rest(90)
+
+    letters = await listed(embedded)
+    assert held() <= PAGE + 1
+    places = [(one.partition, one.offset) for one in letters]
+    assert places == [(partition, offset) for partition in (0, 1) for offset in range(MANY // 2)]
+    assert {(one.reason, one.state) for one in letters} == {("UNDECODABLE", pb.DEAD_LETTER_STATE_WAITING)}
+    of_key = await listed(embedded, key="k3", state=pb.DEAD_LETTER_STATE_WAITING)
+    assert len(of_key) == len(range(3, MANY, 7))
+    assert await listed(embedded, state=pb.DEAD_LETTER_STATE_REDRIVEN) == []
+    shown = await embedded.ops.GetDeadLetter(pb.GetDeadLetterRequest(letter_id=letters[-1].letter_id))
+    assert shown.record.value == b"\xff%d" % (MANY - 1)
+    assert shown.letter == letters[-1]
+
+    told = json.loads(await embedded.cli("dlq", "redrive", "--topic", topic, "--json", status=1))
+    assert [one["letterId"] for one in told["letters"]] == [one.letter_id for one in letters]
+    await embedded.come_to_rest(90)
+    assert all(one.last_failure.startswith("Unreadable") for one in await listed(embedded))
+    assert held() <= PAGE + 1
+
+
+async def test_a_letter_that_nobody_knows_is_not_found(embedded) -> None:
+    """An id of no letter, of no form or beyond any offset is refused by its name."""
+    for unknown in ("trading/paper.signals.validated/0/1", "nonsense", f"a/b/0/{2**70}", "a/b/00/1"):
+        with pytest.raises(grpc.aio.AioRpcError, match=f"no dead letter '{unknown}'"):
+            await embedded.ops.GetDeadLetter(pb.GetDeadLetterRequest(letter_id=unknown))
+
+
+@pytest.fixture
+async def log() -> Iterator[SqliteEventLog]:
+    """A log in memory with every topic."""
+    log = SqliteEventLog(":memory:")
+    await log.start()
+    await log.ensure(TOPICS.specs())
+    yield log
+    await log.stop()
+
+
+TOPICS = TopicMap(("paper",))
+SIGNALS = TOPICS.topic("trading_signal", "paper")
+
+
+def record(offset: int, key: bytes = b"k") -> StoredRecord:
+    return StoredRecord(SIGNALS, 0, offset, key, b"value", (), 1)
+
+
+async def test_a_full_disk_loses_no_letter(log, monkeypatch) -> None:
+    """Where the index can't be written the call fails, and the next one begins anew and has them all."""
+    desk = DeadLetterDesk(log, TOPICS)
+    letters = DeadLetters(log)
+    await letters.send(record(0), group="risk.signals", reason=Reason.INVALID, detail="")
+    assert len(await desk.page(Wanted(), None, 10)) == 1
+    await letters.send(record(1), group="risk.signals", reason=Reason.INVALID, detail="")
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LetterIndex, "learn", full)
+        with pytest.raises(sqlite3.OperationalError):
+            await desk.page(Wanted(), None, 10)
+    found = await desk.page(Wanted(), None, 10)
+    assert [letter.letter_id.offset for letter in found] == [0, 1]
+    await desk.stop()
+
+
+async def test_what_came_of_a_letter_is_its_first_ending_and_last_failure(log) -> None:
+    """Written twice it is one letter; failures count until the first ending, which stays."""
+    desk = DeadLetterDesk(log, TOPICS)
+    letters = DeadLetters(log)
+    for offset in (0, 0, 1):
+        await letters.send(record(offset), group="risk.signals", reason=Reason.BUG, detail=f"at {offset}")
+    first = LetterId("risk.signals", SIGNALS, 0, 0)
+    for ending, detail in (
+        (Ending.FAILED_AGAIN, "once"),
+        (Ending.FAILED_AGAIN, "twice"),
+        (Ending.REDRIVEN, ""),
+        (Ending.DISCARDED, "too late"),
+    ):
+        await letters.settle(first, b"k", ending, detail)
+    settled, waiting = await desk.page(Wanted(), None, 10)
+    assert (settled.letter_id, settled.failures, settled.last_failure, settled.ending) == (
+        first,
+        2,
+        "twice",
+        Ending.REDRIVEN,
+    )
+    assert await desk.page(Wanted(standing=Standing.WAITING), None, 10) == [waiting]
+    assert await desk.page(Wanted(standing=Standing.REDRIVEN), None, 10) == [settled]
+    assert await desk.page(Wanted(), settled.place, 10) == [waiting]
+    await desk.stop()
