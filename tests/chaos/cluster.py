@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import grpc
 import psutil
-from evidence import Evidence, gather_evidence
+from evidence import Evidence, Place, gather_evidence
 from kafka_server import KafkaServer, free_ports
 from redis.connection import parse_url
 from running import create_and_start, until
@@ -36,7 +36,9 @@ from alphapanda.domain.order import OrderStatus
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.port import Record
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.portfolio import consumer as portfolio
 from alphapanda.risk import consumer as risk
@@ -87,6 +89,14 @@ IMPATIENT = {
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Malformed:
+    """A record that nobody can read, and why."""
+
+    record: Record
+    reason: Reason
+
+
 @dataclass
 class Member:
     """A process of a service."""
@@ -121,6 +131,8 @@ class Cluster:
         """False once a check has failed: what it holds proves nothing any more."""
         self.proven = Account()
         """What the last check came to."""
+        self.malformed: dict[Place, Malformed] = {}
+        """What was put among the good records, by its place."""
         self._settings = IMPATIENT | dict(settings or {})
         self._directory = DataDirectory(folder)
         self._postgres, self._redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
@@ -152,7 +164,7 @@ class Cluster:
         bootstrap = self.kafka.start()
         database_url, redis_url = self.run(self._servers())
         self.database_url = database_url
-        self._log = KafkaEventLog(KafkaSettings(bootstrap_servers=bootstrap, request_timeout_seconds=5))
+        self.log = KafkaEventLog(KafkaSettings(bootstrap_servers=bootstrap, request_timeout_seconds=5))
         sockets = str(make_url(database_url).query["host"])
         self.postgres = TcpProxy(Path(sockets, SOCKET_NAME))
         self.redis = TcpProxy(Path(parse_url(redis_url)["path"]))
@@ -171,7 +183,7 @@ class Cluster:
         }
         for preparation in (("db", "upgrade"), ("topics", "ensure")):
             self.command(*preparation)
-        self.run(self._log.start())
+        self.run(self.log.start())
 
     async def _servers(self) -> tuple[str, str]:
         return await self._postgres.start(), await self._redis.start()
@@ -195,14 +207,14 @@ class Cluster:
         for name in ("postgres", "redis"):
             if hasattr(self, name):
                 await getattr(self, name).stop()
-        if hasattr(self, "_log"):
-            await self._log.stop()
+        if hasattr(self, "log"):
+            await self.log.stop()
         await self._redis.stop()
         await self._postgres.stop()
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
         """The outcome of something asynchronous, in the loop of the proxies."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(120)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
 
     def soon(self, act: Any, *arguments: Any) -> None:
         """Does something to a proxy, in its loop, and waits for it."""
@@ -409,7 +421,11 @@ class Cluster:
     def come_to_rest(self, seconds: float = QUIET_SECONDS) -> None:
         """Stops the strategies and waits until nothing is in work; what is dead has to be started before."""
         self.stop_trading()
-        until(lambda: not self.work() and not self.work(), seconds, "rest")
+        try:
+            until(lambda: not self.work() and not self.work(), seconds, "rest")
+        except AssertionError as busy:
+            busy.add_note(f"left: {self.work()}; hindered: {self.hindered()}")
+            raise
 
     def work(self) -> Mapping[str, int]:
         """What isn't done yet, by kind."""
@@ -424,16 +440,16 @@ class Cluster:
         return {what: count for what, count in left.items() if count}
 
     async def _lag(self, group: str, payloads: Sequence[str]) -> int:
-        ends = await self._log.end_offsets(TopicMap(BROKERS).topics(*payloads))
-        committed = await self._log.committed_offsets(group)
+        ends = await self.log.end_offsets(TopicMap(BROKERS).topics(*payloads))
+        committed = await self.log.committed_offsets(group)
         return sum(end - committed.get(at, 0) for at, end in ends.items())
 
     def evidence(self) -> Evidence:
         """Everything there is, read around the services, once every account's snapshot is on the log."""
 
         def read() -> Evidence | None:
-            found = Evidence(TopicMap(BROKERS))
-            self.run(gather_evidence(found, self.database_url, self._log))
+            found = Evidence(TopicMap(BROKERS), malformed=self.malformed)
+            self.run(gather_evidence(found, self.database_url, self.log))
             return None if found.unpublished else found
 
         whole: Evidence = until(read, PUBLISHED_WITHIN, "everything published")

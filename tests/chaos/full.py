@@ -25,7 +25,9 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 sys.path.append(str(Path(__file__).parents[2] / "tools" / "kafka"))
 
 from cluster import Cluster
+from frozen_strategies import frozen_strategies
 from kafka_server import missing_for_kafka
+from malformed import malformed_records
 from rich.console import Console
 from rich.table import Table
 from scenarios import (
@@ -54,21 +56,24 @@ class Size:
     orders: int
     kills_a_step: int
     freezes: int
+    strategy_freezes: int
     comings: int
+    malformed: int
     kafka_away: tuple[float, ...]
     cut_seconds: float
     slow_or_reset: int
 
 
 SIZES = {
-    "short": Size(120, 1, 1, 5, (2,), 1, 5),
-    "moderate": Size(2_000, 3, 3, 12, (1, 10, 60), 5, 30),
-    "full": Size(10_000, 50, 25, 100, (1, 10, 60), 20, 200),
+    "short": Size(120, 1, 1, 1, 5, 400, (2,), 1, 5),
+    "moderate": Size(2_000, 3, 3, 3, 12, 5_000, (1, 10, 60), 5, 30),
+    "full": Size(10_000, 50, 25, 25, 100, 100_000, (1, 10, 60), 20, 200),
 }
 Scenario = Callable[[Cluster, Size, int], Survived]
 SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("R1", lambda mesh, size, seed: random_kills(mesh, size.orders, seed)),
     ("R2", lambda mesh, size, _: kills_at_steps(mesh, STEPS, size.kills_a_step)),
+    ("R4", lambda mesh, size, seed: malformed_records(mesh, size.malformed, seed)),
     ("R5", lambda mesh, size, _: without_kafka(mesh, size.kafka_away)),
     ("R6", lambda mesh, size, _: stores_cut(mesh, STORES, size.cut_seconds)),
     ("R6", lambda mesh, size, seed: stores_slow_and_reset(mesh, size.slow_or_reset, seed)),
@@ -79,17 +84,21 @@ SCENARIOS: tuple[tuple[str, Scenario], ...] = (
         ),
     ),
     ("R12", lambda mesh, _, __: a_dead_member_s_orders(mesh)),
+    ("R12", lambda mesh, size, _: frozen_strategies(mesh, size.strategy_freezes)),
     ("R12", lambda mesh, size, seed: members_come_and_go(mesh, size.comings, seed)),
 )
+CARDS = tuple(dict.fromkeys(card for card, _ in SCENARIOS))
 
 
 def main() -> int:
     """Runs what is asked for; 1 where something wasn't survived."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("cards", nargs="*", metavar="CARD", help="R1 R2 R5 R6 R12; all by default")
+    parser.add_argument("cards", nargs="*", metavar="CARD", help=f"{' '.join(CARDS)}; all by default")
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     wanted = parser.parse_args()
+    if unknown := [card for card in wanted.cards if card not in CARDS]:
+        parser.error(f"card: {unknown[0]!r} is not allowed; {' '.join(CARDS)}")
     console = Console(width=None if Console().is_terminal else 150)
     if missing := missing_for_kafka():
         console.print(missing)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 
 from evidence import Evidence, check_books, check_chains, check_envelopes
+from pulses import check_pulses
 
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect
 from panda.events.v1.events_pb2 import Event
@@ -29,6 +30,7 @@ class Account:
         lost: signal ids: without a verdict, an order, a terminal event, or with a trade that isn't booked.
         duplicate: signal ids: with more than one order, terminal event, call of an intent, booking of a fill.
         stale: signal ids of entries executed after their time.
+        repeated: signals that stand on the log more than once, in the same words.
     """
 
     orders: int = 0
@@ -38,6 +40,7 @@ class Account:
     lost: list[str] = field(default_factory=list)
     duplicate: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    repeated: int = 0
 
     @property
     def wrong(self) -> list[str]:
@@ -67,6 +70,10 @@ def account_of(evidence: Evidence) -> Account:
     validated = {event.signal_validated.signal_id: event for event in evidence.of("signal_validated")}
     account.lost += [signal_id for signal_id in validated if not ended[signal_id]]
     account.duplicate += [signal_id for signal_id, count in ended.items() if count > 1]
+
+    raw = evidence.topic_map.topics("trading_signal")
+    told = Counter(dict(record.headers)["ce_id"] for record in evidence.records if record.topic in raw)
+    account.repeated = sum(count > 1 for count in told.values())
 
     tags = {row["tag"]: str(row["signal_id"]) for row in evidence.rows("intents")}
     calls = Counter(row["tag"] for row in evidence.rows("calls") if row["what"] == "place")
@@ -105,6 +112,7 @@ def prove(evidence: Evidence) -> Account:
         check_books(evidence)
         check_envelopes(evidence)
         check_chains(evidence)
+        check_pulses(evidence)
     except (AssertionError, KeyError, ValueError) as wrong:
         told = [
             f"{len(account.lost)} lost, {len(account.duplicate)} duplicate, {len(account.stale)} stale; {wrong!r}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.eventlog.dead_letters import Letter, letter_or_outcome
 from alphapanda.eventlog.decode import CONTENT_TYPE, from_record
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord
 from alphapanda.eventlog.sqlite import SqliteEventLog
@@ -47,6 +48,8 @@ TABLES = {
     "accounts": "SELECT * FROM portfolio.accounts",
     "fills": "SELECT * FROM portfolio.fills ORDER BY revision",
     "positions": "SELECT * FROM portfolio.positions WHERE quantity <> 0",
+    "activations": "SELECT a.*, r.state, r.strategy_type, r.parameters, r.instruments, r.quantity FROM strategy.activations a"
+    " JOIN strategy.revisions r USING (strategy_id, revision) ORDER BY strategy_id, partition, revision",
     "transactions": "SELECT * FROM portfolio.ledger_transactions",
     "entries": "SELECT e.*, t.fill_id FROM portfolio.ledger_entries e JOIN portfolio.ledger_transactions t"
     " USING (transaction_id)",
@@ -54,6 +57,8 @@ TABLES = {
 CASH = 1
 """LEDGER_ACCOUNT_CASH."""
 Key = tuple[str, str, str, str, int]
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
 
 
 @dataclass
@@ -65,6 +70,10 @@ class Evidence:
     events: dict[str, Event] = field(default_factory=dict)
     """By event_id; a record that came twice is one event."""
     dead_letters: list[StoredRecord] = field(default_factory=list)
+    malformed: Container[Place] = ()
+    """Where a test put records that nobody can read: they and their letters are kept apart from all others."""
+    letters: list[Letter] = field(default_factory=list)
+    """Of the malformed records."""
     tables: dict[str, list[Row]] = field(default_factory=dict)
     unpublished: int = 0
 
@@ -144,7 +153,13 @@ async def _read_topics(evidence: Evidence, log: EventLog) -> None:
 
 def _take(evidence: Evidence, record: StoredRecord) -> None:
     if record.topic.endswith(DEAD_LETTER_SUFFIX):
-        evidence.dead_letters.append(record)
+        letter = letter_or_outcome(record)
+        if isinstance(letter, Letter) and letter.letter_id[1:] in evidence.malformed:
+            evidence.letters.append(letter)
+        else:
+            evidence.dead_letters.append(record)
+        return
+    if (record.topic, record.partition, record.offset) in evidence.malformed:
         return
     evidence.records.append(record)
     event = from_record(record, evidence.topic_map)  # raises where it isn't whole
