@@ -329,6 +329,16 @@ class Cluster:
         """The end of it."""
         return self.said(name)[-3000:]
 
+    def stop_database(self, number: signal.Signals) -> None:
+        """Ends PostgreSQL's process by a signal: asked to (SIGINT), at once (SIGQUIT), or killed (SIGKILL)."""
+        assert self._postgres.pid is not None
+        os.kill(self._postgres.pid, number)
+        until(lambda: self._postgres.pid is None, 10, "PostgreSQL's end")
+
+    def start_database(self) -> None:
+        """Starts it again, where it was; it recovers what it has to first."""
+        assert self.run(self._postgres.start()) == self.database_url
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     def channel(self, service: str) -> grpc.Channel:

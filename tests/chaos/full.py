@@ -38,15 +38,15 @@ from scenarios import (
     kills_at_steps,
     members_come_and_go,
     random_kills,
-    stores_cut,
-    stores_slow_and_reset,
     without_kafka,
 )
+from stores import database_stopped, stores_cut, stores_slow_and_reset
 
 from alphapanda.domain.order import PositionEffect
 
 RESULTS = Path(".tools/chaos/results")
 STORES = ("postgres", "redis")
+DATABASE_STOPS = (signal.SIGKILL, signal.SIGINT, signal.SIGQUIT) * 3
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("R5", lambda mesh, size, _: without_kafka(mesh, size.kafka_away)),
     ("R6", lambda mesh, size, _: stores_cut(mesh, STORES, size.cut_seconds)),
     ("R6", lambda mesh, size, seed: stores_slow_and_reset(mesh, size.slow_or_reset, seed)),
+    ("R6", lambda mesh, size, seed: database_stopped(mesh, DATABASE_STOPS, size.cut_seconds, seed)),
     (
         "R12",
         lambda mesh, size, _: frozen_senders(

@@ -68,7 +68,10 @@ def account_of(evidence: Evidence) -> Account:
         if OrderStatus(state.status).is_final:
             ended[signal_of.get(state.order_id, state.order_id)] += 1
     validated = {event.signal_validated.signal_id: event for event in evidence.of("signal_validated")}
-    account.lost += [signal_id for signal_id in validated if not ended[signal_id]]
+    # One that came so late that risk had its reservation back: trading had promised that it never gets an order.
+    buried = {str(row["signal_id"]) for row in evidence.rows("tombstones")}
+    account.lost += [signal_id for signal_id in validated if not ended[signal_id] and signal_id not in buried]
+    account.duplicate += [str(row["signal_id"]) for row in orders if str(row["signal_id"]) in buried]
     account.duplicate += [signal_id for signal_id, count in ended.items() if count > 1]
 
     raw = evidence.topic_map.topics("trading_signal")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import pytest
 from cluster import Cluster
-from scenarios import stores_cut, stores_slow_and_reset, without_kafka
+from scenarios import without_kafka
+from stores import database_stopped, stores_cut, stores_slow_and_reset
 
 pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
 
@@ -24,3 +26,10 @@ def test_postgresql_and_redis_are_cut(cluster: Cluster):
 def test_postgresql_and_redis_are_slow_and_reset(cluster: Cluster):
     """Late answers and reset connections of PostgreSQL and Redis lose and repeat nothing."""
     assert stores_slow_and_reset(cluster, 5, seed=random.randrange(10_000)).faults == 5
+
+
+def test_postgresql_stops_and_starts_again(cluster: Cluster):
+    """Killed, and asked to stop, while orders flow: no service ends with it, and what it had committed is all there is."""
+    ways = [signal.SIGKILL, signal.SIGINT]
+    survived = database_stopped(cluster, ways, 0.5, seed=random.randrange(10_000))
+    assert len(survived.recoveries) == 2

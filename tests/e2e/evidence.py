@@ -37,6 +37,7 @@ TABLES = {
     "intents": "SELECT i.*, o.broker, o.account, o.signal_id FROM trading.intents i JOIN trading.orders o USING (order_id)",
     "trading_fills": "SELECT * FROM trading.fills",
     "trading_positions": "SELECT * FROM trading.positions WHERE quantity <> 0",
+    "tombstones": "SELECT * FROM trading.tombstones",
     "calls": "SELECT * FROM paper_exchange.calls",
     "exchange_orders": "SELECT * FROM paper_exchange.orders",
     "trades": "SELECT t.*, o.broker, o.account, o.tag, o.side FROM paper_exchange.trades t"
@@ -179,7 +180,7 @@ def _said(event: Event) -> bytes:
 
 def check_books(evidence: Evidence) -> None:
     """Orders = the exchange's journal = fills = ledger, of a platform at rest, to the paisa."""
-    assert evidence.dead_letters == []
+    assert evidence.dead_letters == [], [(letter.topic, letter.headers) for letter in evidence.dead_letters]
     assert evidence.unpublished == 0
     assert evidence.rows("waiting") == []
     assert evidence.rows("reservations") == []
@@ -208,12 +209,15 @@ def _check_verdicts(evidence: Evidence) -> None:
 
 
 def _check_orders(evidence: Evidence) -> None:
-    """One validated signal, one order; one order, one terminal event, and the row says the same."""
+    """One validated signal, one order or tombstone; one order, one terminal event, and the row says the same."""
     validated = [event.signal_validated.signal_id for event in evidence.of("signal_validated")]
     orders = evidence.rows("orders")
     of_strategies = [str(row["signal_id"]) for row in orders if row["strategy_id"] != "manual"]
     assert set(of_strategies) <= set(validated)
-    assert set(validated) <= {str(row["signal_id"]) for row in orders}
+    ordered = {str(row["signal_id"]) for row in orders}
+    buried = {str(row["signal_id"]) for row in evidence.rows("tombstones")}
+    assert set(validated) <= ordered | buried
+    assert not ordered & buried
     assert len({row["signal_id"] for row in orders}) == len(orders)
 
     terminal: defaultdict[str, list[Any]] = defaultdict(list)

@@ -300,7 +300,9 @@ class GroupCoordinator:
         world.loop.spawn(world.outside, self._watch())
 
     def join(self, member: GroupMember) -> None:
-        """Adds a member."""
+        """Adds a member, which has nothing yet: what it lost with an earlier membership is dealt anew."""
+        for at in [at for at, owner in self.owners.items() if owner is member]:
+            del self.owners[at]
         self._joined += 1
         member.number = self._joined
         self._members.append(member)
