@@ -33,6 +33,7 @@ from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 ALPHAPANDA = (str(Path(sys.executable).with_name("alphapanda")), "up", "--port", "0")
 OPEN = [status.value for status in OrderStatus if not status.is_final]
 START_SECONDS = 30.0
+PATIENCE = 3
 STOP_SECONDS = 20.0
 # An order that was never sent is known to be absent after send window, call timeout and visibility window.
 IMPATIENT = {
@@ -42,12 +43,15 @@ IMPATIENT = {
 
 
 def until(reached: Callable[[], object], seconds: float, what: str) -> Any:
-    """The first true value of `reached`; an AssertionError that names `what` where it takes over `seconds`."""
-    deadline = time.monotonic() + seconds
+    """The first true value of `reached`; an AssertionError that names `what` where it takes far over `seconds`.
+
+    A test is no stopwatch: a busy machine has PATIENCE times as long.
+    """
+    deadline = time.monotonic() + PATIENCE * seconds
     while True:
         if value := reached():
             return value
-        assert time.monotonic() < deadline, f"{what} not within {seconds} s"
+        assert time.monotonic() < deadline, f"{what} not within {PATIENCE * seconds:g} s"
         time.sleep(0.05)
 
 

@@ -36,7 +36,7 @@ async def test_a_restarted_redis_is_no_error(own_redis) -> None:
     assert not asked.done()
     await server.stop()
     await server.start()
-    assert await asyncio.wait_for(asked, 10) is None  # it keeps nothing, and answers
+    assert await asyncio.wait_for(asked, 20) is None  # it keeps nothing, and answers
     await redis.aclose()
 
 

@@ -127,7 +127,7 @@ async def test_stop_does_not_wait_for_open_connections(directory):
     engine = create_async_engine(await postgres.start())
     connection = await engine.connect()
     await connection.execute(text("SELECT 1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await postgres.stop()
     assert processes_of(directory) == []
     await connection.invalidate()

@@ -141,7 +141,7 @@ def frame(n: int, shard: int = 0) -> Event:
     return wire.frame_event(made, "marketdata", MOMENT)
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
     """Waits until a condition holds; fails where it never does."""
     async with asyncio.timeout(seconds):
         while True:

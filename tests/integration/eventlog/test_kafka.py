@@ -62,7 +62,7 @@ async def everything(log: KafkaEventLog, topic: str = TOPIC) -> list[str]:
     await reader.start()
     ends = await log.end_offsets([topic])
     found = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while any(reader.position(at) < end for at, end in ends.items()):
             found += [one.value.decode() for one in await reader.fetch(1000, 0.5)]
     await reader.stop()

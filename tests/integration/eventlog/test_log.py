@@ -262,7 +262,7 @@ async def test_a_publish_wakes_who_waits(topic) -> None:
     await whole.start()
     waiting = [asyncio.create_task(reader.fetch(10, 30.0)) for reader in (group, whole)]
     await asyncio.sleep(0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await topic.publish([record("now")])
         by_group, everything = await asyncio.gather(*waiting)
     assert texts(everything) == [text for found in by_group.values() for text in texts(found)] == ["now"]

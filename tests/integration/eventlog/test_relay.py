@@ -96,7 +96,7 @@ async def test_a_commit_wakes_the_relay(relays, decide, on_the_log, eventually, 
     """What is committed is on the log at once (the poll is far away), as to_record would have put it there."""
     relay = await relays()
     await eventually(relay.idle)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await decide(signal(1))
         await eventually(lambda: relay.published == 1)
     [record] = await on_the_log()

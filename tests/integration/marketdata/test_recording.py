@@ -352,7 +352,7 @@ async def test_frames_are_on_disk_within_a_second_or_so(tmp_path, monkeypatch):
     part = tmp_path / "day.parquet.part"
     before = part.stat().st_size
     recorder.add([frame(1, [INFY])])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while part.stat().st_size == before:  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.01)
     await recorder.stop()

@@ -152,7 +152,7 @@ async def stub(market: Market) -> AsyncIterator[MarketDataServiceStub]:
 
 
 async def read(call) -> api.WatchQuotesResponse:
-    return await asyncio.wait_for(call.read(), 10)
+    return await asyncio.wait_for(call.read(), 20)
 
 
 def told(messages: Sequence[api.WatchQuotesResponse]) -> dict[str, str]:
@@ -167,7 +167,7 @@ async def read_until(call, wanted: dict[str, str]) -> list[api.WatchQuotesRespon
 
 
 async def until_unwatched(market: Market) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while market.watches.watchers:  # noqa: ASYNC110 - gRPC tells nobody that a call has ended
             await asyncio.sleep(0.01)
 

@@ -45,7 +45,7 @@ async def test_a_command_ends_though_its_caller_cancelled(mesh, kill_switch_requ
     assert await waiting is grpc.StatusCode.CANCELLED
     await asyncio.sleep(0.1)
     effect.let.set()
-    await asyncio.wait_for(effect.ended.wait(), 2)
+    await asyncio.wait_for(effect.ended.wait(), 20)
     assert not effect.cancelled
 
 
@@ -60,7 +60,7 @@ async def test_a_command_ends_though_its_deadline_passed(
         await mesh.set_kill_switch(kill_switch_request, timeout=timeout)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     effect.let.set()
-    await asyncio.wait_for(effect.ended.wait(), 2)
+    await asyncio.wait_for(effect.ended.wait(), 20)
     assert not effect.cancelled
 
 
@@ -76,7 +76,7 @@ async def test_a_failure_after_the_caller_left_is_in_the_log(mesh, kill_switch_r
     mesh.risk.set_kill_switch = fails
     with pytest.raises(grpc.aio.AioRpcError):
         await mesh.set_kill_switch(kill_switch_request, timeout=0.1)
-    await asyncio.wait_for(failed.wait(), 2)
+    await asyncio.wait_for(failed.wait(), 20)
     await asyncio.sleep(0.05)
     line = next(
         line for line in mesh.log.entries if line["event"] == "command failed after its caller had left"
@@ -122,7 +122,7 @@ async def test_a_query_ends_with_its_caller(mesh) -> None:
     waiting = asyncio.ensure_future(call.code())
     await began.wait()
     call.cancel()
-    await asyncio.wait_for(cancelled.wait(), 2)
+    await asyncio.wait_for(cancelled.wait(), 20)
     assert await waiting is grpc.StatusCode.CANCELLED
 
 

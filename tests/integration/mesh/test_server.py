@@ -48,7 +48,7 @@ async def test_a_name_s_addresses_take_turns(mesh) -> None:
     async with open_channel(addresses, [INSTRUMENTS]) as channel:
         stub = instruments_pb2_grpc.InstrumentServiceStub(channel)
         await stub.ListInstruments(instruments_pb2.ListInstrumentsRequest())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(served) < 2:  # a connection is a moment later than the other
                 await stub.ListInstruments(instruments_pb2.ListInstrumentsRequest())
         served.clear()

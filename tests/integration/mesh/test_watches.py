@@ -84,7 +84,7 @@ async def test_watches_without_end_are_refused() -> None:
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert call_failure(refused.value).reason == "TOO_MANY_WATCHES"
         first.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not await opened(watch):  # noqa: ASYNC110 - the server says nothing when a call has ended
                 await asyncio.sleep(0.01)
         assert not second.done()

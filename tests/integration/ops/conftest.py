@@ -81,7 +81,7 @@ def approved(number: int, token: int = 1) -> Event:
     return wire.verdict_event(verdict, verdict_event_id(verdict.signal_id), verdict.signal_id, "risk", NOON)
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 60.0) -> None:
     """Waits until a condition holds; fails where it never does."""
     async with asyncio.timeout(seconds):
         while True:

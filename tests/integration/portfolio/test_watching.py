@@ -52,7 +52,7 @@ async def served(engine, fills, redis):
 
 
 async def read(watch) -> portfolio.WatchPortfolioResponse:
-    message = await asyncio.wait_for(watch.read(), 5)
+    message = await asyncio.wait_for(watch.read(), 20)
     assert message is not grpc.aio.EOF
     return message
 
@@ -146,6 +146,6 @@ async def test_a_caller_who_leaves_ends_the_watch(served) -> None:
 
 async def watched(served: Served, watchers: int) -> None:
     """Returns once so many wait for a revision."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while served.service.revisions._watchers != watchers:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)

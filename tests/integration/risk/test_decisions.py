@@ -242,7 +242,7 @@ async def test_the_timer_runs_by_itself(risk) -> None:
     risk.market.now = risk.market.now.replace(hour=15)
     timer = SquareOffTimer(risk.desk, risk.store, ["paper"], lambda _: CAUSE, interval_seconds=0.01)
     await timer.rounds.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not any(  # noqa: ASYNC110 - the database has no event
             event.HasField("trading_signal") for event in await risk.published()
         ):

@@ -38,7 +38,7 @@ async def switches(risk, mirror, trading) -> AsyncIterator[KillSwitches]:
 
 
 async def _until(condition) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not await condition():  # noqa: ASYNC110 - Redis and the fake have no event
             await asyncio.sleep(0.005)
 

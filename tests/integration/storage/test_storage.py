@@ -55,7 +55,7 @@ async def test_a_frozen_transaction_lets_go_of_its_locks(database: str) -> None:
     frozen, other = open_engine(database, 1, idle_transaction_seconds=0.2), open_engine(database, 1)
     holding = await frozen.connect()
     await holding.execute(lock)
-    async with asyncio.timeout(5), other.begin() as waiting:
+    async with asyncio.timeout(20), other.begin() as waiting:
         await waiting.execute(lock)
     with pytest.raises(DBAPIError):
         await holding.execute(text("SELECT 1"))

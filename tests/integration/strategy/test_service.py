@@ -36,7 +36,7 @@ INFY = 408065
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 (what it waits for has no event of its own)
             await asyncio.sleep(0.01)
 

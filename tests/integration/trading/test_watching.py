@@ -26,7 +26,7 @@ def watch(room: Room, **wanted: Any) -> Any:
 
 
 async def read(messages: Any) -> trading.WatchOrdersResponse:
-    return await asyncio.wait_for(anext(messages), 10)
+    return await asyncio.wait_for(anext(messages), 20)
 
 
 async def settled(messages: Any, verdicts: list[Any]) -> list[trading.WatchOrdersResponse]:
@@ -51,7 +51,7 @@ async def test_a_watch_that_goes_on_may_have_nothing_to_tell(room: Room) -> None
     async with asyncio.timeout(60) as limit:
         first_message_limit.set(limit)
         waiting = asyncio.create_task(anext(watch(room, after_revision=at)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while limit.when() is not None:  # noqa: ASYNC110 - a timeout has no event
                 await asyncio.sleep(0.01)
         assert not waiting.done()

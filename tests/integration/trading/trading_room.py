@@ -147,7 +147,7 @@ class Room:
         assert stored is not None
         return stored.order
 
-    async def ended(self, verdict: Approved, within: float = 10) -> Order:
+    async def ended(self, verdict: Approved, within: float = 60) -> Order:
         """The order once it has ended."""
         await self.executor.wait_for_end(order_id_of(verdict.signal_id), within)
         order = await self.order(verdict)

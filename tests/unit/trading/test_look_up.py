@@ -22,7 +22,7 @@ async def test_an_order_whose_look_up_a_bug_ended_can_be_followed_anew() -> None
         look_ups.forget(order_id)
 
     look_ups = LookUps(drive, lambda: 0.0, INTERVAL)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         look_ups.follow("order")
         await asked.wait()
         while attempts == 1:
@@ -47,7 +47,7 @@ async def test_an_order_is_asked_for_until_it_is_forgotten() -> None:
 
     look_ups = LookUps(drive, lambda: 0.0, INTERVAL)
     look_ups.follow("order")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await ended.wait()
     await asyncio.sleep(10 * INTERVAL)
     assert attempts == 3
