@@ -37,10 +37,9 @@ class TradingConsumer:
                 await self._refused(delivery)
         if not approved:
             return
-        order_ids = await self._executor.receive(approved)
         by_key: defaultdict[PositionKey, list[str]] = defaultdict(list)
-        for (verdict, _), order_id in zip(approved, order_ids, strict=True):
-            by_key[verdict.key].append(order_id)
+        for order in await self._executor.receive(approved):
+            by_key[order.key].append(order.order_id)
         results = await asyncio.gather(*map(self._in_sequence, by_key.values()), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):

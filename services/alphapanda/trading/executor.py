@@ -100,14 +100,14 @@ class OrderExecutor:
         """Ends the look-ups. Orders under way stay as their rows say; the next start goes on."""
         await self._look_ups.stop()
 
-    async def receive(self, approved: Sequence[tuple[Approved, str]]) -> list[str]:
+    async def receive(self, approved: Sequence[tuple[Approved, str]]) -> list[Order]:
         """Stores the orders of approved signals, each with the id of its verdict's event, in one transaction.
 
         A signal that has its order already changes nothing: the order's row decides what is still to be done. But a
         person's order that waits for its verdict has it now.
 
         Returns:
-            The orders' ids, in order.
+            The orders, in order, as risk let them through; without those of which it was told that they would never be.
         """
         self._at("received")
         orders = [
@@ -116,7 +116,7 @@ class OrderExecutor:
         async with self._with.store.transaction() as transaction:
             taken = [order for order in orders if await self._take(transaction, order)]
         self._at("stored")
-        return [order.order_id for order in taken]
+        return taken
 
     async def _take(self, transaction: TradingTransaction, order: Order) -> bool:
         """Stores an order that risk let through; False where risk was told that there would never be one."""
@@ -148,7 +148,10 @@ class OrderExecutor:
         Raises:
             CannotDiscard: part of it was sent already; it has to be driven to its true end.
         """
-        [order_id] = await self.receive([(verdict, causation_id)])
+        received = await self.receive([(verdict, causation_id)])
+        if not received:
+            raise CannotDiscard("risk was told that it would never be an order; redrive it")
+        order_id = received[0].order_id
         market = await self._with.market_now(None, may_be_unknown=True)
         async with self._with.store.transaction() as transaction:
             order = await locked_order(transaction, order_id)

@@ -138,7 +138,7 @@ class ManualOrders:
         if verdict.approved:
             causation_id = verdict_event_id(order.signal_id)
             for ready in await self._executor.receive([(_approved(order, verdict), causation_id)]):
-                await self._executor.drive(ready)
+                await self._executor.drive(ready.order_id)
         elif not verdict.waiting:
             await self._executor.refuse(
                 order.signal_id,

@@ -10,10 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from trading_room import NOON, PAPER, Room, approved, boot_clock, open_room, terminal
+from trading_room import NOON, PAPER, Room, approved, boot_clock, delivery, open_room, terminal
 
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
-from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.eventlog.delivery import CannotDiscard, TransientFailure
 from alphapanda.eventlog.port import TopicPartition
 from alphapanda.trading.consumer import TradingAssignment
 from alphapanda.trading.core.broker_order import BrokerOrder
@@ -229,6 +229,20 @@ async def test_a_member_goes_on_with_what_a_dead_one_was_looking_up(opened) -> N
             assert (await dying.order(verdict)).status is OrderStatus.UNKNOWN
         await TradingAssignment(survivor.executor).on_assigned([TopicPartition("paper.signals.validated", 0)])
         assert (await survivor.ended(verdict)).failure is FailureReason.ABSENT
+
+
+async def test_a_signal_that_was_buried_keeps_no_other_from_its_order(opened) -> None:
+    """Risk was told that there would never be an order: it comes late, in a batch with others, and they are executed."""
+    late, other = approved(1, 1), approved(2, 2)
+    async with opened() as room:
+        await room.open_for_trading()
+        async with room.store.transaction() as transaction:
+            assert await transaction.bury(late.signal_id)
+        await room.handle(late, other)
+        assert (await room.ended(other)).status is OrderStatus.FILLED
+        assert await room.store.find_by_signal(late.signal_id) is None
+        with pytest.raises(CannotDiscard, match="redrive it"):
+            await room.consumer.discard(delivery(late))
 
 
 @pytest.mark.parametrize("effect", [PositionEffect.OPENS, PositionEffect.REDUCES])
