@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from evidence import Evidence, Row
 
@@ -48,7 +49,7 @@ def check_pulses(evidence: Evidence) -> None:
 def _revisions(evidence: Evidence) -> Iterator[tuple[Row, int | None]]:
     """The pulses' running revisions, partition by partition, and the offset at which each ended there, if it has."""
     rows = [row for row in evidence.rows("activations") if row["strategy_type"] == "pulse"]
-    for row, after in zip(rows, [*rows[1:], None], strict=True):
+    for row, after in zip_longest(rows, rows[1:]):
         if row["state"] == StrategyState.RUNNING:
             where = row["strategy_id"], row["partition"]
             ended = after is not None and (after["strategy_id"], after["partition"]) == where

@@ -26,6 +26,7 @@ from alphapanda.settings_running import ConsumerSettings
 from alphapanda.storage.outbox import Outbox, channel
 
 _PURGE_SECONDS = 600.0
+_FLUSH_SECONDS = 2.0
 _EXPECTED = (
     SQLAlchemyError,
     asyncpg.PostgresError,
@@ -86,6 +87,7 @@ class OutboxRelay:
         self._wall_clock = wall_clock
         self._wake = asyncio.Event()
         self._busy = True
+        self._stopping = False
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
         self._purge_at = 0.0
@@ -102,12 +104,17 @@ class OutboxRelay:
 
     async def start(self) -> None:
         """Begins; it needs neither the database nor the log to be there yet."""
+        self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"relay.{self.schema}")
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Ends. What is unpublished stays for the next one."""
+        """Publishes what was committed before, and ends; what that takes too long for stays for the next one."""
         if self._task is not None:
+            self._stopping = True
+            self._wake.set()
+            if not self._failures:
+                await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
@@ -139,11 +146,13 @@ class OutboxRelay:
         self.last_error_at = self._wall_clock()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await self._relay_while_connected()
             except _EXPECTED as error:
                 self._failed(error)
+                if self._stopping:
+                    return
                 if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
                     self._logger.warning("relay.waiting", failures=self._failures, error=in_one_line(error))
                 await self._sleep(self._backoff.seconds(self._failures))
@@ -155,6 +164,8 @@ class OutboxRelay:
                 await connection.execute(self._end_when_silent)
                 await self._hear(connection)
                 while not await self._is_mine(connection):
+                    if self._stopping:
+                        return
                     self._failures = 0
                     self._busy = False
                     await self._wait()
@@ -175,6 +186,7 @@ class OutboxRelay:
 
     async def _relay(self, connection: AsyncConnection) -> None:
         while True:
+            last = self._stopping  # known before it reads: all that was committed by then is read
             self._busy = True
             self._wake.clear()
             found = await connection.execute(self._unpublished, {"limit": self._batch_size})
@@ -183,6 +195,8 @@ class OutboxRelay:
                 await self._publish(connection, rows)
             self._failures = 0
             if len(rows) < self._batch_size:
+                if last:
+                    return
                 await self._purge_now_and_then(connection)
                 self._busy = False
                 await self._wait()

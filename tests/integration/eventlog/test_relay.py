@@ -92,6 +92,32 @@ class UnreliableLog:
         return offsets
 
 
+async def test_a_stop_publishes_what_was_committed_before(
+    relays, decide, on_the_log, eventually, signal
+) -> None:
+    """What the last part of a service decided as it ended is on the log when the service has left."""
+    for number in range(1, 6):
+        relay = await relays()
+        await eventually(relay.idle)
+        await decide(signal(number))
+        await relay.stop()
+        assert len(await on_the_log()) == number
+
+
+async def test_a_stop_does_not_wait_for_a_log_that_is_away(
+    relays, decide, deployed, engine, eventually, signal, topic_map
+) -> None:
+    """It ends at once; what is unpublished stays for the next relay."""
+    log = UnreliableLog(deployed)
+    log.away = 10**6
+    relay = await relays(log=log)
+    await decide(signal(1))
+    await eventually(lambda: not relay.serving)
+    async with asyncio.timeout(20):
+        await relay.stop()
+    assert await relay.pending() == 1
+
+
 async def test_a_commit_wakes_the_relay(relays, decide, on_the_log, eventually, signal, topic_map) -> None:
     """What is committed is on the log at once (the poll is far away), as to_record would have put it there."""
     relay = await relays()
