@@ -105,7 +105,10 @@ class KafkaEventLog:
         Raises:
             LogUnavailable: Kafka is away, or refuses one of them; the message says which and why.
         """
-        return await self._topics.ensure(topics)
+        differing = await self._topics.ensure(topics)
+        # The leader of a partition hears last that it is: until then who begins at the end begins too late.
+        await self.end_offsets([spec.name for spec in topics])
+        return differing
 
     async def topics(self) -> Mapping[str, int]:
         """Partitions by topic."""
