@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "kafka"))
 
 import grpc
 from kafka_server import KafkaDidNotStart, KafkaServer, missing_for_kafka
+from rich.console import Console
 
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import EmbeddedStartFailed
@@ -49,6 +50,10 @@ TRY = (
     "strategies change demo.infy -p fast=10",
     "orders square-off --broker paper",
 )
+
+
+# As it stands: no line is broken, coloured or read as markup.
+say = Console(soft_wrap=True, highlight=False, markup=False).print
 
 
 class Store(Protocol):
@@ -171,9 +176,9 @@ class Mesh:
                 else:
                     self.start_service(name)
             except (KafkaDidNotStart, EmbeddedStartFailed) as error:
-                print(f"{name} ended, and didn't start again: {error}", flush=True)
+                say(f"{name} ended, and didn't start again: {error}")
             else:
-                print(f"{name} ended; started again, pid {self._pid(name)}", flush=True)
+                say(f"{name} ended; started again, pid {self._pid(name)}")
 
     def pids(self) -> dict[str, int | None]:
         """The process of each store and service; None where it has ended."""
@@ -252,27 +257,24 @@ async def main() -> int:
     )
     arguments = parser.parse_args()
     if missing := missing_for_kafka():
-        print(missing, file=sys.stderr)
+        Console(stderr=True, soft_wrap=True).print(missing, highlight=False, markup=False)
         return 1
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     mesh = Mesh(arguments.folder)
-    print("starting Kafka, PostgreSQL, Redis and seven services …")
+    say("starting Kafka, PostgreSQL, Redis and seven services …")
     try:
         await mesh.start()
-        print("starting the demo's strategies …")
+        say("starting the demo's strategies …")
         await seed_demo(mesh.environment)
-        print(f"up; logs in {mesh.folder / 'logs'}. Try in another terminal, without --target:")
+        say(f"up; logs in {mesh.folder / 'logs'}. Try in another terminal, without --target:")
         for line in TRY:
-            print(f"  .venv/bin/alphapanda {line}")
+            say(f"  .venv/bin/alphapanda {line}")
         for name, pid in mesh.pids().items():
-            print(f"  {name:12} pid {pid}")
-        print(
-            "Kill any of them (kill -9 PID), stores too: it is started again, and nothing is lost.",
-            flush=True,
-        )
+            say(f"  {name:12} pid {pid}")
+        say("Kill any of them (kill -9 PID), stores too: it is started again, and nothing is lost.")
         keeping = asyncio.create_task(mesh.keep_running())
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait([keeping, told], return_when=asyncio.FIRST_COMPLETED)
