@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
 import asyncpg
+import grpc
 import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from hypothesis import HealthCheck, settings
 from kafka_server import Guard, KafkaServer, missing_for_kafka
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
 from redis import Redis
 from sqlalchemy import make_url
+from typing_extensions import override
 
 from alphapanda.embedded import postgres
 from alphapanda.embedded.directory import DataDirectory
@@ -199,6 +211,29 @@ def start_kafka(
     yield start
     for server in servers:
         server.stop()
+
+
+class Collector(MetricsServiceServicer):
+    """Takes the figures that are delivered."""
+
+    def __init__(self) -> None:
+        self.taken: queue.Queue[ExportMetricsServiceRequest] = queue.Queue()
+
+    @override
+    def Export(self, request: ExportMetricsServiceRequest, context: object) -> ExportMetricsServiceResponse:
+        self.taken.put(request)
+        return ExportMetricsServiceResponse()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[Collector, str]]:
+    """A collector of figures, and where it answers."""
+    server, servicer = grpc.server(ThreadPoolExecutor(1)), Collector()
+    add_MetricsServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"http://127.0.0.1:{port}"
+    server.stop(None)
 
 
 @pytest.fixture(scope="session")

@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import psutil
-import pytest
 from kafka_server import free_ports
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
-    MetricsServiceServicer,
-    add_MetricsServiceServicer_to_server,
-)
 from running import Platform, until
-from typing_extensions import override
 
 from panda.common.v1.common_pb2 import PRODUCT_CNC, SIDE_BUY
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
-
-
-class Collector(MetricsServiceServicer):
-    """Takes what is delivered."""
-
-    def __init__(self) -> None:
-        self.taken: queue.Queue[ExportMetricsServiceRequest] = queue.Queue()
-
-    @override
-    def Export(self, request: ExportMetricsServiceRequest, context: object) -> ExportMetricsServiceResponse:
-        self.taken.put(request)
-        return ExportMetricsServiceResponse()
-
-
-@pytest.fixture
-def collector() -> Iterator[tuple[Collector, int]]:
-    """A collector, and the port it answers on."""
-    server, servicer = grpc.server(ThreadPoolExecutor(1)), Collector()
-    add_MetricsServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer, port
-    server.stop(None)
 
 
 def ports_of(platform: Platform) -> set[int]:
@@ -67,12 +30,12 @@ def test_figures_of_a_running_platform(up, collector):
 
     Switched off, no port but the API's is open and a collector that is named hears nothing, at the end neither.
     """
-    servicer, collector_port = collector
+    servicer, endpoint = collector
     (port,) = free_ports(1)
     figures = {
         "ALPHAPANDA_MONITORING__PROMETHEUS_PORT": str(port),
         "ALPHAPANDA_MONITORING__METRICS_INTERVAL_SECONDS": "0.2",
-        "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": f"http://127.0.0.1:{collector_port}",
+        "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": endpoint,
     }
     platform = up(environment=figures)
     until(lambda: platform.market.GetMarketStatus(GetMarketStatusRequest()).ticks, 10, "ticks")

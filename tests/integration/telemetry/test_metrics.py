@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
-    MetricsServiceServicer,
-    add_MetricsServiceServicer_to_server,
-)
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from typing_extensions import override
 
 from alphapanda.telemetry.metrics import (
     ConsumerFigures,
@@ -108,29 +96,6 @@ def test_prometheus_is_answered() -> None:
     metrics.stop()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url)
-
-
-class Collector(MetricsServiceServicer):
-    """Takes what is delivered."""
-
-    def __init__(self) -> None:
-        self.taken: queue.Queue[ExportMetricsServiceRequest] = queue.Queue()
-
-    @override
-    def Export(self, request: ExportMetricsServiceRequest, context: object) -> ExportMetricsServiceResponse:
-        self.taken.put(request)
-        return ExportMetricsServiceResponse()
-
-
-@pytest.fixture
-def collector() -> Iterator[tuple[Collector, str]]:
-    """A collector, and where it answers."""
-    server, servicer = grpc.server(ThreadPoolExecutor(1)), Collector()
-    add_MetricsServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer, f"http://127.0.0.1:{port}"
-    server.stop(None)
 
 
 def test_a_collector_is_told(collector) -> None:
