@@ -155,12 +155,11 @@ class LetterIndex:
 
     def find(self, letter_ids: Iterable[LetterId]) -> list[KnownLetter]:
         """Those of these letters that are known, by place."""
-        found = [
+        return [
             letter
-            for whose in sorted(set(letter_ids), key=_place)
-            for letter in self._found(f"WHERE {_THIS_ONE}", _place(whose))
+            for place in sorted({_place(whose) for whose in letter_ids})
+            for letter in self._found(f"WHERE {_THIS_ONE}", place)
         ]
-        return sorted(found, key=lambda letter: letter.place)
 
     def parked_before(self, letter: KnownLetter) -> Iterator[KnownLetter]:
         """Parked letters of its line that wait before it, in order."""
