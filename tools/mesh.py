@@ -31,7 +31,7 @@ from alphapanda.embedded.errors import EmbeddedStartFailed
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.mesh.channel import open_channel
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.strategy.demo import demo_requests
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 

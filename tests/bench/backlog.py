@@ -32,7 +32,7 @@ from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import TopicSpec
 from alphapanda.eventlog.topics import TopicMap, shard_of
 from alphapanda.eventlog.wire import frame_event
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 

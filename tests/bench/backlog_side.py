@@ -28,8 +28,10 @@ from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.delivery import Delivery, Handler
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import GroupReader, Start, TopicPartition
-from alphapanda.settings import KafkaSettings
-from alphapanda.settings_running import ConsumerSettings, LoggingSettings, MonitoringSettings
+from alphapanda.settings.connections import KafkaSettings
+from alphapanda.settings.consumers import ConsumerSettings
+from alphapanda.settings.logs import LoggingSettings
+from alphapanda.settings.operation import MonitoringSettings
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost

@@ -27,7 +27,7 @@ from alphapanda.eventlog.wire import frame_event
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.publisher import SOURCE
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 from alphapanda.storage.price_cache import PriceCache
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry

@@ -31,7 +31,7 @@ from alphapanda.marketdata.api import Context, MarketDataServicer
 from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.server import OPTIONS, MeshServer
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.price_cache import MarketReading, PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server

@@ -16,7 +16,7 @@ from alphapanda.domain.frame import Frame
 from alphapanda.domain.order import Product
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 
 PAISE = 100

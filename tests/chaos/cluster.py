@@ -42,7 +42,7 @@ from alphapanda.eventlog.port import Record
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.portfolio import consumer as portfolio
 from alphapanda.risk import consumer as risk
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 from alphapanda.trading import consumer as trading
 from panda.ops.v1.ops_pb2 import GetStatusRequest, ServiceStatus
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub

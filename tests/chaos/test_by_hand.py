@@ -28,7 +28,7 @@ from story import prove
 
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StopStrategyRequest
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 import panda
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.topics import TopicMap, payload_policies
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.events.v1.events_pb2 import Event

@@ -14,21 +14,14 @@ from typing import Any
 import pytest
 
 from alphapanda.app.groups import GROUPS
-from alphapanda.settings import MeshSettings, Settings
-from alphapanda.settings_catalogue import Setting, catalogue, env_example, section_of, value_text
-from alphapanda.settings_running import ConsumerOverrides, ConsumersSettings
-from alphapanda.settings_section import PREFIX, Section
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.catalogue import Setting, catalogue, env_example, section_of, value_text
+from alphapanda.settings.consumers import ConsumerOverrides, ConsumersSettings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.section import PREFIX, Section
+from alphapanda.settings.serving import MeshSettings
+from alphapanda.settings.sources import load_settings
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "alphapanda"
-OWN = (
-    "settings.py",
-    "settings_rooms.py",
-    "settings_running.py",
-    "settings_section.py",
-    "settings_catalogue.py",
-    "settings_sources.py",
-)
 
 # What people and other programs count on where nobody has set anything.
 DEFAULTS = {
@@ -119,7 +112,7 @@ def test_each_consumer_has_its_own_way_with_failures() -> None:
 
 
 def test_the_example_is_what_the_settings_say(repo_root: Path) -> None:
-    """`.env.example` is made of settings.py and nothing else: `alphapanda settings --env-example > .env.example`."""
+    """`.env.example` is made of the settings and nothing else: `alphapanda settings --env-example > .env.example`."""
     written = (repo_root / ".env.example").read_text(encoding="utf-8")
     assert written == env_example(), "run `alphapanda settings --env-example > .env.example`"
 
@@ -213,7 +206,7 @@ def modules() -> list[Module]:
     return [
         Module.parse(path.read_text(encoding="utf-8"))
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name not in OWN
+        if PACKAGE / "settings" not in path.parents
     ]
 
 

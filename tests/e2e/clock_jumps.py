@@ -32,7 +32,7 @@ ground.wall_clock = wall_clock
 time.time_ns = wall_clock_ns
 
 from alphapanda.app.embedded import Embedded, UpOptions  # noqa: E402
-from alphapanda.settings_sources import load_settings  # noqa: E402
+from alphapanda.settings.sources import load_settings  # noqa: E402
 from alphapanda.telemetry.logs import configure_logging  # noqa: E402
 
 log = structlog.get_logger("alphapanda.clock_jumps")

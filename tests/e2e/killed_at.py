@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from alphapanda.app.embedded import Embedded, UpOptions
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.telemetry.logs import configure_logging
 
 log = structlog.get_logger("alphapanda.killed_at")

@@ -20,7 +20,7 @@ from running import ALPHAPANDA, until
 from alphapanda.cli import main
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import Record
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from alphapanda.app.embedded import Embedded, UpOptions
 from alphapanda.app.replay import WantedStrategy, build_replay
 from alphapanda.mesh.channel import open_channel
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.strategy.v1 import strategy_pb2 as strategy

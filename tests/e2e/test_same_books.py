@@ -11,7 +11,7 @@ from pathlib import Path
 from alphapanda.app.embedded import Embedded, UpOptions
 from alphapanda.app.replay import WantedStrategy, build_replay
 from alphapanda.mesh.channel import open_channel
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from panda.common.v1 import common_pb2 as common
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub

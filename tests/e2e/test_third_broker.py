@@ -18,7 +18,7 @@ from recordings import walk
 from alphapanda.app.embedded import Embedded, UpOptions
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.mesh.channel import open_channel
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from alphapanda.trading.traders.brokers import BROKERS
 from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse

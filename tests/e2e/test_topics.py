@@ -16,7 +16,7 @@ from recordings import walk
 from running import Platform
 
 from alphapanda.app.embedded import Embedded, UpOptions
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.paper import registration
 from panda.common.v1.common_pb2 import PRODUCT_CNC, SIDE_BUY

@@ -41,8 +41,8 @@ from alphapanda.risk.desk import RiskDesk
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.memory import MemoryRiskStore
-from alphapanda.settings_rooms import TradingSettings
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
+from alphapanda.settings.services import TradingSettings
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi

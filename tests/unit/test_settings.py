@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from alphapanda.cli import main
-from alphapanda.settings_sources import SettingsInvalid, load_settings, read_settings
+from alphapanda.settings.sources import SettingsInvalid, load_settings, read_settings
 
 PLAINTEXT_DATABASE = (
     "PostgreSQL is spoken to in plaintext: add ?ssl=verify-full (or verify-ca, require) to database.url"

@@ -24,7 +24,7 @@ IMPURE_MODULES = (
     "subprocess", "tempfile", "threading", "time",
 )  # fmt: skip
 SHELLS = re.compile(
-    r"^alphapanda\.((app|cli|settings\w*|embedded|eventlog|kite|mesh|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
+    r"^alphapanda\.((app|cli|settings|embedded|eventlog|kite|mesh|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
 )
 CLOCK_OR_CHANCE = re.compile(
     r"^(datetime\.datetime\.(now|utcnow|today)|datetime\.date\.today|uuid\.uuid[14]|random\.(?!Random$)\w+|open|input)$"
@@ -32,7 +32,9 @@ CLOCK_OR_CHANCE = re.compile(
 
 # Everything that talks to the outside, by the name it is constructed with, and where that may happen besides app.py.
 ADAPTERS = {
-    r"(\w*Settings)(\.\w+)?": ("settings.py", "settings_running.py", "settings_sources.py"),
+    r"(\w*Settings)(\.\w+)?": tuple(
+        f"settings/{name}.py" for name in ("model", "consumers", "logs", "sources")
+    ),
     r"sqlalchemy\.ext\.asyncio\.create_async_engine": ("storage/engine.py",),
     r"asyncpg\.(connect|create_pool)": ("embedded/postgres.py", "storage/listen.py"),
     r"redis(\.asyncio)?\.Redis(\.from_url)?": ("embedded/redis.py",),
@@ -220,7 +222,7 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
     (cores_are_pure, "domain/money.py", "from google.protobuf import message"),
     (cores_are_pure, "domain/money.py", "import os.path"),
     (cores_are_pure, "trading/core.py", "from alphapanda.trading.store import TradingStore"),
-    (cores_are_pure, "trading/core.py", "from alphapanda.settings import TradingSettings"),
+    (cores_are_pure, "trading/core.py", "from alphapanda.settings.model import TradingSettings"),
     (cores_are_pure, "domain/calendar.py", "from datetime import UTC, datetime\nnow = datetime.now(tz=UTC)"),
     (cores_are_pure, "domain/calendar.py", "import datetime as dt\nday = dt.date.today()"),
     (cores_are_pure, "domain/order.py", "from uuid import uuid4\nkey = uuid4()"),
@@ -229,17 +231,17 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
     (
         adapters_are_built_by_the_root,
         "risk/api.py",
-        "from alphapanda.settings import Settings\ns = Settings()",
+        "from alphapanda.settings.model import Settings\ns = Settings()",
     ),
     (
         adapters_are_built_by_the_root,
         "risk/api.py",
-        "from alphapanda import settings\ns = settings.Settings.load()",
+        "from alphapanda.settings import model\ns = model.Settings.load()",
     ),
     (
         adapters_are_built_by_the_root,
         "cli.py",
-        "from alphapanda.settings import RiskSettings\ns = RiskSettings()",
+        "from alphapanda.settings.model import RiskSettings\ns = RiskSettings()",
     ),
     (
         adapters_are_built_by_the_root,
@@ -293,8 +295,8 @@ ALLOWED: tuple[tuple[str, str], ...] = (
         "marketdata/core.py",
         "import random\nimport numpy as np\nr = random.Random(7)\ng = np.random.default_rng(7)",
     ),
-    ("app.py", "from alphapanda.settings import Settings\ns = Settings()"),
-    ("settings.py", "class Settings: ...\ns = Settings()"),
+    ("app.py", "from alphapanda.settings.model import Settings\ns = Settings()"),
+    ("settings/model.py", "class Settings: ...\ns = Settings()"),
     ("eventlog/consumer.py", "try:\n    f()\nexcept Exception:\n    g()"),
     ("ops/api.py", "try:\n    f()\nexcept BaseException:\n    g()\n    raise"),
     (

@@ -19,8 +19,9 @@ from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError
 from alphapanda.embedded.postgres import postgres_program
 from alphapanda.embedded.redis import redis_program
-from alphapanda.settings import ApiSettings, Settings
-from alphapanda.settings_sources import SettingsInvalid
+from alphapanda.settings.model import Settings
+from alphapanda.settings.serving import ApiSettings
+from alphapanda.settings.sources import SettingsInvalid
 
 OLDEST_PYTHON: Final = (3, 11)
 GIGABYTE: Final = 10**9

@@ -17,7 +17,7 @@ from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka_client import KafkaClients
 from alphapanda.eventlog.kafka_topics import KafkaTopics
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version
 from alphapanda.trading.traders.brokers import BROKERS

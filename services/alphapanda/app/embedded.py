@@ -45,7 +45,7 @@ from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import ReservedPort
 from alphapanda.ops.health import HealthWatch
 from alphapanda.risk.square_off_timer import SquareOffTimer
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import upgrade_schema
 from alphapanda.strategy.consumer import StrategyTicks

@@ -28,7 +28,7 @@ from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
 _CANCEL_AGAIN_SECONDS: Final = 0.5

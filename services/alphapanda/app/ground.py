@@ -20,8 +20,8 @@ from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings import Settings
-from alphapanda.settings_running import ReconnectionSettings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.operation import ReconnectionSettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.price_cache import PriceCache
 from alphapanda.trading.traders.registry import BrokerRegistry

@@ -17,7 +17,7 @@ from alphapanda.eventlog.rounds import Rounds
 from alphapanda.ops.core import ServiceReport, ServiceState
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.source import StatusSource
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 
 if TYPE_CHECKING:
     from alphapanda.telemetry.metrics import Metrics

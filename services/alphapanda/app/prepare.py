@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alphapanda.app.serve import mesh_log
 from alphapanda.app.topics import topics_of
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version, upgrade_schema
 from alphapanda.trading.traders.brokers import BROKERS

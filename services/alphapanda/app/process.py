@@ -20,7 +20,7 @@ from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.mesh.server import MeshServer, Registration
 from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.source import Check
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.telemetry.channels import AUDIT
 
 PARTS_STOP_SECONDS = 8.0

@@ -28,8 +28,8 @@ from alphapanda.risk.core.check import Standing
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.limits import limits_of
 from alphapanda.risk.limits_file import read_limits
-from alphapanda.settings import Settings
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry

@@ -44,7 +44,7 @@ from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.remote import RemoteService
 from alphapanda.ops.source import StatusSource
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version
 from alphapanda.trading.ports import no_step

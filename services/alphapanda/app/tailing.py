@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from alphapanda.app.serve import mesh_log
 from alphapanda.app.topics import topics_of
 from alphapanda.ops.log_api import LogApi
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.ops.v1 import ops_pb2 as pb

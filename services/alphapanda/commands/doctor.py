@@ -18,8 +18,8 @@ from alphapanda.app.findings import Outcome
 from alphapanda.commands.console import out, wide, working
 from alphapanda.commands.mesh import config_option
 from alphapanda.embedded.directory import default_data_directory
-from alphapanda.settings import Settings
-from alphapanda.settings_sources import SettingsInvalid, load_settings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import configure_logging
 
 COLOURS: Final = {Outcome.OK: "green", Outcome.WARN: "yellow", Outcome.FAIL: "bold red"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from alphapanda.commands.console import USAGE, fail, refuse
-from alphapanda.settings import Settings
-from alphapanda.settings_sources import SettingsInvalid, load_settings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.sources import SettingsInvalid, load_settings
 
 config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
 

@@ -11,7 +11,7 @@ import click
 
 from alphapanda.commands.console import USAGE, fail, out
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings_sources import SettingsInvalid, load_settings
+from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.strategy.core.registry import StrategyRegistry
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -34,7 +34,7 @@ from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.replay.journal import ReplayJournal
 from alphapanda.replay.report import report_html, trades_csv
 from alphapanda.replay.statistics import statistics
-from alphapanda.settings_sources import SettingsInvalid
+from alphapanda.settings.sources import SettingsInvalid
 
 SET = re.compile(
     r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"

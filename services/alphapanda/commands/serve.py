@@ -17,7 +17,7 @@ from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.mesh.server import PortInUse
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from alphapanda.telemetry.logs import configure_logging
 
 _log = structlog.get_logger(__name__)

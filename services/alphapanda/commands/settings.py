@@ -14,8 +14,8 @@ from rich.text import Text
 
 from alphapanda.commands.console import out, refuse, wide
 from alphapanda.commands.mesh import config_option
-from alphapanda.settings_catalogue import catalogue, env_example, value_text
-from alphapanda.settings_sources import DEFAULT, SettingsInvalid, SettingsRead, read_settings
+from alphapanda.settings.catalogue import catalogue, env_example, value_text
+from alphapanda.settings.sources import DEFAULT, SettingsInvalid, SettingsRead, read_settings
 
 HIDDEN: Final = "(set, not shown)"
 

@@ -17,7 +17,7 @@ from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.wire import moment
 from alphapanda.mesh.channel import open_channel
-from alphapanda.settings import Settings
+from alphapanda.settings.model import Settings
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub

@@ -21,8 +21,8 @@ from alphapanda.commands.finding import Target, target_option
 from alphapanda.commands.mesh import config_option, mesh_settings
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.eventlog.port import LogUnavailable, TopicMissing
-from alphapanda.settings import Settings
-from alphapanda.settings_sources import SettingsInvalid, read_settings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.sources import SettingsInvalid, read_settings
 from panda.ops.v1.ops_pb2 import LogRecord, TailTopicRequest, TailTopicResponse
 
 KAFKA: Final = ("kafka", "bootstrap_servers")

@@ -24,8 +24,8 @@ from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.marketdata.feeds.pace import parsed_speed
 from alphapanda.mesh.server import PortInUse
-from alphapanda.settings import Settings
-from alphapanda.settings_sources import SettingsInvalid, load_settings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
 
 REFUSALS = (EmbeddedError, PreflightFailed, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable)

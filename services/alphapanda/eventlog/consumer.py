@@ -30,7 +30,7 @@ from alphapanda.eventlog.parking import Parking
 from alphapanda.eventlog.patience import Patience, attempted
 from alphapanda.eventlog.port import Assignment, EventLog, GroupReader, StoredRecord, TopicPartition
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
 
 _FETCH_SECONDS = 60.0
 

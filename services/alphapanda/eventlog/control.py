@@ -17,7 +17,7 @@ from alphapanda.eventlog.failures import in_one_line, is_transient
 from alphapanda.eventlog.patience import attempted
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredRecord, TopicPartition
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from panda.events.v1.events_pb2 import Event
 
 _FETCH_SECONDS = 60.0

@@ -27,7 +27,7 @@ from alphapanda.eventlog.parking import ParkedKey, Parking
 from alphapanda.eventlog.patience import Patience, attempted
 from alphapanda.eventlog.port import StoredRecord, TopicPartition
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.telemetry.correlation import current_correlation_id
 
 Discard = Callable[[Delivery], Awaitable[None]]

@@ -28,7 +28,7 @@ from alphapanda.eventlog.port import (
     TopicPartition,
     TopicSpec,
 )
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 
 _LOOK_BACK = 1_000
 

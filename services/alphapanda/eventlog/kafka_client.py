@@ -15,7 +15,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from alphapanda.eventlog.port import LogUnavailable, StoredRecord, TopicPartition
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 
 _BATCH_BYTES = 256 * 1024
 _RETRY_MS = 100

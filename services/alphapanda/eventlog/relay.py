@@ -22,7 +22,7 @@ from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import headers
 from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, TopicMissing
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.outbox import Outbox, channel
 
 _PURGE_SECONDS = 600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import time, timedelta
 
 from alphapanda.risk.core.limits import Limits
-from alphapanda.settings_rooms import RiskSettings
+from alphapanda.settings.services import RiskSettings
 
 
 def limits_of(settings: RiskSettings, mis_cut_off: time) -> Limits:

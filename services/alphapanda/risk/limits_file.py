@@ -24,9 +24,9 @@ import yaml
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from alphapanda.risk.core.named_limits import named_limit
 from alphapanda.risk.core.scoped_limits import LimitScope, ScopedLimits, SetLimit
-from alphapanda.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 
 _TABLES: Final = ("account", "strategies", "instruments")
 _READS: Final = "a readable TOML (.toml) or YAML (.yaml, .yml) file"

@@ -12,10 +12,10 @@ from google.protobuf.json_format import ParseDict, ParseError
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.store.port import Change, StrategyStore
 from alphapanda.validation import violations
-from alphapanda.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from panda.strategy.v1 import strategy_pb2 as api
 
 _ROWS: Final = "strategies"

@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import Processor
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings_running import LogChannelSettings, LoggingSettings, LogRotation
+from alphapanda.settings.logs import LogChannelSettings, LoggingSettings, LogRotation
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.files import RotatingFile

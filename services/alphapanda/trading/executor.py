@@ -23,7 +23,7 @@ from alphapanda.domain.order import FailureReason, OrderStatus, TradingState
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.delivery import CannotDiscard
-from alphapanda.settings_rooms import TradingSettings
+from alphapanda.settings.services import TradingSettings
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
 from alphapanda.trading.core.intent import Intent

@@ -8,7 +8,7 @@ import structlog
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order_events import OrderHappening
-from alphapanda.settings_rooms import TradingSettings
+from alphapanda.settings.services import TradingSettings
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.app.ground import open_redis
 from alphapanda.embedded.redis import EmbeddedRedis
-from alphapanda.settings_running import ReconnectionSettings
+from alphapanda.settings.operation import ReconnectionSettings
 
 PATIENT = ReconnectionSettings(initial_seconds=0.05, max_seconds=0.2, redis_attempts=20)
 

@@ -20,7 +20,7 @@ from alphapanda.app.doctor_mesh import _skew
 from alphapanda.app.findings import Outcome
 from alphapanda.cli import main
 from alphapanda.embedded.directory import DataDirectory
-from alphapanda.settings import ApiSettings
+from alphapanda.settings.serving import ApiSettings
 
 Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 NOW = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from alphapanda.app.topics import topics_of
 from alphapanda.cli import main
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.sources import load_settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
 

@@ -23,8 +23,8 @@ from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings import KafkaSettings
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.connections import KafkaSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from panda.events.v1.events_pb2 import Event
 
 MOMENT = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)

@@ -17,7 +17,7 @@ from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import LogUnavailable, Record, Start, TopicPartition, TopicSpec
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 
 TOPIC = "things"
 SPEC = TopicSpec(TOPIC, 4, None, compacted=False)

@@ -17,8 +17,9 @@ from alphapanda.app.prepare import ensure_topics
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import LogUnavailable, Record, Start
 from alphapanda.eventlog.topics import TopicMap
-from alphapanda.settings import KafkaSettings, Settings
-from alphapanda.settings_sources import load_settings
+from alphapanda.settings.connections import KafkaSettings
+from alphapanda.settings.model import Settings
+from alphapanda.settings.sources import load_settings
 
 PASSWORD = "made-up-and-long"  # pragma: allowlist secret
 

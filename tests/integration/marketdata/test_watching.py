@@ -31,8 +31,8 @@ from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import MeshServer
-from alphapanda.settings import KafkaSettings
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.connections import KafkaSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.price_cache import PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
 from panda.marketdata.v1.marketdata_pb2_grpc import (

@@ -39,8 +39,9 @@ from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.mesh.server import MeshServer
-from alphapanda.settings import KafkaSettings, Settings
-from alphapanda.settings_running import ConsumerSettings, ConsumersSettings
+from alphapanda.settings.connections import KafkaSettings
+from alphapanda.settings.consumers import ConsumerSettings, ConsumersSettings
+from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.trading.manual import verdict_event_id
 from alphapanda.trading.ports import no_step

@@ -16,7 +16,7 @@ from alphapanda.eventlog.delivery import Delivery, TransientFailure
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
 
 

@@ -20,7 +20,7 @@ from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.eventlog.sqlite import SqliteEventLog
 from alphapanda.eventlog.topics import shard_of
 from alphapanda.eventlog.wire import frame_event
-from alphapanda.settings_running import ConsumerSettings
+from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.outbox import Outbox
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks

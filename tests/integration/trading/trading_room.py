@@ -28,7 +28,7 @@ from alphapanda.eventlog.port import StoredRecord
 from alphapanda.eventlog.topics import TopicMap
 from alphapanda.eventlog.wire import verdict_event
 from alphapanda.mesh.watches import Revisions
-from alphapanda.settings_rooms import PaperTradingSettings, TradingSettings
+from alphapanda.settings.services import PaperTradingSettings, TradingSettings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from alphapanda.commands.live.embedded import ErrorsShown
-from alphapanda.settings_running import LoggingSettings
+from alphapanda.settings.logs import LoggingSettings
 from alphapanda.telemetry.logs import configure_logging
 
 

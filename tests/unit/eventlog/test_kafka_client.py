@@ -12,7 +12,7 @@ from alphapanda.eventlog import kafka_client
 from alphapanda.eventlog.kafka import KafkaEventLog
 from alphapanda.eventlog.kafka_client import KafkaClients
 from alphapanda.eventlog.port import Start
-from alphapanda.settings import KafkaSettings
+from alphapanda.settings.connections import KafkaSettings
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings_running import LoggingSettings
+from alphapanda.settings.logs import LoggingSettings
 from alphapanda.telemetry.channels import AUDIT, CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.logs import configure_logging

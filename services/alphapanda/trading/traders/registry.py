@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alphapanda.domain.brokers import checked_broker
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.settings_rooms import PaperTradingSettings
+from alphapanda.settings.services import PaperTradingSettings
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.trader import OffTrader, Trader
 

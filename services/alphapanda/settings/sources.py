@@ -14,10 +14,10 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
-from alphapanda.settings import Settings
-from alphapanda.settings_catalogue import Setting, catalogue
-from alphapanda.settings_rules import disagreements
-from alphapanda.settings_section import PREFIX
+from alphapanda.settings.catalogue import Setting, catalogue
+from alphapanda.settings.consistency import disagreements
+from alphapanda.settings.model import Settings
+from alphapanda.settings.section import PREFIX
 
 OWN_VARIABLES = frozenset({f"{PREFIX}CONFIG"})
 """Variables of ours that are not settings: the TOML file's path."""

@@ -15,7 +15,8 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from alphapanda.mesh.loopback import is_loopback
-from alphapanda.settings import KafkaSettings, Settings
+from alphapanda.settings.connections import KafkaSettings
+from alphapanda.settings.model import Settings
 
 PRODUCTION: Final = "production"
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})

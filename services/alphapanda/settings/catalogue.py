@@ -15,8 +15,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from alphapanda.settings import Settings
-from alphapanda.settings_section import PREFIX
+from alphapanda.settings.model import Settings
+from alphapanda.settings.section import PREFIX
 
 HEAD = """\
 # Every setting of Alpha Panda with its default. Made by `alphapanda settings --env-example`; don't edit it.

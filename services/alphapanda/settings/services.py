@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from alphapanda.settings_section import Seconds, Section
+from alphapanda.settings.section import Seconds, Section
 
 Rupees = Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]

@@ -1,0 +1,41 @@
+"""Settings of what this platform serves, and where: the gRPC server, the mesh, the embedded process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from alphapanda.settings.section import Seconds, Section
+
+
+class ApiSettings(Section):
+    """The gRPC server."""
+
+    host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs authentication")
+    port: int = Field(50051, ge=0, le=65535, description="port; 0 takes a free one")
+
+
+class MeshSettings(Section):
+    """Where the services of `alphapanda serve` answer: host:port, or dns:///name:port for all of a name's addresses."""
+
+    instruments: str = Field("127.0.0.1:50061", min_length=1, description="target of InstrumentService")
+    marketdata: str = Field("127.0.0.1:50062", min_length=1, description="target of MarketDataService")
+    strategy: str = Field("127.0.0.1:50063", min_length=1, description="target of StrategyService")
+    risk: str = Field("127.0.0.1:50064", min_length=1, description="target of RiskService")
+    trading: str = Field("127.0.0.1:50065", min_length=1, description="target of TradingService")
+    portfolio: str = Field("127.0.0.1:50066", min_length=1, description="target of PortfolioService")
+    dependency_patience_seconds: Seconds = Field(
+        60.0, description="how long a starting service waits for database, Redis, log and other services"
+    )
+    drain_seconds: Seconds = Field(5.0, description="how long calls under way may take at a stop")
+
+    def target(self, service: str) -> str:
+        """Where a service answers."""
+        return str(getattr(self, service))
+
+
+class EmbeddedSettings(Section):
+    """`alphapanda up`."""
+
+    data_dir: Path | None = Field(None, description="data directory; default: the user's data home")
