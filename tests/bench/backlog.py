@@ -22,16 +22,15 @@ import mesh  # noqa: F401 - puts Kafka's folder on the path
 from aiokafka import AIOKafkaProducer
 from kafka_server import KafkaServer
 
+from alphapanda.contract.topics import TopicMap, TopicSpec, shard_of
+from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.port import TopicSpec
-from alphapanda.eventlog.topics import TopicMap, shard_of
-from alphapanda.eventlog.wire import frame_event
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost

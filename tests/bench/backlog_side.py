@@ -21,13 +21,15 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from tests.bench.backlog import FLIPS, TICK_BYTES, TOPIC_MAP, Drained, configs, directory, states
 
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.dead_letters import DeadLetters
+from alphapanda.consuming.delivery import Delivery, Handler
+from alphapanda.consuming.slow_handlers import TimedHandler
+from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.routing import ExecutionRouter
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.dead_letters import DeadLetters
-from alphapanda.eventlog.delivery import Delivery, Handler
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.port import GroupReader, Start, TopicPartition
+from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.port import GroupReader, Start
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.settings.logs import LoggingSettings
@@ -39,7 +41,6 @@ from alphapanda.strategy.store.memory import MemoryStrategyStore
 from alphapanda.strategy.store.port import Activation, Change, Memory, StoredStrategy
 from alphapanda.strategy.wire import changed_event
 from alphapanda.telemetry.logs import configure_logging
-from alphapanda.telemetry.performance import TimedHandler
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ID = "00000000-0000-5000-8000-000000000000"

@@ -17,13 +17,13 @@ from kafka_server import free_ports
 from mesh import Mesh
 from redis.asyncio import Redis
 
+from alphapanda.contract.topics import TopicMap, shard_of
+from alphapanda.contract.wire import frame_event
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument
 from alphapanda.eventlog.decode import from_record, to_record
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import Start
-from alphapanda.eventlog.topics import TopicMap, shard_of
-from alphapanda.eventlog.wire import frame_event
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.publisher import SOURCE

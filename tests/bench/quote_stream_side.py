@@ -18,14 +18,14 @@ import grpc
 import structlog
 from typing_extensions import override
 
+from alphapanda.consuming.follower import TopicFollower
+from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import frame_event
+from alphapanda.eventlog.port import EventLog, Start, StoredRecord
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import Context, MarketDataServicer
 from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE

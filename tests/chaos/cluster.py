@@ -32,14 +32,14 @@ from story import Account
 from tcp_proxy import TcpProxy
 
 from alphapanda.app.process import STOP_SECONDS
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.order import OrderStatus
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.eventlog.decode import Reason
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import Record
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.portfolio import consumer as portfolio
 from alphapanda.risk import consumer as risk
 from alphapanda.settings.connections import KafkaSettings

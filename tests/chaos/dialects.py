@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from alphapanda.eventlog.dead_letters import is_command
+from alphapanda.consuming.dead_letters import is_command
+from alphapanda.contract.topics import DEAD_LETTER_SUFFIX
 from alphapanda.eventlog.port import Record, StoredRecord
-from alphapanda.eventlog.topics import DEAD_LETTER_SUFFIX
 from panda.events.v1.events_pb2 import Event
 
 ADDED_LATER: Mapping[str, tuple[str, ...]] = {

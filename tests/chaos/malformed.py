@@ -12,10 +12,10 @@ from evidence import Evidence
 from running import until
 from scenarios import Survived, more_orders, surviving, trade_all
 
-from alphapanda.eventlog.dead_letters import LetterId
+from alphapanda.consuming.dead_letters import LetterId
+from alphapanda.contract.topics import TopicMap, dead_letter_topic
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import Headers, Record, Start, StoredRecord
-from alphapanda.eventlog.topics import TopicMap, dead_letter_topic
 from alphapanda.strategy import consumer as strategy
 from panda.events.v1.events_pb2 import Event
 

@@ -22,10 +22,11 @@ from dialects import translated
 
 from alphapanda.app import serve
 from alphapanda.cli import main
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.kafka_readers import KafkaGroupReader
-from alphapanda.eventlog.port import Record, TopicPartition
-from alphapanda.eventlog.relay import OutboxRelay
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.readers import KafkaGroupReader
+from alphapanda.eventlog.port import Record
+from alphapanda.storage.relay import OutboxRelay
 
 FRAMES = "market.ticks"
 IMPATIENT = {"poll_seconds": 0.5, "silence_seconds": 4.0}

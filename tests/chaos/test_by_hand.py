@@ -26,8 +26,8 @@ from running import create_and_start, until
 from sqlalchemy import make_url
 from story import prove
 
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.settings.connections import KafkaSettings
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StopStrategyRequest
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 import panda
 from alphapanda.app.topics import topics_of
-from alphapanda.eventlog.topics import TopicMap, payload_policies
+from alphapanda.contract.topics import TopicMap, payload_policies
 from alphapanda.settings.sources import load_settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
-from alphapanda.mesh.catalogue import service_descriptors
-from alphapanda.mesh.policy import LONGEST_DEADLINE_MS, method_policy
+from alphapanda.contract.catalogue import service_descriptors
+from alphapanda.contract.method_policy import LONGEST_DEADLINE_MS, method_policy
 from panda.options.v1 import options_pb2 as options
 
 METHODS = [method for service in service_descriptors() for method in service.methods]

@@ -18,15 +18,15 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url
 
+from alphapanda.consuming.dead_letters import Letter, letter_or_outcome
+from alphapanda.contract.topics import DEAD_LETTER_SUFFIX, TopicMap
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
-from alphapanda.eventlog.dead_letters import Letter, letter_or_outcome
 from alphapanda.eventlog.decode import CONTENT_TYPE, from_record
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import DEAD_LETTER_SUFFIX, TopicMap
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from panda.events.v1.events_pb2 import Event
 

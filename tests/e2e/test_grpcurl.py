@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from running import Platform, until
 
-from alphapanda.mesh.catalogue import service_descriptors
+from alphapanda.contract.catalogue import service_descriptors
 from panda.events.v1.events_pb2 import Event
 
 Answer = dict[str, Any]

@@ -18,7 +18,7 @@ from kafka_server import free_ports
 from running import ALPHAPANDA, until
 
 from alphapanda.cli import main
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import Record
 from alphapanda.settings.connections import KafkaSettings
 from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse

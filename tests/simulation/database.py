@@ -16,7 +16,7 @@ from tests.simulation.loop import CURRENT, Process
 from tests.simulation.outbox import OutboxTable, connection_lost
 from tests.simulation.world import World
 
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
 
 IDLE_SECONDS = 10.0

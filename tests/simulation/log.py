@@ -13,16 +13,9 @@ from collections.abc import Mapping, Sequence
 from tests.simulation.loop import CURRENT, Condition, Process
 from tests.simulation.world import World
 
-from alphapanda.eventlog.group import shares
-from alphapanda.eventlog.port import (
-    Assignment,
-    LogUnavailable,
-    Record,
-    Start,
-    StoredRecord,
-    TopicPartition,
-    TopicSpec,
-)
+from alphapanda.contract.topics import TopicPartition, TopicSpec
+from alphapanda.eventlog.port import Assignment, LogUnavailable, Record, Start, StoredRecord
+from alphapanda.eventlog.sqlite.group import shares
 
 SESSION_SECONDS = 10.0
 REVOKE_SECONDS = 7.0

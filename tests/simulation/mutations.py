@@ -9,9 +9,10 @@ from typing import Any
 from tests.simulation.services import Parts
 from typing_extensions import override
 
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.port import StoredRecord, TopicPartition
-from alphapanda.eventlog.relay import OutboxRelay
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.port import StoredRecord
+from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.executor import OrderExecutor

@@ -16,10 +16,10 @@ from tests.simulation.loop import Process
 from tests.simulation.services import ACCOUNT, BROKER, STARTING_CASH, TOPICS, Mesh
 from tests.simulation.world import World
 
+from alphapanda.contract.order_wire import happening_from
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.domain.order_events import Filled, OrderHappening
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.eventlog.order_wire import happening_from
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.trading.core.late_arrival import adopted_id
 from alphapanda.trading.core.order import Order

@@ -11,7 +11,7 @@ from sqlalchemy.exc import InterfaceError
 from tests.simulation.loop import CURRENT
 from tests.simulation.world import World
 
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
 
 

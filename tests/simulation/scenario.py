@@ -19,12 +19,12 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.services import ACCOUNT, BROKER, TOPICS, Mesh, Parts
 from tests.simulation.world import NOON, Faults, Line, Violation, World
 
+from alphapanda.contract.wire import envelope, signal_event
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderType, Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import LogUnavailable
-from alphapanda.eventlog.wire import envelope, signal_event
 from alphapanda.trading.core.order import order_id_of
 from panda.common.v1 import common_pb2
 from panda.events.v1 import control_pb2

@@ -18,16 +18,15 @@ from tests.simulation.market import Market, Mirror
 from tests.simulation.outbox import RelayEngine
 from tests.simulation.world import World
 
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.dead_letters import DeadLetters
+from alphapanda.consuming.delivery import Handler
+from alphapanda.consuming.follower import TopicFollower
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.routing import ExecutionRouter
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.control import TopicFollower
-from alphapanda.eventlog.dead_letters import DeadLetters
-from alphapanda.eventlog.delivery import Handler
 from alphapanda.eventlog.port import Assignment, Start
-from alphapanda.eventlog.relay import OutboxRelay
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.managers import ManagerParts, build_managers
@@ -43,6 +42,7 @@ from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.memory import MemoryRiskStore
 from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.settings.services import TradingSettings
+from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from tests.simulation.loop import CURRENT, Condition, Process, SeededLoop
 
-from alphapanda.eventlog.failures import is_transient
+from alphapanda.resilience.failures import is_transient
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ IMPURE_MODULES = (
     "subprocess", "tempfile", "threading", "time",
 )  # fmt: skip
 SHELLS = re.compile(
-    r"^alphapanda\.((app|cli|settings|embedded|eventlog|kite|mesh|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
+    r"^alphapanda\.((app|cli|settings|consuming|contract|embedded|eventlog|kite|mesh|resilience|storage|telemetry)(\.|$)|\w+\.(api|consumer|store)(\.|$))"
 )
 CLOCK_OR_CHANCE = re.compile(
     r"^(datetime\.datetime\.(now|utcnow|today)|datetime\.date\.today|uuid\.uuid[14]|random\.(?!Random$)\w+|open|input)$"
@@ -42,14 +42,14 @@ ADAPTERS = {
     r"grpc\.aio\.server": ("mesh/server.py",),
     r"grpc\.aio\.(in)?secure_channel": ("mesh/channel.py", "commands/call.py"),
     r"kiteconnect\.Kite(Connect|Ticker)": ("kite/rest.py", "kite/websocket.py"),
-    r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka_client.py",),
+    r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka/client.py",),
     r"(\w*EventLog)(\.\w+)?": (),
     r"(Embedded(Postgres|Redis))(\.\w+)?": ("embedded/directory.py",),
     r"DataDirectory(\.\w+)?": (),
     r"((Postgres|Sql|Redis)\w*(Store|Cache|Repository|Journal))(\.\w+)?": (),
 }
 
-BLIND_ALLOWED = ("eventlog/consumer.py", "eventlog/patience.py", "strategy/isolator.py")
+BLIND_ALLOWED = ("consuming/consumer.py", "resilience/attempts.py", "strategy/isolator.py")
 
 _TOPIC = (
     r"signals\.(raw|validated|rejected)|orders\.(submitted|filled|failed|cancelled)"
@@ -256,7 +256,7 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
     (
         adapters_are_built_by_the_root,
         "risk/consumer.py",
-        "from alphapanda.eventlog.sqlite import SqliteEventLog\nlog = SqliteEventLog('x')",
+        "from alphapanda.eventlog.sqlite.log import SqliteEventLog\nlog = SqliteEventLog('x')",
     ),
     (
         adapters_are_built_by_the_root,
@@ -297,7 +297,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     ),
     ("app.py", "from alphapanda.settings.model import Settings\ns = Settings()"),
     ("settings/model.py", "class Settings: ...\ns = Settings()"),
-    ("eventlog/consumer.py", "try:\n    f()\nexcept Exception:\n    g()"),
+    ("consuming/consumer.py", "try:\n    f()\nexcept Exception:\n    g()"),
     ("ops/api.py", "try:\n    f()\nexcept BaseException:\n    g()\n    raise"),
     (
         "risk/consumer.py",

@@ -15,8 +15,8 @@ from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.ground import wall_clock
 from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
-from alphapanda.eventlog.kafka_client import KafkaClients
-from alphapanda.eventlog.kafka_topics import KafkaTopics
+from alphapanda.eventlog.kafka.client import KafkaClients
+from alphapanda.eventlog.kafka.topics import KafkaTopics
 from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version

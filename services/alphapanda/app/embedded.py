@@ -29,14 +29,14 @@ from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.app.topics import topics_of
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.eventlog.port import EventLog
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording

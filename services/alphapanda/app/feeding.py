@@ -17,8 +17,6 @@ from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.eventlog.backoff import Backoff
-from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import MarketDataServicer
@@ -28,6 +26,8 @@ from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 

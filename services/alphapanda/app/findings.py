@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from alphapanda.eventlog.failures import in_one_line
-from alphapanda.eventlog.patience import attempted
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.failures import in_one_line
 
 CHECK_SECONDS: Final = 3.0
 

@@ -14,12 +14,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.consuming.dead_letters import DeadLetters
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
-from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.port import EventLog
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.settings.model import Settings
 from alphapanda.settings.operation import ReconnectionSettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror

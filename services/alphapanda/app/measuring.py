@@ -13,10 +13,10 @@ from alphapanda import __version__
 from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.rounds import Rounds
 from alphapanda.ops.core import ServiceReport, ServiceState
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.source import StatusSource
+from alphapanda.resilience.rounds import Rounds
 from alphapanda.settings.model import Settings
 
 if TYPE_CHECKING:

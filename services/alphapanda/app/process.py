@@ -14,13 +14,13 @@ import structlog
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.questions import Question
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.control import TopicFollower
-from alphapanda.eventlog.relay import OutboxRelay
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.follower import TopicFollower
 from alphapanda.mesh.server import MeshServer, Registration
 from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.source import Check
 from alphapanda.settings.model import Settings
+from alphapanda.storage.relay import OutboxRelay
 from alphapanda.telemetry.channels import AUDIT
 
 PARTS_STOP_SECONDS = 8.0

@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Protocol
 
 from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.control import TopicFollower
 from alphapanda.ops.checks import HeldUp
 from alphapanda.storage.price_cache import MarketClock
 

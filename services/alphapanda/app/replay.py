@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from alphapanda.contract.topics import payload_policies, shard_of
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import Frame
@@ -16,7 +17,6 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
-from alphapanda.eventlog.topics import payload_policies, shard_of
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE

@@ -28,13 +28,12 @@ from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
 from alphapanda.app.topics import topics_of
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.eventlog.backoff import Backoff
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.instruments.client import load_directory
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
@@ -44,6 +43,7 @@ from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.remote import RemoteService
 from alphapanda.ops.source import StatusSource
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
 from alphapanda.settings.model import Settings
 from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.options.v1 import options_pb2 as options

@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 
 from alphapanda.commands.console import USAGE, fail, out
 from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
+from alphapanda.contract.catalogue import service_descriptors
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.mesh.catalogue import service_descriptors
 
 ANSWER_SECONDS = 10.0
 _CANCEL_AGAIN_SECONDS = 0.5

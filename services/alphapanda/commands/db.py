@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alphapanda.app.prepare import upgrade_database
 from alphapanda.commands.console import fail, out, working
 from alphapanda.commands.mesh import config_option, mesh_settings
-from alphapanda.eventlog.failures import in_one_line
+from alphapanda.resilience.failures import in_one_line
 
 
 @click.group()

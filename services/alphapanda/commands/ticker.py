@@ -12,10 +12,10 @@ import structlog
 from alphapanda.app.embedded import Embedded
 from alphapanda.app.ground import IST
 from alphapanda.commands.console import out
+from alphapanda.consuming.follower import TopicFollower
+from alphapanda.contract.wire import moment
 from alphapanda.domain.order import Side
-from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.port import Start
-from alphapanda.eventlog.wire import moment
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.model import Settings
 from panda.events.v1.events_pb2 import Event

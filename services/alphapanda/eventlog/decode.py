@@ -9,10 +9,10 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
+from alphapanda.contract.topics import TopicMap
+from alphapanda.contract.validation import not_keepable, violations
 from alphapanda.domain import ids
 from alphapanda.eventlog.port import Headers, Record, StoredRecord
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.validation import not_keepable, violations
 from panda.events.v1.events_pb2 import Event
 from panda.events.v1.frame_pb2 import TickFrame
 

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from alphapanda.contract.topics import TopicPartition, TopicSpec
+from alphapanda.resilience.failures import LOG, TransientFailure
 
 Headers = tuple[tuple[str, bytes], ...]
-
-
-class TopicPartition(NamedTuple):
-    """One partition of a topic."""
-
-    topic: str
-    partition: int
 
 
 class Start(Enum):
@@ -56,18 +52,11 @@ class StoredRecord:
         return TopicPartition(self.topic, self.partition)
 
 
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """A topic as it has to be: partitions never change once created; retention in hours, None for ever."""
-
-    name: str
-    partitions: int
-    retention_hours: int | None
-    compacted: bool
-
-
-class LogUnavailable(Exception):
+class LogUnavailable(TransientFailure):
     """The log can't be reached or written now; the same call may work later. Nothing half-written counts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, LOG)
 
 
 class TopicMissing(Exception):

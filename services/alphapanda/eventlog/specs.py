@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alphapanda.eventlog.port import TopicSpec
+from alphapanda.contract.topics import TopicSpec
 
 
 def differences(has: TopicSpec, wanted: TopicSpec) -> Iterable[str]:

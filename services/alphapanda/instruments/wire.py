@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
+from alphapanda.contract.wire import decimal, exact
 from alphapanda.domain.instrument import Instrument
-from alphapanda.eventlog.wire import decimal, exact
 from panda.instruments.v1 import instruments_pb2 as api
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol
 import grpc
 from typing_extensions import override
 
+from alphapanda.contract.wire import decimal, timestamp
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
 from alphapanda.domain.errors import UnknownName, nearest
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.eventlog.wire import decimal, timestamp
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.errors import NotFound
 from alphapanda.storage.price_cache import CachedPrice, PriceCache

@@ -12,18 +12,18 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
+from alphapanda.contract.topics import TopicMap, shard_of
+from alphapanda.contract.wire import frame_event, frame_from
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import from_record, to_record
-from alphapanda.eventlog.failures import in_one_line
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Record
-from alphapanda.eventlog.topics import TopicMap, shard_of
-from alphapanda.eventlog.wire import frame_event, frame_from
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.price_cache import PriceCache
 
 logger: Final = structlog.get_logger(__name__)

@@ -8,11 +8,11 @@ from typing import Final
 
 import structlog
 
+from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.eventlog.control import TopicFollower
-from alphapanda.eventlog.failures import in_one_line
-from alphapanda.eventlog.patience import passing_failure
 from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE, QuoteBoard
+from alphapanda.resilience.attempts import passing_failure
+from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.price_cache import PriceCache
 from panda.events.v1.events_pb2 import Event
 from panda.marketdata.v1 import marketdata_pb2 as api

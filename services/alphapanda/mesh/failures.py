@@ -17,11 +17,11 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
+from alphapanda.contract.validation import Violation
 from alphapanda.domain.errors import InvalidInput, shown
-from alphapanda.eventlog.failures import is_transient
 from alphapanda.mesh.errors import ApiError, Unavailable
+from alphapanda.resilience.failures import is_transient
 from alphapanda.storage.requests import RequestReused
-from alphapanda.validation import Violation
 
 DOMAIN = "alphapanda"
 DETAILS_KEY = "grpc-status-details-bin"

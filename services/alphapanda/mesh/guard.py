@@ -19,16 +19,16 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from structlog.typing import FilteringBoundLogger
 
+from alphapanda.contract.method_policy import MethodPolicy
+from alphapanda.contract.validation import bounds_broken, violations
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.caller import LOCAL, current_caller
 from alphapanda.mesh.deadlines import answer_by, first_message_limit, spend_by
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.errors import Unavailable
 from alphapanda.mesh.failures import DETAILS_KEY, ContractBroken, DeadlinePassed, failure_of
-from alphapanda.mesh.policy import MethodPolicy
 from alphapanda.mesh.watches import WatchLimit
 from alphapanda.telemetry.correlation import current_correlation_id
-from alphapanda.validation import bounds_broken, violations
 
 CORRELATION_KEY = "x-correlation-id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

@@ -13,11 +13,11 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from structlog.typing import FilteringBoundLogger
 
+from alphapanda.contract.method_policy import find_service, service_policies
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.loopback import is_loopback
-from alphapanda.mesh.policy import find_service, service_policies
 from alphapanda.mesh.watches import MOST_WATCHES, WatchLimit
 
 Registration = Callable[[grpc.aio.Server], None]

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from alphapanda.eventlog.failures import in_one_line
-from alphapanda.eventlog.patience import passing_failure
 from alphapanda.mesh.errors import OutOfRange, TooMany
+from alphapanda.resilience.attempts import passing_failure
+from alphapanda.resilience.failures import in_one_line
 
 MOST_WATCHES = 2000
 """Watches that a server keeps open at once."""

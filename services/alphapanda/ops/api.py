@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import UnknownName
-from alphapanda.eventlog.failures import in_one_line
-from alphapanda.eventlog.wire import timestamp
 from alphapanda.ops.core import ServiceReport, unanswered
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import StatusSource
+from alphapanda.resilience.failures import in_one_line
 from panda.ops.v1 import ops_pb2 as pb
 from panda.ops.v1 import ops_pb2_grpc
 

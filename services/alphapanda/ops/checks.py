@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from alphapanda.eventlog.failures import in_one_line
-from alphapanda.eventlog.patience import attempted
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.failures import in_one_line
 
 _log = structlog.get_logger(__name__)
 AGAIN_SECONDS: Final = 5.0

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
-from alphapanda.eventlog.dead_letters import (
+from alphapanda.consuming.dead_letters import (
     Act,
     DeadLetters,
     Ending,
@@ -20,9 +20,9 @@ from alphapanda.eventlog.dead_letters import (
     command_record,
     letter_or_outcome,
 )
+from alphapanda.contract.topics import TopicMap, TopicPartition, dead_letter_topic
 from alphapanda.eventlog.decode import Reason
-from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition, TopicReader
-from alphapanda.eventlog.topics import TopicMap, dead_letter_topic
+from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicReader
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.ops.letter_index import KnownLetter, LetterIndex, Place, Wanted
 

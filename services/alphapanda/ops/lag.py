@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.port import EventLog
-from alphapanda.eventlog.topics import TopicMap
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 import structlog
 
+from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.port import EventLog
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.lag import TopicLag, by_topic, consumer_lag
 

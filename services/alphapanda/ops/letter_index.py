@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from alphapanda.eventlog.dead_letters import (
+from alphapanda.consuming.dead_letters import (
     PARKED_REASONS,
     Ending,
     Letter,
@@ -19,9 +19,9 @@ from alphapanda.eventlog.dead_letters import (
     Outcome,
     letter_or_outcome,
 )
+from alphapanda.contract.topics import TopicPartition, dead_letter_topic
 from alphapanda.eventlog.decode import Reason
-from alphapanda.eventlog.port import StoredRecord, TopicPartition
-from alphapanda.eventlog.topics import dead_letter_topic
+from alphapanda.eventlog.port import StoredRecord
 
 _SCHEMA: Final = """
 CREATE TABLE letters (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
+from alphapanda.consuming.dead_letters import Ending
+from alphapanda.contract.topics import TopicMap
+from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.dead_letters import Ending
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import EventLog, Start
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.mesh.watches import WatchLimit
 from alphapanda.ops.dead_letters import DeadLetterDesk

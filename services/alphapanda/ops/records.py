@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 
 from google.protobuf.message import DecodeError
 
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.contract.validation import not_keepable
+from alphapanda.contract.wire import timestamp
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicPartition
-from alphapanda.eventlog.wire import timestamp
+from alphapanda.eventlog.port import EventLog, Start, StoredRecord
 from alphapanda.mesh.deadlines import watch_stands
-from alphapanda.validation import not_keepable
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1 import ops_pb2 as pb
 

@@ -7,8 +7,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.eventlog.consumer_status import ConsumerStatus
-from alphapanda.eventlog.failures import in_one_line
+from alphapanda.consuming.consumer_status import ConsumerStatus
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.ops.core import (
     BrokerReport,
@@ -21,6 +20,7 @@ from alphapanda.ops.core import (
     service_report,
     unanswered,
 )
+from alphapanda.resilience.failures import in_one_line
 
 
 class StatusSource(Protocol):

@@ -9,10 +9,10 @@ from uuid import UUID
 import grpc
 from typing_extensions import override
 
+from alphapanda.contract.wire import optional_moment
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant, nanoseconds
 from alphapanda.domain.routing import DEFAULT_BROKER
-from alphapanda.eventlog.wire import optional_moment
 from alphapanda.mesh.errors import NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.portfolio.core.profit import ValuedPosition

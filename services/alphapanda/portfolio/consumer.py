@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.order_wire import happening_from
 from alphapanda.domain.order_events import Filled
-from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.order_wire import happening_from
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill
@@ -40,7 +40,7 @@ class PortfolioConsumer:
         self._on_booked = on_booked
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See eventlog.delivery.Handler.
+        """See consuming.delivery.Handler.
 
         Raises:
             NoPortfolioManager: a fill of a broker without a manager.

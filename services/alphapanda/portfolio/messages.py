@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from google.type.decimal_pb2 import Decimal as WireDecimal
 
+from alphapanda.contract import wire
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.money import CURRENCY, to_paisa
-from alphapanda.eventlog import wire
 from alphapanda.portfolio.core.profit import Profit, ValuedPosition, statement
 from alphapanda.portfolio.store.port import AccountBooks, BookedFill, LedgerLine
 from panda.common.v1 import common_pb2 as common

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from alphapanda.eventlog.rounds import Rounds
 from alphapanda.portfolio.managers import BooksDisagree
 from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.resilience.rounds import Rounds
 
 _log = structlog.get_logger(__name__)
 

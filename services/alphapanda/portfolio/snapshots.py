@@ -8,9 +8,8 @@ from functools import partial
 
 import structlog
 
+from alphapanda.contract.wire import envelope, timestamp
 from alphapanda.domain.frame import instant
-from alphapanda.eventlog.rounds import Rounds
-from alphapanda.eventlog.wire import envelope, timestamp
 from alphapanda.portfolio.core.ledger import PRODUCER
 from alphapanda.portfolio.core.snapshots import (
     Due,
@@ -24,6 +23,7 @@ from alphapanda.portfolio.managers import MarketViews
 from alphapanda.portfolio.messages import money
 from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.port import AccountBooks, AccountName, Cause, PortfolioStore
+from alphapanda.resilience.rounds import Rounds
 from panda.events.v1 import portfolio_pb2 as events
 from panda.events.v1.events_pb2 import Event
 

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from typing_extensions import override
 
+from alphapanda.contract.wire import optional_moment
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput, UnknownName
@@ -16,7 +17,6 @@ from alphapanda.domain.frame import EPOCH
 from alphapanda.domain.order import OrderType, Product, Side
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
-from alphapanda.eventlog.wire import optional_moment
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token

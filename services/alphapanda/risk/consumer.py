@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.order_wire import happening_from
-from alphapanda.eventlog.wire import signal_from
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.wire import signal_from
 from alphapanda.risk.desk import RiskDesk, by_account
 
 GROUP = "risk"
@@ -23,7 +23,7 @@ class RawSignalHandler:
         self._desk = desk
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See eventlog.delivery.Handler. One transaction an account."""
+        """See consuming.delivery.Handler. One transaction an account."""
         signals = [signal_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
             await self._desk.judge(broker, account, [signals[at] for at in places])
@@ -40,7 +40,7 @@ class OrderEventHandler:
         self._desk = desk
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See eventlog.delivery.Handler. One transaction an account."""
+        """See consuming.delivery.Handler. One transaction an account."""
         told = [happening_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([one.order.key for one in told]).items():
             await self._desk.take_in(broker, account, [told[at] for at in places])

@@ -9,6 +9,7 @@ from operator import attrgetter
 import structlog
 from redis.exceptions import RedisError
 
+from alphapanda.contract.wire import signal_event, verdict_event
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -17,8 +18,7 @@ from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import Fill, Filled, OrderHappening
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
-from alphapanda.eventlog.delivery import TransientFailure
-from alphapanda.eventlog.wire import signal_event, verdict_event
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StandingUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters

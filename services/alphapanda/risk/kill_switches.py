@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.domain import ids
 from alphapanda.domain.order import TradingState
-from alphapanda.eventlog.rounds import Rounds
+from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.store.port import KillSwitch, RiskStore, SwitchScope
 from alphapanda.risk.switch_events import kill_switch_message, switch_event
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror

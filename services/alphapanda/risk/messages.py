@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
+from alphapanda.contract.wire import decimal, money, rule_results, timestamp
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.signal import Signal
 from alphapanda.domain.verdict import Approved, Verdict
-from alphapanda.eventlog.wire import decimal, money, rule_results, timestamp
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters

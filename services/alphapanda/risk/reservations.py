@@ -9,7 +9,7 @@ from typing import Protocol
 import grpc
 import structlog
 
-from alphapanda.eventlog.rounds import Rounds
+from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.desk import RiskDesk
 from alphapanda.risk.store.port import RiskStore
 from panda.trading.v1 import trading_pb2 as trading

@@ -9,7 +9,7 @@ import structlog
 
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.signal import Signal
-from alphapanda.eventlog.rounds import Rounds
+from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.risk.desk import RiskDesk, by_account
 from alphapanda.risk.store.port import HeldPosition, RiskStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from alphapanda.contract.wire import envelope, timestamp
 from alphapanda.domain import ids
 from alphapanda.domain.order import TradingState
-from alphapanda.eventlog.wire import envelope, timestamp
 from alphapanda.risk.store.port import KillSwitch
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import control_pb2

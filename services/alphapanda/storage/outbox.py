@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
 
 _COLUMNS = {

@@ -28,13 +28,14 @@ from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
 
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.contract.wire import frame_from, signal_event
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.delivery import Delivery, TransientFailure
-from alphapanda.eventlog.port import EventLog, GroupReader, TopicPartition
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import frame_from, signal_event
+from alphapanda.eventlog.port import EventLog, GroupReader
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.isolator import StrategyBroken

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.contract.wire import frame_from
 from alphapanda.domain.frame import Frame
 from alphapanda.eventlog.decode import Unreadable, from_record
-from alphapanda.eventlog.port import EventLog, TopicPartition
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import frame_from
+from alphapanda.eventlog.port import EventLog
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.warm_up import Warmed, narrowed, warmed

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.topics import TopicMap, TopicPartition, shard_of
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.eventlog.order_wire import happening_from
-from alphapanda.eventlog.port import EventLog, TopicPartition
-from alphapanda.eventlog.topics import TopicMap, shard_of
+from alphapanda.eventlog.port import EventLog
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.holdings import after, state_of
 from alphapanda.strategy.core.host import StrategyHost

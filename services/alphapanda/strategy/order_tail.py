@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from alphapanda.eventlog.dead_letters import is_command
+from alphapanda.consuming.dead_letters import is_command
+from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.eventlog.decode import Unreadable, from_record
-from alphapanda.eventlog.port import EventLog, StoredRecord, TopicPartition
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.port import EventLog, StoredRecord
 from alphapanda.strategy.core.config import StrategyConfig
 from panda.events.v1.events_pb2 import Event
 

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.topics import shard_of
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
-from alphapanda.eventlog.order_wire import happening_from
-from alphapanda.eventlog.topics import shard_of
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.remembered import is_fresh

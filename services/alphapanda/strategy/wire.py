@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from alphapanda.eventlog.wire import envelope, timestamp
+from alphapanda.contract.wire import envelope, timestamp
 from alphapanda.strategy.core.strategy import BarStrategy, Strategy
 from alphapanda.strategy.store.port import StoredStrategy
 from panda.common.v1 import common_pb2 as common

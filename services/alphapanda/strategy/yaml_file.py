@@ -11,11 +11,11 @@ import yaml
 from google.protobuf.json_format import ParseDict, ParseError
 from structlog.typing import FilteringBoundLogger
 
+from alphapanda.contract.validation import violations
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.store.port import Change, StrategyStore
-from alphapanda.validation import violations
 from panda.strategy.v1 import strategy_pb2 as api
 
 _ROWS: Final = "strategies"

@@ -18,7 +18,7 @@ CHANNELS: Final[Mapping[str, tuple[str, ...]]] = {
     "api": ("alphapanda.mesh",),
     "database": (
         "alphapanda.storage",
-        "alphapanda.eventlog.relay",
+        "alphapanda.storage.relay",
         "alphapanda.embedded.postgres",
         "sqlalchemy",
     ),

@@ -6,11 +6,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
+from alphapanda.consuming.delivery import CannotDiscard, Delivery
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.contract.wire import approved_from, refused_from
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import CannotDiscard, Delivery
-from alphapanda.eventlog.port import TopicPartition
-from alphapanda.eventlog.wire import approved_from, refused_from
 from alphapanda.trading.executor import OrderExecutor
 
 GROUP = "trading"
@@ -28,7 +28,7 @@ class TradingConsumer:
         self._executor = executor
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See eventlog.delivery.Handler."""
+        """See consuming.delivery.Handler."""
         approved: list[tuple[Approved, str]] = []
         for delivery in batch:
             if delivery.event.WhichOneof("payload") == "signal_validated":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from alphapanda.contract.order_wire import order_event
 from alphapanda.domain.order_events import OrderHappening
-from alphapanda.eventlog.order_wire import order_event
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order, event_id_of
 from panda.events.v1.events_pb2 import Event

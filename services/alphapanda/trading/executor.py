@@ -17,12 +17,12 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from alphapanda.consuming.delivery import CannotDiscard
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import FailureReason, OrderStatus, TradingState
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import CannotDiscard
 from alphapanda.settings.services import TradingSettings
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks

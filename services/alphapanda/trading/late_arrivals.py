@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from alphapanda.eventlog.rounds import Rounds
+from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport
 from alphapanda.trading.core.late_arrival import adopt, given_up, has_ended

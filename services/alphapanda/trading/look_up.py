@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.trading.ports import BootClock
 
 _SLOWEST = 16

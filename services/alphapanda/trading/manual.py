@@ -15,11 +15,11 @@ import grpc
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from alphapanda.contract.wire import optional_moment, rules_from, timestamp
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import TransientFailure
-from alphapanda.eventlog.wire import optional_moment, rules_from, timestamp
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.executor import OrderExecutor

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alphapanda.eventlog.order_wire import order_state
-from alphapanda.eventlog.wire import timestamp
+from alphapanda.contract.order_wire import order_state
+from alphapanda.contract.wire import timestamp
 from alphapanda.trading.ports import Instruments
 from alphapanda.trading.store.port import StoredOrder
 from panda.common.v1 import common_pb2 as common

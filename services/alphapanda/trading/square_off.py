@@ -14,9 +14,9 @@ from datetime import datetime
 import structlog
 from redis.exceptions import RedisError
 
+from alphapanda.contract.wire import signal_event
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
-from alphapanda.eventlog.wire import signal_event
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.intent import PRODUCER

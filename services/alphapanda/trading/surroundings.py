@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order_events import Filled, OrderHappening
-from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport, Intent

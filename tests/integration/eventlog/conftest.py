@@ -12,17 +12,17 @@ from uuid import uuid4
 
 import pytest
 
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.contract import wire
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.eventlog import wire
-from alphapanda.eventlog.consumer import ReliableConsumer
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.consumers import ConsumerSettings
 from panda.events.v1.events_pb2 import Event

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.dead_letters import DeadLetters
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.topics import dead_letter_topic
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.delivery import Delivery, TransientFailure
 from alphapanda.eventlog.port import LogUnavailable, Record, Start
-from alphapanda.eventlog.topics import dead_letter_topic
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.telemetry.correlation import current_correlation_id
 
 GROUP = "risk.signals"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from alphapanda.eventlog.control import TopicFollower
+from alphapanda.consuming.follower import TopicFollower
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.eventlog.port import Record, Start
+from alphapanda.resilience.failures import TransientFailure
 from panda.common.v1 import common_pb2
 from panda.events.v1.events_pb2 import Event
 

@@ -12,11 +12,12 @@ from uuid import uuid4
 import pytest
 from aiokafka.admin import NewTopic
 
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.dead_letters import DeadLetters
+from alphapanda.contract.topics import TopicPartition, TopicSpec
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.port import LogUnavailable, Record, Start, TopicPartition, TopicSpec
+from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.port import LogUnavailable, Record, Start
 from alphapanda.settings.connections import KafkaSettings
 
 TOPIC = "things"

@@ -14,9 +14,9 @@ import pytest
 from kafka_server import Guard, KafkaServer
 
 from alphapanda.app.prepare import ensure_topics
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.contract.topics import TopicMap
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import LogUnavailable, Record, Start
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import load_settings

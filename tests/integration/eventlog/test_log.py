@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from alphapanda.eventlog.port import Record, Start, TopicMissing, TopicPartition, TopicSpec
+from alphapanda.contract.topics import TopicPartition, TopicSpec
+from alphapanda.eventlog.port import Record, Start, TopicMissing
 
 TOPIC = "things"
 SPEC = TopicSpec(TOPIC, 4, 12, compacted=False)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
+from tests.in_memory.parking import MemoryParking
 
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.dead_letters import (
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.dead_letters import (
     Act,
     DeadLetters,
     Ending,
@@ -18,12 +19,12 @@ from alphapanda.eventlog.dead_letters import (
     command_record,
     letter_or_outcome,
 )
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.consuming.parking import ParkedKey
+from alphapanda.consuming.postgres_parking import PostgresParking
+from alphapanda.contract.topics import TopicPartition, dead_letter_topic
 from alphapanda.eventlog.decode import Reason, to_record
-from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.parking import MemoryParking, ParkedKey
-from alphapanda.eventlog.port import Record, Start, StoredRecord, TopicPartition
-from alphapanda.eventlog.topics import dead_letter_topic
-from alphapanda.storage.parking import PostgresParking
+from alphapanda.eventlog.port import Record, Start, StoredRecord
 
 GROUP = "risk.signals"
 

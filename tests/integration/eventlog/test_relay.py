@@ -10,9 +10,9 @@ from sqlalchemy import event, text
 
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import LogUnavailable, Start
-from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.relay import OutboxRelay
 
 PAYLOADS = ("trading_signal", "signal_validated")
 

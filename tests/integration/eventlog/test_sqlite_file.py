@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from alphapanda.eventlog.port import LogUnavailable, Record, Start, TopicPartition, TopicSpec
-from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.contract.topics import TopicPartition, TopicSpec
+from alphapanda.eventlog.port import LogUnavailable, Record, Start
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 
 SPEC = TopicSpec("things", 2, None, compacted=False)
 FIRST = TopicPartition("things", 0)
@@ -18,8 +19,9 @@ FIRST = TopicPartition("things", 0)
 PUBLISHES_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
-from alphapanda.eventlog.port import Record, TopicSpec
-from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.port import Record
+from alphapanda.contract.topics import TopicSpec
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 
 async def main():
     log = SqliteEventLog(Path(sys.argv[1]))

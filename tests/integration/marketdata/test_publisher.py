@@ -9,18 +9,18 @@ import pytest
 from redis.asyncio import Redis
 
 from alphapanda.app.feeding import Feeding
+from alphapanda.contract.topics import TopicMap
+from alphapanda.contract.wire import frame_from
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import from_record
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import frame_from
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext, MarketClockWouldGoBack
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.price_cache import PriceCache
 
 TOPICS = TopicMap(["paper"])

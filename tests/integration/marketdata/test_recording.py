@@ -15,14 +15,13 @@ import pytest
 from pyarrow import parquet
 from redis.asyncio import Redis
 
+from alphapanda.contract.topics import TopicMap, shard_of
+from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.port import Start
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap, shard_of
-from alphapanda.eventlog.wire import frame_event
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.feeds import recording
@@ -33,6 +32,7 @@ from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.feeds.replay import replay_frames
 from alphapanda.marketdata.publisher import MarketDataPublisher
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.price_cache import PriceCache
 
 TOPICS = TopicMap(["paper"])

@@ -16,16 +16,16 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from alphapanda.consuming.follower import TopicFollower
+from alphapanda.contract.topics import TopicMap, shard_of
+from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.eventlog.control import TopicFollower
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, Start
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap, shard_of
-from alphapanda.eventlog.wire import frame_event
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.watching import QuoteWatches

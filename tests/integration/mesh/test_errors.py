@@ -10,9 +10,9 @@ from google.rpc import status_pb2
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.eventlog.delivery import TransientFailure
 from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from alphapanda.mesh.status import call_failure, describe_rpc_error
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.storage.requests import RequestReused
 from panda.instruments.v1 import instruments_pb2 as pb
 from panda.risk.v1.risk_pb2 import UpdateLimitsRequest

@@ -11,10 +11,10 @@ import grpc
 import pytest
 import structlog
 
+from alphapanda.contract.method_policy import MethodPolicy
 from alphapanda.mesh.deadlines import watch_stands
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.guard import Guard
-from alphapanda.mesh.policy import MethodPolicy
 from alphapanda.mesh.status import call_failure
 from alphapanda.mesh.watches import WatchLimit
 from panda.marketdata.v1 import marketdata_pb2 as pb

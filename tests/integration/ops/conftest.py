@@ -26,6 +26,8 @@ from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import ops_room, running_service
+from alphapanda.contract import wire
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
@@ -33,11 +35,9 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog import wire
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.mesh.server import MeshServer
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.consumers import ConsumerSettings, ConsumersSettings

@@ -9,7 +9,7 @@ import sys
 import grpc
 import pytest
 
-from alphapanda.eventlog.dead_letters import DeadLetters
+from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import Record, StoredRecord
 from panda.ops.v1 import ops_pb2 as pb

@@ -9,14 +9,15 @@ from decimal import Decimal
 
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.health import Watched
+from alphapanda.consuming.delivery import Delivery, Handler
+from alphapanda.contract import order_wire, wire
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.eventlog import order_wire, wire
-from alphapanda.eventlog.delivery import Delivery, Handler, TransientFailure
 from alphapanda.eventlog.port import LogUnavailable
+from alphapanda.resilience.failures import TransientFailure
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1 import ops_pb2 as pb
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import grpc
 import pytest
 
-from alphapanda.eventlog.dead_letters import DeadLetters, Ending, Letter, LetterId
+from alphapanda.consuming.dead_letters import DeadLetters, Ending, Letter, LetterId
+from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import Record, StoredRecord
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.ops.dead_letters import DeadLetterDesk
 from alphapanda.ops.letter_index import KnownLetter, LetterIndex, Standing, Wanted
 from panda.ops.v1 import ops_pb2 as pb

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from alphapanda.app.groups import GROUPS
-from alphapanda.eventlog.port import Record, TopicSpec
-from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.contract.topics import TopicSpec
+from alphapanda.eventlog.port import Record
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 
 UNREADABLE = b"\xff"
 

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract import order_wire
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
-from alphapanda.eventlog import order_wire
-from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.port import StoredRecord
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.mesh.watches import Revisions
 from alphapanda.portfolio.api import PortfolioApi
 from alphapanda.portfolio.cache import BooksCache

@@ -12,10 +12,10 @@ from google.protobuf.json_format import MessageToDict
 from portfolio_service import DIRECTORY, INFY, OPENED, Market, Service, delivery, stored_in
 from sqlalchemy import text
 
+from alphapanda.contract import wire
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order_events import Submitted
-from alphapanda.eventlog import wire
 from alphapanda.mesh.errors import NotFound
 from alphapanda.portfolio.managers import (
     MANAGERS,

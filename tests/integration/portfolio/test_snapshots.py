@@ -9,8 +9,8 @@ import pytest
 from portfolio_service import INFY, IST, OPENED, Market, Service, stored_in
 from sqlalchemy import text
 
+from alphapanda.contract import wire
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.eventlog import wire
 from alphapanda.portfolio.core.snapshots import SnapshotCause, SnapshotClock
 from alphapanda.portfolio.store.port import AccountName
 from panda.events.v1.events_pb2 import Event

@@ -15,6 +15,11 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.order_wire import order_event
+from alphapanda.contract.topics import TopicMap
+from alphapanda.contract.validation import violations
+from alphapanda.contract.wire import approved_from, signal_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.ids import derived_id, output_id
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
@@ -23,11 +28,7 @@ from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Produ
 from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.order_wire import order_event
 from alphapanda.eventlog.port import StoredRecord
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import approved_from, signal_event
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits
@@ -42,7 +43,6 @@ from alphapanda.risk.store.statements import SCHEMA
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
-from alphapanda.validation import violations
 from panda.events.v1 import control_pb2
 from panda.events.v1.events_pb2 import Event
 

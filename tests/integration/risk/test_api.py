@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
+from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.errors import NotFound
 from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as pb

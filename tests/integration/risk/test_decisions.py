@@ -10,7 +10,7 @@ from alphapanda.domain.ids import output_id
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved, Refused
-from alphapanda.eventlog.delivery import TransientFailure
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.square_off_timer import SquareOffTimer
 
 KEY = PositionKey("paper", "default", "ema-1", "NSE:INFY", Product.MIS)

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from tests.integration.risk.conftest import KEY, Risk, servicer
 
+from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.verdict import Approved
-from alphapanda.eventlog.wire import timestamp
 from alphapanda.mesh.errors import FailedPrecondition
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.store.port import SwitchScope

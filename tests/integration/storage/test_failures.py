@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.eventlog.failures import in_one_line, is_transient
+from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.storage.engine import open_engine
 
 

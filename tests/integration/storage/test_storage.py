@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory, RequestReused

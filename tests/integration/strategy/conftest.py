@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.strategy.store.memory import MemoryStrategyStore

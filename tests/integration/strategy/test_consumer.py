@@ -13,17 +13,17 @@ import structlog
 from sqlalchemy import text
 from tests.unit.strategy.test_holdings import Careful
 
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.topics import TopicPartition, shard_of
+from alphapanda.contract.wire import frame_event, frame_from, signal_event, signal_from
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.order import Product
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.decode import from_record, to_record
-from alphapanda.eventlog.delivery import Delivery
-from alphapanda.eventlog.order_wire import happening_from
-from alphapanda.eventlog.port import LogUnavailable, Start, TopicPartition
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import shard_of
-from alphapanda.eventlog.wire import frame_event, frame_from, signal_event, signal_from
+from alphapanda.eventlog.port import LogUnavailable, Start
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.ema_cross import EmaCross

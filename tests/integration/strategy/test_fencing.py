@@ -11,11 +11,12 @@ import pytest
 import structlog
 from tests.integration.strategy.test_consumer import NO_FATE, NOW, TOKENS, Fate, World, config, new_host
 
+from alphapanda.consuming.delivery import Delivery
 from alphapanda.eventlog.decode import from_record
-from alphapanda.eventlog.delivery import Delivery, TransientFailure
-from alphapanda.eventlog.kafka import KafkaEventLog
+from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import Start
-from alphapanda.eventlog.sqlite import SqliteEventLog
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
 

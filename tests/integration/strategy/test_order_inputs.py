@@ -11,13 +11,13 @@ import pytest
 from tests.integration.strategy.test_consumer import NO_FATE, NOW, TOKENS, Fate, Killed, World, config
 from tests.unit.strategy.test_holdings import Careful
 
+from alphapanda.contract.order_wire import order_event
+from alphapanda.contract.wire import signal_from
 from alphapanda.domain import ids
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.order_events import Failed, Fill, Filled, OrderState, Submitted
 from alphapanda.eventlog.decode import from_record, to_record
-from alphapanda.eventlog.order_wire import order_event
 from alphapanda.eventlog.port import LogUnavailable
-from alphapanda.eventlog.wire import signal_from
 from alphapanda.strategy import Stance, Wish
 from alphapanda.strategy.core.config import StrategyState
 from alphapanda.strategy.core.remembered import from_state

@@ -12,12 +12,12 @@ from tests.integration.strategy.test_consumer import NOW, config
 from tests.integration.strategy.test_fencing import log  # noqa: F401 - a fixture
 from tests.unit.strategy.test_holdings import order
 
+from alphapanda.contract.order_wire import happening_from, order_event
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, Product, Side
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, Submitted
 from alphapanda.domain.signal import PositionKey
 from alphapanda.eventlog.decode import to_record
-from alphapanda.eventlog.order_wire import happening_from, order_event
 from alphapanda.strategy.order_tail import PAYLOADS, OrderTail, history
 
 ORDER = ids.derived_id("an order")

@@ -8,25 +8,25 @@ from time import monotonic
 
 import structlog
 
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.dead_letters import DeadLetters
+from alphapanda.consuming.follower import TopicFollower
+from alphapanda.contract.topics import shard_of
+from alphapanda.contract.validation import violations
+from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.routing import ExecutionRouter
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.control import TopicFollower
-from alphapanda.eventlog.dead_letters import DeadLetters
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import Start
-from alphapanda.eventlog.relay import OutboxRelay
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import shard_of
-from alphapanda.eventlog.wire import frame_event
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.relay import OutboxRelay
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
-from alphapanda.validation import violations
 from panda.events.v1.control_pb2 import STRATEGY_STATE_STOPPED
 from panda.strategy.v1 import strategy_pb2 as api
 

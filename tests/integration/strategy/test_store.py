@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import Product
-from alphapanda.eventlog.port import TopicPartition
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.store.port import (

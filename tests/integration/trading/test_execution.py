@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from trading_room import NOON, PAPER, Room, approved, boot_clock, delivery, open_room, terminal
 
+from alphapanda.consuming.delivery import CannotDiscard
+from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
-from alphapanda.eventlog.delivery import CannotDiscard, TransientFailure
-from alphapanda.eventlog.port import TopicPartition
+from alphapanda.resilience.failures import TransientFailure
 from alphapanda.trading.consumer import TradingAssignment
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import order_id_of

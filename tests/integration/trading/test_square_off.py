@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from trading_room import CALENDAR, INSTRUMENTS, NOON, Room, approved
 
+from alphapanda.contract.wire import signal_from
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey
-from alphapanda.eventlog.wire import signal_from
 from alphapanda.storage.requests import RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, Surface, plan

@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 from trading_room import ACTIVE, NOON, approved
 
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, Side, TradingState
 from alphapanda.domain.order_events import Fill
-from alphapanda.eventlog.topics import TopicMap
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestReused

@@ -15,6 +15,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.contract.topics import TopicMap
+from alphapanda.contract.wire import verdict_event
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
@@ -23,10 +26,7 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Prod
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, Refused
-from alphapanda.eventlog.delivery import Delivery
 from alphapanda.eventlog.port import StoredRecord
-from alphapanda.eventlog.topics import TopicMap
-from alphapanda.eventlog.wire import verdict_event
 from alphapanda.mesh.watches import Revisions
 from alphapanda.settings.services import PaperTradingSettings, TradingSettings
 from alphapanda.storage.engine import open_engine

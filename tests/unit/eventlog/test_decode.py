@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphapanda.contract import wire
+from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.eventlog import wire
-from alphapanda.eventlog.backoff import Backoff
 from alphapanda.eventlog.decode import Reason, Unreadable, from_record, to_record
 from alphapanda.eventlog.port import Record, StoredRecord
-from alphapanda.eventlog.sqlite_database import _packed, _unpacked
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.eventlog.sqlite.database import _packed, _unpacked
+from alphapanda.resilience.backoff import Backoff
 from panda.events.v1.events_pb2 import Event
 
 MOMENT = datetime(2026, 3, 2, 4, 0, 0, 123456, tzinfo=UTC)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphapanda.eventlog.group import shares
-from alphapanda.eventlog.port import TopicPartition
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.sqlite.group import shares
 
 PARTITIONS = {"a": 4, "b": 8, "c": 1}
 

@@ -8,9 +8,9 @@ from weakref import ref
 
 import pytest
 
-from alphapanda.eventlog import kafka_client
-from alphapanda.eventlog.kafka import KafkaEventLog
-from alphapanda.eventlog.kafka_client import KafkaClients
+from alphapanda.eventlog.kafka.client import KafkaClients
+from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.log import client as kafka_client
 from alphapanda.eventlog.port import Start
 from alphapanda.settings.connections import KafkaSettings
 

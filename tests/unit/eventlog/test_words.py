@@ -7,14 +7,14 @@ from decimal import Decimal
 
 import pytest
 
+from alphapanda.contract.order_wire import happening_from, order_event
+from alphapanda.contract.validation import violations
+from alphapanda.contract.wire import approved_from, verdict_event
 from alphapanda.domain import ids
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Failed, Fill, Filled, OrderHappening, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, RuleOutcome, RuleResult
-from alphapanda.eventlog.order_wire import happening_from, order_event
-from alphapanda.eventlog.wire import approved_from, verdict_event
-from alphapanda.validation import violations
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 KEY = PositionKey("paper", "default", "crossing", "NSE:INFY", Product.MIS)

@@ -7,10 +7,10 @@ import json
 import grpc
 import structlog
 
+from alphapanda.contract.catalogue import service_descriptors
+from alphapanda.contract.method_policy import service_policies
 from alphapanda.mesh import channel, server
-from alphapanda.mesh.catalogue import service_descriptors
 from alphapanda.mesh.channel import service_config
-from alphapanda.mesh.policy import service_policies
 
 
 def test_every_rpc_may_be_sent_again_where_nobody_answered() -> None:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from alphapanda.eventlog.port import LogUnavailable, TopicPartition
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.ops.lag_watch import LagWatch
 
 BEGAN = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from alphapanda.eventlog.sqlite import SqliteEventLog
-from alphapanda.eventlog.topics import TopicMap
+from alphapanda.contract.topics import TopicMap
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.mesh.errors import TooMany
 from alphapanda.ops.log_api import MOST_TAILS, LogApi
 from panda.ops.v1.ops_pb2 import TailTopicRequest

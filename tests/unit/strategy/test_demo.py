@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from alphapanda.contract.validation import violations
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
@@ -16,7 +17,6 @@ from alphapanda.marketdata.core.simulator import SimulatedDay, stocks_of_day
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.demo import demo_requests
-from alphapanda.validation import violations
 
 CALENDAR = load_nse_calendar()
 PRICES = {"BHARTIARTL": 2110, "INFY": 1520, "RELIANCE": 1480, "HDFCBANK": 1000, "TCS": 3120, "MARUTI": 15800}

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from alphapanda.eventlog.delivery import Delivery, TransientFailure
+from alphapanda.consuming.delivery import Delivery
+from alphapanda.consuming.slow_handlers import TimedHandler
 from alphapanda.eventlog.port import StoredRecord
-from alphapanda.telemetry.performance import TimedHandler
+from alphapanda.resilience.failures import TransientFailure
 from panda.events.v1.events_pb2 import Event
 
 BATCH = [Delivery(Event(), "", StoredRecord("ticks", 0, 0, b"", b"", (), 0))] * 3

@@ -8,8 +8,8 @@ from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.questions import snapshots as snapshot_age
 from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.contract.wire import frame_from
 from alphapanda.eventlog.port import Start
-from alphapanda.eventlog.wire import frame_from
 from alphapanda.mesh.watches import Revisions
 from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.api import PortfolioApi

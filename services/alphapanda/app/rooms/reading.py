@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 
 from alphapanda.app.ground import Ground
 from alphapanda.app.groups import GROUPS
-from alphapanda.eventlog.consumer import ReliableConsumer
-from alphapanda.eventlog.control import TopicFollower
-from alphapanda.eventlog.delivery import Handler
-from alphapanda.eventlog.handling import Discard
+from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.delivery import Handler
+from alphapanda.consuming.follower import TopicFollower
+from alphapanda.consuming.handling import Discard
+from alphapanda.consuming.postgres_parking import PostgresParking
+from alphapanda.consuming.slow_handlers import TimedHandler
 from alphapanda.eventlog.port import Assignment, GroupReader, Start
-from alphapanda.eventlog.relay import OutboxRelay
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.parking import PostgresParking
-from alphapanda.telemetry.performance import TimedHandler
+from alphapanda.storage.relay import OutboxRelay
 from panda.events.v1.events_pb2 import Event
 
 PARKS = frozenset({"risk", "trading", "portfolio"})

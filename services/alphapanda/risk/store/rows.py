@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from alphapanda.contract.wire import known, signal_event, signal_from
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
-from alphapanda.eventlog.wire import known, signal_event, signal_from
 from alphapanda.risk.core.book import DayKey
 from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.position import Ledger, OrderProgress, PositionState

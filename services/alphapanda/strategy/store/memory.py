@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
 
-from alphapanda.eventlog.port import TopicPartition
+from alphapanda.contract.topics import TopicPartition
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.store.port import (

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
-from alphapanda.eventlog.port import TopicPartition
+from alphapanda.contract.topics import TopicPartition
 from alphapanda.storage.requests import CommandKey
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from panda.events.v1.events_pb2 import Event

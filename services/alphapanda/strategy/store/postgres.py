@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import Product
-from alphapanda.eventlog.port import TopicPartition
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState

@@ -1,0 +1,1 @@
+"""The reliable consumer, and reading whole topics."""

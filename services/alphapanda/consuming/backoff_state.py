@@ -1,0 +1,123 @@
+"""Which partitions wait after a failure, for how long, and the counts of what failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.consuming.consumer_status import Tally
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line, is_transient
+
+T = TypeVar("T")
+
+
+class BackoffState:
+    """Waits after failures, partition by partition.
+
+    Args:
+        backoff: how long.
+        broker_of: the broker of a topic.
+        sleep: waits for seconds.
+        wall_clock: wall time, aware.
+        logger: bound to the consumer.
+    """
+
+    def __init__(
+        self,
+        backoff: Backoff,
+        broker_of: Callable[[str], str],
+        sleep: Callable[[float], Awaitable[None]],
+        wall_clock: Callable[[], datetime],
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self.tallies: dict[str, Tally] = {}
+        self.waiting: dict[TopicPartition, int] = {}
+        self.halted: dict[TopicPartition, int] = {}
+        self.resting: set[asyncio.Task[None]] = set()
+        self._backoff = backoff
+        self._broker_of = broker_of
+        self._sleep = sleep
+        self._wall_clock = wall_clock
+        self._logger = logger
+
+    def tally(self, at: TopicPartition) -> Tally:
+        """The counts of a partition's broker."""
+        return self.tallies.setdefault(self._broker_of(at.topic), Tally())
+
+    def handled(self, at: TopicPartition, records: int) -> None:
+        """Records are done with; nothing is waited for there."""
+        self.waiting.pop(at, None)
+        self.tally(at).processed += records
+
+    def failed(self, partitions: Iterable[TopicPartition], error: Exception) -> None:
+        """Counts a failed attempt, once a broker."""
+        now = self._wall_clock()
+        for broker in {self._broker_of(at.topic) for at in partitions}:
+            self.tallies.setdefault(broker, Tally()).failure(error, now)
+
+    def let_go(self, at: TopicPartition) -> None:
+        """The partition is somebody else's."""
+        self.waiting.pop(at, None)
+        self.halted.pop(at, None)
+
+    def halt(self, places: Mapping[TopicPartition, int], error: Exception) -> None:
+        """These partitions don't move any more."""
+        for at, offset in places.items():
+            self.waiting.pop(at, None)
+            self.halted[at] = offset
+        self._logger.error(
+            "consumer.halted", alarm=True, places=_named(places), error=in_one_line(error), exc_info=error
+        )
+
+    async def wait(self, places: Mapping[TopicPartition, int], error: Exception, failures: int) -> None:
+        """Counts a failure and waits, the longer the more there were in a row."""
+        self.failed(places, error)
+        if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+            self._logger.warning(
+                "consumer.waiting", places=_named(places), failures=failures, error=in_one_line(error)
+            )
+        await self.rest(places, self._backoff.seconds(failures))
+        for broker in {self._broker_of(at.topic) for at in places}:
+            self.tallies[broker].retried += 1
+
+    async def rest(self, places: Mapping[TopicPartition, int], seconds: float) -> None:
+        """Waits; a consumer that stops doesn't wait for it."""
+        self.waiting.update(places)
+        task = asyncio.current_task()
+        if task is not None:
+            self.resting.add(task)
+        try:
+            await self._sleep(seconds)
+        finally:
+            if task is not None:
+                self.resting.discard(task)
+
+    async def until_it_works(
+        self, places: Mapping[TopicPartition, int], call: Callable[[], Awaitable[T]]
+    ) -> T:
+        """The result of a call that is made again while it fails transiently; a bug is raised."""
+        results: list[T] = []
+
+        async def once() -> None:
+            results.append(await call())
+
+        failures = 0
+        while error := await attempted(once()):
+            if not is_transient(error):
+                raise error
+            failures += 1
+            await self.wait(places, error, failures)
+        for at in places:
+            self.waiting.pop(at, None)
+        return results[0]
+
+
+def _named(places: Mapping[TopicPartition, int]) -> list[str]:
+    return [f"{at.topic}/{at.partition}@{offset}" for at, offset in places.items()]

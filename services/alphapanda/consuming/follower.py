@@ -1,0 +1,192 @@
+"""Reading topics whole, without a group: control topics from the first record, frames from now on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import structlog
+
+from alphapanda.consuming.consumer_status import ConsumerStatus, Tally, statuses
+from alphapanda.consuming.dead_letters import is_command
+from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.eventlog.decode import Unreadable, from_record
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredRecord
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line, is_transient
+from alphapanda.settings.consumers import ConsumerSettings
+from panda.events.v1.events_pb2 import Event
+
+_FETCH_SECONDS = 60.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class TopicFollower:
+    """Hands every event of a payload's topics to a callback, in order per partition, in one task.
+
+    What can't be read is counted, logged and passed over: the reader has no group that could redrive it. A failure
+    that passes by waiting is waited for. A bug passes over a frame; on a money topic (control) it ends the following,
+    because to go on would be to act on a state that nobody decided.
+
+    Args:
+        name: its name in reports, such as "portfolio.frames".
+        service: the service it belongs to, for log lines.
+        log: the log.
+        topic_map: the deployment's topics.
+        payload: the payload's field name; all its topics are read, of every active broker.
+        on_event: what is done with an event; must bear repetition.
+        start: EARLIEST hands over all that is kept before `start()` returns.
+        policy: records at once, back-off.
+        sleep: waits for seconds.
+        chance: numbers in [0, 1) for the back-off.
+        wall_clock: wall time, aware.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        service: str,
+        log: EventLog,
+        topic_map: TopicMap,
+        payload: str,
+        on_event: Callable[[Event], Awaitable[None]],
+        start: Start,
+        policy: ConsumerSettings,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = name
+        self._log = log
+        self._topic_map = topic_map
+        self._topics = topic_map.topics(payload)
+        self._on_event = on_event
+        self._start = start
+        self._batch_size = policy.batch_size
+        self._sleep = sleep
+        self._backoff = Backoff(policy.backoff_initial_seconds, policy.backoff_max_seconds, chance)
+        self._wall_clock = wall_clock
+        self._reader = log.topic_reader(self._topics, start)
+        self._tallies = {topic_map.broker(topic): Tally() for topic in self._topics}
+        self._done: dict[TopicPartition, int] = {}
+        self._stuck: dict[TopicPartition, int] = {}
+        self._waiting = False
+        self._fetch_failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._logger = _logger.bind(service=service, follower=name)
+
+    async def start(self) -> None:
+        """Begins; with EARLIEST it returns once all that was on the log at this time has been handed over.
+
+        Raises:
+            TopicMissing: one of the topics doesn't exist.
+        """
+        await self._reader.start()
+        ends = await self._log.end_offsets(self._topics)
+        self._done = {at: self._reader.position(at) for at in ends}
+        if self._start is Start.EARLIEST:
+            while not self._stuck and self._behind(ends):
+                await self._take(0.0)
+        self._task = asyncio.create_task(self._follow(), name=self.name)
+
+    async def stop(self) -> None:
+        """Ends."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        await self._reader.stop()
+
+    async def settled(self) -> bool:
+        """Whether everything that is on the log now has been handed over."""
+        return not self._behind(await self._log.end_offsets(self._topics))
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs and no error keeps it from going on."""
+        return self._task is not None and not self._task.done() and not self._waiting
+
+    def status(self) -> list[ConsumerStatus]:
+        """One status a broker."""
+        return statuses(self.name, self._tallies, self._stuck, self._topic_map.broker)
+
+    async def lag(self) -> dict[str, int]:
+        """Records not handed over yet, by broker."""
+        lag = dict.fromkeys(self._tallies, 0)
+        for at, end in (await self._log.end_offsets(self._topics)).items():
+            lag[self._topic_map.broker(at.topic)] += max(0, end - self._done[at])
+        return lag
+
+    def _behind(self, ends: Mapping[TopicPartition, int]) -> bool:
+        return any(self._done[at] < end for at, end in ends.items())
+
+    async def _follow(self) -> None:
+        while not self._stuck:
+            await self._take(_FETCH_SECONDS)
+
+    async def _take(self, timeout: float) -> None:
+        try:
+            records = await self._reader.fetch(self._batch_size, timeout)
+        except LogUnavailable as error:
+            self._fetch_failures += 1
+            for tally in self._tallies.values():
+                tally.failure(error, self._wall_clock())
+            await self._wait(self._fetch_failures)
+            return
+        self._fetch_failures = 0
+        self._waiting = False
+        for record in records:
+            if not await self._hand_over(record):
+                return
+            self._done[record.topic_partition] = record.offset + 1
+        for at in self._done:  # what retention took away at the end of a partition is done with, too
+            self._done[at] = max(self._done[at], self._reader.position(at))
+
+    async def _hand_over(self, record: StoredRecord) -> bool:
+        """Whether it is done with the record."""
+        tally = self._tallies[self._topic_map.broker(record.topic)]
+        if is_command(record):  # to a group
+            return True
+        try:
+            event = from_record(record, self._topic_map)
+        except Unreadable as unreadable:
+            tally.failure(unreadable, self._wall_clock())
+            self._report("follower.unreadable", record, unreadable)
+            return True
+        failures = 0
+        while error := await attempted(self._on_event(event)):
+            failures += 1
+            tally.failure(error, self._wall_clock())
+            if is_transient(error):
+                self._stuck[record.topic_partition] = record.offset
+                await self._wait(failures)
+                tally.retried += 1
+                continue
+            self._report("follower.bug", record, error)
+            if self._topic_map.policy(record.topic).money:
+                self._stuck[record.topic_partition] = record.offset
+                return False
+            break
+        self._stuck.pop(record.topic_partition, None)
+        self._waiting = False
+        tally.processed += not error
+        return True
+
+    async def _wait(self, failures: int) -> None:
+        self._waiting = True
+        await self._sleep(self._backoff.seconds(failures))
+
+    def _report(self, what: str, record: StoredRecord, error: Exception) -> None:
+        self._logger.error(
+            what,
+            alarm=True,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            error=in_one_line(error),
+        )

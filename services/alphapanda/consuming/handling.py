@@ -1,0 +1,356 @@
+"""What is done with a partition's records: hand over, retry, find the bug, park its key, redrive it (rule 5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.consuming.backoff_state import BackoffState
+from alphapanda.consuming.dead_letters import (
+    PARKED_REASONS,
+    Act,
+    Command,
+    DeadLetters,
+    Ending,
+    LetterId,
+    command_of,
+    is_command,
+)
+from alphapanda.consuming.delivery import CannotDiscard, Delivery, Handler
+from alphapanda.consuming.parking import ParkedKey, Parking
+from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.eventlog.decode import Reason, Unreadable, from_record
+from alphapanda.eventlog.port import StoredRecord
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.breakers import Breakers
+from alphapanda.resilience.failures import in_one_line, is_transient
+from alphapanda.settings.consumers import ConsumerSettings
+from alphapanda.telemetry.correlation import current_correlation_id
+
+Discard = Callable[[Delivery], Awaitable[None]]
+"""Ends what a parked record asked for, once, with its terminal event; raises CannotDiscard where that can't be."""
+
+
+class Halted(Exception):
+    """The partition doesn't move any more: a bug on a money topic whose keys nobody can park."""
+
+    def __init__(self, offset: int, cause: Exception) -> None:
+        self.offset = offset
+        self.cause = cause
+        super().__init__(in_one_line(cause))
+
+
+class Handling:
+    """Handles records of partitions, each partition by one task at a time.
+
+    Args:
+        name: the consumer group.
+        topic_map: the deployment's topics.
+        handler: what is done with a batch.
+        dead_letters: where records go that can't be handled.
+        policy: concurrency and attempts.
+        backoff_state: waits and counts.
+        breakers: of what the handler depends on.
+        parking: where keys of money topics are parked; None halts the partition instead.
+        discard: how a parked record is ended; None where it can't be.
+        logger: bound to the consumer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        topic_map: TopicMap,
+        handler: Handler,
+        dead_letters: DeadLetters,
+        policy: ConsumerSettings,
+        backoff_state: BackoffState,
+        breakers: Breakers,
+        parking: Parking | None,
+        discard: Discard | None,
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self._name = name
+        self._topic_map = topic_map
+        self._handler = handler
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._backoff_state = backoff_state
+        self._breakers = breakers
+        self._parking = parking
+        self._discard = discard
+        self._logger = logger
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._parked: dict[TopicPartition, set[bytes]] = {}
+
+    # -- partitions come and go ---------------------------------------------------------------------------------------
+
+    async def take_up(self, partitions: Sequence[TopicPartition]) -> None:
+        """Learns which keys of these partitions are parked."""
+        for at in partitions:
+            self._parked.pop(at, None)
+        if self._parking is None:
+            return
+        for key in await self._parking.parked(self._name, partitions):
+            self._parked.setdefault(key.at, set()).add(key.key)
+
+    def let_go(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forgets them."""
+        for at in partitions:
+            self._parked.pop(at, None)
+
+    def parked(self) -> dict[str, int]:
+        """Keys that are parked in the partitions it holds, by broker."""
+        counts: dict[str, int] = {}
+        for at, keys in self._parked.items():
+            broker = self._topic_map.broker(at.topic)
+            counts[broker] = counts.get(broker, 0) + len(keys)
+        return counts
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    async def work(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+        """Is done with the records once it returns.
+
+        Raises:
+            Halted: at a record that nobody can pass.
+        """
+        deliveries: list[Delivery] = []
+        for record in records:
+            if is_command(record):
+                await self._handle(at, deliveries)
+                deliveries = []
+                await self._obey(at, record)
+                continue
+            try:
+                event = from_record(record, self._topic_map)
+            except Unreadable as unreadable:
+                await self._put_aside(at, record, unreadable)
+            else:
+                deliveries.append(Delivery(event, event.broker, record))
+        await self._handle(at, deliveries)
+
+    async def _put_aside(self, at: TopicPartition, record: StoredRecord, unreadable: Unreadable) -> None:
+        if unreadable.reason is Reason.UNKNOWN_TYPE and not self._topic_map.policy(at.topic).money:
+            self._backoff_state.tally(
+                at
+            ).processed += 1  # a newer writer's record, which this reader can't need
+            return
+        await self._dead_letter(at, record, unreadable.reason, unreadable.detail)
+
+    async def _dead_letter(
+        self, at: TopicPartition, record: StoredRecord, reason: Reason, detail: str
+    ) -> None:
+        await self._backoff_state.until_it_works(
+            {at: record.offset},
+            lambda: self._dead_letters.send(record, group=self._name, reason=reason, detail=detail),
+        )
+        self._backoff_state.tally(at).dead_lettered += 1
+        self._logger.error(
+            "consumer.dead_letter",
+            topic=at.topic,
+            partition=at.partition,
+            offset=record.offset,
+            reason=reason.value,
+            detail=detail,
+        )
+
+    async def _handle(self, at: TopicPartition, deliveries: Sequence[Delivery]) -> None:
+        failures = 0
+        while deliveries := await self._without_parked(at, deliveries):
+            error = await self._attempt(at, deliveries[0].record.offset, deliveries)
+            if error is None:
+                self._backoff_state.handled(at, len(deliveries))
+                return
+            if is_transient(error):
+                failures += 1
+                await self._backoff_state.wait({at: deliveries[0].record.offset}, error, failures)
+            else:
+                deliveries = deliveries[await self._find_the_bug(at, deliveries, error) :]
+
+    async def _find_the_bug(
+        self, at: TopicPartition, deliveries: Sequence[Delivery], error: Exception
+    ) -> int:
+        """Handles record by record up to the first that can't be handled; returns how many are done with."""
+        found: Exception | None
+        for number, delivery in enumerate(deliveries):
+            offset = delivery.record.offset
+            if len(deliveries) == 1:
+                found = await self._alone(at, offset, delivery, error)
+            else:
+                if number == 0:
+                    self._backoff_state.failed([at], error)
+                found = await self._alone(at, offset, delivery, None)
+            if found is not None:
+                await self._give_up(at, delivery, found)
+                return number + 1
+            self._backoff_state.handled(at, 1)
+        return len(deliveries)
+
+    async def _alone(
+        self, at: TopicPartition, offset: int, delivery: Delivery, error: Exception | None
+    ) -> Exception | None:
+        """Handles one record; returns the bug where there is one. `error`: what it failed with already."""
+        bugs = failures = 0
+        while True:
+            if error is not None and not is_transient(error):
+                bugs += 1
+                if bugs >= self._policy.bug_attempts:
+                    self._backoff_state.failed([at], error)
+                    return error
+            if error is not None:
+                failures += 1
+                await self._backoff_state.wait({at: offset}, error, failures)
+            error = await self._attempt(at, offset, [delivery])
+            if error is None:
+                return None
+
+    async def _give_up(self, at: TopicPartition, delivery: Delivery, error: Exception) -> None:
+        record = delivery.record
+        if not self._topic_map.policy(at.topic).money:
+            self._backoff_state.waiting.pop(at, None)
+            await self._dead_letter(at, record, Reason.BUG, in_one_line(error))
+        elif self._parking is None:
+            raise Halted(record.offset, error)
+        else:
+            await self._park(at, record, self._parking, Reason.BUG, in_one_line(error))
+            self._logger.error(
+                "consumer.parked",
+                alarm=True,
+                topic=at.topic,
+                partition=at.partition,
+                offset=record.offset,
+                key=record.key.decode(errors="replace"),
+                error=in_one_line(error),
+                exc_info=error,
+            )
+
+    async def _attempt(
+        self, at: TopicPartition, offset: int, deliveries: Sequence[Delivery]
+    ) -> Exception | None:
+        broker = self._topic_map.broker(at.topic)
+        turns = self._turns.setdefault(broker, asyncio.Semaphore(self._policy.concurrency))
+        while seconds := self._breakers.closed_for(broker):
+            await self._backoff_state.rest({at: offset}, seconds)
+        async with turns:
+            with _correlated(deliveries):
+                return await self._breakers.watched(
+                    broker, lambda: attempted(self._handler.handle(deliveries))
+                )
+
+    # -- parked keys --------------------------------------------------------------------------------------------------
+
+    async def _without_parked(self, at: TopicPartition, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Parks what comes behind a bug of its key; the others are left."""
+        keys = self._parked.get(at)
+        if not keys or self._parking is None:
+            return deliveries
+        rest = []
+        for delivery in deliveries:
+            if delivery.record.key in keys:
+                detail = "an earlier record of its key is parked"
+                await self._park(at, delivery.record, self._parking, Reason.PARKED, detail)
+            else:
+                rest.append(delivery)
+        return rest
+
+    async def _park(
+        self, at: TopicPartition, record: StoredRecord, parking: Parking, reason: Reason, detail: str
+    ) -> None:
+        await self._dead_letter(at, record, reason, detail)
+        await self._backoff_state.until_it_works(
+            {at: record.offset}, lambda: parking.park(self._name, record)
+        )
+        self._parked.setdefault(at, set()).add(record.key)
+
+    async def _obey(self, at: TopicPartition, record: StoredRecord) -> None:
+        """A command about dead letters: of this group, or passed by."""
+        try:
+            command = command_of(record)
+        except (KeyError, ValueError) as error:
+            await self._dead_letter(
+                at, record, Reason.INVALID, f"a command nobody made: {in_one_line(error)}"
+            )
+            return
+        if command.letter_id.group == self._name:
+            if self._parking is not None and command.reason in PARKED_REASONS:
+                await self._go_through(at, record, command, self._parking)
+            elif command.act is Act.REDRIVE:
+                await self._settle(at, record, command.original, command)
+        self._backoff_state.handled(at, 1)
+
+    async def _go_through(
+        self, at: TopicPartition, command_record: StoredRecord, command: Command, parking: Parking
+    ) -> None:
+        """Redrives or discards parked records in order, up to the first that fails again."""
+        key = ParkedKey(command.original.topic_partition, command.original.key)
+        here = {at: command_record.offset}
+        parked = await self._backoff_state.until_it_works(here, lambda: parking.records(self._name, key))
+        for record in parked:
+            if not command.whole_key and record.offset > command.letter_id.offset:
+                return
+            if not await self._settle(at, command_record, record, command):
+                return
+            if await self._backoff_state.until_it_works(here, lambda: parking.release(self._name, record)):  # noqa: B023 - awaited here
+                self._parked.get(at, set()).discard(record.key)
+                self._logger.info(
+                    "consumer.unparked", topic=at.topic, key=record.key.decode(errors="replace")
+                )
+
+    async def _settle(
+        self, at: TopicPartition, command_record: StoredRecord, record: StoredRecord, command: Command
+    ) -> bool:
+        """Whether a letter's record is done with now; the outcome is told before it is forgotten."""
+        error = await self._again(at, command_record.offset, record, command.act)
+        ending = Ending.REDRIVEN if command.act is Act.REDRIVE else Ending.DISCARDED
+        detail = "" if error is None else in_one_line(error)
+        letter_id = LetterId(self._name, record.topic, record.partition, record.offset)
+        await self._backoff_state.until_it_works(
+            {at: command_record.offset},
+            lambda: self._dead_letters.settle(
+                letter_id, record.key, ending if error is None else Ending.FAILED_AGAIN, detail
+            ),
+        )
+        self._logger.info(
+            "consumer.dead_letter_settled", letter=str(letter_id), act=command.act, error=detail
+        )
+        return error is None
+
+    async def _again(
+        self, at: TopicPartition, offset: int, record: StoredRecord, act: Act
+    ) -> Exception | None:
+        try:
+            event = from_record(record, self._topic_map)
+        except Unreadable as unreadable:
+            # What can't be read has nothing to end: who discards it lets its key go on.
+            return unreadable if act is Act.REDRIVE else None
+        delivery = Delivery(event, event.broker, record)
+        if act is Act.REDRIVE:
+            return await self._alone(at, offset, delivery, None)
+        if self._discard is None:
+            return CannotDiscard("only a parked signal can be discarded")
+        discard, failures = self._discard, 0
+        while error := await attempted(discard(delivery)):
+            if not is_transient(error):
+                return error
+            failures += 1
+            await self._backoff_state.wait({at: offset}, error, failures)
+        return None
+
+
+@contextmanager
+def _correlated(deliveries: Sequence[Delivery]) -> Iterator[None]:
+    """Log lines within carry the event's id and its chain, where there is but one event."""
+    if len(deliveries) > 1:
+        yield
+        return
+    event = deliveries[0].event
+    before = current_correlation_id.set(event.correlation_id)
+    try:
+        with structlog.contextvars.bound_contextvars(event_id=event.event_id):
+            yield
+    finally:
+        current_correlation_id.reset(before)

@@ -1,0 +1,121 @@
+"""Parked keys and their records in a service's schema (rule 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.consuming.parking import ParkedKey
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.port import StoredRecord
+
+
+class PostgresParking:
+    """consuming.parking.Parking on a service's schema.
+
+    Args:
+        engine: the database.
+        schema: the service's.
+    """
+
+    def __init__(self, engine: AsyncEngine, schema: str) -> None:
+        self._engine = engine
+        self._keys = text(
+            f"SELECT topic, partition, key FROM {schema}.parked_keys WHERE consumer = :consumer"
+            " AND topic = ANY(CAST(:topics AS text[]))"
+        )
+        self._park_key = text(
+            f"INSERT INTO {schema}.parked_keys (consumer, topic, partition, key)"
+            " VALUES (:consumer, :topic, :partition, :key) ON CONFLICT DO NOTHING"
+        )
+        self._park_record = text(
+            f"INSERT INTO {schema}.parked_records"
+            " (consumer, topic, partition, log_offset, key, value, header_names, header_values, appended_at_ns)"
+            " VALUES (:consumer, :topic, :partition, :offset, :key, :value, CAST(:names AS text[]),"
+            " CAST(:values AS bytea[]), :appended_at_ns) ON CONFLICT DO NOTHING"
+        )
+        self._records = text(
+            "SELECT topic, partition, log_offset, key, value, header_names, header_values, appended_at_ns"
+            f" FROM {schema}.parked_records WHERE consumer = :consumer AND topic = :topic"
+            " AND partition = :partition AND key = :key ORDER BY log_offset"
+        )
+        self._take_record = text(
+            f"DELETE FROM {schema}.parked_records WHERE consumer = :consumer AND topic = :topic"
+            " AND partition = :partition AND log_offset = :offset"
+        )
+        self._free_key = text(
+            f"DELETE FROM {schema}.parked_keys AS k WHERE consumer = :consumer AND topic = :topic"
+            " AND partition = :partition AND key = :key AND NOT EXISTS (SELECT 1"
+            f" FROM {schema}.parked_records AS r WHERE r.consumer = k.consumer AND r.topic = k.topic"
+            " AND r.partition = k.partition AND r.key = k.key)"
+        )
+        self._is_parked = text(
+            f"SELECT 1 FROM {schema}.parked_keys WHERE consumer = :consumer AND topic = :topic"
+            " AND partition = :partition AND key = :key"
+        )
+
+    async def parked(self, consumer: str, partitions: Sequence[TopicPartition]) -> Collection[ParkedKey]:
+        """See Parking."""
+        asked = {"consumer": consumer, "topics": sorted({at.topic for at in partitions})}
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(self._keys, asked)).all()
+        keys = [ParkedKey(TopicPartition(row.topic, row.partition), bytes(row.key)) for row in found]
+        return [key for key in keys if key.at in partitions]
+
+    async def park(self, consumer: str, record: StoredRecord) -> None:
+        """See Parking."""
+        place = {
+            "consumer": consumer,
+            "topic": record.topic,
+            "partition": record.partition,
+            "key": record.key,
+        }
+        values = place | {
+            "offset": record.offset,
+            "value": record.value,
+            "names": [name for name, _ in record.headers],
+            "values": [value for _, value in record.headers],
+            "appended_at_ns": record.appended_at_ns,
+        }
+        async with self._engine.begin() as connection:
+            await connection.execute(self._park_key, place)
+            await connection.execute(self._park_record, values)
+
+    async def records(self, consumer: str, parked: ParkedKey) -> Sequence[StoredRecord]:
+        """See Parking."""
+        asked = {
+            "consumer": consumer,
+            "topic": parked.at.topic,
+            "partition": parked.at.partition,
+            "key": parked.key,
+        }
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(self._records, asked)).all()
+        return [
+            StoredRecord(
+                row.topic,
+                row.partition,
+                row.log_offset,
+                bytes(row.key),
+                bytes(row.value),
+                tuple(zip(row.header_names, map(bytes, row.header_values), strict=True)),
+                row.appended_at_ns,
+            )
+            for row in found
+        ]
+
+    async def release(self, consumer: str, record: StoredRecord) -> bool:
+        """See Parking."""
+        place = {
+            "consumer": consumer,
+            "topic": record.topic,
+            "partition": record.partition,
+            "key": record.key,
+        }
+        taken = {name: value for name, value in place.items() if name != "key"} | {"offset": record.offset}
+        async with self._engine.begin() as connection:
+            await connection.execute(self._take_record, taken)
+            await connection.execute(self._free_key, place)
+            return (await connection.execute(self._is_parked, place)).first() is None

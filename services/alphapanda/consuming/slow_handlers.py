@@ -1,0 +1,44 @@
+"""Handlers that take long are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import structlog
+
+from alphapanda.consuming.delivery import Delivery, Handler
+from alphapanda.telemetry.channels import SLOW_HANDLERS
+
+_log = structlog.get_logger(SLOW_HANDLERS)
+
+
+class TimedHandler:
+    """A handler whose slow batches are logged, by their size and what they took; one line a batch at most.
+
+    Args:
+        handler: what handles.
+        consumer: whose it is, such as "risk.signals".
+        slow_seconds: a batch that takes longer is logged.
+    """
+
+    def __init__(self, handler: Handler, consumer: str, slow_seconds: float) -> None:
+        self._handler = handler
+        self._consumer = consumer
+        self._slow = slow_seconds
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """Handles the batch."""
+        began = perf_counter()
+        try:
+            await self._handler.handle(batch)
+        finally:
+            took = perf_counter() - began
+            if took > self._slow:
+                _log.warning(
+                    "slow handler",
+                    consumer=self._consumer,
+                    topic=batch[0].record.topic,
+                    records=len(batch),
+                    milliseconds=round(took * 1000, 1),
+                )

@@ -1,0 +1,1 @@
+"""Protobuf messages and domain values, topics and policies from descriptors, validation."""

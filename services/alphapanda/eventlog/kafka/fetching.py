@@ -1,0 +1,172 @@
+"""Taking records from a Kafka consumer: fairly, woken by what comes, and without what must not be handed out now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import IllegalStateError
+from aiokafka.structs import ConsumerRecord
+
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.kafka.client import as_unavailable, kafka_partitions, stored
+from alphapanda.eventlog.port import StoredRecord
+
+
+class KafkaFetching:
+    """Positions in the partitions that a consumer holds.
+
+    Partitions are paused here and not in the consumer: it goes on asking for all of them, so a resumed partition needn't
+    wait for the end of a request that was sent without it.
+
+    Args:
+        consumer: started, with these partitions assigned; positions are set here, never left to it.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self._next: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self._arriving: set[TopicPartition] = set()
+        self._served: set[TopicPartition] = set()
+        self._sought: set[TopicPartition] = set()
+        self._wake = asyncio.Event()
+
+    def __getitem__(self, at: TopicPartition) -> int:
+        return self._next[at]
+
+    def held(self) -> frozenset[TopicPartition]:
+        """Partitions that have a position."""
+        return frozenset(self._next)
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """The next records are those from these offsets on."""
+        for at, offset in positions.items():
+            self._consumer.seek(*kafka_partitions([at]), offset)
+            self._next[at] = offset
+        self._sought.update(positions)
+        self._wake.set()
+
+    def hold_back(self, partitions: Iterable[TopicPartition]) -> None:
+        """Hands out nothing of these until they are released or dropped."""
+        self._arriving.update(partitions)
+
+    def release(self, partitions: Iterable[TopicPartition]) -> None:
+        """Hands them out again."""
+        self._arriving.difference_update(partitions)
+        self._wake.set()
+
+    def drop(self) -> None:
+        """Forgets all partitions."""
+        for kept in (self._next, self._paused, self._arriving, self._served):
+            kept.clear()
+        self._wake.set()
+
+    def pause(self, at: TopicPartition) -> None:
+        """Hands out nothing of it, where it is held."""
+        if at in self._next:
+            self._paused.add(at)
+
+    def resume(self, at: TopicPartition) -> None:
+        """Hands it out again."""
+        self._paused.discard(at)
+        self._wake.set()
+
+    async def fetch(self, max_records: int, timeout: float) -> dict[TopicPartition, Sequence[StoredRecord]]:
+        """The next records, at most so many; empty after `timeout` seconds.
+
+        Raises:
+            LogUnavailable: the consumer can't go on now.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            self._wake.clear()
+            self._sought.clear()
+            with as_unavailable("records be fetched"):
+                found = self._taken(await self._get(max_records, deadline))
+            if not found and asyncio.get_running_loop().time() >= deadline:
+                await self._follow()
+                return {}
+            if found:
+                return found
+
+    async def _get(
+        self, max_records: int, deadline: float
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        ready = self._next.keys() - self._paused - self._arriving
+        if got := await self._in_turn(ready, max_records):
+            return got
+        seconds = max(0.0, deadline - asyncio.get_running_loop().time())
+        waking = asyncio.create_task(self._wake.wait())
+        getting = asyncio.create_task(self._get_some(ready, max_records, seconds))
+        try:
+            await asyncio.wait((waking, getting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            # Cancelled while it waits, getmany has taken nothing; done, its records must not be dropped.
+            return getting.result() if getting.done() else {}
+        finally:
+            waking.cancel()
+            getting.cancel()
+
+    async def _get_some(
+        self, ready: AbstractSet[TopicPartition], max_records: int, seconds: float
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        if not ready:
+            await asyncio.sleep(seconds)  # until it is woken
+            return {}
+        got: Mapping[KafkaPartition, Sequence[ConsumerRecord]] = await self._consumer.getmany(
+            *kafka_partitions(ready), timeout_ms=int(1000 * seconds), max_records=max_records
+        )
+        return got
+
+    async def _in_turn(
+        self, ready: AbstractSet[TopicPartition], max_records: int
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        # Those that had their turn come last, so that a busy partition starves no other.
+        got = await self._at_once(ready - self._served, max_records)
+        if not got:
+            served, self._served = self._served, set()
+            got = await self._at_once(ready & served, max_records)
+        self._served.update(TopicPartition(at.topic, at.partition) for at in got)
+        return got
+
+    async def _at_once(
+        self, partitions: AbstractSet[TopicPartition], max_records: int
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        if not partitions:
+            return {}
+        # While a rebalance is under way getmany waits for its end, whatever its timeout says.
+        got: Mapping[KafkaPartition, Sequence[ConsumerRecord]] = {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                got = await self._consumer.getmany(*kafka_partitions(partitions), max_records=max_records)
+        return got
+
+    def _taken(
+        self, got: Mapping[KafkaPartition, Sequence[ConsumerRecord]]
+    ) -> dict[TopicPartition, Sequence[StoredRecord]]:
+        found: dict[TopicPartition, Sequence[StoredRecord]] = {}
+        for place, records in got.items():
+            at = TopicPartition(place.topic, place.partition)
+            if at not in self._next or at in self._sought:
+                continue  # revoked, or sought while they came
+            if at in self._paused or at in self._arriving:
+                self.seek({at: self._next[at]})
+                continue
+            found[at] = [stored(record) for record in records]
+            self._next[at] = records[-1].offset + 1
+        return found
+
+    async def _follow(self) -> None:
+        """Takes over where the consumer went beyond the last record: what compaction or retention left out."""
+        for at in tuple(self._next):
+            with suppress(
+                TimeoutError, IllegalStateError
+            ):  # it has no position at this moment, or no partition
+                async with asyncio.timeout(0):
+                    position = await self._consumer.position(*kafka_partitions([at]))
+                    if at in self._next and at not in self._sought:
+                        self._next[at] = max(self._next[at], position)

@@ -1,0 +1,213 @@
+"""The log in Kafka, for the mesh. Topics are made by `ensure` alone; offsets grow and may have gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from weakref import WeakSet
+
+from aiokafka import AIOKafkaConsumer
+
+from alphapanda.contract.topics import TopicPartition, TopicSpec
+from alphapanda.eventlog.kafka.client import (
+    KafkaClients,
+    as_unavailable,
+    end_consumer,
+    kafka_partitions,
+    ours,
+)
+from alphapanda.eventlog.kafka.publisher import KafkaPublisher
+from alphapanda.eventlog.kafka.readers import KafkaGroupReader, KafkaTopicReader
+from alphapanda.eventlog.kafka.topics import KafkaTopics
+from alphapanda.eventlog.port import LogUnavailable, Record, Start, StoredRecord, TopicMissing
+from alphapanda.settings.connections import KafkaSettings
+
+_LOOK_BACK = 1_000
+
+
+class KafkaEventLog:
+    """The log.
+
+    Args:
+        settings: how Kafka is reached.
+        bulk_topics: market data: compressed, and sent with a little delay for company.
+        wall_clock_ns: wall time in nanoseconds; Kafka keeps its milliseconds.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        bulk_topics: Collection[str] = (),
+        *,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._settings = settings
+        self._clients = KafkaClients(settings)
+        self._bulk_topics = frozenset(bulk_topics)
+        seconds = settings.request_timeout_seconds
+        self._money = KafkaPublisher(lambda: self._clients.producer(bulk=False), seconds, wall_clock_ns)
+        self._bulk = KafkaPublisher(lambda: self._clients.producer(bulk=True), seconds, wall_clock_ns)
+        self._topics = KafkaTopics(self._clients, settings.replication_factor)
+        self._offsets: AIOKafkaConsumer | None = None
+        # Who reads keeps the reader; one that has done its work is gone.
+        self._readers: WeakSet[KafkaGroupReader | KafkaTopicReader] = WeakSet()
+        self._counts: dict[str, int] = {}
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connects.
+
+        Raises:
+            LogUnavailable: Kafka is away; start() may be called again.
+        """
+        started = False
+        try:
+            self._offsets = self._clients.consumer()
+            with as_unavailable(f"be reached at {self._clients.where}"):
+                await self._offsets.start()
+            await self._topics.start()
+            await self._money.start()
+            await self._bulk.start()
+            started = True
+        finally:
+            if not started:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Ends its readers, sends what is in hand and disconnects."""
+        readers, self._readers = self._readers, WeakSet()
+        await asyncio.gather(*(reader.stop() for reader in readers))
+        offsets, self._offsets = self._offsets, None
+        ends = [self._money.stop(), self._bulk.stop(), self._topics.stop()]
+        if offsets is not None:
+            ends.append(end_consumer(offsets))
+        await asyncio.gather(*ends)
+
+    def _connected(self) -> AIOKafkaConsumer:
+        if self._offsets is None:
+            raise LogUnavailable("the log is not open")
+        return self._offsets
+
+    # -- topics -------------------------------------------------------------------------------------------------------
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
+        """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are).
+
+        Raises:
+            LogUnavailable: Kafka is away, or refuses one of them; the message says which and why.
+        """
+        differing = await self._topics.ensure(topics)
+        # The leader of a partition hears last that it is: until then who begins at the end begins too late.
+        await self.end_offsets([spec.name for spec in topics])
+        return differing
+
+    async def topics(self) -> Mapping[str, int]:
+        """Partitions by topic."""
+        self._counts = dict(await self._topics.partitions())
+        return dict(self._counts)
+
+    async def _count(self, topic: str) -> int:
+        if topic not in self._counts:
+            await self.topics()
+        if topic not in self._counts:
+            raise TopicMissing(f"topic {topic!r} does not exist")
+        return self._counts[topic]
+
+    async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
+        return [
+            TopicPartition(topic, number) for topic in topics for number in range(await self._count(topic))
+        ]
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    async def publish(self, records: Sequence[Record]) -> Sequence[int]:
+        """Appends the records, in order per partition; returns their offsets once all are durable.
+
+        Raises:
+            TopicMissing: a topic doesn't exist; nothing was sent.
+            LogUnavailable: not all were acknowledged in time; they may be yet. Repeat the same publish.
+            ValueError: a topic has no such partition, nothing was sent; or a record is larger than Kafka takes.
+        """
+        for record in records:
+            if not 0 <= record.partition < await self._count(record.topic):
+                raise ValueError(
+                    f"partition: {record.partition} is not in topic {record.topic!r},"
+                    f" which has {self._counts[record.topic]}"
+                )
+        bulk = [number for number, record in enumerate(records) if record.topic in self._bulk_topics]
+        if not bulk:
+            return await self._money.publish(records) if records else []
+        if len(bulk) == len(records):
+            return await self._bulk.publish(records)
+        money = sorted(set(range(len(records))).difference(bulk))
+        by_number: dict[int, int] = {}
+        for publisher, numbers in ((self._money, money), (self._bulk, bulk)):
+            offsets = await publisher.publish([records[number] for number in numbers])
+            by_number.update(zip(numbers, offsets, strict=True))
+        return [by_number[number] for number in range(len(records))]
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def group_reader(self, group: str, topics: Sequence[str], start: Start) -> KafkaGroupReader:
+        """A member of `group`; `start` holds where the group has no offset yet."""
+        reader = KafkaGroupReader(
+            group,
+            lambda: self._clients.consumer(group),
+            topics,
+            start,
+            self._partitions,
+            lambda partitions: self._topics.group_offsets(group, partitions),
+            (
+                self._clients.rebalance_seconds + self._settings.request_timeout_seconds,
+                self._settings.request_timeout_seconds,
+            ),
+        )
+        self._readers.add(reader)
+        return reader
+
+    def topic_reader(
+        self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]
+    ) -> KafkaTopicReader:
+        """A groupless reader, from `start` or from given offsets (partitions not given: the first record kept)."""
+        reader = KafkaTopicReader(self._clients.consumer, topics, start, self._partitions)
+        self._readers.add(reader)
+        return reader
+
+    async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
+        """Offset that the next record of each partition will have at least."""
+        partitions = kafka_partitions(await self._partitions(topics))
+        with as_unavailable("ends be found"):
+            return ours(await self._connected().end_offsets(partitions))
+
+    async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
+        """Every offset a group has stored."""
+        return await self._topics.group_offsets(group, await self._partitions(list(await self.topics())))
+
+    async def last(self, partition: TopicPartition) -> StoredRecord | None:
+        """The newest record of a partition."""
+        ends = await self.end_offsets([partition.topic])
+        with as_unavailable("the first record be found"):
+            firsts = await self._connected().beginning_offsets(kafka_partitions([partition]))
+        first, end = ours(firsts)[partition], ends[partition]
+        reach = 1
+        while first < end:
+            found = await self._read(partition, max(first, end - reach), end)
+            if found or end - reach <= first:
+                return found[-1] if found else None
+            reach *= _LOOK_BACK  # the newest offsets hold no record: compacted away, or a marker
+        return None
+
+    async def _read(self, at: TopicPartition, first: int, end: int) -> Sequence[StoredRecord]:
+        ends = await self.end_offsets([at.topic])
+        reader = KafkaTopicReader(self._clients.consumer, [at.topic], {**ends, at: first}, self._partitions)
+        try:
+            await reader.start()
+            found: list[StoredRecord] = []
+            deadline = asyncio.get_running_loop().time() + self._settings.request_timeout_seconds
+            while reader.position(at) < end and asyncio.get_running_loop().time() < deadline:
+                found += [one for one in await reader.fetch(_LOOK_BACK, 0.1) if one.topic_partition == at]
+            return found
+        finally:
+            await reader.stop()

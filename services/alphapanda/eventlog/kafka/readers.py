@@ -1,0 +1,318 @@
+"""Readers of the Kafka log: members of groups, and readers of whole topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from typing_extensions import override
+
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.kafka.client import as_unavailable, end_consumer, kafka_partitions, ours
+from alphapanda.eventlog.kafka.fetching import KafkaFetching
+from alphapanda.eventlog.port import Assignment, LogUnavailable, Start, StoredRecord
+
+_LOOK_UP_AGAIN_SECONDS = 0.2
+
+FindPartitions = Callable[[Sequence[str]], Awaitable[Sequence[TopicPartition]]]
+FindOffsets = Callable[[Sequence[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
+
+_logger = structlog.get_logger(__name__)
+
+
+class KafkaTopicReader:
+    """Reads all partitions of topics, without a group.
+
+    Args:
+        make: makes a consumer.
+        topics: what it reads.
+        start: where it begins.
+        partitions: finds the partitions of topics.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], AIOKafkaConsumer],
+        topics: Sequence[str],
+        start: Start | Mapping[TopicPartition, int],
+        partitions: FindPartitions,
+    ) -> None:
+        self._make = make
+        self._topics = tuple(topics)
+        self._start = start
+        self._find = partitions
+        self._consumer: AIOKafkaConsumer | None = None
+        self._fetching: KafkaFetching | None = None
+
+    async def start(self) -> None:
+        """Takes its position.
+
+        Raises:
+            TopicMissing: one of the topics doesn't exist.
+            LogUnavailable: Kafka is away.
+        """
+        partitions = kafka_partitions(await self._find(self._topics))
+        self._consumer = consumer = self._make()
+        started = False
+        try:
+            with as_unavailable("a reader start"):
+                await consumer.start()
+                if self._start is Start.LATEST:
+                    positions = ours(await consumer.end_offsets(partitions))
+                else:
+                    positions = ours(await consumer.beginning_offsets(partitions))
+            started = True
+        finally:
+            if not started:
+                await end_consumer(consumer)
+        if not isinstance(self._start, Start):
+            positions = {at: max(self._start.get(at, 0), first) for at, first in positions.items()}
+        consumer.assign(partitions)
+        self._fetching = KafkaFetching(consumer)
+        self._fetching.seek(positions)
+
+    async def stop(self) -> None:
+        """Ends."""
+        if self._consumer is not None:
+            await end_consumer(self._consumer)
+
+    async def fetch(self, max_records: int, timeout: float) -> Sequence[StoredRecord]:
+        """The next records, in order per partition; empty after `timeout` s.
+
+        Raises:
+            LogUnavailable: it isn't started, or can't go on now.
+        """
+        if self._fetching is None:
+            raise LogUnavailable("the reader is not started")
+        found = await self._fetching.fetch(max_records, timeout)
+        return [record for records in found.values() for record in records]
+
+    def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record it will fetch.
+
+        Raises:
+            KeyError: it doesn't read this partition.
+        """
+        if self._fetching is None:
+            raise KeyError(partition)
+        return self._fetching[partition]
+
+
+class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of a group. Rebalances are eager: every one takes all partitions away and gives the new share.
+
+    Args:
+        group: its name, without prefix.
+        make: makes a consumer in the group.
+        topics: what it wants.
+        start: where the group begins that has no offset.
+        partitions: finds the partitions of topics.
+        committed: finds the group's offsets; partitions without one are left out.
+        timeouts: seconds for joining, and for an answer.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        make: Callable[[], AIOKafkaConsumer],
+        topics: Sequence[str],
+        start: Start,
+        partitions: FindPartitions,
+        committed: FindOffsets,
+        timeouts: tuple[float, float],
+    ) -> None:
+        self._make = make
+        self.topics = tuple(topics)
+        self._start = start
+        self._find = partitions
+        self._committed = committed
+        self._join_seconds, self._answer_seconds = timeouts
+        self._assignment: Assignment | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._fetching: KafkaFetching | None = None
+        self._joined = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._changing_hands = asyncio.Lock()
+        self._logger = _logger.bind(group=group)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, assignment: Assignment | None = None) -> None:
+        """Joins the group; partitions come through `assignment`.
+
+        Raises:
+            TopicMissing: one of the topics doesn't exist.
+            LogUnavailable: Kafka is away, or the group doesn't come to terms.
+        """
+        await self._find(self.topics)
+        self._assignment = assignment
+        self._stopping.clear()
+        self._consumer = consumer = self._make()
+        self._fetching = KafkaFetching(consumer)
+        consumer.subscribe(self.topics, listener=self)
+        started = False
+        try:
+            with as_unavailable("a member join its group"):
+                async with asyncio.timeout(self._join_seconds):
+                    await consumer.start()
+                    await self._joined.wait()
+            started = True
+        finally:
+            if not started:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Leaves the group."""
+        if self._consumer is None:
+            return
+        self._stopping.set()
+        await self.on_partitions_revoked(())
+        consumer, self._consumer = self._consumer, None
+        await end_consumer(consumer)
+        self._joined.clear()
+
+    # -- changing hands: called by the consumer, which logs and forgets what these raise ------------------------------
+
+    @override
+    async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
+        """Takes partitions: from the group's offset, else from where new groups begin."""
+        partitions = sorted(TopicPartition(at.topic, at.partition) for at in assigned)
+        async with self._changing_hands:
+            if (positions := await self._found_positions(partitions)) is None or self._fetching is None:
+                return
+            self._fetching.hold_back(partitions)
+            self._fetching.seek(positions)
+            self._logger.info("kafka.assigned", partitions=len(partitions))
+            if self._assignment is not None and partitions:
+                await self._assignment.on_assigned(partitions)
+            self._fetching.release(partitions)
+            self._joined.set()
+
+    @override
+    async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
+        """Lets go of all it has."""
+        async with self._changing_hands:
+            held = sorted(self.assigned())
+            if self._fetching is None or not held:
+                return
+            self._fetching.hold_back(held)
+            try:
+                if self._assignment is not None:
+                    await self._assignment.on_revoked(held)
+            finally:
+                self._fetching.drop()
+
+    async def _found_positions(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, int] | None:
+        """Positions to begin at, None where it was stopped meanwhile; looked up until Kafka tells."""
+        while not self._stopping.is_set():
+            try:
+                return await self._positions(partitions)
+            except LogUnavailable as error:
+                self._logger.warning("kafka.positions_unknown", error=str(error))
+            await asyncio.sleep(_LOOK_UP_AGAIN_SECONDS)
+        return None
+
+    async def _positions(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        consumer = self._started()
+        with as_unavailable("positions be found"):
+            async with asyncio.timeout(self._answer_seconds):
+                committed = await self._committed(partitions)
+                firsts = ours(await consumer.beginning_offsets(kafka_partitions(partitions)))
+                new = [at for at in partitions if at not in committed]
+                if new and self._start is Start.LATEST:
+                    # Kept as the group's offset, or what comes while it is away would be skipped.
+                    ends = ours(await consumer.end_offsets(kafka_partitions(new)))
+                    await self._store(consumer, ends)
+                    committed = {**committed, **ends}
+        return {at: max(committed.get(at, 0), firsts[at]) for at in partitions}
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def fetch(
+        self, max_records: int, timeout: float
+    ) -> Mapping[TopicPartition, Sequence[StoredRecord]]:
+        """The next records of the partitions that aren't paused, in order per partition; empty after `timeout` s.
+
+        Raises:
+            LogUnavailable: it isn't started, or can't go on now.
+        """
+        if self._fetching is None:
+            raise LogUnavailable("the reader is not started")
+        return await self._fetching.fetch(max_records, timeout)
+
+    def assigned(self) -> frozenset[TopicPartition]:
+        """Partitions held now."""
+        return frozenset() if self._fetching is None else self._fetching.held()
+
+    def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record it will fetch of a partition it holds.
+
+        Raises:
+            KeyError: it isn't held.
+        """
+        if self._fetching is None:
+            raise KeyError(partition)
+        return self._fetching[partition]
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Fetches no more of it until it is resumed."""
+        if self._fetching is not None:
+            self._fetching.pause(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Fetches of it again."""
+        if self._fetching is not None:
+            self._fetching.resume(partition)
+
+    async def seek(self, partition: TopicPartition, offset: int) -> None:
+        """The next fetch of it begins at `offset`.
+
+        Raises:
+            ValueError: the partition isn't held.
+        """
+        if self._fetching is None or partition not in self._fetching.held():
+            raise ValueError(f"{partition} is not held, so it can't be sought")
+        self._fetching.seek({partition: offset})
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Stores the offset of the next record to handle, of the partitions it still holds.
+
+        Raises:
+            LogUnavailable: Kafka didn't answer in time.
+        """
+        held = self.assigned()
+        kept = {at: offset for at, offset in offsets.items() if at in held}
+        if not kept:
+            return
+        with as_unavailable("offsets be committed"):
+            async with asyncio.timeout(self._answer_seconds):
+                await self._store(self._started(), kept)
+
+    async def _store(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+        places = kafka_partitions(offsets)
+        try:
+            await consumer.commit(dict(zip(places, offsets.values(), strict=True)))
+        except (CommitFailedError, IllegalStateError) as error:
+            # Another member has them, or will: what was handled here comes again there. Nothing more is taken of them.
+            self._logger.warning("kafka.commit_of_lost_partitions", error=f"{type(error).__name__}: {error}")
+            if self._fetching is not None:
+                self._fetching.hold_back(self.assigned())
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        """The offset stored by the group, None where there is none.
+
+        Raises:
+            LogUnavailable: Kafka didn't answer.
+        """
+        return (await self._committed([partition])).get(partition)
+
+    def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise LogUnavailable("the reader is not started")
+        return self._consumer

@@ -1,0 +1,348 @@
+"""The log in SQLite: one machine, one process, a file or `:memory:`.
+
+One connection, used by one thread. Publishes that come while it writes wait together and become its next transaction,
+so that a disk sync is shared by all of them. The newest records stay in memory, where readers that keep up find them.
+`:memory:` works on the caller's thread: the same calls give the same order, which simulation needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from alphapanda.contract.topics import TopicPartition, TopicSpec
+from alphapanda.eventlog.port import LogUnavailable, Record, Start, StoredRecord, TopicMissing
+from alphapanda.eventlog.specs import differences
+from alphapanda.eventlog.sqlite.database import GroupOffsets, LogDatabase
+from alphapanda.eventlog.sqlite.group import Group
+from alphapanda.eventlog.sqlite.readers import LivePartition, SqliteGroupReader, SqliteTopicReader
+
+MEMORY = ":memory:"
+_TRANSACTION_RECORDS = 5_000
+_HOUR_NS = 3_600_000_000_000
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Publish:
+    records: Sequence[Record]
+    offsets: asyncio.Future[list[int]]
+
+
+@dataclass(slots=True)
+class _Commit:
+    offsets: GroupOffsets
+    done: asyncio.Future[None]
+
+
+class SqliteEventLog:
+    """The port's EventLog on SQLite. All calls from the loop that started it.
+
+    Args:
+        path: a file (its folder exists), or ":memory:".
+        purge_interval: seconds between purges of what is past its retention.
+        wall_clock_ns: wall time in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        purge_interval: float = 300.0,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._path = path
+        self._database = LogDatabase(path)
+        self._thread: ThreadPoolExecutor | None = None
+        self._purge_interval = purge_interval
+        self._wall_clock_ns = wall_clock_ns
+        self._specs: dict[str, TopicSpec] = {}
+        self._counts: dict[str, int] = {}
+        self._partitions: dict[TopicPartition, LivePartition] = {}
+        self._numbers: dict[TopicPartition, int] = {}
+        self._offsets: GroupOffsets = {}
+        self._groups: dict[str, Group] = {}
+        self._publishes: list[_Publish] = []
+        self._commits: list[_Commit] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._purging: asyncio.Task[None] | None = None
+        self._open = False
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens it.
+
+        Raises:
+            LogUnavailable: it can't be opened, or another process has it.
+        """
+        if str(self._path) != MEMORY:
+            self._thread = ThreadPoolExecutor(1, "event-log")
+        await self._call(self._database.open)
+        self._open = True
+        await self._load()
+        self._purging = asyncio.create_task(self._purge_now_and_then())
+
+    async def stop(self) -> None:
+        """Writes what is in hand and closes it."""
+        self._open = False
+        if self._purging is not None:
+            self._purging.cancel()
+            await asyncio.wait([self._purging])
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self._call(self._database.close)
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    async def _load(self) -> None:
+        self._specs = await self._call(self._database.specs)
+        self._offsets.update(await self._call(self._database.group_offsets))
+        for row in await self._call(self._database.partitions):
+            if row.at not in self._partitions:
+                self._partitions[row.at] = LivePartition(row.at, row.next_offset, self._read)
+                self._numbers[row.at] = row.number
+        self._counts.update({name: spec.partitions for name, spec in self._specs.items()})
+
+    async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            if self._thread is None:
+                return work(*args, **kwargs)
+            return await asyncio.wrap_future(self._thread.submit(work, *args, **kwargs))
+        except (sqlite3.Error, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: BaseException) -> LogUnavailable:
+        if isinstance(error, LogUnavailable):
+            return LogUnavailable(*error.args)  # each who waits raises one of its own
+        return LogUnavailable(f"the log {self._path} can't be used: {error}")
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise LogUnavailable(f"the log {self._path} is not open")
+
+    # -- topics -------------------------------------------------------------------------------------------------------
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
+        """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are)."""
+        new = [spec for spec in topics if spec.name not in self._specs]
+        differing = [
+            difference
+            for spec in topics
+            if spec.name in self._specs
+            for difference in differences(self._specs[spec.name], spec)
+        ]
+        if new:
+            await self._call(self._database.create, new)
+            await self._load()
+        return differing
+
+    async def topics(self) -> Mapping[str, int]:
+        """Partitions by topic."""
+        return dict(self._counts)
+
+    def _of(self, topics: Iterable[str]) -> dict[TopicPartition, LivePartition]:
+        found = {}
+        for topic in topics:
+            if topic not in self._counts:
+                raise TopicMissing(f"topic {topic!r} does not exist")
+            for number in range(self._counts[topic]):
+                at = TopicPartition(topic, number)
+                found[at] = self._partitions[at]
+        return found
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    async def publish(self, records: Sequence[Record]) -> Sequence[int]:
+        """Appends the records, in order per partition; returns their offsets once all are durable.
+
+        Raises:
+            TopicMissing: a topic doesn't exist.
+            LogUnavailable: it can't be written now; none of the records was appended.
+            ValueError: a topic has no such partition.
+        """
+        self._check_open()
+        if not records:
+            return []
+        for record in records:
+            if record.topic not in self._counts:
+                raise TopicMissing(f"topic {record.topic!r} does not exist")
+            if not 0 <= record.partition < self._counts[record.topic]:
+                raise ValueError(
+                    f"partition: {record.partition} is not in topic {record.topic!r},"
+                    f" which has {self._counts[record.topic]}"
+                )
+        publish = _Publish(records, asyncio.get_running_loop().create_future())
+        self._publishes.append(publish)
+        self._write_soon()
+        return await publish.offsets
+
+    async def _store_offsets(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+        self._check_open()
+        commit = _Commit(
+            {(group, at): offset for at, offset in offsets.items()},
+            asyncio.get_running_loop().create_future(),
+        )
+        self._commits.append(commit)
+        self._write_soon()
+        await commit.done
+
+    def _write_soon(self) -> None:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._publishes or self._commits:
+                await self._write_once()
+        finally:
+            self._writing = None
+            if self._publishes or self._commits:
+                self._write_soon()
+
+    async def _write_once(self) -> None:
+        publishes = self._take_publishes()
+        commits, self._commits = self._commits, []
+        stored, ends = self._laid_out(publishes)
+        offsets = {key: offset for commit in commits for key, offset in commit.offsets.items()}
+        try:
+            await self._call(
+                self._database.write,
+                [(self._numbers[record.topic_partition], record) for record in stored],
+                {self._numbers[at]: end for at, end in ends.items()},
+                offsets,
+            )
+        except LogUnavailable as error:
+            self._refuse(publishes, commits, error)
+            return
+        except BaseException as error:
+            self._refuse(publishes, commits, error)
+            raise
+        for record in stored:
+            self._partitions[record.topic_partition].append(record)
+        for at in ends:
+            self._partitions[at].wake()
+        self._offsets.update(offsets)
+        numbers = iter(stored)
+        for publish in publishes:
+            _settle(publish.offsets, [next(numbers).offset for _ in publish.records])
+        for commit in commits:
+            _settle(commit.done, None)
+
+    def _refuse(
+        self, publishes: Iterable[_Publish], commits: Iterable[_Commit], error: BaseException
+    ) -> None:
+        waiting: list[asyncio.Future[list[int]] | asyncio.Future[None]] = []
+        waiting += [one.offsets for one in publishes]
+        waiting += [one.done for one in commits]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self._unavailable(error))
+
+    def _laid_out(
+        self, publishes: Iterable[_Publish]
+    ) -> tuple[list[StoredRecord], dict[TopicPartition, int]]:
+        """The records with their offsets, and the ends of their partitions after them."""
+        now = self._wall_clock_ns()
+        ends: dict[TopicPartition, int] = {}
+        stored = []
+        for publish in publishes:
+            for record in publish.records:
+                at = TopicPartition(record.topic, record.partition)
+                offset = ends.get(at, self._partitions[at].end)
+                ends[at] = offset + 1
+                stored.append(
+                    StoredRecord(
+                        at.topic, at.partition, offset, record.key, record.value, record.headers, now
+                    )
+                )
+        return stored, ends
+
+    def _take_publishes(self) -> list[_Publish]:
+        """The oldest that fit into one transaction, at least one."""
+        records = 0
+        for taken, publish in enumerate(self._publishes):
+            if taken and records + len(publish.records) > _TRANSACTION_RECORDS:
+                break
+            records += len(publish.records)
+        else:
+            taken = len(self._publishes)
+        publishes, self._publishes = self._publishes[:taken], self._publishes[taken:]
+        return publishes
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def _read(self, at: TopicPartition, first: int, end: int, limit: int) -> Sequence[StoredRecord]:
+        return await self._call(self._database.read, self._numbers[at], at, first, end, limit)
+
+    def group_reader(self, group: str, topics: Sequence[str], start: Start) -> SqliteGroupReader:
+        """A member of `group`; `start` holds where the group has no offset yet."""
+        members = self._groups.setdefault(group, Group(self._counts))
+        return SqliteGroupReader(
+            group, members, topics, start, lambda: self._of(topics), self._offsets, self._store_offsets
+        )
+
+    def topic_reader(
+        self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]
+    ) -> SqliteTopicReader:
+        """A groupless reader, from `start` or from given offsets (partitions not given: the first record kept)."""
+        return SqliteTopicReader(lambda: self._of(topics), start)
+
+    async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
+        """Offset that the next record of each partition will have."""
+        return {at: partition.end for at, partition in self._of(topics).items()}
+
+    async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
+        """Every offset a group has stored."""
+        return {at: offset for (name, at), offset in self._offsets.items() if name == group}
+
+    async def last(self, partition: TopicPartition) -> StoredRecord | None:
+        """The newest record of a partition."""
+        found = self._of([partition.topic]).get(partition)
+        return await self._call(self._database.newest, self._numbers[partition], partition) if found else None
+
+    # -- retention ----------------------------------------------------------------------------------------------------
+
+    async def purge(self) -> int:
+        """Deletes what is past its topic's retention and, on compacted topics, what was replaced; returns how many."""
+        deleted = 0
+        now = self._wall_clock_ns()
+        for at, partition in list(self._partitions.items()):
+            spec = self._specs[at.topic]
+            number = self._numbers[at]
+            before = deleted
+            if spec.compacted:
+                deleted += await self._call(self._database.compact, number)
+            if spec.retention_hours is not None:
+                oldest_kept = now - spec.retention_hours * _HOUR_NS
+                while some := await self._call(self._database.delete_old, number, oldest_kept):
+                    deleted += some
+            if deleted != before:
+                partition.forget()
+        return deleted
+
+    async def _purge_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._purge_interval)
+            try:
+                if deleted := await self.purge():
+                    _logger.info("log.purged", records=deleted)
+            except LogUnavailable as error:
+                _logger.warning("log.purge_failed", error=str(error))
+
+
+def _settle(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():  # who waited may have been cancelled
+        future.set_result(result)

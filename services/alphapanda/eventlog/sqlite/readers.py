@@ -1,0 +1,297 @@
+"""Readers of the SQLite log. They are woken by what is appended; none polls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.port import Assignment, Start, StoredRecord
+from alphapanda.eventlog.sqlite.group import Group
+
+_TAIL_RECORDS = 1_000
+_TAIL_BYTES = 1 << 20
+
+ReadStored = Callable[[TopicPartition, int, int, int], Awaitable[Sequence[StoredRecord]]]
+StoreOffsets = Callable[[str, Mapping[TopicPartition, int]], Awaitable[None]]
+
+
+class LivePartition:
+    """A partition while the log is open: its end, its newest records in memory, and the readers to wake.
+
+    Args:
+        at: which one.
+        end: offset of the next record.
+        read_stored: reads records (partition, first, end, limit) that are no longer in memory.
+    """
+
+    def __init__(self, at: TopicPartition, end: int, read_stored: ReadStored) -> None:
+        self.at = at
+        self.end = end
+        self.readers: set[asyncio.Event] = set()
+        self._read_stored = read_stored
+        self._tail: list[StoredRecord] = []
+        self._tail_bytes = 0
+
+    def append(self, record: StoredRecord) -> None:
+        """Takes a record that is durable."""
+        self.end = record.offset + 1
+        self._tail.append(record)
+        self._tail_bytes += len(record.value)
+        if len(self._tail) > _TAIL_RECORDS or self._tail_bytes > _TAIL_BYTES:
+            del self._tail[: len(self._tail) // 2]
+            self._tail_bytes = sum(len(kept.value) for kept in self._tail)
+
+    def wake(self) -> None:
+        """Wakes its readers."""
+        for reader in self.readers:
+            reader.set()
+
+    def forget(self) -> None:
+        """Drops what is in memory, after records were deleted."""
+        self._tail.clear()
+        self._tail_bytes = 0
+
+    async def read(self, first: int, limit: int) -> Sequence[StoredRecord]:
+        """At most `limit` records from offset `first` on; empty where none is left before the end."""
+        if self._tail and first >= self._tail[0].offset:
+            at = first - self._tail[0].offset  # the newest records have no gaps
+            return self._tail[at : at + limit]
+        return await self._read_stored(self.at, first, self.end, limit)
+
+
+class _Positions:
+    """Offsets of the next records to fetch, and the waiting for them."""
+
+    def __init__(self, partitions: Mapping[TopicPartition, LivePartition]) -> None:
+        self._partitions = partitions
+        self._next: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
+        self.changing_hands: set[TopicPartition] = set()
+        self.wake = asyncio.Event()
+
+    def __getitem__(self, at: TopicPartition) -> int:
+        return self._next[at]
+
+    def __setitem__(self, at: TopicPartition, offset: int) -> None:
+        self._next[at] = offset
+        self._partitions[at].readers.add(self.wake)
+        self.wake.set()
+
+    def held(self) -> frozenset[TopicPartition]:
+        return frozenset(self._next)
+
+    def end(self, at: TopicPartition) -> int:
+        return self._partitions[at].end
+
+    def drop(self, partitions: Iterable[TopicPartition]) -> None:
+        for at in partitions:
+            self._next.pop(at, None)
+            self.paused.discard(at)
+            self.changing_hands.discard(at)
+            self._partitions[at].readers.discard(self.wake)
+
+    async def fetch(self, max_records: int, timeout: float) -> dict[TopicPartition, Sequence[StoredRecord]]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            self.wake.clear()
+            if found := await self._ready(max_records):
+                return found
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self.wake.wait()
+            except TimeoutError:
+                return {}
+
+    async def _ready(self, max_records: int) -> dict[TopicPartition, Sequence[StoredRecord]]:
+        found: list[tuple[TopicPartition, int, Sequence[StoredRecord], int]] = []
+        left = max_records
+        for at, first in list(self._next.items()):
+            partition = self._partitions[at]
+            end = partition.end
+            if first >= end or not left or self._is_still(at):
+                continue
+            records = await partition.read(first, left)
+            found.append((at, first, records, end))
+            left -= len(records)
+        # Positions move at once and last: whoever compares them with the ends never sees records that are in
+        # neither place. What was revoked, paused or sought meanwhile is left out.
+        ready = {}
+        for at, first, records, end in found:
+            if self._next.get(at) != first or self._is_still(at):
+                self.wake.set()
+                continue
+            del self._next[at]  # goes to the end of the line, so that a busy partition starves no other
+            self._next[at] = records[-1].offset + 1 if records else end
+            if records:
+                ready[at] = records
+        return ready
+
+    def _is_still(self, at: TopicPartition) -> bool:
+        return at in self.paused or at in self.changing_hands
+
+
+class SqliteTopicReader:
+    """Reads all partitions of topics, without a group.
+
+    Args:
+        partitions: those of its topics, found when it starts.
+        start: where it begins.
+    """
+
+    def __init__(
+        self,
+        partitions: Callable[[], Mapping[TopicPartition, LivePartition]],
+        start: Start | Mapping[TopicPartition, int],
+    ) -> None:
+        self._find = partitions
+        self._start = start
+        self._positions = _Positions({})
+
+    async def start(self) -> None:
+        """Takes its position.
+
+        Raises:
+            TopicMissing: one of the topics doesn't exist.
+        """
+        partitions = self._find()
+        self._positions = _Positions(partitions)
+        for at, partition in partitions.items():
+            if isinstance(self._start, Start):
+                self._positions[at] = partition.end if self._start is Start.LATEST else 0
+            else:
+                self._positions[at] = self._start.get(at, 0)
+
+    async def stop(self) -> None:
+        """Ends."""
+        self._positions.drop(self._positions.held())
+
+    async def fetch(self, max_records: int, timeout: float) -> Sequence[StoredRecord]:
+        """The next records, in order per partition; empty after `timeout` s."""
+        found = await self._positions.fetch(max_records, timeout)
+        return [record for records in found.values() for record in records]
+
+    def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record it will fetch."""
+        return self._positions[partition]
+
+
+class SqliteGroupReader:
+    """A member of a group.
+
+    Args:
+        name: the group.
+        group: its members.
+        topics: what it wants.
+        start: where the group begins that has no offset.
+        partitions: those of its topics, found when it starts.
+        committed: the group's offsets, kept up to date by the log.
+        store: stores offsets of a group, durably.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: Group,
+        topics: Sequence[str],
+        start: Start,
+        partitions: Callable[[], Mapping[TopicPartition, LivePartition]],
+        committed: Mapping[tuple[str, TopicPartition], int],
+        store: StoreOffsets,
+    ) -> None:
+        self.topics = tuple(topics)
+        self._name = name
+        self._group = group
+        self._start = start
+        self._find = partitions
+        self._committed = committed
+        self._store = store
+        self._assignment: Assignment | None = None
+        self._positions = _Positions({})
+
+    async def start(self, assignment: Assignment | None = None) -> None:
+        """Joins the group; partitions come through `assignment`.
+
+        Raises:
+            TopicMissing: one of the topics doesn't exist.
+        """
+        self._positions = _Positions(self._find())
+        self._assignment = assignment
+        await self._group.join(self)
+
+    async def stop(self) -> None:
+        """Leaves the group."""
+        await self._group.leave(self)
+
+    async def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Takes partitions: from the group's offset, else from where new groups begin.
+
+        A group that begins at the end stores that as its offset, or what comes while it is away would be skipped.
+        """
+        begins: dict[TopicPartition, int] = {}
+        for at in partitions:
+            offset = self._committed.get((self._name, at))
+            if offset is None:
+                offset = 0
+                if self._start is Start.LATEST:
+                    offset = begins[at] = self._positions.end(at)
+            self._positions[at] = offset
+        self._positions.changing_hands.update(partitions)
+        if begins:
+            await self._store(self._name, begins)
+        if self._assignment is not None:
+            await self._assignment.on_assigned(partitions)
+        self._positions.changing_hands.difference_update(partitions)
+        self._positions.wake.set()
+
+    async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
+        """Lets go of partitions."""
+        self._positions.changing_hands.update(partitions)
+        if self._assignment is not None and partitions:
+            await self._assignment.on_revoked(partitions)
+        self._positions.drop(partitions)
+
+    async def fetch(
+        self, max_records: int, timeout: float
+    ) -> Mapping[TopicPartition, Sequence[StoredRecord]]:
+        """The next records of the partitions that aren't paused, in order per partition; empty after `timeout` s."""
+        return await self._positions.fetch(max_records, timeout)
+
+    def assigned(self) -> frozenset[TopicPartition]:
+        """Partitions held now."""
+        return self._positions.held()
+
+    def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record it will fetch of a partition it holds."""
+        return self._positions[partition]
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Fetches no more of it until it is resumed."""
+        if partition in self._positions.held():
+            self._positions.paused.add(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Fetches of it again."""
+        self._positions.paused.discard(partition)
+        self._positions.wake.set()
+
+    async def seek(self, partition: TopicPartition, offset: int) -> None:
+        """The next fetch of it begins at `offset`.
+
+        Raises:
+            ValueError: the partition isn't held.
+        """
+        if partition not in self._positions.held():
+            raise ValueError(f"{partition} is not held, so it can't be sought")
+        self._positions[partition] = offset
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Stores the offset of the next record to handle, of the partitions it still holds."""
+        held = self._positions.held()
+        if kept := {at: offset for at, offset in offsets.items() if at in held}:
+            await self._store(self._name, kept)
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        """The offset stored by the group, None where there is none."""
+        return self._committed.get((self._name, partition))

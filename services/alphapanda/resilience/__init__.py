@@ -1,0 +1,1 @@
+"""What failed, and how long to wait."""

@@ -1,0 +1,35 @@
+"""Attempts whose failure is an answer, told apart into what passes by waiting and bugs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.resilience.failures import is_transient
+
+
+async def attempted(call: Awaitable[object]) -> Exception | None:
+    """What a call failed with, None where it succeeded. For callers that tell failures apart by themselves."""
+    try:
+        await call
+    except Exception as error:
+        return error
+    return None
+
+
+async def passing_failure(
+    call: Awaitable[object], logger: FilteringBoundLogger, what: str
+) -> Exception | None:
+    """What a call failed with that passes by waiting, None where it succeeded. A bug is told to the log and raised.
+
+    Args:
+        call: what is tried.
+        logger: of the module whose work it is.
+        what: that work is, for the log line.
+    """
+    error = await attempted(call)
+    if error is not None and not is_transient(error):
+        logger.error("ended by a bug", alarm=True, what=what, exc_info=error)
+        raise error
+    return error

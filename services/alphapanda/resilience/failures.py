@@ -1,0 +1,88 @@
+"""Failures told apart: what passes by waiting, and what has to be looked at (rule 5). Their text, fit to be shown."""
+
+from __future__ import annotations
+
+import asyncpg
+import redis.exceptions
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from alphapanda.telemetry.redaction import redacted
+
+LONGEST_TEXT = 300
+POSTGRESQL, REDIS, LOG, BROKER = "PostgreSQL", "Redis", "log", "broker"
+
+
+class TransientFailure(Exception):
+    """Something needed is away for now; the same batch may succeed later. Raise it from the cause.
+
+    Args:
+        text: one line.
+        dependency: what is away, such as "broker"; empty where it isn't known, or where the cause tells.
+    """
+
+    def __init__(self, text: str, dependency: str = "") -> None:
+        self.dependency = dependency
+        super().__init__(text)
+
+
+_TRANSIENT = (
+    TransientFailure,
+    OSError,  # TimeoutError and ConnectionError are among them
+    PoolTimeout,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+)
+_DEPENDENCIES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError), POSTGRESQL),
+    ((redis.exceptions.RedisError,), REDIS),
+)
+# PostgreSQL's classes of errors: connection, rolled back (serialisation, deadlock), out of resources, object in use,
+# operator intervention (shutdown, start-up, cancel), system error. And what is wrong with the place, not the record: a
+# server that was made read-only (a failover), a role or password that doesn't hold now, a database that isn't there.
+_TRANSIENT_SQLSTATES = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed later: what stands in the way is the place, not what was asked."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_transient(one) for one in error.exceptions)
+    if isinstance(error, DBAPIError):
+        driver_error = error.orig.__cause__ if error.orig is not None else None
+        return error.connection_invalidated or (driver_error is not None and is_transient(driver_error))
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_TRANSIENT_SQLSTATES)
+    if isinstance(error, asyncpg.InterfaceError):
+        return "closed" in str(error)  # asyncpg has no class for it; its other InterfaceErrors are misuse
+    return isinstance(error, _TRANSIENT)
+
+
+def dependency_of(error: BaseException) -> str:
+    """What was away where a failure is transient: "PostgreSQL", "Redis", "log", "broker"; empty where nobody says."""
+    if isinstance(error, ExceptionGroup):
+        return next(filter(None, map(dependency_of, error.exceptions)), "")
+    if isinstance(error, TransientFailure):
+        return error.dependency or ("" if error.__cause__ is None else dependency_of(error.__cause__))
+    if not is_transient(error):
+        return ""
+    return next((name for kinds, name in _DEPENDENCIES if isinstance(error, kinds)), None) or (
+        POSTGRESQL if _passed_through(error, "asyncpg") else BROKER
+    )
+
+
+def _passed_through(error: BaseException, package: str) -> bool:
+    """A driver lets the system's own error through; where it was raised tells whose it is."""
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
+            return True
+        at = at.tb_next
+    return False
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error as one line without secrets; a database error without its statement and parameters."""
+    shown = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    text = f"{type(error).__name__}: {shown}" if str(shown) else type(error).__name__
+    line: str = redacted(" ".join(text.split()))
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"

@@ -1,0 +1,231 @@
+"""From a schema's outbox to the log: in order per aggregate, at least once (rule 3 of the design).
+
+Unpublished rows are read by `seq`, without a high-water mark: transactions commit out of order, and a mark would pass
+over the late ones. A crash between publishing and marking publishes the same ids again, which every reader absorbs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import Row, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from alphapanda.eventlog.decode import headers
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, TopicMissing
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line
+from alphapanda.settings.consumers import ConsumerSettings
+from alphapanda.storage.outbox import Outbox, channel
+
+_PURGE_SECONDS = 600.0
+_FLUSH_SECONDS = 2.0
+_EXPECTED = (
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    LogUnavailable,
+    TopicMissing,
+)
+
+_logger = structlog.get_logger(__name__)
+
+
+class OutboxRelay:
+    """Publishes a schema's outbox. One at a time does it, over all processes: the others stand by.
+
+    It keeps one connection of the engine for itself, which holds the advisory lock and hears the NOTIFY of each commit.
+
+    Args:
+        engine: the database.
+        outbox: the schema's outbox.
+        log: where to.
+        policy: rows at once (batch size), and the back-off while the database or the log is away.
+        poll_seconds: how often it looks without having been woken, and how often one that stands by asks for the lock.
+        silence_seconds: PostgreSQL ends the session, and with it the lock, of one that was silent for so long: a frozen
+            process must not keep the others from publishing. More than a few polls, and than a publish may take.
+        keep_published: how long published rows are kept.
+        sleep: waits for seconds.
+        chance: numbers in [0, 1) for the back-off.
+        wall_clock: wall time, aware.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        log: EventLog,
+        policy: ConsumerSettings,
+        poll_seconds: float = 5.0,
+        silence_seconds: float = 15.0,
+        keep_published: timedelta = timedelta(days=7),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.schema = outbox.schema
+        self.published = 0
+        self.last_error = ""
+        self.last_error_at: datetime | None = None
+        self._engine = engine
+        self._outbox = outbox
+        self._log = log
+        self._batch_size = policy.batch_size
+        self._poll_seconds = poll_seconds
+        self._keep_published = keep_published
+        self._sleep = sleep
+        self._backoff = Backoff(policy.backoff_initial_seconds, policy.backoff_max_seconds, chance)
+        self._wall_clock = wall_clock
+        self._wake = asyncio.Event()
+        self._busy = True
+        self._stopping = False
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._purge_at = 0.0
+        self._logger = _logger.bind(schema=self.schema)
+        self._lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+        self._end_when_silent = text(f"SET idle_session_timeout = {int(1000 * silence_seconds)}")
+        self._unpublished = text(
+            "SELECT seq, event_id, topic, partition, key, value, event_type, source, occurred_at"
+            f" FROM {self.schema}.outbox WHERE published_at IS NULL ORDER BY seq LIMIT :limit"
+        )
+        self._mark = text(
+            f"UPDATE {self.schema}.outbox SET published_at = :now WHERE seq = ANY(CAST(:seqs AS bigint[]))"
+        )
+
+    async def start(self) -> None:
+        """Begins; it needs neither the database nor the log to be there yet."""
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name=f"relay.{self.schema}")
+        self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Publishes what was committed before, and ends; what that takes too long for stays for the next one."""
+        if self._task is not None:
+            self._stopping = True
+            self._wake.set()
+            if not self._failures:
+                await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs and neither the database nor the log keeps it from its work."""
+        return self._task is not None and not self._task.done() and not self._failures
+
+    def idle(self) -> bool:
+        """Whether it published all that it has heard of. `pending` asks the database."""
+        return not self._busy and not self._wake.is_set()
+
+    async def pending(self) -> int:
+        """Rows not yet published."""
+        async with self._engine.connect() as connection:
+            return await self._outbox.unpublished(connection)
+
+    # -- the work -----------------------------------------------------------------------------------------------------
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+            self._logger.error("relay.ended", alarm=True, error=in_one_line(error), exc_info=error)
+
+    def _failed(self, error: BaseException) -> None:
+        self._failures += 1
+        self.last_error = in_one_line(error)
+        self.last_error_at = self._wall_clock()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                await self._relay_while_connected()
+            except _EXPECTED as error:
+                self._failed(error)
+                if self._stopping:
+                    return
+                if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                    self._logger.warning("relay.waiting", failures=self._failures, error=in_one_line(error))
+                await self._sleep(self._backoff.seconds(self._failures))
+
+    async def _relay_while_connected(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                await connection.execute(self._end_when_silent)
+                await self._hear(connection)
+                while not await self._is_mine(connection):
+                    if self._stopping:
+                        return
+                    self._failures = 0
+                    self._busy = False
+                    await self._wait()
+                    self._wake.clear()  # it hears every commit, and would ask for the lock on and on
+                await self._relay(connection)
+            finally:
+                # The pool must not get back a connection that holds the lock and listens.
+                await connection.invalidate()
+
+    async def _hear(self, connection: AsyncConnection) -> None:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.add_listener(channel(self.schema), lambda *_: self._wake.set())
+        driver.add_termination_listener(lambda *_: self._wake.set())
+
+    async def _is_mine(self, connection: AsyncConnection) -> bool:
+        found = await connection.execute(self._lock, {"name": channel(self.schema)})
+        return bool(found.scalar_one())
+
+    async def _relay(self, connection: AsyncConnection) -> None:
+        while True:
+            last = self._stopping  # known before it reads: all that was committed by then is read
+            self._busy = True
+            self._wake.clear()
+            found = await connection.execute(self._unpublished, {"limit": self._batch_size})
+            rows = found.all()
+            if rows:
+                await self._publish(connection, rows)
+            self._failures = 0
+            if len(rows) < self._batch_size:
+                if last:
+                    return
+                await self._purge_now_and_then(connection)
+                self._busy = False
+                await self._wait()
+
+    async def _publish(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
+        await self._log.publish(
+            [
+                Record(
+                    row.topic,
+                    row.partition,
+                    bytes(row.key),
+                    bytes(row.value),
+                    headers(str(row.event_id), row.event_type, row.source, row.occurred_at),
+                )
+                for row in rows
+            ]
+        )
+        await connection.execute(self._mark, {"now": self._wall_clock(), "seqs": [row.seq for row in rows]})
+        self.published += len(rows)
+
+    async def _purge_now_and_then(self, connection: AsyncConnection) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._purge_at:
+            self._purge_at = now + _PURGE_SECONDS
+            await self._outbox.purge(connection, self._wall_clock() - self._keep_published)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll_seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
