@@ -79,6 +79,10 @@ proto-breaking: setup ## fail where a proto breaks the accepted contract (protos
 accept-contract: setup ## accept today's protos as the contract: make accept-contract WHY="..."
 	$(BIN)/python tools/accept_contract.py --why "$$WHY"
 
+.PHONY: migration
+migration: setup ## draft the migration that the declared tables need: make migration WHY="..."
+	$(BIN)/python tools/draft_migration.py --why "$$WHY"
+
 .PHONY: grpcurl
 grpcurl: $(GRPCURL) ## build grpcurl into .tools/bin (needs Go)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pytest
+from alembic.script import ScriptDirectory
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "alphapanda"
 ROOMS = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth", "ops")
@@ -345,6 +346,12 @@ def test_every_test_says_what_it_tests() -> None:
         if not ast.get_docstring(node)
     ]
     assert not silent, "\n".join(silent)
+
+
+def test_migrations_are_one_line() -> None:
+    """Each migration follows another, and one is the newest: two that were written side by side are told here."""
+    folder = PACKAGE / "storage" / "migrations"
+    assert len(ScriptDirectory(str(folder)).get_heads()) == 1
 
 
 def test_the_walls_see_the_package() -> None:

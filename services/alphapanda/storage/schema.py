@@ -33,7 +33,8 @@ class SchemaVersion:
         return self.current == self.needed
 
 
-def _config() -> Config:
+def migrations() -> Config:
+    """Alembic's configuration. env.py reads `connection` from its attributes, and `tables` where it is to compare."""
     config = Config()
     config.set_main_option("script_location", str(files("alphapanda.storage") / "migrations"))
     return config
@@ -41,7 +42,7 @@ def _config() -> Config:
 
 async def schema_version(engine: AsyncEngine) -> SchemaVersion:
     """How far the database is."""
-    scripts = ScriptDirectory.from_config(_config())
+    scripts = ScriptDirectory.from_config(migrations())
     known = {script.revision for script in scripts.walk_revisions()}
 
     def read(connection: Connection) -> str | None:
@@ -58,7 +59,7 @@ async def upgrade_schema(engine: AsyncEngine) -> None:
     """Brings the database to date; does nothing where it is."""
 
     def run(connection: Connection) -> None:
-        config = _config()
+        config = migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -1,4 +1,4 @@
-"""What every service's schema gives: inbox, outbox, remembered requests, migrations; on a real PostgreSQL."""
+"""What every service's schema gives: outbox, remembered requests, migrations; on a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that every service's schema has: outbox, remembered requests, and an inbox that no service has needed."""
+"""Tables that every service's schema began with: outbox, remembered requests, and an inbox that 0017 dropped again."""
 
 from __future__ import annotations
 

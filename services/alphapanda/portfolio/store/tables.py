@@ -1,0 +1,191 @@
+"""Tables of the schema `portfolio`. The ledger balances, and stays as it is, because the database says so."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    event,
+    func,
+    text,
+)
+
+from alphapanda.storage.tables import INSTANT, RUPEES, SORTED_TEXT, add_parking, column, service_tables
+
+METADATA = service_tables("portfolio")
+add_parking(METADATA)
+
+
+def _of_account() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["broker", "account"], ["portfolio.accounts.broker", "portfolio.accounts.account"]
+    )
+
+
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("starting_cash", RUPEES, CheckConstraint("starting_cash > 0")),
+    column("cash", RUPEES),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
+    column("entries", BigInteger, CheckConstraint("entries > 0")),
+    column("opened_at", INSTANT, server_default=func.now()),
+)
+
+POSITIONS = Table(
+    "positions",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
+    column("instrument_id", SORTED_TEXT, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("quantity", BigInteger),
+    column("cost", RUPEES),
+    column("realised", RUPEES),
+    column("charges", RUPEES, CheckConstraint("charges >= 0")),
+    _of_account(),
+    CheckConstraint("quantity <> 0 OR cost = 0"),
+)
+
+FILLS = Table(
+    "fills",
+    METADATA,
+    column("fill_id", Uuid, primary_key=True),
+    column("order_id", Uuid),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    column("strategy_id", SORTED_TEXT),
+    column("instrument_id", SORTED_TEXT),
+    column("product", SmallInteger),
+    column("side", SmallInteger, CheckConstraint("side IN (1, 2)")),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("price", RUPEES, CheckConstraint("price > 0")),
+    column("commission", RUPEES, CheckConstraint("commission >= 0")),
+    column("realised", RUPEES),
+    column("traded_at", INSTANT),
+    column("correlation_id", Text),
+    column("revision", BigInteger),
+    UniqueConstraint("broker", "account", "revision"),
+    _of_account(),
+    Index("fills_of_order", "order_id"),
+    Index("fills_of_strategy", "broker", "account", "strategy_id", "revision"),
+)
+
+LEDGER_TRANSACTIONS = Table(
+    "ledger_transactions",
+    METADATA,
+    column("transaction_id", Uuid, primary_key=True),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    Column("fill_id", Uuid, ForeignKey(FILLS.c.fill_id), unique=True),
+    column("revision", BigInteger),
+    Column("market_time", INSTANT),
+    column("booked_at", INSTANT, server_default=func.now()),
+    UniqueConstraint("broker", "account", "revision"),
+    _of_account(),
+)
+
+LEDGER_ENTRIES = Table(
+    "ledger_entries",
+    METADATA,
+    column("entry_id", Uuid, primary_key=True),
+    column("transaction_id", Uuid, ForeignKey(LEDGER_TRANSACTIONS.c.transaction_id)),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    column("sequence", BigInteger),
+    column("strategy_id", SORTED_TEXT),
+    column("instrument_id", SORTED_TEXT),
+    column("product", SmallInteger),
+    column("ledger_account", SmallInteger, CheckConstraint("ledger_account BETWEEN 1 AND 5")),
+    column("amount", RUPEES, CheckConstraint("amount <> 0")),
+    UniqueConstraint("broker", "account", "sequence"),
+    Index("ledger_entries_of_transaction", "transaction_id"),
+    Index("ledger_entries_of_strategy", "broker", "account", "strategy_id", "sequence"),
+)
+
+# The equity curve, and where each day began.
+SNAPSHOTS = Table(
+    "snapshots",
+    METADATA,
+    column("snapshot_id", Uuid, primary_key=True),
+    column("number", BigInteger, Identity(always=True)),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    column("cause", SmallInteger, CheckConstraint("cause BETWEEN 1 AND 3")),
+    column("market_time", INSTANT),
+    column("trading_day", Date),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
+    column("cash", RUPEES),
+    Column("equity", RUPEES),
+    column("realised", RUPEES),
+    Column("unrealised", RUPEES),
+    column("charges", RUPEES, CheckConstraint("charges >= 0")),
+    column("open_positions", Integer, CheckConstraint("open_positions >= 0")),
+    column("taken_at", INSTANT, server_default=func.now()),
+    _of_account(),
+    Index("snapshots_in_time", "broker", "account", "market_time", "number"),
+    Index(
+        "snapshots_of_day_starts",
+        "broker",
+        "account",
+        "trading_day",
+        unique=True,
+        postgresql_where=text("cause = 1"),
+    ),
+    Index("snapshots_of_day", "broker", "account", "trading_day"),
+)
+
+# Checked at commit, once all entries of a transaction are there; for the transaction too, so that none is without.
+_REQUIRE_BALANCE = """
+    CREATE FUNCTION portfolio.require_balance() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        lines bigint;
+        total numeric;
+    BEGIN
+        SELECT count(*), coalesce(sum(amount), 0) INTO lines, total
+        FROM portfolio.ledger_entries WHERE transaction_id = NEW.transaction_id;
+        IF total <> 0 OR lines < 2 THEN
+            RAISE EXCEPTION 'ledger transaction % has % entries that add up to %, not to zero',
+                NEW.transaction_id, lines, total USING ERRCODE = 'check_violation';
+        END IF;
+        RETURN NULL;
+    END $$"""
+
+_REFUSE_CHANGE = """
+    CREATE FUNCTION portfolio.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'check_violation';
+    END $$"""
+
+_TRIGGERS = (
+    _REQUIRE_BALANCE,
+    _REFUSE_CHANGE,
+    *(
+        f"CREATE CONSTRAINT TRIGGER {table.name}_balance AFTER INSERT ON {table.fullname}"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION portfolio.require_balance()"
+        for table in (LEDGER_TRANSACTIONS, LEDGER_ENTRIES)
+    ),
+    *(
+        f"CREATE TRIGGER {table.name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.fullname}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION portfolio.refuse_change()"
+        for table in (FILLS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES)
+    ),
+)
+for _statement in _TRIGGERS:
+    event.listen(METADATA, "after_create", DDL(_statement.replace("%", "%%")))  # type: ignore[no-untyped-call]

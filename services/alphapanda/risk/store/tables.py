@@ -1,0 +1,166 @@
+"""Tables of the schema `risk`. Numbers of enums are the contract's."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from alphapanda.storage.tables import INSTANT, RUPEES, add_parking, column, service_tables
+
+METADATA = service_tables("risk")
+add_parking(METADATA)
+
+# The row that every decision on an account locks first. limits_version counts changes of limits; 0: none was ever set.
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("limits_version", BigInteger, server_default=text("0")),
+)
+
+# Orders as trading's events report them; the one that is not final is the reservation under its position key.
+ORDERS = Table(
+    "orders",
+    METADATA,
+    column("signal_id", Uuid, primary_key=True),
+    column("broker", Text),
+    column("account", Text),
+    column("strategy_id", Text),
+    column("instrument_id", Text),
+    column("product", SmallInteger),
+    column("side", SmallInteger),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("filled", BigInteger),
+    column("revision", Integer, CheckConstraint("revision >= 0")),
+    column("final", Boolean),
+    column("value", RUPEES, server_default=text("0")),
+    CheckConstraint("filled BETWEEN 0 AND quantity"),
+)
+
+# waiting is the serialised TradingSignal event of the target that waits for the open order's end. A held position whose
+# cost is 0 is older than costs are: what it cost is unknown.
+POSITIONS = Table(
+    "positions",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("strategy_id", Text, primary_key=True),
+    column("instrument_id", Text, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("quantity", BigInteger),
+    Column("opened_at", INSTANT),
+    Column("open_signal_id", Uuid, ForeignKey(ORDERS.c.signal_id)),
+    Column("waiting_signal_id", Uuid, unique=True),
+    Column("waiting", LargeBinary),
+    column("cost", RUPEES, server_default=text("0")),
+    column("round_trip", RUPEES, server_default=text("0")),
+    column("losses", Integer, CheckConstraint("losses >= 0"), server_default=text("0")),
+    Column("lost_at", INSTANT),
+    column("wish", Text, server_default=""),
+    Column("wished_at", INSTANT),
+    CheckConstraint("(waiting IS NULL) = (waiting_signal_id IS NULL)"),
+    CheckConstraint("waiting IS NULL OR open_signal_id IS NOT NULL"),
+    Index("positions_held", "broker", "product", postgresql_where=text("quantity <> 0")),
+    Index(
+        "positions_alive",
+        "broker",
+        "account",
+        postgresql_where=text("quantity <> 0 OR open_signal_id IS NOT NULL"),
+    ),
+)
+
+# One raw signal, one verdict. rules: [[name, outcome, limit, observed, message], …].
+VERDICTS = Table(
+    "verdicts",
+    METADATA,
+    column("signal_id", Uuid, primary_key=True),
+    column("number", BigInteger, Identity(always=True)),
+    column("correlation_id", Text),
+    column("broker", Text),
+    column("account", Text),
+    column("strategy_id", Text),
+    column("instrument_id", Text),
+    column("product", SmallInteger),
+    column("instrument_token", BigInteger),
+    column("config_revision", BigInteger),
+    column("approved", Boolean),
+    column("reason", Text),
+    column("message", Text),
+    Column("side", SmallInteger),
+    Column("quantity", BigInteger),
+    Column("order_type", SmallInteger),
+    Column("effect", SmallInteger),
+    Column("valid_until", INSTANT),
+    Column("decided_at", INSTANT),
+    column("rules", JSONB),
+    column("stored_at", INSTANT, server_default=func.now()),
+    column(
+        "largest_quantity", BigInteger, CheckConstraint("largest_quantity >= 0"), server_default=text("0")
+    ),
+    CheckConstraint("approved = (quantity IS NOT NULL)"),
+    Index("verdicts_newest", "number", unique=True),
+)
+
+# Empty account and strategy: the broker's own switch. An account's is set by its daily loss.
+KILL_SWITCHES = Table(
+    "kill_switches",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True, server_default=""),
+    column("strategy_id", Text, primary_key=True, server_default=""),
+    column("state", SmallInteger),
+    column("revision", BigInteger),
+    column("changed_by", Text),
+    column("reason", Text),
+    Column("changed_at", INSTANT),
+)
+
+# A change is a row; the newest of each name at a scope is in force. An empty strategy_id or instrument_id means any.
+# value: as UpdateLimits takes it, NULL where the limit was cleared.
+LIMITS = Table(
+    "limits",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("strategy_id", Text, primary_key=True),
+    column("instrument_id", Text, primary_key=True),
+    column("name", Text, primary_key=True),
+    column("version", BigInteger, CheckConstraint("version > 0"), primary_key=True),
+    Column("value", Text),
+    column("author", Text),
+    column("reason", Text),
+    column("changed_at", INSTANT),
+)
+
+# Counters of an exchange's day; strategy_id '' is the account as a whole. recent: market times of the orders let
+# through within the window of the order rate.
+DAYS = Table(
+    "days",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("strategy_id", Text, primary_key=True),
+    column("day", Date),
+    column("trades", Integer, CheckConstraint("trades >= 0")),
+    column("realised", RUPEES),
+    column("tripped", Text),
+    column("recent", ARRAY(INSTANT)),
+)

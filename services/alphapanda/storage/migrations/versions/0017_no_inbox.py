@@ -1,0 +1,28 @@
+"""No inbox: each service recognises a repeated event by a row of its own (order, verdict, fill), and none read it."""
+
+from alembic import op
+
+revision = "0017"
+down_revision = "0016"
+branch_labels = None
+depends_on = None
+
+SCHEMAS = ("instruments", "strategy", "risk", "trading", "portfolio")
+
+
+def upgrade() -> None:
+    for schema in SCHEMAS:
+        op.execute(f"DROP TABLE {schema}.inbox")
+
+
+def downgrade() -> None:
+    for schema in SCHEMAS:
+        op.execute(
+            f"""
+            CREATE TABLE {schema}.inbox (
+                consumer text NOT NULL,
+                event_id uuid NOT NULL,
+                received_at timestamptz NOT NULL DEFAULT now(),
+                PRIMARY KEY (consumer, event_id)
+            )"""
+        )

@@ -1,0 +1,73 @@
+"""Tables of the schema `paper_exchange`, which stands for a broker: it has no outbox and remembers no requests."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+
+from alphapanda.storage.tables import EXACT, INSTANT, column
+
+METADATA = MetaData(schema="paper_exchange")
+
+# The exchange's journal: every call it was ever made, whatever became of it.
+CALLS = Table(
+    "calls",
+    METADATA,
+    column("seq", BigInteger, Identity(always=True), primary_key=True),
+    column("called_at", INSTANT, server_default=func.clock_timestamp()),
+    column("broker", Text),
+    column("account", Text),
+    column("what", Text),
+    column("tag", Text),
+    column("broker_order_id", Text, server_default=""),
+    Column("quantity", BigInteger),
+    Index("calls_of_tag", "broker", "account", "tag"),
+)
+
+# The tag is not unique: like Kite, the exchange takes the same tag twice and makes two orders.
+ORDERS = Table(
+    "orders",
+    METADATA,
+    column("broker_order_id", BigInteger, Identity(always=True), primary_key=True),
+    column("broker", Text),
+    column("account", Text),
+    column("tag", Text),
+    column("instrument_id", Text),
+    column("instrument_token", BigInteger),
+    column("side", SmallInteger),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("product", SmallInteger),
+    column("order_type", SmallInteger),
+    column("status", Text),
+    column("message", Text),
+    Column("market_time", INSTANT),
+    Index("orders_of_tag", "broker", "account", "tag"),
+)
+
+TRADES = Table(
+    "trades",
+    METADATA,
+    column("exchange_trade_id", BigInteger, primary_key=True, autoincrement=False),
+    column("broker_order_id", BigInteger, ForeignKey(ORDERS.c.broker_order_id)),
+    column("fill_id", Uuid, unique=True),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("price", EXACT, CheckConstraint("price > 0")),
+    column("commission", EXACT),
+    column("traded_at", INSTANT),
+    Index("trades_of_order", "broker_order_id"),
+)
+
+TRADE_NUMBERS = Sequence("trade_numbers", metadata=METADATA, schema="paper_exchange")

@@ -1,0 +1,137 @@
+"""Tables of the schema `trading`. Numbers of enums are the contract's."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from alphapanda.storage.tables import EXACT, INSTANT, add_parking, column, service_tables
+
+METADATA = service_tables("trading")
+add_parking(METADATA)
+
+# signal_id is unique: one signal, one order. The final statuses are FILLED 7, CANCELLED 8, REJECTED 9, FAILED 10.
+ORDERS = Table(
+    "orders",
+    METADATA,
+    column("order_id", Uuid, primary_key=True),
+    column("seq", BigInteger, Identity(always=True), unique=True),
+    column("signal_id", Uuid, unique=True),
+    column("correlation_id", Text),
+    column("causation_id", Text),
+    column("broker", Text),
+    column("account", Text),
+    column("strategy_id", Text),
+    column("instrument_id", Text),
+    column("product", SmallInteger),
+    column("instrument_token", BigInteger),
+    column("config_revision", BigInteger),
+    column("side", SmallInteger),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("order_type", SmallInteger),
+    column("effect", SmallInteger),
+    column("valid_until", INSTANT),
+    column("status", SmallInteger),
+    column("revision", Integer),
+    column("filled", BigInteger),
+    column("turnover", EXACT),
+    Column("failure", SmallInteger),
+    column("message", Text),
+    Column("market_time", INSTANT),
+    column("created_at", INSTANT),
+    column("account_revision", BigInteger, server_default=text("0")),
+    CheckConstraint("filled BETWEEN 0 AND quantity"),
+    Index("orders_open", "seq", postgresql_where=text("status < 7")),
+    Index("orders_of_account", "broker", "account", "seq"),
+    Index("orders_of_strategy", "strategy_id", "seq"),
+    Index("orders_changed", "broker", "account", "account_revision"),
+)
+
+# One call of a broker: one intent, one tag.
+INTENTS = Table(
+    "intents",
+    METADATA,
+    column("intent_id", Uuid, primary_key=True),
+    column("order_id", Uuid, ForeignKey(ORDERS.c.order_id)),
+    column("number", SmallInteger),
+    column("tag", Text, unique=True),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("status", SmallInteger),
+    column("epoch", BigInteger),
+    column("broker_order_id", Text),
+    column("filled", BigInteger),
+    CheckConstraint("filled BETWEEN 0 AND quantity"),
+    UniqueConstraint("order_id", "number"),
+    # FAILED is 10; an epoch says that it was about to be sent.
+    Index(
+        "intents_given_up",
+        "order_id",
+        postgresql_where=text("status = 10 AND epoch > 0 AND broker_order_id = ''"),
+    ),
+)
+
+FILLS = Table(
+    "fills",
+    METADATA,
+    column("fill_id", Uuid, primary_key=True),
+    column("order_id", Uuid, ForeignKey(ORDERS.c.order_id)),
+    column("exchange_trade_id", Text),
+    column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("price", EXACT, CheckConstraint("price > 0")),
+    column("commission", EXACT),
+    column("traded_at", INSTANT),
+    Index("fills_of_order", "order_id"),
+)
+
+POSITIONS = Table(
+    "positions",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("strategy_id", Text, primary_key=True),
+    column("instrument_id", Text, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("quantity", BigInteger),
+)
+
+# An account's revision counts the changes of its orders, for watches to go on from.
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
+)
+
+KILL_SWITCHES = Table(
+    "kill_switches",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("strategy_id", Text, primary_key=True, server_default=""),
+    column("state", SmallInteger),
+    column("revision", BigInteger),
+)
+
+# Signals of which trading has told risk that there will never be an order.
+TOMBSTONES = Table(
+    "tombstones",
+    METADATA,
+    column("signal_id", Uuid, primary_key=True),
+    column("buried_at", INSTANT),
+)
+
+EPOCHS = Sequence("epochs", metadata=METADATA, schema="trading")
