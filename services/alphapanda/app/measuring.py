@@ -67,7 +67,6 @@ async def _look(
     market_age: float | None,
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
-        ConsumerFigures,
         GroupFigures,
         ServiceFigures,
     )
@@ -80,20 +79,7 @@ async def _look(
             )
             for one in reports
         ],
-        [
-            ConsumerFigures(
-                one.service,
-                consumer.consumer,
-                consumer.broker,
-                consumer.processed,
-                consumer.failed,
-                consumer.retried,
-                consumer.dead_lettered,
-                consumer.lag,
-            )
-            for one in reports
-            for consumer in one.consumers
-        ],
+        [(one.service, consumer) for one in reports for consumer in one.consumers],
         []
         if lag_watch is None
         else [

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-from alphapanda.consuming.consumer_status import Tally
 from alphapanda.contract.topics import TopicPartition
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient
@@ -22,6 +22,7 @@ class BackoffState:
     """Waits after failures, partition by partition.
 
     Args:
+        consumer: whose counts they are.
         backoff: how long.
         broker_of: the broker of a topic.
         sleep: waits for seconds.
@@ -31,36 +32,43 @@ class BackoffState:
 
     def __init__(
         self,
+        consumer: str,
         backoff: Backoff,
         broker_of: Callable[[str], str],
         sleep: Callable[[float], Awaitable[None]],
         wall_clock: Callable[[], datetime],
         logger: FilteringBoundLogger,
     ) -> None:
-        self.tallies: dict[str, Tally] = {}
+        self.counts: dict[str, ConsumerStatus] = {}
         self.waiting: dict[TopicPartition, int] = {}
         self.halted: dict[TopicPartition, int] = {}
         self.resting: set[asyncio.Task[None]] = set()
+        self._consumer = consumer
         self._backoff = backoff
         self._broker_of = broker_of
         self._sleep = sleep
         self._wall_clock = wall_clock
         self._logger = logger
 
-    def tally(self, at: TopicPartition) -> Tally:
+    def counted(self, at: TopicPartition) -> ConsumerStatus:
         """The counts of a partition's broker."""
-        return self.tallies.setdefault(self._broker_of(at.topic), Tally())
+        return self._of_broker(self._broker_of(at.topic))
 
     def handled(self, at: TopicPartition, records: int) -> None:
         """Records are done with; nothing is waited for there."""
         self.waiting.pop(at, None)
-        self.tally(at).processed += records
+        self.counted(at).processed += records
 
     def failed(self, partitions: Iterable[TopicPartition], error: Exception) -> None:
         """Counts a failed attempt, once a broker."""
         now = self._wall_clock()
         for broker in {self._broker_of(at.topic) for at in partitions}:
-            self.tallies.setdefault(broker, Tally()).failure(error, now)
+            self._of_broker(broker).count_failure(in_one_line(error), now)
+
+    def _of_broker(self, broker: str) -> ConsumerStatus:
+        if broker not in self.counts:
+            self.counts[broker] = ConsumerStatus(self._consumer, broker)
+        return self.counts[broker]
 
     def let_go(self, at: TopicPartition) -> None:
         """The partition is somebody else's."""
@@ -85,7 +93,7 @@ class BackoffState:
             )
         await self.rest(places, self._backoff.seconds(failures))
         for broker in {self._broker_of(at.topic) for at in places}:
-            self.tallies[broker].retried += 1
+            self.counts[broker].retried += 1
 
     async def rest(self, places: Mapping[TopicPartition, int], seconds: float) -> None:
         """Waits; a consumer that stops doesn't wait for it."""

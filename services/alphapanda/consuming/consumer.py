@@ -20,12 +20,13 @@ from datetime import UTC, datetime
 import structlog
 
 from alphapanda.consuming.backoff_state import BackoffState
-from alphapanda.consuming.consumer_status import ConsumerStatus, statuses
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.handling import Discard, Halted, Handling
 from alphapanda.consuming.parking import Parking
+from alphapanda.consuming.reporting import reported
 from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.eventlog.port import Assignment, EventLog, GroupReader, StoredRecord
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
@@ -98,7 +99,9 @@ class ReliableConsumer:
         self._sleep = sleep
         self._backoff = Backoff(policy.backoff_initial_seconds, policy.backoff_max_seconds, chance)
         self._logger = _logger.bind(service=service, consumer=name)
-        self._backoff_state = BackoffState(self._backoff, topic_map.broker, sleep, wall_clock, self._logger)
+        self._backoff_state = BackoffState(
+            name, self._backoff, topic_map.broker, sleep, wall_clock, self._logger
+        )
         self._breakers = Breakers(policy.breaker_failures, policy.breaker_seconds)
         self._handling = Handling(
             name,
@@ -143,7 +146,7 @@ class ReliableConsumer:
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Takes partitions up; they are fetched once parked keys are known and the service's own assignment has run."""
         for at in partitions:
-            self._backoff_state.tally(at)
+            self._backoff_state.counted(at)
         if self._resumes and partitions:
             arriving = tuple(partitions)
             task = asyncio.create_task(self._arrive(arriving))
@@ -251,9 +254,8 @@ class ReliableConsumer:
     def status(self) -> list[ConsumerStatus]:
         """One status a broker, of the brokers whose partitions it has had."""
         stuck = self._backoff_state.waiting | self._backoff_state.halted
-        return statuses(
-            self.name,
-            self._backoff_state.tallies,
+        return reported(
+            self._backoff_state.counts,
             stuck,
             self._topic_map.broker,
             self._handling.parked(),
@@ -263,7 +265,7 @@ class ReliableConsumer:
     async def lag(self) -> dict[str, int]:
         """Records on the log that it has not handled yet, by broker, of the partitions it holds."""
         ends = await self._log.end_offsets(sorted({at.topic for at in self._reader.assigned()}))
-        lag = dict.fromkeys(self._backoff_state.tallies, 0)
+        lag = dict.fromkeys(self._backoff_state.counts, 0)
         for at in self._reader.assigned():
             lag[self._topic_map.broker(at.topic)] += max(0, ends[at] - self._next(at))
         return lag

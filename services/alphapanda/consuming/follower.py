@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from alphapanda.consuming.consumer_status import ConsumerStatus, Tally, statuses
 from alphapanda.consuming.dead_letters import is_command
+from alphapanda.consuming.reporting import reported
 from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.eventlog.decode import Unreadable, from_record
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredRecord
 from alphapanda.resilience.attempts import attempted
@@ -72,7 +73,8 @@ class TopicFollower:
         self._backoff = Backoff(policy.backoff_initial_seconds, policy.backoff_max_seconds, chance)
         self._wall_clock = wall_clock
         self._reader = log.topic_reader(self._topics, start)
-        self._tallies = {topic_map.broker(topic): Tally() for topic in self._topics}
+        brokers = map(topic_map.broker, self._topics)
+        self._counts = {broker: ConsumerStatus(name, broker) for broker in brokers}
         self._done: dict[TopicPartition, int] = {}
         self._stuck: dict[TopicPartition, int] = {}
         self._waiting = False
@@ -113,11 +115,11 @@ class TopicFollower:
 
     def status(self) -> list[ConsumerStatus]:
         """One status a broker."""
-        return statuses(self.name, self._tallies, self._stuck, self._topic_map.broker)
+        return reported(self._counts, self._stuck, self._topic_map.broker)
 
     async def lag(self) -> dict[str, int]:
         """Records not handed over yet, by broker."""
-        lag = dict.fromkeys(self._tallies, 0)
+        lag = dict.fromkeys(self._counts, 0)
         for at, end in (await self._log.end_offsets(self._topics)).items():
             lag[self._topic_map.broker(at.topic)] += max(0, end - self._done[at])
         return lag
@@ -134,8 +136,8 @@ class TopicFollower:
             records = await self._reader.fetch(self._batch_size, timeout)
         except LogUnavailable as error:
             self._fetch_failures += 1
-            for tally in self._tallies.values():
-                tally.failure(error, self._wall_clock())
+            for counted in self._counts.values():
+                counted.count_failure(in_one_line(error), self._wall_clock())
             await self._wait(self._fetch_failures)
             return
         self._fetch_failures = 0
@@ -149,23 +151,23 @@ class TopicFollower:
 
     async def _hand_over(self, record: StoredRecord) -> bool:
         """Whether it is done with the record."""
-        tally = self._tallies[self._topic_map.broker(record.topic)]
+        counted = self._counts[self._topic_map.broker(record.topic)]
         if is_command(record):  # to a group
             return True
         try:
             event = from_record(record, self._topic_map)
         except Unreadable as unreadable:
-            tally.failure(unreadable, self._wall_clock())
+            counted.count_failure(in_one_line(unreadable), self._wall_clock())
             self._report("follower.unreadable", record, unreadable)
             return True
         failures = 0
         while error := await attempted(self._on_event(event)):
             failures += 1
-            tally.failure(error, self._wall_clock())
+            counted.count_failure(in_one_line(error), self._wall_clock())
             if is_transient(error):
                 self._stuck[record.topic_partition] = record.offset
                 await self._wait(failures)
-                tally.retried += 1
+                counted.retried += 1
                 continue
             self._report("follower.bug", record, error)
             if self._topic_map.policy(record.topic).money:
@@ -174,7 +176,7 @@ class TopicFollower:
             break
         self._stuck.pop(record.topic_partition, None)
         self._waiting = False
-        tally.processed += not error
+        counted.processed += not error
         return True
 
     async def _wait(self, failures: int) -> None:

@@ -135,7 +135,7 @@ class Handling:
 
     async def _put_aside(self, at: TopicPartition, record: StoredRecord, unreadable: Unreadable) -> None:
         if unreadable.reason is Reason.UNKNOWN_TYPE and not self._topic_map.policy(at.topic).money:
-            self._backoff_state.tally(
+            self._backoff_state.counted(
                 at
             ).processed += 1  # a newer writer's record, which this reader can't need
             return
@@ -148,7 +148,7 @@ class Handling:
             {at: record.offset},
             lambda: self._dead_letters.send(record, group=self._name, reason=reason, detail=detail),
         )
-        self._backoff_state.tally(at).dead_lettered += 1
+        self._backoff_state.counted(at).dead_lettered += 1
         self._logger.error(
             "consumer.dead_letter",
             topic=at.topic,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import IntEnum
+
+from alphapanda.domain.consumer_status import ConsumerStatus
 
 
 class ServiceState(IntEnum):
@@ -15,37 +16,6 @@ class ServiceState(IntEnum):
     SERVING = 2
     NOT_SERVING = 3
     STOPPED = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerReport:
-    """One consumer of one service for one broker, since the start of the process.
-
-    Args:
-        consumer: its name, such as "risk.signals".
-        broker: broker of its topics; empty for shared ones.
-        processed: records handled.
-        dead_lettered: records that could not be read.
-        failed: attempts that failed.
-        retried: attempts made again.
-        paused: partitions that don't move because of an error, as "topic/partition@offset".
-        lag: records on the log not handled yet.
-        last_error: one line; empty where there was none.
-        last_error_at: wall time of it.
-        parked: keys that stand still because of a bug.
-    """
-
-    consumer: str
-    broker: str = ""
-    processed: int = 0
-    dead_lettered: int = 0
-    failed: int = 0
-    retried: int = 0
-    paused: tuple[str, ...] = ()
-    lag: int = 0
-    last_error: str = ""
-    last_error_at: datetime | None = None
-    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +33,7 @@ class ServiceReport:
 
     service: str
     state: ServiceState
-    consumers: tuple[ConsumerReport, ...] = ()
+    consumers: tuple[ConsumerStatus, ...] = ()
     brokers: tuple[BrokerReport, ...] = ()
     outbox_unpublished: int = 0
     last_error: str = ""
@@ -100,7 +70,7 @@ def service_report(
     *,
     lifecycle: ServiceState,
     parts: Sequence[Part],
-    consumers: Sequence[ConsumerReport],
+    consumers: Sequence[ConsumerStatus],
     brokers: Sequence[BrokerReport],
     outbox_unpublished: int,
     counters: Mapping[str, int],
@@ -132,7 +102,7 @@ def service_report(
     )
 
 
-def newest_error(consumers: Iterable[ConsumerReport]) -> str:
+def newest_error(consumers: Iterable[ConsumerStatus]) -> str:
     """The newest error of these consumers; empty where there was none."""
     timed = [(report.last_error_at, report.last_error) for report in consumers if report.last_error_at]
     return max(timed)[1] if timed else ""

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import grpc
 
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.mesh.status import describe_rpc_error
-from alphapanda.ops.core import BrokerReport, ConsumerReport, ServiceReport, ServiceState, unanswered
+from alphapanda.ops.core import BrokerReport, ServiceReport, ServiceState, unanswered
 from panda.ops.v1 import ops_pb2 as pb
 
 
@@ -53,11 +54,11 @@ def _report(status: pb.ServiceStatus) -> ServiceReport:
     )
 
 
-def _consumer(status: pb.ConsumerStatus) -> ConsumerReport:
+def _consumer(status: pb.ConsumerStatus) -> ConsumerStatus:
     failed_at: datetime | None = None
     if status.HasField("last_error_at"):
         failed_at = status.last_error_at.ToDatetime(tzinfo=UTC)
-    return ConsumerReport(
+    return ConsumerStatus(
         consumer=status.consumer,
         broker=status.broker,
         processed=status.processed,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.consuming.consumer_status import ConsumerStatus
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.ops.core import (
     BrokerReport,
-    ConsumerReport,
     Part,
     ServiceReport,
     ServiceState,
@@ -147,10 +147,10 @@ class RunningService:
             return unanswered(self.service, self.held_up_by or in_one_line(away))
 
     async def _asked(self) -> ServiceReport:
-        consumers: list[ConsumerReport] = []
+        consumers: list[ConsumerStatus] = []
         for reader in self._readers:
             lag = await reader.lag()
-            consumers += (_report(status, lag.get(status.broker, 0)) for status in reader.status())
+            consumers += (replace(status, lag=lag.get(status.broker, 0)) for status in reader.status())
         return service_report(
             self.service,
             lifecycle=self._lifecycle(),
@@ -166,25 +166,8 @@ class RunningService:
         # What it stands on comes first: where that is away, everything else fails because of it.
         parts = [Part(check.name, check.serving, check.last_error) for check in self._checks]
         parts += (
-            Part(reader.name, reader.serving, newest_error(_report(status, 0) for status in reader.status()))
-            for reader in self._readers
+            Part(reader.name, reader.serving, newest_error(reader.status())) for reader in self._readers
         )
         if self._relay is not None:
             parts.append(Part("outbox relay", self._relay.serving, self._relay.last_error))
         return parts
-
-
-def _report(status: ConsumerStatus, lag: int) -> ConsumerReport:
-    return ConsumerReport(
-        consumer=status.consumer,
-        broker=status.broker,
-        processed=status.processed,
-        dead_lettered=status.dead_lettered,
-        failed=status.failed,
-        retried=status.retried,
-        paused=status.paused,
-        lag=lag,
-        last_error=status.last_error,
-        last_error_at=status.last_error_at,
-        parked=status.parked,
-    )

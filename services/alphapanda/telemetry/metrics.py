@@ -19,22 +19,10 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, start_http_server
 
+from alphapanda.domain.consumer_status import ConsumerStatus
+
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerFigures:
-    """What a consumer counted for one broker since the start of the process; lag is now's."""
-
-    service: str
-    consumer: str
-    broker: str
-    processed: int
-    failed: int
-    retried: int
-    dead_lettered: int
-    lag: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +64,7 @@ class Metrics:
             }
         )
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-        self._consumers: Sequence[ConsumerFigures] = ()
+        self._consumers: Sequence[tuple[str, ConsumerStatus]] = ()
         self._services: Sequence[ServiceFigures] = ()
         self._groups: Sequence[GroupFigures] = ()
         self._market_age: float | None = None
@@ -102,11 +90,11 @@ class Metrics:
     def observe(
         self,
         services: Sequence[ServiceFigures],
-        consumers: Sequence[ConsumerFigures],
+        consumers: Sequence[tuple[str, ConsumerStatus]],
         groups: Sequence[GroupFigures],
         market_age_seconds: float | None,
     ) -> None:
-        """Keeps the newest figures; the age of the newest frame is None where there is none."""
+        """Keeps the newest figures: consumers with their service, and the newest frame's age, None where there is none."""
         self._services, self._consumers, self._groups = services, consumers, groups
         self._market_age = market_age_seconds
 
@@ -123,9 +111,9 @@ class Metrics:
             return [
                 Observation(
                     getattr(one, name),
-                    {"service": one.service, "consumer": one.consumer, "broker": one.broker},
+                    {"service": service, "consumer": one.consumer, "broker": one.broker},
                 )
-                for one in self._consumers
+                for service, one in self._consumers
             ]
 
         return observed

@@ -12,8 +12,8 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from alphapanda.consuming.consumer_status import ConsumerStatus
 from alphapanda.contract.topics import TopicMap
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.mesh.server import MeshServer
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.core import BrokerReport, ServiceState

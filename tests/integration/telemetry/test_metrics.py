@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.telemetry.metrics import (
-    ConsumerFigures,
     GroupFigures,
     Metrics,
     PrometheusEndpoint,
@@ -17,7 +17,10 @@ from alphapanda.telemetry.metrics import (
     collector_reader,
 )
 
-CONSUMER = ConsumerFigures("risk", "risk.signals", "paper", 7, 2, 1, 3, 5)
+CONSUMER = (
+    "risk",
+    ConsumerStatus("risk.signals", "paper", processed=7, failed=2, retried=1, dead_lettered=3, lag=5),
+)
 GROUP = GroupFigures("risk.signals", "paper.signals.raw", "paper", 1001, alarm=True)
 SERVICE = ServiceFigures("risk", serving=True, outbox_unpublished=4, counters={"signals": 9})
 

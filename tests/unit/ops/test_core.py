@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alphapanda.ops.core import ConsumerReport, Part, ServiceState, newest_error, service_report
+from alphapanda.domain.consumer_status import ConsumerStatus
+from alphapanda.ops.core import Part, ServiceState, newest_error, service_report
 from panda.ops.v1 import ops_pb2
 
 STUCK = Part("risk.signals", serving=False, last_error="ValueError: no")
 WELL = Part("risk.orders", serving=True, last_error="an old error")
 
 
-def report(lifecycle: ServiceState, parts: list[Part], consumers: tuple[ConsumerReport, ...] = ()):
+def report(lifecycle: ServiceState, parts: list[Part], consumers: tuple[ConsumerStatus, ...] = ()):
     return service_report(
         "risk",
         lifecycle=lifecycle,
@@ -52,10 +53,10 @@ def test_before_and_after_its_work_parts_may_stand_still(lifecycle) -> None:
 
 def test_the_newest_error_is_the_last() -> None:
     """Of several consumers' errors the latest is told; of none, nothing."""
-    first = ConsumerReport("a", last_error="old", last_error_at=datetime(2026, 1, 5, tzinfo=UTC))
-    second = ConsumerReport("b", last_error="new", last_error_at=datetime(2026, 1, 6, tzinfo=UTC))
-    assert newest_error([second, first, ConsumerReport("c")]) == "new"
-    assert newest_error([ConsumerReport("c")]) == ""
+    first = ConsumerStatus("a", last_error="old", last_error_at=datetime(2026, 1, 5, tzinfo=UTC))
+    second = ConsumerStatus("b", last_error="new", last_error_at=datetime(2026, 1, 6, tzinfo=UTC))
+    assert newest_error([second, first, ConsumerStatus("c")]) == "new"
+    assert newest_error([ConsumerStatus("c")]) == ""
     assert report(ServiceState.SERVING, [WELL], (first,)).last_error == "old"
 
 
