@@ -1,25 +1,41 @@
-"""Circuit breakers: one for each thing that handlers depend on and each broker (rule 5).
+"""Circuit breakers: one for each dependency of a consumer's handlers and each broker (rule 5).
 
-A circuit opens after so many failures in a row; then nothing of that broker is tried until its time is over. One
-attempt goes ahead of the others: if it works all circuits that it went through close, else its own opens again.
+A circuit opens after so many failures in a row; then nothing of that broker is tried until its wait is over. Then one
+attempt goes ahead of the others: if it succeeds, all circuits of that broker close, else its own opens again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import structlog
-from purgatory.domain.model import CLOSED, OPENED, Context
 
 from alphapanda.resilience.failures import dependency_of, in_one_line
 
-_AT_ONCE = -math.inf
-"""How long the library itself waits: its clock is the wall's, which may jump; the wait is done here."""
 _PROBE_SECONDS = 0.05
+"""How long the others of a broker wait before they look again whether the attempt that went ahead has ended."""
 
 _logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Circuits:
+    """The circuits of one broker, by dependency.
+
+    Attributes:
+        failures: in a row, by dependency.
+        open: why a circuit is open, by dependency; one that is closed has no entry.
+        opened_at: when one opened last, by the clock; None while all are closed.
+        probing: an attempt is under way though a circuit is open.
+    """
+
+    failures: Counter[str] = field(default_factory=Counter)
+    open: dict[str, str] = field(default_factory=dict)
+    opened_at: float | None = None
+    probing: bool = False
 
 
 class Breakers:
@@ -40,57 +56,56 @@ class Breakers:
         self._failures = failures
         self._seconds = seconds
         self._clock = clock
-        self._opened: dict[str, float] = {}
-        self._circuits: dict[str, dict[str, Context]] = {}
-        self._reasons: dict[tuple[str, str], str] = {}
-        self._probing: set[str] = set()
+        self._brokers: defaultdict[str, _Circuits] = defaultdict(_Circuits)
 
     def closed_for(self, broker: str) -> float:
-        """Seconds that a broker's side has to wait before it asks again; 0 where it may try."""
-        opened = self._opened.get(broker)
-        left = 0.0 if opened is None else opened + self._seconds - self._clock()
+        """Seconds that the broker's records have to wait before the next attempt; 0 where one may be made."""
+        circuits = self._brokers[broker]
+        if circuits.opened_at is None:
+            return 0.0
+        left = circuits.opened_at + self._seconds - self._clock()
         if left > 0:
             return left
-        return _PROBE_SECONDS if broker in self._probing else 0.0
+        return _PROBE_SECONDS if circuits.probing else 0.0
 
     async def watched(
         self, broker: str, attempt: Callable[[], Awaitable[Exception | None]]
     ) -> Exception | None:
-        """Makes an attempt that `closed_for` allows, and learns from what it failed with."""
-        circuits = self._circuits.setdefault(broker, {})
-        if broker in self._opened:
-            self._probing.add(broker)
+        """Makes an attempt that `closed_for` allows, and counts what it failed with.
+
+        Args:
+            broker: whose records it handles; empty for what is no broker's.
+            attempt: returns its failure, or None where it succeeded.
+        """
+        circuits = self._brokers[broker]
+        circuits.probing = circuits.opened_at is not None
         try:
             error = await attempt()
         finally:
-            self._probing.discard(broker)
-        failed = "" if error is None else dependency_of(error)
-        if failed and failed not in circuits:
-            circuits[failed] = Context(f"{failed} for {broker or 'all'}", self._failures, _AT_ONCE)
-        for dependency, circuit in circuits.items():
-            if error is None or dependency == failed:
-                self._learn(broker, dependency, circuit, error)
+            circuits.probing = False
+        if error is None:
+            self._close(broker, circuits)
+        elif dependency := dependency_of(error):
+            self._count(broker, circuits, dependency, error)
         return error
 
     def reason(self, broker: str) -> str:
-        """Why a broker's side stands still, one line; empty where it doesn't."""
-        return "; ".join(why for (whose, _), why in self._reasons.items() if whose == broker)
+        """Why the broker's records wait, one line; empty where they don't."""
+        return "; ".join(self._brokers[broker].open.values())
 
-    def _learn(self, broker: str, dependency: str, circuit: Context, error: Exception | None) -> None:
-        circuit.handle_new_request()
-        if error is None:
-            circuit.handle_end_request()
-        else:
-            circuit.handle_exception(error)
-        circuit.messages.clear()
-        if circuit.state == OPENED:
-            self._opened[broker] = self._clock()
-            known = (broker, dependency) in self._reasons
-            why = f"circuit to {dependency} is open: {'' if error is None else in_one_line(error)}"
-            self._reasons[broker, dependency] = why
-            if not known:
-                _logger.error("breaker.opened", alarm=True, broker=broker, dependency=dependency, why=why)
-        elif circuit.state == CLOSED and self._reasons.pop((broker, dependency), ""):
+    def _count(self, broker: str, circuits: _Circuits, dependency: str, error: Exception) -> None:
+        circuits.failures[dependency] += 1
+        if circuits.failures[dependency] < self._failures:
+            return
+        circuits.opened_at = self._clock()
+        text = in_one_line(error)
+        if dependency not in circuits.open:
+            _logger.error("breaker.opened", alarm=True, broker=broker, dependency=dependency, error=text)
+        circuits.open[dependency] = f"circuit to {dependency} is open: {text}"
+
+    def _close(self, broker: str, circuits: _Circuits) -> None:
+        for dependency in circuits.open:
             _logger.info("breaker.closed", broker=broker, dependency=dependency)
-        if not any(one.state == OPENED for one in self._circuits[broker].values()):
-            self._opened.pop(broker, None)
+        circuits.failures.clear()
+        circuits.open.clear()
+        circuits.opened_at = None

@@ -1,17 +1,10 @@
-"""Every setting there is. Built once, in app.py, and handed down section by section.
-
-Read from the environment (`ALPHAPANDA_<SECTION>__<NAME>`) over a `.env` file over a TOML file; an unknown name stops
-the start and suggests the nearest one; everything wrong is told at once. `.env.example` lists them all
-(`alphapanda settings --env-example`).
-"""
+"""All settings of a process, section by section."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from typing_extensions import override
 
 from alphapanda.domain.brokers import checked_broker
 from alphapanda.settings.connections import DatabaseSettings, KafkaSettings, RedisSettings, TelemetrySettings
@@ -23,7 +16,7 @@ from alphapanda.settings.operation import (
     ReconnectionSettings,
     TopicsSettings,
 )
-from alphapanda.settings.section import PREFIX
+from alphapanda.settings.section import Section
 from alphapanda.settings.services import (
     MarketDataSettings,
     PaperTradingSettings,
@@ -36,12 +29,8 @@ from alphapanda.settings.services import (
 from alphapanda.settings.serving import ApiSettings, EmbeddedSettings, MeshSettings
 
 
-class Settings(BaseSettings):
-    """All of them."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+class Settings(Section):
+    """All sections."""
 
     environment: Literal["development", "testing", "production"] = Field(
         "development",
@@ -73,18 +62,6 @@ class Settings(BaseSettings):
     monitoring: MonitoringSettings = MonitoringSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
-
-    @classmethod
-    @override
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed in: `alphapanda.settings.sources` reads the sources, nothing is read behind its back."""
-        return (init_settings,)
 
     @field_validator("active_brokers")
     @classmethod
