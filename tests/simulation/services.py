@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import grpc
+from tests.in_memory.risk_store import MemoryRiskStore
 from tests.simulation.database import Connection, Database, OnCommit
 from tests.simulation.exchange import Exchange, SimulatedTrader
 from tests.simulation.log import LogServer, SimulatedLog
@@ -33,13 +34,12 @@ from alphapanda.portfolio.managers import ManagerParts, build_managers
 from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
 from alphapanda.risk import consumer as risk_topics
-from alphapanda.risk import standings as risk_standings
+from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits
-from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
-from alphapanda.risk.standings import Standings
-from alphapanda.risk.store.memory import MemoryRiskStore
+from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.settings.services import TradingSettings
 from alphapanda.storage.relay import OutboxRelay
@@ -131,14 +131,14 @@ class Mesh:
         """Risk."""
         world, log = self.world, SimulatedLog(self.log)
         store = cast("Any", Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch"]))
-        standings = Standings(10.0, world.boot_clock)
-        desk = RiskDesk(
-            store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, standings, world.wall_clock
+        strategy_statuses = StrategyStatuses(10.0, world.boot_clock)
+        desk = DecisionService(
+            store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, world.wall_clock
         )
         switches = KillSwitches(
             store, cast("Any", self.mirror), _TradingStub(self), [BROKER], world.wall_clock
         )
-        await self._follow(log, "risk", risk_standings.PAYLOAD, standings.learn)
+        await self._follow(log, "risk", strategy_statuses_topic.PAYLOAD, strategy_statuses.learn)
         await switches.start()
         self.kill_switches[process.name] = (process, switches)
         await self._relay(log, self.risk)

@@ -24,7 +24,7 @@ from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.replay import replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
-from alphapanda.risk.core.check import Standing
+from alphapanda.risk.core.check import StrategyStatus
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.limits import limits_of
 from alphapanda.risk.limits_file import read_limits
@@ -201,7 +201,9 @@ def compose_replay(
         instruments=directory,
         calendar=calendar,
         limits=limits_of(settings.risk, paper.square_off_time),
-        standings={s.strategy_id: Standing(revision=s.revision, running=True) for s in strategies},
+        strategy_statuses={
+            s.strategy_id: StrategyStatus(revision=s.revision, running=True) for s in strategies
+        },
         brokers=[DEFAULT_BROKER],
         price_scale=PRICE_SCALE,
         on_fill=on_fill,

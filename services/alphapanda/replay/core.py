@@ -21,7 +21,7 @@ from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.profit import Statement
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, Standing
+from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
@@ -79,7 +79,7 @@ class Replay:
         instruments: what can be traded.
         calendar: sessions.
         limits: of the account.
-        standings: of the strategies, all running.
+        strategy_statuses: of the strategies, all running.
         brokers: whose positions are squared off.
         price_scale: of the frames.
         on_fill: told of every fill as booked; None where nobody listens.
@@ -95,7 +95,7 @@ class Replay:
         instruments: InstrumentDirectory,
         calendar: TradingCalendar,
         limits: Limits,
-        standings: Mapping[str, Standing],
+        strategy_statuses: Mapping[str, StrategyStatus],
         brokers: Sequence[str],
         price_scale: int,
         on_fill: Callable[[Filled, Decimal], None] | None = None,
@@ -110,7 +110,7 @@ class Replay:
         self._limits = limits
         self._scoped = scoped
         self._account_wide = scoped.may_set(ACCOUNT_WIDE, limits)
-        self._standings = standings
+        self._strategy_statuses = strategy_statuses
         self._brokers = tuple(brokers)
         self._scale = price_scale
         self._on_fill = on_fill
@@ -244,7 +244,7 @@ class Replay:
             self._calendar,
             self._limits,
             TradingState.ACTIVE,
-            self._standings,
+            self._strategy_statuses,
             (),
             self._scoped,
         )

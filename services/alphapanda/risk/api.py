@@ -21,9 +21,9 @@ from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.risk.core.check import Inputs
-from alphapanda.risk.desk import Instruments, RiskDesk
+from alphapanda.risk.decision_service import DecisionService, Instruments
 from alphapanda.risk.kill_switches import KillSwitches
-from alphapanda.risk.limit_desk import LimitDesk
+from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.messages import (
     exposure_message,
     limit_messages,
@@ -46,10 +46,10 @@ class RiskApi(RiskServiceServicer):
     """The servicer.
 
     Args:
-        desk: decides.
+        decisions: decides.
         store: has the verdicts.
         kill_switches: sets them.
-        limit_desk: changes limits.
+        limit_service: changes limits.
         instruments: the day's instruments.
         brokers: the active ones.
         account: the one that an empty account means.
@@ -57,18 +57,18 @@ class RiskApi(RiskServiceServicer):
 
     def __init__(
         self,
-        desk: RiskDesk,
+        decisions: DecisionService,
         store: RiskStore,
         kill_switches: KillSwitches,
-        limit_desk: LimitDesk,
+        limit_service: LimitService,
         instruments: Instruments,
         brokers: Sequence[str],
         account: str,
     ) -> None:
-        self._desk = desk
+        self._decisions = decisions
         self._store = store
         self._kill_switches = kill_switches
-        self._limit_desk = limit_desk
+        self._limit_service = limit_service
         self._instruments = instruments
         self._brokers = tuple(brokers)
         self._account = account
@@ -78,7 +78,7 @@ class RiskApi(RiskServiceServicer):
         self, request: risk.AuthorizeOrderRequest, context: Context
     ) -> risk.AuthorizeOrderResponse:
         broker = self._active(request.broker)
-        now = (await self._desk.market(())).market_time or EPOCH
+        now = (await self._decisions.market(())).market_time or EPOCH
         valid_until = optional_moment(request, "valid_until")
         signal = Signal(
             signal_id=request.intent_id,
@@ -94,7 +94,7 @@ class RiskApi(RiskServiceServicer):
             market_time=now,
             valid_until=valid_until or self._session_end(request.instrument_id, now),
         )
-        return risk.AuthorizeOrderResponse(verdict=verdict_message(await self._desk.authorize(signal)))
+        return risk.AuthorizeOrderResponse(verdict=verdict_message(await self._decisions.authorize(signal)))
 
     @override
     async def GetVerdict(self, request: risk.GetVerdictRequest, context: Context) -> risk.GetVerdictResponse:
@@ -143,7 +143,7 @@ class RiskApi(RiskServiceServicer):
         )
         known = self._instruments().by_id(key.instrument_id)
         token = known.instrument_token if known is not None else 0
-        book, inputs = await self._desk.look(key.broker, key.account, [key], [token])
+        book, inputs = await self._decisions.look(key.broker, key.account, [key], [token])
         now = inputs.market.market_time or EPOCH
         explicit = request.WhichOneof("wanted") == "explicit_order"
         signal_id = ids.derived_id("evaluation", key)
@@ -171,7 +171,7 @@ class RiskApi(RiskServiceServicer):
         self, request: risk.GetExposureRequest, context: Context
     ) -> risk.GetExposureResponse:
         broker, account = self._active(request.broker or DEFAULT_BROKER), request.account or self._account
-        return exposure_message(broker, account, *await self._desk.look(broker, account))
+        return exposure_message(broker, account, *await self._decisions.look(broker, account))
 
     @override
     async def GetLimits(self, request: risk.GetLimitsRequest, context: Context) -> risk.GetLimitsResponse:
@@ -181,7 +181,7 @@ class RiskApi(RiskServiceServicer):
         return risk.GetLimitsResponse(
             broker=broker,
             account=account,
-            limits=limit_messages(self._desk.limits, scoped, request.strategy_id, request.instrument_id),
+            limits=limit_messages(self._decisions.limits, scoped, request.strategy_id, request.instrument_id),
             version=scoped.version,
             set=[set_limit_message(row) for row in scoped.rows],
         )
@@ -193,7 +193,7 @@ class RiskApi(RiskServiceServicer):
         self._active(request.broker)
         if request.instrument_id:
             self._instrument(request.instrument_id)
-        return await self._limit_desk.update(current_caller.get(), request)
+        return await self._limit_service.update(current_caller.get(), request)
 
     @override
     async def GetKillSwitch(
@@ -226,16 +226,16 @@ class RiskApi(RiskServiceServicer):
         """Its newest; 0 for a person."""
         if strategy_id in ("", MANUAL):
             return 0
-        standing = inputs.standings.get(strategy_id)
+        standing = inputs.strategy_statuses.get(strategy_id)
         if standing is None:
-            raise UnknownName("strategy_id", strategy_id, [*inputs.standings, MANUAL])
+            raise UnknownName("strategy_id", strategy_id, [*inputs.strategy_statuses, MANUAL])
         return standing.revision
 
     def _session_end(self, instrument_id: str, now: datetime) -> datetime:
         """The session's end; outside a session now, as nothing passes then."""
         known = self._instruments().by_id(instrument_id)
         try:
-            session = self._desk.calendar.session_at(now, known.session_segment) if known else None
+            session = self._decisions.calendar.session_at(now, known.session_segment) if known else None
         except CalendarNotCovered:
             session = None
         return session.close if session else now

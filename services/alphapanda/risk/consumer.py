@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.order_wire import happening_from
 from alphapanda.contract.wire import signal_from
-from alphapanda.risk.desk import RiskDesk, by_account
+from alphapanda.risk.decision_service import DecisionService, by_account
 
 GROUP = "risk"
 SIGNAL_PAYLOADS = ("trading_signal",)
@@ -19,28 +19,28 @@ ORDER_PAYLOADS = ("order_submitted", "order_filled", "order_failed", "order_canc
 class RawSignalHandler:
     """Judges signals; the verdict's row is the inbox (rule 1)."""
 
-    def __init__(self, desk: RiskDesk) -> None:
-        self._desk = desk
+    def __init__(self, decisions: DecisionService) -> None:
+        self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """See consuming.delivery.Handler. One transaction an account."""
         signals = [signal_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
-            await self._desk.judge(broker, account, [signals[at] for at in places])
+            await self._decisions.judge(broker, account, [signals[at] for at in places])
 
     async def discard(self, delivery: Delivery) -> None:
         """Refuses a parked signal as DISCARDED."""
-        await self._desk.discard(signal_from(delivery.event))
+        await self._decisions.discard(signal_from(delivery.event))
 
 
 class OrderEventHandler:
     """Moves positions and ends reservations; the order's highest revision is the inbox (rule 6)."""
 
-    def __init__(self, desk: RiskDesk) -> None:
-        self._desk = desk
+    def __init__(self, decisions: DecisionService) -> None:
+        self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """See consuming.delivery.Handler. One transaction an account."""
         told = [happening_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([one.order.key for one in told]).items():
-            await self._desk.take_in(broker, account, [told[at] for at in places])
+            await self._decisions.apply(broker, account, [told[at] for at in places])

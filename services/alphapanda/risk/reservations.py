@@ -10,11 +10,11 @@ import grpc
 import structlog
 
 from alphapanda.resilience.rounds import Rounds
-from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.store.port import RiskStore
 from panda.trading.v1 import trading_pb2 as trading
 
-EXIT_PATIENCE = timedelta(minutes=10)
+EXIT_GRACE = timedelta(minutes=10)
 """Market time past valid_until for which an exit is left alone: trading still executes one that comes late."""
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ class ReservationKeeper:
     """Looks on an interval of wall time.
 
     Args:
-        desk: releases them.
+        decisions: releases them.
         store: knows them.
         trading: confirms.
         brokers: the active ones.
@@ -46,14 +46,14 @@ class ReservationKeeper:
 
     def __init__(
         self,
-        desk: RiskDesk,
+        decisions: DecisionService,
         store: RiskStore,
         trading: TradingToAsk,
         brokers: Sequence[str],
         interval_seconds: float = 5.0,
         timeout_seconds: float = 2.0,
     ) -> None:
-        self._desk = desk
+        self._decisions = decisions
         self._store = store
         self._trading = trading
         self._brokers = tuple(brokers)
@@ -62,11 +62,11 @@ class ReservationKeeper:
 
     async def release_due(self) -> list[str]:
         """Releases what is due at the market time of now; the ids of the signals whose reservations ended."""
-        now = (await self._desk.market(())).market_time
+        now = (await self._decisions.market(())).market_time
         if now is None:
             return []
         released = []
-        for key, signal_id in await self._store.unseen(self._brokers, now, now - EXIT_PATIENCE):
+        for key, signal_id in await self._store.unseen(self._brokers, now, now - EXIT_GRACE):
             request = trading.ConfirmNoOrderRequest(signal_id=signal_id)
             try:
                 answer = await self._trading.ConfirmNoOrder(request, timeout=self._timeout)
@@ -75,7 +75,7 @@ class ReservationKeeper:
                 _log.warning("reservation kept, trading did not answer", signal_id=signal_id, why=why)
                 continue
             if answer.never:
-                await self._desk.release(key, signal_id)
+                await self._decisions.release(key, signal_id)
                 released.append(signal_id)
                 _log.warning(
                     "reservation released, its order never came",

@@ -11,7 +11,7 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.signal import Signal
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.core.square_off import earliest_cut_off
-from alphapanda.risk.desk import RiskDesk, by_account
+from alphapanda.risk.decision_service import DecisionService, by_account
 from alphapanda.risk.store.port import HeldPosition, RiskStore
 
 Cause = Callable[[MarketView], str]
@@ -24,7 +24,7 @@ class SquareOffTimer:
     """Looks at the market's clock on an interval of wall time, or when `fire_due` is called (lockstep).
 
     Args:
-        desk: makes the demands.
+        decisions: makes the demands.
         store: knows which positions are held.
         brokers: simulated ones; a live broker squares off itself.
         cause: what a demand is caused by.
@@ -36,13 +36,13 @@ class SquareOffTimer:
 
     def __init__(
         self,
-        desk: RiskDesk,
+        decisions: DecisionService,
         store: RiskStore,
         brokers: Sequence[str],
         cause: Cause,
         interval_seconds: float = 0.25,
     ) -> None:
-        self._desk = desk
+        self._decisions = decisions
         self._store = store
         self._brokers = tuple(brokers)
         self._cause = cause
@@ -53,14 +53,14 @@ class SquareOffTimer:
 
     async def fire_due(self) -> list[Signal]:
         """Publishes what is due at the market time of now, through the outbox; again and again has one effect."""
-        market = await self._desk.market(())
+        market = await self._decisions.market(())
         if market.market_time is None or self._nothing_can_be_due(market.market_time):
             return []
         held = await self._store.held_intraday(self._brokers)
         keys = [position.key for position in held]
         fired: list[Signal] = []
         for places in by_account(keys).values():
-            fired += await self._desk.demand_square_offs(
+            fired += await self._decisions.demand_square_offs(
                 [keys[at] for at in places], market, self._cause(market)
             )
         if not fired:
@@ -87,9 +87,9 @@ class SquareOffTimer:
 
     def _be_quiet_until_the_cut_off(self, market_time: datetime, held: Sequence[HeldPosition]) -> None:
         """What was opened today, or is from now on, is due at this day's cut-off at the earliest."""
-        calendar = self._desk.calendar
+        calendar = self._decisions.calendar
         today = calendar.trading_day(market_time)
         missed = any(one.opened_at and calendar.trading_day(one.opened_at) < today for one in held)
         if not missed:
             self._quiet_from = market_time
-            self._quiet_until = earliest_cut_off(market_time, calendar, self._desk.limits.mis_cut_off)
+            self._quiet_until = earliest_cut_off(market_time, calendar, self._decisions.limits.mis_cut_off)

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.in_memory.risk_store import MemoryRiskStore
 
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.order_wire import order_event
@@ -32,14 +33,13 @@ from alphapanda.eventlog.port import StoredRecord
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits
-from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
-from alphapanda.risk.limit_desk import LimitDesk
-from alphapanda.risk.standings import Standings
-from alphapanda.risk.store.memory import MemoryRiskStore
+from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.store.port import RiskStore
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.store.statements import SCHEMA
+from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
@@ -83,18 +83,18 @@ class Risk:
 
     def __post_init__(self) -> None:
         self.instruments = InstrumentDirectory([INFY])
-        self.standings = Standings(10.0, lambda: self.monotonic)
-        self.desk = RiskDesk(
+        self.strategy_statuses = StrategyStatuses(10.0, lambda: self.monotonic)
+        self.decisions = DecisionService(
             self.store,
             self.market,
             lambda: self.instruments,
             load_nse_calendar(),
             Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0)),
-            self.standings,
+            self.strategy_statuses,
             lambda: datetime.now(tz=UTC),
         )
-        self.signals = RawSignalHandler(self.desk)
-        self.orders = OrderEventHandler(self.desk)
+        self.signals = RawSignalHandler(self.decisions)
+        self.orders = OrderEventHandler(self.decisions)
 
     def signal(self, target: int, key: PositionKey = KEY, revision: int = 1) -> Signal:
         """A strategy's target."""
@@ -178,7 +178,7 @@ class Risk:
             revision=revision,
             state=control_pb2.STRATEGY_STATE_RUNNING if running else control_pb2.STRATEGY_STATE_STOPPED,
         )
-        await self.standings.learn(Event(strategy_changed=changed))
+        await self.strategy_statuses.learn(Event(strategy_changed=changed))
 
     async def published(self) -> list[Event]:
         """What the outbox holds, in order; all of it keeps the contract's rules."""
@@ -302,10 +302,10 @@ def servicer(risk: Risk, mirror: KillSwitchMirror, trading: FakeTrading) -> Risk
         return datetime.now(tz=UTC)
 
     return RiskApi(
-        risk.desk,
+        risk.decisions,
         risk.store,
         KillSwitches(risk.store, mirror, trading, BROKERS, wall_time),
-        LimitDesk(risk.store, wall_time),
+        LimitService(risk.store, wall_time),
         lambda: risk.instruments,
         BROKERS,
         "default",

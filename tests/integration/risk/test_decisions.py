@@ -174,7 +174,7 @@ async def test_a_failing_unit_leaves_nothing(risk) -> None:
         async with risk.store.unit("paper", "default") as unit:
             book = await unit.book([KEY], [signal.signal_id])
             market = await risk.market.view((408065,))
-            verdicts = book.judge(signal, risk.desk._inputs(market, unit))
+            verdicts = book.judge(signal, risk.decisions._inputs(market, unit))
             await unit.save(book, verdicts, [])
             raise RuntimeError
 
@@ -190,10 +190,10 @@ async def test_an_explicit_order_is_authorised_once(risk) -> None:
     key = replace(KEY, strategy_id=MANUAL)
     one = replace(risk.signal(0, key, 0), target=None, side=Side.BUY, quantity=5)
     two = replace(risk.signal(0, key, 0), target=None, side=Side.BUY, quantity=5)
-    first, again = await risk.desk.authorize(one), await risk.desk.authorize(one)
+    first, again = await risk.decisions.authorize(one), await risk.decisions.authorize(one)
     assert isinstance(first, Approved)
     assert first == again
-    refused = await risk.desk.authorize(two)
+    refused = await risk.decisions.authorize(two)
     assert isinstance(refused, Refused)
     assert refused.reason == "OPEN_ORDER"
     assert len(await risk.published()) == 2
@@ -202,7 +202,7 @@ async def test_an_explicit_order_is_authorised_once(risk) -> None:
 @pytest.fixture
 def timer(risk) -> SquareOffTimer:
     """A timer for paper's positions."""
-    return SquareOffTimer(risk.desk, risk.store, ["paper"], lambda _: CAUSE)
+    return SquareOffTimer(risk.decisions, risk.store, ["paper"], lambda _: CAUSE)
 
 
 async def test_the_timer_squares_off_at_the_cut_off(risk, timer) -> None:
@@ -240,7 +240,7 @@ async def test_the_timer_runs_by_itself(risk) -> None:
     """Started, it fires without being asked; stopped, it is at rest."""
     await _hold(risk, 10)
     risk.market.now = risk.market.now.replace(hour=15)
-    timer = SquareOffTimer(risk.desk, risk.store, ["paper"], lambda _: CAUSE, interval_seconds=0.01)
+    timer = SquareOffTimer(risk.decisions, risk.store, ["paper"], lambda _: CAUSE, interval_seconds=0.01)
     await timer.rounds.start()
     async with asyncio.timeout(20):
         while not any(  # noqa: ASYNC110 - the database has no event

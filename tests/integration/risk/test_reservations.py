@@ -8,7 +8,7 @@ import pytest
 from tests.integration.risk.conftest import BROKERS, KEY
 
 from alphapanda.domain.order import OrderStatus
-from alphapanda.risk.reservations import EXIT_PATIENCE, ReservationKeeper
+from alphapanda.risk.reservations import EXIT_GRACE, ReservationKeeper
 
 MINUTE = timedelta(minutes=1)
 
@@ -16,7 +16,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def keeper(risk, trading) -> ReservationKeeper:
     """A keeper that looks when it is told to."""
-    return ReservationKeeper(risk.desk, risk.store, trading, BROKERS)
+    return ReservationKeeper(risk.decisions, risk.store, trading, BROKERS)
 
 
 async def _wants(risk, target: int, valid: timedelta = MINUTE) -> str:
@@ -77,7 +77,7 @@ async def test_an_exit_is_left_alone_for_longer(risk, trading, keeper) -> None:
     [order] = await risk.validated()
     await risk.told(order, 10, OrderStatus.FILLED, 1)
     leaving = await _wants(risk, 0)
-    risk.market.now += MINUTE + EXIT_PATIENCE
+    risk.market.now += MINUTE + EXIT_GRACE
     assert await keeper.release_due() == []
     risk.market.now += timedelta(seconds=1)
     assert await keeper.release_due() == [leaving]

@@ -24,7 +24,7 @@ from alphapanda.domain.order import (
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
 from alphapanda.domain.verdict import Approved
-from alphapanda.risk.core.check import Inputs, Standing
+from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
 
 IST = ZoneInfo("Asia/Kolkata")
@@ -72,7 +72,7 @@ class Market:
             self.calendar,
             Limits(max_order, max_position, timedelta(seconds=30), time(15, 0)),
             state,
-            {"ema-1": Standing(revision, running)},
+            {"ema-1": StrategyStatus(revision, running)},
         )
 
     def target(

@@ -15,7 +15,7 @@ from alphapanda.domain.order import OrderStatus, PositionEffect, Side, TradingSt
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, Standing
+from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
 from alphapanda.risk.core.exposure import by_instrument, unrealised
 from alphapanda.risk.core.position import PositionState
@@ -23,7 +23,7 @@ from alphapanda.risk.core.position import PositionState
 D = Decimal
 
 
-class Desk:
+class Account:
     """One book and a market whose limits, prices and time can be set."""
 
     def __init__(self, market, **limits) -> None:
@@ -33,7 +33,7 @@ class Desk:
         self.prices = {"NSE:INFY": D(1500), "NFO:X": D(100)}
         self.now = market.now
         self.revisions: dict[str, int] = {}
-        self.strategies = {name: Standing(3, running=True) for name in ("ema-1", "other")}
+        self.strategies = {name: StrategyStatus(3, running=True) for name in ("ema-1", "other")}
 
     def inputs(self) -> Inputs:
         plain = self.market.inputs(now=self.now)
@@ -44,7 +44,7 @@ class Desk:
         }
         view = MarketView(self.now, "run", prices)
         limits = replace(plain.limits, **self.limits)
-        return replace(plain, market=view, limits=limits, standings=self.strategies)
+        return replace(plain, market=view, limits=limits, strategy_statuses=self.strategies)
 
     def key(self, strategy: str = "ema-1", instrument: str = "NSE:INFY"):
         return replace(self.market.key, strategy_id=strategy, instrument_id=instrument)
@@ -91,11 +91,11 @@ def is_refused(verdict: Verdict, rule: str, largest: int = 0) -> None:
 
 def test_an_entry_is_worth_at_most_its_limit(market) -> None:
     """Order value is units at the last price; the verdict says how many units the limit buys."""
-    desk = Desk(market, max_order_value=D(15_000))
-    is_refused(desk.wants(11), "order_value", largest=10)
-    desk.trades(10, 1500)
-    desk.prices["NSE:INFY"] = D(3000)
-    flip = desk.wants(-10)
+    account = Account(market, max_order_value=D(15_000))
+    is_refused(account.wants(11), "order_value", largest=10)
+    account.trades(10, 1500)
+    account.prices["NSE:INFY"] = D(3000)
+    flip = account.wants(-10)
     assert isinstance(flip, Approved)
     assert (flip.quantity, flip.effect) == (10, PositionEffect.REDUCES)
     assert line(flip, "order_value").outcome is RuleOutcome.CLAMPED
@@ -103,185 +103,187 @@ def test_an_entry_is_worth_at_most_its_limit(market) -> None:
 
 def test_largest_quantity_is_whole_lots_under_every_limit(market) -> None:
     """The smallest of what the failed rules would let through, rounded down to the lot of 75."""
-    desk = Desk(market, max_order_value=D(20_000), max_order_quantity=160)
-    is_refused(desk.wants(300, instrument="NFO:X"), "order_quantity", largest=150)
-    desk.limits["max_order_value"] = D(7_000)
-    is_refused(desk.wants(300, instrument="NFO:X"), "order_quantity", largest=0)
+    account = Account(market, max_order_value=D(20_000), max_order_quantity=160)
+    is_refused(account.wants(300, instrument="NFO:X"), "order_quantity", largest=150)
+    account.limits["max_order_value"] = D(7_000)
+    is_refused(account.wants(300, instrument="NFO:X"), "order_quantity", largest=0)
 
 
 def test_position_value_counts_every_strategy_and_what_is_on_its_way(market) -> None:
     """A strategy's open order takes room from another's in the same instrument; a short one as well."""
-    desk = Desk(market, max_position_value=D(30_000))
-    assert isinstance(desk.wants(-12, "other"), Approved)
-    is_refused(desk.wants(9), "position_value", largest=8)
-    assert isinstance(desk.wants(8), Approved)
+    account = Account(market, max_position_value=D(30_000))
+    assert isinstance(account.wants(-12, "other"), Approved)
+    is_refused(account.wants(9), "position_value", largest=8)
+    assert isinstance(account.wants(8), Approved)
 
 
 def test_gross_exposure_is_the_whole_accounts(market) -> None:
     """Long and short in different instruments add up, held or on their way."""
-    desk = Desk(market, max_gross_exposure=D(30_000))
-    desk.trades(-10, 1500, "other")
-    assert isinstance(desk.wants(75, instrument="NFO:X"), Approved)
-    is_refused(desk.wants(6), "gross_exposure", largest=5)
+    account = Account(market, max_gross_exposure=D(30_000))
+    account.trades(-10, 1500, "other")
+    assert isinstance(account.wants(75, instrument="NFO:X"), Approved)
+    is_refused(account.wants(6), "gross_exposure", largest=5)
 
 
 def test_a_price_that_is_missing_bars_entries_where_exposure_is_limited(market) -> None:
     """What another position is worth isn't known: an entry is refused, an exit waived through."""
-    desk = Desk(market, max_gross_exposure=D(10**6))
-    desk.fills(desk.wants(75, instrument="NFO:X"), 100)
-    desk.trades(10, 1500)
-    del desk.prices["NFO:X"]
-    is_refused(desk.wants(20), "gross_exposure")
-    leaving = desk.wants(0)
+    account = Account(market, max_gross_exposure=D(10**6))
+    account.fills(account.wants(75, instrument="NFO:X"), 100)
+    account.trades(10, 1500)
+    del account.prices["NFO:X"]
+    is_refused(account.wants(20), "gross_exposure")
+    leaving = account.wants(0)
     assert line(leaving, "gross_exposure").outcome is RuleOutcome.WAIVED
 
 
 def test_open_orders_are_counted_over_the_account(market) -> None:
     """One more than the limit is refused, until one ends; the waiting target of an ended order isn't one too many."""
-    desk = Desk(market, max_open_orders=1)
-    first = desk.wants(10)
-    is_refused(desk.wants(5, "other"), "open_orders")
-    assert desk.book.judge(desk.market.target(20), desk.inputs()) == []
-    [second] = desk.fills(first, 1500)
+    account = Account(market, max_open_orders=1)
+    first = account.wants(10)
+    is_refused(account.wants(5, "other"), "open_orders")
+    assert account.book.judge(account.market.target(20), account.inputs()) == []
+    [second] = account.fills(first, 1500)
     assert isinstance(second, Approved)
 
 
 def test_trades_of_the_day_are_counted_and_forgotten_with_it(market) -> None:
     """Orders that ended unfilled don't count; the next exchange day begins at nothing."""
-    desk = Desk(market, max_daily_trades=2)
-    desk.trades(10, 1500)
-    failed = desk.wants(20)
-    event = desk.market.event(failed, 0, OrderStatus.REJECTED, 1, desk.now)
-    desk.book.on_order(event, desk.inputs())
-    desk.trades(30, 1500)
-    is_refused(desk.wants(40), "daily_trades")
-    leaving = desk.wants(0)
+    account = Account(market, max_daily_trades=2)
+    account.trades(10, 1500)
+    failed = account.wants(20)
+    event = account.market.event(failed, 0, OrderStatus.REJECTED, 1, account.now)
+    account.book.on_order(event, account.inputs())
+    account.trades(30, 1500)
+    is_refused(account.wants(40), "daily_trades")
+    leaving = account.wants(0)
     assert isinstance(leaving, Approved)
-    assert desk.day.trades == 3
-    desk.fills(leaving, 1500)
-    desk.later(days=1)
-    assert isinstance(desk.wants(40), Approved)
+    assert account.day.trades == 3
+    account.fills(leaving, 1500)
+    account.later(days=1)
+    assert isinstance(account.wants(40), Approved)
 
 
 def test_the_trades_of_a_strategy_are_its_own(market) -> None:
     """One strategy that has reached its number doesn't stop another."""
-    desk = Desk(market, max_strategy_daily_trades=1)
-    desk.trades(10, 1500)
-    is_refused(desk.wants(20), "daily_trades")
-    assert isinstance(desk.wants(20, "other"), Approved)
+    account = Account(market, max_strategy_daily_trades=1)
+    account.trades(10, 1500)
+    is_refused(account.wants(20), "daily_trades")
+    assert isinstance(account.wants(20, "other"), Approved)
 
 
 def test_a_daily_loss_trips_the_account_to_reducing_for_the_day(market) -> None:
     """A marked loss counts; once tripped it stays so though prices recover; exits pass, and tomorrow is new."""
-    desk = Desk(market, max_daily_loss=D(1_000))
-    desk.trades(10, 1500)
-    desk.prices["NSE:INFY"] = D("1400.05")
-    assert isinstance(desk.wants(10, "other"), Approved)
-    desk.prices["NSE:INFY"] = D(1400)
-    refused = desk.wants(20)
+    account = Account(market, max_daily_loss=D(1_000))
+    account.trades(10, 1500)
+    account.prices["NSE:INFY"] = D("1400.05")
+    assert isinstance(account.wants(10, "other"), Approved)
+    account.prices["NSE:INFY"] = D(1400)
+    refused = account.wants(20)
     is_refused(refused, "daily_loss")
     assert "lost 1000.00" in refused.message
     assert line(refused, "daily_loss").observed == "1000.00"
-    desk.prices["NSE:INFY"] = D(1600)
-    again = desk.wants(75, instrument="NFO:X")
+    account.prices["NSE:INFY"] = D(1600)
+    again = account.wants(75, instrument="NFO:X")
     is_refused(again, "daily_loss")
     assert line(again, "daily_loss").observed == "REDUCING"
-    flip = desk.wants(-10)
+    flip = account.wants(-10)
     assert isinstance(flip, Approved)
     assert flip.effect is PositionEffect.REDUCES
-    desk.fills(flip, 1600)
-    desk.later(days=1)
-    assert isinstance(desk.wants(5), Approved)
+    account.fills(flip, 1600)
+    account.later(days=1)
+    assert isinstance(account.wants(5), Approved)
 
 
 def test_a_realised_loss_trips_at_the_fill(market) -> None:
     """The account is tripped by the fill itself, before anybody wants anything."""
-    desk = Desk(market, max_daily_loss=D(100))
-    desk.trades(10, 1500)
-    desk.trades(0, 1490)
-    assert desk.day.realised == D(-100)
-    assert desk.day.tripped
-    is_refused(desk.wants(1, "other"), "daily_loss")
+    account = Account(market, max_daily_loss=D(100))
+    account.trades(10, 1500)
+    account.trades(0, 1490)
+    assert account.day.realised == D(-100)
+    assert account.day.tripped
+    is_refused(account.wants(1, "other"), "daily_loss")
 
 
 def test_a_loss_that_is_unknown_bars_entries(market) -> None:
     """A position from before costs were kept, or one without a price, makes the day's profit unknown."""
-    desk = Desk(market, max_daily_loss=D(100))
-    desk.book = RiskBook([PositionState(desk.key("other"), 5)])
-    is_refused(desk.wants(1), "daily_loss")
-    assert line(desk.wants(0, "other"), "daily_loss").outcome is RuleOutcome.WAIVED
+    account = Account(market, max_daily_loss=D(100))
+    account.book = RiskBook([PositionState(account.key("other"), 5)])
+    is_refused(account.wants(1), "daily_loss")
+    assert line(account.wants(0, "other"), "daily_loss").outcome is RuleOutcome.WAIVED
 
 
 def test_orders_are_counted_in_a_sliding_window(market) -> None:
     """At the rate the next one is refused; exits pass and count; a window later there is room again."""
-    desk = Desk(market, max_order_rate=2, order_rate_window=timedelta(seconds=10))
-    desk.trades(10, 1500)
-    desk.later(seconds=6)
-    desk.trades(0, 1500)
-    is_refused(desk.wants(5, "other"), "order_rate")
-    desk.later(seconds=3.9)
-    is_refused(desk.wants(5, "other"), "order_rate")
-    desk.later(seconds=0.1)
-    assert isinstance(desk.wants(5, "other"), Approved)
-    is_refused(desk.wants(5), "order_rate")
+    account = Account(market, max_order_rate=2, order_rate_window=timedelta(seconds=10))
+    account.trades(10, 1500)
+    account.later(seconds=6)
+    account.trades(0, 1500)
+    is_refused(account.wants(5, "other"), "order_rate")
+    account.later(seconds=3.9)
+    is_refused(account.wants(5, "other"), "order_rate")
+    account.later(seconds=0.1)
+    assert isinstance(account.wants(5, "other"), Approved)
+    is_refused(account.wants(5), "order_rate")
 
 
 def test_the_rate_of_a_strategy_is_its_own(market) -> None:
     """One strategy at its rate doesn't stop another."""
-    desk = Desk(market, max_strategy_order_rate=1)
-    desk.trades(10, 1500)
-    is_refused(desk.wants(20), "order_rate")
-    assert isinstance(desk.wants(5, "other"), Approved)
+    account = Account(market, max_strategy_order_rate=1)
+    account.trades(10, 1500)
+    is_refused(account.wants(20), "order_rate")
+    assert isinstance(account.wants(5, "other"), Approved)
 
 
 def test_the_same_wish_is_taken_once_in_a_while(market) -> None:
     """A target made again after its order failed is refused within the window; another one, or a later one, passes."""
-    desk = Desk(market, duplicate_window=timedelta(seconds=5))
+    account = Account(market, duplicate_window=timedelta(seconds=5))
 
     def fails(target: int) -> None:
-        order = desk.wants(target)
-        desk.book.on_order(desk.market.event(order, 0, OrderStatus.REJECTED, 1, desk.now), desk.inputs())
+        order = account.wants(target)
+        account.book.on_order(
+            account.market.event(order, 0, OrderStatus.REJECTED, 1, account.now), account.inputs()
+        )
 
     fails(10)
-    desk.later(seconds=4.9)
-    is_refused(desk.wants(10), "duplicate_signal")
+    account.later(seconds=4.9)
+    is_refused(account.wants(10), "duplicate_signal")
     fails(11)
-    assert isinstance(desk.wants(10), Approved)
+    assert isinstance(account.wants(10), Approved)
 
 
 def test_a_persons_order_sent_twice_is_taken_once(market) -> None:
     """Same side and quantity under the same key within the window."""
-    desk = Desk(market, duplicate_window=timedelta(seconds=5))
-    [first] = desk.book.judge(market.explicit(Side.BUY, 5), desk.inputs())
-    desk.fills(first, 1500)
-    [again] = desk.book.judge(market.explicit(Side.BUY, 5), desk.inputs())
+    account = Account(market, duplicate_window=timedelta(seconds=5))
+    [first] = account.book.judge(market.explicit(Side.BUY, 5), account.inputs())
+    account.fills(first, 1500)
+    [again] = account.book.judge(market.explicit(Side.BUY, 5), account.inputs())
     is_refused(again, "duplicate_signal")
-    desk.later(seconds=5)
-    [later] = desk.book.judge(market.explicit(Side.BUY, 5), desk.inputs())
+    account.later(seconds=5)
+    [later] = account.book.judge(market.explicit(Side.BUY, 5), account.inputs())
     assert isinstance(later, Approved)
 
 
 def test_losing_round_trips_in_a_row_start_a_cooldown(market) -> None:
     """After the second loss no entry passes for its length; a winner in between ends the row, and so does the day."""
-    desk = Desk(market, cooldown_losses=2, cooldown=timedelta(minutes=10))
+    account = Account(market, cooldown_losses=2, cooldown=timedelta(minutes=10))
 
     def round_trip(gain: int) -> None:
-        desk.trades(10, 1500)
-        desk.trades(0, 1500 + gain)
+        account.trades(10, 1500)
+        account.trades(0, 1500 + gain)
 
     for gain in (-1, 1, -1):
         round_trip(gain)
     round_trip(-1)
-    is_refused(desk.wants(10), "cooldown")
-    assert isinstance(desk.wants(10, "other"), Approved)
-    desk.later(minutes=9, seconds=59)
-    is_refused(desk.wants(10), "cooldown")
-    desk.later(seconds=1)
+    is_refused(account.wants(10), "cooldown")
+    assert isinstance(account.wants(10, "other"), Approved)
+    account.later(minutes=9, seconds=59)
+    is_refused(account.wants(10), "cooldown")
+    account.later(seconds=1)
     round_trip(-1)
-    is_refused(desk.wants(10), "cooldown")
-    desk.later(days=1)
+    is_refused(account.wants(10), "cooldown")
+    account.later(days=1)
     round_trip(-1)
-    assert isinstance(desk.wants(10), Approved)
+    assert isinstance(account.wants(10), Approved)
 
 
 @pytest.mark.parametrize(
@@ -296,13 +298,13 @@ def test_losing_round_trips_in_a_row_start_a_cooldown(market) -> None:
 )
 def test_an_unknown_market_time_waives_exits(market, limits) -> None:
     """Rules of the day and the clock refuse entries without a time, and waive exits through."""
-    desk = Desk(market, **limits)
-    desk.trades(10, 1500)
-    known = desk.inputs()
+    account = Account(market, **limits)
+    account.trades(10, 1500)
+    known = account.inputs()
     unknown = replace(known, market=replace(known.market, market_time=None))
-    [opening] = desk.book.judge(desk.market.target(20), unknown)
+    [opening] = account.book.judge(account.market.target(20), unknown)
     failed = [one.rule for one in opening.rules if one.outcome is RuleOutcome.FAILED]
-    [leaving] = desk.book.judge(desk.market.target(0), unknown)
+    [leaving] = account.book.judge(account.market.target(0), unknown)
     waived = [one.rule for one in leaving.rules if one.outcome is RuleOutcome.WAIVED]
     assert isinstance(leaving, Approved)
     assert failed == waived
@@ -311,36 +313,38 @@ def test_an_unknown_market_time_waives_exits(market, limits) -> None:
 
 def test_the_stricter_of_two_kill_switches_counts(market) -> None:
     """A strategy at HALTED takes nothing while another trades on; the broker's REDUCING isn't lifted by an ACTIVE one."""
-    desk = Desk(market)
-    desk.trades(10, 1500)
-    halted = replace(desk.inputs(), strategy_states={"ema-1": TradingState.HALTED})
-    [leaving] = desk.book.judge(market.target(0), halted)
+    account = Account(market)
+    account.trades(10, 1500)
+    halted = replace(account.inputs(), strategy_switches={"ema-1": TradingState.HALTED})
+    [leaving] = account.book.judge(market.target(0), halted)
     is_refused(leaving, "kill_switch")
     assert "strategy ema-1" in leaving.message
-    [other] = desk.book.judge(market.target(5, key=desk.key("other")), halted)
+    [other] = account.book.judge(market.target(5, key=account.key("other")), halted)
     assert isinstance(other, Approved)
     reducing = replace(
-        desk.inputs(), trading_state=TradingState.REDUCING, strategy_states={"ema-1": TradingState.ACTIVE}
+        account.inputs(),
+        trading_state=TradingState.REDUCING,
+        strategy_switches={"ema-1": TradingState.ACTIVE},
     )
-    [opening] = desk.book.judge(market.target(20), reducing)
+    [opening] = account.book.judge(market.target(20), reducing)
     is_refused(opening, "kill_switch")
 
 
 def test_fills_count_at_their_own_price(market) -> None:
     """Where every fill is seen the cost is exact though the average is rounded; a repeated event changes nothing."""
-    desk = Desk(market)
-    order = desk.wants(3)
+    account = Account(market)
+    order = account.wants(3)
     filled = 0
     for revision, (units, price) in enumerate([(1, "100.10"), (2, "100.05")], 1):
         filled += units
         status = OrderStatus.FILLED if filled == 3 else OrderStatus.PARTIALLY_FILLED
         event = replace(
-            market.event(order, filled, status, revision, desk.now), average_price=D("100.066667")
+            market.event(order, filled, status, revision, account.now), average_price=D("100.066667")
         )
-        fill = Fill(f"f{revision}", "T", units, D(price), D(0), desk.now)
-        desk.book.on_order(event, desk.inputs(), fill)
-        desk.book.on_order(event, desk.inputs(), fill)
-    assert desk.book.position(desk.key()).ledger.cost == D("300.20")
+        fill = Fill(f"f{revision}", "T", units, D(price), D(0), account.now)
+        account.book.on_order(event, account.inputs(), fill)
+        account.book.on_order(event, account.inputs(), fill)
+    assert account.book.position(account.key()).history.cost == D("300.20")
 
 
 TRADES = st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 40_000)), min_size=1, max_size=25)
@@ -349,18 +353,18 @@ TRADES = st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 40_000)), min_s
 @given(trades=TRADES, last=st.integers(1, 40_000))
 def test_profit_is_cash_and_value(new_market, trades, last) -> None:
     """Whatever is traded at whatever prices: realised plus marked is cash taken in plus what is held, to the paisa."""
-    desk, cash, held = Desk(new_market()), D(0), 0
+    account, cash, held = Account(new_market()), D(0), 0
     for target, paise in trades:
         if target != held:
             price = D(paise) / 20
             cash -= (target - held) * price
             held = target
-            desk.trades(target, price)
-    desk.prices["NSE:INFY"] = D(last) / 20
-    inputs = desk.inputs()
-    marked = unrealised(desk.book.positions.values(), inputs.price_of)
-    realised = desk.day.realised if desk.day else D(0)
-    assert realised + marked == cash + held * desk.prices["NSE:INFY"]
+            account.trades(target, price)
+    account.prices["NSE:INFY"] = D(last) / 20
+    inputs = account.inputs()
+    marked = unrealised(account.book.positions.values(), inputs.price_of)
+    realised = account.day.realised if account.day else D(0)
+    assert realised + marked == cash + held * account.prices["NSE:INFY"]
 
 
 LIMITS = st.fixed_dictionaries(
@@ -380,13 +384,13 @@ LIMITS = st.fixed_dictionaries(
 def test_the_largest_quantity_passes_and_a_lot_more_does_not(new_market, limits, held, other, lots) -> None:
     """An order of exactly the quantity that a refusal names passes; one lot more is refused."""
 
-    def desk_with(extra: dict) -> Desk:
-        desk = Desk(new_market())
+    def desk_with(extra: dict) -> Account:
+        account = Account(new_market())
         for strategy, position in (("ema-1", held), ("other", other)):
             if position:
-                desk.fills(desk.wants(position * 75, strategy, "NFO:X"), 100)
-        desk.limits = extra
-        return desk
+                account.fills(account.wants(position * 75, strategy, "NFO:X"), 100)
+        account.limits = extra
+        return account
 
     verdict = desk_with(limits).wants((held + lots) * 75, instrument="NFO:X")
     if isinstance(verdict, Approved):
@@ -400,12 +404,12 @@ def test_the_largest_quantity_passes_and_a_lot_more_does_not(new_market, limits,
 
 def test_exposure_by_instrument_nets_and_adds_up(market) -> None:
     """Of one instrument: what is held and on its way offset in the net and add up in the gross."""
-    desk = Desk(market)
-    desk.trades(10, 1500)
-    desk.trades(-4, 1500, "other")
-    desk.wants(15)
-    [infy] = by_instrument(desk.book.positions.values(), desk.inputs().price_of)
+    account = Account(market)
+    account.trades(10, 1500)
+    account.trades(-4, 1500, "other")
+    account.wants(15)
+    [infy] = by_instrument(account.book.positions.values(), account.inputs().price_of)
     assert (infy.held, infy.in_flight, infy.most) == (6, 5, 19)
     assert (infy.gross, infy.net) == (D(28_500), D(16_500))
-    [unknown] = by_instrument(desk.book.positions.values(), lambda _: None)
+    [unknown] = by_instrument(account.book.positions.values(), lambda _: None)
     assert (unknown.gross, unknown.net) == (None, None)

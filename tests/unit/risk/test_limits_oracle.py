@@ -14,7 +14,7 @@ from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import OrderStatus, PositionEffect
 from alphapanda.domain.verdict import Approved
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Standing
+from alphapanda.risk.core.check import StrategyStatus
 
 TOKENS = {"NSE:INFY": 408065, "NSE:TCS": 2953217}
 WINDOW = timedelta(seconds=60)
@@ -113,7 +113,10 @@ def test_the_rules_say_what_adding_everything_up_says(new_market: Any, steps: An
             market=view,
             instruments=directory,
             limits=replace(plain.limits, order_rate_window=WINDOW, **limits),
-            standings={"ema-1": Standing(3, running=True), "other": Standing(3, running=True)},
+            strategy_statuses={
+                "ema-1": StrategyStatus(3, running=True),
+                "other": StrategyStatus(3, running=True),
+            },
         )
         key = replace(market.key, strategy_id=strategy, instrument_id=instrument)
         held = oracle.held(strategy, instrument)

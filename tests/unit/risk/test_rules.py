@@ -9,7 +9,7 @@ from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, 
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, StandingUnknown
+from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rules import RULES
 
@@ -158,7 +158,7 @@ def test_an_old_revision_only_reduces(market) -> None:
 def test_an_unknown_revision_is_waited_for_by_entries_alone(market) -> None:
     """A revision that isn't known yet stops the decision of an entry and changes nothing; an exit passes at once."""
     book, inputs = _book(market), market.inputs(revision=2)
-    with pytest.raises(StandingUnknown) as unknown:
+    with pytest.raises(StrategyRevisionUnknown) as unknown:
         book.judge(market.target(OPEN), inputs)
     assert (unknown.value.strategy_id, unknown.value.revision) == ("ema-1", 3)
     assert book.positions == {market.key: PositionState(market.key, 50)}

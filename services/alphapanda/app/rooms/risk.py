@@ -10,22 +10,22 @@ from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
 from alphapanda.risk import consumer as risk_topics
-from alphapanda.risk import standings as risk_standings
+from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
-from alphapanda.risk.desk import RiskDesk
+from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
-from alphapanda.risk.limit_desk import LimitDesk
+from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.limits import limits_of
 from alphapanda.risk.reservations import ReservationKeeper
 from alphapanda.risk.square_off_timer import SquareOffTimer
-from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.postgres import PostgresRiskStore
+from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.outbox import Outbox
 from panda.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
-STANDING_PATIENCE_SECONDS = 10.0
+STRATEGY_STATUS_TIMEOUT_SECONDS = 10.0
 """How long risk waits for a strategy revision that the control topic hasn't told of."""
 
 RISK_SERVICE = "panda.risk.v1.RiskService"
@@ -38,27 +38,27 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
     settings = ground.settings
     outbox = Outbox("risk", ground.topic_map)
     store = PostgresRiskStore(ground.engine, outbox)
-    standings = Standings(STANDING_PATIENCE_SECONDS, time.monotonic)
-    desk = RiskDesk(
+    strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
+    decisions = DecisionService(
         store=store,
         views=ground.prices,
         instruments=ground.instruments,
         calendar=ground.calendar,
         limits=limits_of(settings.risk, settings.paper_trading.square_off_time),
-        standings=standings,
+        strategy_statuses=strategy_statuses,
         wall_time=wall_clock,
     )
     channel = open_channel(ground.target("trading"), [TRADING_SERVICE])
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
-    reservations = ReservationKeeper(desk, store, trading, settings.active_brokers)
-    timer = SquareOffTimer(desk, store, ground.simulated_brokers, lambda view: view.frame_id)
-    signals = RawSignalHandler(desk)
+    reservations = ReservationKeeper(decisions, store, trading, settings.active_brokers)
+    timer = SquareOffTimer(decisions, store, ground.simulated_brokers, lambda view: view.frame_id)
+    signals = RawSignalHandler(decisions)
     servicer = RiskApi(
-        desk,
+        decisions,
         store,
         kill_switches,
-        LimitDesk(store, wall_clock),
+        LimitService(store, wall_clock),
         ground.instruments,
         settings.active_brokers,
         settings.account,
@@ -72,7 +72,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
                 ground,
                 "risk",
                 f"{risk_topics.GROUP}.orders",
-                OrderEventHandler(desk),
+                OrderEventHandler(decisions),
             ),
             consumer(
                 ground,
@@ -84,7 +84,12 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
         ],
         followers=[
             follower(
-                ground, "risk", "risk.strategies", risk_standings.PAYLOAD, standings.learn, Start.EARLIEST
+                ground,
+                "risk",
+                "risk.strategies",
+                strategy_statuses_topic.PAYLOAD,
+                strategy_statuses.learn,
+                Start.EARLIEST,
             )
         ],
         relay=relay(ground, outbox),

@@ -10,7 +10,7 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect
 from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
-from alphapanda.risk.core.check import Inputs, StandingUnknown
+from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
 from alphapanda.risk.core.limits import Limits
@@ -33,7 +33,7 @@ class RiskBook:
         orders: those that were let through or told of.
         judged: ids of signals that have their verdict.
         days: the newest counters of accounts and strategies.
-        keeps_accounts: False where no limit will ever read costs, the day's counters or the last wish: a replay's
+        keeps_accounts: False where no limit will ever read costs, the day's counters or the last request: a replay's
             limits don't change, and that is a tenth of its time.
     """
 
@@ -73,7 +73,7 @@ class RiskBook:
         """The verdicts that follow from a signal: its own, an older waiting one's, or none (it waits, or was seen).
 
         Raises:
-            StandingUnknown: its strategy's revision isn't known yet.
+            StrategyRevisionUnknown: its strategy's revision isn't known yet.
         """
         if signal.signal_id in self.judged:
             return []
@@ -98,7 +98,7 @@ class RiskBook:
             fill: the one that the event tells of; None where it tells of none.
 
         Raises:
-            StandingUnknown: of the waiting target.
+            StrategyRevisionUnknown: of the waiting target.
         """
         keeps = self.keeps_accounts
         before = self.orders.get(order.signal_id)
@@ -115,7 +115,7 @@ class RiskBook:
         if applied.freed is not None:
             try:
                 verdicts = self._decide(applied.state, applied.freed, inputs)
-            except StandingUnknown:
+            except StrategyRevisionUnknown:
                 if undo is not None:
                     undo()
                 raise
@@ -129,7 +129,7 @@ class RiskBook:
             The verdict on the target that waited for it; nothing where it has appeared after all, or has ended.
 
         Raises:
-            StandingUnknown: of the waiting target.
+            StrategyRevisionUnknown: of the waiting target.
         """
         open_order = self.position(key).open
         if open_order is None or open_order.signal_id != signal_id or open_order.revision:
@@ -204,11 +204,11 @@ class RiskBook:
 
     def _count(self, applied: Applied, at: datetime | None, inputs: Inputs) -> None:
         """Takes an order's outcome into the day it belongs to; one of an earlier day changes nothing."""
-        key, wished_at = applied.state.key, applied.state.ledger.wished_at
+        key, last_request_at = applied.state.key, applied.state.history.last_request_at
         if at is None:
             return
         day = inputs.calendar.trading_day(at)
-        of_today = wished_at is not None and inputs.calendar.trading_day(wished_at) == day
+        of_today = last_request_at is not None and inputs.calendar.trading_day(last_request_at) == day
         unfilled = applied.unfilled and of_today
         for whose in (WHOLE_ACCOUNT, key.strategy_id):
             counters = self._counters(key, whose, day)

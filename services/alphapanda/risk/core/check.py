@@ -21,14 +21,14 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StrategyStatus:
     """A strategy as the control topic last told: the newest revision of its configuration, and whether it trades."""
 
     revision: int
     running: bool
 
 
-class StandingUnknown(Exception):
+class StrategyRevisionUnknown(Exception):
     """An entry of a strategy revision that the control topic hasn't told of yet: wait for it, then decide."""
 
     def __init__(self, strategy_id: str, revision: int) -> None:
@@ -48,10 +48,10 @@ class Inputs:
         calendar: sessions.
         limits: what the settings allow.
         trading_state: the broker's kill switch.
-        standings: by strategy id.
+        strategy_statuses: by strategy id.
         given_up: (strategy id, revision) whose standing was waited for long enough: their entries are refused.
         scoped: what is set for the account, its strategies and instruments, over `limits`.
-        strategy_states: kill switches of single strategies at the broker, by strategy id; None: none was ever set.
+        strategy_switches: kill switches of single strategies at the broker, by strategy id; None: none was ever set.
         unknown_positions: (strategy id, instrument token) whose records are parked behind a bug: nothing passes there.
     """
 
@@ -60,10 +60,10 @@ class Inputs:
     calendar: TradingCalendar
     limits: Limits
     trading_state: TradingState
-    standings: Mapping[str, Standing]
+    strategy_statuses: Mapping[str, StrategyStatus]
     given_up: Collection[tuple[str, int]] = ()
     scoped: ScopedLimits = NOTHING_SET
-    strategy_states: Mapping[str, TradingState] | None = None
+    strategy_switches: Mapping[str, TradingState] | None = None
     unknown_positions: Collection[tuple[str, int]] = ()
 
     def limits_for(self, key: PositionKey) -> Limits:
@@ -82,7 +82,7 @@ class AccountView(Protocol):
 
     @property
     def keeps_accounts(self) -> bool:
-        """Whether costs, day counters and wishes are kept."""
+        """Whether costs, day counters and last requests are kept."""
 
     def alive(self, broker: str, account: str) -> Iterable[PositionState]:
         """The account's positions that are held or have an open order; all of them where a rule in force asks."""
@@ -112,7 +112,7 @@ class Check:
         effect: what it does to `position`.
         position: signed units held before it.
         instrument: None where it isn't known.
-        inputs: market, calendar, switches, standings.
+        inputs: market, calendar, switches, strategy_statuses.
         limits: those for the position.
         state: the position it is about.
         account: the rest of the account.

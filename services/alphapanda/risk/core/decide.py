@@ -15,13 +15,13 @@ from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult
 from alphapanda.risk.core.check import AccountView, Check, Inputs, Rule
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import (
-    Ledger,
     OrderProgress,
     PositionState,
+    TradeHistory,
     is_square_off,
     moved,
     progressed,
-    wish_of,
+    request_of,
 )
 from alphapanda.risk.core.rules import in_force, product
 
@@ -68,12 +68,12 @@ def decide(
     Args:
         state: the position it is about.
         signal: it.
-        inputs: market, calendar, switches, standings.
+        inputs: market, calendar, switches, strategy_statuses.
         limits: those for the position.
         account: the rest of the account.
 
     Raises:
-        StandingUnknown: its strategy's revision isn't known yet; nothing was decided.
+        StrategyRevisionUnknown: its strategy's revision isn't known yet; nothing was decided.
     """
     if inputs.unknown_positions and _unknown(signal, inputs):
         message = "records of this position are parked behind a bug, so what is held isn't known"
@@ -117,7 +117,7 @@ def apply_order(
         return Applied(state)
     filled, value = (before.filled, before.value) if before is not None else (0, ZERO)
     sign, at = order.side.sign, order.market_time or inputs.market.market_time
-    if state.ledger.losses and at is not None:
+    if state.history.losses and at is not None:
         state = _without_old_losses(state, at, inputs)
     worth = sign * (after.value - value) if priced else None
     state, gained = moved(state, sign * (order.filled - filled), worth, at)
@@ -125,11 +125,11 @@ def apply_order(
         return Applied(state, after, gained)
     if not after.final:
         open_still = PositionState(
-            state.key, state.quantity, state.opened_at, after, state.waiting, state.ledger
+            state.key, state.quantity, state.opened_at, after, state.waiting, state.history
         )
         return Applied(open_still, after, gained)
     unfilled = after.filled == 0
-    freed = PositionState(state.key, state.quantity, state.opened_at, None, None, state.ledger)
+    freed = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
     return Applied(freed, after, gained, unfilled, state.waiting)
 
 
@@ -203,17 +203,17 @@ def _judge(
         rules,
     )
     order = OrderProgress(signal.signal_id, signal.key, check.side, check.quantity)
-    ledger = state.ledger
+    history = state.history
     if account.keeps_accounts:
-        ledger = Ledger(
-            ledger.cost,
-            ledger.round_trip,
-            ledger.losses,
-            ledger.lost_at,
-            wish_of(signal),
+        history = TradeHistory(
+            history.cost,
+            history.round_trip,
+            history.losses,
+            history.lost_at,
+            request_of(signal),
             inputs.market.market_time,
         )
-    opened = PositionState(state.key, state.quantity, state.opened_at, order, state.waiting, ledger)
+    opened = PositionState(state.key, state.quantity, state.opened_at, order, state.waiting, history)
     return Decision(opened, (approved,))
 
 
@@ -232,10 +232,10 @@ def _largest_quantity(asked: tuple[Rule, ...], check: Check, results: tuple[Rule
 
 def _without_old_losses(state: PositionState, at: datetime, inputs: Inputs) -> PositionState:
     """A row of losses ends with the exchange's day."""
-    lost_at, day_of = state.ledger.lost_at, inputs.calendar.trading_day
+    lost_at, day_of = state.history.lost_at, inputs.calendar.trading_day
     if lost_at is not None and day_of(lost_at) == day_of(at):
         return state
-    return replace(state, ledger=replace(state.ledger, losses=0, lost_at=None))
+    return replace(state, history=replace(state.history, losses=0, lost_at=None))
 
 
 def _judged(asked: tuple[Rule, ...], check: Check) -> tuple[Check, tuple[RuleResult, ...]]:

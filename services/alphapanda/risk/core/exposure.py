@@ -95,9 +95,9 @@ def unrealised(states: Iterable[PositionState], price_of: PriceOf) -> Decimal:
     total = ZERO
     for state in states:
         if state.quantity:
-            if not state.ledger.cost:
+            if not state.history.cost:
                 raise ValueUnknown(f"what the position in {state.key.instrument_id} cost isn't known")
-            total += state.quantity * _price(state, price_of) - state.ledger.cost
+            total += state.quantity * _price(state, price_of) - state.history.cost
     return total
 
 

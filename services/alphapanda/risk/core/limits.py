@@ -31,7 +31,7 @@ class Limits:
         max_order_rate: orders of the account in `order_rate_window`.
         max_strategy_order_rate: orders of one strategy in `order_rate_window`.
         order_rate_window: market time.
-        duplicate_window: market time within which the same wish under the same key is let through once.
+        duplicate_window: market time within which the same request under the same key is let through once.
         cooldown_losses: losing round trips in a row under one key that start a pause.
         cooldown: market time that the pause lasts.
     """

@@ -49,7 +49,7 @@ class NamedLimit:
         reach: where it may be set.
         may_be_off: False where there is always one.
         account_wide: whether measuring it takes the account's other positions and their prices.
-        counted: whether measuring it takes what is kept of orders and fills: costs, day counters, the last wish.
+        counted: whether measuring it takes what is kept of orders and fills: costs, day counters, the last request.
     """
 
     name: str

@@ -49,7 +49,7 @@ class OrderProgress:
 
 @quickly_built
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class TradeHistory:
     """What trading under a key has come to, as the rules of the day and of money read it.
 
     Attributes:
@@ -57,19 +57,19 @@ class Ledger:
         round_trip: rupees realised since the position last was flat or crossed, before charges.
         losses: round trips in a row that lost.
         lost_at: market time at which the last of them ended; None where it is unknown or there is none.
-        wish: what the last signal let through wanted; empty where none was.
-        wished_at: market time at which it was let through; None where it was unknown.
+        last_request: what the last approved signal asked for, as text; empty where none was approved.
+        last_request_at: market time at which it was let through; None where it was unknown.
     """
 
     cost: Decimal = ZERO
     round_trip: Decimal = ZERO
     losses: int = 0
     lost_at: datetime | None = None
-    wish: str = ""
-    wished_at: datetime | None = None
+    last_request: str = ""
+    last_request_at: datetime | None = None
 
 
-NO_TRADES = Ledger()
+NO_TRADES = TradeHistory()
 
 
 @quickly_built
@@ -83,7 +83,7 @@ class PositionState:
         opened_at: market time of the fill that took it from flat or across; None where flat or unknown.
         open: the one order that may still fill, None where there is none.
         waiting: the target to be decided when `open` ends, None where none waits.
-        ledger: what its trades have come to.
+        history: what its trades have come to.
     """
 
     key: PositionKey
@@ -91,7 +91,7 @@ class PositionState:
     opened_at: datetime | None = None
     open: OrderProgress | None = None
     waiting: Signal | None = None
-    ledger: Ledger = NO_TRADES
+    history: TradeHistory = NO_TRADES
 
     @property
     def most(self) -> int:
@@ -105,8 +105,8 @@ def is_square_off(signal: Signal) -> bool:
     return signal.target == 0 and signal.config_revision == 0 and signal.key.strategy_id != MANUAL
 
 
-def wish_of(signal: Signal) -> str:
-    """What it wants, as text; the same for the same wish."""
+def request_of(signal: Signal) -> str:
+    """What a signal asks for, as text; equal for equal requests."""
     if signal.side is None:
         return f"target {signal.target}"
     return f"{signal.side.name} {signal.quantity}"
@@ -154,20 +154,27 @@ def moved(
         state: before.
         delta: signed units filled.
         value: signed rupees they were worth: what was paid, or with a minus what was received; None where nobody
-            reads them, the ledger then stays as it is.
+            reads them, the history then stays as it is.
         at: market time of the fill; None where it is unknown.
     """
     if not delta:
         return state, ZERO
-    held, ledger = state.quantity, state.ledger
-    quantity, cost = held + delta, ledger.cost
+    held, history = state.quantity, state.history
+    quantity, cost = held + delta, history.cost
     if value is None:
         opened_at = None if not quantity else (state.opened_at or at) if held * quantity > 0 else at
-        return PositionState(state.key, quantity, opened_at, state.open, state.waiting, ledger), ZERO
+        return PositionState(state.key, quantity, opened_at, state.open, state.waiting, history), ZERO
     if held * delta >= 0:
         opened_at = (state.opened_at or at) if held else at
         more = cost + value if cost or not held else ZERO
-        after = Ledger(more, ledger.round_trip, ledger.losses, ledger.lost_at, ledger.wish, ledger.wished_at)
+        after = TradeHistory(
+            more,
+            history.round_trip,
+            history.losses,
+            history.lost_at,
+            history.last_request,
+            history.last_request_at,
+        )
         return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), ZERO
     if held * quantity > 0:
         removed = to_paisa(cost * abs(delta) / abs(held))
@@ -177,10 +184,10 @@ def moved(
         opening = (value * abs(quantity) / abs(delta)).quantize(_EXACT)
         gained = opening - value - cost if cost else ZERO
         left = opening
-    round_trip, losses, lost_at = ledger.round_trip + gained, ledger.losses, ledger.lost_at
+    round_trip, losses, lost_at = history.round_trip + gained, history.losses, history.lost_at
     opened_at = state.opened_at or at
     if held * quantity <= 0:
         losses, lost_at = (losses + 1, at) if round_trip < 0 else (0, None)
         round_trip, opened_at = ZERO, at if quantity else None
-    after = Ledger(left, round_trip, losses, lost_at, ledger.wish, ledger.wished_at)
+    after = TradeHistory(left, round_trip, losses, lost_at, history.last_request, history.last_request_at)
     return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), gained

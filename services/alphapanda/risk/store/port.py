@@ -96,7 +96,7 @@ Answer = Callable[[KillSwitch], Message]
 class DecisionUnit(Protocol):
     """One transaction under an account's lock. It commits when its block ends without an error.
 
-    `trading_state` and `strategy_states` are known once `book` was read.
+    `trading_state` and `strategy_switches` are known once `book` was read.
     """
 
     @property
@@ -104,7 +104,7 @@ class DecisionUnit(Protocol):
         """The broker's kill switch; it can't change before the unit has ended."""
 
     @property
-    def strategy_states(self) -> Mapping[str, TradingState]:
+    def strategy_switches(self) -> Mapping[str, TradingState]:
         """The kill switches of single strategies at the broker; they can't change before the unit has ended."""
 
     @property

@@ -14,7 +14,7 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.book import DayKey
 from alphapanda.risk.core.day import DayCounters
-from alphapanda.risk.core.position import Ledger, OrderProgress, PositionState
+from alphapanda.risk.core.position import OrderProgress, PositionState, TradeHistory
 from alphapanda.risk.core.scoped_limits import LimitScope, SetLimit
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from panda.events.v1.events_pb2 import Event
@@ -75,20 +75,22 @@ def position_values(state: PositionState) -> Values:
         "open_signal_id": state.open.signal_id if state.open else None,
         "waiting_signal_id": state.waiting.signal_id if state.waiting else None,
         "waiting": _waiting_bytes(state.waiting) if state.waiting else None,
-        "cost": state.ledger.cost,
-        "round_trip": state.ledger.round_trip,
-        "losses": state.ledger.losses,
-        "lost_at": state.ledger.lost_at,
-        "wish": state.ledger.wish,
-        "wished_at": state.ledger.wished_at,
+        "cost": state.history.cost,
+        "round_trip": state.history.round_trip,
+        "losses": state.history.losses,
+        "lost_at": state.history.lost_at,
+        "last_request": state.history.last_request,
+        "last_request_at": state.history.last_request_at,
     }
 
 
 def position_of(row: AnyRow, open_order: OrderProgress | None) -> PositionState:
     """A position with its open order."""
     waiting = waiting_of(row.waiting) if row.waiting is not None else None
-    ledger = Ledger(row.cost, row.round_trip, row.losses, row.lost_at, row.wish, row.wished_at)
-    return PositionState(key_of(row), row.quantity, row.opened_at, open_order, waiting, ledger)
+    history = TradeHistory(
+        row.cost, row.round_trip, row.losses, row.lost_at, row.last_request, row.last_request_at
+    )
+    return PositionState(key_of(row), row.quantity, row.opened_at, open_order, waiting, history)
 
 
 def day_values(whose: DayKey, counters: DayCounters) -> Values:

@@ -124,12 +124,12 @@ SAVES = {
     "positions": _save(
         "positions",
         f"{_KEY}, quantity, opened_at, open_signal_id, waiting_signal_id, waiting, cost, round_trip, losses, lost_at,"
-        " wish, wished_at",
+        " last_request, last_request_at",
         f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity,"
         " opened_at = excluded.opened_at, open_signal_id = excluded.open_signal_id,"
         " waiting_signal_id = excluded.waiting_signal_id, waiting = excluded.waiting, cost = excluded.cost,"
         " round_trip = excluded.round_trip, losses = excluded.losses, lost_at = excluded.lost_at,"
-        " wish = excluded.wish, wished_at = excluded.wished_at",
+        " last_request = excluded.last_request, last_request_at = excluded.last_request_at",
     ),
     "days": _save(
         "days",

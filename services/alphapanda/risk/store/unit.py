@@ -75,7 +75,7 @@ class PostgresDecisionUnit:
     ) -> None:
         self.unknown_positions = unknown_positions
         self.trading_state = TradingState.HALTED
-        self.strategy_states: Mapping[str, TradingState] = {}
+        self.strategy_switches: Mapping[str, TradingState] = {}
         self.limits = limits
         self._connection = connection
         self._outbox = outbox
@@ -106,7 +106,7 @@ class PostgresDecisionUnit:
             found = (await self._connection.execute(query, wanted)).one()
         states = dict(zip(found.switched, map(TradingState, found.states), strict=True))
         self.trading_state = states.pop("", TradingState.ACTIVE)
-        self.strategy_states = states
+        self.strategy_switches = states
         self._orders = {order.signal_id: order for order in map(rows.order_of, _rows(found.orders))}
         positions = [
             rows.position_of(row, self._orders.get(str(row.open_signal_id))) for row in _rows(found.positions)

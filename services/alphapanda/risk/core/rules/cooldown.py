@@ -16,15 +16,15 @@ def judge(check: Check) -> RuleResult:
     limit, now = f"< {losses} losses in a row", check.inputs.market.market_time
     if now is None:
         return only_exits_pass(check, NAME, limit, "unknown", "the market's time is unknown", unknown=True)
-    ledger, calendar = check.state.ledger, check.inputs.calendar
-    lost_at = ledger.lost_at
+    history, calendar = check.state.history, check.inputs.calendar
+    lost_at = history.lost_at
     if (
-        ledger.losses < losses
+        history.losses < losses
         or lost_at is None
         or now - lost_at >= check.limits.cooldown
         or calendar.trading_day(lost_at) != calendar.trading_day(now)
     ):
-        return RuleResult(NAME, RuleOutcome.PASSED, limit, str(ledger.losses))
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, str(history.losses))
     until = (lost_at + check.limits.cooldown).isoformat()
-    message = f"{ledger.losses} round trips in a row lost; no entry before {until}"
-    return only_exits_pass(check, NAME, limit, str(ledger.losses), message)
+    message = f"{history.losses} round trips in a row lost; no entry before {until}"
+    return only_exits_pass(check, NAME, limit, str(history.losses), message)

@@ -1,10 +1,10 @@
-"""The same wish under the same key, taken once in a while."""
+"""Refuses the same request under the same key within a window."""
 
 from __future__ import annotations
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, only_exits_pass
-from alphapanda.risk.core.position import wish_of
+from alphapanda.risk.core.position import request_of
 
 NAME = "duplicate_signal"
 
@@ -20,9 +20,13 @@ def judge(check: Check) -> RuleResult:
     limit, now = f"once in {window.total_seconds():g} s", check.inputs.market.market_time
     if now is None:
         return only_exits_pass(check, NAME, limit, "unknown", "the market's time is unknown", unknown=True)
-    ledger = check.state.ledger
-    if ledger.wished_at is None or now - ledger.wished_at >= window or ledger.wish != wish_of(check.signal):
+    history = check.state.history
+    if (
+        history.last_request_at is None
+        or now - history.last_request_at >= window
+        or history.last_request != request_of(check.signal)
+    ):
         return RuleResult(NAME, RuleOutcome.PASSED, limit)
-    ago = f"{(now - ledger.wished_at).total_seconds():g} s ago"
-    message = f"{ledger.wish} was let through {ago} under the same position"
+    ago = f"{(now - history.last_request_at).total_seconds():g} s ago"
+    message = f"{history.last_request} was let through {ago} under the same position"
     return only_exits_pass(check, NAME, limit, ago, message)

@@ -14,8 +14,8 @@ def judge(check: Check) -> RuleResult:
     """The one rule that may refuse every exit. The stricter of the two switches counts."""
     key, state = check.signal.key, check.inputs.trading_state
     whose = key.broker
-    if check.inputs.strategy_states:
-        own = check.inputs.strategy_states.get(key.strategy_id, TradingState.ACTIVE)
+    if check.inputs.strategy_switches:
+        own = check.inputs.strategy_switches.get(key.strategy_id, TradingState.ACTIVE)
         if own > state:
             state, whose = own, f"strategy {key.strategy_id}"
     match state:

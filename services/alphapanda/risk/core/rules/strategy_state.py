@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, StandingUnknown, only_exits_pass
+from alphapanda.risk.core.check import Check, StrategyRevisionUnknown, only_exits_pass
 
 NAME = "strategy_state"
 _NO_STRATEGY = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "", "", "a person's order or a square-off")
@@ -15,17 +15,17 @@ def judge(check: Check) -> RuleResult:
     """A stopped strategy's or an old revision's openings fail, its reductions pass.
 
     Raises:
-        StandingUnknown: an entry of a revision that isn't known yet and wasn't waited for.
+        StrategyRevisionUnknown: an entry of a revision that isn't known yet and wasn't waited for.
     """
     signal = check.signal
     revision = signal.config_revision
     if revision == 0:
         return _NO_STRATEGY
     strategy_id = signal.key.strategy_id
-    standing = check.inputs.standings.get(strategy_id)
+    standing = check.inputs.strategy_statuses.get(strategy_id)
     if standing is None or revision > standing.revision:
         if check.effect.is_entry and (strategy_id, revision) not in check.inputs.given_up:
-            raise StandingUnknown(strategy_id, revision)
+            raise StrategyRevisionUnknown(strategy_id, revision)
         message = f"revision {revision} of {strategy_id} is not known here"
         return only_exits_pass(check, NAME, "a known revision", str(revision), message, unknown=True)
     if standing.running and revision == standing.revision:

@@ -20,12 +20,12 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, StandingUnknown
+from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE
-from alphapanda.risk.standings import Standings
 from alphapanda.risk.store.port import DecisionUnit, RiskStore
+from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.risk.switch_events import SOURCE, account_switch_event, next_switch
 from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1.events_pb2 import Event
@@ -38,7 +38,7 @@ _Step = Callable[[RiskBook, Inputs], list[Verdict]]
 _log = structlog.get_logger(__name__)
 
 
-class RiskDesk:
+class DecisionService:
     """Decides, stores and publishes.
 
     Args:
@@ -47,7 +47,7 @@ class RiskDesk:
         instruments: the day's instruments.
         calendar: sessions.
         limits: of every account.
-        standings: of the strategies.
+        strategy_statuses: of the strategies.
         wall_time: now, aware; only the envelopes carry it.
     """
 
@@ -58,7 +58,7 @@ class RiskDesk:
         instruments: Instruments,
         calendar: TradingCalendar,
         limits: Limits,
-        standings: Standings,
+        strategy_statuses: StrategyStatuses,
         wall_time: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -66,7 +66,7 @@ class RiskDesk:
         self._instruments = instruments
         self._calendar = calendar
         self._limits = limits
-        self._standings = standings
+        self._strategy_statuses = strategy_statuses
         self._wall_time = wall_time
 
     @property
@@ -104,7 +104,7 @@ class RiskDesk:
             lambda book, inputs: book.discard(signal, inputs),
         )
 
-    async def take_in(self, broker: str, account: str, told: Sequence[OrderHappening]) -> list[Verdict]:
+    async def apply(self, broker: str, account: str, told: Sequence[OrderHappening]) -> list[Verdict]:
         """Applies order events of one account; a target whose turn has come is judged.
 
         Raises:
@@ -191,8 +191,8 @@ class RiskDesk:
         while True:
             try:
                 return await self._in_one_transaction(broker, account, keys, signal_ids, tokens, market, step)
-            except StandingUnknown as unknown:
-                if not self._standings.is_given_up(unknown):
+            except StrategyRevisionUnknown as unknown:
+                if not self._strategy_statuses.is_given_up(unknown):
                     raise TransientFailure(str(unknown)) from unknown
 
     async def _in_one_transaction(
@@ -248,10 +248,10 @@ class RiskDesk:
             self._calendar,
             self._limits,
             unit.trading_state,
-            self._standings.known,
-            self._standings.given_up,
+            self._strategy_statuses.known,
+            self._strategy_statuses.given_up,
             unit.limits,
-            unit.strategy_states,
+            unit.strategy_switches,
             unit.unknown_positions,
         )
 

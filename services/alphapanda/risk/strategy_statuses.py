@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import structlog
 
-from alphapanda.risk.core.check import Standing, StandingUnknown
+from alphapanda.risk.core.check import StrategyRevisionUnknown, StrategyStatus
 from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING
 from panda.events.v1.events_pb2 import Event
 
@@ -17,7 +17,7 @@ PAYLOAD = "strategy_changed"
 _log = structlog.get_logger(__name__)
 
 
-class Standings:
+class StrategyStatuses:
     """The newest standing of every strategy.
 
     Args:
@@ -28,12 +28,12 @@ class Standings:
     def __init__(self, patience_seconds: float, monotonic: Callable[[], float]) -> None:
         self._patience = patience_seconds
         self._monotonic = monotonic
-        self._known: dict[str, Standing] = {}
+        self._known: dict[str, StrategyStatus] = {}
         self._asked_first: dict[tuple[str, int], float] = {}
         self._given_up: set[tuple[str, int]] = set()
 
     @property
-    def known(self) -> Mapping[str, Standing]:
+    def known(self) -> Mapping[str, StrategyStatus]:
         """By strategy id; a view that stays current."""
         return MappingProxyType(self._known)
 
@@ -48,10 +48,12 @@ class Standings:
         known = self._known.get(changed.strategy_id)
         if known is not None and changed.revision <= known.revision:
             return
-        self._known[changed.strategy_id] = Standing(changed.revision, changed.state == STRATEGY_STATE_RUNNING)
+        self._known[changed.strategy_id] = StrategyStatus(
+            changed.revision, changed.state == STRATEGY_STATE_RUNNING
+        )
         self._forget(changed.strategy_id, changed.revision)
 
-    def is_given_up(self, unknown: StandingUnknown) -> bool:
+    def is_given_up(self, unknown: StrategyRevisionUnknown) -> bool:
         """Whether an unknown revision was waited for long enough; the waiting begins with the first question."""
         asked = (unknown.strategy_id, unknown.revision)
         now = self._monotonic()

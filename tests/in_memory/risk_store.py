@@ -73,13 +73,11 @@ class MemoryRiskStore:
         return self._tables.events
 
     async def prepare(self, brokers: Sequence[str]) -> None:
-        """See RiskStore."""
         for broker in brokers:
             self._tables.switches.setdefault(SwitchScope(broker), KillSwitch(SwitchScope(broker)))
 
     @asynccontextmanager
     async def unit(self, broker: str, account: str, *, dry: bool = False) -> AsyncGenerator[_Unit]:
-        """See RiskStore."""
         async with self._alone:  # one for all accounts: a kill switch waits for every decision under way
             unit = _Unit(self._tables, broker, account)
             yield unit
@@ -87,7 +85,6 @@ class MemoryRiskStore:
                 unit.commit()
 
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
-        """See RiskStore."""
         if signal_id in self._tables.verdicts:
             return self._tables.verdicts[signal_id]
         waiting = (state.waiting for state in self._tables.book.positions.values())
@@ -96,7 +93,6 @@ class MemoryRiskStore:
     async def verdicts(
         self, wanted: VerdictFilter, before: int | None, limit: int
     ) -> Sequence[NumberedVerdict]:
-        """See RiskStore."""
         numbered = enumerate(self._tables.verdicts.values(), 1)
         found = (
             NumberedVerdict(number, verdict)
@@ -106,7 +102,6 @@ class MemoryRiskStore:
         return list(islice(found, limit))
 
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
-        """See RiskStore."""
         return [
             HeldPosition(key, state.opened_at)
             for key, state in self._tables.book.positions.items()
@@ -116,7 +111,6 @@ class MemoryRiskStore:
     async def unseen(
         self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
     ) -> Sequence[Reservation]:
-        """See RiskStore."""
         open_orders = (state.open for state in self._tables.book.positions.values())
         unseen = {order.signal_id for order in open_orders if order is not None and not order.revision}
         return [
@@ -129,11 +123,9 @@ class MemoryRiskStore:
         ]
 
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
-        """See RiskStore."""
         return self._tables.switches.get(scope) or KillSwitch(scope)
 
     async def strategy_switches(self, brokers: Collection[str]) -> Sequence[KillSwitch]:
-        """See RiskStore."""
         switches = self._tables.switches
         return [
             switches[scope] for scope in sorted(switches) if scope.strategy_id and scope.broker in brokers
@@ -142,7 +134,6 @@ class MemoryRiskStore:
     async def set_kill_switch(
         self, key: CommandKey, request: Message, scope: SwitchScope, change: Change, answer: Answer
     ) -> bytes:
-        """See RiskStore."""
         async with self._alone:
             given = self._tables.given(key, request)
             if given is not None:
@@ -166,7 +157,7 @@ class _Unit:
             if scope.broker == broker and not scope.account
         }
         self.trading_state = states.pop("", TradingState.ACTIVE)
-        self.strategy_states = states
+        self.strategy_switches = states
         self.unknown_positions: frozenset[tuple[str, int]] = frozenset()  # nothing is parked in a replay
         self.limits = tables.limits.get((broker, account), NOTHING_SET)
         self._tables = tables
@@ -182,7 +173,6 @@ class _Unit:
     async def book(
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
     ) -> RiskBook:
-        """See DecisionUnit."""
         kept = self._tables.book
         alive = [state.key for state in kept.alive(*self._whose)] if whole else []
         strategies = {WHOLE_ACCOUNT, *(key.strategy_id for key in keys)}
@@ -198,36 +188,29 @@ class _Unit:
         )
 
     async def verdict(self, signal_id: str) -> Verdict | None:
-        """See DecisionUnit."""
         return self._tables.verdicts.get(signal_id)
 
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
-        """See DecisionUnit."""
         self._book = book
         self._verdicts = {verdict.signal_id: verdict for verdict in verdicts}
         self._events += events
 
     async def account_switch(self) -> KillSwitch:
-        """See DecisionUnit."""
         scope = SwitchScope(self._whose[0], account=self._whose[1])
         return self._tables.switches.get(scope) or KillSwitch(scope)
 
     async def save_account_switch(self, switch: KillSwitch, event: Event) -> None:
-        """See DecisionUnit."""
         self._switch = switch
         self._events.append(event)
 
     async def save_limits(self, change: LimitChange) -> None:
-        """See DecisionUnit."""
         self._limits = changed(self.limits, change)
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
-        """See DecisionUnit."""
         self._claimed[key] = request
         return self._tables.given(key, request)
 
     async def remember(self, key: CommandKey, answer: Message) -> None:
-        """See DecisionUnit."""
         self._answers[key] = answer
 
     def commit(self) -> None:

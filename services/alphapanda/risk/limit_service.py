@@ -21,7 +21,7 @@ from panda.risk.v1 import risk_pb2 as risk
 _log = structlog.get_logger(__name__)
 
 
-class LimitDesk:
+class LimitService:
     """Carries out UpdateLimits.
 
     Args:
