@@ -27,13 +27,15 @@ from alphapanda.storage.tables import INSTANT, RUPEES, add_parking, column, serv
 METADATA = service_tables("risk")
 add_parking(METADATA)
 
-# The row that every decision on an account locks first. limits_version counts changes of limits; 0: none was ever set.
+# The row that every decision on an account locks. version counts what was stored on the account, limits_version changes of
+# its limits; 0: none was ever set.
 ACCOUNTS = Table(
     "accounts",
     METADATA,
     column("broker", Text, primary_key=True),
     column("account", Text, primary_key=True),
     column("limits_version", BigInteger, server_default=text("0")),
+    column("version", BigInteger, server_default=text("0")),
 )
 
 # Orders as trading's events report them; the one that is not final is the reservation under its position key.
@@ -74,8 +76,8 @@ POSITIONS = Table(
     column("round_trip", RUPEES, server_default=text("0")),
     column("losses", Integer, CheckConstraint("losses >= 0"), server_default=text("0")),
     Column("lost_at", INSTANT),
-    column("wish", Text, server_default=""),
-    Column("wished_at", INSTANT),
+    column("last_request", Text, server_default=""),
+    Column("last_request_at", INSTANT),
     CheckConstraint("(waiting IS NULL) = (waiting_signal_id IS NULL)"),
     CheckConstraint("waiting IS NULL OR open_signal_id IS NOT NULL"),
     Index("positions_held", "broker", "product", postgresql_where=text("quantity <> 0")),
@@ -85,6 +87,7 @@ POSITIONS = Table(
         "account",
         postgresql_where=text("quantity <> 0 OR open_signal_id IS NOT NULL"),
     ),
+    Index("positions_open", "broker", "open_signal_id", postgresql_where=text("open_signal_id IS NOT NULL")),
 )
 
 # One raw signal, one verdict. rules: [[name, outcome, limit, observed, message], …].
@@ -117,6 +120,10 @@ VERDICTS = Table(
     ),
     CheckConstraint("approved = (quantity IS NOT NULL)"),
     Index("verdicts_newest", "number", unique=True),
+    Index("verdicts_of_strategy", "strategy_id", "number"),
+    Index("verdicts_of_instrument", "instrument_id", "number"),
+    Index("verdicts_refused", "broker", "account", "number", postgresql_where=text("NOT approved")),
+    Index("verdicts_decided", "decided_at"),
 )
 
 # Empty account and strategy: the broker's own switch. An account's is set by its daily loss.
