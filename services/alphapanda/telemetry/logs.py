@@ -103,7 +103,7 @@ def _file(folder: Path, name: str, rotation: LogRotation) -> logging.Handler:
     """A file that is set aside at its size and age; opened when the first line is written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        (folder / name).open("a").close()  # not touch(): its age says whether it is set aside
     except OSError as error:
         allowed = f"a folder that can be written ({error.strerror})"
         raise InvalidInput("logging.folder", folder, allowed) from None

@@ -141,7 +141,6 @@ class TestChannels:
         """The first line of another day in India begins a new file, and so does the first after a restart."""
         midnight = datetime(2026, 11, 23, 18, 30, tzinfo=UTC).timestamp()
         for configured_at in (midnight - 7200, midnight + 86_400):
-            (tmp_path / "audit.log").touch()
             configure_logging(LoggingSettings(), io.StringIO(), tmp_path)
             (file,) = logging.getLogger(AUDIT).handlers
             for after in (0, 7199, 7200, 7201):
@@ -155,6 +154,20 @@ class TestChannels:
         ]
         assert said == [["0", "7199"], ["7200", "7201"], ["0", "7199", "7200", "7201"]]
         assert len(list(tmp_path.glob("audit.log*"))) == 3
+
+    @pytest.mark.parametrize("stream", [io.StringIO(), None], ids=["beside a terminal", "alone"])
+    def test_a_file_of_an_earlier_day_is_set_aside_after_a_restart(self, tmp_path, stream) -> None:
+        """A process that starts again days later begins new files; what the last one wrote is kept beside them."""
+        loggers = {"audit.log": AUDIT, "trading.log": "alphapanda.trading"}
+        loggers |= {} if stream else {"alphapanda.log": "alphapanda.app"}
+        for name in loggers:
+            (tmp_path / name).write_text("{}\n")
+            os.utime(tmp_path / name, (86_400, 86_400))
+        configure_logging(LoggingSettings(), stream, tmp_path)
+        for name, logger in loggers.items():
+            structlog.get_logger(logger).info("again")
+            assert (tmp_path / f"{name}.1").read_text() == "{}\n"
+            assert self.told(tmp_path, name.removesuffix(".log"))[-1] == "again"
 
     def test_a_file_may_be_set_aside_at_its_size_alone(self, tmp_path) -> None:
         """Without hours a file of long ago is gone on with."""
