@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cluster import BROKERS, GROUPS, Cluster, Malformed
 from evidence import Evidence
+from in_order import check_order
 from running import until
 from scenarios import Survived, more_orders, surviving, trade_all
 
@@ -169,35 +170,3 @@ def check_letters(cluster: Cluster, evidence: Evidence) -> None:
     for letter in sorted(evidence.letters, key=lambda each: (each.at, each.offset)):
         offsets[letter.letter_id[:3]].append(letter.letter_id.offset)
     assert all(places == sorted(places) for places in offsets.values())
-
-
-def check_order(evidence: Evidence) -> None:
-    """Signals of a key are let through in the order in which they came, become orders in it, and fills are booked in it."""
-    wanted = _told(evidence, "trading_signal", lambda event: event.event_id)
-    validated = _told(evidence, "signal_validated", lambda event: event.signal_validated.signal_id)
-    filled = _told(evidence, "order_filled", lambda event: event.order_filled.fill_id)
-    ordered = [str(row["signal_id"]) for row in evidence.rows("orders")]
-    booked = [str(row["fill_id"]) for row in evidence.rows("fills")]
-    assert wanted
-    assert validated
-    for key, came in validated.items():
-        if not key.startswith(b"manual:"):  # a person's order has no raw signal
-            _check_follows(came, wanted[key])
-        _check_follows([signal_id for signal_id in ordered if signal_id in set(came)], came)
-    for came in filled.values():
-        _check_follows([fill_id for fill_id in booked if fill_id in set(came)], came)
-
-
-def _told(evidence: Evidence, payload: str, name: Callable[[Event], str]) -> dict[bytes, list[str]]:
-    """By key, in the order in which they stand on the log first."""
-    topics = evidence.topic_map.topics(payload)
-    told: defaultdict[bytes, dict[str, None]] = defaultdict(dict)
-    for record in evidence.records:
-        if record.topic in topics:
-            told[record.key][name(evidence.events[dict(record.headers)["ce_id"].decode()])] = None
-    return {key: list(names) for key, names in told.items()}
-
-
-def _check_follows(later: Sequence[str], before: Sequence[str]) -> None:
-    place = {name: number for number, name in enumerate(before)}
-    assert [place[name] for name in later] == sorted(place[name] for name in later)

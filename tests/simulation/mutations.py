@@ -10,8 +10,10 @@ from tests.simulation.services import Parts
 from typing_extensions import override
 
 from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
+from alphapanda.risk.consumer import RawSignalHandler
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
@@ -92,9 +94,18 @@ class PublishesBackwards(OutboxRelay):
         await super()._publish(connection, rows[::-1])
 
 
+class DecidesBackwards(RawSignalHandler):
+    """Judges the newest signal of a batch first."""
+
+    @override
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        await super().handle(batch[::-1])
+
+
 PLANTED: dict[str, Parts] = {
     "an order that got no clear answer is sent again": Parts(executor=SubmitsTwice),
     "a sender that thaws late still calls": Parts(executor=SendsLate),
     "an offset is committed before the effect": Parts(consumer=CommitsFirst),
     "an outbox is published out of order": Parts(relay=PublishesBackwards),
+    "a later signal of a key is decided first": Parts(signal_handler=DecidesBackwards),
 }

@@ -7,7 +7,7 @@ rest is proved once everything has come to rest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -89,6 +89,7 @@ class Oracle:
             stored.order.order_id: stored.order for stored in self.mesh.trading_store._tables.orders.values()
         }
         self._orders_follow_verdicts(verdicts, orders)
+        self._nobody_overtakes()
         self._one_end_each(orders, events)
         self._calls(orders)
         self._books(orders, events)
@@ -154,6 +155,34 @@ class Oracle:
         for signal_id, order in by_signal.items():
             if signal_id not in verdicts and order.order_id not in adopted:
                 self._no("an order follows from a verdict", self._world.named(order.order_id))
+
+    def _nobody_overtakes(self) -> None:
+        """By key: verdicts in the order of their signals, trading's rows in the order of their verdicts."""
+        assert self.mesh is not None
+        signals = self._by_key("trading_signal", lambda event: event.event_id)
+        verdicts = self._by_key("signal_validated", lambda event: event.signal_validated.signal_id)
+        stored = sorted(self.mesh.trading_store._tables.orders.values(), key=lambda one: one.sequence)
+        rows = [one.order.signal_id for one in stored]
+        for key, let_through in verdicts.items():
+            came = [signal_id for signal_id in signals.get(key, ()) if signal_id in set(let_through)]
+            self._same(f"verdicts of {key!r}", self._named(let_through), "its signals", self._named(came))
+            known = [signal_id for signal_id in rows if signal_id in set(let_through)]
+            kept = [signal_id for signal_id in let_through if signal_id in set(known)]
+            self._same(f"orders of {key!r}", self._named(known), "its verdicts", self._named(kept))
+
+    def _by_key(self, payload: str, name: Callable[[Event], str]) -> Mapping[bytes, list[str]]:
+        """By key, in the order in which they stand on the log first."""
+        assert self.mesh is not None
+        topics = TOPICS.topics(payload)
+        found: defaultdict[bytes, dict[str, None]] = defaultdict(dict)
+        for at, records in self.mesh.log.records.items():
+            if at.topic in topics:
+                for record in records:
+                    found[record.key][name(Event.FromString(record.value))] = None
+        return {key: list(names) for key, names in found.items()}
+
+    def _named(self, signal_ids: Sequence[str]) -> list[str]:
+        return [self._world.named(signal_id) for signal_id in signal_ids]
 
     def _one_end_each(
         self, orders: Mapping[str, Order], events: Mapping[str, list[tuple[Event, OrderHappening]]]

@@ -83,6 +83,7 @@ class Parts:
     executor: type[OrderExecutor] = OrderExecutor
     consumer: type[ReliableConsumer] = ReliableConsumer
     relay: type[OutboxRelay] = OutboxRelay
+    signal_handler: type[RawSignalHandler] = RawSignalHandler
     trading_consumer: type[TradingConsumer] = TradingConsumer
     trading_assignment: type[TradingAssignment] = TradingAssignment
 
@@ -143,7 +144,8 @@ class Mesh:
         self.kill_switches[process.name] = (process, switches)
         await self._relay(log, self.risk)
         await self._consume(log, "risk", "risk.orders", risk_topics.ORDER_PAYLOADS, OrderEventHandler(desk))
-        await self._consume(log, "risk", "risk.signals", risk_topics.SIGNAL_PAYLOADS, RawSignalHandler(desk))
+        signals = self.parts.signal_handler(desk)
+        await self._consume(log, "risk", "risk.signals", risk_topics.SIGNAL_PAYLOADS, signals)
 
     async def start_trading(self, process: Process) -> None:
         """Trading."""
