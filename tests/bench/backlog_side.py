@@ -20,6 +20,7 @@ from typing import NamedTuple
 import structlog
 from aiokafka import AIOKafkaConsumer
 from tests.bench.backlog import FLIPS, TICK_BYTES, TOPIC_MAP, Drained, configs, directory, states
+from tests.in_memory.strategy_store import MemoryStrategyStore
 
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
@@ -37,7 +38,6 @@ from alphapanda.settings.operation import MonitoringSettings
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
-from alphapanda.strategy.store.memory import MemoryStrategyStore
 from alphapanda.strategy.store.port import Activation, Change, Memory, StoredStrategy
 from alphapanda.strategy.wire import changed_event
 from alphapanda.telemetry.logs import configure_logging

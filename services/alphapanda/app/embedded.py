@@ -38,7 +38,8 @@ from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.loader import load_shipped_instruments
-from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
+from alphapanda.instruments.store.port import directory_of
+from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.mesh.channel import open_channel

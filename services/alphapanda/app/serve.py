@@ -36,7 +36,8 @@ from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.instruments.client import load_directory
 from alphapanda.instruments.loader import load_shipped_instruments
-from alphapanda.instruments.store import PostgresInstrumentStore, directory_of
+from alphapanda.instruments.store.port import directory_of
+from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.pace import REAL
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alphapanda.instruments.tables import METADATA as INSTRUMENTS
+from alphapanda.instruments.store.tables import METADATA as INSTRUMENTS
 from alphapanda.portfolio.store.tables import METADATA as PORTFOLIO
 from alphapanda.risk.store.tables import METADATA as RISK
 from alphapanda.strategy.store.tables import METADATA as STRATEGY

@@ -11,7 +11,7 @@ from typing_extensions import override
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.instruments.search import SearchKey, normalised, search_key, search_rank
-from alphapanda.instruments.store import InstrumentFilter, InstrumentStore, SortKey, sort_key
+from alphapanda.instruments.store.port import InstrumentFilter, InstrumentStore, SortKey, sort_key
 from alphapanda.instruments.wire import instrument_message
 from alphapanda.mesh.errors import NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from alphapanda.instruments.core import shipped_instruments
-from alphapanda.instruments.store import InstrumentStore
+from alphapanda.instruments.store.port import InstrumentStore
 
 
 async def load_shipped_instruments(store: InstrumentStore, day: date) -> int:

@@ -19,11 +19,11 @@ from alphapanda.portfolio.core.snapshots import (
     fills_snapshot_id,
     snapshot,
 )
-from alphapanda.portfolio.managers import MarketViews
 from alphapanda.portfolio.messages import money
 from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.port import AccountBooks, AccountName, Cause, PortfolioStore
 from alphapanda.resilience.rounds import Rounds
+from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1 import portfolio_pb2 as events
 from panda.events.v1.events_pb2 import Event
 

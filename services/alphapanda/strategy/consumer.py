@@ -38,7 +38,7 @@ from alphapanda.eventlog.port import EventLog, GroupReader
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
-from alphapanda.strategy.isolator import StrategyBroken
+from alphapanda.strategy.core.isolator import StrategyBroken
 from alphapanda.strategy.looking_back import LookBack
 from alphapanda.strategy.order_inputs import OrderReading
 from alphapanda.strategy.partition import Halt, TickPartition

@@ -13,7 +13,7 @@ from typing import Any
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.registry import SHIPPED, StrategyRegistry
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters
-from alphapanda.strategy.isolator import StrategyFileBroken, default_parameters, imported
+from alphapanda.strategy.user_file import StrategyFileBroken, default_parameters, imported
 
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -13,9 +13,9 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.isolator import StrategyBroken
 from alphapanda.strategy.core.remembered import is_fresh
 from alphapanda.strategy.core.watching import StrategyFailure
-from alphapanda.strategy.isolator import StrategyBroken
 from alphapanda.strategy.order_tail import OrderTail
 from alphapanda.strategy.store.port import OrderInputs, Ownership, Snapshot
 from panda.events.v1.events_pb2 import Event

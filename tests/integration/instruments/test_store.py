@@ -5,20 +5,15 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+from tests.in_memory.instrument_store import MemoryInstrumentStore
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.instruments.api import InstrumentServicer
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.search import search_key, search_rank
-from alphapanda.instruments.store import (
-    InstrumentFilter,
-    InstrumentStore,
-    MemoryInstrumentStore,
-    PostgresInstrumentStore,
-    directory_of,
-    sort_key,
-)
+from alphapanda.instruments.store.port import InstrumentFilter, InstrumentStore, directory_of, sort_key
+from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.storage.engine import open_engine
 from panda.instruments.v1 import instruments_pb2 as api
 

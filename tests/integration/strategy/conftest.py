@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
+from tests.in_memory.strategy_store import MemoryStrategyStore
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
-from alphapanda.strategy.store.memory import MemoryStrategyStore
 from alphapanda.strategy.store.postgres import PostgresStrategyStore
 
 BROKERS = ("paper", "zerodha")

@@ -21,9 +21,9 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.ema_cross import EmaCross
 from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.isolator import StrategyBroken
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Wish
-from alphapanda.strategy.isolator import StrategyBroken
 
 IST = ZoneInfo("Asia/Kolkata")
 CALENDAR = load_nse_calendar()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alphapanda.app.ground import Ground
 from alphapanda.app.process import Room
 from alphapanda.instruments.api import InstrumentServicer
-from alphapanda.instruments.store import PostgresInstrumentStore
+from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServicer_to_server
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from alphapanda.portfolio.managers.base import BasePortfolioManager, ManagerParts, MarketViews
+from alphapanda.portfolio.managers.base import BasePortfolioManager, ManagerParts
 from alphapanda.portfolio.managers.paper import BooksDisagree, PaperPortfolioManager
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "BasePortfolioManager",
     "BooksDisagree",
     "ManagerParts",
-    "MarketViews",
     "PaperPortfolioManager",
     "build_managers",
 ]

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
 
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.market import LastPrice
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.core.marks import Marks
 from alphapanda.portfolio.store.port import BookingUnit, PortfolioStore, ReceivedFill
-
-
-class MarketViews(Protocol):
-    """The price cache, as far as a portfolio needs it."""
-
-    async def view(self, tokens: Sequence[int]) -> MarketView:
-        """The market's clock and the last prices of these instrument tokens, of one reading."""
+from alphapanda.storage.price_cache import MarketViews
 
 
 @dataclass(frozen=True, slots=True)

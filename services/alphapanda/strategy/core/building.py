@@ -11,11 +11,11 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Holding, take_up
+from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.remembered import from_state
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.watching import Running, Watcher, bar_watch, position_keys
-from alphapanda.strategy.isolator import Isolated
 
 
 class StrategyBuilder:

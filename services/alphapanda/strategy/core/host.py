@@ -20,12 +20,12 @@ from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.flattening import flattening_signals
 from alphapanda.strategy.core.holdings import Holding, state_of
+from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.remembered import Remembered, as_state, is_fresh
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Wish
 from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher
-from alphapanda.strategy.isolator import Isolated
 
 DEFAULT_MAX_ERRORS = 5
 MAX_REASON = 500

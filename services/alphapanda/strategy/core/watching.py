@@ -14,9 +14,9 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.strategy.core.bar_watch import BarWatch, InstrumentBars
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Context, Holdings
+from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Wish
-from alphapanda.strategy.isolator import Isolated
 
 
 @dataclass(frozen=True, slots=True)

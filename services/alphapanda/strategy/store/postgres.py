@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import Product
@@ -27,6 +28,7 @@ from alphapanda.strategy.store.port import (
     Ownership,
     Snapshot,
     StoredStrategy,
+    StrategyStore,
 )
 from panda.events.v1.events_pb2 import Event
 
@@ -110,7 +112,7 @@ _LOCK_ALL = text("LOCK TABLE strategy.strategies IN SHARE ROW EXCLUSIVE MODE")
 _ANY = text("SELECT EXISTS (SELECT FROM strategy.strategies)")
 
 
-class PostgresStrategyStore:
+class PostgresStrategyStore(StrategyStore):
     """The port on the schema `strategy`.
 
     Args:
@@ -123,10 +125,10 @@ class PostgresStrategyStore:
         self._outbox = outbox
         self._requests = RequestMemory(SCHEMA)
 
+    @override
     async def command(
         self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
     ) -> bytes:
-        """Carries out a command once."""
         async with self._engine.begin() as connection:
             before = await self._requests.claim(connection, key, request)
             if before is not None:
@@ -138,29 +140,29 @@ class PostgresStrategyStore:
             await self._requests.remember(connection, key, message)
             return message.SerializeToString(deterministic=True)
 
+    @override
     async def change(self, strategy_id: str, decide: Decide) -> StoredStrategy | None:
-        """Carries out a change of the service's own."""
         async with self._engine.begin() as connection:
             return await self._change(connection, strategy_id, decide)
 
+    @override
     async def get(self, strategy_id: str) -> StoredStrategy | None:
-        """A strategy as it stands."""
         async with self._engine.connect() as connection:
             return await self._get(connection, strategy_id)
 
+    @override
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
-        """Strategies by name."""
         values = {"state": None if state is None else int(state), "after": after, "limit": limit}
         async with self._engine.connect() as connection:
             return [_stored(row) for row in await connection.execute(_PAGE, values)]
 
+    @override
     async def current(self) -> Sequence[StrategyConfig]:
-        """Every strategy's configuration as it stands."""
         async with self._engine.connect() as connection:
             return [_config(row) for row in await connection.execute(_ALL)]
 
+    @override
     async def seed(self, changes: Sequence[Change]) -> bool:
-        """Stores the first strategies."""
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK_ALL)
             if (await connection.execute(_ANY)).scalar_one():
@@ -169,19 +171,19 @@ class PostgresStrategyStore:
                 await self._add(connection, change)
             return True
 
+    @override
     async def take(self, partition: int) -> Ownership:
-        """Takes a partition over."""
         async with self._engine.begin() as connection:
             epoch = (await connection.execute(_TAKE, {"partition": partition})).scalar_one()
             return Ownership(partition, epoch)
 
+    @override
     async def require(self, owner: Ownership) -> None:
-        """Does nothing where the partition is the owner's still."""
         async with self._engine.connect() as connection:
             await self._require(connection, owner)
 
+    @override
     async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
-        """Records that a revision takes effect."""
         values = {
             "strategy_id": activation.strategy_id,
             "revision": activation.revision,
@@ -196,14 +198,14 @@ class PostgresStrategyStore:
             if not saved.rowcount:
                 raise Overtaken(f"{activation} comes after what the partition's snapshot holds")
 
+    @override
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
-        """Where each revision took effect."""
         async with self._engine.connect() as connection:
             rows = await connection.execute(_ACTIVATIONS, {"strategy_id": strategy_id})
             return [Activation(*row) for row in rows]
 
+    @override
     async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
-        """Stores states as of an offset."""
         if not states:
             return
         rows = [
@@ -219,6 +221,7 @@ class PostgresStrategyStore:
             await self._require(connection, owner)
             await connection.execute(_SAVE, rows)
 
+    @override
     async def record_inputs(
         self,
         owner: Ownership,
@@ -226,7 +229,6 @@ class PostgresStrategyStore:
         events: Sequence[Event],
         positions: Mapping[TopicPartition, int],
     ) -> None:
-        """Records order events."""
         rows = [
             {"partition": owner.partition, "next_offset": next_offset, "event": event.SerializeToString()}
             for event in events
@@ -237,17 +239,17 @@ class PostgresStrategyStore:
                 await connection.execute(_RECORD_INPUT, rows)
             await connection.execute(_SET_POSITIONS, _positions(owner, positions))
 
+    @override
     async def forget_inputs(
         self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
     ) -> None:
-        """Drops what every snapshot holds."""
         async with self._engine.begin() as connection:
             await self._require(connection, owner)
             await connection.execute(_FORGET_INPUTS, {"partition": owner.partition, "before": before})
             await connection.execute(_SET_POSITIONS, _positions(owner, positions))
 
+    @override
     async def inputs(self, partition: int) -> OrderInputs:
-        """What is recorded of a partition."""
         async with self._engine.connect() as connection:
             positions = (await connection.execute(_POSITIONS, {"partition": partition})).scalar_one_or_none()
             rows = await connection.execute(_INPUTS, {"partition": partition})
@@ -258,14 +260,14 @@ class PostgresStrategyStore:
                 [OrderInput(row.next_offset, Event.FromString(bytes(row.event))) for row in rows],
             )
 
+    @override
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
-        """What current revisions lack of their warm-up."""
         async with self._engine.connect() as connection:
             rows = await connection.execute(_MISSING, {"strategy_ids": list(strategy_ids)})
             return {row.strategy_id: row.missing for row in rows}
 
+    @override
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
-        """The snapshots of a partition."""
         async with self._engine.connect() as connection:
             rows = await connection.execute(_SNAPSHOTS, {"partition": partition})
             return [

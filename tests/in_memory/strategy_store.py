@@ -1,10 +1,11 @@
-"""Strategy's store in memory, for simulation: nothing survives."""
+"""Strategy's store in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
+from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.storage.requests import CommandKey, RequestReused
@@ -21,11 +22,12 @@ from alphapanda.strategy.store.port import (
     Ownership,
     Snapshot,
     StoredStrategy,
+    StrategyStore,
 )
 from panda.events.v1.events_pb2 import Event
 
 
-class MemoryStrategyStore:
+class MemoryStrategyStore(StrategyStore):
     """The port in dictionaries. It never waits, so that each call is a transaction.
 
     Attributes:
@@ -42,10 +44,10 @@ class MemoryStrategyStore:
         self._epochs: dict[int, int] = {}
         self._inputs: dict[int, OrderInputs] = {}
 
+    @override
     async def command(
         self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
     ) -> bytes:
-        """Carries out a command once."""
         body = request.SerializeToString(deterministic=True)
         if key in self._requests:
             seen, given = self._requests[key]
@@ -59,8 +61,8 @@ class MemoryStrategyStore:
         self._requests[key] = (body, message)
         return message
 
+    @override
     async def change(self, strategy_id: str, decide: Decide) -> StoredStrategy | None:
-        """Carries out a change of the service's own."""
         change = decide(self._strategies.get(strategy_id))
         if change is not None:
             config = change.strategy.config
@@ -69,12 +71,12 @@ class MemoryStrategyStore:
             self.events.append(change.event)
         return self._strategies.get(strategy_id)
 
+    @override
     async def get(self, strategy_id: str) -> StoredStrategy | None:
-        """A strategy as it stands."""
         return self._strategies.get(strategy_id)
 
+    @override
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
-        """Strategies by name."""
         found = (self._strategies[name] for name in sorted(self._strategies) if name > after)
         return [
             each
@@ -82,29 +84,29 @@ class MemoryStrategyStore:
             if each.config.state is not StrategyState.DELETED and state in {None, each.config.state}
         ][:limit]
 
+    @override
     async def current(self) -> Sequence[StrategyConfig]:
-        """Every strategy's configuration as it stands."""
         return [self._strategies[name].config for name in sorted(self._strategies)]
 
+    @override
     async def seed(self, changes: Sequence[Change]) -> bool:
-        """Stores the first strategies."""
         if self._strategies:
             return False
         for change in changes:
             await self.change(change.strategy.config.strategy_id, lambda _, change=change: change)  # type: ignore[misc]
         return True
 
+    @override
     async def take(self, partition: int) -> Ownership:
-        """Takes a partition over."""
         self._epochs[partition] = self._epochs.get(partition, 0) + 1
         return Ownership(partition, self._epochs[partition])
 
+    @override
     async def require(self, owner: Ownership) -> None:
-        """Does nothing where the partition is the owner's still."""
         self._require(owner)
 
+    @override
     async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
-        """Records that a revision takes effect."""
         self._require(owner)
         place = (activation.partition, activation.strategy_id)
         held_offset, held = self._snapshots.get(place, (0, Memory(0)))
@@ -115,18 +117,19 @@ class MemoryStrategyStore:
         )
         self._snapshots[place] = (activation.next_offset, warmed)
 
+    @override
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
-        """Where each revision took effect."""
         return [self._activations[place] for place in sorted(self._activations) if place[0] == strategy_id]
 
+    @override
     async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
-        """Stores states as of an offset."""
         self._require(owner)
         for strategy_id, memory in states.items():
             held_offset, held = self._snapshots.get((owner.partition, strategy_id), (0, Memory(0)))
             if next_offset >= held_offset and memory.revision >= held.revision:
                 self._snapshots[owner.partition, strategy_id] = (next_offset, memory)
 
+    @override
     async def record_inputs(
         self,
         owner: Ownership,
@@ -134,28 +137,27 @@ class MemoryStrategyStore:
         events: Sequence[Event],
         positions: Mapping[TopicPartition, int],
     ) -> None:
-        """Records order events."""
         self._require(owner)
         held = await self.inputs(owner.partition)
         added = [OrderInput(next_offset, event) for event in events]
         self._inputs[owner.partition] = OrderInputs(dict(positions), [*held.inputs, *added])
 
+    @override
     async def forget_inputs(
         self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
     ) -> None:
-        """Drops what every snapshot holds."""
         self._require(owner)
         held = await self.inputs(owner.partition)
         kept = [each for each in held.inputs if each.next_offset >= before]
         self._inputs[owner.partition] = OrderInputs(dict(positions), kept)
 
+    @override
     async def inputs(self, partition: int) -> OrderInputs:
-        """What is recorded of a partition."""
         held = self._inputs.get(partition, OrderInputs(None, ()))
         return held._replace(inputs=sorted(held.inputs, key=lambda each: each.next_offset))
 
+    @override
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
-        """What current revisions lack of their warm-up."""
         lacking: dict[str, int] = {}
         for (_, name), (_, memory) in self._snapshots.items():
             current = self._strategies[name].config
@@ -168,8 +170,8 @@ class MemoryStrategyStore:
                 lacking[name] = max(memory.missing, lacking.get(name, 0))
         return lacking
 
+    @override
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
-        """The snapshots of a partition."""
         found = sorted(
             (next_offset, name, memory.revision, memory.state)
             for (place, name), (next_offset, memory) in self._snapshots.items()

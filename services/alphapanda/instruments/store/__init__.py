@@ -1,0 +1,1 @@
+"""Instruments' store: the port, PostgreSQL, and the tables."""
