@@ -1,6 +1,6 @@
 """Books read once a revision: the copy in Redis is named by the revision it is of, so it is never out of date.
 
-Key: `portfolio:books:{broker}:{account}:{opened_at, microseconds}:{revision}`. When the account was opened is part of
+Key: `portfolio:account:{broker}:{account}:{opened_at, microseconds}:{revision}`. When the account was opened is part of
 it, so that a new database beside an old Redis finds nothing.
 """
 
@@ -18,9 +18,10 @@ from alphapanda.domain.frame import EPOCH
 from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.profit import StrategyTotals
 from alphapanda.portfolio.store.port import AccountBooks, AccountName, AccountState, PortfolioStore
 
-KEY: Final = "portfolio:books:"
+KEY: Final = "portfolio:account:"
 KEPT: Final = timedelta(minutes=10)
 
 
@@ -74,11 +75,12 @@ def _to_text(books: AccountBooks) -> str:
         )
         for held in books.positions
     ]
-    return json.dumps((str(books.starting_cash), str(books.cash), lines))
+    strategies = [(one.strategy_id, str(one.realised), str(one.charges)) for one in books.strategies]
+    return json.dumps((str(books.starting_cash), str(books.cash), strategies, lines))
 
 
 def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBooks:
-    starting_cash, cash, lines = json.loads(text)
+    starting_cash, cash, totals, lines = json.loads(text)
     positions = tuple(
         Position(
             PositionKey(*name, strategy_id, instrument_id, Product(product)),
@@ -89,4 +91,8 @@ def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBo
         )
         for strategy_id, instrument_id, product, quantity, cost, realised, charges in lines
     )
-    return AccountBooks(name, Decimal(starting_cash), Decimal(cash), revision, positions)
+    strategies = tuple(
+        StrategyTotals(strategy_id, Decimal(realised), Decimal(charges))
+        for strategy_id, realised, charges in totals
+    )
+    return AccountBooks(name, Decimal(starting_cash), Decimal(cash), revision, strategies, positions)

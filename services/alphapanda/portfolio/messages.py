@@ -46,8 +46,10 @@ class PortfolioMessages:
 
     def account(self, books: AccountBooks, prices: Mapping[str, LastPrice]) -> portfolio.Portfolio:
         """An account at last prices by instrument_id."""
-        told = statement(books.cash, books.positions, {name: last.price for name, last in prices.items()})
-        held = [line for line in told.positions if line.position.quantity]
+        told = statement(
+            books.cash, books.strategies, books.positions, {name: last.price for name, last in prices.items()}
+        )
+        held = told.positions
         marked = [
             prices[line.position.key.instrument_id].traded_at
             for line in held

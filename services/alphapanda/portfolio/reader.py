@@ -44,7 +44,7 @@ class PortfolioReader:
         books = await self._cache.books(name, state) if state else None
         if state is None or books is None:
             return None
-        held = {position.key.instrument_id for position in books.positions if position.quantity}
+        held = {position.key.instrument_id for position in books.positions}
         told = self._messages.account(books, self._router.prices(name.broker, held))
         self._messages.add_day(told, day, state.day_base)
         return told

@@ -131,7 +131,7 @@ class Snapshots:
         await self._store.take_snapshot(name, cause, partial(self._made, due, snapshot_id), self._event)
 
     def _made(self, due: Due, snapshot_id: str | None, books: AccountBooks) -> Snapshot:
-        held = {position.key.instrument_id for position in books.positions if position.quantity}
+        held = {position.key.instrument_id for position in books.positions}
         prices = self._router.prices(books.name.broker, held)
         return snapshot(
             due,
@@ -139,6 +139,7 @@ class Snapshots:
             *books.name,
             revision=books.revision,
             cash=books.cash,
+            strategies=books.strategies,
             positions=books.positions,
             prices={instrument_id: last.price for instrument_id, last in prices.items()},
         )

@@ -21,6 +21,7 @@ _COLUMNS = {
     "source": "text",
     "occurred_at": "timestamptz",
 }
+_IN_ORDER = "ORDER BY number ON CONFLICT (event_id) DO NOTHING"
 
 
 def channel(schema: str) -> str:
@@ -36,7 +37,8 @@ class Outbox:
 
     Attributes:
         insert: an INSERT of `values(events)` in their order, to be a part of a writer's own statement.
-        notify: a SELECT that wakes the relay with the commit, to be the last part of that statement.
+        notification: an expression that wakes the relay with the commit.
+        notify: the SELECT of it, to be the last part of that statement.
     """
 
     def __init__(self, schema: str, topic_map: TopicMap) -> None:
@@ -44,13 +46,18 @@ class Outbox:
         self._topic_map = topic_map
         names = ", ".join(_COLUMNS)
         arrays = ", ".join(f"CAST(:outbox_{name} AS {kind}[])" for name, kind in _COLUMNS.items())
-        self.insert = (
+        self._given = (
             f"INSERT INTO {schema}.outbox ({names}) SELECT {names}"
-            f" FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, number) ORDER BY number"
-            " ON CONFLICT (event_id) DO NOTHING"
+            f" FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, number)"
         )
-        self.notify = f"SELECT pg_notify('{channel(schema)}', '')"
+        self.insert = f"{self._given} {_IN_ORDER}"
+        self.notification = f"pg_notify('{channel(schema)}', '')"
+        self.notify = f"SELECT {self.notification}"
         self._add = text(f"WITH added AS ({self.insert}) {self.notify}")
+
+    def insert_where(self, condition: str) -> str:
+        """`insert` of all where a condition holds, and of none where it doesn't."""
+        return f"{self._given} WHERE {condition} {_IN_ORDER}"
 
     def values(self, events: Sequence[Event]) -> dict[str, list[object]]:
         """The parameters of `insert`, a list for each column."""

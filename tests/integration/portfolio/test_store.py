@@ -15,6 +15,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import Product
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount
+from alphapanda.portfolio.core.profit import totals_of
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor, ReceivedFill
 
 START = Decimal(1_000_000)
@@ -80,7 +81,10 @@ async def test_a_batch_is_the_book_of_its_fills(store, fills) -> None:
     books = await store.books(AccountName(fills.broker, "default"))
     assert books.cash == plain.cash
     assert books.revision == plain.revision == 61
-    assert {position.key: position for position in books.positions} == plain.positions
+    every = await store.positions(books.name, strategy_id="", include_flat=True, after=None, limit=10)
+    assert {position.key: position for position in every} == plain.positions
+    assert books.positions == tuple(position for position in every if position.quantity)
+    assert list(books.strategies) == totals_of(plain.positions.values())
     assert await store.disagreements(books.name) == []
 
 

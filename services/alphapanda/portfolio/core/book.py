@@ -11,7 +11,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.value import quickly_built
 from alphapanda.portfolio.core.ledger import LedgerTransaction, fill_transaction, opening
 from alphapanda.portfolio.core.positions import Position
-from alphapanda.portfolio.core.profit import Statement, statement
+from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 
 
 @quickly_built
@@ -46,10 +46,10 @@ class PortfolioBook:
     Args:
         broker: whose.
         account: whose.
-        starting_cash: rupees it was opened with.
+        starting_cash: rupees it was opened with, 0 or more.
         cash: rupees now; None for an account just opened.
         revision: 1 after the opening, one more with each fill booked.
-        entries: lines in its ledger so far; the opening made two.
+        entries: lines in its ledger so far; None for an account just opened.
         positions: those that fills may touch; others are taken for new.
         booked: fill ids booked already.
     """
@@ -62,7 +62,7 @@ class PortfolioBook:
         *,
         cash: Decimal | None = None,
         revision: int = 1,
-        entries: int = 2,
+        entries: int | None = None,
         positions: Iterable[Position] = (),
         booked: Iterable[str] = (),
     ) -> None:
@@ -71,7 +71,7 @@ class PortfolioBook:
         self.starting_cash = starting_cash
         self.cash = starting_cash if cash is None else cash
         self.revision = revision
-        self.entries = entries
+        self.entries = len(self.opening.entries) if entries is None else entries
         self._positions = {position.key: position for position in positions}
         self._booked = set(booked)
 
@@ -113,4 +113,5 @@ class PortfolioBook:
 
     def statement(self, prices: Mapping[str, Decimal]) -> Statement:
         """Value and profit at last prices by instrument_id."""
-        return statement(self.cash, self._positions.values(), prices)
+        positions = self._positions.values()
+        return statement(self.cash, totals_of(positions), positions, prices)

@@ -50,7 +50,7 @@ class LedgerTransaction:
         account: whose.
         key: the position that moved; None where cash came in.
         market_time: of the cause; None for an opening.
-        entries: at least two, in the order of booking.
+        entries: at least two, in the order of booking; none in the opening of an account that begins with nothing.
     """
 
     cause_id: str
@@ -76,7 +76,7 @@ def opening_id(broker: str, account: str) -> str:
 
 
 def opening(broker: str, account: str, starting_cash: Decimal) -> LedgerTransaction:
-    """The first transaction of an account; `starting_cash` in rupees, > 0."""
+    """The first transaction of an account; `starting_cash` in rupees. One that begins with 0 has no entries."""
     return LedgerTransaction(
         cause_id=opening_id(broker, account),
         broker=broker,
@@ -86,7 +86,9 @@ def opening(broker: str, account: str, starting_cash: Decimal) -> LedgerTransact
         entries=(
             LedgerEntry(LedgerAccount.CASH, starting_cash),
             LedgerEntry(LedgerAccount.CAPITAL, -starting_cash),
-        ),
+        )
+        if starting_cash
+        else (),
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import groupby
 
 from alphapanda.domain.money import ZERO
 from alphapanda.portfolio.core.positions import Position
@@ -57,6 +57,21 @@ class ValuedPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class StrategyTotals:
+    """What one strategy has realised and paid, over all its positions, flat ones too; rupees.
+
+    Attributes:
+        strategy_id: whose.
+        realised: by closing fills, before commission.
+        charges: paid, 0 or more.
+    """
+
+    strategy_id: str
+    realised: Decimal
+    charges: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyProfit:
     """Profit of one strategy, and how many positions it holds."""
 
@@ -74,7 +89,7 @@ class Statement:
         equity: cash + market value; None where a price is missing.
         profit: of the account.
         strategies: the same by strategy, ordered by name.
-        positions: all, flat ones too, ordered by strategy, instrument, product.
+        positions: those given, ordered by strategy, instrument, product.
         without_price: instruments held without a price, ordered.
     """
 
@@ -86,12 +101,18 @@ class Statement:
     without_price: tuple[str, ...]
 
 
-def statement(cash: Decimal, positions: Iterable[Position], prices: Mapping[str, Decimal]) -> Statement:
+def statement(
+    cash: Decimal,
+    strategies: Iterable[StrategyTotals],
+    positions: Iterable[Position],
+    prices: Mapping[str, Decimal],
+) -> Statement:
     """The statement of an account.
 
     Args:
         cash: rupees.
-        positions: all of the account.
+        strategies: the totals of every strategy that has ever had a fill.
+        positions: the open ones at least; a flat one is listed and adds nothing.
         prices: last prices by instrument_id; an instrument without a price is absent.
     """
     valued = tuple(
@@ -99,21 +120,41 @@ def statement(cash: Decimal, positions: Iterable[Position], prices: Mapping[str,
         for position in sorted(positions, key=sort_key)
     )
     value = _sum(line.market_value for line in valued)
-    strategies = []
-    for strategy_id, group in groupby(valued, key=lambda line: line.position.key.strategy_id):
-        lines = tuple(group)
-        held = sum(1 for line in lines if line.position.quantity)
-        strategies.append(StrategyProfit(strategy_id, _total(line.profit for line in lines), held))
+    lines: defaultdict[str, list[ValuedPosition]] = defaultdict(list)
+    for line in valued:
+        lines[line.position.key.strategy_id].append(line)
+    by_strategy = tuple(
+        _strategy_profit(totals, lines[totals.strategy_id])
+        for totals in sorted(strategies, key=lambda totals: totals.strategy_id)
+    )
     return Statement(
         cash=cash,
         equity=None if value is None else cash + value,
-        profit=_total(strategy.profit for strategy in strategies),
-        strategies=tuple(strategies),
+        profit=_total(strategy.profit for strategy in by_strategy),
+        strategies=by_strategy,
         positions=valued,
         without_price=tuple(
             sorted({line.position.key.instrument_id for line in valued if line.market_value is None})
         ),
     )
+
+
+def totals_of(positions: Iterable[Position]) -> list[StrategyTotals]:
+    """The totals of the strategies, ordered by name, from all their positions, flat ones too."""
+    totals: dict[str, StrategyTotals] = {}
+    for position in positions:
+        name = position.key.strategy_id
+        so_far = totals.get(name) or StrategyTotals(name, ZERO, ZERO)
+        totals[name] = StrategyTotals(
+            name, so_far.realised + position.realised, so_far.charges + position.charges
+        )
+    return [totals[name] for name in sorted(totals)]
+
+
+def _strategy_profit(totals: StrategyTotals, lines: Iterable[ValuedPosition]) -> StrategyProfit:
+    held = [line for line in lines if line.position.quantity]
+    unrealised = _sum(line.profit.unrealised for line in held)
+    return StrategyProfit(totals.strategy_id, Profit(totals.realised, unrealised, totals.charges), len(held))
 
 
 def sort_key(position: Position) -> tuple[str, str, int]:

@@ -12,7 +12,7 @@ from alphapanda.domain import ids
 from alphapanda.domain.frame import EPOCH
 from alphapanda.portfolio.core.ledger import PRODUCER
 from alphapanda.portfolio.core.positions import Position
-from alphapanda.portfolio.core.profit import statement
+from alphapanda.portfolio.core.profit import StrategyTotals, statement
 
 
 class SnapshotCause(IntEnum):
@@ -90,11 +90,12 @@ def snapshot(
     *,
     revision: int,
     cash: Decimal,
+    strategies: Iterable[StrategyTotals],
     positions: Iterable[Position],
     prices: Mapping[str, Decimal],
 ) -> Snapshot:
-    """The snapshot of an account at last prices by instrument_id."""
-    told = statement(cash, positions, prices)
+    """The snapshot of an account; see `statement` for its strategies, positions and prices."""
+    told = statement(cash, strategies, positions, prices)
     return Snapshot(
         snapshot_id=snapshot_id,
         broker=broker,

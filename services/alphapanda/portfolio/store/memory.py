@@ -14,7 +14,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount
 from alphapanda.portfolio.core.positions import Position
-from alphapanda.portfolio.core.profit import sort_key
+from alphapanda.portfolio.core.profit import sort_key, totals_of
 from alphapanda.portfolio.core.snapshots import Snapshot, SnapshotCause
 from alphapanda.portfolio.store.port import (
     AccountBooks,
@@ -121,8 +121,9 @@ class InMemoryPortfolioStore:
         rows = self._accounts.get(name)
         if rows is None:
             return None
-        positions = tuple(sorted(rows.positions.values(), key=sort_key))
-        return AccountBooks(name, rows.starting_cash, rows.cash, rows.revision, positions)
+        every = rows.positions.values()
+        held = tuple(sorted((position for position in every if position.quantity), key=sort_key))
+        return AccountBooks(name, rows.starting_cash, rows.cash, rows.revision, tuple(totals_of(every)), held)
 
     async def accounts(self, broker: str) -> Sequence[AccountName]:
         """See PortfolioStore."""
@@ -252,4 +253,5 @@ class InMemoryPortfolioStore:
         for line in rows.ledger:
             key = (line.strategy_id, line.instrument_id, int(line.product or 0), line.ledger_account)
             sums[key] += line.amount
-        return disagreements(rows.cash, rows.positions.values(), sums)
+        positions = rows.positions.values()
+        return disagreements(rows.cash, positions, totals_of(positions), sums)

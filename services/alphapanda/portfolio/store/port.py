@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
 from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.profit import StrategyTotals
 from alphapanda.portfolio.core.snapshots import Snapshot
 from panda.events.v1.events_pb2 import Event
 
@@ -50,13 +52,15 @@ class AccountBooks:
         starting_cash: rupees it was opened with.
         cash: rupees now.
         revision: 1 after the opening, one more with each fill booked.
-        positions: all, flat ones too, ordered by strategy, instrument, product.
+        strategies: what each has realised and paid in all, ordered by name.
+        positions: the open ones, ordered by strategy, instrument, product.
     """
 
     name: AccountName
     starting_cash: Decimal
     cash: Decimal
     revision: int
+    strategies: tuple[StrategyTotals, ...]
     positions: tuple[Position, ...]
 
 
@@ -294,13 +298,15 @@ def ledger_rows(transaction: LedgerTransaction, first_sequence: int) -> tuple[Le
 def disagreements(
     cash: Decimal,
     positions: Iterable[Position],
+    strategies: Iterable[StrategyTotals],
     ledger: Mapping[tuple[str, str, int, LedgerAccount], Decimal],
 ) -> list[str]:
     """How an account's cash and positions differ from its ledger.
 
     Args:
         cash: as stored.
-        positions: as stored.
+        positions: as stored, flat ones too.
+        strategies: their totals as stored.
         ledger: sums of the entries by (strategy_id, instrument_id, product, ledger account); capital has "", "", 0.
     """
     found = []
@@ -324,7 +330,33 @@ def disagreements(
                     f" the ledger says {told}"
                 )
     found += [f"the ledger has {amount} under {key}, where no position is" for key, amount in rest.items()]
+    return found + _wrong_totals(strategies, ledger)
+
+
+def _wrong_totals(
+    strategies: Iterable[StrategyTotals], ledger: Mapping[tuple[str, str, int, LedgerAccount], Decimal]
+) -> list[str]:
+    summed: defaultdict[tuple[str, LedgerAccount], Decimal] = defaultdict(Decimal)
+    for (strategy_id, _, _, account), amount in ledger.items():
+        if account in _OF_A_STRATEGY:
+            summed[strategy_id, account] += amount
+    found = []
+    for totals in strategies:
+        for account, stored in (
+            (LedgerAccount.REALISED_PNL, -totals.realised),
+            (LedgerAccount.CHARGES, totals.charges),
+        ):
+            if stored != (told := summed.pop((totals.strategy_id, account), Decimal(0))):
+                found.append(
+                    f"{account.name} of strategy {totals.strategy_id} is {stored} in all, the ledger says {told}"
+                )
+    found += [
+        f"{account.name} of strategy {strategy_id} is {amount} in the ledger, where no totals are"
+        for (strategy_id, account), amount in summed.items()
+        if amount
+    ]
     return found
 
 
+_OF_A_STRATEGY = (LedgerAccount.REALISED_PNL, LedgerAccount.CHARGES)
 _OF_THE_ACCOUNT = (LedgerAccount.CASH, LedgerAccount.CAPITAL)

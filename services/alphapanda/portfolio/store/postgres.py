@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
-from sqlalchemy import Row
+from asyncpg import Record
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from typing_extensions import override
 
-from alphapanda.domain.order import Product, Side
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import PortfolioBook
-from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
+from alphapanda.portfolio.core.ledger import LedgerAccount
 from alphapanda.portfolio.core.positions import Position
-from alphapanda.portfolio.core.snapshots import Snapshot, SnapshotCause
+from alphapanda.portfolio.core.snapshots import Snapshot
+from alphapanda.portfolio.store import rows
 from alphapanda.portfolio.store import statements as sql
 from alphapanda.portfolio.store.port import (
     AccountBooks,
@@ -26,21 +28,20 @@ from alphapanda.portfolio.store.port import (
     BookingUnit,
     Cause,
     LedgerLine,
+    PortfolioStore,
     PositionCursor,
     ReceivedFill,
     SnapshotCursor,
     StoredSnapshot,
     disagreements,
-    fill_row,
-    ledger_rows,
 )
+from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.recordset import recordset
 from panda.events.v1.events_pb2 import Event
 
-SCHEMA = "portfolio"
 
-
-class PostgresPortfolioStore:
+class PostgresPortfolioStore(PortfolioStore):
     """PortfolioStore in PostgreSQL.
 
     Args:
@@ -50,51 +51,62 @@ class PostgresPortfolioStore:
 
     def __init__(self, engine: AsyncEngine, outbox: Outbox) -> None:
         self._engine = engine
+        self._single = without_transactions(engine)
+        self._snapshot_of_all = engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
         self._outbox = outbox
+        self._add_snapshot = sql.add_snapshot(outbox)
 
+    @override
     async def open_account(self, name: AccountName, starting_cash: Decimal) -> None:
-        """See PortfolioStore."""
         async with self._engine.begin() as connection:
             await _open(connection, name, starting_cash)
 
+    @override
     @asynccontextmanager
     async def unit(
         self, batch: Sequence[ReceivedFill], starting_cash: Decimal
     ) -> AsyncGenerator[BookingUnit]:
-        """See PortfolioStore."""
         async with self._engine.begin() as connection:
             unit = BookingUnit(await _locked_books(connection, batch, starting_cash))
             yield unit
-            await _write(connection, unit)
+            await _save(connection, unit)
 
+    @override
     async def books(self, name: AccountName) -> AccountBooks | None:
-        """See PortfolioStore."""
-        async with self._engine.connect() as connection:
-            return await _books(connection, name)
+        async with self._single.connect() as connection:
+            row = (await connection.execute(sql.BOOKS, name._asdict())).one_or_none()
+        if row is None:
+            return None
+        strategies = tuple(rows.totals_of(one) for one in _whole(row.strategies))
+        positions = tuple(rows.position_of(one) for one in _whole(row.positions))
+        return AccountBooks(name, row.starting_cash, row.cash, row.revision, strategies, positions)
 
+    @override
     async def accounts(self, broker: str) -> Sequence[AccountName]:
-        """See PortfolioStore."""
-        async with self._engine.connect() as connection:
+        async with self._single.connect() as connection:
             return [AccountName(*row) for row in await connection.execute(sql.ACCOUNTS, {"broker": broker})]
 
+    @override
     async def state(self, name: AccountName, day: date | None) -> AccountState | None:
-        """See PortfolioStore."""
-        async with self._engine.connect() as connection:
+        async with self._single.connect() as connection:
             row = (await connection.execute(sql.STATE, name._asdict() | {"day": day})).one_or_none()
         return AccountState(row.revision, row.opened_at, row.day_base) if row else None
 
+    @override
     async def revisions(self) -> Mapping[AccountName, int]:
-        """See PortfolioStore."""
-        async with self._engine.connect() as connection:
-            rows = await connection.execute(sql.REVISIONS)
-            return {AccountName(row.broker, row.account): row.revision for row in rows}
+        async with self._single.connect() as connection:
+            found = await connection.execute(sql.REVISIONS)
+            return {AccountName(row.broker, row.account): row.revision for row in found}
 
+    @override
     async def fills_after(self, name: AccountName, revision: int, limit: int) -> Sequence[BookedFill]:
-        """See PortfolioStore."""
-        where = name._asdict() | {"revision": revision, "limit": limit}
-        async with self._engine.connect() as connection:
-            return [_fill(row) for row in await connection.execute(sql.FILLS_AFTER, where)]
+        where = name._asdict() | {"after": revision, "limit": limit}
+        async with self._single.connect() as connection:
+            return [rows.fill_of(row) for row in await connection.execute(sql.FILLS_AFTER("after"), where)]
 
+    @override
     async def take_snapshot(
         self,
         name: AccountName,
@@ -102,18 +114,19 @@ class PostgresPortfolioStore:
         make: Callable[[AccountBooks], Snapshot],
         event: Callable[[Snapshot, Cause], Event],
     ) -> bool:
-        """See PortfolioStore."""
-        async with self._engine.begin() as connection:
-            await connection.execute(sql.LOCK, name._asdict())
-            books = await _books(connection, name)
+        while True:
+            books = await self.books(name)
             if books is None:
                 raise LookupError(f"{name} is not open")
             taken = make(books)
-            if not (await connection.execute(sql.ADD_SNAPSHOT, asdict(taken))).rowcount:
-                return False
-            await self._outbox.add(connection, [event(taken, cause)])
-            return True
+            values = asdict(taken) | self._outbox.values([event(taken, cause)])
+            async with self._single.connect() as connection:
+                stored = (await connection.execute(self._add_snapshot, values)).one()
+            if stored.current:
+                return bool(stored.added)
+            # A fill was booked between the two: the books are read again.
 
+    @override
     async def snapshots(
         self,
         name: AccountName,
@@ -123,13 +136,16 @@ class PostgresPortfolioStore:
         after: SnapshotCursor | None,
         limit: int,
     ) -> Sequence[StoredSnapshot]:
-        """See PortfolioStore."""
-        market_time, number = after or (None, None)
-        where = {"start": start, "end": end, "after": market_time, "after_number": number, "limit": limit}
-        async with self._engine.connect() as connection:
-            rows = await connection.execute(sql.SNAPSHOTS, name._asdict() | where)
-            return [StoredSnapshot(_snapshot(row), row.number) for row in rows]
+        filters: dict[str, object] = {"start": start, "end": end, "after": after and after.market_time}
+        given = {filter_: value for filter_, value in filters.items() if value is not None}
+        values = name._asdict() | given | {"limit": limit}
+        if after:
+            values["after_number"] = after.number
+        async with self._single.connect() as connection:
+            found = await connection.execute(sql.SNAPSHOTS(*given), values)
+            return [StoredSnapshot(rows.snapshot_of(row), row.number) for row in found]
 
+    @override
     async def positions(
         self,
         name: AccountName,
@@ -139,44 +155,42 @@ class PostgresPortfolioStore:
         after: PositionCursor | None,
         limit: int,
     ) -> Sequence[Position]:
-        """See PortfolioStore."""
-        strategy, instrument, product = after or ("", "", 0)
-        async with self._engine.connect() as connection:
-            rows = await connection.execute(
-                sql.POSITIONS,
-                name._asdict()
-                | {
-                    "strategy_id": strategy_id,
-                    "include_flat": include_flat,
-                    "after_strategy": strategy,
-                    "after_instrument": instrument,
-                    "after_product": product,
-                    "limit": limit,
-                },
-            )
-            return [_position(row) for row in rows]
+        asked = {"strategy_id": strategy_id, "open": not include_flat, "after": after}
+        given = [filter_ for filter_, value in asked.items() if value]
+        values: dict[str, object] = name._asdict() | {"limit": limit}
+        if strategy_id:
+            values["strategy_id"] = strategy_id
+        if after:
+            values |= {f"after_{column}": value for column, value in zip(_AFTER, after, strict=True)}
+        async with self._single.connect() as connection:
+            return [rows.position_of(row) for row in await connection.execute(sql.POSITIONS(*given), values)]
 
+    @override
     async def fills(
         self, name: AccountName, *, strategy_id: str, order_id: str, before: int | None, limit: int
     ) -> Sequence[BookedFill]:
-        """See PortfolioStore."""
-        filters = {"strategy_id": strategy_id, "order_id": order_id, "before": before, "limit": limit}
-        async with self._engine.connect() as connection:
-            return [_fill(row) for row in await connection.execute(sql.FILLS, name._asdict() | filters)]
+        filters = {"strategy_id": strategy_id or None, "order_id": order_id or None, "before": before}
+        given = {filter_: value for filter_, value in filters.items() if value is not None}
+        async with self._single.connect() as connection:
+            found = await connection.execute(sql.FILLS(*given), name._asdict() | given | {"limit": limit})
+            return [rows.fill_of(row) for row in found]
 
+    @override
     async def ledger(
         self, name: AccountName, *, strategy_id: str, after: int, limit: int
     ) -> Sequence[LedgerLine]:
-        """See PortfolioStore."""
-        filters = {"strategy_id": strategy_id, "after": after, "limit": limit}
-        async with self._engine.connect() as connection:
-            return [_line(row) for row in await connection.execute(sql.LEDGER, name._asdict() | filters)]
+        filters = {"strategy_id": strategy_id, "after": after}
+        given = {filter_: value for filter_, value in filters.items() if value}
+        async with self._single.connect() as connection:
+            found = await connection.execute(sql.LEDGER(*given), name._asdict() | given | {"limit": limit})
+            return [rows.line_of(row) for row in found]
 
+    @override
     async def disagreements(self, name: AccountName) -> Sequence[str]:
-        """See PortfolioStore."""
-        async with self._engine.begin() as connection:
-            account = (await connection.execute(sql.LOCK, name._asdict())).one()
-            held = (await connection.execute(sql.BOOKS, name._asdict())).all()
+        # A snapshot of the database: nobody waits for a proof that takes the longer the longer the ledger is.
+        async with self._snapshot_of_all.begin() as connection:
+            account = (await connection.execute(sql.BOOKS, name._asdict())).one()
+            positions = (await connection.execute(sql.EVERY_POSITION, name._asdict())).all()
             sums = {
                 (
                     row.strategy_id,
@@ -186,43 +200,55 @@ class PostgresPortfolioStore:
                 ): row.amount
                 for row in await connection.execute(sql.SUMS, name._asdict())
             }
-        positions = [_position(row) for row in held if row.strategy_id is not None]
-        return disagreements(account.cash, positions, sums)
+        strategies = [rows.totals_of(one) for one in _whole(account.strategies)]
+        return disagreements(account.cash, map(rows.position_of, positions), strategies, sums)
 
 
-async def _books(connection: AsyncConnection, name: AccountName) -> AccountBooks | None:
-    rows = (await connection.execute(sql.BOOKS, name._asdict())).all()
-    if not rows:
-        return None
-    positions = tuple(_position(row) for row in rows if row.strategy_id is not None)
-    return AccountBooks(name, rows[0].starting_cash, rows[0].cash, rows[0].revision, positions)
+_AFTER = ("strategy", "instrument", "product")
 
 
 async def _open(connection: AsyncConnection, name: AccountName, starting_cash: Decimal) -> None:
     book = PortfolioBook(name.broker, name.account, starting_cash)
-    values = {"cash": book.cash, "revision": book.revision, "entries": book.entries}
-    if (await connection.execute(sql.OPEN, name._asdict() | values)).rowcount:
-        await _add_transactions(connection, [(book.opening, book.revision, 1)])
+    opened = await connection.execute(sql.OPEN, rows.account_values(name, book))
+    if opened.rowcount and book.opening.entries:
+        await _write(
+            connection,
+            {
+                "ledger_transactions": [rows.transaction_values(book.opening, book.revision)],
+                "ledger_entries": rows.entry_values(book.opening, 1),
+            },
+        )
 
 
 async def _locked_books(
     connection: AsyncConnection, batch: Sequence[ReceivedFill], starting_cash: Decimal
 ) -> dict[AccountName, PortfolioBook]:
-    """The books of the batch's accounts, locked in one order by everybody, so that nobody waits in a circle."""
+    """The books of the batch's accounts, locked, with the positions and fill ids that the batch touches."""
     keys: dict[AccountName, set[PositionKey]] = {}
     for received in batch:
         key = received.filled.order.key
         keys.setdefault(AccountName(key.broker, key.account), set()).add(key)
-    rows = {}
-    for name in sorted(keys):
-        row = (await connection.execute(sql.LOCK, name._asdict())).one_or_none()
-        if row is None:
+    every = [key for of_account in keys.values() for key in of_account]
+    asked = {
+        "brokers": [name.broker for name in keys],
+        "accounts": [name.account for name in keys],
+        "fill_ids": [received.filled.fill.fill_id for received in batch],
+        "key_brokers": [key.broker for key in every],
+        "key_accounts": [key.account for key in every],
+        "strategies": [key.strategy_id for key in every],
+        "instruments": [key.instrument_id for key in every],
+        "products": [int(key.product) for key in every],
+    }
+    while True:
+        found = (await connection.execute(sql.LOCKED_BOOKS, asked)).one()
+        accounts = {AccountName(row.broker, row.account): row for row in _whole(found.accounts)}
+        for name in sorted(keys.keys() - accounts.keys()):
             await _open(connection, name, starting_cash)
-            row = (await connection.execute(sql.LOCK, name._asdict())).one()
-        rows[name] = row
-    # Read under the locks: whoever booked one of these fills has committed by now.
-    fill_ids = [received.filled.fill.fill_id for received in batch]
-    booked = [str(row[0]) for row in await connection.execute(sql.BOOKED, {"fill_ids": fill_ids})]
+        seen = {AccountName(row.broker, row.account): row.revision for row in _whole(found.seen)}
+        if all(name in accounts and accounts[name].revision == seen.get(name) for name in keys):
+            break
+    booked = [str(fill_id) for fill_id in found.booked]
+    positions = [rows.position_of(row) for row in _whole(found.positions)]
     return {
         name: PortfolioBook(
             name.broker,
@@ -231,161 +257,45 @@ async def _locked_books(
             cash=row.cash,
             revision=row.revision,
             entries=row.entries,
-            positions=await _held(connection, name, keys[name]),
+            positions=[held for held in positions if held.key in keys[name]],
             booked=booked,
         )
-        for name, row in rows.items()
+        for name, row in accounts.items()
     }
 
 
-async def _held(connection: AsyncConnection, name: AccountName, keys: set[PositionKey]) -> list[Position]:
-    wanted = {
-        "strategy_ids": [key.strategy_id for key in keys],
-        "instrument_ids": [key.instrument_id for key in keys],
-        "products": [int(key.product) for key in keys],
-    }
-    return [_position(row) for row in await connection.execute(sql.HELD, name._asdict() | wanted)]
-
-
-async def _write(connection: AsyncConnection, unit: BookingUnit) -> None:
-    if not unit.bookings:
+async def _save(connection: AsyncConnection, unit: BookingUnit) -> None:
+    bookings = [booking for booking, _ in unit.bookings]
+    if not bookings:
         return
-    fills = [fill_row(booking, received.correlation_id) for booking, received in unit.bookings]
-    await connection.execute(
-        sql.ADD_FILLS,
-        _key_columns([fill.key for fill in fills])
-        | {
-            name: [getattr(fill, name) for fill in fills]
-            for name in (
-                "fill_id",
-                "order_id",
-                "quantity",
-                "price",
-                "commission",
-                "realised",
-                "traded_at",
-                "correlation_id",
-                "revision",
-            )
-        }
-        | {"side": [int(fill.side) for fill in fills]},
-    )
-    await _add_transactions(
+    changed = {AccountName(booking.position.key.broker, booking.position.key.account) for booking in bookings}
+    positions = {booking.position.key: booking.position for booking in bookings}
+    await _write(
         connection,
-        [(booking.transaction, booking.revision, booking.first_sequence) for booking, _ in unit.bookings],
-    )
-    positions = list({booking.position.key: booking.position for booking, _ in unit.bookings}.values())
-    await connection.execute(
-        sql.SET_POSITIONS,
-        _key_columns([position.key for position in positions])
-        | {
-            name: [getattr(position, name) for position in positions]
-            for name in ("quantity", "cost", "realised", "charges")
-        },
-    )
-    for name, book in unit.books.items():
-        await connection.execute(
-            sql.ADVANCE,
-            name._asdict() | {"cash": book.cash, "revision": book.revision, "entries": book.entries},
-        )
-
-
-async def _add_transactions(
-    connection: AsyncConnection, transactions: Sequence[tuple[LedgerTransaction, int, int]]
-) -> None:
-    """Writes transactions, each with the account's revision after it and the number of its first entry."""
-    await connection.execute(
-        sql.ADD_TRANSACTIONS,
         {
-            "transaction_id": [transaction.transaction_id for transaction, _, _ in transactions],
-            "broker": [transaction.broker for transaction, _, _ in transactions],
-            "account": [transaction.account for transaction, _, _ in transactions],
-            "fill_id": [
-                transaction.cause_id if transaction.key else None for transaction, _, _ in transactions
+            "accounts": [rows.account_values(name, unit.books[name]) for name in changed],
+            "fills": [
+                rows.fill_values(booking, received.correlation_id) for booking, received in unit.bookings
             ],
-            "revision": [revision for _, revision, _ in transactions],
-            "market_time": [transaction.market_time for transaction, _, _ in transactions],
-        },
-    )
-    lines = [line for transaction, _, sequence in transactions for line in ledger_rows(transaction, sequence)]
-    await connection.execute(
-        sql.ADD_ENTRIES,
-        {
-            name: [getattr(line, name) for line in lines]
-            for name in ("entry_id", "transaction_id", "strategy_id", "instrument_id", "sequence", "amount")
-        }
-        | {
-            "broker": [line.name.broker for line in lines],
-            "account": [line.name.account for line in lines],
-            "product": [int(line.product or 0) for line in lines],
-            "ledger_account": [int(line.ledger_account) for line in lines],
+            "ledger_transactions": [
+                rows.transaction_values(booking.transaction, booking.revision) for booking in bookings
+            ],
+            "ledger_entries": [
+                entry
+                for booking in bookings
+                for entry in rows.entry_values(booking.transaction, booking.first_sequence)
+            ],
+            "positions": [rows.position_values(position) for position in positions.values()],
+            "strategy_totals": rows.totals_values(bookings),
         },
     )
 
 
-def _key_columns(keys: Sequence[PositionKey]) -> dict[str, list[str] | list[int]]:
-    return {
-        "broker": [key.broker for key in keys],
-        "account": [key.account for key in keys],
-        "strategy_id": [key.strategy_id for key in keys],
-        "instrument_id": [key.instrument_id for key in keys],
-        "product": [int(key.product) for key in keys],
-    }
+async def _write(connection: AsyncConnection, tables: Mapping[str, Sequence[rows.Values]]) -> None:
+    """Writes rows by table, in one statement."""
+    await connection.execute(sql.SAVE(*tables), {table: recordset(given) for table, given in tables.items()})
 
 
-def _key(row: Row[tuple[object, ...]]) -> PositionKey:
-    return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
-
-
-def _position(row: Row[tuple[object, ...]]) -> Position:
-    return Position(_key(row), row.quantity, row.cost, row.realised, row.charges)
-
-
-def _fill(row: Row[tuple[object, ...]]) -> BookedFill:
-    return BookedFill(
-        fill_id=str(row.fill_id),
-        order_id=str(row.order_id),
-        key=_key(row),
-        side=Side(row.side),
-        quantity=row.quantity,
-        price=row.price,
-        commission=row.commission,
-        realised=row.realised,
-        traded_at=row.traded_at,
-        correlation_id=row.correlation_id,
-        revision=row.revision,
-    )
-
-
-def _line(row: Row[tuple[object, ...]]) -> LedgerLine:
-    return LedgerLine(
-        entry_id=str(row.entry_id),
-        transaction_id=str(row.transaction_id),
-        sequence=row.sequence,
-        name=AccountName(row.broker, row.account),
-        strategy_id=row.strategy_id,
-        instrument_id=row.instrument_id,
-        product=Product(row.product) if row.product else None,
-        ledger_account=LedgerAccount(row.ledger_account),
-        amount=row.amount,
-        fill_id=str(row.fill_id) if row.fill_id else "",
-        market_time=row.market_time,
-    )
-
-
-def _snapshot(row: Row[tuple[object, ...]]) -> Snapshot:
-    return Snapshot(
-        snapshot_id=str(row.snapshot_id),
-        broker=row.broker,
-        account=row.account,
-        cause=SnapshotCause(row.cause),
-        market_time=row.market_time,
-        trading_day=row.trading_day,
-        revision=row.revision,
-        cash=row.cash,
-        equity=row.equity,
-        realised=row.realised,
-        unrealised=row.unrealised,
-        charges=row.charges,
-        open_positions=row.open_positions,
-    )
+def _whole(found: Iterable[Record]) -> Iterable[SimpleNamespace]:
+    """Whole rows, as the driver gives them within another, with columns as attributes."""
+    return (SimpleNamespace(**record) for record in found)

@@ -2,119 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
+
+from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.recordset import rows_of, together
+
+SCHEMA: Final = "portfolio"
+_ACCOUNT = "broker = :broker AND account = :account"
+_KEY = "broker, account, strategy_id, instrument_id, product"
 
 
-def _insert_all(table: str, columns: Mapping[str, str], conflict: str = "") -> str:
-    """An INSERT of many rows whose columns (name: type) come as one array each."""
-    names = ", ".join(columns)
-    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
-    return f"INSERT INTO portfolio.{table} ({names}) SELECT * FROM unnest({arrays}) {conflict}"
+def _listing(select: str, filters: Mapping[str, str], order: str) -> Callable[..., TextClause]:
+    """A list of an account's rows.
+
+    Args:
+        select: up to the WHERE; every table of it that has a broker is `l`.
+        filters: conditions by name.
+        order: how it is ordered.
+
+    Returns:
+        Names of the filters that are given to their statement, which is made once.
+    """
+
+    @cache
+    def statement(*given: str) -> TextClause:
+        conditions = ["l.broker = :broker", "l.account = :account", *(filters[name] for name in given)]
+        return text(f"{select} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit")
+
+    return statement
 
 
 OPEN = text(
     "INSERT INTO portfolio.accounts (broker, account, starting_cash, cash, revision, entries)"
     " VALUES (:broker, :account, :cash, :cash, :revision, :entries) ON CONFLICT DO NOTHING"
 )
-LOCK = text(
-    "SELECT broker, account, starting_cash, cash, revision, entries FROM portfolio.accounts"
-    " WHERE broker = :broker AND account = :account FOR UPDATE"
+
+_ACCOUNTS_ASKED = (
+    "(a.broker, a.account) IN (SELECT * FROM unnest(CAST(:brokers AS text[]), CAST(:accounts AS text[])))"
 )
-BOOKED = text("SELECT fill_id FROM portfolio.fills WHERE fill_id = ANY(CAST(:fill_ids AS uuid[]))")
-HELD = text(
-    "SELECT p.* FROM portfolio.positions p JOIN unnest(CAST(:strategy_ids AS text[]),"
-    " CAST(:instrument_ids AS text[]), CAST(:products AS smallint[])) AS k (strategy_id, instrument_id, product)"
-    " USING (strategy_id, instrument_id, product) WHERE broker = :broker AND account = :account"
+# Everybody locks accounts in one order, so that nobody waits in a circle. Whoever had to wait for a lock, or came just
+# after a commit, has the account as it is now, but everything else as it was when the statement began: then the revision
+# of `accounts` is not that of `seen`, and it has to be asked again.
+LOCKED_BOOKS = text(
+    "WITH locked AS MATERIALIZED (SELECT a FROM portfolio.accounts a"
+    f" WHERE {_ACCOUNTS_ASKED} ORDER BY a.broker, a.account FOR UPDATE)"
+    " SELECT ARRAY(SELECT a FROM locked) AS accounts,"
+    f" ARRAY(SELECT a FROM portfolio.accounts a WHERE {_ACCOUNTS_ASKED}) AS seen,"
+    " ARRAY(SELECT fill_id FROM portfolio.fills WHERE fill_id = ANY(CAST(:fill_ids AS uuid[]))) AS booked,"
+    f" ARRAY(SELECT p FROM portfolio.positions p WHERE ({_KEY}) IN (SELECT * FROM unnest("
+    "CAST(:key_brokers AS text[]), CAST(:key_accounts AS text[]), CAST(:strategies AS text[]),"
+    " CAST(:instruments AS text[]), CAST(:products AS smallint[])))) AS positions"
 )
-ADVANCE = text(
-    "UPDATE portfolio.accounts SET cash = :cash, revision = :revision, entries = :entries"
-    " WHERE broker = :broker AND account = :account"
+"""The accounts of a batch, locked, with what its fills may change, in one round trip."""
+
+
+def _save(table: str, columns: str, conflict: str = "") -> str:
+    return f"INSERT INTO portfolio.{table} ({columns}) SELECT {columns} FROM {rows_of(f'portfolio.{table}', table)}{conflict}"
+
+
+SAVE = together(
+    {
+        "accounts": (
+            "UPDATE portfolio.accounts a SET cash = given.cash, revision = given.revision, entries = given.entries"
+            f" FROM {rows_of('portfolio.accounts', 'accounts')} given"
+            " WHERE a.broker = given.broker AND a.account = given.account"
+        ),
+        "fills": _save(
+            "fills",
+            f"fill_id, order_id, {_KEY}, side, quantity, price, commission, realised, traded_at, correlation_id, revision",
+        ),
+        "ledger_transactions": _save(
+            "ledger_transactions", "transaction_id, broker, account, fill_id, revision, market_time"
+        ),
+        "ledger_entries": _save(
+            "ledger_entries", f"entry_id, transaction_id, {_KEY}, sequence, ledger_account, amount"
+        ),
+        "positions": _save(
+            "positions",
+            f"{_KEY}, quantity, cost, realised, charges",
+            f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost,"
+            " realised = excluded.realised, charges = excluded.charges",
+        ),
+        "strategy_totals": (
+            "INSERT INTO portfolio.strategy_totals AS t (broker, account, strategy_id, realised, charges)"
+            " SELECT broker, account, strategy_id, realised, charges"
+            f" FROM {rows_of('portfolio.strategy_totals', 'strategy_totals')}"
+            " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET realised = t.realised + excluded.realised,"
+            " charges = t.charges + excluded.charges"
+        ),
+    },
+    "SELECT",
 )
-_POSITION_KEY = {
-    "broker": "text",
-    "account": "text",
-    "strategy_id": "text",
-    "instrument_id": "text",
-    "product": "smallint",
-}
-ADD_FILLS = text(
-    _insert_all(
-        "fills",
-        {"fill_id": "uuid", "order_id": "uuid"}
-        | _POSITION_KEY
-        | {
-            "side": "smallint",
-            "quantity": "bigint",
-            "price": "numeric",
-            "commission": "numeric",
-            "realised": "numeric",
-            "traded_at": "timestamptz",
-            "correlation_id": "text",
-            "revision": "bigint",
-        },
-    )
-)
-ADD_TRANSACTIONS = text(
-    _insert_all(
-        "ledger_transactions",
-        {
-            "transaction_id": "uuid",
-            "broker": "text",
-            "account": "text",
-            "fill_id": "uuid",
-            "revision": "bigint",
-            "market_time": "timestamptz",
-        },
-    )
-)
-ADD_ENTRIES = text(
-    _insert_all(
-        "ledger_entries",
-        {"entry_id": "uuid", "transaction_id": "uuid"}
-        | _POSITION_KEY
-        | {"sequence": "bigint", "ledger_account": "smallint", "amount": "numeric"},
-    )
-)
-SET_POSITIONS = text(
-    _insert_all(
-        "positions",
-        _POSITION_KEY
-        | {"quantity": "bigint", "cost": "numeric", "realised": "numeric", "charges": "numeric"},
-        "ON CONFLICT (broker, account, strategy_id, instrument_id, product) DO UPDATE SET"
-        " quantity = EXCLUDED.quantity, cost = EXCLUDED.cost, realised = EXCLUDED.realised,"
-        " charges = EXCLUDED.charges",
-    )
-)
-_ACCOUNT = "broker = :broker AND account = :account"
+"""What a batch writes, by table, whose rows come under its name."""
+
 # One statement, so one snapshot: cash and positions are of the same revision.
 BOOKS = text(
-    "SELECT broker, account, a.starting_cash, a.cash, a.revision,"
-    " p.strategy_id, p.instrument_id, p.product, p.quantity, p.cost, p.realised, p.charges"
-    " FROM portfolio.accounts a LEFT JOIN portfolio.positions p USING (broker, account)"
-    f" WHERE {_ACCOUNT} ORDER BY p.strategy_id, p.instrument_id, p.product"
+    "SELECT a.starting_cash, a.cash, a.revision,"
+    " ARRAY(SELECT t FROM portfolio.strategy_totals t WHERE (t.broker, t.account) = (a.broker, a.account)"
+    " ORDER BY t.strategy_id) AS strategies,"
+    " ARRAY(SELECT p FROM portfolio.positions p WHERE (p.broker, p.account) = (a.broker, a.account)"
+    " AND p.quantity <> 0 ORDER BY p.strategy_id, p.instrument_id, p.product) AS positions"
+    f" FROM portfolio.accounts a WHERE {_ACCOUNT}"
 )
-POSITIONS = text(
-    f"SELECT * FROM portfolio.positions WHERE {_ACCOUNT}"
-    " AND (:strategy_id = '' OR strategy_id = :strategy_id) AND (:include_flat OR quantity <> 0)"
-    " AND (strategy_id, instrument_id, product) > (:after_strategy, :after_instrument, :after_product)"
-    " ORDER BY strategy_id, instrument_id, product LIMIT :limit"
+POSITIONS = _listing(
+    "SELECT * FROM portfolio.positions l",
+    {
+        "strategy_id": "l.strategy_id = :strategy_id",
+        "open": "l.quantity <> 0",
+        "after": "(l.strategy_id, l.instrument_id, l.product) > (:after_strategy, :after_instrument, :after_product)",
+    },
+    "l.strategy_id, l.instrument_id, l.product",
 )
-FILLS = text(
-    f"SELECT * FROM portfolio.fills WHERE {_ACCOUNT}"
-    " AND (:strategy_id = '' OR strategy_id = :strategy_id)"
-    " AND (:order_id = '' OR order_id = CAST(NULLIF(:order_id, '') AS uuid))"
-    " AND (CAST(:before AS bigint) IS NULL OR revision < :before)"
-    " ORDER BY revision DESC LIMIT :limit"
+FILLS = _listing(
+    "SELECT * FROM portfolio.fills l",
+    {
+        "strategy_id": "l.strategy_id = :strategy_id",
+        "order_id": "l.order_id = CAST(:order_id AS uuid)",
+        "before": "l.revision < :before",
+    },
+    "l.revision DESC",
 )
-LEDGER = text(
-    "SELECT e.*, t.fill_id, t.market_time FROM portfolio.ledger_entries e"
-    " JOIN portfolio.ledger_transactions t USING (transaction_id)"
-    " WHERE e.broker = :broker AND e.account = :account"
-    " AND (:strategy_id = '' OR e.strategy_id = :strategy_id) AND e.sequence > :after"
-    " ORDER BY e.sequence LIMIT :limit"
+FILLS_AFTER = _listing("SELECT * FROM portfolio.fills l", {"after": "l.revision > :after"}, "l.revision")
+LEDGER = _listing(
+    "SELECT l.*, t.fill_id, t.market_time FROM portfolio.ledger_entries l"
+    " JOIN portfolio.ledger_transactions t USING (transaction_id)",
+    {"strategy_id": "l.strategy_id = :strategy_id", "after": "l.sequence > :after"},
+    "l.sequence",
 )
+SNAPSHOTS = _listing(
+    "SELECT * FROM portfolio.snapshots l",
+    {
+        "start": "l.market_time >= :start",
+        "end": "l.market_time < :end",
+        "after": "(l.market_time, l.number) > (:after, :after_number)",
+    },
+    "l.market_time, l.number",
+)
+EVERY_POSITION = text(f"SELECT * FROM portfolio.positions WHERE {_ACCOUNT}")
 SUMS = text(
     "SELECT strategy_id, instrument_id, product, ledger_account, sum(amount) AS amount"
     f" FROM portfolio.ledger_entries WHERE {_ACCOUNT} GROUP BY 1, 2, 3, 4"
@@ -130,27 +158,30 @@ STATE = text(
     " FROM portfolio.accounts a WHERE a.broker = :broker AND a.account = :account"
 )
 REVISIONS = text("SELECT broker, account, revision FROM portfolio.accounts")
-FILLS_AFTER = text(
-    f"SELECT * FROM portfolio.fills WHERE {_ACCOUNT} AND revision > :revision ORDER BY revision LIMIT :limit"
-)
+
 _SNAPSHOT_COLUMNS = (
-    "snapshot_id", "broker", "account", "cause", "market_time", "trading_day", "revision", "cash", "equity",
-    "realised", "unrealised", "charges", "open_positions",
-)  # fmt: skip
-# Under the account's lock, so a day's start is the day's first snapshot whoever takes it.
-ADD_SNAPSHOT = text(
-    f"INSERT INTO portfolio.snapshots ({', '.join(_SNAPSHOT_COLUMNS)})"
-    " SELECT CAST(:snapshot_id AS uuid), :broker, :account, CAST(:cause AS smallint),"
-    " CAST(:market_time AS timestamptz), CAST(:trading_day AS date), CAST(:revision AS bigint),"
-    " CAST(:cash AS numeric), CAST(:equity AS numeric), CAST(:realised AS numeric), CAST(:unrealised AS numeric),"
-    " CAST(:charges AS numeric), CAST(:open_positions AS integer)"
-    f" WHERE CAST(:cause AS smallint) <> 1 OR NOT EXISTS (SELECT FROM portfolio.snapshots WHERE {_ACCOUNT}"
-    " AND trading_day = CAST(:trading_day AS date)) ON CONFLICT DO NOTHING"
+    "snapshot_id, broker, account, cause, market_time, trading_day, revision, cash, equity, realised, unrealised,"
+    " charges, open_positions"
 )
-SNAPSHOTS = text(
-    f"SELECT * FROM portfolio.snapshots WHERE {_ACCOUNT}"
-    " AND (CAST(:start AS timestamptz) IS NULL OR market_time >= :start)"
-    " AND (CAST(:end AS timestamptz) IS NULL OR market_time < :end)"
-    " AND (CAST(:after AS timestamptz) IS NULL OR (market_time, number) > (:after, CAST(:after_number AS bigint)))"
-    " ORDER BY market_time, number LIMIT :limit"
-)
+
+
+def add_snapshot(outbox: Outbox) -> TextClause:
+    """Stores a snapshot of an account that is still at its revision, with its event, in one statement.
+
+    It answers with `current`, whether the account was at that revision, and `added`, whether the snapshot was new. The
+    account stays locked until both are stored, so that an account's events are numbered in the order of its snapshots.
+    """
+    return text(
+        f"WITH current AS MATERIALIZED (SELECT FROM portfolio.accounts WHERE {_ACCOUNT}"
+        " AND revision = CAST(:revision AS bigint) FOR UPDATE),"
+        f" added AS (INSERT INTO portfolio.snapshots ({_SNAPSHOT_COLUMNS})"
+        " SELECT CAST(:snapshot_id AS uuid), :broker, :account, CAST(:cause AS smallint),"
+        " CAST(:market_time AS timestamptz), CAST(:trading_day AS date), CAST(:revision AS bigint),"
+        " CAST(:cash AS numeric), CAST(:equity AS numeric), CAST(:realised AS numeric),"
+        " CAST(:unrealised AS numeric), CAST(:charges AS numeric), CAST(:open_positions AS integer) FROM current"
+        f" WHERE CAST(:cause AS smallint) <> 1 OR NOT EXISTS (SELECT FROM portfolio.snapshots WHERE {_ACCOUNT}"
+        " AND trading_day = CAST(:trading_day AS date)) ON CONFLICT DO NOTHING RETURNING snapshot_id),"
+        f" told AS ({outbox.insert_where('EXISTS (SELECT FROM added)')})"
+        " SELECT EXISTS (SELECT FROM current) AS current, EXISTS (SELECT FROM added) AS added,"
+        f" (SELECT count({outbox.notification}) FROM added) AS woken"
+    )

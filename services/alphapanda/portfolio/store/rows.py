@@ -1,0 +1,179 @@
+"""Rows of the schema `portfolio` to values and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import Row
+
+from alphapanda.domain.order import Product, Side
+from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.book import Booking, PortfolioBook
+from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
+from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.profit import StrategyTotals
+from alphapanda.portfolio.core.snapshots import Snapshot, SnapshotCause
+from alphapanda.portfolio.store.port import AccountName, BookedFill, LedgerLine, fill_row, ledger_rows
+
+Values = dict[str, object]
+AnyRow = Row[Any] | SimpleNamespace
+"""A row of a query, or a whole row within one."""
+
+
+def key_values(key: PositionKey) -> Values:
+    """The columns of a position key."""
+    return {
+        "broker": key.broker,
+        "account": key.account,
+        "strategy_id": key.strategy_id,
+        "instrument_id": key.instrument_id,
+        "product": int(key.product),
+    }
+
+
+def key_of(row: AnyRow) -> PositionKey:
+    """A position key."""
+    return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
+
+
+def account_values(name: AccountName, book: PortfolioBook) -> Values:
+    """The columns of portfolio.accounts that fills change."""
+    return name._asdict() | {"cash": book.cash, "revision": book.revision, "entries": book.entries}
+
+
+def position_values(position: Position) -> Values:
+    """A row of portfolio.positions."""
+    return key_values(position.key) | {
+        "quantity": position.quantity,
+        "cost": position.cost,
+        "realised": position.realised,
+        "charges": position.charges,
+    }
+
+
+def position_of(row: AnyRow) -> Position:
+    """A position."""
+    return Position(key_of(row), row.quantity, row.cost, row.realised, row.charges)
+
+
+def totals_of(row: AnyRow) -> StrategyTotals:
+    """A strategy's totals."""
+    return StrategyTotals(row.strategy_id, row.realised, row.charges)
+
+
+def totals_values(bookings: Sequence[Booking]) -> list[Values]:
+    """Rows of portfolio.strategy_totals: what these bookings add to each strategy's."""
+    added: dict[tuple[str, str, str], Values] = {}
+    for booking in bookings:
+        key = booking.position.key
+        name = key.broker, key.account, key.strategy_id
+        charges = booking.filled.fill.commission
+        row = added.setdefault(
+            name,
+            {"broker": name[0], "account": name[1], "strategy_id": name[2], "realised": 0, "charges": 0},
+        )
+        row |= {"realised": row["realised"] + booking.realised, "charges": row["charges"] + charges}  # type: ignore[operator]
+    return list(added.values())
+
+
+def fill_values(booking: Booking, correlation_id: str) -> Values:
+    """A row of portfolio.fills."""
+    fill = fill_row(booking, correlation_id)
+    return key_values(fill.key) | {
+        "fill_id": fill.fill_id,
+        "order_id": fill.order_id,
+        "side": int(fill.side),
+        "quantity": fill.quantity,
+        "price": fill.price,
+        "commission": fill.commission,
+        "realised": fill.realised,
+        "traded_at": fill.traded_at,
+        "correlation_id": fill.correlation_id,
+        "revision": fill.revision,
+    }
+
+
+def fill_of(row: AnyRow) -> BookedFill:
+    """A fill as booked."""
+    return BookedFill(
+        fill_id=str(row.fill_id),
+        order_id=str(row.order_id),
+        key=key_of(row),
+        side=Side(row.side),
+        quantity=row.quantity,
+        price=row.price,
+        commission=row.commission,
+        realised=row.realised,
+        traded_at=row.traded_at,
+        correlation_id=row.correlation_id,
+        revision=row.revision,
+    )
+
+
+def transaction_values(transaction: LedgerTransaction, revision: int) -> Values:
+    """A row of portfolio.ledger_transactions; `revision` is the account's after it."""
+    return {
+        "transaction_id": transaction.transaction_id,
+        "broker": transaction.broker,
+        "account": transaction.account,
+        "fill_id": transaction.cause_id if transaction.key else None,
+        "revision": revision,
+        "market_time": transaction.market_time,
+    }
+
+
+def entry_values(transaction: LedgerTransaction, first_sequence: int) -> list[Values]:
+    """Rows of portfolio.ledger_entries; the first is number `first_sequence` of its account."""
+    return [
+        {
+            "entry_id": line.entry_id,
+            "transaction_id": line.transaction_id,
+            "broker": line.name.broker,
+            "account": line.name.account,
+            "strategy_id": line.strategy_id,
+            "instrument_id": line.instrument_id,
+            "product": int(line.product or 0),
+            "sequence": line.sequence,
+            "ledger_account": int(line.ledger_account),
+            "amount": line.amount,
+        }
+        for line in ledger_rows(transaction, first_sequence)
+    ]
+
+
+def line_of(row: AnyRow) -> LedgerLine:
+    """An entry, with its transaction's fill_id and market_time."""
+    return LedgerLine(
+        entry_id=str(row.entry_id),
+        transaction_id=str(row.transaction_id),
+        sequence=row.sequence,
+        name=AccountName(row.broker, row.account),
+        strategy_id=row.strategy_id,
+        instrument_id=row.instrument_id,
+        product=Product(row.product) if row.product else None,
+        ledger_account=LedgerAccount(row.ledger_account),
+        amount=row.amount,
+        fill_id=str(row.fill_id) if row.fill_id else "",
+        market_time=row.market_time,
+    )
+
+
+def snapshot_of(row: AnyRow) -> Snapshot:
+    """A snapshot."""
+    return Snapshot(
+        snapshot_id=str(row.snapshot_id),
+        broker=row.broker,
+        account=row.account,
+        cause=SnapshotCause(row.cause),
+        market_time=row.market_time,
+        trading_day=row.trading_day,
+        revision=row.revision,
+        cash=row.cash,
+        equity=row.equity,
+        realised=row.realised,
+        unrealised=row.unrealised,
+        charges=row.charges,
+        open_positions=row.open_positions,
+    )
