@@ -40,10 +40,10 @@ ACCOUNTS = Table(
     METADATA,
     column("broker", SORTED_TEXT, primary_key=True),
     column("account", SORTED_TEXT, primary_key=True),
-    column("starting_cash", RUPEES, CheckConstraint("starting_cash > 0")),
+    column("starting_cash", RUPEES, CheckConstraint("starting_cash >= 0")),
     column("cash", RUPEES),
     column("revision", BigInteger, CheckConstraint("revision > 0")),
-    column("entries", BigInteger, CheckConstraint("entries > 0")),
+    column("entries", BigInteger, CheckConstraint("entries >= 0")),
     column("opened_at", INSTANT, server_default=func.now()),
 )
 
@@ -61,6 +61,26 @@ POSITIONS = Table(
     column("charges", RUPEES, CheckConstraint("charges >= 0")),
     _of_account(),
     CheckConstraint("quantity <> 0 OR cost = 0"),
+    Index(
+        "open_positions",
+        "broker",
+        "account",
+        "strategy_id",
+        "instrument_id",
+        "product",
+        postgresql_where=text("quantity <> 0"),
+    ),
+)
+
+STRATEGY_TOTALS = Table(
+    "strategy_totals",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
+    column("realised", RUPEES),
+    column("charges", RUPEES, CheckConstraint("charges >= 0")),
+    _of_account(),
 )
 
 FILLS = Table(
