@@ -15,19 +15,18 @@ import grpc
 import structlog
 
 from alphapanda.app.bound import StopBound
+from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
-from alphapanda.app.health import Watched, lag_watch
+from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.lockstep import Barrier
-from alphapanda.app.measuring import measuring, open_metrics
+from alphapanda.app.measuring import open_metrics
 from alphapanda.app.preflight import Check, preflight
-from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Lifecycle, Process, Room, mesh_server
+from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
-from alphapanda.app.status import ops_room, running_service
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
@@ -44,10 +43,8 @@ from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import ReservedPort
-from alphapanda.ops.health import HealthWatch
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
-from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import upgrade_schema
 from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.strategy.demo import demo_requests
@@ -188,15 +185,11 @@ class Embedded:
         self._stack.push_async_callback(postgres.stop)
         tell("starting PostgreSQL and Redis")
         database_url, redis_url = await asyncio.gather(postgres.start(), redis_server.start())
-        pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
-        engine = open_engine(database_url, pool_size, slow_query)
-        self._stack.push_async_callback(self._bound.end, "database", engine.dispose)
-        paper_engine = open_engine(database_url, pool_size, slow_query)
-        self._stack.push_async_callback(self._bound.end, "paper database", paper_engine.dispose)
+        engine, paper_engine, redis = open_connections(
+            settings, database_url, redis_url, self._stack, self._bound
+        )
         tell("bringing the database's schema to date")
         await upgrade_schema(engine)
-        redis = open_redis(redis_url, settings.reconnection)
-        self._stack.push_async_callback(self._bound.end, "Redis", redis.aclose)
         brokers = BrokerRegistry(self._options.brokers)
         topic_map = topics_of(settings, brokers)
         log = SqliteEventLog(directory.layout.event_log / "events.sqlite")
@@ -229,27 +222,7 @@ class Embedded:
         rooms = [instruments_room(ground), strategy, risk, trading, portfolio_room(ground)]
         barrier = Barrier(rooms, orders)
         rooms.insert(1, self._feed_room(ground, barrier, timer, ticks))
-        lifecycle = Lifecycle()
-        groups = lag_watch(ground)
-        watched = Watched(ground, rooms, [groups])
-        running = {
-            room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
-            for room in rooms
-        }
-        ops = ops_room(ground, list(running.values()), groups)
-        rooms.append(ops)
-        running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
-        server = mesh_server(self._settings, self.port, rooms, self._before_binding)
-        process = Process(
-            rooms,
-            server,
-            [
-                HealthWatch(running, server.set_serving),
-                watched.checks,
-                *measuring(ground, [*running.values()], groups),
-            ],
-            lifecycle,
-        )
+        process = process_of(ground, rooms, self.port, before_binding=self._before_binding)
         self._stack.push_async_callback(process.stop)
         tell("starting the services")
         await process.start(lambda: self._before_feed(ground, ticks))

@@ -16,17 +16,17 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.bound import StopBound
+from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.ground import IST, Ground, open_redis, wall_clock
-from alphapanda.app.health import Watched, lag_watch
-from alphapanda.app.measuring import measuring, open_metrics
-from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Lifecycle, Process, Room, Startable, mesh_server
+from alphapanda.app.ground import IST, Ground, wall_clock
+from alphapanda.app.measuring import open_metrics
+from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
-from alphapanda.app.status import OPS_SERVICE, ops_room, running_service
+from alphapanda.app.status import OPS_SERVICE
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
@@ -41,12 +41,9 @@ from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.pace import REAL
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
-from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.remote import RemoteService
-from alphapanda.ops.source import StatusSource
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.settings.model import Settings
-from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version
 from alphapanda.trading.ports import no_step
 from alphapanda.trading.traders.brokers import BROKERS
@@ -135,13 +132,9 @@ class Serving:
             check_recording_folder(self._record)
         brokers = BrokerRegistry(BROKERS)
         topic_map = topics_of(settings, brokers)
-        pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
-        engine = open_engine(settings.database.url, pool_size, slow_query)
-        self._stack.push_async_callback(self._bound.end, "database", engine.dispose)
-        paper_engine = open_engine(settings.database.url, pool_size, slow_query)
-        self._stack.push_async_callback(self._bound.end, "paper database", paper_engine.dispose)
-        redis = open_redis(settings.redis.url, settings.reconnection)
-        self._stack.push_async_callback(self._bound.end, "Redis", redis.aclose)
+        engine, paper_engine, redis = open_connections(
+            settings, settings.database.url, settings.redis.url, self._stack, self._bound
+        )
         log = mesh_log(settings, topic_map)
         version = await self._patiently("the database", lambda: schema_version(engine))
         if version.foreign:
@@ -210,31 +203,17 @@ class Serving:
                 await asyncio.sleep(backoff.seconds(failures))
 
     async def _run(self, ground: Ground) -> None:
-        lifecycle = Lifecycle()
-        rooms = await self._rooms(ground)
-        groups = lag_watch(ground) if "ops" in self._services else None
-        watched = Watched(ground, rooms, [groups] if groups else ())
-        running = {
-            room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
-            for room in rooms
-        }
-        sources: list[StatusSource] = list(running.values())
-        if "ops" in self._services:
-            sources = [
-                *sources,
-                *(self._remote(name) for name in SERVICES if name not in self._services),
-            ]
-            sources.sort(key=lambda source: SERVICES.index(source.service))
-        ops = ops_room(ground, sources, groups)
-        running[OPS_SERVICE] = running_service(ops, lambda: lifecycle.state)
-        rooms.append(ops)
-        server = mesh_server(self._settings, self._port, rooms)
-        health: list[Startable] = [
-            HealthWatch(running, server.set_serving),
-            watched.checks,
-            *measuring(ground, [*running.values()], groups),
-        ]
-        process = Process(rooms, server, health, lifecycle, self._settings.mesh.drain_seconds)
+        watches_all = "ops" in self._services
+        elsewhere = [name for name in SERVICES if watches_all and name not in self._services]
+        process = process_of(
+            ground,
+            await self._rooms(ground),
+            self._port,
+            elsewhere=[self._remote(name) for name in elsewhere],
+            watch_groups=watches_all,
+            order=SERVICES,
+            drain_seconds=self._settings.mesh.drain_seconds,
+        )
         self._stack.push_async_callback(process.stop)
         await process.start()
 

@@ -1,0 +1,81 @@
+"""What `serve` and `up` build alike: the connections of a process, and the process of its rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alphapanda.app.bound import StopBound
+from alphapanda.app.ground import Ground, open_redis
+from alphapanda.app.health import Watched, lag_watch
+from alphapanda.app.measuring import measuring
+from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
+from alphapanda.app.status import ops_room, running_service
+from alphapanda.ops.health import HealthWatch
+from alphapanda.ops.source import StatusSource
+from alphapanda.settings.model import Settings
+from alphapanda.storage.engine import open_engine
+
+
+def open_connections(
+    settings: Settings, database_url: str, redis_url: str, stack: AsyncExitStack, bound: StopBound
+) -> tuple[AsyncEngine, AsyncEngine, Redis]:
+    """The database for the services, the database for the paper exchange, and Redis; the stack ends them within `bound`.
+
+    The paper exchange stands where a broker stands, so it has connections of its own.
+    """
+    pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
+    engine = open_engine(database_url, pool_size, slow_query)
+    stack.push_async_callback(bound.end, "database", engine.dispose)
+    paper_engine = open_engine(database_url, pool_size, slow_query)
+    stack.push_async_callback(bound.end, "paper database", paper_engine.dispose)
+    redis = open_redis(redis_url, settings.reconnection)
+    stack.push_async_callback(bound.end, "Redis", redis.aclose)
+    return engine, paper_engine, redis
+
+
+def process_of(
+    ground: Ground,
+    rooms: Sequence[Room],
+    port: int,
+    *,
+    elsewhere: Sequence[StatusSource] = (),
+    watch_groups: bool = True,
+    order: Sequence[str] = (),
+    before_binding: Callable[[], None] = lambda: None,
+    drain_seconds: float = 5.0,
+) -> Process:
+    """These rooms behind one server, with the room that answers for all of them, their health and their figures.
+
+    Args:
+        ground: what they share.
+        rooms: in the order of the flow.
+        port: where they answer.
+        elsewhere: services of other processes that ops answers for, too.
+        watch_groups: whether the lag of the whole deployment's groups is watched here.
+        order: in which ops names the services; those not in it come last.
+        before_binding: called just before the server listens.
+        drain_seconds: how long calls under way may take at the stop.
+    """
+    lifecycle = Lifecycle()
+    groups = lag_watch(ground) if watch_groups else None
+    watched = Watched(ground, rooms, [groups] if groups else ())
+    running = {
+        room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
+        for room in rooms
+    }
+    sources: list[StatusSource] = [*running.values(), *elsewhere]
+    sources.sort(key=lambda one: order.index(one.service) if one.service in order else len(order))
+    ops = ops_room(ground, sources, groups)
+    running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
+    every = [*rooms, ops]
+    server = mesh_server(ground.settings, port, every, before_binding)
+    health: list[Startable] = [
+        HealthWatch(running, server.set_serving),
+        watched.checks,
+        *measuring(ground, [*running.values()], groups),
+    ]
+    return Process(every, server, health, lifecycle, drain_seconds)
