@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -93,6 +93,10 @@ class Module:
     def is_core(self) -> bool:
         parts = self.path.parts
         return parts[-1] == "core.py" or "core" in parts[:-1] or parts[0] == "domain"
+
+    @property
+    def name(self) -> str:
+        return ".".join(("alphapanda", *self.path.with_suffix("").parts)).removesuffix(".__init__")
 
     @property
     def is_root(self) -> bool:
@@ -338,6 +342,42 @@ def test_what_is_allowed_passes(path: str, source: str) -> None:
     """No wall stands in the way of what the design asks for."""
     module = Module.parse(path, source)
     assert [violation for wall in WALLS for violation in wall(module)] == []
+
+
+def _ways_to_impurity(package: Sequence[Module]) -> Iterator[str]:
+    """For each core that reaches an impure module through others of the package, the way there."""
+    modules = {module.name: module for module in package}
+    for core in package:
+        if not core.is_core:
+            continue
+        ways, reached = [(core.name,)], {core.name}
+        while ways:
+            way = ways.pop()
+            for _, name in modules[way[-1]].imports():
+                if name.split(".")[0] in IMPURE_MODULES:
+                    yield " -> ".join((*way, name))
+                ours = name if name in modules else name.rpartition(".")[0]
+                if ours in modules and ours not in reached:
+                    reached.add(ours)
+                    ways.append((*way, ours))
+
+
+def test_a_core_reaches_nothing_impure() -> None:
+    """Neither a core nor what it imports, however far, knows I/O, a clock or a logger."""
+    found = list(_ways_to_impurity(_package()))
+    assert not found, "\n".join(found)
+
+
+def test_a_detour_to_the_impure_is_seen() -> None:
+    """A core that reaches files through two harmless modules is found, with the way it takes."""
+    package = [
+        Module.parse("strategy/core/host.py", "from alphapanda.strategy.isolator import Isolated"),
+        Module.parse("strategy/isolator.py", "from alphapanda.strategy import loading"),
+        Module.parse("strategy/loading.py", "from pathlib import Path"),
+    ]
+    assert list(_ways_to_impurity(package)) == [
+        "alphapanda.strategy.core.host -> alphapanda.strategy.isolator -> alphapanda.strategy.loading -> pathlib.Path"
+    ]
 
 
 def test_every_test_says_what_it_tests() -> None:
