@@ -31,7 +31,7 @@ from alphapanda.domain.order import Product
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
-from alphapanda.settings.connections import KafkaSettings
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 
@@ -117,7 +117,7 @@ def states(feed: str) -> dict[int, dict[str, bytes]]:
 
 async def _fill(bootstrap: str, feed: str, per_partition: int, *, bare: bool) -> None:
     (topic,) = TOPIC_MAP.topics("tick_frame")
-    log = KafkaEventLog(KafkaSettings(bootstrap_servers=bootstrap), [topic])
+    log = KafkaEventLog(KafkaOptions(bootstrap_servers=bootstrap), [topic])
     await log.start()
     await log.ensure([*TOPIC_MAP.specs(), TopicSpec("bare.ticks", PARTITIONS, None, compacted=False)])
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, compression_type="lz4", linger_ms=50)

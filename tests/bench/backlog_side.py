@@ -25,15 +25,14 @@ from tests.in_memory.strategy_store import MemoryStrategyStore
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Delivery, Handler
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.consuming.slow_handlers import TimedHandler
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import GroupReader, Start
-from alphapanda.settings.connections import KafkaSettings
-from alphapanda.settings.consumers import ConsumerSettings
-from alphapanda.settings.logs import LoggingSettings
 from alphapanda.settings.operation import MonitoringSettings
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyConfig
@@ -41,6 +40,7 @@ from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.store.port import Activation, Change, Memory, StoredStrategy
 from alphapanda.strategy.wire import changed_event
 from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.options import LoggingOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ID = "00000000-0000-5000-8000-000000000000"
@@ -113,7 +113,7 @@ async def stage(wanted: argparse.Namespace) -> Drained:
         for config in configs(partition):
             activation = Activation(config.strategy_id, 1, partition, 0)
             await store.activate(owner, activation, Memory(1, state.get(config.strategy_id, b"")))
-    log = KafkaEventLog(KafkaSettings(bootstrap_servers=wanted.kafka, group_prefix=wanted.group), [])
+    log = KafkaEventLog(KafkaOptions(bootstrap_servers=wanted.kafka, group_prefix=wanted.group), [])
     await log.start()
     calendar, router, instruments = load_nse_calendar(), ExecutionRouter(("paper",)), directory()
     ticks = StrategyTicks(
@@ -131,7 +131,7 @@ async def stage(wanted: argparse.Namespace) -> Drained:
         topic_map=TOPIC_MAP,
         handler=_timed(handler) if wanted.telemetry else handler,
         dead_letters=DeadLetters(log),
-        policy=ConsumerSettings(),
+        policy=ConsumerOptions(),
         assignment=assignment,
     )
     await consumer.start()
@@ -184,7 +184,7 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     with TemporaryDirectory(prefix="alphapanda-bench-") as folder:
         if asked.telemetry:
-            configure_logging(LoggingSettings(), None, Path(folder))
+            configure_logging(LoggingOptions(), None, Path(folder))
         else:
             logging.disable()
             structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -23,11 +23,11 @@ from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.publisher import SOURCE
-from alphapanda.settings.connections import KafkaSettings
 from alphapanda.storage.price_cache import PriceCache
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
@@ -119,7 +119,7 @@ class OrderFlow:
         self._topic_map = TopicMap(("paper",), brokers.live(("paper",)))
         bootstrap = self.mesh.environment["ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"]
         self._log = KafkaEventLog(
-            KafkaSettings(bootstrap_servers=bootstrap, linger_ms=0), self._topic_map.topics("tick_frame")
+            KafkaOptions(bootstrap_servers=bootstrap, linger_ms=0), self._topic_map.topics("tick_frame")
         )
         await self._log.start()
         self._stack.push_async_callback(self._log.stop)

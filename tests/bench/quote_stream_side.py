@@ -19,6 +19,7 @@ import structlog
 from typing_extensions import override
 
 from alphapanda.consuming.follower import TopicFollower
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
@@ -31,7 +32,6 @@ from alphapanda.marketdata.api import Context, MarketDataServicer
 from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.server import OPTIONS, MeshServer
-from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.price_cache import MarketReading, PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
@@ -157,7 +157,7 @@ async def main() -> None:
             payload="tick_frame",
             on_event=on_event,
             start=Start.LATEST,
-            policy=ConsumerSettings(),
+            policy=ConsumerOptions(),
         ),
     )
     await watches.start()

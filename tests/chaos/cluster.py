@@ -39,10 +39,10 @@ from alphapanda.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import Record
 from alphapanda.portfolio import consumer as portfolio
 from alphapanda.risk import consumer as risk
-from alphapanda.settings.connections import KafkaSettings
 from alphapanda.trading import consumer as trading
 from panda.ops.v1.ops_pb2 import GetStatusRequest, ServiceStatus
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
@@ -164,7 +164,7 @@ class Cluster:
         bootstrap = self.kafka.start()
         database_url, redis_url = self.run(self._servers())
         self.database_url = database_url
-        self.log = KafkaEventLog(KafkaSettings(bootstrap_servers=bootstrap, request_timeout_seconds=5))
+        self.log = KafkaEventLog(KafkaOptions(bootstrap_servers=bootstrap, request_timeout_seconds=5))
         sockets = str(make_url(database_url).query["host"])
         self.postgres = TcpProxy(Path(sockets, SOCKET_NAME))
         self.redis = TcpProxy(Path(parse_url(redis_url)["path"]))

@@ -28,7 +28,7 @@ from story import prove
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.kafka.log import KafkaEventLog
-from alphapanda.settings.connections import KafkaSettings
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StopStrategyRequest
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
@@ -116,7 +116,7 @@ class ByHand:
         async def read() -> None:
             settings = self.settings()
             log = KafkaEventLog(
-                KafkaSettings(bootstrap_servers=settings["ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"])
+                KafkaOptions(bootstrap_servers=settings["ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"])
             )
             await log.start()
             try:

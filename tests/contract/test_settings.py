@@ -14,12 +14,17 @@ from typing import Any
 import pytest
 
 from alphapanda.app.groups import GROUPS
+from alphapanda.app.options import consumer_options, kafka_options, logging_options, trading_options
+from alphapanda.consuming.options import ConsumerOptions
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.settings.catalogue import Setting, catalogue, env_example, section_of, value_text
 from alphapanda.settings.consumers import ConsumerOverrides, ConsumersSettings
 from alphapanda.settings.model import Settings
 from alphapanda.settings.section import PREFIX, Section
 from alphapanda.settings.serving import MeshSettings
 from alphapanda.settings.sources import load_settings
+from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions, LogRotation
+from alphapanda.trading.options import TradingOptions
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "alphapanda"
 
@@ -71,6 +76,15 @@ SECTIONS = (
     "risk",
     "trading",
 )
+OPTIONS = {
+    "KafkaSettings": KafkaOptions,
+    "ConsumerSettings": ConsumerOptions,
+    "TradingSettings": TradingOptions,
+    "LoggingSettings": LoggingOptions,
+    "LogChannelSettings": LogChannelOptions,
+    "LogRotationSettings": LogRotation,
+}
+"""What a section is handed on as, where the part that reads it has options of its own (app/options.py)."""
 CHANNEL_SETTINGS = {"level", "max_megabytes", "rotate_hours", "keep_files"}
 CONSUMER_SETTINGS = {
     "bug_attempts",
@@ -193,11 +207,23 @@ def dead_settings(settings: list[Setting], modules: list[Module]) -> Iterator[st
 
 
 def _classes_of(sections: tuple[str, ...]) -> set[str]:
-    """The section's class, and those it is made of."""
+    """The section's class and those it is made of, and the options that a part is handed of them."""
     model = Settings
     for step in sections:
         model = section_of(model.model_fields[step].annotation)
-    return {one.__name__ for one in model.__mro__ if issubclass(one, Section)} - {"Section"}
+    classes = {one.__name__ for one in model.__mro__ if issubclass(one, Section)} - {"Section"}
+    return classes | {OPTIONS[name].__name__ for name in classes if name in OPTIONS}
+
+
+def test_options_begin_with_the_defaults_of_the_settings() -> None:
+    """A part that is built without settings behaves as one that is built from settings nobody has set."""
+    settings = load_settings({})
+    assert kafka_options(settings.kafka) == KafkaOptions()
+    assert logging_options(settings.logging) == LoggingOptions()
+    assert trading_options(settings.trading) == TradingOptions()
+    assert consumer_options(settings.consumers) == ConsumerOptions()
+    for group in GROUPS:
+        assert consumer_options(settings.consumers, group) == ConsumerOptions()
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +232,7 @@ def modules() -> list[Module]:
     return [
         Module.parse(path.read_text(encoding="utf-8"))
         for path in sorted(PACKAGE.rglob("*.py"))
-        if PACKAGE / "settings" not in path.parents
+        if PACKAGE / "settings" not in path.parents and path != PACKAGE / "app" / "options.py"
     ]
 
 

@@ -19,8 +19,8 @@ from running import ALPHAPANDA, until
 
 from alphapanda.cli import main
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import Record
-from alphapanda.settings.connections import KafkaSettings
 from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
@@ -104,7 +104,7 @@ class Mesh:
         """Records that no consumer can read, of several keys."""
 
         async def publish() -> None:
-            log = KafkaEventLog(KafkaSettings(bootstrap_servers=self._bootstrap, request_timeout_seconds=10))
+            log = KafkaEventLog(KafkaOptions(bootstrap_servers=self._bootstrap, request_timeout_seconds=10))
             await log.start()
             try:
                 await log.publish([Record(TOPIC, n % 3, b"key", b"\xffjunk") for n in range(JUNK)])

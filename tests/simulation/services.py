@@ -23,6 +23,7 @@ from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.follower import TopicFollower
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
@@ -33,6 +34,7 @@ from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.managers import ManagerParts, build_managers
 from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
@@ -40,8 +42,6 @@ from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.strategy_statuses import StrategyStatuses
-from alphapanda.settings.consumers import ConsumerSettings
-from alphapanda.settings.services import TradingSettings
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading import opt_ins as trading_opt_ins
@@ -51,6 +51,7 @@ from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.opt_ins import OptIns
+from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.memory import MemoryTradingStore
 from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders.trader import ExecutionMode
@@ -68,8 +69,8 @@ INSTRUMENTS = InstrumentDirectory(
     )
     for token in (1, 2, 3)
 )  # fmt: skip
-POLICY = ConsumerSettings(batch_size=8, backoff_initial_seconds=0.1, backoff_max_seconds=3.0)
-TRADING = TradingSettings(send_window_seconds=2, call_timeout_seconds=5)
+POLICY = ConsumerOptions(batch_size=8, backoff_initial_seconds=0.1, backoff_max_seconds=3.0)
+TRADING = TradingOptions(send_window_seconds=2, call_timeout_seconds=5)
 LIMITS = Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0))
 TOPICS = TopicMap([BROKER])
 LATE_SECONDS = 15.0
@@ -240,8 +241,10 @@ class Mesh:
             engine=cast("Any", RelayEngine(self.world, database.schema, database.outbox)),
             outbox=cast("Any", _Schema(database.schema)),
             log=cast("Any", log),
-            policy=POLICY,
-            chance=self.world.chance.random,
+            batch_size=POLICY.batch_size,
+            backoff=Backoff(
+                POLICY.backoff_initial_seconds, POLICY.backoff_max_seconds, self.world.chance.random
+            ),
             wall_clock=self.world.wall_clock,
         )
         await relay.start()

@@ -216,6 +216,15 @@ def stores_are_private(module: Module) -> Iterator[str]:
             yield f"{line}: reads the store of {found[1]}"
 
 
+def settings_are_handed_down(module: Module) -> Iterator[str]:
+    """Settings are read by app and commands; every other part has options of its own and knows no settings."""
+    if module.is_root or module.path.parts[0] in {"commands", "settings"}:
+        return
+    for line, name in module.imports():
+        if re.match(r"^alphapanda\.settings(\.|$)", name):
+            yield f"{line}: imports {name}"
+
+
 WALLS: tuple[Wall, ...] = (
     cores_are_pure,
     adapters_are_built_by_the_root,
@@ -223,6 +232,7 @@ WALLS: tuple[Wall, ...] = (
     nothing_prints,
     nothing_is_caught_blindly,
     stores_are_private,
+    settings_are_handed_down,
 )
 
 PLANTED: tuple[tuple[Wall, str, str], ...] = (
@@ -294,6 +304,14 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
     (stores_are_private, "risk/consumer.py", "from alphapanda.trading.store import TradingStore"),
     (stores_are_private, "risk/consumer.py", "from alphapanda.trading import store"),
     (stores_are_private, "risk/consumer.py", "import alphapanda.portfolio.store as books"),
+    (settings_are_handed_down, "risk/api.py", "from alphapanda.settings.services import RiskSettings"),
+    (settings_are_handed_down, "telemetry/logs.py", "from alphapanda import settings"),
+    (settings_are_handed_down, "eventlog/kafka/log.py", "import alphapanda.settings.connections as how"),
+    (
+        settings_are_handed_down,
+        "strategy/core/bars.py",
+        "def late():\n    from alphapanda.settings import model",
+    ),
 )
 
 ALLOWED: tuple[tuple[str, str], ...] = (
@@ -314,6 +332,8 @@ ALLOWED: tuple[tuple[str, str], ...] = (
         "from alphapanda.risk.store import RiskStore\nquery = 'select orders.filled_quantity'",
     ),
     ("app.py", "from alphapanda.trading.store import TradingStore"),
+    ("app/options.py", "from alphapanda.settings.connections import KafkaSettings"),
+    ("commands/up.py", "from alphapanda.settings.sources import load_settings"),
 )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.ground import wall_clock
+from alphapanda.app.options import kafka_options
 from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka.client import KafkaClients
@@ -43,7 +44,7 @@ async def mesh_findings(settings: Settings) -> list[Finding]:
 
 async def _kafka(settings: Settings) -> list[Finding]:
     at = settings.kafka.bootstrap_servers
-    topics = KafkaTopics(KafkaClients(settings.kafka), settings.kafka.replication_factor)
+    topics = KafkaTopics(KafkaClients(kafka_options(settings.kafka)), settings.kafka.replication_factor)
     specs = topics_of(settings, BrokerRegistry(BROKERS)).specs()
 
     async def look() -> list[Finding]:

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from alphapanda.app.limits import limits_of
 from alphapanda.contract.topics import payload_policies, shard_of
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
@@ -26,7 +27,6 @@ from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
 from alphapanda.risk.core.check import StrategyStatus
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
-from alphapanda.risk.limits import limits_of
 from alphapanda.risk.limits_file import read_limits
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import load_settings

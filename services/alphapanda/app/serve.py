@@ -20,6 +20,7 @@ from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.measuring import open_metrics
+from alphapanda.app.options import kafka_options
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
@@ -254,7 +255,7 @@ class Serving:
 
 def mesh_log(settings: Settings, topic_map: TopicMap) -> EventLog:
     """The log of the mesh."""
-    return KafkaEventLog(settings.kafka, bulk_topics=topic_map.topics("tick_frame"))
+    return KafkaEventLog(kafka_options(settings.kafka), bulk_topics=topic_map.topics("tick_frame"))
 
 
 async def _require_topics(log: EventLog, topic_map: TopicMap) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from alphapanda.app.doctor import examine
 from alphapanda.app.findings import Outcome
+from alphapanda.app.options import logging_options
 from alphapanda.commands.console import out, wide, working
 from alphapanda.commands.mesh import config_option
 from alphapanda.embedded.directory import default_data_directory
@@ -40,7 +41,7 @@ def doctor(data_dir: Path | None, config: Path | None, *, mesh: bool, as_json: b
     else:
         own = settings.embedded.data_dir
         configure_logging(
-            settings.logging, None
+            logging_options(settings.logging), None
         )  # what a library says of an address that is away is in the findings
     folder = data_dir or own or default_data_directory(os.environ, Path.home())
     with working("looking at everything a start needs"):

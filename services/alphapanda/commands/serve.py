@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import structlog
 
+from alphapanda.app.options import logging_options
 from alphapanda.app.serve import NotReady, Serving
 from alphapanda.commands.console import PORT, fail
 from alphapanda.commands.mesh import config_option, mesh_settings
@@ -39,10 +40,12 @@ def serve(
 ) -> None:
     """Run some services in one process: instruments marketdata strategy risk trading portfolio ops."""
     settings = mesh_settings(config)
-    configure_logging(settings.logging, sys.stdout)
+    configure_logging(logging_options(settings.logging), sys.stdout)
     try:
         if settings.logging.folder is not None:  # each process in one of its own, as it sets files aside
-            configure_logging(settings.logging, sys.stdout, settings.logging.folder / "-".join(services))
+            configure_logging(
+                logging_options(settings.logging), sys.stdout, settings.logging.folder / "-".join(services)
+            )
         asyncio.run(_serve(settings, services, port, feed, record))
     except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
         _log.error("start_failed", error=str(error))

@@ -11,6 +11,7 @@ import structlog
 
 from alphapanda.app.embedded import Embedded
 from alphapanda.app.ground import IST
+from alphapanda.app.options import consumer_options
 from alphapanda.commands.console import out
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.contract.wire import moment
@@ -72,7 +73,7 @@ class Ticker:
             payload="order_filled",
             on_event=self._filled,
             start=Start.LATEST,
-            policy=self._settings.consumers.defaults,
+            policy=consumer_options(self._settings.consumers),
         )
         await self._follower.start()
         self._task = asyncio.create_task(self._profit(), name="profit")

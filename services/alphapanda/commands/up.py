@@ -12,6 +12,7 @@ import click
 import structlog
 
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
+from alphapanda.app.options import logging_options
 from alphapanda.commands.console import PORT, USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.stopping import started
@@ -94,11 +95,11 @@ def up(
     # On a terminal the log goes to a file beside the data, so that fills and profit can be read. The data directory
     # isn't ours before it is locked; until then there is nothing to log into.
     stream = None if out.is_terminal else sys.stdout
-    configure_logging(settings.logging, stream)
+    configure_logging(logging_options(settings.logging), stream)
     options = replace(
         options,
         on_directory=lambda made: configure_logging(
-            settings.logging, stream, settings.logging.folder or made.logs
+            logging_options(settings.logging), stream, settings.logging.folder or made.logs
         ),
     )
     try:

@@ -23,6 +23,7 @@ from alphapanda.consuming.backoff_state import BackoffState
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.handling import Discard, Halted, Handling
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.consuming.parking import Parking
 from alphapanda.consuming.reporting import reported
 from alphapanda.contract.topics import TopicMap, TopicPartition
@@ -32,7 +33,6 @@ from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.breakers import Breakers
 from alphapanda.resilience.failures import in_one_line
-from alphapanda.settings.consumers import ConsumerSettings
 
 _FETCH_SECONDS = 60.0
 
@@ -80,7 +80,7 @@ class ReliableConsumer:
         topic_map: TopicMap,
         handler: Handler,
         dead_letters: DeadLetters,
-        policy: ConsumerSettings,
+        policy: ConsumerOptions,
         parking: Parking | None = None,
         discard: Discard | None = None,
         assignment: Assignment | None = None,

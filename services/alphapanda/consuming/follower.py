@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from alphapanda.consuming.dead_letters import is_command
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.consuming.reporting import reported
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.domain.consumer_status import ConsumerStatus
@@ -18,7 +19,6 @@ from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredReco
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient
-from alphapanda.settings.consumers import ConsumerSettings
 from panda.events.v1.events_pb2 import Event
 
 _FETCH_SECONDS = 60.0
@@ -57,7 +57,7 @@ class TopicFollower:
         payload: str,
         on_event: Callable[[Event], Awaitable[None]],
         start: Start,
-        policy: ConsumerSettings,
+        policy: ConsumerOptions,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),

@@ -21,6 +21,7 @@ from alphapanda.consuming.dead_letters import (
     is_command,
 )
 from alphapanda.consuming.delivery import CannotDiscard, Delivery, Handler
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.consuming.parking import ParkedKey, Parking
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.eventlog.decode import Reason, Unreadable, from_record
@@ -28,7 +29,6 @@ from alphapanda.eventlog.port import StoredRecord
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.breakers import Breakers
 from alphapanda.resilience.failures import in_one_line, is_transient
-from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.telemetry.correlation import current_correlation_id
 
 Discard = Callable[[Delivery], Awaitable[None]]
@@ -66,7 +66,7 @@ class Handling:
         topic_map: TopicMap,
         handler: Handler,
         dead_letters: DeadLetters,
-        policy: ConsumerSettings,
+        policy: ConsumerOptions,
         backoff_state: BackoffState,
         breakers: Breakers,
         parking: Parking | None,

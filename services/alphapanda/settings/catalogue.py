@@ -104,7 +104,7 @@ def _settings_of(model: type[BaseModel], place: tuple[str, ...], defaults: Any) 
     single = [item for item in model.model_fields.items() if section_of(item[1].annotation) is None]
     for name, field in single:
         default = field.default if defaults is None else getattr(defaults, name)
-        yield Setting((*place, name), field.description or "", _allowed(field), default, not field.repr)
+        yield Setting((*place, name), _description(field), _allowed(field), default, not field.repr)
     for name, field in model.model_fields.items():
         section = section_of(field.annotation)
         if section is not None:
@@ -122,8 +122,17 @@ def _purpose(section: tuple[str, ...]) -> str:
     return " ".join(cleandoc(model.__doc__ or "").split("\n\n")[0].split())
 
 
+def _description(field: FieldInfo) -> str:
+    """Its own, or that of the alias inside `BatchSize | None`."""
+    _, marks = _bare(field.annotation, [])
+    return field.description or next(
+        (one.description for one in marks if isinstance(one, FieldInfo) and one.description), ""
+    )
+
+
 def _allowed(field: FieldInfo) -> str:
-    kind, limits = _bare(field.annotation, field.metadata)
+    kind, marks = _bare(field.annotation, field.metadata)
+    limits = [limit for mark in marks for limit in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(one) for one in get_args(kind))
     if get_origin(kind) is tuple:
@@ -138,15 +147,14 @@ def _allowed(field: FieldInfo) -> str:
     return "not empty" if any(isinstance(one, MinLen) for one in limits) else ""
 
 
-def _bare(kind: Any, limits: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-    """The kind of value without None, and its limits; those inside `Rupees | None` are the alias's own."""
+def _bare(kind: Any, marks: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """The kind of value without None, and what is marked on it, inside `Rupees | None` too."""
     if get_origin(kind) in {Union, UnionType}:
-        return _bare(next(one for one in get_args(kind) if one is not type(None)), limits)
+        return _bare(next(one for one in get_args(kind) if one is not type(None)), marks)
     if get_origin(kind) is not Annotated:
-        return kind, limits
-    inner, *marks = get_args(kind)
-    own = [limit for mark in marks for limit in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
-    return _bare(inner, [*limits, *own])
+        return kind, marks
+    inner, *more = get_args(kind)
+    return _bare(inner, [*marks, *more])
 
 
 def _bounds(limits: Sequence[Any]) -> str:

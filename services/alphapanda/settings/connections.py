@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 from pydantic import Field
 
+from alphapanda.eventlog.kafka.options import Compression, KafkaOptions, SaslMechanism, SecurityProtocol
 from alphapanda.settings.section import Seconds, Section
+
+_KAFKA: Final = KafkaOptions()
 
 
 class DatabaseSettings(Section):
@@ -19,7 +22,7 @@ class DatabaseSettings(Section):
         description="postgresql+asyncpg://…; empty: the embedded one",
         repr=False,
     )
-    pool_size: int = Field(10, ge=1, le=200, description="connections kept by each service")
+    pool_size: int = Field(10, ge=1, le=200, description="connections kept open by each service")
 
 
 class RedisSettings(Section):
@@ -34,60 +37,65 @@ class RedisSettings(Section):
 
 
 class KafkaSettings(Section):
-    """Kafka, the log of the mesh. `alphapanda up` needs none."""
+    """Kafka, the event log of `alphapanda serve`. `alphapanda up` needs none."""
 
     bootstrap_servers: str = Field(
-        "localhost:9092", min_length=1, description="host:port of brokers to begin with, by commas"
+        _KAFKA.bootstrap_servers,
+        min_length=1,
+        description="host:port of the brokers to connect to first, separated by commas",
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how the brokers are spoken to; SSL: encrypted, SASL: with a password"
+    security_protocol: SecurityProtocol = Field(
+        _KAFKA.security_protocol,
+        description="how to connect to the brokers; SSL: encrypted, SASL: with a user and a password",
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="how the password is proved where security_protocol begins with SASL"
+    sasl_mechanism: SaslMechanism = Field(
+        _KAFKA.sasl_mechanism,
+        description="how the password is proved where security_protocol begins with SASL",
     )
-    sasl_username: str = Field("", description="who speaks to the brokers, with SASL")
-    sasl_password: str = Field("", description="its password", repr=False)
+    sasl_username: str = Field(_KAFKA.sasl_username, description="user, with SASL")
+    sasl_password: str = Field(_KAFKA.sasl_password, description="the user's password", repr=False)
     ca_file: Path | None = Field(
-        None, description="PEM file of who vouches for the brokers, with SSL; empty: whom the system trusts"
+        _KAFKA.ca_file,
+        description="PEM file of the certificate authority, with SSL; empty: those that the system trusts",
     )
     client_id: str = Field(
-        "alpha-panda-client", min_length=1, description="name in the brokers' logs and quotas"
+        _KAFKA.client_id, min_length=1, description="client name in the brokers' logs and quotas"
     )
     group_prefix: str = Field(
-        "alpha-panda", min_length=1, description="what every consumer group's id begins with"
+        _KAFKA.group_prefix, min_length=1, description="prefix of every consumer group's id"
     )
     instance_id: str = Field(
-        "", description="this process's own name for static membership; empty: members are dynamic"
+        _KAFKA.instance_id,
+        description="name of this process for static group membership; empty: members are dynamic",
     )
     replication_factor: int = Field(
-        1, ge=1, le=32767, description="copies of a new topic; all but one must have a record (one at least)"
+        _KAFKA.replication_factor,
+        ge=1,
+        le=32767,
+        description="copies of a new topic; all but one (at least one) must have a record before it counts as written",
     )
-    compression: Literal["none", "gzip", "lz4"] = Field("lz4", description="of market data")
-    linger_ms: int = Field(5, ge=0, le=1000, description="how long market data waits for company")
+    compression: Compression = Field(_KAFKA.compression, description="compression of market data")
+    linger_ms: int = Field(
+        _KAFKA.linger_ms,
+        ge=0,
+        le=1000,
+        description="how long the producer of market data waits to fill a batch",
+    )
     session_timeout_seconds: Seconds = Field(
-        10.0, description="a silent group member loses its partitions after this"
+        _KAFKA.session_timeout_seconds,
+        description="a group member that is silent for this long loses its partitions",
     )
     request_timeout_seconds: Seconds = Field(
-        10.0, description="longest wait for an answer, a publish's included"
+        _KAFKA.request_timeout_seconds, description="longest wait for an answer, including a publish's"
     )
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether nothing goes in plaintext."""
-        return self.security_protocol.endswith("SSL")
-
-    @property
-    def authenticated(self) -> bool:
-        """Whether a password is asked for."""
-        return self.security_protocol.startswith("SASL")
 
 
 class TelemetrySettings(Section):
-    """Where figures are delivered, in OpenTelemetry's own protocol."""
+    """Where metrics are sent by OTLP, OpenTelemetry's protocol."""
 
     otlp_endpoint: str = Field(
         "",
         pattern=r"^(https?://[^\s/]+/?)?$",
-        description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: there is none",
+        description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: none",
     )
     otlp_timeout_seconds: Seconds = Field(5.0, description="longest wait for the collector")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.mesh.loopback import is_loopback
-from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.model import Settings
 
 PRODUCTION: Final = "production"
@@ -48,7 +48,7 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
             f"reconnection.initial_seconds {settings.reconnection.initial_seconds:g} is longer than"
             f" reconnection.max_seconds {settings.reconnection.max_seconds:g}",
         )
-    for name, message in _kafka(settings.kafka):
+    for name, message in _kafka(KafkaOptions(**dict(settings.kafka))):
         yield Disagreement((name, "kafka.security_protocol"), message)
     if settings.environment == PRODUCTION:
         for name, message in _unfit_for_production(settings):
@@ -61,7 +61,7 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
         "api.host",
         "gRPC has no authentication: this version can't tell callers apart, so nobody may be served",
     )
-    yield from _kafka_in_production(settings.kafka)
+    yield from _kafka_in_production(KafkaOptions(**dict(settings.kafka)))
     yield from _database(settings)
     yield from _redis(settings)
     collector = _split(settings.telemetry.otlp_endpoint)
@@ -72,7 +72,7 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
-def _kafka(kafka: KafkaSettings) -> Iterator[tuple[str, str]]:
+def _kafka(kafka: KafkaOptions) -> Iterator[tuple[str, str]]:
     protocol = kafka.security_protocol
     for name, value in (("sasl_username", kafka.sasl_username), ("sasl_password", kafka.sasl_password)):
         if kafka.authenticated and not value:
@@ -96,7 +96,7 @@ def _kafka(kafka: KafkaSettings) -> Iterator[tuple[str, str]]:
         yield "kafka.ca_file", f"kafka.ca_file {str(kafka.ca_file)!r}: {reason}"
 
 
-def _kafka_in_production(kafka: KafkaSettings) -> Iterator[tuple[str, str]]:
+def _kafka_in_production(kafka: KafkaOptions) -> Iterator[tuple[str, str]]:
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
     away = [server for server in servers if not is_loopback(server.rpartition(":")[0].strip("[]"))]
     if away and not kafka.encrypted:

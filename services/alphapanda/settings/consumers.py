@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 from pydantic import Field
 
-from alphapanda.settings.section import Seconds, Section
+from alphapanda.consuming.options import ConsumerOptions
+from alphapanda.settings.section import Section
+
+BatchSize = Annotated[int, Field(ge=1, le=10_000, description="records handled at once")]
+Concurrency = Annotated[int, Field(ge=1, le=64, description="partitions of a broker handled at once")]
+BackoffInitial = Annotated[
+    float, Field(gt=0, allow_inf_nan=False, description="first wait after a transient failure; it doubles")
+]
+BackoffMax = Annotated[
+    float, Field(gt=0, allow_inf_nan=False, description="longest wait after a transient failure")
+]
+BugAttempts = Annotated[
+    int, Field(ge=1, le=100, description="attempts before a failing record is treated as a bug")
+]
+BreakerFailures = Annotated[
+    int, Field(ge=1, le=1000, description="failures in a row that open the circuit to a dependency")
+]
+BreakerSeconds = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=False, description="how long an open circuit waits before one attempt is made"),
+]
+
+_DEFAULT: Final = ConsumerOptions()
 
 
 class ConsumerSettings(Section):
-    """Every consumer's way with failures, where its own section doesn't say otherwise."""
+    """How every consumer reads and handles failures, unless its own section says otherwise."""
 
-    batch_size: int = Field(500, ge=1, le=10_000, description="records handled at once")
-    concurrency: int = Field(4, ge=1, le=64, description="partitions of a broker handled at once")
-    backoff_initial_seconds: Seconds = Field(0.1, description="first wait after a transient failure")
-    backoff_max_seconds: Seconds = Field(10.0, description="longest wait after a transient failure")
-    bug_attempts: int = Field(
-        3, ge=1, le=100, description="attempts before a failing record is taken for a bug"
-    )
-    breaker_failures: int = Field(
-        5, ge=1, le=1000, description="failures in a row that open the circuit to what is away"
-    )
-    breaker_seconds: Seconds = Field(5.0, description="how long an open circuit waits before it is tried")
+    batch_size: BatchSize = _DEFAULT.batch_size
+    concurrency: Concurrency = _DEFAULT.concurrency
+    backoff_initial_seconds: BackoffInitial = _DEFAULT.backoff_initial_seconds
+    backoff_max_seconds: BackoffMax = _DEFAULT.backoff_max_seconds
+    bug_attempts: BugAttempts = _DEFAULT.bug_attempts
+    breaker_failures: BreakerFailures = _DEFAULT.breaker_failures
+    breaker_seconds: BreakerSeconds = _DEFAULT.breaker_seconds
 
 
 class ConsumerOverrides(Section):
-    """One consumer's own way with failures; what isn't said is as in consumers.defaults."""
+    """One consumer's own values; what is not set here is as in consumers.defaults."""
 
-    batch_size: int | None = Field(None, ge=1, le=10_000, description="records handled at once")
-    concurrency: int | None = Field(None, ge=1, le=64, description="partitions of a broker handled at once")
-    backoff_initial_seconds: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="first wait after a transient failure"
-    )
-    backoff_max_seconds: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="longest wait after a transient failure"
-    )
-    bug_attempts: int | None = Field(
-        None, ge=1, le=100, description="attempts before a failing record is taken for a bug"
-    )
-    breaker_failures: int | None = Field(
-        None, ge=1, le=1000, description="failures in a row that open the circuit to what is away"
-    )
-    breaker_seconds: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="how long an open circuit waits before it is tried"
-    )
+    batch_size: BatchSize | None = None
+    concurrency: Concurrency | None = None
+    backoff_initial_seconds: BackoffInitial | None = None
+    backoff_max_seconds: BackoffMax | None = None
+    bug_attempts: BugAttempts | None = None
+    breaker_failures: BreakerFailures | None = None
+    breaker_seconds: BreakerSeconds | None = None
 
 
 class ConsumersSettings(Section):
@@ -56,6 +66,6 @@ class ConsumersSettings(Section):
     portfolio: ConsumerOverrides = ConsumerOverrides()
 
     def policy(self, group: str) -> ConsumerSettings:
-        """A consumer's settings: its own over the defaults."""
+        """The settings of a group, such as "risk.signals": its own over the defaults."""
         own: ConsumerOverrides = getattr(self, group.replace(".", "_"))
         return self.defaults.model_copy(update=own.model_dump(exclude_none=True))

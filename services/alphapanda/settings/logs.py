@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 from pydantic import Field
 
 from alphapanda.settings.section import Section
+from alphapanda.telemetry.options import (
+    AUDIT_CHANNEL,
+    LogChannelOptions,
+    LogFormat,
+    LoggingOptions,
+    LogLevel,
+    LogRotation,
+)
 
-LogLevel = Literal["debug", "info", "warning", "error"]
+_ROTATION: Final = LogRotation()
+_CHANNEL: Final = LogChannelOptions()
+_LOGGING: Final = LoggingOptions()
 
 
-class LogRotation(Section):
-    """How large and how old a log file grows, and how many are kept."""
+class LogRotationSettings(Section):
+    """When a log file is rotated, and how many rotated files are kept."""
 
-    max_megabytes: int = Field(50, ge=1, le=10_000, description="at this size the file is set aside")
+    max_megabytes: int = Field(
+        _ROTATION.max_megabytes, ge=1, le=10_000, description="the file is rotated at this size"
+    )
     rotate_hours: int = Field(
-        24,
+        _ROTATION.rotate_hours,
         ge=0,
         le=8760,
-        description="after so many hours too, counted from midnight in India; 0: at its size alone",
+        description="and after so many hours, counted from midnight in India; 0: at its size alone",
     )
-    keep_files: int = Field(10, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
+    keep_files: int = Field(
+        _ROTATION.keep_files, ge=1, le=1000, description="rotated files that are kept; the oldest is deleted"
+    )
 
 
-class LogChannelSettings(LogRotation):
+class LogChannelSettings(LogRotationSettings):
     """One channel of the log, in a file of its own beside the process's log."""
 
-    level: LogLevel = Field("info", description="least level written to its file")
+    level: LogLevel = Field(_CHANNEL.level, description="lowest level written to its file")
 
 
 class TradingLogSettings(LogChannelSettings):
@@ -36,9 +50,14 @@ class TradingLogSettings(LogChannelSettings):
 
 
 class AuditLogSettings(LogChannelSettings):
-    """Who gave which command, and what came of it."""
+    """Who gave which command, and its result."""
 
-    keep_files: int = Field(400, ge=1, le=1000, description="files set aside that are kept; the oldest goes")
+    keep_files: int = Field(
+        AUDIT_CHANNEL.keep_files,
+        ge=1,
+        le=1000,
+        description="rotated files that are kept; the oldest is deleted",
+    )
 
 
 class PerformanceLogSettings(LogChannelSettings):
@@ -57,12 +76,12 @@ class MarketDataLogSettings(LogChannelSettings):
     """Feeds; never a line for a tick."""
 
 
-class LoggingSettings(LogRotation):
+class LoggingSettings(LogRotationSettings):
     """Logs: every line goes to the process's own log, and to its channel's file where there is a folder."""
 
-    level: LogLevel = Field("info", description="least level written to the process's own log")
-    format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: console on a terminal, else JSON; files are always JSON"
+    level: LogLevel = Field(_LOGGING.level, description="lowest level written to the process's own log")
+    format: LogFormat = Field(
+        _LOGGING.format, description="auto: console on a terminal, else JSON; files are always JSON"
     )
     folder: Path | None = Field(
         None,

@@ -8,7 +8,7 @@ from alphapanda.settings.section import Seconds, Section
 
 
 class TopicsSettings(Section):
-    """How long topics keep their records, by the contract's retention class; of topics that don't exist yet.
+    """How long new topics keep their records, by the retention class in the contract.
 
     Partitions, cleanup and each topic's class are the contract's (rule 10); copies are kafka.replication_factor.
     """
@@ -18,28 +18,25 @@ class TopicsSettings(Section):
         7 * 24, ge=24, le=8784, description="hours that signals, verdicts and snapshots are kept"
     )
     long_retention_hours: int = Field(
-        400 * 24,
-        ge=168,
-        le=87_840,
-        description="hours that orders and all .dlq topics are kept",
+        400 * 24, ge=168, le=87_840, description="hours that orders and all .dlq topics are kept"
     )
 
 
 class ReconnectionSettings(Section):
-    """How what is away is tried again: Redis within a call, what the market is written to, all at a service's start."""
+    """Retries of what is away: Redis within a call, the stores of market data, every dependency at a start."""
 
     initial_seconds: Seconds = Field(0.05, description="first wait; it doubles from failure to failure")
     max_seconds: Seconds = Field(1.0, description="longest wait")
     redis_attempts: int = Field(
-        3, ge=0, le=20, description="attempts made again before a call to Redis has failed"
+        3, ge=0, le=20, description="retries of a call to Redis before it counts as failed"
     )
 
 
 class HealthCheckSettings(Section):
-    """What is actively checked while it runs: database, Redis, feed, lag, snapshots."""
+    """Checks while it runs: database, Redis, feed, lag, snapshots."""
 
     interval_seconds: Seconds = Field(
-        30.0, description="between two rounds of checks; at most 5 while one isn't well"
+        30.0, description="between two rounds of checks; at most 5 while a check fails"
     )
     timeout_seconds: Seconds = Field(5.0, description="longest wait for an answer")
     redis_timeout_seconds: Seconds = Field(5.0, description="longest wait for Redis")
@@ -48,37 +45,35 @@ class HealthCheckSettings(Section):
         30.0, description="wall age of the newest frame in session from which marketdata is NOT_SERVING"
     )
     snapshot_max_age_seconds: Seconds = Field(
-        600.0, description="market time without portfolio snapshots from which that is told"
+        600.0, description="market time without portfolio snapshots that is reported"
     )
     max_lag: int = Field(
         1000,
         ge=0,
-        description="records a group may be behind on a topic, and a reader of whole topics, before that is told",
+        description="records that a group, or a reader of whole topics, may be behind before it is reported",
     )
     max_latency_seconds: Seconds = Field(
-        1.0, description="a round trip to PostgreSQL or Redis that takes longer is told"
+        1.0, description="a round trip to PostgreSQL or Redis that takes longer is reported"
     )
     grace_seconds: float = Field(
-        30.0, ge=0, allow_inf_nan=False, description="after the start, while bad answers are forgiven"
+        30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="after the start, failed checks are ignored for this long",
     )
 
 
 class MonitoringSettings(Section):
     """What is watched while it runs."""
 
-    metrics: bool = Field(
-        default=True, description="false: no figures are kept, whoever would read or collect them"
-    )
+    metrics: bool = Field(default=True, description="false: no metrics are kept, sent or served")
     metrics_interval_seconds: Seconds = Field(
-        10.0, description="between two looks at the services' figures, and between two deliveries by OTLP"
+        10.0, description="between two collections of the services' metrics, and between two exports by OTLP"
     )
     prometheus_port: int = Field(
-        0,
-        ge=0,
-        le=65535,
-        description="port of /metrics for Prometheus, on api.host; 0: there is none",
+        0, ge=0, le=65535, description="port of /metrics for Prometheus, on api.host; 0: none"
     )
-    slow_call_seconds: Seconds = Field(0.5, description="an answer that takes longer is logged")
+    slow_call_seconds: Seconds = Field(0.5, description="a call that takes longer is logged")
     slow_handler_seconds: Seconds = Field(1.0, description="a batch of records that takes longer is logged")
     slow_query_seconds: Seconds = Field(
         0.5, description="a statement that takes longer is logged, without its values"

@@ -17,18 +17,19 @@ class ApiSettings(Section):
 
 
 class MeshSettings(Section):
-    """Where the services of `alphapanda serve` answer: host:port, or dns:///name:port for all of a name's addresses."""
+    """Where the services of `alphapanda serve` answer: host:port, or dns:///name:port for all addresses of a name."""
 
-    instruments: str = Field("127.0.0.1:50061", min_length=1, description="target of InstrumentService")
-    marketdata: str = Field("127.0.0.1:50062", min_length=1, description="target of MarketDataService")
-    strategy: str = Field("127.0.0.1:50063", min_length=1, description="target of StrategyService")
-    risk: str = Field("127.0.0.1:50064", min_length=1, description="target of RiskService")
-    trading: str = Field("127.0.0.1:50065", min_length=1, description="target of TradingService")
-    portfolio: str = Field("127.0.0.1:50066", min_length=1, description="target of PortfolioService")
+    instruments: str = Field("127.0.0.1:50061", min_length=1, description="address of InstrumentService")
+    marketdata: str = Field("127.0.0.1:50062", min_length=1, description="address of MarketDataService")
+    strategy: str = Field("127.0.0.1:50063", min_length=1, description="address of StrategyService")
+    risk: str = Field("127.0.0.1:50064", min_length=1, description="address of RiskService")
+    trading: str = Field("127.0.0.1:50065", min_length=1, description="address of TradingService")
+    portfolio: str = Field("127.0.0.1:50066", min_length=1, description="address of PortfolioService")
     dependency_patience_seconds: Seconds = Field(
-        60.0, description="how long a starting service waits for database, Redis, log and other services"
+        60.0,
+        description="how long a starting service waits for the database, Redis, the log and other services",
     )
-    drain_seconds: Seconds = Field(5.0, description="how long calls under way may take at a stop")
+    drain_seconds: Seconds = Field(5.0, description="how long calls in flight may take when a service stops")
 
     def target(self, service: str) -> str:
         """Where a service answers."""

@@ -7,7 +7,6 @@ over the late ones. A crash between publishing and marking publishes the same id
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +21,6 @@ from alphapanda.eventlog.decode import headers
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, TopicMissing
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
-from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.outbox import Outbox, channel
 
 _PURGE_SECONDS = 600.0
@@ -48,13 +46,13 @@ class OutboxRelay:
         engine: the database.
         outbox: the schema's outbox.
         log: where to.
-        policy: rows at once (batch size), and the back-off while the database or the log is away.
+        batch_size: rows published at once.
+        backoff: waits while the database or the log is away.
         poll_seconds: how often it looks without having been woken, and how often one that stands by asks for the lock.
         silence_seconds: PostgreSQL ends the session, and with it the lock, of one that was silent for so long: a frozen
             process must not keep the others from publishing. More than a few polls, and than a publish may take.
         keep_published: how long published rows are kept.
         sleep: waits for seconds.
-        chance: numbers in [0, 1) for the back-off.
         wall_clock: wall time, aware.
     """
 
@@ -64,12 +62,12 @@ class OutboxRelay:
         engine: AsyncEngine,
         outbox: Outbox,
         log: EventLog,
-        policy: ConsumerSettings,
+        batch_size: int,
+        backoff: Backoff,
         poll_seconds: float = 5.0,
         silence_seconds: float = 15.0,
         keep_published: timedelta = timedelta(days=7),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        chance: Callable[[], float] = random.random,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.schema = outbox.schema
@@ -79,11 +77,11 @@ class OutboxRelay:
         self._engine = engine
         self._outbox = outbox
         self._log = log
-        self._batch_size = policy.batch_size
+        self._batch_size = batch_size
         self._poll_seconds = poll_seconds
         self._keep_published = keep_published
         self._sleep = sleep
-        self._backoff = Backoff(policy.backoff_initial_seconds, policy.backoff_max_seconds, chance)
+        self._backoff = backoff
         self._wall_clock = wall_clock
         self._wake = asyncio.Event()
         self._busy = True

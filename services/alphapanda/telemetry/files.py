@@ -9,7 +9,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from alphapanda.settings.logs import LogRotation
+from alphapanda.telemetry.options import LogRotation
 
 MEGABYTE: Final = 1_000_000
 INDIA_AHEAD_SECONDS: Final = 19_800

@@ -11,10 +11,10 @@ import structlog
 from structlog.typing import Processor
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings.logs import LogChannelSettings, LoggingSettings, LogRotation
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.files import RotatingFile
+from alphapanda.telemetry.options import LoggingOptions, LogRotation
 from alphapanda.telemetry.quiet import OncePerSpell
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
@@ -28,22 +28,22 @@ OURS: Final = "alphapanda"
 MAIN_FILE: Final = "alphapanda.log"
 
 
-def configure_logging(settings: LoggingSettings, stream: TextIO | None, folder: Path | None = None) -> None:
+def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Path | None = None) -> None:
     """Sends structlog's and the standard library's lines where they belong, without secrets, with ISO times in UTC.
 
     Libraries are heard from WARNING on, or from DEBUG where that is the level.
 
     Args:
-        settings: levels, form, rotation.
+        options: levels, form, rotation.
         stream: gets every line; None: the folder's own file does, or nobody where there is no folder.
         folder: gets a file for each channel; None: there are no files.
 
     Raises:
         InvalidInput: a file can't be opened there; then nothing has changed.
     """
-    level = LEVELS[settings.level]
-    files = _channel_files(settings, folder) if folder is not None else {}
-    main = _main_handler(settings, stream, folder)
+    level = LEVELS[options.level]
+    files = _channel_files(options, folder) if folder is not None else {}
+    main = _main_handler(options, stream, folder)
     main.setLevel(level)
     for library in ("aiokafka", "opentelemetry"):
         main.addFilter(OncePerSpell(library))
@@ -81,19 +81,19 @@ def _loggers() -> Iterator[logging.Logger]:
         yield from (logging.getLogger(name) for name in names)
 
 
-def _main_handler(settings: LoggingSettings, stream: TextIO | None, folder: Path | None) -> logging.Handler:
+def _main_handler(options: LoggingOptions, stream: TextIO | None, folder: Path | None) -> logging.Handler:
     if stream is not None:
-        console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+        console = options.format == "console" or (options.format == "auto" and stream.isatty())
         handler: logging.Handler = logging.StreamHandler(stream)
         handler.setFormatter(_formatter(console=console, colours=stream.isatty()))
         return handler
-    return logging.NullHandler() if folder is None else _file(folder, MAIN_FILE, settings)
+    return logging.NullHandler() if folder is None else _file(folder, MAIN_FILE, options)
 
 
-def _channel_files(settings: LoggingSettings, folder: Path) -> dict[str, logging.Handler]:
+def _channel_files(options: LoggingOptions, folder: Path) -> dict[str, logging.Handler]:
     files = {}
     for channel in CHANNELS:
-        own: LogChannelSettings = settings.channel(channel)
+        own = options.channels[channel]
         files[channel] = _file(folder, f"{channel}.log", own)
         files[channel].setLevel(LEVELS[own.level])
     return files

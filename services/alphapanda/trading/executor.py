@@ -23,7 +23,6 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import FailureReason, OrderStatus, TradingState
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
-from alphapanda.settings.services import TradingSettings
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
@@ -31,6 +30,7 @@ from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.inquiry import Inquiry
 from alphapanda.trading.look_up import LookUps
+from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.ports import Step, no_step
 from alphapanda.trading.store.port import TradingTransaction
 from alphapanda.trading.surroundings import Surroundings, locked_order, reported
@@ -56,7 +56,7 @@ class OrderExecutor:
     Args:
         surroundings: what it works with.
         checks: the checks before sending.
-        settings: send window and call timeout.
+        options: send window and call timeout.
         at: told of each step; for tests.
         look_up_interval: seconds between two look-ups of one order.
     """
@@ -65,19 +65,19 @@ class OrderExecutor:
         self,
         surroundings: Surroundings,
         checks: PreSubmitChecks,
-        settings: TradingSettings,
+        options: TradingOptions,
         at: Step = no_step,
         look_up_interval: float = 0.25,
     ) -> None:
         self._with = surroundings
         self._checks = checks
-        self._settings = settings
+        self._options = options
         self._at = at
         self._epoch = 0
         self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ended: dict[str, asyncio.Event] = {}
         self._look_ups = LookUps(self.drive, surroundings.boot_clock, look_up_interval)
-        self._inquiry = Inquiry(surroundings, settings, self._look_ups)
+        self._inquiry = Inquiry(surroundings, options, self._look_ups)
 
     async def start(self) -> None:
         """Takes over: a new epoch, and every order that has not ended goes on from its row, before anything new.
@@ -227,9 +227,9 @@ class OrderExecutor:
         trader = self._with.traders[order.key.broker]
         told: BrokerOrder | None = None
         # Frozen between the commit and here, this process may be too late: others may have looked the intent up.
-        if self._with.boot_clock() - call.began <= self._settings.send_window_seconds:
+        if self._with.boot_clock() - call.began <= self._options.send_window_seconds:
             try:
-                async with asyncio.timeout(self._settings.call_timeout_seconds):
+                async with asyncio.timeout(self._options.call_timeout_seconds):
                     told = await trader.execute_order(call.placement)
             except (TimeoutError, NoClearAnswer) as unclear:
                 _log.warning(

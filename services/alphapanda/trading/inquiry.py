@@ -8,11 +8,11 @@ import structlog
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order_events import OrderHappening
-from alphapanda.settings.services import TradingSettings
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.look_up import LookUps
+from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import TradingTransaction
 from alphapanda.trading.surroundings import Surroundings, locked_order, reported
 from alphapanda.trading.traders.trader import NoClearAnswer, Trader
@@ -25,13 +25,13 @@ class Inquiry:
 
     Args:
         surroundings: what it works with.
-        settings: send window and call timeout.
+        options: send window and call timeout.
         look_ups: keeps the deadline of each intent.
     """
 
-    def __init__(self, surroundings: Surroundings, settings: TradingSettings, look_ups: LookUps) -> None:
+    def __init__(self, surroundings: Surroundings, options: TradingOptions, look_ups: LookUps) -> None:
         self._with = surroundings
-        self._settings = settings
+        self._options = options
         self._look_ups = look_ups
 
     async def ask(self, order: Order, intent: Intent) -> tuple[Order, bool]:
@@ -40,7 +40,7 @@ class Inquiry:
         deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
         window_is_over = self._with.boot_clock() >= deadline
         try:
-            async with asyncio.timeout(self._settings.call_timeout_seconds):
+            async with asyncio.timeout(self._options.call_timeout_seconds):
                 told = await trader.look_up(order.key.account, intent.tag)
         except (TimeoutError, NoClearAnswer) as unclear:
             _log.warning("look-up failed", order_id=order.order_id, tag=intent.tag, error=repr(unclear))
@@ -81,8 +81,8 @@ class Inquiry:
 
     def _visibility(self, trader: Trader) -> float:
         """Seconds after the commit (or, after a restart, after now, which is later) until absence is certain."""
-        settings = self._settings
-        return settings.send_window_seconds + settings.call_timeout_seconds + trader.visibility_window
+        options = self._options
+        return options.send_window_seconds + options.call_timeout_seconds + trader.visibility_window
 
 
 def _absent(broker: str, intent: Intent) -> str:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from alphapanda.consuming.consumer import ReliableConsumer
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract import wire
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
@@ -21,10 +22,9 @@ from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.settings.connections import KafkaSettings
-from alphapanda.settings.consumers import ConsumerSettings
 from panda.events.v1.events_pb2 import Event
 
 MOMENT = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
@@ -72,7 +72,7 @@ async def _in_sqlite(path: Path | str, clock: WallClock) -> AsyncIterator[Sqlite
 
 @asynccontextmanager
 async def _on_kafka(bootstrap: str, clock: WallClock) -> AsyncIterator[KafkaEventLog]:
-    settings = KafkaSettings(
+    settings = KafkaOptions(
         bootstrap_servers=bootstrap,
         group_prefix=f"test-{uuid4().hex}",
         session_timeout_seconds=2.0,
@@ -106,9 +106,9 @@ async def deployed(log: SqliteEventLog, topic_map: TopicMap) -> SqliteEventLog:
 
 
 @pytest.fixture
-def policy() -> ConsumerSettings:
+def policy() -> ConsumerOptions:
     """Back-offs short enough for tests."""
-    return ConsumerSettings(
+    return ConsumerOptions(
         backoff_initial_seconds=0.001, backoff_max_seconds=0.01, bug_attempts=3, breaker_failures=1000
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -163,7 +164,7 @@ async def test_partitions_are_handled_side_by_side_and_each_by_one_task(
     """Different partitions run concurrently, up to the setting."""
     books.pause.clear()
     await publish(*(signal(n, strategy=f"s{n}") for n in range(40)))
-    consumer = await consume(policy=policy.model_copy(update={"concurrency": 3}))
+    consumer = await consume(policy=replace(policy, concurrency=3))
     await eventually(lambda: books.running == 3)
     books.pause.set()
     await settled(consumer)
@@ -234,7 +235,7 @@ async def test_waits_grow_and_are_cut_by_chance(consume, publish, settled, books
     books.failures[event.event_id] = [TransientFailure("away")] * 7
     await publish(event)
     consumer = await consume(
-        policy=policy.model_copy(update={"backoff_initial_seconds": 1.0, "backoff_max_seconds": 10.0}),
+        policy=replace(policy, backoff_initial_seconds=1.0, backoff_max_seconds=10.0),
         sleep=sleep,
         chance=iter([0.0, *[0.999999] * 6]).__next__,
     )
@@ -563,9 +564,7 @@ async def test_an_open_circuit_rests_one_broker_and_closes_by_itself(
         books.broken[event.event_id] = TransientFailure("the broker's edge is down", "broker")
     await publish(*stuck)
     with capture_logs() as logs:
-        consumer = await consume(
-            policy=policy.model_copy(update={"breaker_failures": 4, "breaker_seconds": 0.3})
-        )
+        consumer = await consume(policy=replace(policy, breaker_failures=4, breaker_seconds=0.3))
         await eventually(lambda: status(consumer).last_error.startswith("circuit to broker is open"))
         tried = len(books.calls)
         await publish(*others)
@@ -593,7 +592,7 @@ async def test_malformed_records_between_good_ones(
     for n, record in enumerate(good):
         records += [Record(place.topic, place.partition, place.key, bad[n % len(bad)]), record]
     await deployed.publish(records)
-    consumer = await consume(policy=policy.model_copy(update={"batch_size": 500}))
+    consumer = await consume(policy=replace(policy, batch_size=500))
     await settled(consumer)
     assert books.effects == ids(signal(n) for n in range(pairs))
     assert status(consumer).dead_lettered == pairs

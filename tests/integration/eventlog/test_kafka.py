@@ -17,8 +17,8 @@ from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.contract.topics import TopicPartition, TopicSpec
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import LogUnavailable, Record, Start
-from alphapanda.settings.connections import KafkaSettings
 
 TOPIC = "things"
 SPEC = TopicSpec(TOPIC, 4, None, compacted=False)
@@ -50,7 +50,7 @@ async def opened(bootstrap: str, **settings) -> AsyncIterator[KafkaEventLog]:
         "request_timeout_seconds": 2.0,
         "session_timeout_seconds": 2.0,
     }
-    log = KafkaEventLog(KafkaSettings(**defaults | settings))
+    log = KafkaEventLog(KafkaOptions(**defaults | settings))
     await log.start()
     try:
         yield log
@@ -266,7 +266,7 @@ async def test_ensure_tells_copies_that_differ_and_what_kafka_refuses(log, kafka
 
 async def test_a_kafka_that_is_away_is_unavailable_until_it_comes() -> None:
     """start() fails in a moment and names the address; nothing is left behind."""
-    log = KafkaEventLog(KafkaSettings(bootstrap_servers="127.0.0.1:1", request_timeout_seconds=1.0))
+    log = KafkaEventLog(KafkaOptions(bootstrap_servers="127.0.0.1:1", request_timeout_seconds=1.0))
     for _ in range(2):
         with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1"):
             await log.start()
@@ -322,7 +322,7 @@ async def test_it_ends_in_order_while_kafka_is_away(fragile) -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     log = KafkaEventLog(
-        KafkaSettings(
+        KafkaOptions(
             bootstrap_servers=fragile.bootstrap, group_prefix=uuid4().hex, request_timeout_seconds=1.0
         )
     )

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from kafka_server import Guard, KafkaServer
 
+from alphapanda.app.options import kafka_options
 from alphapanda.app.prepare import ensure_topics
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import LogUnavailable, Record, Start
-from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import load_settings
 
@@ -63,7 +64,7 @@ def settings(guarded: KafkaServer, certificate: Path, **other: str) -> Settings:
     return load_settings({f"ALPHAPANDA_KAFKA__{name.upper()}": value for name, value in kafka.items()})
 
 
-async def there_and_back(kafka: KafkaSettings, topic: str) -> list[bytes]:
+async def there_and_back(kafka: KafkaOptions, topic: str) -> list[bytes]:
     """What a group reads of what is published, by the clients for both, offsets and topics."""
     log = KafkaEventLog(kafka)
     await log.start()
@@ -88,7 +89,7 @@ async def test_every_client_comes_in_with_a_password_over_tls(guarded, certifica
     assert not differing
     topic = TopicMap(("paper",), ()).topic("signal_validated", "paper")
     for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"):
-        kafka = settings(guarded, certificate, sasl_mechanism=mechanism).kafka
+        kafka = kafka_options(settings(guarded, certificate, sasl_mechanism=mechanism).kafka)
         assert b"guarded" in await there_and_back(kafka, topic)
     environment = {
         f"ALPHAPANDA_KAFKA__{name.upper()}": str(getattr(kafka, name))
@@ -115,7 +116,7 @@ async def test_who_may_not_come_in_is_told_how_it_tried_and_no_password(
     guarded, certificate, wrong, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A wrong password, a wrong user and a broker that nobody known vouches for: refused, without a secret in any line."""
-    kafka = settings(guarded, certificate, **wrong).kafka
+    kafka = kafka_options(settings(guarded, certificate, **wrong).kafka)
     caplog.set_level(logging.DEBUG)
     with pytest.raises(LogUnavailable, match=f"by SASL_SSL as '{kafka.sasl_username}'") as refused:
         await KafkaEventLog(kafka).start()

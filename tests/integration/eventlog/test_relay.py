@@ -10,6 +10,7 @@ from sqlalchemy import event, text
 
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import LogUnavailable, Start
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.relay import OutboxRelay
@@ -34,7 +35,8 @@ async def relays(engine, deployed, topic_map, policy):
             engine=engine,
             outbox=Outbox(schema, topic_map),
             log=log,
-            policy=policy,
+            batch_size=policy.batch_size,
+            backoff=Backoff(policy.backoff_initial_seconds, policy.backoff_max_seconds),
             **({"poll_seconds": 30.0} | other),
         )
         await relay.start()

@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio import Redis
 
 from alphapanda.consuming.follower import TopicFollower
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract.topics import TopicMap, shard_of
 from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
@@ -24,6 +25,7 @@ from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import EventLog, Start
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.core import shipped_instruments
@@ -31,8 +33,6 @@ from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import MeshServer
-from alphapanda.settings.connections import KafkaSettings
-from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.price_cache import PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
 from panda.marketdata.v1.marketdata_pb2_grpc import (
@@ -79,7 +79,7 @@ class Market:
                 payload="tick_frame",
                 on_event=on_event,
                 start=Start.LATEST,
-                policy=ConsumerSettings(),
+                policy=ConsumerOptions(),
             ),
         )
         servicer = MarketDataServicer(cache, DIRECTORY, load_nse_calendar(), self, self.watches)
@@ -140,7 +140,7 @@ async def market(tmp_path, redis_url) -> AsyncIterator[Market]:
 
 @pytest.fixture
 async def mesh_market(kafka, redis_url) -> AsyncIterator[Market]:
-    settings = KafkaSettings(bootstrap_servers=kafka, group_prefix=f"test-{uuid4().hex}")
+    settings = KafkaOptions(bootstrap_servers=kafka, group_prefix=f"test-{uuid4().hex}")
     async with opened(KafkaEventLog(settings, [TICKS]), redis_url) as market:
         yield market
 

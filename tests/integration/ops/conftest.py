@@ -37,9 +37,9 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.mesh.server import MeshServer
-from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.consumers import ConsumerSettings, ConsumersSettings
 from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
@@ -222,7 +222,7 @@ async def embedded(tables: str, redis_url: str) -> AsyncIterator[Mesh]:
 async def on_kafka(tables: str, redis_url: str, start_kafka) -> AsyncIterator[Mesh]:
     """On a Kafka of its own."""
     server = start_kafka()
-    settings = KafkaSettings(
+    settings = KafkaOptions(
         bootstrap_servers=server.bootstrap, group_prefix=f"test-{uuid4().hex}", request_timeout_seconds=10
     )
     try:

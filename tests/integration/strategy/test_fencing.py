@@ -14,16 +14,16 @@ from tests.integration.strategy.test_consumer import NO_FATE, NOW, TOKENS, Fate,
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.eventlog.decode import from_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.resilience.failures import TransientFailure
-from alphapanda.settings.connections import KafkaSettings
 from alphapanda.strategy.consumer import GROUP, StrategyAssignment, StrategyTicks
 
 
 @asynccontextmanager
 async def on_kafka(bootstrap):
-    settings = KafkaSettings(bootstrap_servers=bootstrap, group_prefix=f"test-{uuid4().hex}")
+    settings = KafkaOptions(bootstrap_servers=bootstrap, group_prefix=f"test-{uuid4().hex}")
     log = KafkaEventLog(settings, ["market.ticks"])
     await log.start()
     try:

@@ -11,6 +11,7 @@ import structlog
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.follower import TopicFollower
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract.topics import shard_of
 from alphapanda.contract.validation import violations
 from alphapanda.contract.wire import frame_event
@@ -20,7 +21,7 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.settings.consumers import ConsumerSettings
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.strategy.api import StrategyServicer
@@ -49,7 +50,7 @@ async def test_a_strategy_started_by_rpc_trades_until_it_is_stopped(
     def wall():
         return datetime.now(UTC)
 
-    policy = ConsumerSettings()
+    policy = ConsumerOptions()
     log = SqliteEventLog(tmp_path / "log.db")
     await log.start()
     await log.ensure(topic_map.specs())
@@ -70,7 +71,13 @@ async def test_a_strategy_started_by_rpc_trades_until_it_is_stopped(
         name="strategy.control", service="strategy", log=log, topic_map=topic_map, payload="strategy_changed",
         on_event=ticks.on_strategy_changed, start=Start.EARLIEST, policy=policy,
     )  # fmt: skip
-    relay = OutboxRelay(engine=engine, outbox=Outbox("strategy", topic_map), log=log, policy=policy)
+    relay = OutboxRelay(
+        engine=engine,
+        outbox=Outbox("strategy", topic_map),
+        log=log,
+        batch_size=100,
+        backoff=Backoff(0.1, 10.0),
+    )
     parts = (follower, consumer, relay)
     for part in parts:
         await part.start()

@@ -28,7 +28,6 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.mesh.watches import Revisions
-from alphapanda.settings.services import PaperTradingSettings, TradingSettings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
@@ -40,6 +39,7 @@ from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders, verdict_event_id
+from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.ports import no_step
 from alphapanda.trading.square_off import SquareOffs
@@ -61,8 +61,8 @@ INSTRUMENTS = InstrumentDirectory(
     )
     for token in TOKENS
 )  # fmt: skip
-PAPER = PaperTradingSettings(visibility_window_seconds=0.3)
-SETTINGS = TradingSettings(send_window_seconds=1, call_timeout_seconds=1)
+VISIBILITY_WINDOW = 0.3
+SETTINGS = TradingOptions(send_window_seconds=1, call_timeout_seconds=1)
 ACTIVE = ("paper", "papertwo", "zerodha")
 ENABLED = ("paper", "papertwo")
 REGISTRY = BrokerRegistry((*brokers.BROKERS, paper.registration("papertwo")))
@@ -198,11 +198,9 @@ async def open_room(
     redis = Redis.from_url(redis_url)
     prices = PriceCache(redis, 10, wall_clock)
     mirror = KillSwitchMirror(redis)
-    exchange = PaperExchange(
-        own_engine, PaperMarket(PAPER.slippage_percent, PAPER.commission_percent), prices
-    )
+    exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices)
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
-    traders = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(PAPER, exchange)))
+    traders = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))
     if trader is not None:
         traders["paper"] = trader(exchange)
     router = ExecutionRouter(ENABLED)

@@ -7,15 +7,15 @@ import pytest
 import structlog
 
 from alphapanda.commands.live.embedded import ErrorsShown
-from alphapanda.settings.logs import LoggingSettings
 from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.options import LoggingOptions
 
 
 @pytest.fixture
 def shows(view):
     """The log of a process whose view shows errors; as it was afterwards."""
     before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
-    configure_logging(LoggingSettings(), sys.stdout)
+    configure_logging(LoggingOptions(), sys.stdout)
     handler = ErrorsShown(view)
     logging.getLogger().addHandler(handler)
     yield view

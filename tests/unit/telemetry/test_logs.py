@@ -14,10 +14,10 @@ import pytest
 import structlog
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings.logs import LoggingSettings
 from alphapanda.telemetry.channels import AUDIT, CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions
 from alphapanda.telemetry.quiet import OncePerSpell
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
@@ -43,8 +43,13 @@ def _as_before() -> Iterator[None]:
 
 
 def configured(stream: io.StringIO, **settings: str) -> io.StringIO:
-    configure_logging(LoggingSettings(**settings), stream)
+    configure_logging(LoggingOptions(**settings), stream)
     return stream
+
+
+def channels(**own: LogChannelOptions) -> dict[str, LogChannelOptions]:
+    """Every channel as it is by default, but for `own`."""
+    return {**LoggingOptions().channels, **own}
 
 
 def lines(stream: io.StringIO) -> list[dict]:
@@ -94,7 +99,7 @@ class TestChannels:
     def test_each_channel_has_its_file(self, tmp_path) -> None:
         """A line stands in its channel's file and no other's, and in the process's own log; a command in two."""
         stream = io.StringIO()
-        configure_logging(LoggingSettings(), stream, tmp_path)
+        configure_logging(LoggingOptions(), stream, tmp_path)
         structlog.get_logger("alphapanda.trading.executor").info("order submitted")
         structlog.get_logger("alphapanda.marketdata.publisher").info("feed begins")
         structlog.get_logger("alphapanda.storage.outbox").warning("slow purge")
@@ -115,7 +120,10 @@ class TestChannels:
     def test_a_channel_has_its_own_level(self, tmp_path) -> None:
         """A channel may be louder or quieter than the process's log, and changes nothing for the others."""
         stream = io.StringIO()
-        settings = LoggingSettings(level="warning", trading={"level": "debug"}, api={"level": "error"})
+        settings = LoggingOptions(
+            level="warning",
+            channels=channels(trading=LogChannelOptions(level="debug"), api=LogChannelOptions(level="error")),
+        )
         configure_logging(settings, stream, tmp_path)
         structlog.get_logger("alphapanda.trading.executor").debug("detail")
         structlog.get_logger("alphapanda.mesh").warning("slow call")
@@ -126,7 +134,7 @@ class TestChannels:
 
     def test_a_file_is_set_aside_at_its_size(self, tmp_path) -> None:
         """A file that reaches its size goes on as a new one; no more than the kept count lie about."""
-        settings = LoggingSettings(audit={"max_megabytes": 1, "keep_files": 2})
+        settings = LoggingOptions(channels=channels(audit=LogChannelOptions(max_megabytes=1, keep_files=2)))
         configure_logging(settings, io.StringIO(), tmp_path)
         for _ in range(45):
             structlog.get_logger(AUDIT).info("command", reason="x" * 100_000)
@@ -141,7 +149,7 @@ class TestChannels:
         """The first line of another day in India begins a new file, and so does the first after a restart."""
         midnight = datetime(2026, 11, 23, 18, 30, tzinfo=UTC).timestamp()
         for configured_at in (midnight - 7200, midnight + 86_400):
-            configure_logging(LoggingSettings(), io.StringIO(), tmp_path)
+            configure_logging(LoggingOptions(), io.StringIO(), tmp_path)
             (file,) = logging.getLogger(AUDIT).handlers
             for after in (0, 7199, 7200, 7201):
                 record = logging.LogRecord(AUDIT, logging.INFO, "", 0, f"{after}", (), None)
@@ -163,7 +171,7 @@ class TestChannels:
         for name in loggers:
             (tmp_path / name).write_text("{}\n")
             os.utime(tmp_path / name, (86_400, 86_400))
-        configure_logging(LoggingSettings(), stream, tmp_path)
+        configure_logging(LoggingOptions(), stream, tmp_path)
         for name, logger in loggers.items():
             structlog.get_logger(logger).info("again")
             assert (tmp_path / f"{name}.1").read_text() == "{}\n"
@@ -173,13 +181,17 @@ class TestChannels:
         """Without hours a file of long ago is gone on with."""
         (tmp_path / "audit.log").write_text("{}\n")
         os.utime(tmp_path / "audit.log", (0, 0))
-        configure_logging(LoggingSettings(audit={"rotate_hours": 0}), io.StringIO(), tmp_path)
+        configure_logging(
+            LoggingOptions(channels=channels(audit=LogChannelOptions(rotate_hours=0))),
+            io.StringIO(),
+            tmp_path,
+        )
         structlog.get_logger(AUDIT).info("command")
         assert not (tmp_path / "audit.log.1").exists()
 
     def test_without_a_stream_the_log_is_a_file(self, tmp_path) -> None:
         """Where a person looks at the terminal, the process's own log lies beside the channels', as JSON."""
-        configure_logging(LoggingSettings(), None, tmp_path)
+        configure_logging(LoggingOptions(), None, tmp_path)
         structlog.get_logger("alphapanda.app").info("ready")
         assert self.told(tmp_path, "alphapanda") == ["ready"]
 
@@ -189,14 +201,14 @@ class TestChannels:
         with pytest.raises(
             InvalidInput, match=r"logging\.folder: .*/file/logs' is not allowed; a folder that"
         ):
-            configure_logging(LoggingSettings(), None, tmp_path / "file" / "logs")
+            configure_logging(LoggingOptions(), None, tmp_path / "file" / "logs")
 
     def test_configured_again_nothing_is_said_twice(self, tmp_path) -> None:
         """The second configuration takes the place of the first."""
         first, second = io.StringIO(), io.StringIO()
-        configure_logging(LoggingSettings(), first)
-        configure_logging(LoggingSettings(), second, tmp_path)
-        configure_logging(LoggingSettings(), second, tmp_path)
+        configure_logging(LoggingOptions(), first)
+        configure_logging(LoggingOptions(), second, tmp_path)
+        configure_logging(LoggingOptions(), second, tmp_path)
         structlog.get_logger("alphapanda.trading").info("once")
         assert first.getvalue() == ""
         assert len(lines(second)) == 1

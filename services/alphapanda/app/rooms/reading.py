@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from alphapanda.app.ground import Ground
 from alphapanda.app.groups import GROUPS
+from alphapanda.app.options import consumer_options
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.follower import TopicFollower
@@ -13,6 +14,7 @@ from alphapanda.consuming.handling import Discard
 from alphapanda.consuming.postgres_parking import PostgresParking
 from alphapanda.consuming.slow_handlers import TimedHandler
 from alphapanda.eventlog.port import Assignment, GroupReader, Start
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.relay import OutboxRelay
 from panda.events.v1.events_pb2 import Event
@@ -41,7 +43,7 @@ def consumer(
         topic_map=ground.topic_map,
         handler=TimedHandler(handler, group, ground.settings.monitoring.slow_handler_seconds),
         dead_letters=ground.dead_letters,
-        policy=ground.settings.consumers.policy(group),
+        policy=consumer_options(ground.settings.consumers, group),
         parking=None if service not in PARKS else PostgresParking(ground.engine, service),
         discard=discard,
         assignment=assignment,
@@ -65,12 +67,17 @@ def follower(
         payload=payload,
         on_event=on_event,
         start=start,
-        policy=ground.settings.consumers.defaults,
+        policy=consumer_options(ground.settings.consumers),
     )
 
 
 def relay(ground: Ground, outbox: Outbox) -> OutboxRelay:
     """The relay of a schema's outbox."""
+    options = consumer_options(ground.settings.consumers)
     return OutboxRelay(
-        engine=ground.engine, outbox=outbox, log=ground.log, policy=ground.settings.consumers.defaults
+        engine=ground.engine,
+        outbox=outbox,
+        log=ground.log,
+        batch_size=options.batch_size,
+        backoff=Backoff(options.backoff_initial_seconds, options.backoff_max_seconds),
     )

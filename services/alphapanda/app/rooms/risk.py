@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.eventlog.port import Start
@@ -16,7 +17,6 @@ from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
-from alphapanda.risk.limits import limits_of
 from alphapanda.risk.reservations import ReservationKeeper
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.store.postgres import PostgresRiskStore

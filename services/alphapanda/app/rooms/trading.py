@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from alphapanda.app.ground import Ground, boot_clock, wall_clock
+from alphapanda.app.options import trading_options
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.eventlog.port import Start
@@ -49,7 +50,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         ground.paper_engine, PaperMarket(paper.slippage_percent, paper.commission_percent), ground.prices
     )
     traders = ground.brokers.traders(
-        settings.active_brokers, ground.router.enabled, TraderParts(paper, exchange)
+        settings.active_brokers, ground.router.enabled, TraderParts(exchange, paper.visibility_window_seconds)
     )
     opt_ins = OptIns()
     checks = PreSubmitChecks(
@@ -65,7 +66,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         wall_clock=wall_clock,
         order_sent=ground.metrics.order_sent if ground.metrics else nobody_counts,
     )
-    executor = OrderExecutor(surroundings, checks, settings.trading, at)
+    executor = OrderExecutor(surroundings, checks, trading_options(settings.trading), at)
     late_arrivals = LateArrivals(surroundings, settings.trading.call_timeout_seconds)
     channel = open_channel(ground.target("risk"), [RISK_SERVICE])
     manual = ManualOrders(store, executor, RiskServiceStub(channel))

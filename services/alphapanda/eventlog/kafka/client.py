@@ -15,8 +15,8 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from alphapanda.contract.topics import TopicPartition
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import LogUnavailable, StoredRecord
-from alphapanda.settings.connections import KafkaSettings
 
 _BATCH_BYTES = 256 * 1024
 _RETRY_MS = 100
@@ -28,38 +28,38 @@ class KafkaClients:
     """Makes clients, none of them started.
 
     Args:
-        settings: how Kafka is reached.
+        options: how Kafka is reached.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
         self._common: dict[str, Any] = {
-            "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
-            "client_id": settings.client_id,
-            "request_timeout_ms": _milliseconds(settings.request_timeout_seconds),
+            "bootstrap_servers": [server.strip() for server in options.bootstrap_servers.split(",")],
+            "client_id": options.client_id,
+            "request_timeout_ms": _milliseconds(options.request_timeout_seconds),
             "retry_backoff_ms": _RETRY_MS,
-            "security_protocol": settings.security_protocol,
+            "security_protocol": options.security_protocol,
         }
-        if settings.encrypted:
-            self._common["ssl_context"] = create_default_context(cafile=settings.ca_file)
-        if settings.authenticated:
+        if options.encrypted:
+            self._common["ssl_context"] = create_default_context(cafile=options.ca_file)
+        if options.authenticated:
             self._common |= {
-                "sasl_mechanism": settings.sasl_mechanism,
-                "sasl_plain_username": settings.sasl_username,
-                "sasl_plain_password": settings.sasl_password,
+                "sasl_mechanism": options.sasl_mechanism,
+                "sasl_plain_username": options.sasl_username,
+                "sasl_plain_password": options.sasl_password,
             }
 
     @property
     def where(self) -> str:
         """Where Kafka is and as whom it is spoken to, for messages."""
-        settings = self._settings
-        whom = f" as {settings.sasl_username!r}" if settings.authenticated else ""
-        how = "" if settings.security_protocol == "PLAINTEXT" else f" by {settings.security_protocol}{whom}"
-        return f"{settings.bootstrap_servers}{how}"
+        options = self._options
+        whom = f" as {options.sasl_username!r}" if options.authenticated else ""
+        how = "" if options.security_protocol == "PLAINTEXT" else f" by {options.security_protocol}{whom}"
+        return f"{options.bootstrap_servers}{how}"
 
     def group_id(self, group: str) -> str:
         """What a group is called in Kafka."""
-        return f"{self._settings.group_prefix}.{group}"
+        return f"{self._options.group_prefix}.{group}"
 
     def producer(self, *, bulk: bool) -> AIOKafkaProducer:
         """A producer whose records are durable on every copy in sync, in order and once whatever it has to retry.
@@ -67,14 +67,14 @@ class KafkaClients:
         Args:
             bulk: compress, and wait a little for company.
         """
-        compression = self._settings.compression
+        compression = self._options.compression
         return AIOKafkaProducer(
             **self._common,
             acks="all",
             enable_idempotence=True,
             max_batch_size=_BATCH_BYTES,
             compression_type=compression if bulk and compression != "none" else None,
-            linger_ms=self._settings.linger_ms if bulk else 0,
+            linger_ms=self._options.linger_ms if bulk else 0,
         )
 
     def consumer(self, group: str | None = None) -> AIOKafkaConsumer:
@@ -83,11 +83,11 @@ class KafkaClients:
         Out of range means that retention took the place away: it goes on with the first record kept. That it goes on
         asking is not watched (no poll interval): whoever reads may wait for PostgreSQL for hours.
         """
-        session = _milliseconds(self._settings.session_timeout_seconds)
+        session = _milliseconds(self._options.session_timeout_seconds)
         return AIOKafkaConsumer(
             **self._common,
             group_id=None if group is None else self.group_id(group),
-            group_instance_id=self._settings.instance_id or None if group is not None else None,
+            group_instance_id=self._options.instance_id or None if group is not None else None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=session,
@@ -103,7 +103,7 @@ class KafkaClients:
     @property
     def rebalance_seconds(self) -> float:
         """How long members have for letting go of their partitions."""
-        return 2 * self._settings.session_timeout_seconds
+        return 2 * self._options.session_timeout_seconds
 
 
 @contextmanager

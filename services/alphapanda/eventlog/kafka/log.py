@@ -17,11 +17,11 @@ from alphapanda.eventlog.kafka.client import (
     kafka_partitions,
     ours,
 )
+from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.kafka.publisher import KafkaPublisher
 from alphapanda.eventlog.kafka.readers import KafkaGroupReader, KafkaTopicReader
 from alphapanda.eventlog.kafka.topics import KafkaTopics
 from alphapanda.eventlog.port import LogUnavailable, Record, Start, StoredRecord, TopicMissing
-from alphapanda.settings.connections import KafkaSettings
 
 _LOOK_BACK = 1_000
 
@@ -30,25 +30,25 @@ class KafkaEventLog:
     """The log.
 
     Args:
-        settings: how Kafka is reached.
+        options: how Kafka is reached.
         bulk_topics: market data: compressed, and sent with a little delay for company.
         wall_clock_ns: wall time in nanoseconds; Kafka keeps its milliseconds.
     """
 
     def __init__(
         self,
-        settings: KafkaSettings,
+        options: KafkaOptions,
         bulk_topics: Collection[str] = (),
         *,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._settings = settings
-        self._clients = KafkaClients(settings)
+        self._options = options
+        self._clients = KafkaClients(options)
         self._bulk_topics = frozenset(bulk_topics)
-        seconds = settings.request_timeout_seconds
+        seconds = options.request_timeout_seconds
         self._money = KafkaPublisher(lambda: self._clients.producer(bulk=False), seconds, wall_clock_ns)
         self._bulk = KafkaPublisher(lambda: self._clients.producer(bulk=True), seconds, wall_clock_ns)
-        self._topics = KafkaTopics(self._clients, settings.replication_factor)
+        self._topics = KafkaTopics(self._clients, options.replication_factor)
         self._offsets: AIOKafkaConsumer | None = None
         # Who reads keeps the reader; one that has done its work is gone.
         self._readers: WeakSet[KafkaGroupReader | KafkaTopicReader] = WeakSet()
@@ -160,8 +160,8 @@ class KafkaEventLog:
             self._partitions,
             lambda partitions: self._topics.group_offsets(group, partitions),
             (
-                self._clients.rebalance_seconds + self._settings.request_timeout_seconds,
-                self._settings.request_timeout_seconds,
+                self._clients.rebalance_seconds + self._options.request_timeout_seconds,
+                self._options.request_timeout_seconds,
             ),
         )
         self._readers.add(reader)
@@ -205,7 +205,7 @@ class KafkaEventLog:
         try:
             await reader.start()
             found: list[StoredRecord] = []
-            deadline = asyncio.get_running_loop().time() + self._settings.request_timeout_seconds
+            deadline = asyncio.get_running_loop().time() + self._options.request_timeout_seconds
             while reader.position(at) < end and asyncio.get_running_loop().time() < deadline:
                 found += [one for one in await reader.fetch(_LOOK_BACK, 0.1) if one.topic_partition == at]
             return found

@@ -65,4 +65,4 @@ def registration(name: str) -> BrokerRegistration:
 
 
 def _build(name: str, parts: TraderParts) -> Trader:
-    return PaperTrader(name, parts.paper_exchange, parts.paper.visibility_window_seconds)
+    return PaperTrader(name, parts.paper_exchange, parts.paper_visibility_window)

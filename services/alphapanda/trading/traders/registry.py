@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from alphapanda.domain.brokers import checked_broker
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.settings.services import PaperTradingSettings
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.trader import OffTrader, Trader
 
 
 @dataclass(frozen=True, slots=True)
 class TraderParts:
-    """What traders are built of."""
+    """What traders are built of.
 
-    paper: PaperTradingSettings
+    Attributes:
+        paper_exchange: the paper exchange.
+        paper_visibility_window: seconds within which it shows an order that it has.
+    """
+
     paper_exchange: PaperExchange
+    paper_visibility_window: float
 
 
 @dataclass(frozen=True, slots=True)
