@@ -36,7 +36,10 @@ def topics() -> None:
 @topics.command()
 @config_option
 def ensure(config: Path | None) -> None:
-    """Create the topics that don't exist; say how existing ones differ; never shrink or delete."""
+    """Create the topics that don't exist; say how existing ones differ; never shrink or delete.
+
+    It ends once the leader of every partition answers, and says so where one doesn't within a minute.
+    """
     settings = mesh_settings(config)
     try:
         with working("creating topics"):

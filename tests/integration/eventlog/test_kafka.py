@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka.admin import NewTopic
+from aiokafka.errors import RequestTimedOutError
 
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
@@ -18,7 +19,7 @@ from alphapanda.contract.topics import TopicPartition, TopicSpec
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
-from alphapanda.eventlog.port import LogUnavailable, Record, Start
+from alphapanda.eventlog.port import LogUnavailable, Record, Start, TopicMissing
 
 TOPIC = "things"
 SPEC = TopicSpec(TOPIC, 4, None, compacted=False)
@@ -262,6 +263,64 @@ async def test_ensure_tells_copies_that_differ_and_what_kafka_refuses(log, kafka
         ]
         with pytest.raises(LogUnavailable, match=r"other: .*eplication"):
             await wants_more.ensure([TopicSpec("other", 1, 1, compacted=False)])
+
+
+async def test_the_leaders_of_many_topics_are_asked_for_at_once(log, kafka, monkeypatch) -> None:
+    """Who doesn't know any of twenty topics learns all their leaders with one request, not with one a topic."""
+    specs = [TopicSpec(f"many-{n}", 1, None, compacted=False) for n in range(20)]
+    await log.ensure(specs)
+    async with opened(kafka) as other:
+        client = other._connected()._client
+        ask, asked = client._metadata_update, []
+
+        def counted(*args):
+            asked.append(args)
+            return ask(*args)
+
+        monkeypatch.setattr(client, "_metadata_update", counted)
+        assert set((await other.end_offsets([spec.name for spec in specs])).values()) == {0}
+        assert len(asked) <= 2  # one more where a connection broke meanwhile
+
+
+async def test_ensure_waits_for_leaders_that_answer_late(log, monkeypatch) -> None:
+    """Leaders that answer only after several requests have timed out are waited for."""
+    find, late = log.end_offsets, iter([LogUnavailable("10000 ms"), TopicMissing("unknown yet")] * 3)
+
+    async def found(topics):
+        for error in late:
+            raise error
+        return await find(topics)
+
+    monkeypatch.setattr(log, "end_offsets", found)
+    assert await log.ensure([SPEC]) == []
+    assert next(late, None) is None
+
+
+async def test_ensure_says_what_is_made_when_leaders_do_not_answer(log, monkeypatch) -> None:
+    """Past its budget it says that the topics are made, for what it waited how long, and what Kafka said last."""
+
+    async def never(topics):
+        raise LogUnavailable("Failed to get offsets by times in 10000 ms")
+
+    monkeypatch.setattr(log, "end_offsets", never)
+    monkeypatch.setattr("alphapanda.eventlog.kafka.log.READY_SECONDS", 0.5)
+    with pytest.raises(LogUnavailable, match=r"all 1 topics are made, .* within 0\.5 s; .*\(Failed to get"):
+        await log.ensure([SPEC])
+
+
+async def test_a_creation_that_outlasts_its_request_is_waited_for(log, monkeypatch) -> None:
+    """A broker that answers with a time-out goes on creating: the topic is there when `ensure` returns."""
+    admin = log._topics._connected()
+    create = admin.create_topics
+
+    async def slow(new):
+        answer = await create(new)
+        answer.topic_errors = [(name, RequestTimedOutError.errno, None) for name, _, _ in answer.topic_errors]
+        return answer
+
+    monkeypatch.setattr(admin, "create_topics", slow)
+    assert await log.ensure([TopicSpec("slow", 1, None, compacted=False)]) == []
+    assert "slow" in await log.topics()
 
 
 async def test_a_kafka_that_is_away_is_unavailable_until_it_comes() -> None:

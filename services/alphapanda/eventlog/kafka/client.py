@@ -120,6 +120,15 @@ def as_unavailable(doing: str) -> Iterator[None]:
         raise LogUnavailable(f"Kafka didn't let {doing}: {reason}") from error
 
 
+def learn_topics(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> None:
+    """Has a consumer ask for the leaders of all these topics with its next request, which it otherwise does one by one.
+
+    Left alone it asks for the first topic it doesn't know, waits for its retry back-off and tries again: 0.1 s a topic.
+    """
+    for topic in topics:
+        consumer._client.add_topic(topic)  # noqa: SLF001
+
+
 async def end_consumer(consumer: AIOKafkaConsumer) -> None:
     """Ends a consumer and closes its connections, also while Kafka is away."""
     stopping = asyncio.ensure_future(consumer.stop())

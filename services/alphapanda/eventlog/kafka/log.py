@@ -15,6 +15,7 @@ from alphapanda.eventlog.kafka.client import (
     as_unavailable,
     end_consumer,
     kafka_partitions,
+    learn_topics,
     ours,
 )
 from alphapanda.eventlog.kafka.options import KafkaOptions
@@ -23,7 +24,11 @@ from alphapanda.eventlog.kafka.readers import KafkaGroupReader, KafkaTopicReader
 from alphapanda.eventlog.kafka.topics import KafkaTopics
 from alphapanda.eventlog.port import LogUnavailable, Record, Start, StoredRecord, TopicMissing
 
+READY_SECONDS = 60.0
+"""How long `ensure` waits, once the topics are made, until the leader of every partition answers."""
+
 _LOOK_BACK = 1_000
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 class KafkaEventLog:
@@ -96,12 +101,31 @@ class KafkaEventLog:
         """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are).
 
         Raises:
-            LogUnavailable: Kafka is away, or refuses one of them; the message says which and why.
+            LogUnavailable: Kafka is away, or refuses one of them; the message says which and why. Or all of them are
+                made and not every partition's leader answers within READY_SECONDS.
         """
         differing = await self._topics.ensure(topics)
         # The leader of a partition hears last that it is: until then who begins at the end begins too late.
-        await self.end_offsets([spec.name for spec in topics])
+        await self._leaders_answer([spec.name for spec in topics])
         return differing
+
+    async def _leaders_answer(self, topics: Sequence[str]) -> None:
+        last: Exception | None = None
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while True:
+                    try:
+                        await self.end_offsets(topics)
+                    except (LogUnavailable, TopicMissing) as not_yet:
+                        last = not_yet
+                    else:
+                        return
+                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        except TimeoutError:
+            raise LogUnavailable(
+                f"all {len(topics)} topics are made, but not every partition's leader answered within"
+                f" {READY_SECONDS:g} s; repeat it before services start ({last or 'no answer'})"
+            ) from last
 
     async def topics(self) -> Mapping[str, int]:
         """Partitions by topic."""
@@ -179,6 +203,7 @@ class KafkaEventLog:
         """Offset that the next record of each partition will have at least."""
         partitions = kafka_partitions(await self._partitions(topics))
         with as_unavailable("ends be found"):
+            learn_topics(self._connected(), topics)
             return ours(await self._connected().end_offsets(partitions))
 
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:

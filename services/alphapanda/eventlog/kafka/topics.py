@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, RequestTimedOutError, TopicAlreadyExistsError, for_code
 
 from alphapanda.contract.topics import TopicPartition, TopicSpec
 from alphapanda.eventlog.kafka.client import KafkaClients, as_unavailable, kafka_partitions
@@ -21,6 +21,8 @@ _CLEANUP = "cleanup.policy"
 _IN_SYNC = "min.insync.replicas"
 _LOOK_AGAIN_SECONDS = 0.05
 _SEEN_SECONDS = 30.0
+_CREATED_OR_UNDER_WAY = frozenset({NoError, TopicAlreadyExistsError, RequestTimedOutError})
+"""A broker that didn't see a creation's end in time says RequestTimedOutError; the creation goes on."""
 
 
 class KafkaTopics:
@@ -111,14 +113,21 @@ class KafkaTopics:
             refused = [
                 f"{name}: {text or for_code(code).__name__}"
                 for name, code, text in answer.topic_errors
-                if for_code(code) not in {NoError, TopicAlreadyExistsError}
+                if for_code(code) not in _CREATED_OR_UNDER_WAY
             ]
             if refused:
                 raise LogUnavailable("Kafka didn't create " + "; ".join(refused))
+        missing = {spec.name for spec in specs}
+        try:
             async with asyncio.timeout(_SEEN_SECONDS):
                 # Brokers learn of it one after the other, and none says when.
-                while not {spec.name for spec in specs} <= (await self._described()).keys():  # noqa: ASYNC110
+                while missing := missing - (await self._described()).keys():  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        except TimeoutError as late:
+            names = ", ".join(sorted(missing))
+            raise LogUnavailable(
+                f"Kafka was asked to create {names}, and doesn't show it after {_SEEN_SECONDS:g} s; repeat it"
+            ) from late
 
     async def _configs(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         asked = [
