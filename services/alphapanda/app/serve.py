@@ -43,6 +43,7 @@ from alphapanda.marketdata.feeds.pace import REAL
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.remote import RemoteService
+from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import schema_version
@@ -191,17 +192,15 @@ class Serving:
         until = asyncio.get_running_loop().time() + patience
         again = self._settings.reconnection
         backoff = Backoff(again.initial_seconds, again.max_seconds)
-        failures = 0
-        while True:
-            try:
-                return await ask()
-            except _AWAY as error:
-                if asyncio.get_running_loop().time() >= until:
-                    raise NotReady(f"{what} did not answer within {patience:g} s") from error
-                failures += 1
-                if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
-                    _log.info("waiting", what=what, failures=failures)
-                await asyncio.sleep(backoff.seconds(failures))
+
+        async def wait(away: Exception, failures: int) -> None:
+            if asyncio.get_running_loop().time() >= until:
+                raise NotReady(f"{what} did not answer within {patience:g} s") from away
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                _log.info("start.waiting", what=what, failures=failures)
+            await asyncio.sleep(backoff.seconds(failures))
+
+        return await until_it_works(ask, wait, lambda error: isinstance(error, _AWAY))
 
     async def _run(self, ground: Ground) -> None:
         watches_all = "ops" in self._services

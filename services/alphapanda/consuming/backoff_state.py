@@ -11,9 +11,9 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.consumer_status import ConsumerStatus
-from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
-from alphapanda.resilience.failures import in_one_line, is_transient
+from alphapanda.resilience.failures import in_one_line
 
 T = TypeVar("T")
 
@@ -111,20 +111,10 @@ class BackoffState:
         self, places: Mapping[TopicPartition, int], call: Callable[[], Awaitable[T]]
     ) -> T:
         """The result of a call that is made again while it fails transiently; a bug is raised."""
-        results: list[T] = []
-
-        async def once() -> None:
-            results.append(await call())
-
-        failures = 0
-        while error := await attempted(once()):
-            if not is_transient(error):
-                raise error
-            failures += 1
-            await self.wait(places, error, failures)
+        result = await until_it_works(call, lambda error, failures: self.wait(places, error, failures))
         for at in places:
             self.waiting.pop(at, None)
-        return results[0]
+        return result
 
 
 def _named(places: Mapping[TopicPartition, int]) -> list[str]:

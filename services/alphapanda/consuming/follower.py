@@ -16,9 +16,9 @@ from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.eventlog.decode import Unreadable, from_record
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredRecord
-from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
-from alphapanda.resilience.failures import in_one_line, is_transient
+from alphapanda.resilience.failures import in_one_line
 from panda.events.v1.events_pb2 import Event
 
 _FETCH_SECONDS = 60.0
@@ -160,23 +160,23 @@ class TopicFollower:
             counted.count_failure(in_one_line(unreadable), self._wall_clock())
             self._report("follower.unreadable", record, unreadable)
             return True
-        failures = 0
-        while error := await attempted(self._on_event(event)):
-            failures += 1
-            counted.count_failure(in_one_line(error), self._wall_clock())
-            if is_transient(error):
-                self._stuck[record.topic_partition] = record.offset
-                await self._wait(failures)
-                counted.retried += 1
-                continue
-            self._report("follower.bug", record, error)
+
+        async def wait(away: Exception, failures: int) -> None:
+            counted.count_failure(in_one_line(away), self._wall_clock())
+            self._stuck[record.topic_partition] = record.offset
+            await self._wait(failures)
+            counted.retried += 1
+
+        bug = await attempted(until_it_works(lambda: self._on_event(event), wait))
+        if bug is not None:
+            counted.count_failure(in_one_line(bug), self._wall_clock())
+            self._report("follower.bug", record, bug)
             if self._topic_map.policy(record.topic).money:
                 self._stuck[record.topic_partition] = record.offset
                 return False
-            break
         self._stuck.pop(record.topic_partition, None)
         self._waiting = False
-        counted.processed += not error
+        counted.processed += bug is None
         return True
 
     async def _wait(self, failures: int) -> None:

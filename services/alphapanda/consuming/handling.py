@@ -332,13 +332,8 @@ class Handling:
             return await self._alone(at, offset, delivery, None)
         if self._discard is None:
             return CannotDiscard("only a parked signal can be discarded")
-        discard, failures = self._discard, 0
-        while error := await attempted(discard(delivery)):
-            if not is_transient(error):
-                return error
-            failures += 1
-            await self._backoff_state.wait({at: offset}, error, failures)
-        return None
+        discard = self._discard
+        return await attempted(self._backoff_state.until_it_works({at: offset}, lambda: discard(delivery)))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import count
 from typing import Final
 
 import structlog
@@ -17,13 +16,14 @@ from alphapanda.contract.wire import frame_event, frame_from
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.decode import from_record, to_record
-from alphapanda.eventlog.port import EventLog, LogUnavailable, Record
+from alphapanda.eventlog.port import EventLog, Record
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
+from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
-from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.storage.price_cache import PriceCache
 
 logger: Final = structlog.get_logger(__name__)
@@ -217,14 +217,17 @@ class MarketDataPublisher:
 
     async def _persist(self, store: Callable[[], Awaitable[object]]) -> None:
         """Stores, again and again while what it needs is away."""
-        for attempt in count(1):
-            try:
-                await store()
-            except (RedisError, OSError, LogUnavailable) as error:
-                wait = self._backoff.seconds(attempt)
-                self.last_error = f"the market waits: {in_one_line(error)}"
-                logger.warning("market_waits", error=str(error), attempt=attempt, wait_seconds=wait)
-                await asyncio.sleep(wait)
-            else:
-                self.last_error = ""
-                return
+
+        async def wait(away: Exception, failures: int) -> None:
+            seconds = self._backoff.seconds(failures)
+            self.last_error = f"the market waits: {in_one_line(away)}"
+            logger.warning("feed.waiting", error=in_one_line(away), failures=failures, wait_seconds=seconds)
+            await asyncio.sleep(seconds)
+
+        await until_it_works(store, wait, _passes)
+        self.last_error = ""
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the market waits for it: a Redis that refuses to write (disk full, a failover) counts, too."""
+    return isinstance(error, RedisError) or is_transient(error)

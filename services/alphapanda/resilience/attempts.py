@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.resilience.failures import is_transient
+
+T = TypeVar("T")
 
 
 async def attempted(call: Awaitable[object]) -> Exception | None:
@@ -33,3 +36,29 @@ async def passing_failure(
         logger.error("ended by a bug", alarm=True, what=what, exc_info=error)
         raise error
     return error
+
+
+async def until_it_works(
+    call: Callable[[], Awaitable[T]],
+    wait: Callable[[Exception, int], Awaitable[None]],
+    passes: Callable[[BaseException], bool] = is_transient,
+) -> T:
+    """The result of a call that is made again while it fails with what passes by waiting; any other failure is raised.
+
+    Args:
+        call: makes the call anew each time.
+        wait: is given the failure and how many there were in a row, and waits; it may raise to give up.
+        passes: which failures pass by waiting.
+    """
+    results: list[T] = []
+
+    async def once() -> None:
+        results.append(await call())
+
+    failures = 0
+    while error := await attempted(once()):
+        if not passes(error):
+            raise error
+        failures += 1
+        await wait(error, failures)
+    return results[0]
