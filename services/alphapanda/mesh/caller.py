@@ -1,4 +1,4 @@
-"""Who calls: set by the server's interceptor, read by servicers that remember commands."""
+"""The caller of the current RPC: set by the server's guard, read by servicers that remember commands."""
 
 from __future__ import annotations
 

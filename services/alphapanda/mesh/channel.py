@@ -67,7 +67,7 @@ def service_config(policies: Iterable[MethodPolicy]) -> str:
 
 
 class CallContext(grpc.aio.UnaryUnaryClientInterceptor):
-    """Gives each call its deadline and the correlation id of what is being done."""
+    """Gives each call a deadline and the current correlation id."""
 
     def __init__(self, policies: Iterable[MethodPolicy]) -> None:
         self._default_deadlines = {policy.method: policy.default_deadline for policy in policies}
@@ -79,7 +79,6 @@ class CallContext(grpc.aio.UnaryUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        """The call with its deadline and correlation id."""
         call = client_call_details
         method: str | bytes = call.method  # the stubs say str, the library hands over bytes
         name = method.decode() if isinstance(method, bytes) else method

@@ -1,4 +1,4 @@
-"""How long there is: the deadline of the call being served, in the time of the running loop."""
+"""The deadline of the RPC being served, in the event loop's time."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import asyncio
 from contextvars import ContextVar
 
 answer_by: ContextVar[float | None] = ContextVar("answer_by", default=None)
-"""Loop time at which the caller stops waiting; a command's effect goes on after it."""
+"""Loop time at which the caller stops waiting; a command goes on after it."""
 
 spend_by: ContextVar[float | None] = ContextVar("spend_by", default=None)
-"""Loop time that calls to other services must not pass. Not set within a command's effect, which outlives its caller."""
-
+"""Loop time that calls to other services must not pass. Not set within a command, which outlives its caller."""
 
 first_message_limit: ContextVar[asyncio.Timeout | None] = ContextVar("first_message_limit", default=None)
-"""How long the watch being served may take until its first message; None outside of that wait."""
+"""Time-out of the watch being served until its first message; None outside of that wait."""
 
 
-def watch_stands() -> None:
-    """Says of the watch being served that it is at work: that it has nothing to tell may last as long as it likes."""
+def watch_established() -> None:
+    """Ends the time-out of the watch being served: it is established and may have nothing to send for long."""
     if (limit := first_message_limit.get()) is not None and not limit.expired():
         limit.reschedule(None)
 

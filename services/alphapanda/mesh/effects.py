@@ -1,4 +1,4 @@
-"""Commands run in tasks of the server, so that a caller who leaves undoes nothing (rule 12)."""
+"""Runs commands in tasks of the server, so that a caller who disconnects undoes nothing (rule 12)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Effects:
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, method: str, command: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
-        """Runs a command in a task that the server owns; only `drain` may end it early."""
+        """Runs a command in a task of the server; only `drain` may end it early."""
         context = copy_context()
         context.run(spend_by.set, None)
         task = asyncio.get_running_loop().create_task(command, name=method, context=context)
@@ -31,9 +31,9 @@ class Effects:
         task.add_done_callback(self._running.discard)
         return task
 
-    def forsake(self, task: asyncio.Task[Any]) -> None:
-        """The caller of a command has left: what comes of it is logged, as nobody else will see a failure."""
-        task.add_done_callback(self._ended_alone)
+    def detach(self, task: asyncio.Task[Any]) -> None:
+        """Logs a command's outcome when it ends: its caller has disconnected and won't see it."""
+        task.add_done_callback(self._log_outcome)
 
     async def drain(self, grace: float) -> None:
         """Waits for running commands; those that outlast `grace` seconds are cancelled and named in the log."""
@@ -41,22 +41,22 @@ class Effects:
             return
         _, late = await asyncio.wait(self._running, timeout=grace)
         for task in late:
-            self._log.error("command cut off by the stop", method=task.get_name(), grace_seconds=grace)
+            self._log.error("command.cut_off", method=task.get_name(), grace_seconds=grace)
             task.cancel()
         if late:
             await asyncio.wait(late)
 
-    def _ended_alone(self, task: asyncio.Task[Any]) -> None:
+    def _log_outcome(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             return
         error = task.exception()
         if error is None:
-            self._log.info("command ended after its caller had left", method=task.get_name())
+            self._log.info("command.completed_after_disconnect", method=task.get_name())
             return
         failure: Failure = failure_of(error)
         self._log.log(
             failure.level,
-            "command failed after its caller had left",
+            "command.failed_after_disconnect",
             method=task.get_name(),
             **failure.fields,
             exc_info=error if failure.unexpected else None,

@@ -1,11 +1,11 @@
-"""What a servicer raises; the server's interceptor turns it into google.rpc.Status with ErrorInfo (domain `alphapanda`).
+"""Errors that a servicer raises; the server's guard turns them into google.rpc.Status with ErrorInfo (domain `alphapanda`).
 
 ApiError                    carries reason (one word in capitals) and message
 ├── NotFound                NOT_FOUND
 ├── AlreadyExists           ALREADY_EXISTS
 ├── FailedPrecondition      FAILED_PRECONDITION: the state must change first
-├── TooMany                 RESOURCE_EXHAUSTED: as many as there may be are open already
-├── OutOfRange              OUT_OF_RANGE: a revision that is gone, or not there yet; watch from a snapshot
+├── TooMany                 RESOURCE_EXHAUSTED: a limit on what may be open at once is reached
+├── OutOfRange              OUT_OF_RANGE: the revision is gone or not there yet; watch from a snapshot
 └── Unavailable             UNAVAILABLE: try again later (RetryInfo)
 domain.errors.InvalidInput  INVALID_ARGUMENT with BadRequest naming the field
 storage.requests.RequestReused  ALREADY_EXISTS (reason REQUEST_ID_REUSED)
@@ -19,7 +19,7 @@ import grpc
 
 
 class ApiError(Exception):
-    """An answer that is not the one asked for.
+    """A request that is refused or fails, with a status of its own.
 
     Args:
         reason: one word in capitals, stable, for programs.
@@ -36,36 +36,36 @@ class ApiError(Exception):
 
 
 class NotFound(ApiError):
-    """There is no such thing."""
+    """What the request names does not exist."""
 
     code = grpc.StatusCode.NOT_FOUND
 
 
 class AlreadyExists(ApiError):
-    """The name is taken."""
+    """What the request creates exists already."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 
 
 class FailedPrecondition(ApiError):
-    """Not in this state."""
+    """The current state does not allow this request."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class OutOfRange(ApiError):
-    """Nothing can be told from there on."""
+    """A watch cannot continue from the revision asked for."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
 
 
 class TooMany(ApiError):
-    """As many as there may be are open already."""
+    """The limit on what may be open at once is reached."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Unavailable(ApiError):
-    """Not now; the same call may succeed later."""
+    """The service cannot answer now; the same call may succeed later."""
 
     code = grpc.StatusCode.UNAVAILABLE

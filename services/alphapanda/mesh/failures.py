@@ -1,8 +1,8 @@
-"""Exceptions to google.rpc.Status: the one table of what a caller is told.
+"""Maps exceptions to google.rpc.Status: the one table of what a caller is answered.
 
-Every status carries ErrorInfo (reason, domain `alphapanda`); bad fields are named in BadRequest; what may pass by
-waiting says so in RetryInfo. An exception that isn't in the table is a defect: the caller gets an id, the log gets
-the rest.
+Every status carries ErrorInfo (reason, domain `alphapanda`); BadRequest names bad fields; RetryInfo marks a failure
+that may pass by waiting. An exception that isn't in the table is a defect: the caller gets an error id, under which the
+log has the traceback.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DOMAIN = "alphapanda"
 DETAILS_KEY = "grpc-status-details-bin"
 MOST_REFUSED = 10
 """Refused fields that a status names."""
-# In bytes. A status travels in metadata, of which a client takes 8 KiB; a longer one it would never see.
+# In bytes. A status travels in metadata, of which a client accepts 8 KiB: a longer one would never arrive.
 _LONGEST_MESSAGE = 1000
 _LONGEST_DETAIL = 250
 RETRY_AFTER_SECONDS = 1
 
 
 class ContractBroken(Exception):
-    """A request that breaks the contract's rules."""
+    """A request breaks the contract's rules."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = violations
@@ -42,7 +42,7 @@ class ContractBroken(Exception):
 
 
 class DeadlinePassed(ApiError):
-    """The deadline went by before there was an answer."""
+    """The deadline passed before there was an answer."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -52,7 +52,7 @@ class DeadlinePassed(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a caller is told, and how loudly the log says it.
+    """What a caller is answered, and the level of the log line.
 
     Args:
         code: gRPC status.
@@ -81,7 +81,7 @@ class Failure:
 
     @property
     def fields(self) -> dict[str, object]:
-        """What the log line says: the names of refused fields, not their values."""
+        """Fields of the log line; of refused fields the names, not the values."""
         said: dict[str, object] = {"code": self.code.name, "reason": self.reason}
         if self.fields_refused:
             return said | {"refused": [name for name, _ in self.fields_refused]}
@@ -108,7 +108,7 @@ class Failure:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What the caller of a handler that raised this is told; of a defect nothing but an id."""
+    """The failure that a handler's exception means; of a defect the caller gets nothing but an id."""
     known = _known(error)
     if known is not None:
         return replace(
@@ -158,14 +158,14 @@ def _known(error: BaseException) -> Failure | None:
 
 
 def is_away(error: BaseException) -> bool:
-    """True where waiting may help: database, Redis, log or network are away, or another service said so."""
+    """Whether waiting may help: database, Redis, log, network or another service is away."""
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
     return is_transient(error)
 
 
 def _cut(text: str, most: int) -> str:
-    """Text of this many bytes at most."""
+    """The text, cut to this many bytes."""
     whole = text.encode(errors="replace")
     return text if len(whole) <= most else whole[:most].decode(errors="ignore") + "…"
 

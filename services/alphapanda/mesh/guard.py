@@ -1,9 +1,9 @@
-"""What surrounds every handler: caller, correlation, deadline, validation, errors, log. Built once per RPC.
+"""Wraps every handler: caller, correlation id, deadline, validation, errors, log. Built once per RPC.
 
 A query runs in the call's own task and ends with it. A command runs in a task of the server: a caller who leaves, or
 whose deadline passes, undoes nothing and may ask again with the same request_id (rule 12). A watch (server streaming)
-is a query that lasts until its caller leaves: the contract's default deadline is how long it may take until its first
-message, or until it stands (`deadlines.watch_stands`), as it may have nothing to tell for long.
+is a query that lasts until its caller leaves: the contract's default deadline limits the time until its first message,
+or until it is established (`deadlines.watch_established`), because it may have nothing to send for long.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
 Watching = Callable[[Any, Context], AsyncIterator[Message | bytes]]
-"""A watch may give a message as the bytes that it has encoded for others already."""
+"""A watch may yield a message as bytes, where it was encoded for other watchers already."""
 
 
 class Guard:
-    """One RPC's handler with its policy around it.
+    """One RPC's handler, wrapped.
 
     Args:
-        policy: what the contract says of it.
+        policy: the RPC's options in the contract.
         handler: the generated handler of the servicer's method.
         effects: the server's running commands.
         log: gets errors and slow calls of queries and watches, nothing else.
-        audit: gets commands, by caller, request_id and outcome; what is asked for stays out of it.
+        audit: gets commands with caller, request_id and outcome, without their contents.
         slow_call_seconds: an answer that takes longer is logged.
         watches: how many the server may have open.
     """
@@ -100,21 +100,21 @@ class Guard:
             raise
         if self._is_command:
             self._audit.info(
-                "command",
+                "command.completed",
                 method=self._method,
-                milliseconds=_milliseconds(started),
+                duration_ms=_milliseconds(started),
                 **_who(request),
                 outcome="OK",
             )
         elif perf_counter() - started > self._slow:
-            self._log.warning("slow call", method=self._method, milliseconds=_milliseconds(started))
+            self._log.warning("call.was_slow", method=self._method, duration_ms=_milliseconds(started))
         return answer
 
     async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
         started = perf_counter()
         _identify(context)
         try:
-            with self._watches.one_more():
+            with self._watches.opened():
                 messages = self._watching(self._checked(raw), context)
                 yield await self._first(messages)
                 async for message in messages:
@@ -129,15 +129,15 @@ class Guard:
     async def _fail(
         self, error: Exception, context: Context, started: float, request: Message | None = None
     ) -> Never:
-        """Tells the caller and the log what went wrong."""
+        """Answers with the failure's status and logs it."""
         failure = failure_of(error)
         log = self._audit if self._is_command else self._log
         who = _who(request) | {"outcome": failure.code.name} if self._is_command else {}
         log.log(
             failure.level,
-            "call failed",
+            "command.failed" if self._is_command else "call.failed",
             method=self._method,
-            milliseconds=_milliseconds(started),
+            duration_ms=_milliseconds(started),
             **(failure.fields | who),
             exc_info=error if failure.unexpected else None,
         )
@@ -197,7 +197,7 @@ class Guard:
             await asyncio.wait((effect,), timeout=wait)
         finally:
             if not effect.done():
-                self._effects.forsake(effect)
+                self._effects.detach(effect)
         if not effect.done():
             raise DeadlinePassed("no answer within the deadline; ask again with the same request_id")
         if effect.cancelled():
@@ -210,7 +210,7 @@ def _encoded(message: Message | bytes) -> bytes:
 
 
 def _identify(context: Context) -> None:
-    """Says for this call who calls and in which chain."""
+    """Sets the caller and the correlation id of this call."""
     current_caller.set(LOCAL)
     correlation_id = _correlation_id(context)
     current_correlation_id.set(correlation_id)
@@ -218,12 +218,12 @@ def _identify(context: Context) -> None:
 
 
 def _who(request: Message | None) -> dict[str, str]:
-    """Who calls, and under which id; without one where the request can't be read."""
+    """Caller and request_id; the latter empty where the request can't be read."""
     return {"caller": current_caller.get(), "request_id": getattr(request, "request_id", "")}
 
 
 def _correlation_id(context: Context) -> str:
-    """The caller's, where it sent a UUID; else a new one."""
+    """The caller's correlation id where it sent a UUID, else a new one."""
     for key, value in context.invocation_metadata() or ():
         if key == CORRELATION_KEY and isinstance(value, str) and _UUID.fullmatch(value):
             return value.lower()

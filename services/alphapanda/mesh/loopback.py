@@ -1,4 +1,4 @@
-"""Which hosts are this machine."""
+"""Recognises addresses of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to this name or address never leaves the machine."""
+    """Whether this host name or address is loopback: nothing sent to it leaves the machine."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Page tokens: opaque to callers, the sort key of the last row to us, bound to the request's filters."""
+"""Page tokens: the sort key of a page's last row, bound to the request's filters; opaque to callers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gRPC server: one port, the contract's services behind their guards, health, reflection."""
+"""The gRPC server: one port, the contract's services, each handler guarded, health and reflection."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class PortInUse(Exception):
 
 
 class ReservedPort:
-    """A free port that stays bound, so that nobody gets it before the server takes it.
+    """A free port, kept bound until the server takes it over.
 
     Args:
         host: address to bind.
@@ -62,37 +62,37 @@ class ReservedPort:
         self.number: int = self._socket.getsockname()[1]
 
     def release(self) -> None:
-        """Lets go of it; again has no effect."""
+        """Frees the port; calling it again has no effect."""
         self._socket.close()
 
 
 class _Collector:
-    """Stands where the generated code expects a server, and keeps what it is given."""
+    """Passed to the generated code in place of a server; keeps the handlers it is given."""
 
     def __init__(self) -> None:
         self.services: dict[str, Handlers] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """The same handlers once more; the server makes its own of the guarded ones."""
+        """Ignored: the same handlers once more."""
 
     def add_registered_method_handlers(self, service: str, handlers: Handlers) -> None:
-        """A service's handlers by the name of the RPC."""
+        """Keeps a service's handlers by RPC name."""
         self.services[service] = handlers
 
 
 class MeshServer:
     """Serves the contract's services on one port, without TLS and authentication, so on loopback only.
 
-    Health: each service is NOT_SERVING until `set_serving`; the overall one ("") serves while all of them do.
+    Health: each service is NOT_SERVING until `set_serving`; the overall status ("") is SERVING while all of them are.
 
     Args:
         host: address to bind.
         port: port to bind; 0 takes a free one.
         registrations: one for each servicer.
         log: gets errors and slow calls.
-        slow_call_seconds: an answer that takes longer is logged.
+        slow_call_seconds: a call that takes longer is logged.
         audit: gets commands; `log` where absent.
-        before_binding: called last before the port is bound: releases a reserved one.
+        before_binding: called just before the port is bound, to release a reserved one.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -164,7 +164,7 @@ class MeshServer:
         return bound
 
     async def stop(self, grace: float) -> None:
-        """Takes no more calls; waits up to `grace` seconds for those under way, then as long for forsaken commands."""
+        """Accepts no more calls; waits up to `grace` seconds for running ones, then as long for detached commands."""
         if self._server is None:
             return
         await self._health.enter_graceful_shutdown()
@@ -173,7 +173,7 @@ class MeshServer:
         self._server = None
 
     async def set_serving(self, service: str, serving: bool) -> None:
-        """Says whether a service (full name) is at work.
+        """Sets a service's health (full name).
 
         Raises:
             InvalidInput: this server has no such service.
@@ -191,7 +191,7 @@ class MeshServer:
             await self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
 
     def _probe(self) -> None:
-        """Binds and lets go, because gRPC doesn't say why it could not."""
+        """Binds the port once before gRPC does, because gRPC doesn't say why it can't."""
         try:
             socket.create_server((self._host, self._port), family=_family(self._host)).close()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What a failed call said, read on the caller's side."""
+"""Reads the status of a failed call, on the caller's side."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class CallFailure:
 
     Args:
         code: gRPC status.
-        reason: our word for it, such as "INSTRUMENT_NOT_FOUND"; empty where the failure isn't a service's answer.
+        reason: such as "INSTRUMENT_NOT_FOUND"; empty where the failure isn't a service's answer.
         message: one sentence.
-        refused: (field, what is wrong with it).
+        refused: (field, why it is refused).
         retry_after: seconds after which the same call may succeed; None where it won't.
     """
 

@@ -1,7 +1,7 @@
-"""Waiting for a revision: what a watch sleeps on between two messages.
+"""Lets watches wait for the next revision of an account.
 
-The revision of a (broker, account) is raised in the transaction of the state itself, so any replica sees it; one
-question to the database is asked for all watchers of a process together, and none while nobody watches.
+The revision of a (broker, account) is raised in the transaction that changes its state, so every replica sees it. One
+query polls for all watchers of a process together, and none while nobody watches.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from alphapanda.resilience.failures import in_one_line
 MOST_WATCHES = 2000
 """Watches that a server keeps open at once."""
 MOST_BEHIND = 10_000
-"""A watch that is further behind begins with a snapshot: that is less to send than what it missed."""
+"""A watch that is further behind must begin with a snapshot, which is less to send than what it missed."""
 
 Account = TypeVar("Account", bound=Hashable)
-"""What names a broker and an account."""
+"""Identifies a broker's account."""
 
 _log = structlog.get_logger(__name__)
 
 
 def check_reachable(after: int, newest: int) -> None:
-    """Whether a watch can go on after a revision.
+    """Requires that a watch can continue after a revision.
 
     Raises:
-        OutOfRange: it isn't there yet, or is too far behind.
+        OutOfRange: the revision isn't there yet, or is too far behind.
     """
     if newest - MOST_BEHIND <= after <= newest:
         return
@@ -46,11 +46,11 @@ def check_reachable(after: int, newest: int) -> None:
 
 
 class WatchLimit:
-    """How many watches may be open at once; a caller who opens them without end gets no more.
+    """Limits how many watches are open at once.
 
     Args:
-        most: that many.
-        what: they are called in the refusal, such as "watches".
+        most: the limit.
+        what: what the refusal calls them, such as "watches".
     """
 
     def __init__(self, most: int, what: str) -> None:
@@ -59,11 +59,11 @@ class WatchLimit:
         self._open = 0
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
+    def opened(self) -> Iterator[None]:
         """Counts a watch while it is open.
 
         Raises:
-            TooMany: there are as many as may be.
+            TooMany: the limit is reached.
         """
         if self._open >= self._most:
             raise TooMany(
@@ -77,11 +77,11 @@ class WatchLimit:
 
 
 class Revisions(Generic[Account]):
-    """The newest revisions, looked at while somebody watches.
+    """The newest revisions, polled while somebody watches.
 
     Args:
-        read: the revisions now, by broker and account.
-        interval_seconds: wall time between two looks.
+        read: reads the current revisions, by account.
+        interval_seconds: wall time between two polls.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class Revisions(Generic[Account]):
         self._away = False
         self._watched = asyncio.Event()
         self._moved = asyncio.Event()
-        self._look_now = asyncio.Event()
+        self._poll_now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.draining = False
 
     async def start(self) -> None:
-        """Begins."""
+        """Starts polling."""
         self.draining = False
-        self._task = asyncio.create_task(self._look(), name="revisions")
+        self._task = asyncio.create_task(self._poll(), name="revisions")
 
     async def stop(self) -> None:
-        """Wakes every watcher for its last message."""
+        """Wakes every watcher for its last message, and stops polling."""
         self.draining = True
         self._wake()
         if self._task is not None:
@@ -112,12 +112,12 @@ class Revisions(Generic[Account]):
             await asyncio.wait([self._task])
             self._task = None
 
-    def look_now(self) -> None:
-        """Something was committed here: the next look needn't wait for its time."""
-        self._look_now.set()
+    def poll_now(self) -> None:
+        """Polls at once: this process has committed a change."""
+        self._poll_now.set()
 
     async def beyond(self, account: Account, revision: int, timeout: float | None = None) -> bool:
-        """Whether a revision above `revision` is there; waits for one, or `timeout` seconds, or the stop."""
+        """Waits for a revision above `revision`; False after `timeout` seconds, or at the stop."""
         self._watchers += 1
         self._watched.set()
         try:
@@ -136,23 +136,23 @@ class Revisions(Generic[Account]):
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
             if not self._watchers:
                 self._watched.clear()
                 await self._watched.wait()
-            self._look_now.clear()
-            await self._look_once()
+            self._poll_now.clear()
+            await self._poll_once()
             try:
                 async with asyncio.timeout(self._interval):
-                    await self._look_now.wait()
+                    await self._poll_now.wait()
             except TimeoutError:
                 continue
 
-    async def _look_once(self) -> None:
+    async def _poll_once(self) -> None:
         away = await passing_failure(self._take(), _log, "watching revisions")
         if away is not None and not self._away:
-            _log.warning("watches wait", error=in_one_line(away))
+            _log.warning("watch.delayed", error=in_one_line(away))
         self._away = away is not None
 
     async def _take(self) -> None:

@@ -130,7 +130,7 @@ class LogApi:
                 start = Start.EARLIEST
             case _:
                 start = Start.LATEST
-        with self._tails.one_more():
+        with self._tails.opened():
             async for record in tail(self._log, request.topic, start, request.limit):
                 yield pb.TailTopicResponse(record=log_record(record))
 

@@ -11,7 +11,7 @@ from alphapanda.contract.validation import not_keepable
 from alphapanda.contract.wire import timestamp
 from alphapanda.domain.frame import instant
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord
-from alphapanda.mesh.deadlines import watch_stands
+from alphapanda.mesh.deadlines import watch_established
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -56,7 +56,7 @@ async def tail(log: EventLog, topic: str, start: Start | int, limit: int) -> Asy
     )
     reader = log.topic_reader([topic], places)
     await reader.start()
-    watch_stands()
+    watch_established()
     told = 0
     try:
         while True:

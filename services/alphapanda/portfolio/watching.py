@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from alphapanda.mesh.deadlines import watch_stands
+from alphapanda.mesh.deadlines import watch_established
 from alphapanda.mesh.watches import Revisions, check_reachable
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
@@ -47,7 +47,7 @@ class PortfolioWatches:
         at = after_revision
         if at:
             check_reachable(at, now.revision)
-            watch_stands()
+            watch_established()
         else:
             at = now.revision
             yield portfolio.WatchPortfolioResponse(revision=at, portfolio=now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from alphapanda.domain.order import OrderStatus
-from alphapanda.mesh.deadlines import watch_stands
+from alphapanda.mesh.deadlines import watch_established
 from alphapanda.mesh.watches import Revisions, check_reachable
 from alphapanda.trading.messages import order_message
 from alphapanda.trading.ports import Instruments
@@ -45,7 +45,7 @@ class OrderWatches:
         if after_revision:
             check_reachable(after_revision, at)
             at = after_revision
-            watch_stands()
+            watch_established()
         else:
             async for message in self._snapshot(account, strategy_id, at):
                 yield message

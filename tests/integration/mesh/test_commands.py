@@ -78,9 +78,7 @@ async def test_a_failure_after_the_caller_left_is_in_the_log(mesh, kill_switch_r
         await mesh.set_kill_switch(kill_switch_request, timeout=0.1)
     await asyncio.wait_for(failed.wait(), 20)
     await asyncio.sleep(0.05)
-    line = next(
-        line for line in mesh.log.entries if line["event"] == "command failed after its caller had left"
-    )
+    line = next(line for line in mesh.log.entries if line["event"] == "command.failed_after_disconnect")
     assert line["log_level"] == "error"
     assert isinstance(line["exc_info"], KeyError)
 
@@ -102,7 +100,7 @@ async def test_stop_does_not_wait_for_ever(mesh, kill_switch_request) -> None:
         await mesh.set_kill_switch(kill_switch_request, timeout=0.2)
     await mesh.server.stop(0.2)
     assert effect.cancelled
-    (line,) = [line for line in mesh.log.entries if line["event"] == "command cut off by the stop"]
+    (line,) = [line for line in mesh.log.entries if line["event"] == "command.cut_off"]
     assert line["method"].endswith("/SetKillSwitch")
 
 
@@ -171,8 +169,8 @@ async def test_commands_are_logged_and_quick_queries_are_not(mesh, kill_switch_r
     mesh.instruments.list = slow
     await mesh.list_instruments(instruments_pb2.ListInstrumentsRequest())
     assert [(line["event"], line["log_level"]) for line in mesh.log.entries] == [
-        ("command", "info"),
-        ("slow call", "warning"),
+        ("command.completed", "info"),
+        ("call.was_slow", "warning"),
     ]
 
 
@@ -197,10 +195,10 @@ async def test_a_command_says_who_gave_it_and_what_came_of_it(mesh, kill_switch_
         await mesh.set_kill_switch(kill_switch_request)
     told = [(line["event"], line["caller"], line["request_id"], line["outcome"]) for line in mesh.log.entries]
     assert told == [
-        ("command", "local", "r-1", "OK"),
-        ("call failed", "local", "r-1", "INVALID_ARGUMENT"),
-        ("call failed", "local", "", "INVALID_ARGUMENT"),
-        ("call failed", "local", "r-1", "ALREADY_EXISTS"),
+        ("command.completed", "local", "r-1", "OK"),
+        ("command.failed", "local", "r-1", "INVALID_ARGUMENT"),
+        ("command.failed", "local", "", "INVALID_ARGUMENT"),
+        ("command.failed", "local", "r-1", "ALREADY_EXISTS"),
     ]
     assert {line["method"] for line in mesh.log.entries} == {"/panda.risk.v1.RiskService/SetKillSwitch"}
     assert "hunter2" not in str(mesh.log.entries)

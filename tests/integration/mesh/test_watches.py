@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from alphapanda.contract.method_policy import MethodPolicy
-from alphapanda.mesh.deadlines import watch_stands
+from alphapanda.mesh.deadlines import watch_established
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.status import call_failure
@@ -50,7 +50,7 @@ async def late(_request, _context) -> AsyncIterator[pb.WatchQuotesResponse]:
 
 
 async def quiet(_request, _context) -> AsyncIterator[pb.WatchQuotesResponse]:
-    watch_stands()
+    watch_established()
     await asyncio.sleep(10 * PATIENCE)
     yield pb.WatchQuotesResponse(snapshot=True)
 

@@ -76,7 +76,7 @@ class Service:
         self.reconciliation = Reconciliation(self.router, 3600)
         self.revisions = Revisions(store.revisions, 0.02)
         self.consumer = PortfolioConsumer(
-            self.router, store, [self.snapshots.booked, lambda _: self.revisions.look_now()]
+            self.router, store, [self.snapshots.booked, lambda _: self.revisions.poll_now()]
         )
         messages = PortfolioMessages(lambda: DIRECTORY)
         reader = PortfolioReader(

@@ -71,7 +71,7 @@ def portfolio_room(ground: Ground) -> Room:
                 ground,
                 "portfolio",
                 portfolio_topics.GROUP,
-                PortfolioConsumer(router, store, [snapshots.booked, lambda _: revisions.look_now()]),
+                PortfolioConsumer(router, store, [snapshots.booked, lambda _: revisions.poll_now()]),
             )
         ],
         followers=[follower(ground, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)],
