@@ -18,7 +18,7 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.port import Start
-from alphapanda.instruments.core import shipped_instruments
+from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.recording import FrameRecorder
@@ -153,6 +153,7 @@ def _open(
         today=wall_clock().astimezone(IST).date(),
         speed=wanted.speed,
         instrument=wanted.instrument,
+        reference_prices=shipped_reference_prices(),
     )
     return open_feed(wanted.feed, context)
 

@@ -16,7 +16,7 @@ from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.eventlog.decode import from_record
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.instruments.core import shipped_instruments
+from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext, MarketClockWouldGoBack
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
@@ -65,7 +65,14 @@ class Driver:
         self.die_at: int | None = None
 
     def feed(self, file: Path) -> Feed:
-        context = FeedContext(7, 250, DIRECTORY, load_nse_calendar(), date(2026, 11, 23))
+        context = FeedContext(
+            7,
+            250,
+            DIRECTORY,
+            load_nse_calendar(),
+            date(2026, 11, 23),
+            reference_prices=shipped_reference_prices(),
+        )
         return open_feed(f"replay:{file}", context)
 
     def publisher(self, feed: Feed) -> MarketDataPublisher:

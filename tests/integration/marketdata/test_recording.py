@@ -22,7 +22,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.instruments.core import shipped_instruments
+from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.feeds import recording
 from alphapanda.marketdata.feeds.extent import Extent
@@ -38,6 +38,7 @@ from alphapanda.storage.price_cache import PriceCache
 TOPICS = TopicMap(["paper"])
 DAY = date(2026, 11, 23)
 DIRECTORY = shipped_instruments(DAY)
+PRICES = shipped_reference_prices()
 INFY, SBIN = 408065, 779521
 OPEN_NS = nanoseconds(datetime(2026, 11, 23, 3, 45, tzinfo=UTC))
 WALL = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
@@ -75,7 +76,9 @@ class Market:
     async def feed(self, wanted: str, recorder: FrameRecorder | None = None) -> MarketDataPublisher:
         if not await self.records():
             await self.redis.flushdb()
-        context = FeedContext(7, 1_000, DIRECTORY, load_nse_calendar(), DAY, speed=MAX)
+        context = FeedContext(
+            7, 1_000, DIRECTORY, load_nse_calendar(), DAY, speed=MAX, reference_prices=PRICES
+        )
         publisher = MarketDataPublisher(
             feed=open_feed(wanted, context),
             directory=DIRECTORY,
@@ -319,7 +322,7 @@ async def test_a_recording_with_a_gap_says_which_frames_are_missing(tmp_path):
 async def test_a_recording_is_replayed_alone_and_of_known_instruments(tmp_path):
     """Beside other files it has no order; an instrument that nobody knows is named."""
     file = await record(tmp_path / "day.parquet", [frame(1, [5])])
-    context = FeedContext(7, 250, DIRECTORY, load_nse_calendar(), DAY)
+    context = FeedContext(7, 250, DIRECTORY, load_nse_calendar(), DAY, reference_prices=PRICES)
     with pytest.raises(InvalidInput, match="a recording of frames alone"):
         open_feed(f"replay:{file},{file}", context)
     with pytest.raises(InvalidInput, match="instrument_token: '5' is not allowed"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import ClassVar, Protocol
 
 from alphapanda.domain.calendar import TradingCalendar
@@ -126,6 +127,7 @@ class FeedContext:
         directory: the known instruments.
         calendar: trading days.
         today: the day in India, by the wall clock.
+        reference_prices: where a made-up stock starts, rupees by tradingsymbol.
         instrument: "NSE:INFY", for files that don't name theirs.
     """
 
@@ -134,5 +136,6 @@ class FeedContext:
     directory: InstrumentDirectory
     calendar: TradingCalendar
     today: date
+    reference_prices: Mapping[str, Decimal]
     speed: float | None = None
     instrument: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import date
+from decimal import Decimal
 from typing import ClassVar, Final
 
 import structlog
@@ -13,7 +14,6 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, instant
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.instruments.core import shipped_reference_prices
 from alphapanda.marketdata.core.simulated_days import SimulatedRun, first_simulated_day, following_day
 from alphapanda.marketdata.core.simulator import SimulatedDay, stocks_of_day
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
@@ -33,6 +33,7 @@ class SimulatedFeed:
         interval_ms: market time between steps.
         speed: market seconds in a wall second, > 0; above 1 it moves in lockstep, at most so fast.
         directory: the known instruments; those with a reference price trade.
+        reference_prices: where a stock starts, rupees by tradingsymbol.
         calendar: trading days.
         today: where the first day is looked for.
         sleep: waits so many wall seconds.
@@ -49,6 +50,7 @@ class SimulatedFeed:
         interval_ms: int,
         speed: float,
         directory: InstrumentDirectory,
+        reference_prices: Mapping[str, Decimal],
         calendar: TradingCalendar,
         today: date,
         sleep: Callable[[float], Awaitable[None]],
@@ -58,6 +60,7 @@ class SimulatedFeed:
         self._interval_ns = interval_ms * 1_000_000
         self._lockstep = speed > REAL
         self._directory = directory
+        self._reference_prices = reference_prices
         self._calendar = calendar
         self._today = today
         self._sleep = sleep
@@ -77,6 +80,7 @@ class SimulatedFeed:
             context.frame_interval_ms,
             REAL if context.speed is None else context.speed,
             context.directory,
+            context.reference_prices,
             context.calendar,
             context.today,
             asyncio.sleep,
@@ -142,7 +146,7 @@ class SimulatedFeed:
 
     def _prices_before(self, run: SimulatedRun) -> Mapping[int, int]:
         """Where the day's prices start: each day since the first begins where the one before ended."""
-        by_symbol = shipped_reference_prices()
+        by_symbol = self._reference_prices
         prices: Mapping[int, int] = {
             instrument.instrument_token: int(by_symbol[instrument.tradingsymbol] * PRICE_SCALE)
             for instrument in self._directory
