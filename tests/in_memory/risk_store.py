@@ -1,15 +1,16 @@
-"""Risk's store in memory, for simulation: nothing survives."""
+"""Risk's store in memory, for the simulation and for tests: nothing survives."""
 
 from __future__ import annotations
 
 from asyncio import Lock
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
 from google.protobuf.message import Message
+from typing_extensions import override
 
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
@@ -18,12 +19,15 @@ from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, LimitChange, ScopedLimits, changed
 from alphapanda.risk.store.port import (
+    AccountReading,
     Answer,
     Change,
+    DecisionUnit,
     HeldPosition,
     KillSwitch,
     NumberedVerdict,
     Reservation,
+    RiskStore,
     SwitchScope,
     VerdictFilter,
 )
@@ -40,11 +44,34 @@ class _Tables:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     switches: dict[SwitchScope, KillSwitch] = field(default_factory=dict)
     limits: dict[tuple[str, str], ScopedLimits] = field(default_factory=dict)
+    versions: dict[tuple[str, str], int] = field(default_factory=dict)
     requests: dict[CommandKey, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def publish(self, events: Sequence[Event]) -> None:
         for event in events:
             self.events.setdefault(event.event_id, event)
+
+    def part(
+        self,
+        whose: tuple[str, str],
+        keys: Collection[PositionKey],
+        signal_ids: Collection[str],
+        *,
+        whole: bool,
+    ) -> RiskBook:
+        kept = self.book
+        alive = [state.key for state in kept.alive(*whose)] if whole else []
+        strategies = {WHOLE_ACCOUNT, *(key.strategy_id for key in keys)}
+        return RiskBook(
+            [kept.positions[key] for key in dict.fromkeys([*keys, *alive]) if key in kept.positions],
+            [kept.orders[one] for one in signal_ids if one in kept.orders],
+            kept.judged.intersection(signal_ids),
+            {
+                key: counters
+                for key, counters in kept.days.items()
+                if key[:2] == whose and key[2] in strategies
+            },
+        )
 
     def given(self, key: CommandKey, request: Message) -> bytes | None:
         if key not in self.requests:
@@ -60,7 +87,60 @@ class _Tables:
         return told
 
 
-class MemoryRiskStore:
+class _Facts:
+    """What a decision reads besides the book, as it is now."""
+
+    def __init__(self, tables: _Tables, broker: str, account: str) -> None:
+        switches = {
+            scope.strategy_id: switch
+            for scope, switch in tables.switches.items()
+            if scope.broker == broker and not scope.account
+        }
+        states = {strategy_id: switch.state for strategy_id, switch in switches.items()}
+        self.trading_state = states.pop("", TradingState.ACTIVE)
+        self.strategy_switches = states
+        self.limits = tables.limits.get((broker, account), NOTHING_SET)
+        self.read_at = (
+            tables.versions.get((broker, account), 0),
+            sum(switch.revision for switch in switches.values()),
+        )
+
+
+class _Reading(AccountReading):
+    """An account at its version."""
+
+    def __init__(self, whose: tuple[str, str], facts: _Facts, part: RiskBook) -> None:
+        self.whose = whose
+        self.facts = facts
+        self._part = part
+
+    @property
+    @override
+    def trading_state(self) -> TradingState:
+        return self.facts.trading_state
+
+    @property
+    @override
+    def strategy_switches(self) -> Mapping[str, TradingState]:
+        return self.facts.strategy_switches
+
+    @property
+    @override
+    def unknown_positions(self) -> frozenset[tuple[str, int]]:
+        return frozenset()  # the simulation parks nothing
+
+    @property
+    @override
+    def limits(self) -> ScopedLimits:
+        return self.facts.limits
+
+    @override
+    def book(self) -> RiskBook:
+        part = self._part
+        return RiskBook(part.positions.values(), part.orders.values(), part.judged, part.days)
+
+
+class MemoryRiskStore(RiskStore):
     """The port in dictionaries."""
 
     def __init__(self) -> None:
@@ -72,10 +152,12 @@ class MemoryRiskStore:
         """What would be in the outbox, in order, each id once."""
         return self._tables.events
 
+    @override
     async def prepare(self, brokers: Sequence[str]) -> None:
         for broker in brokers:
             self._tables.switches.setdefault(SwitchScope(broker), KillSwitch(SwitchScope(broker)))
 
+    @override
     @asynccontextmanager
     async def unit(self, broker: str, account: str, *, dry: bool = False) -> AsyncGenerator[_Unit]:
         async with self._alone:  # one for all accounts: a kill switch waits for every decision under way
@@ -84,12 +166,44 @@ class MemoryRiskStore:
             if not dry:
                 unit.commit()
 
+    @override
+    async def read(
+        self,
+        broker: str,
+        account: str,
+        keys: Collection[PositionKey],
+        signal_ids: Collection[str],
+        *,
+        whole: bool = False,
+    ) -> _Reading | None:
+        whose = (broker, account)
+        if whose not in self._tables.versions:
+            return None
+        part = self._tables.part(whose, keys, signal_ids, whole=whole)
+        return _Reading(whose, _Facts(self._tables, broker, account), part)
+
+    @override
+    async def save_if_unchanged(
+        self, reading: AccountReading, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]
+    ) -> bool:
+        if not isinstance(reading, _Reading):
+            raise TypeError(f"{type(reading).__name__} is not a reading of this store")
+        async with self._alone:
+            if _Facts(self._tables, *reading.whose).read_at != reading.facts.read_at:
+                return False
+            unit = _Unit(self._tables, *reading.whose)
+            await unit.save(book, verdicts, events)
+            unit.commit()
+            return True
+
+    @override
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
         if signal_id in self._tables.verdicts:
             return self._tables.verdicts[signal_id]
         waiting = (state.waiting for state in self._tables.book.positions.values())
         return next((signal for signal in waiting if signal and signal.signal_id == signal_id), None)
 
+    @override
     async def verdicts(
         self, wanted: VerdictFilter, before: int | None, limit: int
     ) -> Sequence[NumberedVerdict]:
@@ -101,6 +215,7 @@ class MemoryRiskStore:
         )
         return list(islice(found, limit))
 
+    @override
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
         return [
             HeldPosition(key, state.opened_at)
@@ -108,7 +223,8 @@ class MemoryRiskStore:
             if state.quantity and key.product is Product.MIS and key.broker in brokers
         ]
 
-    async def unseen(
+    @override
+    async def overdue_reservations(
         self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
     ) -> Sequence[Reservation]:
         open_orders = (state.open for state in self._tables.book.positions.values())
@@ -122,15 +238,18 @@ class MemoryRiskStore:
             and verdict.valid_until < (entries_before if verdict.effect.is_entry else exits_before)
         ]
 
+    @override
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         return self._tables.switches.get(scope) or KillSwitch(scope)
 
+    @override
     async def strategy_switches(self, brokers: Collection[str]) -> Sequence[KillSwitch]:
         switches = self._tables.switches
         return [
             switches[scope] for scope in sorted(switches) if scope.strategy_id and scope.broker in brokers
         ]
 
+    @override
     async def set_kill_switch(
         self, key: CommandKey, request: Message, scope: SwitchScope, change: Change, answer: Answer
     ) -> bytes:
@@ -147,69 +266,77 @@ class MemoryRiskStore:
             return self._tables.remember(key, request, answer(stands))
 
 
-class _Unit:
+class _Unit(DecisionUnit):
     """Works on copies; what it saved is taken over when it has ended well."""
 
     def __init__(self, tables: _Tables, broker: str, account: str) -> None:
-        states = {
-            scope.strategy_id: switch.state
-            for scope, switch in tables.switches.items()
-            if scope.broker == broker and not scope.account
-        }
-        self.trading_state = states.pop("", TradingState.ACTIVE)
-        self.strategy_switches = states
-        self.unknown_positions: frozenset[tuple[str, int]] = frozenset()  # nothing is parked in a replay
-        self.limits = tables.limits.get((broker, account), NOTHING_SET)
+        self._facts = _Facts(tables, broker, account)
         self._tables = tables
         self._whose = (broker, account)
         self._book = RiskBook()
         self._verdicts: dict[str, Verdict] = {}
         self._events: list[Event] = []
         self._switch: KillSwitch | None = None
-        self._limits = self.limits
+        self._limits = self._facts.limits
         self._claimed: dict[CommandKey, Message] = {}
         self._answers: dict[CommandKey, Message] = {}
 
+    @property
+    @override
+    def trading_state(self) -> TradingState:
+        return self._facts.trading_state
+
+    @property
+    @override
+    def strategy_switches(self) -> Mapping[str, TradingState]:
+        return self._facts.strategy_switches
+
+    @property
+    @override
+    def unknown_positions(self) -> frozenset[tuple[str, int]]:
+        return frozenset()  # the simulation parks nothing
+
+    @property
+    @override
+    def limits(self) -> ScopedLimits:
+        return self._facts.limits
+
+    @override
     async def book(
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
     ) -> RiskBook:
-        kept = self._tables.book
-        alive = [state.key for state in kept.alive(*self._whose)] if whole else []
-        strategies = {WHOLE_ACCOUNT, *(key.strategy_id for key in keys)}
-        return RiskBook(
-            [kept.positions[key] for key in dict.fromkeys([*keys, *alive]) if key in kept.positions],
-            [kept.orders[one] for one in signal_ids if one in kept.orders],
-            kept.judged.intersection(signal_ids),
-            {
-                key: counters
-                for key, counters in kept.days.items()
-                if key[:2] == self._whose and key[2] in strategies
-            },
-        )
+        return self._tables.part(self._whose, keys, signal_ids, whole=whole)
 
+    @override
     async def verdict(self, signal_id: str) -> Verdict | None:
         return self._tables.verdicts.get(signal_id)
 
+    @override
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
         self._book = book
         self._verdicts = {verdict.signal_id: verdict for verdict in verdicts}
         self._events += events
 
+    @override
     async def account_switch(self) -> KillSwitch:
         scope = SwitchScope(self._whose[0], account=self._whose[1])
         return self._tables.switches.get(scope) or KillSwitch(scope)
 
+    @override
     async def save_account_switch(self, switch: KillSwitch, event: Event) -> None:
         self._switch = switch
         self._events.append(event)
 
+    @override
     async def save_limits(self, change: LimitChange) -> None:
-        self._limits = changed(self.limits, change)
+        self._limits = changed(self._facts.limits, change)
 
+    @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         self._claimed[key] = request
         return self._tables.given(key, request)
 
+    @override
     async def remember(self, key: CommandKey, answer: Message) -> None:
         self._answers[key] = answer
 
@@ -224,6 +351,7 @@ class _Unit:
         tables.limits[self._whose] = self._limits
         if self._switch is not None:
             tables.switches[self._switch.scope] = self._switch
+        tables.versions[self._whose] = tables.versions.get(self._whose, 0) + 1
         tables.publish(self._events)
         for key, answer in self._answers.items():
             tables.remember(key, self._claimed[key], answer)

@@ -132,9 +132,11 @@ class Mesh:
     async def start_risk(self, process: Process) -> None:
         """Risk."""
         world, log = self.world, SimulatedLog(self.log)
-        store = cast("Any", Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch"]))
+        store = cast(
+            "Any", Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch", "save_if_unchanged"])
+        )
         strategy_statuses = StrategyStatuses(10.0, world.boot_clock)
-        desk = DecisionService(
+        decisions = DecisionService(
             store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, world.wall_clock
         )
         switches = KillSwitches(
@@ -144,8 +146,10 @@ class Mesh:
         await switches.start()
         self.kill_switches[process.name] = (process, switches)
         await self._relay(log, self.risk)
-        await self._consume(log, "risk", "risk.orders", risk_topics.ORDER_PAYLOADS, OrderEventHandler(desk))
-        signals = self.parts.signal_handler(desk)
+        await self._consume(
+            log, "risk", "risk.orders", risk_topics.ORDER_PAYLOADS, OrderEventHandler(decisions)
+        )
+        signals = self.parts.signal_handler(decisions)
         await self._consume(log, "risk", "risk.signals", risk_topics.SIGNAL_PAYLOADS, signals)
 
     async def start_trading(self, process: Process) -> None:

@@ -225,6 +225,49 @@ def settings_are_handed_down(module: Module) -> Iterator[str]:
             yield f"{line}: imports {name}"
 
 
+TRANSACTION = {"begin", "unit", "transaction"}
+OTHER_SYSTEM = re.compile(
+    r"^_?(redis|views?|prices|cache|mirror|log|broker_client|rest|stub|channel|trading|traders?|exchange|market)$"
+)
+
+
+def transactions_wait_for_postgres_alone(module: Module) -> Iterator[str]:
+    """Inside a database transaction nothing is awaited of Redis, a log, a broker or another service (rule 14)."""
+    methods = {n.name: n for n in ast.walk(module.tree) if isinstance(n, ast.AsyncFunctionDef)}
+
+    def awaited(node: ast.AST, seen: frozenset[str]) -> Iterator[tuple[int, str]]:
+        for found in ast.walk(node):
+            if not isinstance(found, ast.Await) or not isinstance(found.value, ast.Call):
+                continue
+            name = module.dotted(found.value.func) or ""
+            owners = [] if name.startswith("alphapanda.") else name.split(".")[:-1]
+            if any(OTHER_SYSTEM.match(owner) for owner in owners):
+                yield found.lineno, name
+            elif (own := name.removeprefix("self.")) in methods and own not in seen:
+                yield from (
+                    (found.lineno, f"{name}, which awaits {deeper}")
+                    for _, deeper in awaited(methods[own], seen | {own})
+                )
+
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.AsyncWith) and any(
+            _opens_a_transaction(item.context_expr) for item in node.items
+        ):
+            for statement in node.body:
+                yield from (
+                    f"{line}: awaits {name} in a transaction"
+                    for line, name in awaited(statement, frozenset())
+                )
+
+
+def _opens_a_transaction(opened: ast.expr) -> bool:
+    return (
+        isinstance(opened, ast.Call)
+        and isinstance(opened.func, ast.Attribute)
+        and opened.func.attr in TRANSACTION
+    )
+
+
 WALLS: tuple[Wall, ...] = (
     cores_are_pure,
     adapters_are_built_by_the_root,
@@ -233,6 +276,7 @@ WALLS: tuple[Wall, ...] = (
     nothing_is_caught_blindly,
     stores_are_private,
     settings_are_handed_down,
+    transactions_wait_for_postgres_alone,
 )
 
 PLANTED: tuple[tuple[Wall, str, str], ...] = (
@@ -312,6 +356,24 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
         "strategy/core/bars.py",
         "def late():\n    from alphapanda.settings import model",
     ),
+    (
+        transactions_wait_for_postgres_alone,
+        "risk/decision_service.py",
+        (
+            "class Decisions:\n    async def decide(self):\n        async with self._store.unit('paper', 'default') as unit:\n"
+            "            await self.market()\n    async def market(self):\n        return await self._views.view(())"
+        ),
+    ),
+    (
+        transactions_wait_for_postgres_alone,
+        "trading/executor.py",
+        "async def send(self):\n    async with self._engine.begin() as connection:\n        await self._trader.place(1)",
+    ),
+    (
+        transactions_wait_for_postgres_alone,
+        "portfolio/consumer.py",
+        "async def book(self):\n    async with store.transaction() as t:\n        await self._log.publish([])",
+    ),
 )
 
 ALLOWED: tuple[tuple[str, str], ...] = (
@@ -334,6 +396,13 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     ("app.py", "from alphapanda.trading.store import TradingStore"),
     ("app/options.py", "from alphapanda.settings.connections import KafkaSettings"),
     ("commands/up.py", "from alphapanda.settings.sources import load_settings"),
+    (
+        "risk/decision_service.py",
+        (
+            "async def decide(self):\n    market = await self._views.view(())\n"
+            "    async with self._store.unit('paper') as unit:\n        await unit.save(market)\n        self._log.info('x')"
+        ),
+    ),
 )
 
 

@@ -143,7 +143,7 @@ class RiskApi(RiskServiceServicer):
         )
         known = self._instruments().by_id(key.instrument_id)
         token = known.instrument_token if known is not None else 0
-        book, inputs = await self._decisions.look(key.broker, key.account, [key], [token])
+        book, inputs = await self._decisions.inspect(key.broker, key.account, [key], [token])
         now = inputs.market.market_time or EPOCH
         explicit = request.WhichOneof("wanted") == "explicit_order"
         signal_id = ids.derived_id("evaluation", key)
@@ -171,7 +171,7 @@ class RiskApi(RiskServiceServicer):
         self, request: risk.GetExposureRequest, context: Context
     ) -> risk.GetExposureResponse:
         broker, account = self._active(request.broker or DEFAULT_BROKER), request.account or self._account
-        return exposure_message(broker, account, *await self._decisions.look(broker, account))
+        return exposure_message(broker, account, *await self._decisions.inspect(broker, account))
 
     @override
     async def GetLimits(self, request: risk.GetLimitsRequest, context: Context) -> risk.GetLimitsResponse:

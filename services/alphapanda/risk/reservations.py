@@ -66,7 +66,7 @@ class ReservationKeeper:
         if now is None:
             return []
         released = []
-        for key, signal_id in await self._store.unseen(self._brokers, now, now - EXIT_GRACE):
+        for key, signal_id in await self._store.overdue_reservations(self._brokers, now, now - EXIT_GRACE):
             request = trading.ConfirmNoOrderRequest(signal_id=signal_id)
             try:
                 answer = await self._trading.ConfirmNoOrder(request, timeout=self._timeout)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from portfolio_service import INFY, Market, Service, stored_in
 from redis.asyncio import Redis
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
+from tests.statements import Sent
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.port import Record
@@ -23,27 +23,6 @@ from alphapanda.storage.relay import OutboxRelay
 
 MOST = 8
 """From a fill to its ledger entries, its snapshot on the log included."""
-
-
-@dataclass
-class Sent:
-    """Statements in the order they were sent; BEGIN, COMMIT and ROLLBACK are the driver's own."""
-
-    statements: list[str] = field(default_factory=list)
-
-    def listen(self, engine: AsyncEngine) -> None:
-        event.listen(engine.sync_engine, "before_cursor_execute", self._executes)
-        event.listen(engine.sync_engine, "connect", self._connects)
-
-    def _executes(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self.statements.append(statement)
-
-    def _connects(self, connection: Any, _record: Any) -> None:
-        connection.driver_connection.add_query_logger(self._logs)
-
-    def _logs(self, sent: Any) -> None:
-        if sent.query.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
-            self.statements.append(sent.query)
 
 
 @dataclass

@@ -334,8 +334,8 @@ async def test_a_restart_keeps_limits_counters_and_verdicts(postgres_risk, mirro
         ("GetExposure", pb.GetExposureRequest()),
     ):
         assert await getattr(again, ask)(request, None) == await getattr(api, ask)(request, None)
-    book, _ = await risk.decisions.look("paper", "default", [KEY])
-    same, _ = await twin.decisions.look("paper", "default", [KEY])
+    book, _ = await risk.decisions.inspect("paper", "default", [KEY])
+    same, _ = await twin.decisions.inspect("paper", "default", [KEY])
     assert (same.positions, same.days) == (book.positions, book.days)
     assert isinstance(same, RiskBook)
     assert (await _verdict(twin, again, 20)).reason == "DAILY_TRADES"
@@ -359,7 +359,7 @@ async def test_two_processes_let_through_no_more_than_the_limit(postgres_risk, m
     )
     assert len(await one.validated()) == 7
     assert [reason for _, reason in await one.rejected()] == ["DAILY_TRADES"] * 13
-    book, _ = await two.decisions.look("paper", "default")
+    book, _ = await two.decisions.inspect("paper", "default")
     assert book.days["paper", "default", ""].trades == 7
     assert all(isinstance(order, Approved) for order in await one.validated())
 

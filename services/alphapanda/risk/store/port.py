@@ -93,19 +93,16 @@ Change = Callable[[KillSwitch], tuple[KillSwitch, Event] | None]
 Answer = Callable[[KillSwitch], Message]
 
 
-class DecisionUnit(Protocol):
-    """One transaction under an account's lock. It commits when its block ends without an error.
-
-    `trading_state` and `strategy_switches` are known once `book` was read.
-    """
+class AccountFacts(Protocol):
+    """What the store knows of an account besides its book."""
 
     @property
     def trading_state(self) -> TradingState:
-        """The broker's kill switch; it can't change before the unit has ended."""
+        """The broker's kill switch."""
 
     @property
     def strategy_switches(self) -> Mapping[str, TradingState]:
-        """The kill switches of single strategies at the broker; they can't change before the unit has ended."""
+        """The kill switches of single strategies at the broker, by strategy id."""
 
     @property
     def unknown_positions(self) -> frozenset[tuple[str, int]]:
@@ -114,6 +111,20 @@ class DecisionUnit(Protocol):
     @property
     def limits(self) -> ScopedLimits:
         """What is set for the account."""
+
+
+class AccountReading(AccountFacts, Protocol):
+    """An account as it was read without a lock, for `RiskStore.save_if_unchanged`."""
+
+    def book(self) -> RiskBook:
+        """A book to decide on, with what was asked for; each call makes one."""
+
+
+class DecisionUnit(AccountFacts, Protocol):
+    """One transaction under an account's lock. It commits when its block ends without an error.
+
+    `trading_state` and `strategy_switches` are known once `book` was read, and can't change before the unit has ended.
+    """
 
     async def book(
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
@@ -163,6 +174,34 @@ class RiskStore(Protocol):
     ) -> AbstractAsyncContextManager[DecisionUnit]:
         """A transaction on an account; it waits for the one that holds the account's lock. A dry one leaves nothing."""
 
+    async def read(
+        self,
+        broker: str,
+        account: str,
+        keys: Collection[PositionKey],
+        signal_ids: Collection[str],
+        *,
+        whole: bool = False,
+    ) -> AccountReading | None:
+        """An account without a lock, of one snapshot; None where there is nothing yet that could be compared.
+
+        Args:
+            broker: its broker.
+            account: it.
+            keys: of its positions.
+            signal_ids: of signals and orders.
+            whole: all positions of the account that are held or have an open order, too.
+        """
+
+    async def save_if_unchanged(
+        self, reading: AccountReading, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]
+    ) -> bool:
+        """Stores what was decided on a reading: one compare-and-set, which waits for who holds the account's lock.
+
+        Returns:
+            False where something was stored on the account, or a switch was set, since: nothing is stored then.
+        """
+
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
         """The verdict on a signal, the signal itself while it waits, or None where it isn't known."""
 
@@ -174,10 +213,10 @@ class RiskStore(Protocol):
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
         """The MIS positions of these brokers that aren't flat."""
 
-    async def unseen(
+    async def overdue_reservations(
         self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
     ) -> Sequence[Reservation]:
-        """Orders at these brokers that were let through and that nothing was told of since.
+        """Approved orders at these brokers of which no order event has come.
 
         Args:
             brokers: whose.

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime
 
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from typing_extensions import override
 
-from alphapanda.domain.order import PositionEffect, Product
-from alphapanda.domain.signal import Signal
+from alphapanda.domain.order import PositionEffect, Product, TradingState
+from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
+from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.store import rows
 from alphapanda.risk.store import statements as sql
 from alphapanda.risk.store.port import (
+    AccountReading,
     Answer,
     Change,
     HeldPosition,
     KillSwitch,
     NumberedVerdict,
     Reservation,
+    RiskStore,
     SwitchScope,
     VerdictFilter,
 )
 from alphapanda.risk.store.unit import (
+    LoadedBook,
     PostgresDecisionUnit,
     Saving,
     add_switch,
@@ -36,11 +41,56 @@ from alphapanda.risk.store.unit import (
 from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
+from panda.events.v1.events_pb2 import Event
 
-_NO_END = 2**63 - 1
+
+@dataclass(frozen=True, slots=True)
+class PostgresAccountReading(AccountReading):
+    """An account without a lock: its version, and the rows that were read at it."""
+
+    broker: str
+    account: str
+    version: int
+    loaded: LoadedBook
+    account_limits: ScopedLimits
+    parked_positions: frozenset[tuple[str, int]]
+
+    @property
+    @override
+    def trading_state(self) -> TradingState:
+        return self.loaded.trading_state
+
+    @property
+    @override
+    def strategy_switches(self) -> Mapping[str, TradingState]:
+        return self.loaded.strategy_switches
+
+    @property
+    @override
+    def unknown_positions(self) -> frozenset[tuple[str, int]]:
+        return self.parked_positions
+
+    @property
+    @override
+    def limits(self) -> ScopedLimits:
+        return self.account_limits
+
+    @override
+    def book(self) -> RiskBook:
+        return self.loaded.book()
+
+    @property
+    def read_at(self) -> dict[str, object]:
+        """What has to stand still until what was decided on it is stored."""
+        return {
+            "broker": self.broker,
+            "account": self.account,
+            "version": self.version,
+            "switches_revision": self.loaded.switches_revision,
+        }
 
 
-class PostgresRiskStore:
+class PostgresRiskStore(RiskStore):
     """The port on the schema `risk`.
 
     Args:
@@ -56,17 +106,17 @@ class PostgresRiskStore:
         self._requests = RequestMemory(sql.SCHEMA)
         self._limits: dict[tuple[str, str], ScopedLimits] = {}
 
+    @override
     async def prepare(self, brokers: Sequence[str]) -> None:
-        """See RiskStore."""
         async with self._engine.begin() as connection:
             for broker in brokers:
                 await add_switch(connection, SwitchScope(broker))
 
+    @override
     @asynccontextmanager
     async def unit(
         self, broker: str, account: str, *, dry: bool = False
     ) -> AsyncGenerator[PostgresDecisionUnit]:
-        """See RiskStore."""
         if dry:
             async with self._engine.connect() as connection:
                 # One snapshot, and nobody waits for it.
@@ -81,8 +131,41 @@ class PostgresRiskStore:
                 row = (await connection.execute(sql.LOCK, whose)).one()
             yield await self._unit(connection, whose, int(row.limits_version), row.parked)
 
+    @override
+    async def read(
+        self,
+        broker: str,
+        account: str,
+        keys: Collection[PositionKey],
+        signal_ids: Collection[str],
+        *,
+        whole: bool = False,
+    ) -> PostgresAccountReading | None:
+        whose = {"broker": broker, "account": account}
+        async with self._reading.connect() as connection:
+            found = await connection.execute(sql.READ[whole], whose | rows.wanted(keys, signal_ids))
+            row = found.one_or_none()
+            loaded = LoadedBook(row) if row is not None else None
+            if row is None or loaded is None or not loaded.has_switch:
+                return None
+            limits = await self._limits_at(connection, whose, int(row.limits_version))
+        return PostgresAccountReading(
+            broker, account, int(row.version), loaded, limits, rows.unknown_positions(row.parked)
+        )
+
+    @override
+    async def save_if_unchanged(
+        self, reading: AccountReading, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]
+    ) -> bool:
+        if not isinstance(reading, PostgresAccountReading):
+            raise TypeError(f"{type(reading).__name__} is not a reading of this store")
+        async with self._reading.connect() as connection:
+            return await self._saving.write_if_unchanged(
+                connection, reading.read_at, reading.loaded.changes(book, verdicts), events
+            )
+
     async def _dry_unit(self, connection: AsyncConnection, whose: dict[str, str]) -> PostgresDecisionUnit:
-        row = (await connection.execute(sql.READ_VERSION, whose)).one_or_none()
+        row = (await connection.execute(sql.READ_ACCOUNT, whose)).one_or_none()
         version, parked = (int(row.limits_version), row.parked) if row is not None else (0, ())
         return await self._unit(connection, whose, version, parked, dry=True)
 
@@ -119,8 +202,8 @@ class PostgresRiskStore:
                 self._limits[whose["broker"], whose["account"]] = kept
         return kept
 
+    @override
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
-        """See RiskStore."""
         async with self._reading.connect() as connection:
             # The waiting first: what is decided between the two reads is then found as a verdict.
             waiting = (await connection.execute(sql.WAITING, {"id": signal_id})).first()
@@ -128,26 +211,26 @@ class PostgresRiskStore:
                 return rows.waiting_of(waiting.waiting)
             return await stored_verdict(connection, signal_id)
 
+    @override
     async def verdicts(
         self, wanted: VerdictFilter, before: int | None, limit: int
     ) -> Sequence[NumberedVerdict]:
-        """See RiskStore."""
-        asked = asdict(wanted) | {"before": _NO_END if before is None else before, "limit": limit}
+        statement, values = sql.verdicts(wanted, before, limit)
         async with self._reading.connect() as connection:
-            found = await connection.execute(sql.VERDICTS, asked)
+            found = await connection.execute(statement, values)
             return [NumberedVerdict(row.number, rows.verdict_of(row)) for row in found]
 
+    @override
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
-        """See RiskStore."""
         asked = {"brokers": list(brokers), "product": int(Product.MIS)}
         async with self._reading.connect() as connection:
             found = await connection.execute(sql.HELD, asked)
             return [HeldPosition(rows.key_of(row), row.opened_at) for row in found]
 
-    async def unseen(
+    @override
+    async def overdue_reservations(
         self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
     ) -> Sequence[Reservation]:
-        """See RiskStore."""
         asked = {
             "brokers": list(brokers),
             "reduces": int(PositionEffect.REDUCES),
@@ -155,25 +238,25 @@ class PostgresRiskStore:
             "exits_before": exits_before,
         }
         async with self._reading.connect() as connection:
-            found = await connection.execute(sql.UNSEEN, asked)
+            found = await connection.execute(sql.OVERDUE, asked)
             return [Reservation(rows.key_of(row), str(row.signal_id)) for row in found]
 
+    @override
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
-        """See RiskStore."""
         async with self._reading.connect() as connection:
             row = (await connection.execute(sql.READ_SWITCH, scope._asdict())).first()
         return KillSwitch(scope) if row is None else rows.switch_of(row)
 
+    @override
     async def strategy_switches(self, brokers: Collection[str]) -> Sequence[KillSwitch]:
-        """See RiskStore."""
         async with self._reading.connect() as connection:
             found = await connection.execute(sql.STRATEGY_SWITCHES, {"brokers": list(brokers)})
             return [rows.switch_of(row) for row in found]
 
+    @override
     async def set_kill_switch(
         self, key: CommandKey, request: Message, scope: SwitchScope, change: Change, answer: Answer
     ) -> bytes:
-        """See RiskStore."""
         async with self._engine.begin() as connection:
             given = await self._requests.claim(connection, key, request)
             if given is not None:

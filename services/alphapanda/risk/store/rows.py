@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,6 +38,17 @@ def key_values(key: PositionKey) -> Values:
 def key_of(row: AnyRow) -> PositionKey:
     """A position key."""
     return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
+
+
+def wanted(keys: Collection[PositionKey], signal_ids: Collection[str]) -> Values:
+    """The parameters of what a decision reads."""
+    asked = list(dict.fromkeys(keys))
+    return {
+        "strategies": [key.strategy_id for key in asked],
+        "instruments": [key.instrument_id for key in asked],
+        "products": [int(key.product) for key in asked],
+        "ids": list(signal_ids),
+    }
 
 
 def order_values(order: OrderProgress) -> Values:

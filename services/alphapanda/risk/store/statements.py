@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
+from alphapanda.risk.store.port import VerdictFilter
 from alphapanda.storage.recordset import rows_of
+
+Values = dict[str, object]
 
 SCHEMA = "risk"
 
 _KEY = "broker, account, strategy_id, instrument_id, product"
-_VERSION = (
-    "SELECT limits_version, ARRAY(SELECT key FROM risk.parked_keys WHERE topic LIKE :broker || '.%') AS parked"
+_ACCOUNT = (
+    "version, limits_version, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
     " FROM risk.accounts WHERE broker = :broker AND account = :account"
 )
-READ_VERSION = text(_VERSION)
-LOCK = text(f"{_VERSION} FOR UPDATE")
+READ_ACCOUNT = text(f"SELECT {_ACCOUNT}")
+LOCK = text(f"SELECT {_ACCOUNT} FOR UPDATE")
 ADD_ACCOUNT = text(
     "INSERT INTO risk.accounts (broker, account) VALUES (:broker, :account) ON CONFLICT DO NOTHING"
 )
@@ -29,7 +32,8 @@ SAVE_LIMIT = text(
     " :changed_at)"
 )
 SAVE_VERSION = text(
-    "UPDATE risk.accounts SET limits_version = :version WHERE broker = :broker AND account = :account"
+    "UPDATE risk.accounts SET limits_version = :version, version = version + 1"
+    " WHERE broker = :broker AND account = :account"
 )
 VERDICT = text("SELECT * FROM risk.verdicts WHERE signal_id = CAST(:id AS uuid)")
 WAITING = text("SELECT waiting FROM risk.positions WHERE waiting_signal_id = CAST(:id AS uuid)")
@@ -37,21 +41,12 @@ HELD = text(
     f"SELECT {_KEY}, opened_at FROM risk.positions WHERE broker = ANY(CAST(:brokers AS text[])) AND product = :product"
     " AND quantity <> 0 ORDER BY broker, account, strategy_id, instrument_id"
 )
-UNSEEN = text(
+OVERDUE = text(
     "SELECT p.broker, p.account, p.strategy_id, p.instrument_id, p.product, o.signal_id FROM risk.positions p"
     " JOIN risk.orders o ON o.signal_id = p.open_signal_id JOIN risk.verdicts v ON v.signal_id = o.signal_id"
-    " WHERE p.broker = ANY(CAST(:brokers AS text[])) AND o.revision = 0"
+    " WHERE p.broker = ANY(CAST(:brokers AS text[])) AND p.open_signal_id IS NOT NULL AND o.revision = 0"
     " AND v.valid_until < CASE v.effect WHEN :reduces THEN CAST(:exits_before AS timestamptz)"
     " ELSE CAST(:entries_before AS timestamptz) END ORDER BY v.number"
-)
-VERDICTS = text(
-    "SELECT * FROM risk.verdicts WHERE (:broker = '' OR broker = :broker) AND (:account = '' OR account = :account)"
-    " AND (:strategy_id = '' OR strategy_id = :strategy_id)"
-    " AND (:instrument_id = '' OR instrument_id = :instrument_id)"
-    " AND (CAST(:approved AS boolean) IS NULL OR approved = :approved)"
-    " AND (CAST(:since AS timestamptz) IS NULL OR decided_at >= :since)"
-    " AND (CAST(:until AS timestamptz) IS NULL OR decided_at < :until)"
-    " AND number < :before ORDER BY number DESC LIMIT :limit"
 )
 ADD_SWITCH = text(
     "INSERT INTO risk.kill_switches (broker, strategy_id, account, state, revision, changed_by, reason)"
@@ -81,66 +76,112 @@ _ASKED = (
 )
 
 
-def _book(which: str, share: str) -> str:
-    """What a decision reads, in one round trip. It waits for who changes a switch, and holds the switches with `share`.
+def _book(which: str, *, share: str = "", account: str = "") -> str:
+    """What a decision reads, in one round trip. With `share` it waits for who changes a switch, and holds the switches.
 
     The switches are all but the accounts' own, which change under their accounts' locks. Who sets a strategy's locks the
-    broker's first.
+    broker's first. `account` adds the account's row, which is then locked by nobody.
     """
     return (
-        "WITH switches AS MATERIALIZED (SELECT strategy_id, state FROM risk.kill_switches WHERE broker = :broker"
-        f" AND account = ''{share}),"
+        "WITH switches AS MATERIALIZED (SELECT strategy_id, state, revision FROM risk.kill_switches"
+        f" WHERE broker = :broker AND account = ''{share}),"
         " found AS MATERIALIZED (SELECT p, p.open_signal_id FROM risk.positions p WHERE broker = :broker"
         f" AND account = :account AND ({which}))"
         " SELECT ARRAY(SELECT strategy_id FROM switches) AS switched, ARRAY(SELECT state FROM switches) AS states,"
+        " (SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM switches) AS switches_revision,"
         " ARRAY(SELECT p FROM found) AS positions,"
         " ARRAY(SELECT o FROM risk.orders o WHERE signal_id IN (SELECT unnest(CAST(:ids AS uuid[]))"
         " UNION SELECT open_signal_id FROM found)) AS orders,"
         " ARRAY(SELECT signal_id FROM risk.verdicts WHERE signal_id = ANY(CAST(:ids AS uuid[]))) AS judged,"
         " ARRAY(SELECT d FROM risk.days d WHERE broker = :broker AND account = :account"
-        " AND (strategy_id = '' OR strategy_id = ANY(CAST(:strategies AS text[])))) AS days"
+        f" AND (strategy_id = '' OR strategy_id = ANY(CAST(:strategies AS text[])))) AS days{account}"
     )
 
 
+_WHICH = {False: _ASKED, True: f"{_ASKED} OR {_ALIVE}"}
 BOOK = {
-    (whole, dry): text(_book(f"{_ASKED} OR {_ALIVE}" if whole else _ASKED, "" if dry else " FOR SHARE"))
-    for whole in (False, True)
+    (whole, dry): text(_book(which, share="" if dry else " FOR SHARE"))
+    for whole, which in _WHICH.items()
     for dry in (False, True)
 }
 """By whether all that is alive is read, and whether nobody is to wait for the reader."""
+READ = {whole: text(_book(which, account=f", {_ACCOUNT}")) for whole, which in _WHICH.items()}
+"""The book with the account's version, of one snapshot and without a lock; by whether all that is alive is read."""
 
 
-def _save(table: str, columns: str, conflict: str = "") -> str:
-    return f"INSERT INTO risk.{table} ({columns}) SELECT {columns} FROM {rows_of(f'risk.{table}', table)}{conflict}"
+def verdicts(wanted: VerdictFilter, before: int | None, limit: int) -> tuple[TextClause, Values]:
+    """The statement that lists verdicts, with those conditions only that the filter has, and its parameters."""
+    asked = {
+        "broker = :broker": wanted.broker,
+        "account = :account": wanted.account,
+        "strategy_id = :strategy_id": wanted.strategy_id,
+        "instrument_id = :instrument_id": wanted.instrument_id,
+        "decided_at >= :since": wanted.since,
+        "decided_at < :until": wanted.until,
+        "number < :before": before,
+    }
+    given = {condition: value for condition, value in asked.items() if value not in ("", None)}
+    conditions = [*given]
+    if wanted.approved is not None:  # said in words, which a partial index is found by
+        conditions.append("approved" if wanted.approved else "NOT approved")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    values = {condition.rpartition(":")[2]: value for condition, value in given.items()}
+    return (
+        text(f"SELECT * FROM risk.verdicts{where} ORDER BY number DESC LIMIT :limit"),
+        {**values, "limit": limit},
+    )
 
 
-SAVES = {
-    "orders": _save(
-        "orders",
-        f"signal_id, {_KEY}, side, quantity, filled, revision, final, value",
-        " ON CONFLICT (signal_id) DO UPDATE SET filled = excluded.filled, revision = excluded.revision,"
-        " final = excluded.final, value = excluded.value",
-    ),
-    "positions": _save(
-        "positions",
-        f"{_KEY}, quantity, opened_at, open_signal_id, waiting_signal_id, waiting, cost, round_trip, losses, lost_at,"
-        " last_request, last_request_at",
-        f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity,"
-        " opened_at = excluded.opened_at, open_signal_id = excluded.open_signal_id,"
-        " waiting_signal_id = excluded.waiting_signal_id, waiting = excluded.waiting, cost = excluded.cost,"
-        " round_trip = excluded.round_trip, losses = excluded.losses, lost_at = excluded.lost_at,"
-        " last_request = excluded.last_request, last_request_at = excluded.last_request_at",
-    ),
-    "days": _save(
-        "days",
-        "broker, account, strategy_id, day, trades, realised, tripped, recent",
-        " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET day = excluded.day, trades = excluded.trades,"
-        " realised = excluded.realised, tripped = excluded.tripped, recent = excluded.recent",
-    ),
-    "verdicts": _save(
-        "verdicts",
-        f"signal_id, correlation_id, {_KEY}, instrument_token, config_revision, approved, reason, message, side,"
-        " quantity, order_type, effect, valid_until, decided_at, rules, largest_quantity",
-    ),
-}
-"""What a decision writes, by table, whose rows come under its name."""
+UNCHANGED = "unchanged"
+"""Name of the row that is there where nothing was stored on the account, and no switch set, since it was read."""
+EXISTS = f"EXISTS (SELECT 1 FROM {UNCHANGED})"
+COMPARE = (
+    "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account AND version = :version"
+    " AND :switches_revision = (SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM (SELECT revision"
+    " FROM risk.kill_switches WHERE broker = :broker AND account = '' FOR SHARE) AS held) RETURNING version"
+)
+"""It waits for who holds the account or changes a switch, and holds both until the statement has ended."""
+COUNT = "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account"
+"""The same, where the account is locked."""
+
+
+def _saves(condition: str = "") -> dict[str, str]:
+    """What a decision writes, by table, whose rows come under its name; with a condition, only where that holds."""
+
+    def save(table: str, columns: str, conflict: str = "") -> str:
+        given = rows_of(f"risk.{table}", table)
+        return f"INSERT INTO risk.{table} ({columns}) SELECT {columns} FROM {given}{condition}{conflict}"
+
+    return {
+        "orders": save(
+            "orders",
+            f"signal_id, {_KEY}, side, quantity, filled, revision, final, value",
+            " ON CONFLICT (signal_id) DO UPDATE SET filled = excluded.filled, revision = excluded.revision,"
+            " final = excluded.final, value = excluded.value",
+        ),
+        "positions": save(
+            "positions",
+            f"{_KEY}, quantity, opened_at, open_signal_id, waiting_signal_id, waiting, cost, round_trip, losses, lost_at,"
+            " last_request, last_request_at",
+            f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity,"
+            " opened_at = excluded.opened_at, open_signal_id = excluded.open_signal_id,"
+            " waiting_signal_id = excluded.waiting_signal_id, waiting = excluded.waiting, cost = excluded.cost,"
+            " round_trip = excluded.round_trip, losses = excluded.losses, lost_at = excluded.lost_at,"
+            " last_request = excluded.last_request, last_request_at = excluded.last_request_at",
+        ),
+        "days": save(
+            "days",
+            "broker, account, strategy_id, day, trades, realised, tripped, recent",
+            " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET day = excluded.day, trades = excluded.trades,"
+            " realised = excluded.realised, tripped = excluded.tripped, recent = excluded.recent",
+        ),
+        "verdicts": save(
+            "verdicts",
+            f"signal_id, correlation_id, {_KEY}, instrument_token, config_revision, approved, reason, message, side,"
+            " quantity, order_type, effect, valid_until, decided_at, rules, largest_quantity",
+        ),
+    }
+
+
+SAVES = {"version": COUNT} | _saves()
+SAVES_IF_UNCHANGED = {UNCHANGED: COMPARE} | _saves(f" WHERE {EXISTS}")

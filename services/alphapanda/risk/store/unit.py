@@ -1,28 +1,79 @@
-"""The transaction of a decision in PostgreSQL: it holds the account's lock."""
+"""Decisions in PostgreSQL: what one reads, what it has changed, and how that is stored with its events."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 from asyncpg import Record
 from google.protobuf.message import Message
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
+from typing_extensions import override
 
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Verdict
-from alphapanda.risk.core.book import DayKey, RiskBook
-from alphapanda.risk.core.day import DayCounters
-from alphapanda.risk.core.position import OrderProgress, PositionState
+from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.scoped_limits import LimitChange, ScopedLimits
 from alphapanda.risk.store import rows
 from alphapanda.risk.store import statements as sql
-from alphapanda.risk.store.port import KillSwitch, SwitchScope
+from alphapanda.risk.store.port import DecisionUnit, KillSwitch, SwitchScope
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import recordset, together
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from panda.events.v1.events_pb2 import Event
+
+BROKERS_OWN = ""
+"""Stands in place of a strategy's id where a switch is the broker's own."""
+
+
+class LoadedBook:
+    """A book as it was read.
+
+    Args:
+        row: of one of the BOOK or READ statements.
+    """
+
+    def __init__(self, row: Row[Any]) -> None:
+        states: dict[str, TradingState] = dict(zip(row.switched, map(TradingState, row.states), strict=True))
+        self.has_switch = BROKERS_OWN in states
+        self.trading_state: TradingState = states.pop(BROKERS_OWN, TradingState.ACTIVE)
+        self.strategy_switches: Mapping[str, TradingState] = states
+        self.switches_revision = int(row.switches_revision)
+        self._orders = {order.signal_id: order for order in map(rows.order_of, _rows(row.orders))}
+        positions = [
+            rows.position_of(one, self._orders.get(str(one.open_signal_id))) for one in _rows(row.positions)
+        ]
+        self._positions = {state.key: state for state in positions}
+        self._days = {(one.broker, one.account, one.strategy_id): rows.day_of(one) for one in _rows(row.days)}
+        self._judged = [str(signal_id) for signal_id in row.judged]
+
+    def book(self) -> RiskBook:
+        """A book to decide on."""
+        return RiskBook(self._positions.values(), self._orders.values(), self._judged, self._days)
+
+    def changes(self, book: RiskBook, verdicts: Sequence[Verdict]) -> dict[str, Sequence[rows.Values]]:
+        """The rows, by table, that decisions on this book have changed or made."""
+        return {
+            "orders": [
+                rows.order_values(order)
+                for signal_id, order in book.orders.items()
+                if order != self._orders.get(signal_id)
+            ],
+            "positions": [
+                rows.position_values(state)
+                for key, state in book.positions.items()
+                if state != self._positions.get(key)
+            ],
+            "days": [
+                rows.day_values(whose, counters)
+                for whose, counters in book.days.items()
+                if counters != self._days.get(whose)
+            ],
+            "verdicts": [rows.verdict_values(verdict) for verdict in verdicts],
+        }
 
 
 class Saving:
@@ -30,25 +81,57 @@ class Saving:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._quietly = together(sql.SAVES, "SELECT")
-        self._telling = together(sql.SAVES | {"outbox": outbox.insert}, outbox.notify)
+        self._locked = together(sql.SAVES, "SELECT")
+        self._locked_with_events = together(sql.SAVES | {"outbox": outbox.insert}, outbox.notify)
+        self._compared = together(sql.SAVES_IF_UNCHANGED, f"SELECT version FROM {sql.UNCHANGED}")
+        self._compared_with_events = together(
+            sql.SAVES_IF_UNCHANGED | {"outbox": outbox.insert_where(sql.EXISTS)},
+            f"{outbox.notify} FROM {sql.UNCHANGED}",
+        )
 
     async def write(
         self,
         connection: AsyncConnection,
+        whose: Mapping[str, str],
         tables: Mapping[str, Sequence[rows.Values]],
         events: Sequence[Event],
     ) -> None:
-        """Writes rows by table, and the events that tell of them."""
+        """Writes rows by table, and the events of the decisions. The transaction holds the account's lock."""
         changed = {table: recordset(given) for table, given in tables.items() if given}
         if events:
-            await connection.execute(self._telling(*changed, "outbox"), changed | self._outbox.values(events))
+            values = {**changed, **whose, **self._outbox.values(events)}
+            await connection.execute(self._locked_with_events("version", *changed, "outbox"), values)
         elif changed:
-            await connection.execute(self._quietly(*changed), changed)
+            await connection.execute(self._locked("version", *changed), {**changed, **whose})
+
+    async def write_if_unchanged(
+        self,
+        connection: AsyncConnection,
+        read_at: Mapping[str, object],
+        tables: Mapping[str, Sequence[rows.Values]],
+        events: Sequence[Event],
+    ) -> bool:
+        """The same without a lock; False where the account, or a switch, has changed: nothing is written then.
+
+        Args:
+            connection: each statement of which is a transaction.
+            read_at: broker, account, and the versions that the account and the switches were read at.
+            tables: rows by table.
+            events: of the decisions.
+        """
+        changed = {table: recordset(given) for table, given in tables.items() if given}
+        if events:
+            statement = self._compared_with_events(sql.UNCHANGED, *changed, "outbox")
+            values = {**changed, **read_at, **self._outbox.values(events)}
+        elif changed:
+            statement, values = self._compared(sql.UNCHANGED, *changed), {**changed, **read_at}
+        else:
+            return True
+        return (await connection.execute(statement, values)).first() is not None
 
 
-class PostgresDecisionUnit:
-    """See DecisionUnit.
+class PostgresDecisionUnit(DecisionUnit):
+    """One transaction on an account.
 
     Args:
         connection: in a transaction that has locked the account, unless it is dry.
@@ -73,89 +156,70 @@ class PostgresDecisionUnit:
         *,
         dry: bool = False,
     ) -> None:
-        self.unknown_positions = unknown_positions
-        self.trading_state = TradingState.HALTED
-        self.strategy_switches: Mapping[str, TradingState] = {}
-        self.limits = limits
         self._connection = connection
         self._outbox = outbox
         self._saving = saving
         self._requests = requests
         self._whose = whose
+        self._limits = limits
+        self._unknown_positions = unknown_positions
         self._dry = dry
-        self._positions: dict[PositionKey, PositionState] = {}
-        self._orders: dict[str, OrderProgress] = {}
-        self._days: dict[DayKey, DayCounters] = {}
+        self._loaded: LoadedBook | None = None
 
+    @property
+    @override
+    def trading_state(self) -> TradingState:
+        return self._read.trading_state
+
+    @property
+    @override
+    def strategy_switches(self) -> Mapping[str, TradingState]:
+        return self._read.strategy_switches
+
+    @property
+    @override
+    def unknown_positions(self) -> frozenset[tuple[str, int]]:
+        return self._unknown_positions
+
+    @property
+    @override
+    def limits(self) -> ScopedLimits:
+        return self._limits
+
+    @override
     async def book(
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
     ) -> RiskBook:
-        """See DecisionUnit."""
-        asked = list(dict.fromkeys(keys))
-        wanted = self._whose | {
-            "strategies": [key.strategy_id for key in asked],
-            "instruments": [key.instrument_id for key in asked],
-            "products": [int(key.product) for key in asked],
-            "ids": list(signal_ids),
-        }
-        query = sql.BOOK[whole, self._dry]
-        found = (await self._connection.execute(query, wanted)).one()
-        if "" not in found.switched and not self._dry:
+        query, wanted = sql.BOOK[whole, self._dry], self._whose | rows.wanted(keys, signal_ids)
+        loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
+        if not loaded.has_switch and not self._dry:
             # A row to be held in common has to be there.
             await add_switch(self._connection, SwitchScope(self._whose["broker"]))
-            found = (await self._connection.execute(query, wanted)).one()
-        states = dict(zip(found.switched, map(TradingState, found.states), strict=True))
-        self.trading_state = states.pop("", TradingState.ACTIVE)
-        self.strategy_switches = states
-        self._orders = {order.signal_id: order for order in map(rows.order_of, _rows(found.orders))}
-        positions = [
-            rows.position_of(row, self._orders.get(str(row.open_signal_id))) for row in _rows(found.positions)
-        ]
-        self._positions = {state.key: state for state in positions}
-        self._days = {
-            (row.broker, row.account, row.strategy_id): rows.day_of(row) for row in _rows(found.days)
-        }
-        return RiskBook(positions, self._orders.values(), map(str, found.judged), self._days)
+            loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
+        self._loaded = loaded
+        return loaded.book()
 
+    @override
     async def verdict(self, signal_id: str) -> Verdict | None:
-        """See DecisionUnit."""
         return await stored_verdict(self._connection, signal_id)
 
+    @override
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
-        """See DecisionUnit."""
-        changed = {
-            "orders": [
-                rows.order_values(order)
-                for signal_id, order in book.orders.items()
-                if order != self._orders.get(signal_id)
-            ],
-            "positions": [
-                rows.position_values(state)
-                for key, state in book.positions.items()
-                if state != self._positions.get(key)
-            ],
-            "days": [
-                rows.day_values(whose, counters)
-                for whose, counters in book.days.items()
-                if counters != self._days.get(whose)
-            ],
-            "verdicts": [rows.verdict_values(verdict) for verdict in verdicts],
-        }
-        await self._saving.write(self._connection, changed, events)
+        await self._saving.write(self._connection, self._whose, self._read.changes(book, verdicts), events)
 
+    @override
     async def account_switch(self) -> KillSwitch:
-        """See DecisionUnit."""
         scope = SwitchScope(self._whose["broker"], account=self._whose["account"])
         await add_switch(self._connection, scope)
         return rows.switch_of((await self._connection.execute(sql.READ_SWITCH, scope._asdict())).one())
 
+    @override
     async def save_account_switch(self, switch: KillSwitch, event: Event) -> None:
-        """See DecisionUnit."""
         await self._connection.execute(sql.SET_SWITCH, rows.switch_values(switch))
         await self._outbox.add(self._connection, [event])
 
+    @override
     async def save_limits(self, change: LimitChange) -> None:
-        """See DecisionUnit."""
         version = self.limits.version + 1
         common = self._whose | {
             "strategy_id": change.scope.strategy_id,
@@ -170,13 +234,19 @@ class PostgresDecisionUnit:
         await self._connection.execute(sql.SAVE_LIMIT, made)
         await self._connection.execute(sql.SAVE_VERSION, self._whose | {"version": version})
 
+    @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
-        """See DecisionUnit."""
         return await self._requests.claim(self._connection, key, request)
 
+    @override
     async def remember(self, key: CommandKey, answer: Message) -> None:
-        """See DecisionUnit."""
         await self._requests.remember(self._connection, key, answer)
+
+    @property
+    def _read(self) -> LoadedBook:
+        if self._loaded is None:
+            raise RuntimeError("the unit's book was not read")
+        return self._loaded
 
 
 async def stored_verdict(connection: AsyncConnection, signal_id: str) -> Verdict | None:

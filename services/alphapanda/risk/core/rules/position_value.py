@@ -20,7 +20,10 @@ def judge(check: Check) -> RuleResult:
     if price is None:
         message = f"there is no price of {check.signal.key.instrument_id}"
         return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
-    value = _others(check) + abs(check.position_after) * price
+    try:
+        value = _others(check) + abs(check.position_after) * price
+    except ValueUnknown as why:  # another strategy holds it, and it has another token than the signal's today
+        return only_exits_pass(check, NAME, limit, "unknown", str(why), unknown=True)
     if value <= most:
         return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(value))
     message = f"{rupees(value)} rupees in {check.signal.key.instrument_id} would be over the account's limit of {rupees(most)}"
