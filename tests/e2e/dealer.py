@@ -45,13 +45,14 @@ class Dealer(Trader):
     broker = NAME
     visibility_window = 0.5
 
-    def __init__(self, book: DealersBook) -> None:
+    def __init__(self, book: DealersBook, mode: ExecutionMode) -> None:
         self._book = book
+        self._mode = mode
         self._numbers: Iterator[int] = count(1)
 
     @override
     def get_execution_mode(self) -> ExecutionMode:
-        return ExecutionMode.PAPER
+        return self._mode
 
     @override
     async def initialize(self) -> None:
@@ -90,10 +91,11 @@ class Dealer(Trader):
         return self._book.orders.get(tag)
 
 
-def registration(book: DealersBook) -> BrokerRegistration:
-    """The one line: the dealer as a broker."""
+def registration(book: DealersBook, *, live: bool) -> BrokerRegistration:
+    """The one line: the dealer as a broker, with an exchange of its own or in front of a real one."""
+    mode = ExecutionMode.LIVE if live else ExecutionMode.PAPER
 
     def build(_: TraderParts) -> Trader:
-        return Dealer(book)
+        return Dealer(book, mode)
 
-    return BrokerRegistration(NAME, live=False, build=build)
+    return BrokerRegistration(NAME, live=live, build=build)

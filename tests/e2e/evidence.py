@@ -88,12 +88,16 @@ class Evidence:
 
 
 def read_evidence(
-    data_dir: Path, brokers: Sequence[str] = ("paper", "zerodha"), *, leave_servers: bool = False
+    data_dir: Path,
+    brokers: Sequence[str] = ("paper", "zerodha"),
+    *,
+    live: Sequence[str] = (),
+    leave_servers: bool = False,
 ) -> Evidence:
     """Everything in a data directory that no process uses; its PostgreSQL is stopped again unless it is to be left."""
     directory = DataDirectory(data_dir)
     directory.acquire(datetime.now(tz=UTC))
-    evidence = Evidence(TopicMap(brokers))
+    evidence = Evidence(TopicMap(brokers, live))
     try:
         asyncio.run(_read(evidence, directory.layout, leave_servers))
     finally:

@@ -45,31 +45,38 @@ SERVICES = [
 
 @dataclass
 class Morning:
-    """What the dealer wrote down, what the platform stored, and what it said of itself."""
+    """What the dealer wrote down, what the platform stored, and what it said of itself.
 
+    Attributes:
+        live: whether the dealer's orders reach a real exchange.
+    """
+
+    live: bool
     dealers: DealersBook
     evidence: Evidence
     status: GetStatusResponse
     portfolios: dict[str, portfolio.Portfolio]
 
 
-@pytest.fixture(scope="module")
-def morning() -> Iterator[Morning]:
+@pytest.fixture(scope="module", params=[False, True], ids=["simulated", "live"])
+def morning(request: pytest.FixtureRequest) -> Iterator[Morning]:
     """Strategies on paper alone, on paper and the dealer, and one whose orders the dealer finds too big."""
+    live = request.param
     with tempfile.TemporaryDirectory(prefix="panda-") as folder:
         dealers = DealersBook(unanswered=UNANSWERED)
-        status, portfolios = asyncio.run(_trade(Path(folder), dealers))
-        yield Morning(dealers, read_evidence(Path(folder, "data"), ACTIVE), status, portfolios)
+        status, portfolios = asyncio.run(_trade(Path(folder), dealers, live=live))
+        evidence = read_evidence(Path(folder, "data"), ACTIVE, live=(NAME,) if live else ())
+        yield Morning(live, dealers, evidence, status, portfolios)
 
 
 async def _trade(
-    folder: Path, dealers: DealersBook
+    folder: Path, dealers: DealersBook, *, live: bool
 ) -> tuple[GetStatusResponse, dict[str, portfolio.Portfolio]]:
     options = UpOptions(
         data_dir=folder / "data",
         feed=f"replay:{walk(folder, bars=120, last='11:30')}",
         instrument="NSE:INFY",
-        brokers=(*BROKERS, registration(dealers)),
+        brokers=(*BROKERS, registration(dealers, live=live)),
     )
     yaml = folder / "strategies.yaml"
     yaml.write_text(THREE_STRATEGIES, encoding="utf-8")
@@ -144,7 +151,10 @@ def test_its_refusals_are_told_in_its_words(morning: Morning) -> None:
 
 
 def test_its_books_are_its_own(morning: Morning) -> None:
-    """The dealer's account has cash, ledger and positions that follow from its fills alone."""
+    """The dealer's account has cash, ledger and positions that follow from its fills alone.
+
+    Where it is live the dealer keeps the cash itself: the ledger begins with nothing.
+    """
     for broker in ("paper", NAME):
         fills = [row for row in morning.evidence.rows("fills") if row["broker"] == broker]
         cost = sum(
@@ -155,6 +165,7 @@ def test_its_books_are_its_own(morning: Morning) -> None:
             Decimal(),
         )
         (account,) = [row for row in morning.evidence.rows("accounts") if row["broker"] == broker]
+        assert account["starting_cash"] == (0 if broker == NAME and morning.live else 1_000_000)
         assert account["cash"] == account["starting_cash"] - cost
         assert Decimal(morning.portfolios[broker].cash.amount.value) == account["cash"]
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import grpc
+from tests.in_memory.portfolio_store import InMemoryPortfolioStore
 from tests.in_memory.risk_store import MemoryRiskStore
 from tests.simulation.database import Connection, Database, OnCommit
 from tests.simulation.exchange import Exchange, SimulatedTrader
@@ -31,9 +32,7 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.port import Assignment, Start
 from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.consumer import PortfolioConsumer
-from alphapanda.portfolio.managers import ManagerParts, build_managers
-from alphapanda.portfolio.router import PortfolioRouter
-from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
@@ -191,10 +190,9 @@ class Mesh:
         """Portfolio."""
         log = SimulatedLog(self.log)
         store = cast("Any", Connection(self.portfolio, ["unit"], ["open_account"]))
-        parts = ManagerParts(ACCOUNT, STARTING_CASH, store, self.market, lambda: INSTRUMENTS)
-        router = PortfolioRouter(build_managers([BROKER], parts))
-        await router.start()
-        consumer = PortfolioConsumer(router, store)
+        manager = PortfolioManager({BROKER: STARTING_CASH}, ACCOUNT, store, self.market, lambda: INSTRUMENTS)
+        await manager.start()
+        consumer = PortfolioConsumer(manager, store)
         await self._consume(log, "portfolio", portfolio_topics.GROUP, portfolio_topics.PAYLOADS, consumer)
 
     # -- within -------------------------------------------------------------------------------------------------------

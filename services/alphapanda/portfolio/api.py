@@ -1,4 +1,4 @@
-"""PortfolioService: questions on the books, answered from the store and the marks in memory."""
+"""PortfolioService: answers questions about the books from the store and the last prices in memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.mesh.errors import NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.portfolio.core.profit import ValuedPosition
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
-from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.snapshots import snapshot_message
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor, SnapshotCursor
 from alphapanda.portfolio.watching import PortfolioWatches
@@ -48,9 +48,9 @@ class PortfolioApi(PortfolioServiceServicer):
 
     Args:
         store: the books.
-        router: has the marks.
-        reader: accounts as they are told.
-        watches: accounts as they change.
+        manager: has the last prices.
+        reader: reads accounts.
+        watches: makes watches on accounts.
         messages: makes the answers.
         brokers: the active ones.
         account: whose books an empty account means.
@@ -59,7 +59,7 @@ class PortfolioApi(PortfolioServiceServicer):
     def __init__(
         self,
         store: PortfolioStore,
-        router: PortfolioRouter,
+        manager: PortfolioManager,
         reader: PortfolioReader,
         watches: PortfolioWatches,
         messages: PortfolioMessages,
@@ -67,7 +67,7 @@ class PortfolioApi(PortfolioServiceServicer):
         account: str,
     ) -> None:
         self._store = store
-        self._router = router
+        self._manager = manager
         self._reader = reader
         self._watches = watches
         self._messages = messages
@@ -95,9 +95,9 @@ class PortfolioApi(PortfolioServiceServicer):
             next_page_token=encode_page_token(page[-1], filters) if len(wanted) > size else ""
         )
         for name in page:
-            told = await self._portfolio(name)
-            told.ClearField("positions")
-            answer.portfolios.append(told)
+            one = await self._portfolio(name)
+            one.ClearField("positions")
+            answer.portfolios.append(one)
         return answer
 
     @override
@@ -150,7 +150,7 @@ class PortfolioApi(PortfolioServiceServicer):
             limit=size + 1,
         )
         page = found[:size]
-        prices = self._router.prices(name.broker, {position.key.instrument_id for position in page})
+        prices = self._manager.prices({position.key.instrument_id for position in page})
         lines = [
             ValuedPosition(position, last.price if (last := prices.get(position.key.instrument_id)) else None)
             for position in page
@@ -202,10 +202,10 @@ class PortfolioApi(PortfolioServiceServicer):
         )
 
     async def _portfolio(self, name: AccountName) -> portfolio.Portfolio:
-        told = await self._reader.portfolio(name)
-        if told is None:
+        found = await self._reader.portfolio(name)
+        if found is None:
             raise _no_account(name)
-        return told
+        return found
 
     def _name(self, request: OfAccount) -> AccountName:
         return AccountName(request.broker or DEFAULT_BROKER, request.account or self._account)

@@ -1,4 +1,4 @@
-"""Books read once a revision: the copy in Redis is named by the revision it is of, so it is never out of date.
+"""Caches books in Redis. A copy is named by its revision, so it is never out of date.
 
 Key: `portfolio:account:{broker}:{account}:{opened_at, microseconds}:{revision}`. When the account was opened is part of
 it, so that a new database beside an old Redis finds nothing.
@@ -26,7 +26,7 @@ KEPT: Final = timedelta(minutes=10)
 
 
 class BooksCache:
-    """Reads books, from Redis where they are there. Without Redis they come from the store.
+    """Reads books from Redis, or from the store where Redis has no copy or is away.
 
     Args:
         store: the books.

@@ -1,16 +1,17 @@
-"""Fills in, ledger out."""
+"""Books fills: order events come in, ledger entries come out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from typing_extensions import override
 
-from alphapanda.consuming.delivery import Delivery
+from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.contract.order_wire import happening_from
 from alphapanda.domain.order_events import Filled
 from alphapanda.portfolio.core.book import Booking
-from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill
 
 GROUP = "portfolio"
@@ -18,53 +19,54 @@ PAYLOADS = ("order_filled",)
 """The payloads of the topics it reads; the other order events move no money."""
 
 OnBooked = Callable[[Mapping[AccountName, Cause]], None]
-"""Told of accounts whose books changed, each with the last event that did it, once that is committed."""
+"""Called with the accounts whose books changed, each with the last event that changed it, once that is committed."""
 
 _log = structlog.get_logger(__name__)
 
 
-class PortfolioConsumer:
-    """Books the fills of a batch in one transaction; the fill's own row is its inbox (rule 1).
+class PortfolioConsumer(Handler):
+    """Books the fills of a batch in one transaction; a fill's own row says that it was booked before (rule 1).
 
     Args:
-        router: the managers.
+        manager: which brokers' fills are booked, and what a new account begins with.
         store: the books.
-        on_booked: told after each commit.
+        on_booked: called after each commit.
     """
 
     def __init__(
-        self, router: PortfolioRouter, store: PortfolioStore, on_booked: Sequence[OnBooked] = ()
+        self, manager: PortfolioManager, store: PortfolioStore, on_booked: Sequence[OnBooked] = ()
     ) -> None:
-        self._router = router
+        self._manager = manager
         self._store = store
         self._on_booked = on_booked
 
+    @override
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See consuming.delivery.Handler.
+        """Books the fills among the batch's events.
 
         Raises:
-            NoPortfolioManager: a fill of a broker without a manager.
+            BrokerNotManaged: a fill of a broker whose portfolios are not kept here.
             InvalidInput: a fill whose amounts the ledger can't hold.
         """
         received = []
         changed = {}
         for delivery in batch:
-            happening = happening_from(delivery.event)
-            if isinstance(happening, Filled):
-                event, key = delivery.event, happening.order.key
-                received.append(ReceivedFill(happening, event.correlation_id))
+            order_event = happening_from(delivery.event)
+            if isinstance(order_event, Filled):
+                event, key = delivery.event, order_event.order.key
+                received.append(ReceivedFill(order_event, event.correlation_id))
                 changed[AccountName(key.broker, key.account)] = Cause(event.event_id, event.correlation_id)
         if not received:
             return
         # A batch is of one partition, so of one broker.
-        manager = self._router.manager(batch[0].broker)
-        async with self._store.unit(received, manager.starting_cash) as unit:
+        starting_cash = self._manager.starting_cash(batch[0].broker)
+        async with self._store.unit(received, starting_cash) as unit:
             for fill in received:
-                manager.handle_fill(fill, unit)
+                unit.book(fill)
         if not unit.bookings:
             return
-        for tell in self._on_booked:
-            tell(changed)
+        for booked in self._on_booked:
+            booked(changed)
         for booking, fill in unit.bookings:
             _log_booking(fill, booking)
 
@@ -72,7 +74,7 @@ class PortfolioConsumer:
 def _log_booking(received: ReceivedFill, booking: Booking) -> None:
     order, fill = received.filled.order, received.filled.fill
     _log.info(
-        "fill booked",
+        "fill.booked",
         broker=order.key.broker,
         account=order.key.account,
         strategy_id=order.key.strategy_id,

@@ -1,4 +1,4 @@
-"""Books to the contract's messages. Rupees have two decimals where they are exact in paise."""
+"""Turns books into the contract's messages. Rupees have two decimals where they are exact in paise."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class PortfolioMessages:
 
     def account(self, books: AccountBooks, prices: Mapping[str, LastPrice]) -> portfolio.Portfolio:
         """An account at last prices by instrument_id."""
-        told = statement(
+        valued = statement(
             books.cash, books.strategies, books.positions, {name: last.price for name, last in prices.items()}
         )
-        held = told.positions
+        held = valued.positions
         marked = [
             prices[line.position.key.instrument_id].traded_at
             for line in held
@@ -60,31 +60,31 @@ class PortfolioMessages:
             account=books.name.account,
             starting_cash=money(books.starting_cash),
             cash=money(books.cash),
-            equity=money(told.equity),
-            profit=_profit(told.profit),
+            equity=money(valued.equity),
+            profit=_profit(valued.profit),
             strategies=[
                 portfolio.StrategyProfit(
                     strategy_id=line.strategy_id,
                     profit=_profit(line.profit),
                     open_positions=line.open_positions,
                 )
-                for line in told.strategies
+                for line in valued.strategies
             ],
             positions=[self.position(line) for line in held[:POSITIONS_IN_PORTFOLIO]],
             marked_at=wire.timestamp(max(marked, default=None)),
-            without_price=told.without_price,
+            without_price=valued.without_price,
             revision=books.revision,
         )
 
     @staticmethod
-    def add_day(told: portfolio.Portfolio, day: date | None, base: Decimal | None) -> None:
-        """Says what the day made: equity now less `base`, the equity at its start; what is unknown stays absent."""
+    def add_day(answer: portfolio.Portfolio, day: date | None, base: Decimal | None) -> None:
+        """Adds the day and its profit: equity now less `base`, the equity at its start; what is unknown stays absent."""
         if day is None:
             return
-        told.trading_day = day.isoformat()
-        if base is not None and told.HasField("equity"):
-            made = wire.exact(told.equity.amount) - base
-            told.day_pnl.MergeFrom(common.Money(currency_code=CURRENCY, amount=decimal(made)))
+        answer.trading_day = day.isoformat()
+        if base is not None and answer.HasField("equity"):
+            profit = wire.exact(answer.equity.amount) - base
+            answer.day_pnl.MergeFrom(common.Money(currency_code=CURRENCY, amount=decimal(profit)))
 
     def position(self, line: ValuedPosition) -> portfolio.Position:
         """A position at its last price."""

@@ -1,4 +1,4 @@
-"""An account as it is told: its books, at the last prices, with what the day made."""
+"""Reads an account: its books, valued at the last prices, with the profit of the day."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import date
 
 from alphapanda.portfolio.cache import BooksCache
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
-from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 
@@ -16,9 +16,9 @@ class PortfolioReader:
     """Reads portfolios.
 
     Args:
-        store: how far an account is.
+        store: the revision of an account.
         cache: its books.
-        router: the marks.
+        manager: has the last prices.
         messages: makes the answers.
         trading_day: the market's day; None where market time is unknown.
     """
@@ -27,13 +27,13 @@ class PortfolioReader:
         self,
         store: PortfolioStore,
         cache: BooksCache,
-        router: PortfolioRouter,
+        manager: PortfolioManager,
         messages: PortfolioMessages,
         trading_day: Callable[[], date | None],
     ) -> None:
         self._store = store
         self._cache = cache
-        self._router = router
+        self._manager = manager
         self._messages = messages
         self._trading_day = trading_day
 
@@ -45,6 +45,6 @@ class PortfolioReader:
         if state is None or books is None:
             return None
         held = {position.key.instrument_id for position in books.positions}
-        told = self._messages.account(books, self._router.prices(name.broker, held))
-        self._messages.add_day(told, day, state.day_base)
-        return told
+        answer = self._messages.account(books, self._manager.prices(held))
+        self._messages.add_day(answer, day, state.day_base)
+        return answer

@@ -1,11 +1,10 @@
-"""Proves the books against the ledger, again and again."""
+"""Proves the books against the ledger, at an interval."""
 
 from __future__ import annotations
 
 import structlog
 
-from alphapanda.portfolio.managers import BooksDisagree
-from alphapanda.portfolio.router import PortfolioRouter
+from alphapanda.portfolio.manager import BooksDisagree, PortfolioManager
 from alphapanda.resilience.rounds import Rounds
 
 _log = structlog.get_logger(__name__)
@@ -15,8 +14,8 @@ class Reconciliation:
     """A service whose books disagree with their ledger is not serving, and says so until they agree again.
 
     Args:
-        router: the managers, each of which knows how its books are proved.
-        interval_seconds: wall time between two proofs; the managers prove them at their start, too.
+        manager: proves the books; it does so at its start, too.
+        interval_seconds: wall time between two proofs.
 
     Attributes:
         name: in the service's status.
@@ -24,8 +23,8 @@ class Reconciliation:
 
     name = "reconciliation"
 
-    def __init__(self, router: PortfolioRouter, interval_seconds: float) -> None:
-        self._router = router
+    def __init__(self, manager: PortfolioManager, interval_seconds: float) -> None:
+        self._manager = manager
         self._disagreement = ""
         self._rounds = Rounds(self.name, self.prove, interval_seconds, _log)
 
@@ -36,7 +35,7 @@ class Reconciliation:
 
     @property
     def serving(self) -> bool:
-        """Whether the books agreed when they were last proved, and are going to be proved again."""
+        """Whether the books agreed when they were last proved, and the next proof is due."""
         return self._rounds.serving and not self._disagreement
 
     async def start(self) -> None:
@@ -54,10 +53,10 @@ class Reconciliation:
             SQLAlchemyError, OSError: the database is away.
         """
         try:
-            proved = await self._router.prove()
+            proved = await self._manager.prove()
         except BooksDisagree as disagree:
             self._disagreement = str(disagree)
-            _log.error("reconciliation failed", alarm=True, error=self._disagreement)
+            _log.error("reconciliation.books_disagreed", alarm=True, error=self._disagreement)
             return
         self._disagreement = ""
-        _log.info("books reconciled", accounts=proved)
+        _log.info("reconciliation.books_proved", accounts=proved)

@@ -19,8 +19,8 @@ from alphapanda.portfolio.core.snapshots import (
     fills_snapshot_id,
     snapshot,
 )
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import money
-from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.store.port import AccountBooks, AccountName, Cause, PortfolioStore
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.storage.price_cache import MarketViews
@@ -38,7 +38,7 @@ class Snapshots:
 
     Args:
         store: the books.
-        router: the marks, and which brokers are managed.
+        manager: the last prices, and which brokers are managed.
         market: market time before the first frame.
         interval: market time between two snapshots.
         zone: the market's.
@@ -46,13 +46,13 @@ class Snapshots:
         coalesce_seconds: wall time in which an account's fills share one snapshot.
 
     Attributes:
-        rounds: take what is owed after fills.
+        rounds: takes the snapshots that are due after fills.
     """
 
     def __init__(
         self,
         store: PortfolioStore,
-        router: PortfolioRouter,
+        manager: PortfolioManager,
         market: MarketViews,
         interval: timedelta,
         zone: tzinfo,
@@ -60,7 +60,7 @@ class Snapshots:
         coalesce_seconds: float = COALESCE_SECONDS,
     ) -> None:
         self._store = store
-        self._router = router
+        self._manager = manager
         self._market = market
         self._clock = SnapshotClock(interval, zone)
         self._wall_clock = wall_clock
@@ -87,19 +87,19 @@ class Snapshots:
         await self.rounds.start()
 
     async def stop(self) -> None:
-        """Takes those that are owed and ends."""
+        """Takes the snapshots that are due after fills, then ends."""
         self._started = False
         await self.rounds.stop()
         await self.rounds.once()
 
     def booked(self, changed: Mapping[AccountName, Cause]) -> None:
-        """Fills were booked; the accounts by what the last one was caused by."""
+        """Notes accounts whose books changed, each with the event of its last fill."""
         self._changed.update(changed)
 
     async def before(self, market_time_ns: int, cause: Cause) -> None:
-        """A frame of this market time is about to be taken in: takes what is due at the marks as they are before it.
+        """Takes the snapshots that a frame of this market time makes due, at the prices before that frame.
 
-        Nothing is taken before the start: the marks aren't there yet.
+        Nothing is taken before the start: the last prices aren't there yet.
 
         Raises:
             SQLAlchemyError, OSError: the database is away; asked again with the same frame it goes on.
@@ -108,7 +108,7 @@ class Snapshots:
             return
         market_time = instant(market_time_ns)
         for due in self._clock.due(market_time):
-            for broker in self._router.brokers:
+            for broker in self._manager.brokers:
                 for name in await self._store.accounts(broker):
                     await self._take(name, due, due.snapshot_id(*name), cause)
         self._clock.settled(market_time)
@@ -128,11 +128,11 @@ class Snapshots:
             raise
 
     async def _take(self, name: AccountName, due: Due, snapshot_id: str | None, cause: Cause) -> None:
-        await self._store.take_snapshot(name, cause, partial(self._made, due, snapshot_id), self._event)
+        await self._store.take_snapshot(name, cause, partial(self._make, due, snapshot_id), self._event)
 
-    def _made(self, due: Due, snapshot_id: str | None, books: AccountBooks) -> Snapshot:
+    def _make(self, due: Due, snapshot_id: str | None, books: AccountBooks) -> Snapshot:
         held = {position.key.instrument_id for position in books.positions}
-        prices = self._router.prices(books.name.broker, held)
+        prices = self._manager.prices(held)
         return snapshot(
             due,
             snapshot_id or fills_snapshot_id(*books.name, books.revision),

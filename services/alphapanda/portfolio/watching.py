@@ -1,4 +1,4 @@
-"""A watch on an account: a snapshot, then every fill with the account as it made it."""
+"""A watch on an account: the account as it is now, then every fill with the account after it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class PortfolioWatches:
 
     Args:
         store: the fills, by revision.
-        reader: accounts as they are told.
+        reader: reads accounts.
         messages: makes the answers.
-        revisions: says when to look.
+        revisions: says when an account has changed.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PortfolioWatches:
         """The messages of one watch on an open account, which is `now`; see WatchPortfolioRequest.
 
         Raises:
-            OutOfRange: it can't go on after that revision.
+            OutOfRange: the watch can't continue after that revision.
         """
         at = after_revision
         if at:
@@ -55,27 +55,27 @@ class PortfolioWatches:
             moved = await self._revisions.beyond(name, at, mark_interval)
             if self._revisions.draining:
                 break
-            told = await self._reader.portfolio(name)
-            if told is None:
+            latest = await self._reader.portfolio(name)
+            if latest is None:
                 break
-            if moved or told.revision > at:
-                async for message in self._changes(name, at, told):
+            if moved or latest.revision > at:
+                async for message in self._changes(name, at, latest):
                     yield message
-                at = told.revision
+                at = latest.revision
             else:
-                yield portfolio.WatchPortfolioResponse(revision=at, portfolio=told)
+                yield portfolio.WatchPortfolioResponse(revision=at, portfolio=latest)
         yield portfolio.WatchPortfolioResponse(revision=at, draining=True)
 
     async def _changes(
-        self, name: AccountName, at: int, told: portfolio.Portfolio
+        self, name: AccountName, at: int, latest: portfolio.Portfolio
     ) -> AsyncIterator[portfolio.WatchPortfolioResponse]:
-        """The fills after `at` up to the account as it is told, which comes with the last of them."""
-        while at < told.revision:
-            wanted = min(told.revision - at, FILLS_IN_MESSAGE)
+        """The fills after revision `at` up to the latest account, which comes with the last of them."""
+        while at < latest.revision:
+            wanted = min(latest.revision - at, FILLS_IN_MESSAGE)
             fills = await self._store.fills_after(name, at, wanted)
             at += len(fills)
             yield portfolio.WatchPortfolioResponse(
                 revision=at,
-                portfolio=told if at == told.revision else None,
+                portfolio=latest if at == latest.revision else None,
                 fills=[self._messages.fill(fill) for fill in fills],
             )

@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
-from alphapanda.portfolio.store.memory import InMemoryPortfolioStore
 from alphapanda.portfolio.store.port import PortfolioStore, ReceivedFill
 from alphapanda.storage.engine import open_engine
 
 sys.path.append(str(Path(__file__).parent))
 
 from portfolio_service import stored_in
+from tests.in_memory.portfolio_store import InMemoryPortfolioStore
 
 OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
 

@@ -23,11 +23,10 @@ from alphapanda.mesh.watches import Revisions
 from alphapanda.portfolio.api import PortfolioApi
 from alphapanda.portfolio.cache import BooksCache
 from alphapanda.portfolio.consumer import PortfolioConsumer
-from alphapanda.portfolio.managers import ManagerParts, PaperPortfolioManager
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
 from alphapanda.portfolio.reconciliation import Reconciliation
-from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.snapshots import Snapshots
 from alphapanda.portfolio.store.port import Cause, ReceivedFill
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
@@ -65,32 +64,33 @@ class Service:
     """A portfolio service of one broker without servers."""
 
     def __init__(self, store, broker: str, market: Market, redis: Redis, interval: int = 300) -> None:
-        parts = ManagerParts("default", Decimal(1_000_000), store, market, lambda: DIRECTORY)
         self.broker = broker
         self.store = store
         self.market = market
-        self.router = PortfolioRouter({broker: PaperPortfolioManager(broker, parts)})
-        self.snapshots = Snapshots(
-            store, self.router, market, timedelta(seconds=interval), IST, lambda: OPENED, coalesce_seconds=60
+        self.manager = PortfolioManager(
+            {broker: Decimal(1_000_000)}, "default", store, market, lambda: DIRECTORY
         )
-        self.reconciliation = Reconciliation(self.router, 3600)
+        self.snapshots = Snapshots(
+            store, self.manager, market, timedelta(seconds=interval), IST, lambda: OPENED, coalesce_seconds=60
+        )
+        self.reconciliation = Reconciliation(self.manager, 3600)
         self.revisions = Revisions(store.revisions, 0.02)
         self.consumer = PortfolioConsumer(
-            self.router, store, [self.snapshots.booked, lambda _: self.revisions.poll_now()]
+            self.manager, store, [self.snapshots.booked, lambda _: self.revisions.poll_now()]
         )
         messages = PortfolioMessages(lambda: DIRECTORY)
         reader = PortfolioReader(
-            store, BooksCache(store, redis), self.router, messages, lambda: self.snapshots.trading_day
+            store, BooksCache(store, redis), self.manager, messages, lambda: self.snapshots.trading_day
         )
         watches = PortfolioWatches(store, reader, messages, self.revisions)
-        self.api = PortfolioApi(store, self.router, reader, watches, messages, [broker], "default")
+        self.api = PortfolioApi(store, self.manager, reader, watches, messages, [broker], "default")
 
     async def start(self) -> None:
-        for part in (self.router, self.snapshots, self.reconciliation, self.revisions):
+        for part in (self.manager, self.snapshots, self.reconciliation, self.revisions):
             await part.start()
 
     async def stop(self) -> None:
-        for part in (self.revisions, self.reconciliation, self.snapshots, self.router):
+        for part in (self.revisions, self.reconciliation, self.snapshots, self.manager):
             await part.stop()
 
     async def fill(self, *batch: ReceivedFill) -> None:
@@ -98,7 +98,7 @@ class Service:
 
     def tick(self, token: int, price: str, seconds: int) -> None:
         at = nanoseconds(OPENED + timedelta(seconds=seconds))
-        self.router.handle_frame(Frame("run", 0, 1, at, 100, [token], [int(Decimal(price) * 100)], [at]))
+        self.manager.handle_frame(Frame("run", 0, 1, at, 100, [token], [int(Decimal(price) * 100)], [at]))
 
     async def frame(self, token: int, price: str, seconds: int) -> None:
         """A frame as the service follows it: what is due before it, then its marks."""

@@ -17,14 +17,8 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order_events import Submitted
 from alphapanda.mesh.errors import NotFound
-from alphapanda.portfolio.managers import (
-    MANAGERS,
-    BooksDisagree,
-    ManagerParts,
-    PaperPortfolioManager,
-    build_managers,
-)
-from alphapanda.portfolio.router import NoPortfolioManager
+from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.manager import BooksDisagree, BrokerNotManaged, PortfolioManager
 from alphapanda.portfolio.store.port import AccountName
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 
@@ -57,7 +51,7 @@ async def test_an_untouched_account_is_its_starting_cash(service) -> None:
 async def test_an_empty_request_means_paper_and_the_default_account(store, redis) -> None:
     """Nothing named is paper and the account of the settings, in every question."""
     service = Service(store, "paper", Market(), redis)
-    await service.router.start()
+    await service.manager.start()
     answer = await service.api.GetPortfolio(portfolio.GetPortfolioRequest(), None)
     assert (answer.portfolio.broker, answer.portfolio.account) == ("paper", "default")
     entries = await service.api.ListLedgerEntries(portfolio.ListLedgerEntriesRequest(), None)
@@ -109,7 +103,7 @@ async def test_marks_begin_with_the_cached_prices(store, fills, redis) -> None:
     service = Service(
         store, fills.broker, Market({INFY: LastPrice(Decimal("99.95"), OPENED + timedelta(seconds=5))}), redis
     )
-    await service.router.start()
+    await service.manager.start()
     await service.fill(fills(1, 10, "100"))
     service.tick(INFY, "1.00", 4)
     assert (await service.portfolio()).profit.unrealised_pnl.amount.value == "-0.50"
@@ -133,10 +127,10 @@ async def test_only_fills_move_money(service, fills) -> None:
     assert (await service.store.books(AccountName(service.broker, "default"))).revision == 1
 
 
-async def test_a_fill_of_a_broker_without_manager_is_an_error(service, fills) -> None:
+async def test_a_fill_of_a_broker_that_is_not_managed_is_an_error(service, fills) -> None:
     """Nobody's fill is not dropped: the consumer stops at it and says which brokers are managed."""
     other = type(fills)("zerodha")
-    with pytest.raises(NoPortfolioManager, match=f"'zerodha'.*{service.broker}"):
+    with pytest.raises(BrokerNotManaged, match=f"'zerodha'.*{service.broker}"):
         await service.fill(other(1, 10, "100"))
 
 
@@ -224,11 +218,11 @@ async def test_a_fill_reads_as_it_was_traded(service, fills) -> None:
 async def test_a_start_proves_the_books(engine, fills, redis) -> None:
     """Cash that the ledger doesn't explain stops the start and says what differs."""
     store = stored_in(engine)
-    await Service(store, fills.broker, Market(), redis).router.start()
+    await Service(store, fills.broker, Market(), redis).manager.start()
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE portfolio.accounts SET cash = cash - 1"))
     with pytest.raises(BooksDisagree, match=r"cash is 999999\.0000, the ledger says 1000000\.0000"):
-        await Service(store, fills.broker, Market(), redis).router.start()
+        await Service(store, fills.broker, Market(), redis).manager.start()
 
 
 async def test_a_restart_changes_nothing(engine, fills, redis) -> None:
@@ -236,27 +230,40 @@ async def test_a_restart_changes_nothing(engine, fills, redis) -> None:
     store = stored_in(engine)
     market = Market({INFY: LastPrice(Decimal(101), OPENED)})
     first = Service(store, fills.broker, market, redis)
-    await first.router.start()
+    await first.manager.start()
     await first.fill(fills(1, 10, "100", "0.10"))
     before = await first.portfolio()
-    await first.router.stop()
+    await first.manager.stop()
     second = Service(stored_in(engine), fills.broker, market, redis)
-    await second.router.start()
+    await second.manager.start()
     assert await second.portfolio() == before
 
 
-def test_a_broker_has_a_manager_where_one_is_registered(monkeypatch) -> None:
-    """Paper is registered, zerodha is not; one more line is one more broker."""
-    parts = ManagerParts("default", Decimal(1), None, Market(), lambda: DIRECTORY)
-    assert list(build_managers(["paper", "zerodha"], parts)) == ["paper"]
-    monkeypatch.setitem(MANAGERS, "third", PaperPortfolioManager)
-    assert list(build_managers(["third", "paper"], parts)) == ["third", "paper"]
-
-
-def test_a_simulated_broker_has_papers_manager_under_its_own_name() -> None:
-    """A broker that is simulated and registered nowhere here keeps books by paper's manager; a live one doesn't."""
-    parts = ManagerParts("default", Decimal(1), None, Market(), lambda: DIRECTORY)
-    built = build_managers(["paper", "papertwo", "live"], parts, ["paper", "papertwo"])
-    assert list(built) == ["paper", "papertwo"]
-    assert isinstance(built["papertwo"], PaperPortfolioManager)
-    assert built["papertwo"].broker == "papertwo"
+async def test_brokers_differ_by_what_their_accounts_begin_with(store, fills) -> None:
+    """Paper's account begins with its cash, a live broker's with nothing: its cash is what our fills did to it."""
+    manager = PortfolioManager(
+        {"paper": Decimal(1000), "live": Decimal(0)}, "default", store, Market(), lambda: DIRECTORY
+    )
+    await manager.start()
+    consumer = PortfolioConsumer(manager, store)
+    for broker in ("paper", "live"):
+        received = [
+            type(fills)(broker)(1, 10, "100", "1.50"),
+            type(fills)(broker)(2, -4, "110", account="two"),
+        ]
+        await consumer.handle([delivery(one.filled, one.correlation_id) for one in received])
+    cash = {
+        name: (books.starting_cash, books.cash)
+        for broker in manager.brokers
+        for name in await store.accounts(broker)
+        if (books := await store.books(name))
+    }
+    assert cash == {
+        ("paper", "default"): (1000, Decimal("-1.50")),
+        ("paper", "two"): (1000, 1440),
+        ("live", "default"): (0, Decimal("-1001.50")),
+        ("live", "two"): (0, 440),
+    }
+    entries = await store.ledger(AccountName("live", "default"), strategy_id="", after=0, limit=10)
+    assert [entry.sequence for entry in entries] == [1, 2, 3, 4]
+    assert await manager.prove() == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
@@ -15,11 +16,10 @@ from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.api import PortfolioApi
 from alphapanda.portfolio.cache import BooksCache
 from alphapanda.portfolio.consumer import PortfolioConsumer
-from alphapanda.portfolio.managers import ManagerParts, build_managers
+from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
 from alphapanda.portfolio.reconciliation import Reconciliation
-from alphapanda.portfolio.router import PortfolioRouter
 from alphapanda.portfolio.snapshots import Snapshots
 from alphapanda.portfolio.store.port import Cause
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
@@ -34,33 +34,36 @@ def portfolio_room(ground: Ground) -> Room:
     settings = ground.settings
     outbox = Outbox("portfolio", ground.topic_map)
     store = PostgresPortfolioStore(ground.engine, outbox)
-    parts = ManagerParts(
-        settings.account, settings.paper_trading.starting_cash, store, ground.prices, ground.instruments
-    )
-    router = PortfolioRouter(build_managers(ground.router.enabled, parts, ground.simulated_brokers))
+    simulated = ground.simulated_brokers
+    # A live broker keeps the cash itself: our ledger holds what our fills did to it, from nothing on.
+    starting_cash = {
+        broker: settings.paper_trading.starting_cash if broker in simulated else Decimal(0)
+        for broker in ground.router.enabled
+    }
+    manager = PortfolioManager(starting_cash, settings.account, store, ground.prices, ground.instruments)
     snapshots = Snapshots(
         store,
-        router,
+        manager,
         ground.prices,
         timedelta(seconds=settings.portfolio_manager.snapshot_interval_seconds),
         IST,
         wall_clock,
     )
-    reconciliation = Reconciliation(router, settings.portfolio_manager.reconciliation_interval_seconds)
+    reconciliation = Reconciliation(manager, settings.portfolio_manager.reconciliation_interval_seconds)
     revisions = Revisions(store.revisions)
 
     async def on_frame(event: Event) -> None:
         frame = frame_from(event.tick_frame)
         await snapshots.before(frame.market_time_ns, Cause(event.event_id, event.correlation_id))
-        router.handle_frame(frame)
+        manager.handle_frame(frame)
 
     messages = PortfolioMessages(ground.instruments)
     reader = PortfolioReader(
-        store, BooksCache(store, ground.redis), router, messages, lambda: snapshots.trading_day
+        store, BooksCache(store, ground.redis), manager, messages, lambda: snapshots.trading_day
     )
     watches = PortfolioWatches(store, reader, messages, revisions)
     servicer = PortfolioApi(
-        store, router, reader, watches, messages, settings.active_brokers, settings.account
+        store, manager, reader, watches, messages, settings.active_brokers, settings.account
     )
     return Room(
         service="portfolio",
@@ -71,13 +74,13 @@ def portfolio_room(ground: Ground) -> Room:
                 ground,
                 "portfolio",
                 portfolio_topics.GROUP,
-                PortfolioConsumer(router, store, [snapshots.booked, lambda _: revisions.poll_now()]),
+                PortfolioConsumer(manager, store, [snapshots.booked, lambda _: revisions.poll_now()]),
             )
         ],
         followers=[follower(ground, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)],
         relay=relay(ground, outbox),
         parts=[
-            (Phase.WAKE, router),
+            (Phase.WAKE, manager),
             (Phase.WAKE, snapshots),
             (Phase.WAKE, reconciliation),
             (Phase.WAKE, revisions),

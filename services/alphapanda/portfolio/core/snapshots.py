@@ -95,7 +95,7 @@ def snapshot(
     prices: Mapping[str, Decimal],
 ) -> Snapshot:
     """The snapshot of an account; see `statement` for its strategies, positions and prices."""
-    told = statement(cash, strategies, positions, prices)
+    valued = statement(cash, strategies, positions, prices)
     return Snapshot(
         snapshot_id=snapshot_id,
         broker=broker,
@@ -105,11 +105,11 @@ def snapshot(
         trading_day=due.trading_day,
         revision=revision,
         cash=cash,
-        equity=told.equity,
-        realised=told.profit.realised,
-        unrealised=told.profit.unrealised,
-        charges=told.profit.charges,
-        open_positions=sum(line.open_positions for line in told.strategies),
+        equity=valued.equity,
+        realised=valued.profit.realised,
+        unrealised=valued.profit.unrealised,
+        charges=valued.profit.charges,
+        open_positions=sum(line.open_positions for line in valued.strategies),
     )
 
 

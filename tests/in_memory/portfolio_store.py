@@ -1,4 +1,4 @@
-"""The books in memory, for replay and simulation."""
+"""The books in memory, for simulation: nothing survives."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+
+from typing_extensions import override
 
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import PortfolioBook
@@ -24,6 +26,7 @@ from alphapanda.portfolio.store.port import (
     BookingUnit,
     Cause,
     LedgerLine,
+    PortfolioStore,
     PositionCursor,
     ReceivedFill,
     SnapshotCursor,
@@ -49,7 +52,7 @@ class _Rows:
     fills: list[BookedFill] = field(default_factory=list)
 
 
-class InMemoryPortfolioStore:
+class InMemoryPortfolioStore(PortfolioStore):
     """PortfolioStore without durability."""
 
     def __init__(self) -> None:
@@ -59,19 +62,19 @@ class InMemoryPortfolioStore:
         self._lock = Lock()
         self.events: list[Event] = []
 
+    @override
     async def open_account(self, name: AccountName, starting_cash: Decimal) -> None:
-        """See PortfolioStore."""
         if name not in self._accounts:
             book = PortfolioBook(name.broker, name.account, starting_cash)
             self._accounts[name] = _Rows(
                 starting_cash, book.cash, book.revision, list(ledger_rows(book.opening, 1))
             )
 
+    @override
     @asynccontextmanager
     async def unit(
         self, batch: Sequence[ReceivedFill], starting_cash: Decimal
     ) -> AsyncGenerator[BookingUnit]:
-        """See PortfolioStore."""
         async with self._lock:
             books: dict[AccountName, PortfolioBook] = {}
             opened: list[AccountName] = []
@@ -116,8 +119,8 @@ class InMemoryPortfolioStore:
             rows.ledger.extend(ledger_rows(booking.transaction, booking.first_sequence))
             self._fill_ids.add(booking.filled.fill.fill_id)
 
+    @override
     async def books(self, name: AccountName) -> AccountBooks | None:
-        """See PortfolioStore."""
         rows = self._accounts.get(name)
         if rows is None:
             return None
@@ -125,12 +128,12 @@ class InMemoryPortfolioStore:
         held = tuple(sorted((position for position in every if position.quantity), key=sort_key))
         return AccountBooks(name, rows.starting_cash, rows.cash, rows.revision, tuple(totals_of(every)), held)
 
+    @override
     async def accounts(self, broker: str) -> Sequence[AccountName]:
-        """See PortfolioStore."""
         return sorted(name for name in self._accounts if name.broker == broker)
 
+    @override
     async def state(self, name: AccountName, day: date | None) -> AccountState | None:
-        """See PortfolioStore."""
         rows = self._accounts.get(name)
         if rows is None:
             return None
@@ -144,15 +147,16 @@ class InMemoryPortfolioStore:
             base = starts.get(day) if starts else rows.starting_cash
         return AccountState(rows.revision, _OPENED_AT, base)
 
+    @override
     async def revisions(self) -> Mapping[AccountName, int]:
-        """See PortfolioStore."""
         return {name: rows.revision for name, rows in self._accounts.items()}
 
+    @override
     async def fills_after(self, name: AccountName, revision: int, limit: int) -> Sequence[BookedFill]:
-        """See PortfolioStore."""
         rows = self._accounts.get(name)
         return [fill for fill in (rows.fills if rows else ()) if fill.revision > revision][:limit]
 
+    @override
     async def take_snapshot(
         self,
         name: AccountName,
@@ -160,7 +164,6 @@ class InMemoryPortfolioStore:
         make: Callable[[AccountBooks], Snapshot],
         event: Callable[[Snapshot, Cause], Event],
     ) -> bool:
-        """See PortfolioStore."""
         books = await self.books(name)
         if books is None:
             raise LookupError(f"{name} is not open")
@@ -176,6 +179,7 @@ class InMemoryPortfolioStore:
         self.events.append(event(taken, cause))
         return True
 
+    @override
     async def snapshots(
         self,
         name: AccountName,
@@ -185,7 +189,6 @@ class InMemoryPortfolioStore:
         after: SnapshotCursor | None,
         limit: int,
     ) -> Sequence[StoredSnapshot]:
-        """See PortfolioStore."""
         found = [
             one
             for one in self._snapshots
@@ -200,6 +203,7 @@ class InMemoryPortfolioStore:
         kept = [one.snapshot for one in self._snapshots]
         return [one for one in kept if (one.broker, one.account) == name]
 
+    @override
     async def positions(
         self,
         name: AccountName,
@@ -209,7 +213,6 @@ class InMemoryPortfolioStore:
         after: PositionCursor | None,
         limit: int,
     ) -> Sequence[Position]:
-        """See PortfolioStore."""
         rows = self._accounts.get(name)
         found = [
             position
@@ -220,10 +223,10 @@ class InMemoryPortfolioStore:
         ]
         return found[:limit]
 
+    @override
     async def fills(
         self, name: AccountName, *, strategy_id: str, order_id: str, before: int | None, limit: int
     ) -> Sequence[BookedFill]:
-        """See PortfolioStore."""
         rows = self._accounts.get(name)
         found = [
             fill
@@ -234,10 +237,10 @@ class InMemoryPortfolioStore:
         ]
         return found[:limit]
 
+    @override
     async def ledger(
         self, name: AccountName, *, strategy_id: str, after: int, limit: int
     ) -> Sequence[LedgerLine]:
-        """See PortfolioStore."""
         rows = self._accounts.get(name)
         found = [
             line
@@ -246,8 +249,8 @@ class InMemoryPortfolioStore:
         ]
         return found[:limit]
 
+    @override
     async def disagreements(self, name: AccountName) -> Sequence[str]:
-        """See PortfolioStore."""
         rows = self._accounts[name]
         sums: dict[tuple[str, str, int, LedgerAccount], Decimal] = defaultdict(Decimal)
         for line in rows.ledger:
