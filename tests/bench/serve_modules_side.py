@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 
-import alphapanda.commands.serve
+import alphapanda.commands.serving
 from alphapanda.app.serve import Serving
 from alphapanda.commands.mesh import mesh_settings
 
@@ -22,5 +22,5 @@ async def main(service: str) -> None:
 
 
 if __name__ == "__main__":
-    assert alphapanda.commands.serve  # what the command line loads belongs to the list
+    assert alphapanda.commands.serving  # what the command line loads belongs to the list
     asyncio.run(main(sys.argv[1]))

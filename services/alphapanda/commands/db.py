@@ -6,12 +6,9 @@ import asyncio
 from pathlib import Path
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from alphapanda.app.prepare import upgrade_database
 from alphapanda.commands.console import fail, out, working
 from alphapanda.commands.mesh import config_option, mesh_settings
-from alphapanda.resilience.failures import in_one_line
 
 
 @click.group()
@@ -23,6 +20,11 @@ def db() -> None:
 @config_option
 def upgrade(config: Path | None) -> None:
     """Bring the database's schema to date."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from alphapanda.app.prepare import upgrade_database
+    from alphapanda.resilience.failures import in_one_line
+
     settings = mesh_settings(config)
     try:
         with working("upgrading the database's schema"):

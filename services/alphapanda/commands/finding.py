@@ -22,8 +22,6 @@ from alphapanda.commands.console import USAGE, fail, refuse
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.status import call_failure, describe_rpc_error
-from alphapanda.settings.serving import MeshSettings
-from alphapanda.settings.sources import SettingsInvalid, load_settings
 
 EXAMPLE: Final = "127.0.0.1:50051"
 TARGET_FORM: Final = re.compile(r"(dns:///)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
@@ -104,6 +102,9 @@ def said_target(address: str | None) -> Target:
     """What a person said, or else the settings; what is wrong with these ends the command."""
     if address is not None:
         return Target(address)
+    from alphapanda.settings.serving import MeshSettings
+    from alphapanda.settings.sources import SettingsInvalid, load_settings
+
     try:
         settings = load_settings(os.environ, dotenv=Path(".env"))
     except SettingsInvalid as error:

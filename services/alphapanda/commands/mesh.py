@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from alphapanda.commands.console import USAGE, fail, refuse
-from alphapanda.settings.model import Settings
-from alphapanda.settings.sources import SettingsInvalid, load_settings
+
+if TYPE_CHECKING:
+    from alphapanda.settings.model import Settings
 
 config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
 
 
 def mesh_settings(config: Path | None) -> Settings:
     """The settings of a mesh: they name a database and a Redis."""
+    from alphapanda.settings.sources import SettingsInvalid, load_settings
+
     try:
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
     except SettingsInvalid as error:

@@ -11,8 +11,6 @@ import click
 
 from alphapanda.commands.console import USAGE, fail, out
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.settings.sources import SettingsInvalid, load_settings
-from alphapanda.strategy.core.registry import StrategyRegistry
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 DEFAULT_FOLDER: Final = Path("strategies")
@@ -102,6 +100,8 @@ def test_a_restart_changes_nothing() -> None:
 )
 def new_strategy(name: str, folder: Path | None) -> None:
     """Write a strategy of your own, NAME.py, and its test, test_NAME.py."""
+    from alphapanda.settings.sources import SettingsInvalid, load_settings
+
     try:
         if folder is None:
             settings = load_settings(os.environ, dotenv=Path(".env"))
@@ -125,6 +125,8 @@ def write_strategy(name: str, folder: Path) -> tuple[Path, Path]:
     Raises:
         InvalidInput: the name can't be a type's, is taken, or the folder can't be written to.
     """
+    from alphapanda.strategy.core.registry import StrategyRegistry
+
     if not NAME.fullmatch(name) or name.startswith("test_"):
         raise InvalidInput("NAME", name, "allowed: lower case letters, digits and _, such as my_breakout")
     if name in StrategyRegistry().names:

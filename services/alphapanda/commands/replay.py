@@ -2,63 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
-import resource
-import time as wall
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from alphapanda.app.replay import WantedStrategy, build_replay
-from alphapanda.commands.console import USAGE, err, fail, out, warn
-from alphapanda.commands.parameters import parameters_option, parsed_parameters
-from alphapanda.domain.calendar import CalendarNotCovered
-from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import Frame
-from alphapanda.domain.order_events import Filled
-from alphapanda.marketdata.feeds.extent import Extent
-from alphapanda.replay.journal import ReplayJournal
-from alphapanda.replay.report import report_html, trades_csv
-from alphapanda.replay.statistics import statistics
-from alphapanda.settings.sources import SettingsInvalid
-
-SET = re.compile(
-    r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"
-)
-SHOW_EVERY = 5_000
-
-
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount:.2f}"
-
-
-def wanted_strategy(text: str, product: str) -> WantedStrategy:
-    """A strategy from `TYPE[:k=v,k=v…][@NSE:X,NSE:Y…][*QUANTITY]`.
-
-    Raises:
-        InvalidInput: it doesn't read so.
-    """
-    found = SET.fullmatch(text)
-    if found is None:
-        raise InvalidInput("--set", text, "allowed: TYPE[:k=v,k=v…][@NSE:X,NSE:Y…][*QUANTITY]")
-    pairs = found["parameters"].split(",") if found["parameters"] else []
-    symbols = tuple(found["symbols"].split(",")) if found["symbols"] else ()
-    quantity = int(found["quantity"] or 1)
-    return WantedStrategy(found["type"], parsed_parameters(pairs), symbols, quantity, product)
+from alphapanda.commands.parameters import parameters_option
 
 
 @click.command()
@@ -110,157 +58,21 @@ def replay(
 
     FILE may be NSE:SYMBOL=FILE, for bars that don't name their instrument.
     """
-    try:
-        wanted = [wanted_strategy(text, product) for text in sets]
-        if strategy is not None:
-            wanted.append(WantedStrategy(strategy, parsed_parameters(parameters), (), quantity, product))
-        _require_wanted(wanted)
-        for written in (report, trades):
-            _require_folder(written)
-        summary = _run(
-            files,
-            wanted,
-            instrument,
-            config,
-            report,
-            trades,
-            strategies_folder,
-            limits_enforced=not no_limits,
-            limits=limits,
-        )
-    except (InvalidInput, SettingsInvalid, CalendarNotCovered) as error:
-        fail(str(error), USAGE)
-    if as_json:
-        click.echo(json.dumps(summary, indent=2))
-    else:
-        _show(summary)
+    from alphapanda.commands.replaying import run_replay
 
-
-def _run(
-    files: Sequence[Path],
-    wanted: Sequence[WantedStrategy],
-    instrument: str | None,
-    config: Path | None,
-    report: Path | None,
-    trades: Path | None,
-    strategies_folder: Path | None,
-    *,
-    limits_enforced: bool,
-    limits: Path | None,
-) -> dict[str, Any]:
-    journal: ReplayJournal | None = None
-
-    def took(filled: Filled, realised: Decimal) -> None:
-        if journal is not None:
-            journal.took(filled, realised)
-
-    keeps = report is not None or trades is not None
-    run = build_replay(
-        files,
-        wanted,
+    run_replay(
+        files=files,
+        strategy=strategy,
+        parameters=parameters,
         instrument=instrument,
-        limits_enforced=limits_enforced,
+        quantity=quantity,
+        product=product,
+        sets=sets,
+        no_limits=no_limits,
         limits=limits,
         config=config,
-        on_fill=took if keeps else None,
+        report=report,
+        trades=trades,
         strategies_folder=strategies_folder,
-        on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
+        as_json=as_json,
     )
-    frames: Iterable[Frame] = run.frames
-    if keeps:
-        journal = ReplayJournal(lambda: run.replay.tracker.equity)
-        frames = journal.watched(frames)
-    began = wall.perf_counter()
-    with _progress(run.extent) as shown:
-        run.replay.run(shown(frames))
-    seconds = wall.perf_counter() - began
-    for told in run.replay.strategy_failures():
-        warn(told)
-    if run.replay.not_covered is not None:
-        raise run.replay.not_covered
-    summary = summarised(run.replay, run.sanitiser.passed, run.sanitiser.counts(), seconds)
-    if journal is not None and trades is not None:
-        trades.write_text(trades_csv(journal.trades), encoding="utf-8")
-    if journal is not None and report is not None:
-        figures = statistics(
-            run.replay.starting_cash,
-            journal.samples,
-            journal.trades,
-            run.replay.tracker.max_drawdown_fraction,
-        )
-        title = f"{', '.join(each.strategy_type for each in wanted)} over {', '.join(file.name for file in files)}"
-        report.write_text(report_html(title, summary, figures, journal, run.directory), encoding="utf-8")
-    return summary
-
-
-def _require_wanted(wanted: Sequence[WantedStrategy]) -> None:
-    if not wanted:
-        raise InvalidInput("--strategy", "", "name a strategy's type, or several with --set")
-
-
-def _require_folder(file: Path | None) -> None:
-    if file is not None and not file.parent.is_dir():
-        raise InvalidInput("file", file, "a file in a folder that exists")
-
-
-@contextmanager
-def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
-    """On a terminal a bar of how far the files are read, the day that is played, and how long it will still take."""
-    if not err.is_terminal:
-        yield lambda frames: frames
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("replaying", total=None)
-
-        def shown(frames: Iterable[Frame]) -> Iterator[Frame]:
-            for number, frame in enumerate(frames):
-                if number % SHOW_EVERY == 0:
-                    day = f"replaying {frame.market_time:%Y-%m-%d}, {number:,} frames"
-                    bar.update(task, description=day, total=extent.total, completed=extent.read)
-                yield frame
-            bar.update(task, total=extent.total, completed=extent.read)
-
-        yield shown
-
-
-def summarised(replay_run: Any, ticks: int, dropped: Mapping[str, int], seconds: float) -> dict[str, Any]:
-    """The summary; the last three entries are the machine's, all others the same for the same input."""
-    tally = replay_run.tally
-    statement = replay_run.statement()
-    return {
-        "ticks": ticks,
-        "dropped": dict(sorted(dropped.items())),
-        "signals": tally.signals,
-        "validated": tally.validated,
-        "rejected": dict(sorted(tally.rejected.items())),
-        "orders": tally.orders,
-        "fills": tally.fills,
-        "realised_pnl": _money(statement.profit.realised),
-        "unrealised_pnl": _money(statement.profit.unrealised),
-        "charges": _money(statement.profit.charges),
-        "cash": _money(statement.cash),
-        "equity": _money(statement.equity),
-        "max_drawdown": _money(replay_run.tracker.max_drawdown),
-        "wall_seconds": round(seconds, 6),
-        "ticks_per_second": round(ticks / seconds) if seconds else 0,
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    }
-
-
-def _show(summary: Mapping[str, Any]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name, value in summary.items():
-        shown = value
-        if isinstance(value, Mapping):
-            shown = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
-        table.add_row(name.replace("_", " "), "unknown" if shown is None else str(shown))
-    out.print(table)

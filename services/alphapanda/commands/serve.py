@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 
 import click
-import structlog
 
-from alphapanda.app.options import logging_options
-from alphapanda.app.serve import NotReady, Serving
-from alphapanda.commands.console import PORT, fail
-from alphapanda.commands.mesh import config_option, mesh_settings
-from alphapanda.commands.stopping import started
-from alphapanda.domain.calendar import CalendarNotCovered
-from alphapanda.domain.errors import InvalidInput
-from alphapanda.eventlog.port import LogUnavailable
-from alphapanda.mesh.server import PortInUse
-from alphapanda.settings.model import Settings
-from alphapanda.telemetry.logs import configure_logging
-
-_log = structlog.get_logger(__name__)
+from alphapanda.commands.console import PORT
+from alphapanda.commands.mesh import config_option
 
 
 @click.command()
@@ -39,39 +25,6 @@ def serve(
     services: tuple[str, ...], port: int | None, feed: str, record: Path | None, config: Path | None
 ) -> None:
     """Run some services in one process: instruments marketdata strategy risk trading portfolio ops."""
-    settings = mesh_settings(config)
-    configure_logging(logging_options(settings.logging), sys.stdout)
-    try:
-        if settings.logging.folder is not None:  # each process in one of its own, as it sets files aside
-            configure_logging(
-                logging_options(settings.logging), sys.stdout, settings.logging.folder / "-".join(services)
-            )
-        asyncio.run(_serve(settings, services, port, feed, record))
-    except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
-        _log.error("start_failed", error=str(error))
-        fail(str(error))
+    from alphapanda.commands.serving import run_serve
 
-
-async def _serve(
-    settings: Settings, services: tuple[str, ...], port: int | None, feed: str, record: Path | None
-) -> None:
-    first = next((name for name in services if name != "ops"), None)
-    chosen = port if port is not None else _port_of(settings, first)
-    serving = Serving(settings, services, chosen, feed, record)
-    asked = await started(serving.start())
-    if asked is None:
-        return
-    _log.info("ready", target=f"{settings.api.host}:{chosen}", services=list(services))
-    try:
-        await asked
-    finally:
-        await serving.stop()
-        _log.info("stopped")
-
-
-def _port_of(settings: Settings, service: str | None) -> int:
-    if service is None:
-        return settings.api.port
-    if service not in type(settings.mesh).model_fields:
-        return settings.api.port
-    return int(settings.mesh.target(service).rpartition(":")[2])
+    run_serve(services=services, port=port, feed=feed, record=record, config=config)

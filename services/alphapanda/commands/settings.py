@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.table import Table
@@ -14,8 +14,9 @@ from rich.text import Text
 
 from alphapanda.commands.console import out, refuse, wide
 from alphapanda.commands.mesh import config_option
-from alphapanda.settings.catalogue import catalogue, env_example, value_text
-from alphapanda.settings.sources import DEFAULT, SettingsInvalid, SettingsRead, read_settings
+
+if TYPE_CHECKING:
+    from alphapanda.settings.sources import SettingsRead
 
 HIDDEN: Final = "(set, not shown)"
 
@@ -26,6 +27,9 @@ HIDDEN: Final = "(set, not shown)"
 @config_option
 def settings(config: Path | None, *, example: bool, as_json: bool) -> None:
     """Show every setting as it holds here, and its source: default, TOML file, .env or environment."""
+    from alphapanda.settings.catalogue import env_example
+    from alphapanda.settings.sources import DEFAULT, SettingsInvalid, read_settings
+
     if example:
         click.echo(env_example(), nl=False)
         return
@@ -45,6 +49,9 @@ def settings(config: Path | None, *, example: bool, as_json: bool) -> None:
 
 
 def _rows(read: SettingsRead) -> Iterator[dict[str, Any]]:
+    from alphapanda.settings.catalogue import catalogue, value_text
+    from alphapanda.settings.sources import DEFAULT
+
     for setting in catalogue():
         value: Any = read.settings
         for step in setting.place:

@@ -8,22 +8,20 @@ import os
 from base64 import b64encode
 from collections.abc import AsyncIterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from google.protobuf.json_format import MessageToDict
 
-from alphapanda.app.prepare import ensure_topics
-from alphapanda.app.tailing import tail_kafka
 from alphapanda.commands.asking import Services, ask
 from alphapanda.commands.console import USAGE, fail, out, refuse, working
 from alphapanda.commands.finding import Target, target_option
 from alphapanda.commands.mesh import config_option, mesh_settings
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.eventlog.port import LogUnavailable, TopicMissing
-from alphapanda.settings.model import Settings
-from alphapanda.settings.sources import SettingsInvalid, read_settings
 from panda.ops.v1.ops_pb2 import LogRecord, TailTopicRequest, TailTopicResponse
+
+if TYPE_CHECKING:
+    from alphapanda.settings.model import Settings
 
 KAFKA: Final = ("kafka", "bootstrap_servers")
 
@@ -40,6 +38,9 @@ def ensure(config: Path | None) -> None:
 
     It ends once the leader of every partition answers, and says so where one doesn't within a minute.
     """
+    from alphapanda.app.prepare import ensure_topics
+    from alphapanda.eventlog.port import LogUnavailable
+
     settings = mesh_settings(config)
     try:
         with working("creating topics"):
@@ -77,18 +78,25 @@ def tail(topic: str, start: str, limit: int, target: Target, config: Path | None
             fail(str(InvalidInput("--from", start, "allowed: beginning, end, or an offset")), USAGE)
     settings = None if _is_named(target) else _naming_kafka(config)
     if settings is not None:
-        try:
-            asyncio.run(_print(tail_kafka(settings, request)))
-        except UnknownName as unknown:
-            fail(str(unknown), USAGE)
-        except (LogUnavailable, TopicMissing) as away:
-            fail(str(away))
+        _tail_kafka(settings, request)
         return
 
     async def followed(services: Services) -> None:
         await _print(services.ops.TailTopic(request))
 
     ask(target, followed)
+
+
+def _tail_kafka(settings: Settings, request: TailTopicRequest) -> None:
+    from alphapanda.app.tailing import tail_kafka
+    from alphapanda.eventlog.port import LogUnavailable, TopicMissing
+
+    try:
+        asyncio.run(_print(tail_kafka(settings, request)))
+    except UnknownName as unknown:
+        fail(str(unknown), USAGE)
+    except (LogUnavailable, TopicMissing) as away:
+        fail(str(away))
 
 
 def _is_named(target: Target) -> bool:
@@ -98,6 +106,8 @@ def _is_named(target: Target) -> bool:
 
 def _naming_kafka(config: Path | None) -> Settings | None:
     """The settings where they name a Kafka; None where they leave it at its default."""
+    from alphapanda.settings.sources import SettingsInvalid, read_settings
+
     try:
         read = read_settings(os.environ, config=config, dotenv=Path(".env"))
     except SettingsInvalid as error:

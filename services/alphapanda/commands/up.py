@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
-import structlog
 
-from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
-from alphapanda.app.options import logging_options
-from alphapanda.commands.console import PORT, USAGE, fail, out, refuse, warn
-from alphapanda.commands.live.embedded import EmbeddedView
-from alphapanda.commands.stopping import started
-from alphapanda.commands.ticker import Ticker
-from alphapanda.domain.calendar import CalendarNotCovered
-from alphapanda.domain.errors import InvalidInput
-from alphapanda.embedded.directory import default_data_directory
-from alphapanda.embedded.errors import EmbeddedError
-from alphapanda.embedded.layout import Layout
-from alphapanda.eventlog.port import LogUnavailable
-from alphapanda.marketdata.feeds.pace import parsed_speed
-from alphapanda.mesh.server import PortInUse
-from alphapanda.settings.model import Settings
-from alphapanda.settings.sources import SettingsInvalid, load_settings
-from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
-
-REFUSALS = (EmbeddedError, PreflightFailed, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable)
-_log = structlog.get_logger(__name__)
+from alphapanda.commands.console import PORT
 
 
 @click.command()
@@ -72,83 +48,17 @@ def up(
     plain: bool,
 ) -> None:
     """Run PostgreSQL, Redis, the event log and all services in one process; Ctrl-C ends it."""
-    try:
-        overrides = {} if port is None else {"api": {"port": port}}
-        settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
-    except SettingsInvalid as error:
-        refuse(error.problems)
-    try:
-        wanted_speed = None if speed is None else parsed_speed(speed)
-    except InvalidInput as error:
-        fail(str(error), USAGE)
-    folder = data_dir or settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
-    options = UpOptions(
-        data_dir=folder.expanduser(),
-        fresh=fresh,
+    from alphapanda.commands.running import run_up
+
+    run_up(
+        demo=demo,
         feed=feed,
         instrument=instrument,
-        speed=wanted_speed,
+        speed=speed,
         record=record,
-        demo=demo,
-        on_progress=_progress,
+        port=port,
+        data_dir=data_dir,
+        fresh=fresh,
+        config=config,
+        plain=plain,
     )
-    # On a terminal the log goes to a file beside the data, so that fills and profit can be read. The data directory
-    # isn't ours before it is locked; until then there is nothing to log into.
-    stream = None if out.is_terminal else sys.stdout
-    configure_logging(logging_options(settings.logging), stream)
-    options = replace(
-        options,
-        on_directory=lambda made: configure_logging(
-            logging_options(settings.logging), stream, settings.logging.folder or made.logs
-        ),
-    )
-    try:
-        asyncio.run(_run(settings, options, viewed=out.is_terminal and not plain))
-    except REFUSALS as error:
-        _log.error("start_failed", error=str(error))
-        fail(str(error))
-
-
-async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
-    """Starts, waits for Ctrl-C or SIGTERM, stops."""
-    embedded = Embedded(settings, options)
-    asked = await started(embedded.start())
-    if asked is None:
-        return
-    ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
-    view = EmbeddedView(embedded.target, settings.account, out, _log_file(settings, options))
-    try:
-        await ticker.start()
-        if viewed:
-            view.start()
-        feed = embedded.feeding.task if embedded.feeding else None
-        if feed is not None:
-            await asyncio.wait([feed, asked], return_when=asyncio.FIRST_COMPLETED)
-            if feed.done():
-                feed.result()
-                ticker.feed_finished()
-                view.say("the recording has ended; the services go on answering")
-        await asked
-    finally:
-        await view.stop()
-        _progress("stopping")
-        await ticker.stop()
-        await embedded.stop()
-        if options.record is not None and not options.record.exists():
-            warn(f"the recording could not be finished; what there is of it: {options.record}.part")
-        elif options.record is not None and out.is_terminal:
-            out.print(f"recorded in {options.record}", markup=False, soft_wrap=True)
-        _log.info("stopped")
-
-
-def _log_file(settings: Settings, options: UpOptions) -> str:
-    """Where the log goes on a terminal, as a person would write it."""
-    file = (settings.logging.folder or Layout(options.data_dir.absolute()).logs) / MAIN_FILE
-    home = Path.home()
-    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
-
-
-def _progress(text: str) -> None:
-    _log.info("progress", doing=text)
-    if out.is_terminal:
-        out.print(f"[dim]{text} …[/dim]")

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from alphapanda.contract.method_policy import MethodPolicy, find_service, service_policies
 from alphapanda.mesh.deadlines import seconds_to_spend
-from alphapanda.mesh.guard import CORRELATION_KEY
+from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.telemetry.correlation import current_correlation_id
 
 OPTIONS: tuple[tuple[str, int], ...] = (

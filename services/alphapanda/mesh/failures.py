@@ -20,11 +20,10 @@ from google.rpc import status_pb2
 from alphapanda.contract.validation import Violation
 from alphapanda.domain.errors import InvalidInput, shown
 from alphapanda.mesh.errors import ApiError, Unavailable
+from alphapanda.mesh.metadata import DOMAIN
 from alphapanda.resilience.failures import is_transient
 from alphapanda.storage.requests import RequestReused
 
-DOMAIN = "alphapanda"
-DETAILS_KEY = "grpc-status-details-bin"
 MOST_REFUSED = 10
 """Refused fields that a status names."""
 # In bytes. A status travels in metadata, of which a client accepts 8 KiB: a longer one would never arrive.

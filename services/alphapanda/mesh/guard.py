@@ -26,11 +26,11 @@ from alphapanda.mesh.caller import LOCAL, current_caller
 from alphapanda.mesh.deadlines import answer_by, first_message_limit, spend_by
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.errors import Unavailable
-from alphapanda.mesh.failures import DETAILS_KEY, ContractBroken, DeadlinePassed, failure_of
+from alphapanda.mesh.failures import ContractBroken, DeadlinePassed, failure_of
+from alphapanda.mesh.metadata import CORRELATION_KEY, STATUS_KEY
 from alphapanda.mesh.watches import WatchLimit
 from alphapanda.telemetry.correlation import current_correlation_id
 
-CORRELATION_KEY = "x-correlation-id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -142,7 +142,7 @@ class Guard:
             exc_info=error if failure.unexpected else None,
         )
         correlation = (CORRELATION_KEY, current_correlation_id.get())
-        status = (DETAILS_KEY, failure.status())
+        status = (STATUS_KEY, failure.status())
         await context.abort(failure.code, failure.message, (correlation, status))
         raise error
 

@@ -8,7 +8,7 @@ import grpc
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
-from alphapanda.mesh.failures import DETAILS_KEY, DOMAIN
+from alphapanda.mesh.metadata import DOMAIN, STATUS_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,6 @@ def describe_rpc_error(error: grpc.aio.AioRpcError) -> str:
 
 def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
+        if key == STATUS_KEY and isinstance(value, bytes):
             return status_pb2.Status.FromString(value)
     return status_pb2.Status()

@@ -1,0 +1,13 @@
+"""Names in a call's metadata that client and server agree on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CORRELATION_KEY: Final = "x-correlation-id"
+
+STATUS_KEY: Final = "grpc-status-details-bin"
+"""The google.rpc.Status of a failed call, as gRPC defines it."""
+
+DOMAIN: Final = "alphapanda"
+"""The domain of every ErrorInfo of ours."""
