@@ -98,7 +98,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         return api.CreateStrategyResponse.FromString(answer)
 
     def first_revision(self, request: api.CreateStrategyRequest, *, running: bool) -> Change:
-        """What creating a strategy would store, for one that nobody asks for by RPC.
+        """The first revision of a strategy that is created without an RPC.
 
         Raises:
             InvalidInput: the first field that can't be used.

@@ -1,4 +1,4 @@
-"""From what a request asks for to a configuration that can be used."""
+"""Makes a strategy's configuration from a request, and checks it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_SECONDS: Final = 86_400
 
 
 class Configurations:
-    """Makes configurations.
+    """Makes and changes configurations.
 
     Args:
         registry: the types there are.

@@ -1,22 +1,22 @@
-"""Ticks in, signals out. Kill it anywhere: the same signals with the same ids come again, and the inbox absorbs them.
+"""Consumes ticks and publishes signals. After a kill at any point the same signals with the same ids come again.
 
 What makes that so (rule 11), per partition of the ticks:
 
-- A batch is handled once its signals are acknowledged by the log. A second attempt at a batch publishes what the first
-  left unpublished and goes on where it stopped; no frame is shown twice.
+- A batch is handled when the log has acknowledged its signals. A second attempt at a batch publishes what the first
+  left unpublished and continues where it stopped; no frame reaches a strategy twice.
 - A snapshot is (offset, revision, state) of a strategy, stored when nothing is unpublished. On assignment the partition
-  is read from the earliest snapshot of a running strategy, and each strategy enters at its own. The offset committed by
-  the group only shows lag.
+  is read from the earliest snapshot of a running strategy, and each strategy joins at the offset of its own. The offset
+  committed by the group only shows lag.
 - A new revision takes effect between two records. Before the second one is handled, the store has it as an activation
   at that record's offset, in one transaction with an empty snapshot there. So what a snapshot restores is never an
   older revision than the one that handled the next record, and no activation has to be repeated.
 - Records that were on the log when the partition was assigned are handled without new revisions, since the process
   before may have handled them without.
-- Who takes a partition raises its epoch in the store, and then looks where its log ends. Snapshots and activations are
-  stored only at one's own epoch, and signals published only after it was read. So a process that lost its partition, or
-  was frozen and thaws, publishes nothing, or what it fetched before it was overtaken: records that its successor
-  handles under the same revisions, for the same signals with the same ids.
-- What happened to the orders of a strategy that reads its position is an input between two records: order_inputs.py.
+- A process that takes a partition raises its epoch in the store, and then reads where its log ends. Snapshots and
+  activations are stored only under the owner's epoch, and signals are published only after it was checked. So a process
+  that lost its partition, or was frozen and thaws, publishes nothing, or what it fetched before: records that its
+  successor handles under the same revisions, for the same signals with the same ids.
+- Order events of a strategy that reads its position are inputs between two records: order_inputs.py.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ GROUP = "strategy"
 
 @dataclass(frozen=True, slots=True)
 class StrategyCounts:
-    """What was seen and made since the process started.
+    """Counters since the start of the process.
 
     Attributes:
         frames: frames handled.
@@ -74,7 +74,7 @@ class StrategyCounts:
 
 
 class StrategyTicks:
-    """The handler of the tick topic, group `GROUP`, and of what the strategies' topic tells.
+    """Handles the tick topic (group `GROUP`) and the changes on the strategies' topic.
 
     Args:
         store: strategy's store.
@@ -84,7 +84,7 @@ class StrategyTicks:
         snapshot_interval_seconds: wall time between snapshots of a partition.
         wall_clock: wall time, aware.
         elapsed: monotonic seconds.
-        logger: gets refusals, failures and stops of strategies; nothing per tick.
+        logger: gets failures and stops of strategies; nothing per tick.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ class StrategyTicks:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What its group reads."""
+        """The topics that its group reads."""
         return self._topic_map.topics("tick_frame")
 
     async def on_strategy_changed(self, event: Event) -> None:
-        """Takes a change in; it takes effect where the next batch of each partition begins.
+        """Receives a change; it takes effect where the next batch of each partition begins.
 
-        The configuration is read from the store, which has it since before the event. An event of a revision that
-        the store doesn't have tells of another database, and is no order to this one.
+        The configuration is read from the store, which has it since before the event. A revision that the store doesn't
+        have belongs to another database, and is ignored.
         """
         changed = event.strategy_changed
         if self.knows(changed.strategy_id, changed.revision):
@@ -131,7 +131,7 @@ class StrategyTicks:
         stored = await self._store.get(changed.strategy_id)
         if stored is None or stored.config.revision < changed.revision:
             self._logger.error(
-                "strategy change of another database",
+                "strategy.change_ignored",
                 strategy_id=changed.strategy_id,
                 revision=changed.revision,
             )
@@ -139,20 +139,20 @@ class StrategyTicks:
         self._know(stored.config)
 
     def knows(self, strategy_id: str, revision: int) -> bool:
-        """Whether a change has come in, so that it takes effect with the next batch."""
+        """Whether a change was received, so that it takes effect with the next batch."""
         known = self._configs.get(strategy_id)
         return known is not None and known.revision >= revision
 
     def holds(self) -> frozenset[int]:
-        """Partitions that are taken up: their next frames reach the strategies."""
+        """Assigned partitions whose next frames reach the strategies."""
         return frozenset(self._partitions)
 
     def running(self) -> frozenset[str]:
-        """Strategies that trade, or will from the next batch on."""
+        """Strategies that run, or will from the next batch on."""
         return frozenset(c.strategy_id for c in self._configs.values() if c.state is StrategyState.RUNNING)
 
     def counts(self) -> StrategyCounts:
-        """What was seen and made."""
+        """Counters since the start of the process."""
         hosts = [partition.host for partition in self._partitions.values()]
         return StrategyCounts(
             self._gone.frames + sum(host.frames for host in hosts),
@@ -162,11 +162,11 @@ class StrategyTicks:
         )
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """Shows frames to the strategies; returns once the log has their signals.
+        """Runs the strategies on frames; returns when the log has their signals.
 
         Raises:
-            TransientFailure: another process took the partition over. Where the group doesn't take it away meanwhile,
-                the next attempt takes it up anew, from what is stored.
+            TransientFailure: another process took the partition over. If the group leaves it assigned here, the next
+                attempt takes it again and restores what is stored.
         """
         at = batch[0].record.topic_partition
         partition = self._partitions.get(at.partition)
@@ -177,8 +177,8 @@ class StrategyTicks:
         try:
             await self._handle(partition, batch)
         except Overtaken as late:
-            await self._let_go(partition)
-            self._logger.warning("strategy partition overtaken", partition=at.partition, error=str(late))
+            await self._release(partition)
+            self._logger.warning("strategy.partition_lost", partition=at.partition, error=str(late))
             raise TransientFailure(str(late)) from late
 
     async def _handle(self, partition: TickPartition, batch: Sequence[Delivery]) -> None:
@@ -187,7 +187,7 @@ class StrategyTicks:
             begins = max(partition.position, batch[0].record.offset)
             await self._apply_changes(partition, begins)
             if partition.readers:
-                await self._orders.take_in(partition, begins)
+                await self._orders.apply_new(partition, begins)
             for delivery in batch:
                 offset = delivery.record.offset
                 frame = frame_from(delivery.event.tick_frame)
@@ -204,12 +204,12 @@ class StrategyTicks:
                 await self._snapshot(partition)
 
     async def assigned(self, reader: GroupReader, partitions: Sequence[TopicPartition]) -> None:
-        """Takes partitions up where their snapshots ended; the records they have to see come from there."""
+        """Takes partitions over and seeks to the earliest of their snapshots."""
         self._reader = reader
         for config in await self._store.current():
             self._know(config)
         owners = [await self._store.take(at.partition) for at in partitions]
-        ends = await self._log.end_offsets(self.topics)  # after all that the owner before may tell
+        ends = await self._log.end_offsets(self.topics)  # after everything the previous owner may publish
         for at, owner in zip(partitions, owners, strict=True):
             snapshots = await self._store.snapshots(at.partition)
             host = self._new_host()
@@ -218,13 +218,13 @@ class StrategyTicks:
             partition = TickPartition(owner, host, snapshots, recorded, reader.position(at), ends[at])
             partition.saved = (partition.position, self._elapsed())
             if partition.replays:
-                # From the record before, which tells what the next one may repeat.
+                # From the record before: the next one may repeat its frame.
                 await reader.seek(at, max(partition.position - 1, 0))
                 await reader.commit({at: partition.position})
             self._partitions[at.partition] = partition
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Lets partitions go, with a last snapshot."""
+        """Releases partitions, with a last snapshot."""
         for at in partitions:
             partition = self._partitions.get(at.partition)
             if partition is None:
@@ -233,16 +233,14 @@ class StrategyTicks:
                 try:
                     await self._publish(partition)
                     partition.take_failures()
-                    if not partition.halts:  # who takes it next comes to the same error, and stops it
+                    if not partition.halts:  # the next owner meets the same error, and stops it
                         await self._snapshot(partition)
                 except Overtaken as late:
-                    self._logger.warning(
-                        "strategy partition overtaken", partition=at.partition, error=str(late)
-                    )
-                await self._let_go(partition)
+                    self._logger.warning("strategy.partition_lost", partition=at.partition, error=str(late))
+                await self._release(partition)
 
-    async def _let_go(self, partition: TickPartition) -> None:
-        await self._orders.let_go(partition)
+    async def _release(self, partition: TickPartition) -> None:
+        await self._orders.release(partition)
         if self._partitions.get(partition.number) is not partition:
             return
         del self._partitions[partition.number]
@@ -260,9 +258,9 @@ class StrategyTicks:
             self._generation += 1
 
     async def _apply_changes(self, partition: TickPartition, offset: int) -> None:
-        """Records new revisions at the offset and puts them in effect; nothing is unpublished now."""
+        """Records new revisions at the offset and applies them; no signal is unpublished at this point."""
         generation = self._generation
-        if partition.seen == generation or not partition.may_change(offset):
+        if partition.applied == generation or not partition.may_change(offset):
             return
         partition.enter(offset)
         configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
@@ -270,10 +268,10 @@ class StrategyTicks:
             await self._know_frame_before(partition, offset)
             for config in changes:
                 await self._activate(partition, config, offset)
-        partition.seen = generation
+        partition.applied = generation
 
     async def _know_frame_before(self, partition: TickPartition, offset: int) -> None:
-        """Where nothing was replayed, the next frame may repeat one that this process never saw."""
+        """Reads the frame before where nothing was replayed: the next frame may repeat it."""
         if not partition.saw_nothing or not offset:
             return
         (topic,) = self.topics
@@ -282,7 +280,7 @@ class StrategyTicks:
             partition.saw(frame.feed_run, frame.sequence)
 
     async def _activate(self, partition: TickPartition, newest: StrategyConfig, offset: int) -> None:
-        # One that was begun comes first, though a newer one is there: the store may have it in spite of its error.
+        # A revision whose recording failed comes before a newer one: the store may have it in spite of the error.
         config = partition.begun.setdefault(newest.strategy_id, newest)
         activation = Activation(config.strategy_id, config.revision, partition.number, offset)
         warmed = await self._orders.with_holdings(
@@ -293,7 +291,7 @@ class StrategyTicks:
         del partition.begun[config.strategy_id]
 
     async def _warmed(self, partition: TickPartition, config: StrategyConfig, offset: int) -> Memory:
-        """How a revision begins: stored with its activation, so that a restart begins with the same."""
+        """The state a revision begins with, after its warm-up; stored with its activation, so that a restart has the same."""
         here = partition.here(config)
         if config.state is not StrategyState.RUNNING or not here.instruments:
             return Memory(config.revision)
@@ -301,11 +299,11 @@ class StrategyTicks:
         try:
             made = await self._look_back.warmed(TopicPartition(topic, partition.number), offset, here)
         except (InvalidInput, StrategyBroken):
-            return Memory(config.revision)  # configuring it meets the same, and stops it
+            return Memory(config.revision)  # configuring it meets the same error, and stops it
         partition.failed(made.failures)
         if made.missing > 1:
             self._logger.info(
-                "strategy warms up",
+                "strategy.warm_up_began",
                 strategy_id=config.strategy_id,
                 revision=config.revision,
                 missing=made.missing,
@@ -323,7 +321,7 @@ class StrategyTicks:
         partition.unpublished.clear()
 
     async def _snapshot(self, partition: TickPartition) -> None:
-        """Stores what each strategy remembers. Nothing is unpublished."""
+        """Stores the state of each strategy; no signal is unpublished at this point."""
         states: dict[str, Memory] = {}
         if partition.position > partition.saved[0]:
             for strategy_id, revision in partition.host.revisions().items():
@@ -331,9 +329,9 @@ class StrategyTicks:
                     states[strategy_id] = Memory(
                         revision, partition.host.state(strategy_id), partition.host.missing(strategy_id)
                     )
-                except StrategyBroken as error:  # it keeps its older snapshot, from where it is replayed
+                except StrategyBroken as error:  # its older snapshot stays, and is where a replay begins
                     self._logger.warning(
-                        "strategy state not stored", strategy_id=strategy_id, error=str(error)
+                        "strategy.snapshot_failed", strategy_id=strategy_id, error=str(error)
                     )
             await self._store.save(partition.owner, partition.position, states)
             if len(states) == len(partition.host.revisions()):
@@ -341,13 +339,13 @@ class StrategyTicks:
         partition.saved = (partition.position, self._elapsed())
 
     async def _stop_failed(self, partition: TickPartition) -> None:
-        """Reports what strategies raised, one line a strategy, and stops those that can't go on."""
+        """Logs what strategies raised, one line a strategy, and stops those that failed too often."""
         last = {failure.strategy_id: failure for failure in partition.failures}
         raised = Counter(failure.strategy_id for failure in partition.failures)
         partition.failures.clear()
         for strategy_id, failure in last.items():
             self._logger.error(
-                "strategy raised",
+                "strategy.failed",
                 strategy_id=strategy_id,
                 revision=failure.revision,
                 instrument_id=failure.instrument_id,
@@ -359,14 +357,14 @@ class StrategyTicks:
             halt = partition.halts[0]
             await self._store.change(halt.strategy_id, self._halted(halt))
             self._logger.error(
-                "strategy stopped", strategy_id=halt.strategy_id, revision=halt.revision, why=halt.why
+                "strategy.stopped", strategy_id=halt.strategy_id, revision=halt.revision, error=halt.why
             )
             partition.halts.pop(0)
 
     def _halted(self, halt: Halt) -> Callable[[StoredStrategy | None], Change | None]:
         def decide(stored: StoredStrategy | None) -> Change | None:
             if stored is None or stored.config.revision != halt.revision:
-                return None  # it was changed meanwhile, and the change has the last word
+                return None  # it was changed meanwhile: the change wins
             config = replace(stored.config, state=StrategyState.STOPPED, revision=halt.revision + 1)
             note = f"stopped by {SOURCE}: {halt.why}; its open positions stay as they are"
             strategy = StoredStrategy(config, note, SOURCE, self._wall_clock())
@@ -383,11 +381,11 @@ class StrategyTicks:
 
 
 class StrategyAssignment:
-    """The handler's side of its group reader: what happens when partitions come and go.
+    """Passes assignments and revocations of partitions to the handler.
 
     Args:
         ticks: the handler.
-        reader: the group's reader that gives it its batches.
+        reader: the group's reader that delivers its batches.
     """
 
     def __init__(self, ticks: StrategyTicks, reader: GroupReader) -> None:

@@ -39,13 +39,13 @@ class BadStrategyFile:
 
 
 def registry_with(folder: Path | None, on_bad: Callable[[BadStrategyFile], None]) -> StrategyRegistry:
-    """The shipped types and those of a folder; a file that can't be used is told of and left out.
+    """The shipped types and those of a folder; a file that can't be used is reported and left out.
 
-    Read are the files `*.py` whose names don't begin with "_" or "test_", in the order of their names.
+    It reads the files `*.py` whose names don't begin with "_" or "test_", in the order of their names.
 
     Args:
         folder: where they are; None: there are none.
-        on_bad: told of each file that can't be used.
+        on_bad: called with each file that can't be used.
 
     Raises:
         InvalidInput: the folder doesn't exist.
@@ -73,9 +73,7 @@ def _checked(path: Path, taken: dict[str, type[Strategy[Any]]]) -> list[type[Str
     """
     types = list(_types(imported(path)))
     if not types:
-        raise StrategyFileBroken(
-            "it defines no Strategy or BarStrategy; what is no strategy begins with _", 0
-        )
+        raise StrategyFileBroken("it defines no Strategy or BarStrategy; a file without one begins with _", 0)
     names: set[str] = set()
     for each in types:
         line = inspect.getsourcelines(each)[1]

@@ -1,4 +1,4 @@
-"""Reads the ticks' log back for a strategy's warm-up."""
+"""Reads earlier ticks from the log for a strategy's warm-up."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _WAIT_SECONDS = 1.0
 
 
 class LookBack:
-    """Warms strategies up from what the log holds before an offset.
+    """Warms strategies up from the records before an offset.
 
-    It looks back further and further until the strategy has seen enough: at most `MOST_RECORDS` records, or what
+    It reads from further and further back until the strategy has seen enough: at most `MOST_RECORDS` records, or what
     retention left.
 
     Args:
@@ -38,10 +38,10 @@ class LookBack:
         self._new_host = new_host
 
     async def warmed(self, at: TopicPartition, offset: int, config: StrategyConfig) -> Warmed:
-        """How a configuration of a partition's instruments begins that takes effect at an offset.
+        """The state with which a configuration begins that takes effect at an offset.
 
         Raises:
-            InvalidInput: type, parameters or an instrument that don't exist.
+            InvalidInput: type, parameters or an instrument don't exist.
             StrategyBroken: the type's own code raised.
             LogUnavailable: the log can't be read now.
         """
@@ -58,7 +58,7 @@ class LookBack:
         return made
 
     async def frame_before(self, at: TopicPartition, offset: int) -> Frame | None:
-        """The frame that the record before an offset holds; None where it is gone, or holds none.
+        """The frame of the record before an offset; None where the record is gone or has none.
 
         Raises:
             LogUnavailable: the log can't be read now.
@@ -80,7 +80,7 @@ class LookBack:
                     try:
                         frame = frame_from(from_record(record, self._topic_map).tick_frame)
                     except Unreadable:
-                        continue  # its consumer has put it aside as a dead letter
+                        continue  # its consumer has dead-lettered it
                     if frame.feed_run != last[0] or frame.sequence > last[1]:
                         last = (frame.feed_run, frame.sequence)
                         yield frame

@@ -1,13 +1,13 @@
-"""What strategies that read their position are told of their orders, as inputs recorded between two ticks (rule 11).
+"""Applies order events to strategies that read their position, as inputs recorded between two ticks (rule 11).
 
-The order topics and the ticks reach this process in no order, so the order is made here and stored. Before a batch is
-handled, what came of the orders meanwhile is stored with the offset of its first record, under the partition's epoch,
-and only then told. After a kill it is told again before the same record. Records that were on the log when the
-partition was assigned are handled with what is stored alone: the process before may have handled them with nothing new.
-A revision begins with what the one before it was told, or else with all that the order topics hold of its orders; both
-are part of the state that is stored with its activation.
+Order topics and ticks reach this process in no order, so the order is decided here and stored. Before a batch is
+handled, new order events are stored with the offset of its first record, under the partition's epoch, and only then
+applied. After a kill they are applied again before the same record. Records that were on the log when the partition was
+assigned are handled with stored order events alone: the previous owner may have handled them with nothing new. A
+revision begins with the holdings of the one before, or else with all its order events on the order topics; both are part
+of the state that is stored with its activation.
 
-A strategy that doesn't read its position costs none of this.
+A strategy that doesn't read its position has none of this cost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from alphapanda.strategy.store.port import Memory, OrderInputs, Ownership, Snaps
 
 
 class OrderReading:
-    """Tells a process's strategies of their orders.
+    """Reads, records and applies order events for a process's strategies.
 
     Args:
         store: strategy's store.
@@ -41,8 +41,8 @@ class OrderReading:
         self._log = log
         self._topic_map = topic_map
 
-    async def take_in(self, partition: TickPartition, offset: int) -> None:
-        """Tells what is new before a record is handled, once that is stored; nothing is unpublished now.
+    async def apply_new(self, partition: TickPartition, offset: int) -> None:
+        """Applies new order events before a record is handled, once they are stored; no signal is unpublished here.
 
         Raises:
             LogUnavailable: the order topics can't be read now.
@@ -56,12 +56,12 @@ class OrderReading:
         if events:
             await self._store.record_inputs(partition.owner, offset, events, tail.positions())
             tail.recorded()
-            partition.tell(events)
+            partition.apply_orders(events)
 
     async def with_holdings(
         self, partition: TickPartition, config: StrategyConfig, begins: Memory, offset: int
     ) -> Memory:
-        """How a revision begins, with what it holds where it reads that."""
+        """The state a revision begins with, holdings included where the strategy reads them."""
         here, host = partition.here(config), partition.host
         if not _reads(host, here):
             return begins
@@ -76,7 +76,7 @@ class OrderReading:
     async def made_readers(
         self, owner: Ownership, host: StrategyHost, snapshots: Sequence[Snapshot], recorded: OrderInputs
     ) -> tuple[Sequence[Snapshot], OrderInputs]:
-        """The snapshots, with what strategies hold whose code reads it since it was changed; stored before it is used."""
+        """Adds holdings to snapshots of strategies whose code began to read them; stored before they are used."""
         made = []
         for snapshot in snapshots:
             here = snapshot.config.here(lambda each: shard_of(each.instrument_token) == owner.partition)
@@ -97,13 +97,13 @@ class OrderReading:
         return made, recorded
 
     async def forget(self, partition: TickPartition) -> None:
-        """Drops what the snapshots of all strategies hold, which were stored just now."""
+        """Deletes recorded order events that the snapshots just stored include."""
         tail = partition.tail
-        if tail is not None and not tail.owes and partition.all_in:
+        if tail is not None and not tail.has_unrecorded and partition.all_loaded:
             await self._store.forget_inputs(partition.owner, partition.position, tail.positions())
 
-    async def let_go(self, partition: TickPartition) -> None:
-        """Reads no more for a partition."""
+    async def release(self, partition: TickPartition) -> None:
+        """Stops reading for a partition."""
         tail, partition.tail = partition.tail, None
         if tail is not None:
             await tail.stop()
@@ -128,5 +128,5 @@ def _reads(host: StrategyHost, here: StrategyConfig) -> bool:
         return False
     try:
         return host.build.reads_position(here)
-    except InvalidInput:  # configuring it meets the same, and stops it
+    except InvalidInput:  # configuring it meets the same error, and stops it
         return False

@@ -1,4 +1,4 @@
-"""Reads the order topics for strategies that read their position: what is new, at once; and all there ever was."""
+"""Reads the order topics for strategies that read their position: new events, or a strategy's whole history."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from alphapanda.strategy.core.config import StrategyConfig
 from panda.events.v1.events_pb2 import Event
 
 PAYLOADS: Final = ("order_submitted", "order_filled", "order_failed", "order_cancelled")
-"""In the order in which what was found together is told: an order's fills before its end."""
+"""In the order in which events found together are applied: an order's fills before its end."""
 
 _FETCH: Final = 500
 _WAIT_SECONDS: Final = 1.0
 
 
 class OrderTail:
-    """The order topics of every broker from some positions on, for one partition of the ticks.
+    """Follows the order topics of every broker, for one partition of the ticks.
 
     Args:
         log: the log.
         topic_map: the deployment's topics.
-        starts: where it begins; a partition that isn't in it from its first record.
+        starts: where it begins; a partition that isn't in it begins with its first record.
     """
 
     def __init__(self, log: EventLog, topic_map: TopicMap, starts: Mapping[TopicPartition, int]) -> None:
@@ -38,19 +38,19 @@ class OrderTail:
         self._keys: frozenset[bytes] = frozenset()
 
     async def start(self) -> None:
-        """Takes its position."""
+        """Opens the reader."""
         await self._reader.start()
 
     async def stop(self) -> None:
-        """Ends."""
+        """Closes the reader."""
         await self._reader.stop()
 
     def positions(self) -> dict[TopicPartition, int]:
-        """Where it goes on."""
+        """Offset of the next record of each partition."""
         return {at: self._reader.position(at) for at in self._partitions}
 
     async def news(self, strategies: Sequence[StrategyConfig]) -> list[Event]:
-        """What there is of these strategies' orders now, without waiting; again and again until it is `recorded`.
+        """New order events of these strategies, without waiting; the same again until they are `recorded`.
 
         Raises:
             LogUnavailable: the log can't be read now; nothing is lost.
@@ -63,19 +63,19 @@ class OrderTail:
         return _events(self._found, self._topic_map)
 
     @property
-    def owes(self) -> bool:
-        """Whether it found something that isn't `recorded`."""
+    def has_unrecorded(self) -> bool:
+        """Whether `news` found events that aren't `recorded`."""
         return bool(self._found)
 
     def recorded(self) -> None:
-        """What `news` gave last is stored."""
+        """Marks what `news` returned last as stored."""
         self._found.clear()
 
 
 async def history(
     log: EventLog, topic_map: TopicMap, strategy: StrategyConfig, ends: Mapping[TopicPartition, int]
 ) -> list[Event]:
-    """Everything of a strategy's orders on its instruments that is on the log before these offsets.
+    """All order events of a strategy on its instruments that are on the log before these offsets.
 
     Raises:
         LogUnavailable: the log can't be read now.
@@ -101,7 +101,7 @@ async def history(
 
 
 def _places(topic_map: TopicMap, strategy: StrategyConfig) -> Iterable[tuple[TopicPartition, bytes]]:
-    """Where the events of its orders stand, and under which keys."""
+    """The partitions of a strategy's order events, and their keys."""
     for instrument in strategy.instruments:
         for broker in topic_map.active_brokers:
             for payload in PAYLOADS:
@@ -126,5 +126,5 @@ def _events(found: Iterable[StoredRecord], topic_map: TopicMap) -> list[Event]:
         try:
             events.append(from_record(record, topic_map))
         except Unreadable:
-            continue  # who has to act on it has put it aside as a dead letter
+            continue  # its consumer has dead-lettered it
     return events

@@ -1,4 +1,4 @@
-"""One partition of the ticks: its host, how far it is, and what it still owes the log."""
+"""One partition of the ticks: its strategies, its position and what is still to be published."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from panda.events.v1.events_pb2 import Event
 
 
 class LogBehindSnapshot(Exception):
-    """A stored state has seen more than the log holds: the log isn't the one the state was made from."""
+    """A stored state is past the end of the log: database and log don't belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A strategy that has to be stopped, and why; `cause_id` is the frame's id, empty where no frame caused it."""
+    """A strategy to be stopped, and why; `cause_id` is the id of the frame that caused it, or empty."""
 
     strategy_id: str
     revision: int
@@ -38,17 +38,17 @@ class Halt:
 class TickPartition:
     """The state of one partition while this process holds it.
 
-    A strategy enters the host at the offset of its snapshot, so that it sees no tick twice and misses none, however far
-    back the partition is read for the sake of another one. New revisions wait until everything that was on the log
-    when the partition was taken has been handled: a predecessor may have handled that under the old revision.
+    A strategy joins the host at the offset of its snapshot, so that it sees no tick twice and misses none, even where the
+    partition is read from further back for another strategy. New revisions wait until everything that was on the log when
+    the partition was taken over has been handled: the previous owner may have handled that under the old revision.
 
     Args:
-        owner: the partition, and the epoch since which it is this process's.
+        owner: the partition, and the epoch under which this process owns it.
         host: empty.
         snapshots: what is stored for the partition.
-        recorded: what is stored of its strategies' orders.
-        begins: offset of the next record where no snapshot asks for an earlier one.
-        end: end of the partition's log when it was taken.
+        recorded: the stored order events of its strategies.
+        begins: offset of the next record, unless a snapshot needs an earlier one.
+        end: end of the partition's log when it was taken over.
 
     Raises:
         LogBehindSnapshot: a snapshot is past the end.
@@ -57,13 +57,13 @@ class TickPartition:
         position: offset of the next record to handle.
         unpublished: signals of handled records that the log hasn't acknowledged.
         halts: strategies that are to be stopped in the store.
-        failures: what strategies raised and nobody was told of.
-        seen: generation of the configurations that were applied last.
+        failures: what strategies raised and was not logged yet.
+        applied: generation of the configurations that were applied last.
         saved: position and (monotonic) time of the last snapshot.
         begun: revisions that are being recorded, by strategy.
         readers: configurations of the strategies that read their position.
-        order_positions: how far the order topics are read for them, as it is stored; None where they aren't.
-        tail: reads the order topics for them; None while there is none of them.
+        order_positions: stored positions in the order topics; None where nothing was read for this partition.
+        tail: reads the order topics for `readers`; None while there are none.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TickPartition:
         self.unpublished: list[Signal] = []
         self.halts: list[Halt] = []
         self.failures: list[StrategyFailure] = []
-        self.seen = 0
+        self.applied = 0
         self.begun: dict[str, StrategyConfig] = {}
         self.readers: Sequence[StrategyConfig] = ()
         self.order_positions = recorded.positions
@@ -106,33 +106,30 @@ class TickPartition:
                 )
 
     def enter(self, offset: int) -> None:
-        """Lets strategies in whose snapshots end at or before the record that is handled next.
-
-        Those that are there are told of their orders what was recorded up to it.
-        """
+        """Loads the strategies whose snapshots end at or before the next record, and replays recorded order events."""
         while True:
             enters = self._entering[0].next_offset if self._entering else offset + 1
-            told = self._recorded[0].next_offset if self._recorded else offset + 1
-            if min(enters, told) > offset:
+            recorded = self._recorded[0].next_offset if self._recorded else offset + 1
+            if min(enters, recorded) > offset:
                 return
-            if enters <= told:
+            if enters <= recorded:
                 snapshot = self._entering.pop(0)
                 self.configure(snapshot.config, snapshot.replaced, snapshot.state)
             else:
-                self.tell([self._recorded.popleft().event])
+                self.apply_orders([self._recorded.popleft().event])
 
-    def tell(self, events: Iterable[Event]) -> None:
-        """Tells strategies of their orders."""
+    def apply_orders(self, events: Iterable[Event]) -> None:
+        """Applies order events to what strategies hold."""
         for event in events:
             self.host.on_order(happening_from(event).order)
 
     @property
-    def all_in(self) -> bool:
-        """Whether every strategy that has a snapshot has entered."""
+    def all_loaded(self) -> bool:
+        """Whether every strategy that has a snapshot is loaded."""
         return not self._entering
 
     def changes(self, configs: Sequence[StrategyConfig], offset: int) -> Iterator[StrategyConfig]:
-        """The configurations that have to take effect here before `offset` is handled; none while it is too early."""
+        """The configurations that must take effect before `offset` is handled; none while it is too early."""
         if offset < self._new_revisions_from:
             return
         for config in configs:
@@ -146,19 +143,19 @@ class TickPartition:
 
     @property
     def saw_nothing(self) -> bool:
-        """Whether no frame is known that the next one may repeat."""
+        """Whether no earlier frame is known, so that a repetition could not be recognised."""
         return not self._last_frame[0]
 
     def repeats(self, feed_run: str, sequence: int) -> bool:
-        """Whether a frame was there before: who publishes it sends it again where the log gave no answer.
+        """Whether a frame was handled before: its publisher sends it again where the log didn't acknowledge it.
 
-        A frame seen twice would move what strategies remember twice, and its signals would have the same ids and say
-        something else.
+        Handled twice, a frame would change the strategies' state twice, and its signals would have the same ids with other
+        contents.
         """
         return feed_run == self._last_frame[0] and sequence <= self._last_frame[1]
 
     def saw(self, feed_run: str, sequence: int) -> None:
-        """A frame is done with."""
+        """Records that a frame was handled."""
         if not self.repeats(feed_run, sequence):
             self._last_frame = (feed_run, sequence)
 
@@ -167,7 +164,7 @@ class TickPartition:
         return offset >= self._new_revisions_from
 
     def configure(self, config: StrategyConfig, replaced: int, state: bytes = b"") -> None:
-        """Puts a revision in the place of `replaced`; one that can't be loaded is to be stopped, the others go on."""
+        """Replaces revision `replaced`; one that can't be loaded is to be stopped, the others continue."""
         self.revisions[config.strategy_id] = config.revision
         try:
             self.host.configure(self.here(config.after(replaced)), state)
@@ -178,18 +175,18 @@ class TickPartition:
         self.readers = self.host.readers()
 
     def take_failures(self) -> None:
-        """Fetches what strategies raised; those with one error too many are to be stopped."""
+        """Collects what strategies raised; those that failed too often are to be stopped."""
         self.failed(self.host.take_failures())
 
     def failed(self, failures: Sequence[StrategyFailure]) -> None:
-        """Takes what strategies raised; those with one error too many are to be stopped."""
+        """Adds failures; strategies that failed too often are to be stopped."""
         for failure in failures:
             self.failures.append(failure)
             if failure.stopped:
                 self.halts.append(Halt(failure.strategy_id, failure.revision, failure.why, failure.frame_id))
 
     def here(self, config: StrategyConfig) -> StrategyConfig:
-        """The configuration on those of its instruments whose ticks come in this partition."""
+        """The configuration with the instruments whose ticks are in this partition."""
         return config.here(lambda each: shard_of(each.instrument_token) == self.number)
 
 

@@ -15,7 +15,7 @@ USER_MODULES = "alphapanda_user_strategies"
 
 
 class StrategyFileBroken(Exception):
-    """A user's file that can't be used; `line` is 0 where none is to blame."""
+    """A user's file that can't be used; `line` is 0 where no line is to blame."""
 
     def __init__(self, error: str, line: int) -> None:
         self.line = line
@@ -26,7 +26,7 @@ def imported(path: Path) -> ModuleType:
     """Runs a user's Python file as a module of its own.
 
     Raises:
-        StrategyFileBroken: it raised, with the last of its lines that was at work.
+        StrategyFileBroken: it raised, with the last of its lines that ran.
     """
     name = f"{USER_MODULES}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -46,7 +46,7 @@ def default_parameters(model: type[StrategyParameters], line: int) -> None:
     """Builds a user's parameters from their defaults.
 
     Raises:
-        StrategyFileBroken: they can't be; it is told of the type at `line`.
+        StrategyFileBroken: they can't be; the error names the type's `line`.
     """
     try:
         model()

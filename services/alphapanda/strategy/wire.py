@@ -1,4 +1,4 @@
-"""A strategy's configuration to the contract's messages."""
+"""Converts strategies to the contract's messages."""
 
 from __future__ import annotations
 

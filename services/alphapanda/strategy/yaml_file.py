@@ -1,4 +1,4 @@
-"""Strategies from a YAML file, for a service that has none yet."""
+"""Creates strategies from a YAML file, in a service that has none yet."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class StrategyRow:
     Attributes:
         file: the file.
         line: where the row begins.
-        create: what is asked for.
-        start: whether it shall run.
-        error: why it can't be used; empty where it can.
+        create: the request that creates it.
+        start: whether it is started.
+        error: why the row can't be used; empty where it can.
     """
 
     file: Path
@@ -64,7 +64,7 @@ def read_strategies(file: Path) -> list[StrategyRow]:
 
 
 class StrategyFallback:
-    """Creates and starts a file's strategies where the service has never had one.
+    """Creates and starts a file's strategies where the service never had one.
 
     A row that can't be used is logged with file and line. The others are created in one transaction: a process that
     dies leaves all of them or none, and of two that start at once one creates them.
@@ -73,7 +73,7 @@ class StrategyFallback:
         rows: as `read_strategies` gave them.
         store: strategy's store.
         service: creates them.
-        logger: gets what was created and what can't be.
+        logger: gets what was created and what could not be.
     """
 
     def __init__(
@@ -89,29 +89,27 @@ class StrategyFallback:
         self._logger = logger
 
     async def start(self) -> None:
-        """Creates them, once."""
+        """Creates the strategies, once."""
         if not self._rows:
             return
         if await self._store.current():
-            self._logger.info("strategies of the YAML file left alone", why="there are strategies already")
+            self._logger.info("strategy.file_ignored", reason="STRATEGIES_EXIST")
             return
         changes: dict[str, Change] = {}
         for row in self._rows:
             change, error = self._change(row)
             if change is not None and change.strategy.config.strategy_id in changes:
-                change, error = None, f"strategy_id: {row.create.strategy_id!r} stands in the file twice"
+                change, error = None, f"strategy_id: {row.create.strategy_id!r} is in the file twice"
             if change is None:
-                self._logger.error(
-                    "strategy of the YAML file not created", error=f"{row.file}:{row.line}: {error}"
-                )
+                self._logger.error("strategy.creation_failed", error=f"{row.file}:{row.line}: {error}")
             else:
                 changes[change.strategy.config.strategy_id] = change
         if await self._store.seed(list(changes.values())):
             for strategy_id in changes:
-                self._logger.info("strategy of the YAML file created", strategy_id=strategy_id)
+                self._logger.info("strategy.created", strategy_id=strategy_id)
 
     async def stop(self) -> None:
-        """Nothing to end."""
+        """Has nothing to stop."""
 
     def _change(self, row: StrategyRow) -> tuple[Change | None, str]:
         if row.error:

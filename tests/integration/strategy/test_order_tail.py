@@ -71,11 +71,11 @@ async def test_the_tail_and_the_past_meet_without_a_gap(log, topic_map, brokers)
     new = life_of_an_order("paper", "mine", 1)
     await publish(*life_of_an_order("zerodha", "others", 2), *new[::-1])
     assert await until(tail, mine, 3) == new
-    assert tail.owes
+    assert tail.has_unrecorded
     assert await tail.news(mine) == new
     where = tail.positions()
     tail.recorded()
-    assert not tail.owes
+    assert not tail.has_unrecorded
     assert await tail.news(mine) == []
     assert [happening_from(e).order.revision for e in await history(log, topic_map, mine[0], ends)] == [
         1,
