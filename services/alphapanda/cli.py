@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from alphapanda import __version__
+from alphapanda.domain.errors import InvalidInput
 
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
@@ -60,9 +64,16 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] in MEANT:
+        if args and args[0] in MEANT and not ctx.resilient_parsing:
             ctx.fail(f"No such command '{args[0]}'; it is `alphapanda {MEANT[args[0]]}`.")
         return super().resolve_command(ctx, args)
+
+    @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, without loading any of them; options where the word begins with one."""
+        commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [one for one in commands if one.value.startswith(incomplete)] + options
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -70,7 +81,33 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _install_completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:
+    if shell is None or ctx.resilient_parsing:
+        return
+    from alphapanda.commands.completion import install_completion
+    from alphapanda.commands.console import USAGE, fail
+
+    try:
+        written = install_completion(ctx.command, shell, os.environ, Path.home())
+    except InvalidInput as error:
+        fail(str(error), USAGE)
+    for file in written:
+        click.echo(f"wrote {file}")
+    click.echo("open a new shell to use it")
+    ctx.exit()
+
+
 @click.command(cls=Commands)
 @click.version_option(__version__, prog_name="alphapanda")
+@click.option(
+    "--install-completion",
+    is_flag=False,
+    flag_value="",
+    metavar="[bash|zsh|fish]",
+    is_eager=True,
+    expose_value=False,
+    callback=_install_completion,
+    help="let your shell complete commands and options with TAB, and exit  [default: for $SHELL]",
+)
 def main() -> None:
     """Event-driven algorithmic trading for the Indian market."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import click
 import grpc
+from click.shell_completion import CompletionItem
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from rich.console import Group, RenderableType
@@ -96,13 +97,23 @@ class ListsByDefault(click.Group):
 
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        if not named and (
+            args or not ctx.resilient_parsing
+        ):  # a shell that completes `orders ` wants to see them all
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands; where the word begins with a "-", the options of the one that is meant by default."""
+        if incomplete.startswith("-"):
+            return next(iter(self.commands.values())).shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="print the answer as JSON")

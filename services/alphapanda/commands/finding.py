@@ -114,7 +114,9 @@ def said_target(address: str | None) -> Target:
     return Target(f"{settings.api.host}:{settings.api.port}", places)
 
 
-def _checked(_: click.Context, __: click.Parameter, value: str | None) -> Target:
+def _checked(ctx: click.Context, _: click.Parameter, value: str | None) -> Target | None:
+    if ctx.resilient_parsing:  # a shell asks how to complete: nobody is asked
+        return None
     if value is not None:
         found = TARGET_FORM.fullmatch(value)
         if found is None or not 0 < int(found["port"]) <= HIGHEST_PORT:
