@@ -56,6 +56,10 @@ lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements
 gen: setup ## generate gen/python from protos/; same protos, same bytes
 	$(BIN)/python tools/generate.py
 
+.PHONY: log-events
+log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md
+	$(BIN)/python tools/log_events.py
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, buf lint and format: says what is wrong, changes nothing
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from tests.bench.figures import Figure
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 BAR = 10.0
 PATIENCE = 60.0
-READY, FILL = "ready", "fill"
+READY, FILL = "process.ready", "fill.reported"
 
 
 @dataclass(frozen=True)

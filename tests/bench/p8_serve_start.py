@@ -83,7 +83,7 @@ def _serving(environment: dict[str, str], service: str) -> float:
         try:
             for line in running.stdout:
                 lines.append(line)
-                if '"event":"ready"' in line.replace(" ", ""):
+                if '"event":"process.ready"' in line.replace(" ", ""):
                     return time.perf_counter() - began
             raise RuntimeError(f"serve {service} ended; it said at last:\n{''.join(lines[-20:])}")
         finally:

@@ -267,7 +267,7 @@ class Cluster:
         def ready() -> bool:
             member = self.members[name]
             assert member.process.poll() is None, f"{name} ended: {self.told(name)}"
-            return '"event": "ready"' in self.said(name)
+            return '"event": "process.ready"' in self.said(name)
 
         until(ready, seconds, f"{name} ready")
 

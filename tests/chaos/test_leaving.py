@@ -55,7 +55,7 @@ def test_a_frozen_database_holds_nobody_up(cluster: Cluster):
             time.sleep(1)  # so that its answer is on its way to the database
             everybody_leaves(cluster)
             survived.faults += 1
-        assert "cut off by the stop" in cluster.said("trading")
+        assert "part.cut_off" in cluster.said("trading")
         cluster.start_services()
         more_orders(cluster, 2)
 
@@ -82,5 +82,5 @@ def test_an_ordinary_stop_cuts_nothing_off(cluster: Cluster):
         for service in reversed(SERVICES):
             cluster.kill(service, signal.SIGTERM)
             assert cluster.members[service].process.returncode == 0
-            assert "cut off by the stop" not in cluster.said(service)
+            assert "part.cut_off" not in cluster.said(service)
             survived.faults += 1

@@ -53,7 +53,7 @@ async def main(data_dir: Path) -> None:
     loop.add_signal_handler(signal.SIGINT, stopping.set)
     embedded = Embedded(settings, UpOptions(data_dir=data_dir))
     await embedded.start()
-    log.info("ready", target=embedded.target)
+    log.info("process.ready", target=embedded.target)
     await stopping.wait()
     await embedded.stop()
 

@@ -32,7 +32,7 @@ async def main(wanted: argparse.Namespace) -> None:
     options = UpOptions(data_dir=wanted.data_dir, feed=wanted.feed, instrument=wanted.instrument, at=at)
     embedded = Embedded(settings, options)
     await embedded.start()
-    log.info("ready", target=embedded.target)
+    log.info("process.ready", target=embedded.target)
     await asyncio.Event().wait()
 
 

@@ -138,7 +138,7 @@ class Platform:
     def start(self, *more: str) -> None:
         """Starts the process and waits until it answers."""
         self.launch(*more)
-        self.target = self.wait_for("ready", START_SECONDS)["target"]
+        self.target = self.wait_for("process.ready", START_SECONDS)["target"]
 
     def stop(self) -> None:
         """Ctrl-C; the process ends well and leaves nothing running."""

@@ -248,7 +248,7 @@ def test_a_strategy_file_that_does_not_import(up, tmp_path):
     folder.mkdir()
     (folder / "mine.py").write_text("import decimal\nimport nonsense_module\n")
     platform = up(environment={"ALPHAPANDA_STRATEGY__FOLDER": str(folder)})
-    (told,) = platform.logged("strategy file not loaded")
+    (told,) = platform.logged("strategy.file_refused")
     assert "mine.py" in told["error"]
     assert "No module named 'nonsense_module'" in told["error"]
     types = platform.strategies.ListStrategyTypes(ListStrategyTypesRequest()).strategy_types

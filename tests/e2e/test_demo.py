@@ -28,7 +28,7 @@ def demo() -> Iterator[Platform]:
         Platform(Path(folder, "data"), "--demo", "--speed", "1") as platform,
     ):
         platform.start()
-        platform.wait_for("first_fill", FIRST_FILL_SECONDS)
+        platform.wait_for("fill.first_reported", FIRST_FILL_SECONDS)
         platform.stop()
         yield platform
 
@@ -48,9 +48,9 @@ def lines(rows: list[Row]) -> dict[str, Row]:
 
 def test_the_first_fill_comes_within_seconds(demo):
     """The demo's first fill comes within fifteen seconds of its being ready."""
-    (first,) = demo.logged("first_fill")
+    (first,) = demo.logged("fill.first_reported")
     assert first["seconds_after_ready"] < FIRST_FILL_SECONDS
-    (fill, *_) = demo.logged("fill")
+    (fill, *_) = demo.logged("fill.reported")
     assert fill["broker"] == "paper"
     assert fill["strategy_id"].startswith("demo.")
 

@@ -52,8 +52,8 @@ def test_redis_that_hangs_is_named_and_found_again(up):
         20,
         "SERVING again in GetStatus",
     )
-    failed = [line["check"] for line in platform.logged("check failed")]
+    failed = [line["check"] for line in platform.logged("check.failed")]
     assert failed.count("redis") == 1
-    assert "risk" in "".join(line["service"] for line in platform.logged("service held up"))
-    assert [line["check"] for line in platform.logged("check well again")].count("redis") == 1
+    assert "risk" in "".join(line["service"] for line in platform.logged("service.stopped_serving"))
+    assert [line["check"] for line in platform.logged("check.recovered")].count("redis") == 1
     platform.stop()

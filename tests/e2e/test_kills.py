@@ -63,7 +63,7 @@ def aftermath() -> Iterator[Aftermath]:
                 killed[step] = read_evidence(data_dir, leave_servers=True)
         with Platform(data_dir, *feed, environment=IMPATIENT) as last:
             last.start()
-            last.wait_for("recording_ended", 60)
+            last.wait_for("recording.ended", 60)
             last.come_to_rest()
             last.stop()
             yield Aftermath(killed, read_evidence(data_dir))

@@ -51,7 +51,7 @@ class Mesh:
         self.ops_process = self._serve(self.port, "instruments", "ops", **figures)
         channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{self.port}"))
         self._ops = OpsServiceStub(channel)
-        until(lambda: '"event": "ready"' in self.said("instruments"), 60, "ops ready")
+        until(lambda: '"event": "process.ready"' in self.said("instruments"), 60, "ops ready")
 
     def serve_risk(self) -> None:
         """Brings the group's first process."""
@@ -135,11 +135,11 @@ def test_a_group_that_nobody_reads_for_raises_an_alarm(mesh: Mesh) -> None:
     assert mesh.figure("alphapanda_group_lag") == JUNK
     said = " ".join(mesh.command("status", "--target", f"127.0.0.1:{mesh.port}").split())
     assert f"risk.signals is {JUNK} records behind on {TOPIC}; {ALLOWED} are allowed" in said
-    began = ("group too far behind", "risk.signals", TOPIC, "paper")
+    began = ("group.fell_behind", "risk.signals", TOPIC, "paper")
     assert mesh.alarms_logged() == [began]
 
     mesh.serve_risk()
     until(lambda: not mesh.status().lag_alarms, 60, "the alarm's end")
     until(lambda: mesh.figure("alphapanda_group_lag_alarm") == 0, 20, "no alarm as a figure")
     until(lambda: mesh.figure("alphapanda_group_lag") == 0, 20, "no lag as a figure")
-    assert mesh.alarms_logged() == [began, ("group caught up", "risk.signals", TOPIC, "paper")]
+    assert mesh.alarms_logged() == [began, ("group.caught_up", "risk.signals", TOPIC, "paper")]

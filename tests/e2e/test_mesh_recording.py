@@ -43,7 +43,7 @@ def test_the_mesh_records_its_feed(mesh: dict[str, str], tmp_path: Path) -> None
         until(lambda: any(part.stat().st_size > 20_000 for part in tmp_path.glob("*.part")), 60, "frames")
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=30)
-    (recorded,) = [json.loads(line) for line in said.splitlines() if '"recorded"' in line]
+    (recorded,) = [json.loads(line) for line in said.splitlines() if '"recording.completed"' in line]
     (file,) = tmp_path.glob("*.parquet")
     assert recorded["file"] == str(file)
     replayed = subprocess.run(

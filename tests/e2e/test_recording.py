@@ -18,7 +18,7 @@ def test_a_recorded_feed_is_replayed_tick_by_tick(up, tmp_path):
     until(lambda: platform.market.GetMarketStatus(GetMarketStatusRequest()).ticks > 100, 30, "ticks")
     assert not file.exists()
     platform.stop()
-    finished = platform.logged("recorded")[0]
+    finished = platform.logged("recording.completed")[0]
     replayed = subprocess.run(
         [ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"],
         capture_output=True,

@@ -71,7 +71,7 @@ def test_on_a_terminal_a_new_user_sees_the_platform_trade(tmp_path):
     ):
         assert part in shown, part
     log = tmp_path / "alphapanda" / "logs" / "alphapanda.log"
-    assert '"event": "first_fill"' in log.read_text()
+    assert '"event": "fill.first_reported"' in log.read_text()
     assert '"level": "error"' not in log.read_text()
     shown = on_a_terminal(tmp_path, "demo.bharti.quick", "--plain")
     assert "GetPortfolio" in shown

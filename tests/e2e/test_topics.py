@@ -43,7 +43,7 @@ def afternoon() -> Iterator[Evidence]:
         with Platform(Path(folder, "data"), *feed) as platform:
             platform.start()
             platform.run_strategy("held")
-            platform.wait_for("recording_ended", 60)
+            platform.wait_for("recording.ended", 60)
             for number, quantity in enumerate((1, 100_001)):
                 platform.trading.PlaceOrder(
                     PlaceOrderRequest(

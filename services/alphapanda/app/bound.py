@@ -40,7 +40,7 @@ class StopBound:
             if task.done():
                 task.result()
                 return
-            _log.error("cut off by the stop", what=name, bound_seconds=self._seconds)
+            _log.error("part.cut_off", part=name, bound_seconds=self._seconds)
         finally:  # it may itself be part of what is cut off
             task.cancel()
         await asyncio.wait([task], timeout=CANCEL_SECONDS)

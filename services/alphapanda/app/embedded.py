@@ -168,7 +168,11 @@ class Embedded:
         self.checks = await preflight(ground, differences, wall_clock())
         for check in self.checks:
             _log.info(
-                "preflight", check=check.name, passed=check.passed, detail=check.detail, blocks=check.blocks
+                "preflight.checked",
+                check=check.name,
+                passed=check.passed,
+                detail=check.detail,
+                blocks=check.blocks,
             )
         blocking = [check for check in self.checks if check.blocks and not check.passed]
         if blocking:
@@ -248,7 +252,10 @@ class Embedded:
         """A recording is run once; it waits for somebody to trade on it."""
         if self.feeding is None or self.feeding.feed.name != ReplayFeed.name or ticks.running():
             return
-        _log.info("feed_waits", why="no strategy is running; create and start one, then the recording begins")
+        _log.info(
+            "feed.waiting_for_strategy",
+            message="no strategy is running; create and start one, then the recording begins",
+        )
         await _until(lambda: bool(ticks.running()))
 
     async def _before_feed(self, ground: Ground, ticks: StrategyTicks) -> None:

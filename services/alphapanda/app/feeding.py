@@ -115,7 +115,7 @@ class Feeding:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._ended_by = in_one_line(error)
             _log.error(
-                "feed_ended_by_error",
+                "feed.failed",
                 alarm=True,
                 error=self._ended_by,
                 exc_info=None if isinstance(error, InvalidInput) else error,

@@ -197,7 +197,7 @@ class Serving:
             if asyncio.get_running_loop().time() >= until:
                 raise NotReady(f"{what} did not answer within {patience:g} s") from away
             if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
-                _log.info("start.waiting", what=what, failures=failures)
+                _log.info("start.waiting", dependency=what, failures=failures)
             await asyncio.sleep(backoff.seconds(failures))
 
         return await until_it_works(ask, wait, lambda error: isinstance(error, _AWAY))

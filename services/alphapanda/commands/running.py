@@ -79,7 +79,7 @@ def run_up(
     try:
         asyncio.run(_run(settings, options, viewed=out.is_terminal and not plain))
     except REFUSALS as error:
-        _log.error("start_failed", error=str(error))
+        _log.error("process.start_failed", error=str(error))
         fail(str(error))
 
 
@@ -112,7 +112,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
             warn(f"the recording could not be finished; what there is of it: {options.record}.part")
         elif options.record is not None and out.is_terminal:
             out.print(f"recorded in {options.record}", markup=False, soft_wrap=True)
-        _log.info("stopped")
+        _log.info("process.stopped")
 
 
 def _log_file(settings: Settings, options: UpOptions) -> str:
@@ -123,6 +123,6 @@ def _log_file(settings: Settings, options: UpOptions) -> str:
 
 
 def _progress(text: str) -> None:
-    _log.info("progress", doing=text)
+    _log.info("start.progressed", doing=text)
     if out.is_terminal:
         out.print(f"[dim]{text} …[/dim]")

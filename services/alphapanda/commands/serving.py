@@ -36,7 +36,7 @@ def run_serve(
             )
         asyncio.run(_serve(settings, services, port, feed, record))
     except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
-        _log.error("start_failed", error=str(error))
+        _log.error("process.start_failed", error=str(error))
         fail(str(error))
 
 
@@ -49,12 +49,12 @@ async def _serve(
     asked = await started(serving.start())
     if asked is None:
         return
-    _log.info("ready", target=f"{settings.api.host}:{chosen}", services=list(services))
+    _log.info("process.ready", target=f"{settings.api.host}:{chosen}", services=list(services))
     try:
         await asked
     finally:
         await serving.stop()
-        _log.info("stopped")
+        _log.info("process.stopped")
 
 
 def _port_of(settings: Settings, service: str | None) -> int:

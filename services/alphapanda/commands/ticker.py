@@ -50,7 +50,9 @@ class Ticker:
         """Says where it answers, and begins."""
         target = self._embedded.target
         _log.info(
-            "ready", target=target, feed=self._embedded.feeding.feed.name if self._embedded.feeding else ""
+            "process.ready",
+            target=target,
+            feed=self._embedded.feeding.feed.name if self._embedded.feeding else "",
         )
         if self._on_terminal:
             out.print(f"[bold green]alphapanda answers on {target}[/bold green]; Ctrl-C ends it. Try:")
@@ -88,7 +90,7 @@ class Ticker:
 
     def feed_finished(self) -> None:
         """Says that the recording has ended."""
-        _log.info("recording_ended")
+        _log.info("recording.ended")
         if self._on_terminal:
             out.print("[bold]the recording has ended[/bold]; the services go on answering")
 
@@ -97,10 +99,10 @@ class Ticker:
         order = filled.order
         self._fills += 1
         if self._fills == 1:
-            _log.info("first_fill", seconds_after_ready=round(time.monotonic() - self._began, 3))
+            _log.info("fill.first_reported", seconds_after_ready=round(time.monotonic() - self._began, 3))
         side = Side(order.side).name
         _log.info(
-            "fill",
+            "fill.reported",
             broker=event.broker,
             strategy_id=order.strategy_id,
             instrument_id=order.instrument_id,
@@ -128,7 +130,9 @@ class Ticker:
     def _show(self, shown: portfolio.Portfolio) -> None:
         known = shown.profit.HasField("net_pnl")
         net = Decimal(shown.profit.net_pnl.amount.value) if known else None
-        _log.info("profit", equity=shown.equity.amount.value, net_pnl=None if net is None else str(net))
+        _log.info(
+            "profit.reported", equity=shown.equity.amount.value, net_pnl=None if net is None else str(net)
+        )
         if self._on_terminal and net is not None:
             colour = "green" if net >= 0 else "red"
             out.print(

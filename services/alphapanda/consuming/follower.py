@@ -158,7 +158,7 @@ class TopicFollower:
             event = from_record(record, self._topic_map)
         except Unreadable as unreadable:
             counted.count_failure(in_one_line(unreadable), self._wall_clock())
-            self._report("follower.unreadable", record, unreadable)
+            self._report(record, unreadable)
             return True
 
         async def wait(away: Exception, failures: int) -> None:
@@ -170,7 +170,7 @@ class TopicFollower:
         bug = await attempted(until_it_works(lambda: self._on_event(event), wait))
         if bug is not None:
             counted.count_failure(in_one_line(bug), self._wall_clock())
-            self._report("follower.bug", record, bug)
+            self._report(record, bug)
             if self._topic_map.policy(record.topic).money:
                 self._stuck[record.topic_partition] = record.offset
                 return False
@@ -183,9 +183,9 @@ class TopicFollower:
         self._waiting = True
         await self._sleep(self._backoff.seconds(failures))
 
-    def _report(self, what: str, record: StoredRecord, error: Exception) -> None:
+    def _report(self, record: StoredRecord, error: Exception) -> None:
         self._logger.error(
-            what,
+            "follower.record_unreadable" if isinstance(error, Unreadable) else "follower.record_failed",
             alarm=True,
             topic=record.topic,
             partition=record.partition,

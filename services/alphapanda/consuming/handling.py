@@ -150,7 +150,7 @@ class Handling:
         )
         self._backoff_state.counted(at).dead_lettered += 1
         self._logger.error(
-            "consumer.dead_letter",
+            "consumer.record_dead_lettered",
             topic=at.topic,
             partition=at.partition,
             offset=record.offset,
@@ -218,7 +218,7 @@ class Handling:
         else:
             await self._park(at, record, self._parking, Reason.BUG, in_one_line(error))
             self._logger.error(
-                "consumer.parked",
+                "consumer.key_parked",
                 alarm=True,
                 topic=at.topic,
                 partition=at.partition,
@@ -297,7 +297,7 @@ class Handling:
             if await self._backoff_state.until_it_works(here, lambda: parking.release(self._name, record)):  # noqa: B023 - awaited here
                 self._parked.get(at, set()).discard(record.key)
                 self._logger.info(
-                    "consumer.unparked", topic=at.topic, key=record.key.decode(errors="replace")
+                    "consumer.key_released", topic=at.topic, key=record.key.decode(errors="replace")
                 )
 
     async def _settle(

@@ -36,9 +36,9 @@ class TimedHandler:
             took = perf_counter() - began
             if took > self._slow:
                 _log.warning(
-                    "slow handler",
+                    "handler.was_slow",
                     consumer=self._consumer,
                     topic=batch[0].record.topic,
                     records=len(batch),
-                    milliseconds=round(took * 1000, 1),
+                    duration_ms=round(took * 1000, 1),
                 )

@@ -147,7 +147,7 @@ class MarketDataPublisher:
         while self._runs is not None and self._run is not None:
             await self._publish_run(self._run)
             self._run = await anext(self._runs, None)
-        logger.info("feed_finished", feed=self._feed.name, ticks=self.ticks, dropped=self.dropped())
+        logger.info("feed.ended", feed=self._feed.name, ticks=self.ticks, dropped=self.dropped())
         self.finished.set()
 
     async def _last_clock(self) -> LastFrames | None:
@@ -158,13 +158,13 @@ class MarketDataPublisher:
     async def _publish_run(self, run: FeedRun | RecordedRun) -> None:
         before = self._last if self._last and self._last.feed_run == run.feed_run else None
         if isinstance(run, RecordedRun):
-            logger.info("feed_run_begins", feed=self._feed.name, feed_run=run.feed_run)
+            logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run)
             async for frame in run.frames:
                 if before is None or not before.holds(frame):
                     self._recorded_ticks += len(frame.instrument_token)
                     await self._publish([frame])
             return
-        logger.info("feed_run_begins", feed=self._feed.name, feed_run=run.feed_run, after=run.made_before)
+        logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run, after=run.made_before)
         builder = FrameBuilder(
             run.feed_run, self._shards, shard_of, run.price_scale, simulated=self._feed.simulated
         )

@@ -150,5 +150,5 @@ class QuoteWatches:
 
     async def _begin(self, follower: TopicFollower) -> None:
         while away := await passing_failure(follower.start(), _log, "watching quotes"):
-            _log.warning("quotes wait", error=in_one_line(away))
+            _log.warning("quotes.delayed", error=in_one_line(away))
             await asyncio.sleep(_AGAIN_SECONDS)

@@ -79,11 +79,11 @@ class ActiveCheck:
         if (bool(error), bool(concern)) == before:
             return
         if error:
-            _log.warning("check failed", check=self.name, why=error)
+            _log.warning("check.failed", check=self.name, error=error)
         elif concern:
-            _log.warning("check concerned", check=self.name, why=concern)
+            _log.warning("check.degraded", check=self.name, error=concern)
         else:
-            _log.info("check well again", check=self.name)
+            _log.info("check.recovered", check=self.name)
 
 
 class Asked(Protocol):

@@ -73,6 +73,6 @@ class HealthWatch:
         before = self._held_up.get(service, "")
         self._held_up[service] = why
         if why and not before:
-            _log.warning("service held up", service=service, why=why)
+            _log.warning("service.stopped_serving", service=service, error=why)
         elif before and not why:
-            _log.info("service at work again", service=service)
+            _log.info("service.resumed_serving", service=service)

@@ -90,10 +90,10 @@ class LagWatch:
                     self._alarms[of] = LagAlarm(lag, before.since)
                 elif not forgiving:
                     self._alarms[of] = LagAlarm(lag, self._wall_clock())
-                    _log.error("group too far behind", **self._words(lag))
+                    _log.error("group.fell_behind", **self._words(lag))
             elif before is not None:
                 del self._alarms[of]
-                _log.warning("group caught up", **self._words(lag))
+                _log.warning("group.caught_up", **self._words(lag))
 
     async def _look(self) -> str:
         self.lags = by_topic(await consumer_lag(self._log, self._topic_map, self._groups))

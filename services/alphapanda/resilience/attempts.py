@@ -33,7 +33,7 @@ async def passing_failure(
     """
     error = await attempted(call)
     if error is not None and not is_transient(error):
-        logger.error("ended by a bug", alarm=True, what=what, exc_info=error)
+        logger.error("task.failed", alarm=True, task=what, exc_info=error)
         raise error
     return error
 

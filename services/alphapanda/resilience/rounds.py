@@ -73,7 +73,7 @@ class Rounds:
         if self._task is not None:
             _, late = await asyncio.wait([self._task], timeout=STOP_SECONDS)
             if late:
-                self._logger.error("round cut off by the stop", what=self.name, grace_seconds=STOP_SECONDS)
+                self._logger.error("rounds.cut_off", task=self.name, grace_seconds=STOP_SECONDS)
                 self._task.cancel()
                 await asyncio.wait([self._task], timeout=CANCEL_SECONDS)
             self._task = None
@@ -84,10 +84,10 @@ class Rounds:
         if error is None:
             return True
         if is_transient(error):
-            self._logger.warning("round waits", what=self.name, error=in_one_line(error))
+            self._logger.warning("rounds.delayed", task=self.name, error=in_one_line(error))
             return True
         self.last_error = in_one_line(error)
-        self._logger.error("rounds ended by a bug", alarm=True, what=self.name, exc_info=error)
+        self._logger.error("rounds.failed", alarm=True, task=self.name, exc_info=error)
         return False
 
     async def _run(self) -> None:

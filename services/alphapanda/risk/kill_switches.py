@@ -106,10 +106,10 @@ class KillSwitches:
         if warning:
             self._untold.add(scope)
             _log.warning(
-                "kill switch not confirmed", broker=scope.broker, strategy_id=scope.strategy_id, why=warning
+                "kill_switch.unconfirmed", broker=scope.broker, strategy_id=scope.strategy_id, error=warning
             )
         _log.info(
-            "kill switch set",
+            "kill_switch.set",
             broker=scope.broker,
             strategy_id=scope.strategy_id,
             state=TradingState(message.state).name,

@@ -72,7 +72,7 @@ class LimitService:
             )
             await unit.remember(key, answer)
         _log.info(
-            "limits set",
+            "limits.set",
             broker=request.broker,
             account=request.account,
             scope=change.scope.text,
@@ -80,7 +80,7 @@ class LimitService:
             clear=list(change.to_clear),
             version=after.version,
             author=caller,
-            why=request.reason,
+            message=request.reason,
         )
         return answer
 

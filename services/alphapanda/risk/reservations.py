@@ -72,13 +72,13 @@ class ReservationKeeper:
                 answer = await self._trading.ConfirmNoOrder(request, timeout=self._timeout)
             except grpc.RpcError as error:
                 why = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
-                _log.warning("reservation kept, trading did not answer", signal_id=signal_id, why=why)
+                _log.warning("reservation.kept", signal_id=signal_id, error=why)
                 continue
             if answer.never:
                 await self._decisions.release(key, signal_id)
                 released.append(signal_id)
                 _log.warning(
-                    "reservation released, its order never came",
+                    "reservation.released",
                     signal_id=signal_id,
                     broker=key.broker,
                     account=key.account,

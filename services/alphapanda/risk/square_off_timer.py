@@ -72,7 +72,7 @@ class SquareOffTimer:
         for signal in fired:
             if signal.signal_id not in self._logged:
                 _log.info(
-                    "square-off due",
+                    "square_off.requested",
                     signal_id=signal.signal_id,
                     broker=signal.key.broker,
                     account=signal.key.account,

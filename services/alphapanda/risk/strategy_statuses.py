@@ -61,7 +61,7 @@ class StrategyStatuses:
             return False
         self._given_up.add(asked)
         _log.warning(
-            "revision never told of, entries refused",
+            "strategy.revision_given_up",
             strategy_id=unknown.strategy_id,
             revision=unknown.revision,
         )

@@ -51,7 +51,7 @@ def open_engine(
         took = perf_counter() - connection.info[_BEGAN]
         if took > slow_query_seconds:
             shown = " ".join(statement.split())[:LONGEST_STATEMENT]
-            _log.warning("slow query", statement=shown, milliseconds=round(took * 1000, 1))
+            _log.warning("query.was_slow", statement=shown, duration_ms=round(took * 1000, 1))
 
     event.listen(engine.sync_engine, "checkout", _leave_out_closed)
     event.listen(engine.sync_engine, "before_cursor_execute", before)

@@ -132,7 +132,7 @@ async def test_a_bug_parks_its_key_and_the_others_go_on(
     ]
     assert [one.reason for one in found] == ["BUG", "PARKED", "PARKED", "PARKED"]
     assert {one.letter_id.group for one in found} == {GROUP}
-    assert [one["event"] for one in logs if one.get("alarm")] == ["consumer.parked"]
+    assert [one["event"] for one in logs if one.get("alarm")] == ["consumer.key_parked"]
     assert parked(consumer) == 1
     assert consumer.serving
 

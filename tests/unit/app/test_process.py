@@ -87,7 +87,7 @@ async def test_one_room_does_not_wait_for_another(in_no_time: None) -> None:
         await running.stop()
     assert set(diary.lines[:3]) == {"health ends", "other ends", "last ends"}
     assert diary.lines[3:] == ["first ends", "server ends"]
-    assert [(line["event"], line["what"]) for line in logged] == [("cut off by the stop", "hung")]
+    assert [(line["event"], line["part"]) for line in logged] == [("part.cut_off", "hung")]
 
 
 async def test_a_failure_to_end_keeps_nobody_from_ending() -> None:

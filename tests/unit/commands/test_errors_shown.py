@@ -26,7 +26,7 @@ def shows(view):
 def test_errors_in_the_log_are_shown_and_nothing_less(shows):
     """An error line of ours or of a library is one line in the view; a warning is not."""
     log = structlog.get_logger("alphapanda.commands.up")
-    log.warning("feed_waits", why="no strategy")
+    log.warning("feed.waiting_for_strategy", message="no strategy")
     log.error("feed_failed", error="no such file:\n  a.csv")
     logging.getLogger("aiokafka").error("group %s is gone", "a")
     assert shows.errors == ("feed_failed: no such file: a.csv", "group a is gone")

@@ -66,8 +66,8 @@ async def test_only_a_change_is_logged(answer) -> None:
             answer.now = now
             await check.run(forgiving=False)
     assert [(line["log_level"], line["event"], line["check"]) for line in logs] == [
-        ("warning", "check failed", "redis"),
-        ("info", "check well again", "redis"),
+        ("warning", "check.failed", "redis"),
+        ("info", "check.recovered", "redis"),
     ]
 
 

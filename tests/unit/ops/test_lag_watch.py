@@ -79,8 +79,8 @@ async def test_an_alarm_is_told_when_it_begins_and_when_it_ends(watched) -> None
     assert told == [[], [("paper", 1001, 2)], [("paper", 1400, 2)], [], []]
     of = {"group": "risk.signals", "topic": PAPER, "broker": "paper", "alarm": True, "allowed": 1000}
     assert logs == [
-        {"event": "group too far behind", "log_level": "error", "lag": 1001, **of},
-        {"event": "group caught up", "log_level": "warning", "lag": 1000, **of},
+        {"event": "group.fell_behind", "log_level": "error", "lag": 1001, **of},
+        {"event": "group.caught_up", "log_level": "warning", "lag": 1000, **of},
     ]
 
 
@@ -116,8 +116,8 @@ async def test_an_alarm_stands_while_the_log_is_away(watched) -> None:
         watched.log.away, watched.log.ends[PAPER] = False, (1000, 0)
         assert await watched.look() == []
     assert watched.watch.well
-    assert [(line["event"], line.get("why")) for line in logs] == [
-        ("check failed", "LogUnavailable: Kafka is away"),
-        ("check well again", None),
-        ("group caught up", None),
+    assert [(line["event"], line.get("error")) for line in logs] == [
+        ("check.failed", "LogUnavailable: Kafka is away"),
+        ("check.recovered", None),
+        ("group.caught_up", None),
     ]

@@ -47,7 +47,7 @@ async def test_what_passes_by_waiting_is_tried_again() -> None:
         await work.enough.wait()
     await rounds.stop()
     assert rounds.serving
-    assert [entry["event"] for entry in log.entries] == ["round waits", "round waits"]
+    assert [entry["event"] for entry in log.entries] == ["rounds.delayed", "rounds.delayed"]
 
 
 async def test_a_bug_ends_them_and_the_service_says_so() -> None:
@@ -123,6 +123,4 @@ async def test_a_round_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
     await began.wait()
     async with asyncio.timeout(20):
         await rounds.stop()
-    assert [(entry["event"], entry["what"]) for entry in log.entries] == [
-        ("round cut off by the stop", "kill switches")
-    ]
+    assert [(entry["event"], entry["task"]) for entry in log.entries] == [("rounds.cut_off", "kill switches")]

@@ -35,12 +35,12 @@ async def test_a_slow_batch_is_one_line() -> None:
         await TimedHandler(Handler(0.0), "risk.signals", 0.05).handle(BATCH)
     (line,) = logs
     assert (line["event"], line["consumer"], line["topic"], line["records"]) == (
-        "slow handler",
+        "handler.was_slow",
         "risk.signals",
         "ticks",
         3,
     )
-    assert line["milliseconds"] >= 50
+    assert line["duration_ms"] >= 50
 
 
 async def test_a_slow_failure_is_told_and_passed_on() -> None:

@@ -28,7 +28,7 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
     store = PostgresStrategyStore(ground.engine, outbox)
     log = structlog.get_logger("alphapanda.strategy")
     registry = registry_with(
-        ground.settings.strategy.folder, lambda bad: log.error("strategy file not loaded", error=bad.text)
+        ground.settings.strategy.folder, lambda bad: log.error("strategy.file_refused", error=bad.text)
     )
     ticks = StrategyTicks(
         store=store,

@@ -54,7 +54,7 @@ class EmbeddedView:
             task.cancel()
         for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
-                _log.error("view_failed", exc_info=ended)
+                _log.error("view.failed", exc_info=ended)
 
     def say(self, text: str) -> None:
         """What a person should know from now on."""

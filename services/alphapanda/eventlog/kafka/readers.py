@@ -186,7 +186,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             self._fetching.hold_back(partitions)
             self._fetching.seek(positions)
-            self._logger.info("kafka.assigned", partitions=len(partitions))
+            self._logger.info("kafka.partitions_assigned", partitions=len(partitions))
             if self._assignment is not None and partitions:
                 await self._assignment.on_assigned(partitions)
             self._fetching.release(partitions)
@@ -214,7 +214,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 return await self._positions(partitions)
             except LogUnavailable as error:
-                self._logger.warning("kafka.positions_unknown", error=str(error))
+                self._logger.warning("kafka.positions_unavailable", error=str(error))
             await asyncio.sleep(_LOOK_UP_AGAIN_SECONDS)
         return None
 
@@ -300,7 +300,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
             await consumer.commit(dict(zip(places, offsets.values(), strict=True)))
         except (CommitFailedError, IllegalStateError) as error:
             # Another member has them, or will: what was handled here comes again there. Nothing more is taken of them.
-            self._logger.warning("kafka.commit_of_lost_partitions", error=f"{type(error).__name__}: {error}")
+            self._logger.warning("kafka.commit_refused", error=f"{type(error).__name__}: {error}")
             if self._fetching is not None:
                 self._fetching.hold_back(self.assigned())
 

@@ -338,9 +338,9 @@ class SqliteEventLog:
             await asyncio.sleep(self._purge_interval)
             try:
                 if deleted := await self.purge():
-                    _logger.info("log.purged", records=deleted)
+                    _logger.info("eventlog.purged", records=deleted)
             except LogUnavailable as error:
-                _logger.warning("log.purge_failed", error=str(error))
+                _logger.warning("eventlog.purge_failed", error=str(error))
 
 
 def _settle(future: asyncio.Future[T], result: T) -> None:

@@ -73,7 +73,7 @@ async def save_left_over(file: Path) -> None:
     """Makes what there is of a recording a file beside it, under a name that says that it was cut short."""
     saved = _cut_short(file)
     rows = await asyncio.to_thread(_to_parquet, _part(file), saved)
-    _log.warning("recording_was_cut_short", saved_as=str(saved), rows=rows)
+    _log.warning("recording.salvaged", saved_as=str(saved), rows=rows)
 
 
 class FrameRecorder:
@@ -131,7 +131,7 @@ class FrameRecorder:
         except (OSError, pyarrow().ArrowException) as error:
             self._fail(error)
         else:
-            _log.info("recorded", file=str(self._file), frames=self.frames, rows=rows)
+            _log.info("recording.completed", file=str(self._file), frames=self.frames, rows=rows)
         self._writer = None
 
     def add(self, frames: Sequence[Frame]) -> None:
@@ -160,7 +160,7 @@ class FrameRecorder:
 
     def _fail(self, error: Exception) -> None:
         self.failure = str(error)
-        _log.error("recording_failed", alarm=True, file=str(_part(self._file)), error=self.failure)
+        _log.error("recording.failed", alarm=True, file=str(_part(self._file)), error=self.failure)
 
     def _write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         self._writer.write_batch(_batch(rows))
@@ -235,7 +235,7 @@ def _tables(part: Path) -> Iterator[Any]:
                     yield arrow.Table.from_batches(held)
                     held = []
         except (OSError, arrow.ArrowException):
-            _log.info("recording_ends_early", file=str(part))
+            _log.info("recording.ended_early", file=str(part))
     if held:
         yield arrow.Table.from_batches(held)
 

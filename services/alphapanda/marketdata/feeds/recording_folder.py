@@ -106,6 +106,6 @@ class FolderRecorder:
         try:
             await recorder.start()
         except InvalidInput as error:
-            _log.error("recording_failed", alarm=True, error=str(error))
+            _log.error("recording.failed", alarm=True, error=str(error))
         if before is not None:
             await before.stop()

@@ -126,7 +126,7 @@ class SimulatedFeed:
                 return played
         day = first_simulated_day(self._calendar, self._today)
         if not self._calendar.covers(self._today):
-            logger.warning("today_not_in_calendar", today=str(self._today), simulated_day=str(day))
+            logger.warning("calendar.today_missing", today=str(self._today), simulated_day=str(day))
         if last is not None:
             clock_day = self._calendar.trading_day(instant(last.market_time_ns))
             if day <= clock_day:
@@ -173,7 +173,7 @@ class SimulatedFeed:
             yield day.step(number)
         if last_day:
             logger.warning(
-                "calendar_ended", message="no further trading day is known: the market stands still"
+                "calendar.ended", message="no further trading day is known: the market stands still"
             )
             closed = TickBatch(day.step(day.steps).market_time_ns, ())
             while True:
