@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from alphapanda.strategy import Bar, BarParameters, BarStrategy, Field, Stance, Wish
+from alphapanda.strategy import Bar, BarParameters, BarStrategy, Field, Stance, Target
 
 
 class Parameters(BarParameters):
@@ -43,14 +43,14 @@ class CLASS(BarStrategy[Parameters]):
     def __init__(self, parameters: Parameters) -> None:
         self.closes: deque[float] = deque(maxlen=parameters.bars)
 
-    def on_bar(self, bar: Bar) -> Wish | None:
+    def on_bar(self, bar: Bar) -> Target | None:
         """Says at each closed bar what to hold; None leaves things as they are."""
         before = list(self.closes)
         self.closes.append(bar.close)
         if len(before) < (self.closes.maxlen or 0):
             return None
         stance = Stance.LONG if bar.close > max(before) else Stance.FLAT
-        return Wish(stance, f"close {bar.close:.2f}, highest before {max(before):.2f}")
+        return Target(stance, f"close {bar.close:.2f}, highest before {max(before):.2f}")
 '''
 
 TEST: Final = '''"""Run it with: pytest FOLDER"""
@@ -72,8 +72,8 @@ def bar(number: int, close: float) -> Bar:
 
 def stances(strategy: CLASS, closes: list[float]) -> list[Stance | None]:
     """What it says at each of these closes."""
-    wishes = [strategy.on_bar(bar(number, close)) for number, close in enumerate(closes)]
-    return [None if wish is None else wish.stance for wish in wishes]
+    targets = [strategy.on_bar(bar(number, close)) for number, close in enumerate(closes)]
+    return [None if target is None else target.stance for target in targets]
 
 
 def test_it_is_long_above_the_closes_before() -> None:

@@ -1,4 +1,4 @@
-"""Strategies: what they want to hold, tick by tick or bar by bar. What an author of one needs is imported from here."""
+"""Strategies. Everything that the author of a strategy needs is imported from here."""
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from alphapanda.strategy.core.strategy import (
     Stance,
     Strategy,
     StrategyParameters,
+    Target,
     Wish,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "Stance",
     "Strategy",
     "StrategyParameters",
+    "Target",
     "Wish",
 ]

@@ -1,1 +1,1 @@
-"""The strategies themselves and the host that shows them ticks: plain Python, the same in the mesh and in replay."""
+"""The strategies and the host that runs them on ticks: plain Python, the same in the mesh and in replay."""

@@ -1,15 +1,15 @@
 """Bars from ticks, on event time.
 
 A bar is [start, end). Bars of less than a day are counted from their session's open, as the exchange's charts count
-them, and the session's close ends the last one however short it is, so half days and special sessions need nothing of
+them, and the session's close ends the last one however short it is, so half days and special sessions need no rule of
 their own. A bar of a day is the trading day, from its first session's open to its last one's close.
 
 A bar closes with the first of these: a tick of its instrument at or past its end, or a frame of the instrument's shard,
-a heartbeat too, whose market time is past its end. (Not at its end: other ticks of that very moment may still belong
-to it.) A tick that comes after its bar closed is left out. An interval without a tick has no bar.
+heartbeats included, whose market time is past its end (not at its end: other ticks of that moment may still belong to
+it). A tick that arrives after its bar closed is dropped. An interval without a tick has no bar.
 
-A minute bar of a recording comes as one tick, its close, that belongs to the bar that holds its start. So a 1m bar
-built from it has that close for open, high and low too, and a longer bar is made of the minutes' closes.
+A minute bar of a recording arrives as one tick, its close, which belongs to the bar that holds its start. So a 1m bar
+built from it has that close as open, high and low too, and a longer bar is made of the minutes' closes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DAY: Final = 0
 Interval = Literal[
     "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "1d"
 ]
-"""The intervals there are."""
+"""The intervals of bars."""
 
 INTERVALS: Final[dict[str, int]] = {
     "1s": _SECOND,
@@ -47,7 +47,7 @@ INTERVALS: Final[dict[str, int]] = {
 
 
 class Bar(NamedTuple):
-    """A closed bar. A tuple, because a replay makes millions.
+    """A closed bar; a tuple, because a replay makes millions.
 
     Attributes:
         start_ns: its start, nanoseconds since the epoch.
@@ -57,7 +57,7 @@ class Bar(NamedTuple):
         high: rupees.
         low: rupees.
         close: rupees, of its last tick.
-        volume: units traded; 0 where the feed doesn't say.
+        volume: units traded; 0 where the feed has no volumes.
         ticks: ticks in it, > 0.
     """
 
@@ -84,7 +84,7 @@ class Hours(Protocol):
 class BarBuilder:
     """Bars of one interval of one instrument.
 
-    All it does follows from its state and the ticks it is given, so two with the same state are one from then on.
+    Its behaviour depends on its state and its ticks alone, so two builders with the same state stay the same.
 
     Args:
         interval: one of INTERVALS.
@@ -92,7 +92,7 @@ class BarBuilder:
     Attributes:
         end_ns: end of the open bar; 0 where none is open.
         shard: of its ticks; -1 where it has seen none.
-        late: ticks left out because their bar was closed.
+        late: ticks dropped because their bar was closed.
     """
 
     __slots__ = (
@@ -123,12 +123,12 @@ class BarBuilder:
         self._before = self._traded = self._ticks = 0
 
     def add(self, price: float, at_ns: int, volume: int | None, hours: Hours, shard: int) -> None:
-        """Takes a tick in. A bar that `at_ns` is past must have been closed before.
+        """Adds a tick. A bar that ends at or before `at_ns` must have been closed.
 
         Args:
             price: rupees.
-            at_ns: the moment that says which bar it belongs to, inside `hours`.
-            volume: units traded in the day so far; None where the feed doesn't say.
+            at_ns: the time that decides its bar, inside `hours`.
+            volume: units traded in the day so far; None where the feed has no volumes.
             hours: the session.
             shard: of the frame it came in.
         """
@@ -167,7 +167,7 @@ class BarBuilder:
         return bar
 
     def state(self) -> list[JsonValue]:
-        """All that later bars depend on; exact in JSON."""
+        """Everything that later bars depend on; exact in JSON."""
         return [
             self._start_ns,
             self.end_ns,
@@ -184,7 +184,7 @@ class BarBuilder:
         ]
 
     def restore(self, state: Any) -> None:
-        """Takes up what `state` gave for this interval."""
+        """Restores what `state` returned for this interval."""
         (
             self._start_ns,
             self.end_ns,
@@ -207,8 +207,8 @@ class BarBuilder:
             self._start_ns = at_ns - (at_ns - hours.open_ns) % self._length
             self.end_ns = min(self._start_ns + self._length, hours.close_ns)
         if hours.day_open_ns != self._day_open_ns:
-            # A day's volume begins at 0, but who comes in later doesn't know what was traded before.
-            came_later = not self._day_open_ns and self._start_ns > hours.day_open_ns
-            self._before = self._traded = volume if came_later and volume is not None else 0
+            # A day's volume begins at 0, but a builder that joins later doesn't know what was traded before.
+            joined_later = not self._day_open_ns and self._start_ns > hours.day_open_ns
+            self._before = self._traded = volume if joined_later and volume is not None else 0
             self._day_open_ns = hours.day_open_ns
         self._open = self._high = self._low = price

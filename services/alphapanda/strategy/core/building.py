@@ -1,4 +1,4 @@
-"""From a strategy's configuration to the strategy on its instruments."""
+"""Builds a strategy on its instruments from its configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
-from alphapanda.strategy.core.holdings import Holding, take_up
+from alphapanda.strategy.core.holdings import Holding, restore
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.remembered import from_state
@@ -22,11 +22,11 @@ class StrategyBuilder:
     """Builds strategies for a host.
 
     Args:
-        directory: the instruments; says which session hours an instrument has.
+        directory: the instruments, with their session hours.
         calendar: the sessions.
         router: which brokers get a strategy's signals.
         registry: the types there are.
-        failed: told of what strategies raise.
+        failed: called with what strategies raise.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class StrategyBuilder:
         return next((w.not_covered for w in self._windows.values() if w.not_covered), None)
 
     def __call__(self, config: StrategyConfig, state: bytes) -> Running:
-        """A strategy that goes on where its state ends.
+        """Builds a strategy that continues from a state.
 
         Raises:
-            InvalidInput: type, parameters or an instrument that don't exist.
+            InvalidInput: type, parameters or an instrument don't exist.
             StrategyBroken: the type's own code raised.
         """
         strategy_type = self._registry.type_named(config.strategy_type)
@@ -63,7 +63,7 @@ class StrategyBuilder:
         running.stopped = remembered.stopped
         if strategy_type.wants_position:
             running.holdings = {key: Holding() for key in self.position_keys(config)}
-            take_up(running.holdings, remembered.holdings or ())
+            restore(running.holdings, remembered.holdings or ())
         for instrument in config.instruments:
             watcher = Watcher(running, instrument, self._window_of(instrument))
             watcher.outside_sessions = strategy_type.outside_sessions
@@ -78,7 +78,7 @@ class StrategyBuilder:
         return running
 
     def stopped(self, config: StrategyConfig) -> Running:
-        """A strategy that sees nothing."""
+        """A stopped strategy, without instruments."""
         running = Running(config.only(()), self.brokers(config), self._failed)
         running.stopped = True
         return running
@@ -88,7 +88,7 @@ class StrategyBuilder:
         return self._router.brokers(config.brokers)
 
     def warm_up(self, config: StrategyConfig) -> int:
-        """Ticks, or bars, that it has to have seen before its first wish."""
+        """Ticks, or bars, that it needs before its first target."""
         parameters = self._registry.parameters(config.strategy_type, config.parameters)
         return self._registry.type_named(config.strategy_type).warm_up(parameters)
 

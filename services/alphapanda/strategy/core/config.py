@@ -19,26 +19,26 @@ class StrategyState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StrategyInstrument:
-    """An instrument as a strategy uses it: our id of it, and the broker's token at the time of the change."""
+    """An instrument of a strategy: its id, and its token when the strategy was changed."""
 
     instrument_id: str
     instrument_token: int
 
     @property
     def symbol(self) -> str:
-        """What people write, "NSE:INFY": the id without its expiry."""
+        """The symbol, such as "NSE:INFY": the id without its expiry."""
         return self.instrument_id.partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Flattening:
-    """What earlier revisions held and `revision` doesn't take over: closed when that one takes effect, or a later one.
+    """Positions of earlier revisions that are closed when `revision`, or a later one, takes effect.
 
-    Later revisions keep it, since `revision` itself may be overtaken by one of them before a frame came.
+    Later revisions keep it, because one of them may replace `revision` before any frame arrives.
 
     Attributes:
-        revision: who asked for it.
-        instruments: what it traded.
+        revision: the revision that flattens.
+        instruments: what the earlier ones traded.
         product: product of its positions.
     """
 
@@ -57,8 +57,8 @@ class StrategyConfig:
         state: whether it trades.
         strategy_type: registered name of its type.
         parameters: as text, complete, valid for the type.
-        instruments: what it watches and trades.
-        brokers: brokers it opted in to; paper is meant without being named.
+        instruments: what it trades.
+        brokers: brokers it opted in to; paper always belongs to them.
         account: account at each of these brokers.
         quantity: units of a full position, > 0.
         product: product of its signals.
@@ -80,17 +80,17 @@ class StrategyConfig:
     flattens: Flattening | None = None
 
     def only(self, instruments: Iterable[StrategyInstrument]) -> StrategyConfig:
-        """The same on some of its instruments."""
+        """The same configuration with these instruments alone."""
         return replace(self, instruments=tuple(instruments))
 
     def after(self, revision: int) -> StrategyConfig:
-        """The same where it follows on that revision: what was flattened up to there isn't flattened again."""
+        """The same configuration after that revision: what was flattened up to there isn't flattened again."""
         if self.flattens is None or self.flattens.revision > revision:
             return self
         return replace(self, flattens=None)
 
     def here(self, holds: Callable[[StrategyInstrument], bool]) -> StrategyConfig:
-        """The same on those instruments, traded or to be flattened, that a part of the market holds."""
+        """The same configuration with those instruments, traded or to be flattened, for which `holds` is true."""
         flattens = self.flattens
         if flattens is not None:
             flattens = replace(flattens, instruments=tuple(filter(holds, flattens.instruments)))

@@ -1,4 +1,4 @@
-"""Signals to hold nothing of what an earlier revision held."""
+"""Signals that close the positions of an earlier revision."""
 
 from __future__ import annotations
 

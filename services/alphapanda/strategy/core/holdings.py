@@ -1,4 +1,4 @@
-"""What a strategy holds and has on its way, as far as it was told of its orders."""
+"""A strategy's positions and open orders, from its order events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import PositionKey
 
 REMEMBERED_ORDERS: Final = 64
-"""Ended orders that a holding still knows, so that an event told twice, or late, moves nothing."""
+"""Ended orders that a holding still knows, so that a repeated or late event changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What is held: signed units, and the average price they were bought (or, short, sold) at, rupees; 0.0 where flat."""
+    """Signed units held, and the average price they were bought (or, short, sold) at, rupees; 0.0 where flat."""
 
     quantity: int = 0
     average_price: float = 0.0
@@ -44,7 +44,7 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """An order as of its newest event: what moved the position already, and at what value in rupees."""
+    """An order as of its newest event: units that moved the position already, and their value in rupees."""
 
     revision: int
     side: Side
@@ -83,7 +83,7 @@ class Holding:
         )
 
     def apply(self, order: OrderState) -> bool:
-        """Takes an order as it stood after a change; False where that is old news."""
+        """Applies an order's new state; False where a newer one was applied before."""
         known = self._open.get(order.order_id) or self._ended.pop(order.order_id, None)
         if known is not None and known.revision >= order.revision:
             if order.order_id not in self._open:
@@ -104,13 +104,13 @@ class Holding:
         return True
 
     def state(self) -> JsonValue:
-        """All of it; exact."""
+        """The whole state; exact."""
         opened, ended = _stored(self._open), _stored(self._ended)
         return [self.quantity, str(self.average_price), opened, ended]
 
     @classmethod
     def restored(cls, state: Any) -> Holding:
-        """What `state` was given of."""
+        """A holding with the state that `state` returned."""
         quantity, average_price, opened, ended = state
         holding = cls(quantity, Decimal(average_price))
         for orders, stored in ((holding._open, opened), (holding._ended, ended)):
@@ -140,12 +140,12 @@ Holdings = dict[PositionKey, Holding]
 
 
 def state_of(holdings: Holdings) -> JsonValue:
-    """Holdings of one strategy, product and account."""
+    """The state of one strategy's holdings."""
     return [[key.broker, key.instrument_id, holding.state()] for key, holding in holdings.items()]
 
 
-def take_up(holdings: Holdings, state: Any) -> None:
-    """Puts what `state_of` gave in the place of what is held under the same keys."""
+def restore(holdings: Holdings, state: Any) -> None:
+    """Restores what `state_of` returned under the same keys."""
     restored = {(broker, instrument_id): Holding.restored(held) for broker, instrument_id, held in state}
     for key in holdings:
         holding = restored.get((key.broker, key.instrument_id))
@@ -154,7 +154,7 @@ def take_up(holdings: Holdings, state: Any) -> None:
 
 
 def after(keys: Iterable[PositionKey], orders: Iterable[OrderState]) -> Holdings:
-    """What is held under these keys after the orders' changes."""
+    """Holdings under these keys after these order states."""
     holdings = {key: Holding() for key in keys}
     for order in orders:
         holding = holdings.get(order.key)
@@ -164,23 +164,23 @@ def after(keys: Iterable[PositionKey], orders: Iterable[OrderState]) -> Holdings
 
 
 class Context:
-    """What a strategy may read of its own trading on one instrument: `self.context` where `wants_position` is True.
+    """A strategy's position and open orders on one instrument: `self.context` where `wants_position` is True.
 
-    It stands as it stood when the frame in hand was taken up: a signal of a tick is executed after the frame at the
-    soonest, so two ticks of a frame see the same. A strategy may run at several brokers and says one thing to all of
-    them. `position` and `open_orders` are those at the broker that leads: the first live one that gets its signals,
-    paper where none does. `position_at` and `open_orders_at` tell of each.
+    It is as of the start of the current frame: a signal is executed after the frame at the soonest, so all ticks of a frame
+    see the same. A strategy may run at several brokers and has one target for all of them. `position` and `open_orders` are
+    those at the leading broker: the first live one that gets its signals, paper where none does. `position_at` and
+    `open_orders_at` are those at any broker.
 
     Args:
         holdings: by broker, in the deployment's order.
     """
 
-    __slots__ = ("_holdings", "_leads")
+    __slots__ = ("_holdings", "_leading")
 
     def __init__(self, holdings: Mapping[str, Holding]) -> None:
         self._holdings = holdings
         live = [broker for broker in holdings if broker != DEFAULT_BROKER]
-        self._leads = next(iter([*live, *holdings]), DEFAULT_BROKER)
+        self._leading = next(iter([*live, *holdings]), DEFAULT_BROKER)
 
     @property
     def brokers(self) -> tuple[str, ...]:
@@ -189,20 +189,20 @@ class Context:
 
     @property
     def position(self) -> Position:
-        """What it holds at the broker that leads."""
-        return self.position_at(self._leads)
+        """The position at the leading broker."""
+        return self.position_at(self._leading)
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """Its orders on their way at the broker that leads."""
-        return self.open_orders_at(self._leads)
+        """Open orders at the leading broker."""
+        return self.open_orders_at(self._leading)
 
     def position_at(self, broker: str) -> Position:
-        """What it holds at a broker; flat at one that doesn't get its signals."""
+        """The position at a broker; flat at one that doesn't get its signals."""
         holding = self._holdings.get(broker)
         return Position() if holding is None else holding.position
 
     def open_orders_at(self, broker: str) -> tuple[OpenOrder, ...]:
-        """Its orders on their way at a broker."""
+        """Open orders at a broker."""
         holding = self._holdings.get(broker)
         return () if holding is None else holding.open_orders

@@ -1,4 +1,4 @@
-"""Goes against a close far from its mean."""
+"""Trades against a close far from its mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 
 class MeanReversionParameters(BarParameters):
@@ -46,12 +46,10 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
     @classmethod
     @override
     def warm_up(cls, parameters: MeanReversionParameters) -> int:
-        """The lookback."""
         return parameters.lookback
 
     @override
-    def on_bar(self, bar: Bar) -> Wish | None:
-        """What the z-score says."""
+    def on_bar(self, bar: Bar) -> Target | None:
         closes, parameters = self._closes, self._parameters
         closes.append(bar.close)
         if len(closes) < parameters.lookback or min(closes) == max(closes):
@@ -60,5 +58,5 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
         z = (bar.close - mean) / pstdev(closes)
         reason = f"z-score {z:+.3f} of {parameters.lookback} bars"
         if abs(z) >= parameters.entry:
-            return Wish(Stance.SHORT if z > 0 else Stance.LONG, reason)
-        return Wish(Stance.FLAT, reason) if abs(z) <= parameters.exit else None
+            return Target(Stance.SHORT if z > 0 else Stance.LONG, reason)
+        return Target(Stance.FLAT, reason) if abs(z) <= parameters.exit else None

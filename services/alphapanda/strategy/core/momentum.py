@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 
 class MomentumParameters(BarParameters):
@@ -39,16 +39,14 @@ class Momentum(BarStrategy[MomentumParameters]):
     @classmethod
     @override
     def warm_up(cls, parameters: MomentumParameters) -> int:
-        """The lookback and the bar itself."""
         return parameters.lookback + 1
 
     @override
-    def on_bar(self, bar: Bar) -> Wish | None:
-        """The side of the return."""
+    def on_bar(self, bar: Bar) -> Target | None:
         self._closes.append(bar.close)
         if len(self._closes) <= self._parameters.lookback:
             return None
         change = 100 * (bar.close / self._closes[0] - 1)
         threshold = self._parameters.threshold_percent
         stance = Stance((change > threshold) - (change < -threshold))
-        return Wish(stance, f"{change:+.3f} % in {self._parameters.lookback} bars, threshold {threshold} %")
+        return Target(stance, f"{change:+.3f} % in {self._parameters.lookback} bars, threshold {threshold} %")

@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 _MINUTE_NS = 60_000_000_000
 
@@ -37,8 +37,7 @@ class OpeningRangeBreakout(BarStrategy[OpeningRangeBreakoutParameters]):
         self._low = 0.0
 
     @override
-    def on_bar(self, bar: Bar) -> Wish | None:
-        """Widens the range in the opening, says afterwards on which side of it the close is."""
+    def on_bar(self, bar: Bar) -> Target | None:
         opening = bar.start_ns < bar.day_open_ns + self._parameters.minutes * _MINUTE_NS
         if bar.day_open_ns != self._day_open_ns:
             if bar.start_ns != bar.day_open_ns:
@@ -50,5 +49,5 @@ class OpeningRangeBreakout(BarStrategy[OpeningRangeBreakoutParameters]):
             return None
         reason = f"close {bar.close:.2f}, opening range {self._low:.2f} to {self._high:.2f}"
         if bar.close > self._high:
-            return Wish(Stance.LONG, reason)
-        return Wish(Stance.SHORT, reason) if bar.close < self._low else None
+            return Target(Stance.LONG, reason)
+        return Target(Stance.SHORT, reason) if bar.close < self._low else None

@@ -1,4 +1,4 @@
-"""The types of strategy, by name. A new type is one file and one line here."""
+"""Strategy types by name. A new type is one file and one line here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StrategyRegistry:
     """Types by name.
 
     Args:
-        types: the types known, by default those shipped.
+        types: the known types, by default those shipped.
 
     Raises:
         ValueError: two types have the same name.
@@ -67,7 +67,7 @@ class StrategyRegistry:
 
         Raises:
             UnknownName: no such type, or no such parameter.
-            InvalidInput: a value that the type doesn't take; the field is `parameters.NAME`.
+            InvalidInput: a value is not allowed; the field is `parameters.NAME`.
         """
         model = self.type_named(name).parameters_model
         for given in parameters:

@@ -1,4 +1,4 @@
-"""What a strategy's revision remembers on a partition, as the bytes of a snapshot."""
+"""The state of a strategy's revision on a partition, as the bytes of a snapshot."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Final, NamedTuple
 from pydantic import JsonValue
 
 FRESH: Final = b"fresh "
-"""What a state begins with that no frame followed: what the revision flattens is still to be flattened."""
+"""Prefix of a state that no frame has followed: what the revision flattens is still to be flattened."""
 
 
 class Remembered(NamedTuple):
-    """What is stored of a revision.
+    """The parts of a revision's state.
 
     Attributes:
         stopped: whether its errors, or too many signals, stopped it.
-        instruments: what it remembers of each instrument, by id.
-        made: its last minute of market time with signals and how many those were, by instrument.
-        holdings: as `holdings.state_of` gave them; None where it doesn't read them, or didn't yet.
+        instruments: its state on each instrument, by id.
+        made: the last minute of market time with signals, and their number, by instrument.
+        holdings: as `holdings.state_of` returned them; None where it doesn't read them, or didn't yet.
     """
 
     stopped: bool = False
@@ -29,12 +29,12 @@ class Remembered(NamedTuple):
 
 
 def is_fresh(state: bytes) -> bool:
-    """Whether the revision with this state has not been in effect yet."""
+    """Whether the revision with this state has seen no frame yet."""
     return not state or state.startswith(FRESH)
 
 
 def as_state(remembered: Remembered, *, fresh: bool) -> bytes:
-    """The bytes; what is absent at the end takes no room."""
+    """The parts as bytes; absent parts at the end are left out."""
     stopped, instruments, made, holdings = remembered
     parts: list[JsonValue] = [stopped, dict(instruments)]
     if made or holdings is not None:
@@ -45,7 +45,7 @@ def as_state(remembered: Remembered, *, fresh: bool) -> bytes:
 
 
 def from_state(state: bytes) -> Remembered:
-    """What the bytes say; nothing where they are empty."""
+    """The parts of a state; defaults where it is empty."""
     return Remembered(*json.loads(state.removeprefix(FRESH))) if state else Remembered()
 
 

@@ -1,4 +1,4 @@
-"""Goes against a market that is bought or sold too much, by its relative strength index."""
+"""Trades against a market that is bought or sold too much, by its relative strength index."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 MIDDLE = 50.0
 
@@ -55,12 +55,10 @@ class Rsi(BarStrategy[RsiParameters]):
     @classmethod
     @override
     def warm_up(cls, parameters: RsiParameters) -> int:
-        """`period` moves, which are between one bar more."""
         return parameters.period + 1
 
     @override
-    def on_bar(self, bar: Bar) -> Wish | None:
-        """What the index says."""
+    def on_bar(self, bar: Bar) -> Target | None:
         last, self._last = self._last, bar.close
         if last is None:
             return None
@@ -76,7 +74,7 @@ class Rsi(BarStrategy[RsiParameters]):
             self._side = 0
         elif not before:
             return None
-        return Wish(Stance(self._side), f"RSI {self._parameters.period} at {index:.2f}")
+        return Target(Stance(self._side), f"RSI {self._parameters.period} at {index:.2f}")
 
     def _index(self, move: float) -> float | None:
         period = self._parameters.period

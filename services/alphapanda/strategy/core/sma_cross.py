@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 
 class SmaCrossParameters(BarParameters):
@@ -46,12 +46,10 @@ class SmaCross(BarStrategy[SmaCrossParameters]):
     @classmethod
     @override
     def warm_up(cls, parameters: SmaCrossParameters) -> int:
-        """As many bars as the slow average takes."""
         return parameters.slow
 
     @override
-    def on_bar(self, bar: Bar) -> Wish | None:
-        """The side of the fast average."""
+    def on_bar(self, bar: Bar) -> Target | None:
         closes, fast_of = self._closes, self._parameters.fast
         closes.append(bar.close)
         if len(closes) < self._parameters.slow:
@@ -60,4 +58,4 @@ class SmaCross(BarStrategy[SmaCrossParameters]):
         slow = fsum(closes) / len(closes)
         where = "above" if fast > slow else "not above"
         reason = f"SMA {fast_of} at {fast:.4f} is {where} SMA {len(closes)} at {slow:.4f}"
-        return Wish(Stance.LONG if fast > slow else Stance.SHORT, reason)
+        return Target(Stance.LONG if fast > slow else Stance.SHORT, reason)

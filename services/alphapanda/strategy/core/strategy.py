@@ -1,4 +1,4 @@
-"""What a strategy is: parameters, a state per instrument, and a wish now and then."""
+"""The interface of a strategy: parameters, a state per instrument, and targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alphapanda.strategy.core.holdings import Context
 
 
 class Stance(IntEnum):
-    """Which way to stand; times the configured quantity it is the target position."""
+    """Long, flat or short; times the configured quantity it is the target position."""
 
     SHORT = -1
     FLAT = 0
@@ -24,8 +24,8 @@ class Stance(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a strategy wants to hold of the instrument from now on.
+class Target:
+    """The position that a strategy wants in the instrument from now on.
 
     Attributes:
         stance: long, flat or short by the configured quantity; CNC turns short into flat.
@@ -34,6 +34,10 @@ class Wish:
 
     stance: Stance
     reason: str
+
+
+Wish = Target
+"""Target's earlier name, for strategies that import it."""
 
 
 class StrategyParameters(BaseModel):
@@ -53,7 +57,7 @@ B = TypeVar("B", bound=BarParameters)
 
 
 class _NotAsked:
-    """Stands where a strategy that didn't ask for it looks for its context."""
+    """The context of a strategy that doesn't set `wants_position`: reading it is an error."""
 
     def __get__(self, strategy: object, owner: type[Any]) -> Context:
         raise AttributeError(
@@ -62,16 +66,16 @@ class _NotAsked:
 
 
 class Strategy(ABC, Generic[P]):
-    """One strategy on one instrument; what it remembers of the instrument is its state.
+    """One strategy on one instrument, with a state of its own.
 
     A subclass is a type: it names itself and its parameters, and is built once for each instrument with the
-    parameters checked. It reads nothing but its arguments: the same ticks give the same wishes (rule 11). One that
-    wants bars is a BarStrategy.
+    parameters checked. It reads nothing but its arguments: the same ticks give the same targets (rule 11). One on bars
+    is a BarStrategy.
 
     Attributes:
-        type_name: name it registers under, such as "ema_cross".
+        type_name: name under which it is registered, such as "ema_cross".
         parameters_model: its parameters.
-        outside_sessions: True where it asks for ticks outside the exchange's sessions too.
+        outside_sessions: True where it wants ticks outside the exchange's sessions too.
         wants_position: True where it reads `context`.
         context: its position and open orders on the instrument, in handlers; during warm-up flat, and none.
     """
@@ -89,25 +93,25 @@ class Strategy(ABC, Generic[P]):
 
     @abstractmethod
     def __init__(self, parameters: P) -> None:
-        """Starts without memory; `parameters` is one of `parameters_model`."""
+        """Starts with an empty state; `parameters` is one of `parameters_model`."""
 
     @abstractmethod
     def on_tick(self, price: float, time_ns: int) -> Wish | None:
-        """A tick: rupees, and exchange time in nanoseconds since the epoch. None leaves things as they are."""
+        """Handles a tick: rupees, and exchange time in nanoseconds since the epoch. None keeps the target as it is."""
 
     @classmethod
     def warm_up(cls, parameters: Any) -> int:  # noqa: ARG003 - for those that override it
-        """How many ticks, or bars, it has to have seen before it can wish anything; the log's last ones count."""
+        """Ticks, or bars, that it needs before its first target; earlier ones are read from the log."""
         return 0
 
     def still_needs(self) -> int:
-        """How many ticks it has to see yet before it can wish anything. Those of bars are counted for it."""
+        """Ticks that it still needs before its first target. For a strategy on bars the host counts them."""
         return 0
 
     def state(self) -> JsonValue:
-        """All that it remembers. JSON keeps floats exact, so restoring it changes no later wish.
+        """Its whole state. JSON keeps floats exact, so restoring it changes no later target.
 
-        By default its attributes, but for parameters: numbers, texts, lists, deques and dictionaries with text keys.
+        By default all attributes except parameters: numbers, texts, lists, deques and dictionaries with text keys.
         """
         return {
             name: list(value) if isinstance(value, deque) else value
@@ -116,30 +120,30 @@ class Strategy(ABC, Generic[P]):
         }
 
     def restore(self, state: JsonValue) -> None:
-        """Takes up what `state` gave under the same parameters."""
+        """Restores what `state` returned under the same parameters."""
         if not isinstance(state, dict):
-            raise TypeError(f"{state!r} is not what its state gave")
+            raise TypeError(f"{state!r} is not what its state returned")
         for name, value in state.items():
             held = getattr(self, name, None)
             setattr(self, name, deque(value, held.maxlen) if isinstance(held, deque) else value)  # type: ignore[arg-type]
 
 
 class BarStrategy(Strategy[B]):
-    """A strategy that is shown closed bars of the interval its parameters name.
+    """A strategy on closed bars of the interval in its parameters.
 
-    It may say at each bar what it wants: only a stance that differs from the one before makes a signal, or one of a
-    new day. The first `warm_up` bars but one are shown without its wishes counting. What it wishes at a session's end
-    becomes a signal with the next session's first tick.
+    It may return a target at each bar: a signal is made where the stance differs from the one before, and at the first of
+    a day. Targets of the first `warm_up` bars, except the last of them, are ignored. A target at a session's end becomes a
+    signal with the next session's first tick.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def on_bar(self, bar: Bar) -> Wish | None:
-        """A bar has closed. None leaves things as they are."""
+        """Handles a closed bar. None keeps the target as it is."""
 
     @final
     @override
     def on_tick(self, price: float, time_ns: int) -> Wish | None:
-        """Never asked."""
+        """Never called."""
         return None

@@ -1,4 +1,4 @@
-"""Goes against a close far from the day's volume weighted average price."""
+"""Trades against a close far from the day's volume weighted average price."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 
 class VwapReversionParameters(BarParameters):
@@ -55,8 +55,7 @@ class VwapReversion(BarStrategy[VwapReversionParameters]):
         self._volume = 0
 
     @override
-    def on_bar(self, bar: Bar) -> Wish | None:
-        """What the distance from the average says."""
+    def on_bar(self, bar: Bar) -> Target | None:
         if bar.day_open_ns != self._day_open_ns:
             self._day_open_ns, self._turnover, self._volume = bar.day_open_ns, 0.0, 0
         self._turnover += (bar.high + bar.low + bar.close) / 3 * bar.volume
@@ -67,5 +66,5 @@ class VwapReversion(BarStrategy[VwapReversionParameters]):
         off = 100 * (bar.close / vwap - 1)
         reason = f"close {bar.close:.2f} is {off:+.3f} % off the VWAP, {vwap:.4f}"
         if abs(off) >= self._parameters.entry_percent:
-            return Wish(Stance.SHORT if off > 0 else Stance.LONG, reason)
-        return Wish(Stance.FLAT, reason) if abs(off) <= self._parameters.exit_percent else None
+            return Target(Stance.SHORT if off > 0 else Stance.LONG, reason)
+        return Target(Stance.FLAT, reason) if abs(off) <= self._parameters.exit_percent else None

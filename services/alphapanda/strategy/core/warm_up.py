@@ -1,8 +1,8 @@
-"""What a strategy is shown of the log before it begins, so that its first signal needn't wait.
+"""Warms a strategy up on earlier ticks of the log, so that its first signal needn't wait.
 
-It begins as if it had been started just long enough ago. One on ticks is shown, of each instrument, as many of the last
-ticks as it needs but one: the next tick may make its first wish. One on bars is shown everything and says nothing, and
-its next bar tells how it stands. So no wish of the past becomes a signal, and none gets lost.
+It begins as if it had been started just long enough ago. A strategy on ticks gets, of each instrument, one tick less than
+it needs: the next tick may make its first target. One on bars gets all of them without a signal, and its next bar makes
+its first. So no target of the past becomes a signal, and none gets lost.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from alphapanda.strategy.core.watching import StrategyFailure
 
 
 class Warmed(NamedTuple):
-    """How a strategy begins.
+    """The result of a warm-up.
 
     Attributes:
-        state: for StrategyHost.configure; empty where it was shown nothing.
-        missing: ticks, or bars, that it still has to see before its first wish, on the instrument that lacks most.
-        complete: whether showing it more of the past would change nothing.
-        failures: what it raised on the way.
+        state: for StrategyHost.configure; empty where there was nothing to warm up on.
+        missing: ticks, or bars, that it still needs before its first target, on the instrument that lacks most.
+        complete: whether earlier frames would change nothing.
+        failures: what it raised meanwhile.
     """
 
     state: bytes
@@ -36,7 +36,7 @@ class Warmed(NamedTuple):
 
 
 def narrowed(frame: Frame, tokens: frozenset[int], stays: Callable[[int, int], bool] | None = None) -> Frame:
-    """The frame with only these instruments' ticks, and of those the ones whose (ordinal, token) stays."""
+    """The frame with these instruments' ticks alone, and of those the ones for whose (ordinal, token) `stays` is true."""
     kept = [
         ordinal
         for ordinal, token in enumerate(frame.instrument_token)
@@ -70,7 +70,7 @@ def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) 
         frames: in their order, each once.
 
     Raises:
-        InvalidInput: type, parameters or an instrument that don't exist.
+        InvalidInput: type, parameters or an instrument don't exist.
         StrategyBroken: the type's own code raised.
     """
     host.configure(replace(config, flattens=None))
@@ -86,7 +86,7 @@ def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) 
     failures = host.take_failures()
     if any(
         failure.stopped for failure in failures
-    ):  # it begins without memory, and is stopped by what it does then
+    ):  # it begins with an empty state, and is stopped by its next errors
         return Warmed(b"", wanted, complete=True, failures=())
     missing = host.missing(config.strategy_id)
     complete = missing == 0 if on_bars else missing <= 1
@@ -96,7 +96,7 @@ def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) 
 def _last_ticks(
     host: StrategyHost, frames: Sequence[Frame], tokens: frozenset[int], most: int
 ) -> Iterable[Frame]:
-    """The frames with no more than the last `most` ticks of each instrument that its strategies are shown."""
+    """The frames with no more than the last `most` ticks of each instrument that strategies receive."""
 
     def shows(frame: Frame, ordinal: int, token: int) -> bool:
         belongs_at = frame.bar_start if len(frame.bar_start) else frame.exchange_time

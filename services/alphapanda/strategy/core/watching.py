@@ -1,4 +1,4 @@
-"""Strategies as a host holds them: at one revision, on one instrument, by instrument."""
+"""What a host keeps of its strategies: a strategy at a revision, on an instrument, and by instrument."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Context, Holdings
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.sessions import SessionWindow
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class StrategyFailure:
         revision: its revision.
         instrument_id: on which instrument.
         frame_id: on which frame.
-        error: the error, in words.
+        error: class and message of the error.
         errors_in_a_row: how many on this instrument, this one included; 0 where it made too many signals.
-        stopped: True where it was one too many: the strategy sees nothing more until its next revision.
+        stopped: True where it was one too many: the strategy receives nothing more until its next revision.
     """
 
     strategy_id: str
@@ -43,7 +43,7 @@ class StrategyFailure:
 
     @property
     def why(self) -> str:
-        """In one sentence, for the note of a strategy that was stopped."""
+        """The failure in one sentence, for the note of a strategy that was stopped."""
         if not self.errors_in_a_row:
             return f"{self.error} on {self.instrument_id}"
         return f"{self.errors_in_a_row} errors in a row on {self.instrument_id}: {self.error}"
@@ -102,7 +102,7 @@ class Watcher:
         self.instrument = instrument
         self.window = window
         self.isolated: Isolated
-        self.on_tick: Callable[[float, int], Wish | None]
+        self.on_tick: Callable[[float, int], Target | None]
         self.keys = position_keys(running.config, instrument, running.brokers)
         self.outside_sessions = False
         self.bars: BarWatch[Watcher] | None = None
@@ -110,35 +110,35 @@ class Watcher:
         self.made = 0
 
     def read_holdings(self) -> None:
-        """Lets the strategy read what is held under its keys."""
+        """Gives the strategy its context: what is held under its keys."""
         holdings = self.running.holdings
         if holdings is not None:
             self.isolated.may_read(Context({key.broker: holdings[key] for key in self.keys}))
 
     @property
     def missing(self) -> int:
-        """Ticks, or bars, that the strategy still has to see here before its first wish."""
+        """Ticks, or bars, that the strategy still needs here before its first target."""
         return self.isolated.still_needs() if self.bars is None else self.bars.missing
 
     def state(self) -> JsonValue:
-        """What the strategy remembers here, and the bars it waits for."""
+        """The strategy's state here, and the state of its bars."""
         remembered = self.isolated.state()
         return remembered if self.bars is None else [remembered, self.bars.state()]
 
     def restore(self, state: Any) -> None:
-        """Takes up a state."""
+        """Restores what `state` returned."""
         if self.bars is not None:
             state, waiting = state
             self.bars.restore(waiting)
         self.isolated.restore(state)
 
     def __call__(self, isolated: Isolated, error: Exception) -> None:
-        """Passes an error on. There may be 100,000 watchers, so none holds a callable of its own for this."""
+        """Passes an error on. There may be 100,000 watchers, so none has a callable of its own for this."""
         self.running.failed(self, isolated, error)
 
 
 class Route:
-    """Who watches an instrument, tick by tick and by bars, and the session it is in."""
+    """The strategies on an instrument, on ticks and on bars, and its session."""
 
     __slots__ = ("always", "bars", "watchers", "window")
 
@@ -162,7 +162,7 @@ def position_keys(
 def bar_watch(
     watcher: Watcher, strategy_type: type[Strategy[Any]], parameters: StrategyParameters
 ) -> BarWatch[Watcher] | None:
-    """What lies between a strategy that wants bars and their builder; None for one that wants ticks."""
+    """The watch that builds bars for a strategy on bars; None for one on ticks."""
     if not issubclass(strategy_type, BarStrategy) or not isinstance(parameters, BarParameters):
         return None
     return BarWatch(watcher, watcher.isolated.on_bar, parameters.interval, strategy_type.warm_up(parameters))
