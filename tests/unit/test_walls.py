@@ -268,6 +268,14 @@ def _opens_a_transaction(opened: ast.expr) -> bool:
     )
 
 
+def no_process_is_one_broker_s(module: Module) -> Iterator[str]:
+    """A process serves all active brokers: the topic and the envelope name the broker, never a setting of the process."""
+    for node in ast.walk(module.tree):
+        names = (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value"))
+        if any(isinstance(name, str) and "broker_namespace" in name.lower() for name in names):
+            yield f"{getattr(node, 'lineno', 0)}: speaks of a broker namespace"
+
+
 WALLS: tuple[Wall, ...] = (
     cores_are_pure,
     adapters_are_built_by_the_root,
@@ -275,6 +283,7 @@ WALLS: tuple[Wall, ...] = (
     nothing_prints,
     nothing_is_caught_blindly,
     stores_are_private,
+    no_process_is_one_broker_s,
     settings_are_handed_down,
     transactions_wait_for_postgres_alone,
 )
@@ -373,6 +382,13 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
         transactions_wait_for_postgres_alone,
         "portfolio/consumer.py",
         "async def book(self):\n    async with store.transaction() as t:\n        await self._log.publish([])",
+    ),
+    (no_process_is_one_broker_s, "settings/model.py", "broker_namespace: str = 'paper'"),
+    (no_process_is_one_broker_s, "app/topics.py", "topic = settings.broker_namespace + '.x'"),
+    (
+        no_process_is_one_broker_s,
+        "commands/serve.py",
+        "@option('--broker-namespace', 'broker_namespace')\ndef f(): ...",
     ),
 )
 
