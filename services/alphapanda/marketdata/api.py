@@ -1,4 +1,4 @@
-"""MarketDataService: last prices, and how the market stands on the feed's own clock."""
+"""MarketDataService: last prices, and the market's status on the feed's clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class FeedStatus(Protocol):
-    """What the publisher says of itself."""
+    """The feed's name and counters; the publisher has them."""
 
     @property
     def feed_name(self) -> str:
@@ -48,8 +48,8 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         cache: prices and the market's clock.
         directory: the known instruments.
         calendar: trading days.
-        feed: what is fed.
-        watches: makes watches on quotes.
+        feed: the feed's status.
+        watches: opens watches on quotes.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
 
     @override
     async def GetQuotes(self, request: api.GetQuotesRequest, context: Context) -> api.GetQuotesResponse:
-        """Last prices; without symbols of every instrument that has one, by symbol, the first 500.
+        """Last prices of the symbols; without symbols of the first 500 instruments that have one, by symbol.
 
         Raises:
             NotFound: a symbol that doesn't exist; the nearest is suggested.
@@ -91,7 +91,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
     def WatchQuotes(  # type: ignore[override]
         self, request: api.WatchQuotesRequest, context: Context
     ) -> AsyncIterator[bytes]:
-        """Last prices as they move; each message as bytes, because what is encoded once serves every watch.
+        """Streams last prices as they change; messages are bytes, because a quote is encoded once for all watches.
 
         Raises:
             NotFound: a symbol or an id that doesn't exist; the nearest symbol is suggested.

@@ -1,4 +1,4 @@
-"""From a feed to the price cache and the log."""
+"""Publishes a feed's ticks to the price cache and the log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PAYLOAD: Final = "tick_frame"
 
 
 async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
-    """Where the log's ticks end; None where it has none.
+    """The last frames on the log; None where it has none.
 
     Raises:
         Unreadable: the newest record of a partition is no frame.
@@ -50,27 +50,27 @@ async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
 
 
 class MarketDataPublisher:
-    """Brings a feed's ticks, sanitised and framed, first into the price cache and then onto the log.
+    """Publishes a feed's ticks, sanitised and framed: first to the price cache, then to the log.
 
-    In lockstep it does so frame by frame, and waits after the timers and after each frame until all they caused is
-    done. It outlives a Redis or a log that is away: the market waits for them.
+    In lockstep it publishes frame by frame, and waits after timers and after each frame until everything they caused is
+    done. While Redis or the log is away, the feed waits for it.
 
     Args:
-        feed: where ticks come from.
+        feed: the source of ticks.
         directory: the known instruments.
-        log: where frames go.
+        log: gets the frames.
         topic_map: the deployment's topics.
-        cache: where prices and the clock go.
+        cache: gets prices and the clock.
         wall_clock: wall time, aware.
-        before_frame: called once for each new market time, prices written and the frame not yet published; timers
-            that are due by then run in it. Returns whether one did, so that lockstep waits for what it caused.
-        barrier: returns when nothing that was published is still in work; awaited in lockstep only.
-        backoff: waits between attempts while the cache or the log is away.
-        on_published: told of the frames that are on the log.
+        before_frame: called once for each new market time, after its prices were written and before its frame is
+            published; timers that are due run in it. Returns whether one did, so that lockstep waits for what it caused.
+        barrier: returns when everything published was handled; awaited in lockstep only.
+        backoff: time between attempts while the cache or the log is away.
+        on_published: called with frames that are on the log.
 
     Attributes:
-        finished: set when the feed has ended; nothing is sent any more.
-        last_error: what the market waits for, one line; empty while it doesn't.
+        finished: set when the feed has ended; nothing is published any more.
+        last_error: why the feed waits, in one line; empty while it doesn't.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class MarketDataPublisher:
 
     @property
     def feed_run(self) -> str:
-        """The run being fed; empty before the start."""
+        """The current run; empty before the start."""
         return self._run.feed_run if self._run else ""
 
     @property
@@ -126,7 +126,7 @@ class MarketDataPublisher:
         return self._sanitiser.counts()
 
     async def start(self) -> None:
-        """Finds where the market stood and opens the feed there.
+        """Opens the feed after the last frames.
 
         Raises:
             InvalidInput: the feed's input can't be used (MarketClockWouldGoBack among them).
@@ -137,7 +137,7 @@ class MarketDataPublisher:
         self._run = await anext(self._runs, None)
 
     async def run(self) -> None:
-        """Feeds until the feed ends or the task is cancelled. Call it after `start`.
+        """Publishes until the feed ends or the task is cancelled. Call it after `start`.
 
         Raises:
             InvalidInput: a row of a recording can't be read.
@@ -151,7 +151,7 @@ class MarketDataPublisher:
         self.finished.set()
 
     async def _last_clock(self) -> LastFrames | None:
-        """What the price cache remembers where the log has forgotten its frames."""
+        """The price cache's clock, for a log whose frames have passed retention."""
         clock = (await self._cache.read(())).clock
         return LastFrames(clock.feed_run, clock.market_time_ns) if clock else None
 
@@ -202,7 +202,7 @@ class MarketDataPublisher:
             await self._barrier()
 
     async def _to_log(self, frames: Sequence[Frame], records: Sequence[Record]) -> None:
-        """Publishes them and tells of it; who cancels meanwhile waits for it, as the log may have them already."""
+        """Publishes and reports frames; a cancellation waits for it, as the log may have them already."""
         publishing = asyncio.ensure_future(self._log.publish(records))
         try:
             await asyncio.shield(publishing)

@@ -1,7 +1,7 @@
-"""Recorded ticks and bars as text, read exactly: no price passes through a float.
+"""Reads recorded ticks and bars from CSV exactly: no price passes through a float.
 
 Ticks are `ts,instrument_token,last_price[,volume…]`, `ts` in RFC 3339 with a zone or in nanoseconds since the epoch;
-columns of other names are left alone. Bars are `datetime_ist,open,high,low,close,volume`: each is one tick, its close,
+other columns are ignored. Bars are `datetime_ist,open,high,low,close,volume`: each is one tick, its close,
 at its start + 60 s (rule 9). In both, `symbol` ("NSE:INFY") may stand in place of `instrument_token`. Bars of several
 instruments have one of the two as a further column, anywhere, and their rows are in the order of time.
 """
@@ -32,7 +32,7 @@ HEADERS: Final = (
 _DECIMALS: Final = len(str(PRICE_SCALE)) - 1
 _IST: Final = ZoneInfo("Asia/Kolkata")
 _MINUTE_NS: Final = 60_000_000_000
-_MOST_REMEMBERED: Final = 100_000
+_MOST_CACHED: Final = 100_000
 _PRICE: Final = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,18}))?")
 _WHOLE: Final = re.compile(r"\d{1,18}")
 _NANOSECONDS: Final = re.compile(r"\d{1,19}")
@@ -55,7 +55,7 @@ _TS_ALLOWED: Final = (
 
 
 _Cells = dict[str, tuple[Callable[[str], int], str]]
-"""How a column's cells are read, and what is allowed there."""
+"""By column: the function that reads a cell, and what is allowed there."""
 
 _NO_INSTRUMENTS: Final = InstrumentDirectory(())
 
@@ -70,15 +70,15 @@ class MalformedRow(InvalidInput):
         super().__init__(f"{file}, line {line}, column {column}", value, allowed)
 
 
-class _Remembered(dict[str, int]):
-    """What texts mean: cells repeat, so each is worked out once. Forgets all before it grows too big."""
+class _Cached(dict[str, int]):
+    """Caches the values of cells, which repeat; it is emptied before it grows too big."""
 
     def __init__(self, read: Callable[[str], int]) -> None:
         super().__init__()
         self._read = read
 
     def __missing__(self, text: str) -> int:
-        if len(self) >= _MOST_REMEMBERED:
+        if len(self) >= _MOST_CACHED:
             self.clear()
         value = self[text] = self._read(text)
         return value
@@ -95,11 +95,11 @@ def read_ticks(
     Args:
         file: its name, for errors.
         lines: its lines; the first is the header.
-        instrument_token: of bars that don't name their instrument; of no use to others.
+        instrument_token: of bars that don't name their instrument; ignored otherwise.
         directory: where symbols are looked up.
 
     Raises:
-        MalformedRow: a row can't be read. The ticks before it have been given.
+        MalformedRow: a row can't be read; raised after the ticks before it.
         InvalidInput: a file of bars without an instrument.
     """
     rows = iter(lines)
@@ -120,7 +120,7 @@ def read_ticks(
 
 
 def bars_without_instrument(file: str) -> InvalidInput:
-    """The error of a file of bars that nobody named an instrument for."""
+    """The error of a file of bars without an instrument."""
     return InvalidInput(
         "instrument",
         "",
@@ -135,11 +135,11 @@ def merge_ticks(files: Iterable[Iterator[Tick]]) -> Iterator[Tick]:
 
 
 def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming: _Cells) -> Iterator[Tick]:
-    days = _Remembered(_ist_midnight)
-    minutes = _Remembered(_minute_of_day)
-    prices = _Remembered(_price)
+    days = _Cached(_ist_midnight)
+    minutes = _Cached(_minute_of_day)
+    prices = _Cached(_price)
     named_at = next((at for at, column in enumerate(columns) if column in naming), None)
-    tokens = _Remembered(_token if named_at is None else naming[columns[named_at]][0])
+    tokens = _Cached(_token if named_at is None else naming[columns[named_at]][0])
     others: dict[int, tuple[str, int]] = {}
     day_text = ""
     day_volume = before = 0
@@ -161,9 +161,9 @@ def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming
         except (ValueError, IndexError):
             if not row.strip():
                 continue
-            _complain(file, line, row, columns, _BAR_CELLS | naming)
+            _raise_malformed(file, line, row, columns, _BAR_CELLS | naming)
         if traded < 0 or not volume[0].isdigit():
-            _complain(file, line, row, columns, _BAR_CELLS | naming)
+            _raise_malformed(file, line, row, columns, _BAR_CELLS | naming)
         if named_at is not None:
             if start < before:
                 raise MalformedRow(file, line, "datetime_ist", start_text, _ORDER_ALLOWED)
@@ -176,23 +176,23 @@ def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming
 
 
 def _trades(file: str, rows: Iterator[str], columns: list[str], naming: _Cells) -> Iterator[Tick]:
-    times = _Remembered(_exchange_time)
-    tokens = _Remembered(naming[columns[1]][0])
-    prices = _Remembered(_price)
+    times = _Cached(_exchange_time)
+    tokens = _Cached(naming[columns[1]][0])
+    prices = _Cached(_price)
     volume_at = columns.index("volume") if "volume" in columns else None
     volume = None
     for line, row in enumerate(rows, 2):
         cells = row.rstrip("\r\n").split(",")
         try:
             if len(cells) != len(columns):
-                raise ValueError  # noqa: TRY301 - one place names what is wrong
+                raise ValueError  # noqa: TRY301 - one place finds the wrong cell
             if volume_at is not None:
                 volume = _whole(cells[volume_at]) if cells[volume_at] else None
             tick = new_tick((tokens[cells[1]], prices[cells[2]], times[cells[0]], volume, None))
         except ValueError:
             if not row.strip():
                 continue
-            _complain(file, line, row, columns, _TRADE_CELLS | naming)
+            _raise_malformed(file, line, row, columns, _TRADE_CELLS | naming)
         yield tick
 
 
@@ -251,8 +251,8 @@ def _token_of(directory: InstrumentDirectory, symbol: str) -> int:
     return found.instrument_token
 
 
-def _complain(file: str, line: int, row: str, columns: list[str], known: _Cells) -> NoReturn:
-    """Finds the cell that is wrong; the fast loops only know that one is."""
+def _raise_malformed(file: str, line: int, row: str, columns: list[str], known: _Cells) -> NoReturn:
+    """Raises for the cell that is wrong; the fast loops only know that there is one."""
     cells = row.rstrip("\r\n").split(",")
     if len(cells) != len(columns):
         raise MalformedRow(file, line, "all", ",".join(cells), f"{len(columns)} cells: {','.join(columns)}")

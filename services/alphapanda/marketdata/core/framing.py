@@ -55,13 +55,13 @@ class FrameBuilder:
         return self._market_time_ns
 
     def continue_after(self, sequences: Mapping[int, int], market_time_ns: int) -> None:
-        """Goes on after frames made before: their last sequence by shard, and their market time."""
+        """Continues after earlier frames: their last sequence by shard, and their market time."""
         for shard, sequence in sequences.items():
             self._sequences[shard] = sequence
         self._market_time_ns = market_time_ns
 
     def frames(self, market_time_ns: int, ticks: Sequence[Tick]) -> list[Frame]:
-        """The frames of sanitised ticks, in the order of their first ticks.
+        """Makes frames of sanitised ticks, in the order of their first ticks.
 
         A second tick of an instrument begins a new frame of its shard, and so does one that has a bar's start or a
         volume where those before have none, because a column is whole or empty.
@@ -83,7 +83,7 @@ class FrameBuilder:
         return [self._frame(shard, each.ticks) for shard, each in filled]
 
     def heartbeats(self, market_time_ns: int, frames: Sequence[Frame] = ()) -> list[Frame]:
-        """A frame without ticks for each shard that has none among `frames`."""
+        """Makes a frame without ticks for each shard that has none among `frames`."""
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
         heard = {frame.shard for frame in frames}
         return [self._frame(shard, ()) for shard in range(self._shards) if shard not in heard]

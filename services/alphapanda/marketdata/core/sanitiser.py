@@ -1,4 +1,4 @@
-"""Which ticks are believed. Everything behind it relies on what it lets through."""
+"""Drops ticks that can't be right; everything after it relies on that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick
 
 
 class DropReason(StrEnum):
-    """Why a tick is not believed."""
+    """Why a tick was dropped."""
 
     UNKNOWN_INSTRUMENT = "unknown_instrument"
     NOT_POSITIVE = "not_positive"
@@ -21,10 +21,10 @@ class DropReason(StrEnum):
 
 
 class Sanitiser:
-    """Drops ticks of unknown instruments, without a positive price, off the price grid, late, or said twice.
+    """Drops ticks of unknown instruments, without a positive price, off the price grid, late, or duplicate.
 
-    Late is older than the instrument's last tick. Said twice is the same instrument, time, price and volume as its
-    last tick; a price that merely repeats is a tick.
+    Late is older than the instrument's last tick. A duplicate has the instrument, time, price and volume of the last tick;
+    the same price at a later time is a tick of its own.
 
     Args:
         instruments: the known ones.
@@ -42,7 +42,7 @@ class Sanitiser:
         self.dropped: dict[DropReason, int] = dict.fromkeys(DropReason, 0)
 
     def clean(self, ticks: Sequence[Tick]) -> list[Tick]:
-        """The ticks that are believed, in order."""
+        """Returns the ticks that passed, in order."""
         last = self._last
         kept = []
         for tick in ticks:
@@ -67,7 +67,7 @@ class Sanitiser:
 
 
 def _repeats(tick: Tick, before: Tick) -> bool:
-    """Whether a tick not newer than the last one says nothing new: it is older, or the same."""
+    """Whether a tick that isn't newer than the last one is late or a duplicate."""
     return tick[2] < before[2] or (tick[1] == before[1] and tick[3] == before[3])
 
 

@@ -1,4 +1,4 @@
-"""Which days the simulator plays, one after the other, and how a run of it is named."""
+"""The trading days that the simulator runs through, and the names of its runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _RUN: Final = re.compile(r"sim:(\d+):(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRun:
-    """One simulated day, and where its prices come from.
+    """One simulated day, and the day its prices started from.
 
     Attributes:
         seed: of the simulator.
-        first_day: the day that began at the reference prices; each day after it begins where the one before ended.
+        first_day: the day that began at the reference prices; each later day begins where the one before ended.
         day: the trading day.
     """
 
@@ -33,7 +33,7 @@ class SimulatedRun:
 
     @classmethod
     def of(cls, feed_run: str) -> SimulatedRun | None:
-        """The run of this name; None where it isn't a simulator's."""
+        """The run with this name; None where the name isn't a simulated run's."""
         found = _RUN.fullmatch(feed_run)
         if found is None:
             return None
@@ -51,7 +51,7 @@ def first_simulated_day(calendar: TradingCalendar, today: date) -> date:
 
 
 def following_day(calendar: TradingCalendar, day: date) -> date | None:
-    """The next trading day, across days without data if need be; None at the calendar's end."""
+    """The next trading day, skipping days without data; None at the calendar's end."""
     try:
         return calendar.next_trading_day(day)
     except CalendarNotCovered:

@@ -1,8 +1,8 @@
-"""A made-up market: what a (seed, day, step) says is always the same, however one gets there.
+"""A simulated market: the ticks of a (seed, day, step) are always the same, in whatever order steps are computed.
 
-A day's price path is drawn in blocks of 20 s: volatility comes in clusters, a common factor moves all names
-together, and a slow trend carries each for a minute or so. Within a block the path is a bridge between the block's
-ends, drawn when it is asked for, so that a day's end and any step of it are known without walking there.
+A day's price path is drawn in blocks of 20 s: volatility comes in clusters, a common factor moves all stocks together,
+and a slow trend lasts a minute or so in each. Within a block the path is a bridge between the block's ends, drawn when it
+is needed, so that a day's end and any of its steps are known without computing the steps before.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Whole = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A spell in which some instrument trades: [open_ns, close_ns), nanoseconds since the epoch."""
+    """A period in which some instrument trades: [open_ns, close_ns), nanoseconds since the epoch."""
 
     open_ns: int
     close_ns: int
@@ -52,7 +52,7 @@ class SimulatedStock:
     Attributes:
         instrument_token: the broker's.
         tick: smallest price step, in 1/PRICE_SCALE rupees.
-        start_price: what it trades at when the day begins, in 1/PRICE_SCALE rupees, on the grid.
+        start_price: its price when the day begins, in 1/PRICE_SCALE rupees, on the grid.
         hours: its sessions.
     """
 
@@ -81,8 +81,8 @@ def stocks_of_day(
 class SimulatedDay:
     """One trading day, as steps 1 to `steps`.
 
-    Each spell of trading is a step every interval from its open, and at its close one without ticks that moves
-    market time past it. A stock ticks at most once a step, and only within its own hours.
+    A trading period has a step every interval from its open, and at its close one without ticks that moves market time past
+    it. A stock ticks at most once a step, and only within its own hours.
 
     Args:
         seed: of the simulator.
@@ -223,7 +223,7 @@ def _window(session: Session) -> Window:
 
 
 def _union(windows: Iterable[Window]) -> list[Window]:
-    """The spells in which any of them trades, in order, apart from each other."""
+    """The periods in which any of them trades, in order, merged where they touch."""
     joined: list[Window] = []
     for window in sorted(set(windows), key=lambda each: (each.open_ns, each.close_ns)):
         if joined and window.open_ns <= joined[-1].close_ns:

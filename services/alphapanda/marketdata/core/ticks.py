@@ -1,4 +1,4 @@
-"""A trade as a feed gives it, before it is sanitised."""
+"""Ticks as a feed delivers them, before they are sanitised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PRICE_SCALE: Final = 100
 """Units of a price in one rupee: the exchange's cash market prices in paise."""
 
 OFF_SCALE: Final = -(2**63)
-"""The price of a tick whose price the scale can't hold; it can't be on a grid of whole units either."""
+"""Stands for a price that has no exact value in the scale; it is on no price grid."""
 
 
 class Tick(NamedTuple):
@@ -18,7 +18,7 @@ class Tick(NamedTuple):
 
     Attributes:
         instrument_token: the broker's.
-        price: in 1/PRICE_SCALE rupees; OFF_SCALE where that can't say it exactly.
+        price: in 1/PRICE_SCALE rupees; OFF_SCALE where it has no exact value.
         exchange_time: nanoseconds since the epoch.
         volume: units traded in the day so far; None where the feed doesn't give it.
         bar_start: start of the bar the tick closes, nanoseconds; None where it is a trade.
@@ -32,18 +32,18 @@ class Tick(NamedTuple):
 
 
 new_tick: Final = partial(tuple.__new__, Tick)
-"""Makes a Tick of a tuple of all its five fields, at half the price."""
+"""Makes a Tick of a tuple of all its five fields, in half the time."""
 
 
 class TickBatch(NamedTuple):
-    """Ticks that a feed gives at one market time; without ticks it only moves market time."""
+    """The ticks of a feed at one market time; without ticks it only moves market time."""
 
     market_time_ns: int
     ticks: Sequence[Tick]
 
 
 def batches_by_time(ticks: Iterable[Tick]) -> Iterator[TickBatch]:
-    """Runs of ticks of one exchange time, which is their market time; the way a replay moves, step by step."""
+    """Groups ticks by exchange time, which is their market time: the steps of a replay."""
     time = -1
     held: list[Tick] = []
     for tick in ticks:

@@ -1,1 +1,1 @@
-"""Where ticks come from. A feed registers in `registry.py`: one file, one line."""
+"""Sources of ticks. A new feed is one file and one line in `registry.py`."""

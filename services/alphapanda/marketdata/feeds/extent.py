@@ -1,4 +1,4 @@
-"""How much of a recording there is, and how far it has been read."""
+"""How large a recording is, and how much of it was read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 class Extent:
-    """The bytes of a recording's files, as they lie on the disk; what is read ahead counts as read.
+    """Counts the bytes of a recording's files on disk; what is read ahead counts as read.
 
     Attributes:
-        total: of all files that were begun.
+        total: bytes of all files that were opened.
     """
 
     def __init__(self) -> None:
@@ -18,11 +18,11 @@ class Extent:
         self._read: list[Callable[[], float]] = []
 
     def begin(self, file: Path, part: Callable[[], float]) -> None:
-        """A file is read from now on.
+        """Adds a file that is being read.
 
         Args:
-            file: it.
-            part: how much of it has been read, 0 to 1.
+            file: the file.
+            part: returns how much of it was read, 0 to 1.
         """
         size = file.stat().st_size
         self.total += size

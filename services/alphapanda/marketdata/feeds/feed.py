@@ -1,4 +1,4 @@
-"""What a feed is."""
+"""The interface of a feed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 
 
 class MarketClockWouldGoBack(InvalidInput):
-    """A recording that begins before the data directory's market clock."""
+    """A recording begins before the data directory's market clock."""
 
     def __init__(self, files: str, begins_ns: int, clock_ns: int) -> None:
         super().__init__(
@@ -29,11 +29,11 @@ class MarketClockWouldGoBack(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class LastFrames:
-    """Where the market stood when the data directory was last used.
+    """The last frames on the log, or the price cache's clock where the log has none any more.
 
     Attributes:
-        feed_run: run that was fed last.
-        market_time_ns: market time then, nanoseconds since the epoch.
+        feed_run: the last run.
+        market_time_ns: its last market time, nanoseconds since the epoch.
         sequences: sequence of that run's last frame, for every shard (0: none); empty where the log has no frame
             any more.
     """
@@ -43,7 +43,7 @@ class LastFrames:
     sequences: Mapping[int, int] = field(default_factory=dict)
 
     def holds(self, frame: Frame) -> bool:
-        """Whether a frame of this run was fed before."""
+        """Whether a frame of this run was published before."""
         if self.sequences:
             return frame.sequence <= self.sequences[frame.shard]
         return frame.market_time_ns <= self.market_time_ns
@@ -51,12 +51,12 @@ class LastFrames:
 
 @dataclass(frozen=True, slots=True)
 class FeedRun:
-    """A run of a feed: what is fed under one name.
+    """A run of a feed, as batches of ticks.
 
     Attributes:
         feed_run: its name, the same for the same input.
-        batches: what it gives; a batch without ticks moves market time.
-        made_before: frames that each shard has had before the first of these batches.
+        batches: its ticks; a batch without ticks moves market time.
+        made_before: frames that each shard had before the first of these batches.
         price_scale: units of a price in one rupee.
     """
 
@@ -68,7 +68,7 @@ class FeedRun:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A run whose frames were made before: they are fed as they are.
+    """A recorded run: its frames are published as they are.
 
     Attributes:
         feed_run: its name.
@@ -85,8 +85,7 @@ class Feed(Protocol):
     Attributes:
         name: under which it is registered.
         simulated: whether it owns its market time.
-        lockstep: whether the next frame waits until everything the last one caused is done.
-        heartbeats: whether each batch gives every shard a frame.
+        heartbeats: whether each batch makes a frame for every shard.
     """
 
     name: ClassVar[str]
@@ -95,24 +94,24 @@ class Feed(Protocol):
 
     @property
     def lockstep(self) -> bool:
-        """See above."""
+        """Whether the next frame waits until everything the last one caused is done."""
 
     @property
     def resting(self) -> bool:
-        """Whether it waits for its pace now, so that no frame is due."""
+        """Whether it is waiting for its pace, so that no frame is due."""
 
     def check(self) -> None:
-        """Looks at its input as far as that can be done before anything is started.
+        """Checks its input as far as possible before anything is started.
 
         Raises:
             InvalidInput: it can't be used.
         """
 
     def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun | RecordedRun]:
-        """Its runs, one after the other, going on after what was fed last.
+        """Its runs, one after the other, continuing after the last frames.
 
         Raises:
-            InvalidInput: its input can't be used, or lies before the market's clock. Raised before the first run.
+            InvalidInput: its input can't be used, or is earlier than the market's clock. Raised before the first run.
         """
 
 
@@ -121,9 +120,9 @@ class FeedContext:
     """What a feed may need to be opened.
 
     Attributes:
-        seed: of what is made up.
-        frame_interval_ms: market time between made-up frames.
-        speed: market seconds in a wall second, > 0, pace.MAX for as fast as it goes; None leaves it to the feed.
+        seed: of simulated prices.
+        frame_interval_ms: market time between simulated frames.
+        speed: market seconds in a wall second, > 0, pace.MAX for as fast as possible; None is the feed's default.
         directory: the known instruments.
         calendar: trading days.
         today: the day in India, by the wall clock.

@@ -1,4 +1,4 @@
-"""How fast a feed that owns its market time moves."""
+"""The pace of a feed that owns its market time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DAY_NS: Final = 86_400 * SECOND_NS
 
 
 def parsed_speed(text: str) -> float:
-    """Market seconds in a wall second, of `--speed`; "max" is MAX: nothing is waited for.
+    """Parses `--speed`: market seconds in a wall second; "max" is MAX, without any wait.
 
     Raises:
         InvalidInput: it isn't a number above 0, nor max.
@@ -37,15 +37,15 @@ def parsed_speed(text: str) -> float:
 
 
 class Pacer:
-    """Waits until it is a step's turn; one who is far behind doesn't hurry to catch up.
+    """Waits until a step is due; after a long delay it doesn't catch up.
 
     Args:
         speed: market seconds in a wall second, > 0.
-        sleep: waits so many wall seconds.
-        monotonic: wall seconds from anywhere, never back.
+        sleep: waits that many wall seconds.
+        monotonic: wall seconds from an arbitrary start, never decreasing.
 
     Attributes:
-        resting: whether it waits now: until it is done, no frame is due.
+        resting: whether it is waiting, so that no frame is due.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Pacer:
         self._reached_ns = 0
 
     def begin_at(self, market_time_ns: int) -> None:
-        """Up to this market time nothing is waited for."""
+        """Sets the market time up to which there is no wait."""
         self._reached_ns = market_time_ns
         self._due = self._monotonic()
 
     async def reach(self, market_time_ns: int) -> None:
-        """Waits for the turn of this market time; a night is passed over."""
+        """Waits until this market time is due; a night is skipped."""
         gap_ns = market_time_ns - self._reached_ns
         if gap_ns > 0:
             same_day = _ist_day(market_time_ns) == _ist_day(self._reached_ns)
@@ -75,7 +75,7 @@ class Pacer:
             await self.step(gap_ns / SECOND_NS if same_day else 0)
 
     async def step(self, market_seconds: float) -> None:
-        """Waits for a step that is so much market time after the one before."""
+        """Waits for a step that is that much market time after the one before."""
         if self._speed == MAX:
             return
         now = self._monotonic()

@@ -1,4 +1,4 @@
-"""Ticks and bars from Parquet files. pyarrow is imported when such a file is named, not before."""
+"""Reads ticks and bars from Parquet files; pyarrow is imported only for such a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from alphapanda.marketdata.feeds.extent import Extent
 
 SUFFIX: Final = ".parquet"
 RECORDING_KEY: Final = b"alphapanda.recording"
-"""In the metadata of a file's schema: it holds frames, see feeds.recording."""
+"""Key in the metadata of a file's schema that marks a recording of frames (feeds.recording)."""
 
 IST_NS: Final = 19_800 * SECOND_NS
 DAY_NS: Final = 86_400 * SECOND_NS
@@ -40,7 +40,7 @@ Whole = NDArray[np.int64]
 
 
 class _BadCell(Exception):
-    """A cell that can't be used, by its place in a batch."""
+    """A cell can't be used; `at` is its row in the batch."""
 
     def __init__(self, at: int, value: object, allowed: str) -> None:
         super().__init__(allowed)
@@ -56,7 +56,7 @@ def pyarrow() -> Any:
         InvalidInput: it isn't installed.
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - 170 MB that only who names a Parquet file pays for
+        import pyarrow as pa  # noqa: PLC0415 - 170 MB, needed for Parquet files alone
 
         import_module("pyarrow.parquet")
     except ImportError:
@@ -68,7 +68,7 @@ def pyarrow() -> Any:
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Says what is wrong with a file while it is read.
+    """Turns errors of reading a file into one that names it.
 
     Raises:
         InvalidInput: it isn't there, is cut short, or is no Parquet file.
@@ -89,11 +89,11 @@ def parquet_ticks(
         file: a Parquet file of ticks or bars.
         instrument_token: of bars that don't name their instrument.
         directory: where symbols are looked up.
-        extent: is told of the file and how far it is read.
+        extent: gets the file and how much of it was read.
 
     Raises:
-        InvalidInput: the file can't be read; a column is missing or of another type; a row can't be used. The ticks
-            before it have been given.
+        InvalidInput: the file can't be read; a column is missing or of another type; a row can't be used;
+            raised after the ticks before it.
     """
     with readable(file):
         source = pyarrow().parquet.ParquetFile(file)
@@ -206,7 +206,7 @@ _Read = Callable[[Any], Whole]
 
 
 def _reader(file: Path, column: str, kind: Any, directory: InstrumentDirectory) -> _Read:
-    """How a column of this type is read.
+    """The function that reads a column of this type.
 
     Raises:
         InvalidInput: this column can't be of this type.
@@ -263,7 +263,7 @@ _COLUMN_KINDS: Final[Mapping[str, tuple[Callable[[Any, InstrumentDirectory], _Re
 
 
 def _whole_cells(cells: Any) -> Any:
-    """The cells, none of which is missing."""
+    """The cells, after a check that none is missing."""
     if cells.null_count:
         raise _BadCell(
             int(np.argmax(cells.is_null().to_numpy(zero_copy_only=False))), "", "a value in every row"
@@ -281,7 +281,7 @@ def _rupees(cells: Any) -> Whole:
 
 
 def _volumes(cells: Any) -> Whole:
-    """A missing one is -1."""
+    """Volumes; a missing one is -1."""
     return _wholes(cells.fill_null(-1))
 
 
@@ -307,7 +307,7 @@ def _tokens(cells: Any, directory: InstrumentDirectory) -> Whole:
 
 
 def decimals(cells: Any, scale: int) -> Whole:
-    """Prices in 1/PRICE_SCALE rupees of a decimal128 column; OFF_SCALE where that can't say one exactly."""
+    """Prices in 1/PRICE_SCALE rupees of a decimal128 column; OFF_SCALE where one has no exact value."""
     _whole_cells(cells)
     words = np.frombuffer(cells.buffers()[1], dtype=np.int64).reshape(-1, 2)
     words = words[cells.offset : cells.offset + len(cells)]
@@ -324,7 +324,7 @@ def decimals(cells: Any, scale: int) -> Whole:
 
 
 def _floats(cells: Any) -> Whole:
-    """A float means the decimal it is nearest to; where that is finer than PRICE_SCALE it is OFF_SCALE."""
+    """Prices of floats, each read as its nearest decimal; OFF_SCALE where that is finer than PRICE_SCALE."""
     values = _whole_cells(cells).to_numpy(zero_copy_only=False)
     bad = ~(np.abs(values) < _LARGEST_FLOAT)
     if bad.any():

@@ -1,7 +1,7 @@
-"""A recording of frames: one Parquet row a tick, in the order they were published, and back to the same frames.
+"""Writes and reads recordings of frames: a Parquet row for each tick, in the order of publishing.
 
-A frame without ticks (a heartbeat) is a row without an instrument. While it is made, a recording is an Arrow stream in
-FILE.part, of which a crash cuts off the last second at most; FILE itself is there when it is whole.
+A frame without ticks (a heartbeat) is a row without an instrument. An unfinished recording is an Arrow stream in FILE.part,
+of which a crash loses the last second at most; FILE itself exists when it is complete.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def _schema() -> Any:
 
 
 def check_recording(file: Path) -> None:
-    """Looks whether a recording can be made there.
+    """Checks that a recording can be made there.
 
     Raises:
-        InvalidInput: another name, no folder, or there is a file already.
+        InvalidInput: the suffix is another, the folder doesn't exist, or the file exists.
     """
     pyarrow()
     if file.suffix != SUFFIX:
@@ -65,26 +65,26 @@ def check_recording(file: Path) -> None:
 
 
 def unfinished(folder: Path) -> Sequence[Path]:
-    """The recordings in a folder that a crash cut short, by the names they would have had."""
+    """The recordings in a folder that a crash cut short, by their final names."""
     return sorted(part.with_name(part.name.removesuffix(PART)) for part in folder.glob(f"*{SUFFIX}{PART}"))
 
 
 async def save_left_over(file: Path) -> None:
-    """Makes what there is of a recording a file beside it, under a name that says that it was cut short."""
+    """Saves a recording that was cut short as a Parquet file beside it, named NAME.cut-short.parquet."""
     saved = _cut_short(file)
     rows = await asyncio.to_thread(_to_parquet, _part(file), saved)
     _log.warning("recording.salvaged", saved_as=str(saved), rows=rows)
 
 
 class FrameRecorder:
-    """Records frames. What can't be written ends the recording, is told, and doesn't hold up the feed.
+    """Records frames. A write error ends the recording and is logged; the feed continues.
 
     Args:
-        file: where the recording is when it is whole; `check_recording` has looked at it.
+        file: the complete recording; checked by `check_recording`.
 
     Attributes:
-        frames: taken so far.
-        failure: why it ended before its time; empty where it goes well.
+        frames: recorded so far.
+        failure: why the recording ended early; empty where it didn't.
     """
 
     def __init__(self, file: Path) -> None:
@@ -98,7 +98,7 @@ class FrameRecorder:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Begins; what a crash left of an earlier recording is saved beside it, under a name that says so.
+        """Starts; an earlier recording that a crash cut short is saved first.
 
         Raises:
             InvalidInput: nothing can be written there.
@@ -116,7 +116,7 @@ class FrameRecorder:
         self._task = asyncio.create_task(self._flush_on(), name="recording")
 
     async def stop(self) -> None:
-        """Writes what is in hand and makes the file whole."""
+        """Writes the remaining rows and completes the file."""
         if self._task is not None:
             # Never cancelled: rows under way to the disk would be lost, or written beside the last ones.
             self._stopping.set()
@@ -135,7 +135,7 @@ class FrameRecorder:
         self._writer = None
 
     def add(self, frames: Sequence[Frame]) -> None:
-        """Takes frames that were published."""
+        """Records published frames."""
         if self.failure:
             return
         self.frames += len(frames)
@@ -205,9 +205,9 @@ def _cut_short(file: Path) -> Path:
 
 
 def _to_parquet(part: Path, file: Path) -> int:
-    """Makes a Parquet file of a stream, as far as it goes, and removes the stream; returns its rows.
+    """Converts a stream, as far as it is readable, to a Parquet file and removes it; returns the number of rows.
 
-    Every row group ends with a frame. The file is there when it is whole.
+    Every row group ends with a frame. The file appears when it is complete.
     """
     arrow = pyarrow()
     making = file.with_name(file.name + ".tmp")
@@ -224,7 +224,7 @@ def _to_parquet(part: Path, file: Path) -> int:
 
 
 def _tables(part: Path) -> Iterator[Any]:
-    """The stream's batches, many together; ends where the stream was cut off."""
+    """The stream's batches, joined into tables; ends where the stream was cut off."""
     arrow = pyarrow()
     held: list[Any] = []
     with part.open("rb") as stream:
@@ -256,15 +256,15 @@ def recorded_runs(file: Path) -> Sequence[str]:
 
 
 def recorded_frames(file: Path, directory: InstrumentDirectory, extent: Extent) -> Iterator[Frame]:
-    """The frames of a recording, as they were published but for `simulated`: a replay owns its market time.
+    """The frames of a recording as they were published, with `simulated` set: a replay owns its market time.
 
     Args:
         file: the recording.
         directory: the known instruments.
-        extent: is told of the file and how far it is read.
+        extent: gets the file and how much of it was read.
 
     Raises:
-        InvalidInput: it can't be read, frames are missing in it, or an instrument isn't known; when it is their turn.
+        InvalidInput: it can't be read, frames are missing in it, or an instrument isn't known; raised after the frames before.
     """
     known = {instrument.instrument_token for instrument in directory}
     with readable(file):
@@ -301,7 +301,7 @@ def _frames(table: Any) -> Iterator[Frame]:
     arrow = pyarrow()
 
     def wholes(name: str) -> list[Any]:
-        """With None where nothing is."""
+        """A column as integers, None where a cell is empty."""
         cells: list[Any] = table.column(name).cast(arrow.int64()).to_pylist()
         return cells
 

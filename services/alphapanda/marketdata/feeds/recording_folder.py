@@ -1,4 +1,4 @@
-"""A recording that goes on for days: a file a day of the market's clock in India, in a folder."""
+"""Records for days on end: a file in a folder for each day of market time in India."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 def check_recording_folder(folder: Path) -> None:
-    """Looks whether recordings can be made there.
+    """Checks that recordings can be made there.
 
     Raises:
         InvalidInput: it isn't a folder.
@@ -35,13 +35,13 @@ def check_recording_folder(folder: Path) -> None:
 
 
 class FolderRecorder:
-    """Records frames, each day in a file of its own that is whole when the day is over or the process ends.
+    """Records frames, each day in a file that is complete when the day is over or the process ends.
 
     The files are YYYY-MM-DD.parquet, after a restart on the same day YYYY-MM-DD.2.parquet and so on. One process at a
-    time records in a folder. A file that can't be written ends that day's recording, is told, and holds up nobody.
+    time records in a folder. A file that can't be written ends that day's recording and is logged; the feed continues.
 
     Args:
-        folder: where the files go; `check_recording_folder` has looked at it.
+        folder: where the files go; checked by `check_recording_folder`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class FolderRecorder:
         self._lock: BinaryIO | None = None
 
     async def start(self) -> None:
-        """Begins; what a crash left is saved as NAME.cut-short.parquet.
+        """Starts; recordings that a crash cut short are saved as NAME.cut-short.parquet.
 
         Raises:
             InvalidInput: another process records there, or nothing can be written there.
@@ -72,7 +72,7 @@ class FolderRecorder:
         self._task = asyncio.create_task(self._change_files(), name="recording.days")
 
     async def stop(self) -> None:
-        """Makes the files whole."""
+        """Completes the files."""
         if self._task is not None:
             self._begun.put_nowait(None)
             await self._task
@@ -85,7 +85,7 @@ class FolderRecorder:
             self._lock = None
 
     def add(self, frames: Sequence[Frame]) -> None:
-        """Takes frames that were published."""
+        """Records published frames."""
         for day, of_day in groupby(frames, key=lambda frame: frame.market_time.astimezone(_IST).date()):
             if self._newest is None or self._day is None or day > self._day:
                 self._day, self._newest = day, FrameRecorder(self._free_file(day))

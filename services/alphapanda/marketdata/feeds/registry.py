@@ -1,4 +1,4 @@
-"""The feeds there are."""
+"""The feeds by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded ticks and bars from files, at a pace or as fast as the system takes them."""
+"""Replays recorded ticks, bars or frames from files, at a pace or as fast as possible."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 from zlib import error as ZlibError  # noqa: N812 - an exception, whatever zlib calls it
 
+from typing_extensions import override
+
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -22,6 +24,7 @@ from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick, TickBatch, batches_by_time
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import (
+    Feed,
     FeedContext,
     FeedRun,
     LastFrames,
@@ -38,7 +41,7 @@ _ALLOWED = "a readable file of ticks or bars: CSV, .gz or plain, or Parquet"
 
 
 def replay_run(files: Sequence[Path], instrument: str | None, seed: int) -> str:
-    """The name of a replay: the same for the same contents, instruments and seed.
+    """The name of a replay's run: the same for the same contents, instruments and seed.
 
     Raises:
         InvalidInput: a file can't be read.
@@ -62,13 +65,14 @@ def recorded_ticks(
     """The ticks of all files by time.
 
     Args:
-        files: at least one, each CSV (.gz or plain) or Parquet; `NSE:INFY=FILE` says whose bars a file holds.
+        files: at least one, each CSV (.gz or plain) or Parquet; `NSE:INFY=FILE` names the instrument of a file's bars.
         directory: where typed instruments are looked up.
         instrument: "NSE:INFY", of files with bars that don't name theirs.
-        extent: is told of the files and how far they are read.
+        extent: gets the files and how much of them was read.
 
     Raises:
-        InvalidInput: a file or a row can't be read, or bars have no instrument. A row's, when it is its turn.
+        InvalidInput: a file or a row can't be read (a row's error comes after the ticks before it), or bars have no
+            instrument.
         UnknownName: no such instrument.
     """
     sources = []
@@ -93,17 +97,17 @@ def replay_frames(
     sanitiser: Sanitiser,
     extent: Extent,
 ) -> Iterator[Frame]:
-    """The frames of a recording, the very ones that `up --feed replay:…` publishes, one tick an instrument.
+    """The frames of a recording, the same that `up --feed replay:…` publishes, with one tick an instrument.
 
     Args:
         files: the recording.
         directory: the known instruments.
         instrument: "NSE:INFY", of files with bars.
-        seed: of what is made up.
+        seed: part of the run's name.
         shards: how many there are.
         shard_of: an instrument token's shard.
         sanitiser: made for `directory` and PRICE_SCALE; counts what passed and what was dropped.
-        extent: is told of the files and how far they are read.
+        extent: gets the files and how much of them was read.
 
     Raises:
         InvalidInput: as `recorded_ticks`, and `recording_of`.
@@ -134,15 +138,15 @@ def recording_of(files: Sequence[Path]) -> Path | None:
     return found[0] if found else None
 
 
-class ReplayFeed:
-    """A recording. It moves in lockstep, so it ends with the same books at any pace and however fast the machine is.
+class ReplayFeed(Feed):
+    """Replays recorded ticks or bars in lockstep, so it ends with the same books at any pace on any machine.
 
     Args:
         files: the recording.
         directory: the known instruments.
         instrument: "NSE:INFY", of files with bars.
-        seed: of what is made up.
-        pacer: the pace; nights and days without trading are passed over.
+        seed: part of the run's name.
+        pacer: the pace; nights and days without trading are skipped.
     """
 
     name: ClassVar[str] = "replay"
@@ -164,25 +168,22 @@ class ReplayFeed:
         self._pacer = pacer
 
     @property
+    @override
     def lockstep(self) -> bool:
-        """Always."""
         return True
 
     @property
+    @override
     def resting(self) -> bool:
-        """Between two steps."""
         return self._pacer.resting
 
+    @override
     def check(self) -> None:
-        """Reads the recording's begin.
-
-        Raises:
-            InvalidInput: it can't be read, or is empty.
-        """
         self._batches()
 
+    @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
-        """One run, from the recording's begin; whoever publishes leaves out what the log has already.
+        """One run, from the start of the recording; the publisher skips what the log has already.
 
         Raises:
             InvalidInput: the recording can't be read, or begins before the market's clock.
@@ -196,7 +197,7 @@ class ReplayFeed:
         yield FeedRun(run, self._paced(batches))
 
     def _batches(self) -> tuple[int, Iterator[TickBatch]]:
-        """Market time of the first batch, and all of them."""
+        """The market time of the first batch, and all batches."""
         batches = batches_by_time(recorded_ticks(self._files, self._directory, self._instrument, Extent()))
         first = next(batches, None)
         if first is None:
@@ -213,8 +214,8 @@ class ReplayFeed:
         return ", ".join(map(str, self._files))
 
 
-class RecordedFeed:
-    """Frames that were recorded, as they were, in lockstep too.
+class RecordedFeed(Feed):
+    """Replays recorded frames as they were, in lockstep.
 
     Args:
         file: the recording.
@@ -232,25 +233,22 @@ class RecordedFeed:
         self._pacer = pacer
 
     @property
+    @override
     def lockstep(self) -> bool:
-        """Always."""
         return True
 
     @property
+    @override
     def resting(self) -> bool:
-        """Between two steps."""
         return self._pacer.resting
 
+    @override
     def check(self) -> None:
-        """Reads the recording's begin.
-
-        Raises:
-            InvalidInput: it can't be read, or is empty.
-        """
         self._begin()
 
+    @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[RecordedRun]:
-        """Its runs, under their own names, so that the same ids follow from them.
+        """Its runs under their own names, so that all ids are the same.
 
         Raises:
             InvalidInput: the recording can't be read, or begins before the market's clock.
@@ -281,7 +279,7 @@ class RecordedFeed:
 
 
 def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFeed:
-    """`replay:FILE`, or several with a comma between them; `NSE:INFY=FILE` says whose bars a file holds.
+    """Opens `replay:FILE[,FILE…]`; `NSE:INFY=FILE` names the instrument of a file's bars.
 
     Raises:
         InvalidInput: no file is named, or a Parquet file can't be read.
@@ -297,7 +295,7 @@ def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFee
 
 
 def _named(file: Path) -> tuple[str | None, Path]:
-    """The symbol and the path of a file as somebody names it."""
+    """The symbol, if any, and the path of `SYMBOL=FILE` or `FILE`."""
     found = _SYMBOL_AND_FILE.fullmatch(str(file))
     return (found[1], Path(found[2]).expanduser()) if found else (None, file.expanduser())
 
@@ -306,7 +304,7 @@ def _lines(file: Path, extent: Extent) -> Iterator[str]:
     """The file's lines.
 
     Raises:
-        InvalidInput: it can't be read; when the first line, or the one that can't be, is asked for.
+        InvalidInput: it can't be read; raised with the first line, or with the one that can't be read.
     """
     try:
         with file.open("rb") as content:

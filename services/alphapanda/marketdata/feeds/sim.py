@@ -1,4 +1,4 @@
-"""The simulated market: trading day after trading day, at a pace."""
+"""The simulated feed: trading day after trading day, at a pace."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import ClassVar, Final
 
 import structlog
+from typing_extensions import override
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
@@ -17,7 +18,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.simulated_days import SimulatedRun, first_simulated_day, following_day
 from alphapanda.marketdata.core.simulator import SimulatedDay, stocks_of_day
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
-from alphapanda.marketdata.feeds.feed import FeedContext, FeedRun, LastFrames
+from alphapanda.marketdata.feeds.feed import Feed, FeedContext, FeedRun, LastFrames
 from alphapanda.marketdata.feeds.pace import REAL, Pacer
 
 logger: Final = structlog.get_logger(__name__)
@@ -25,19 +26,19 @@ logger: Final = structlog.get_logger(__name__)
 _HEARTBEAT_SECONDS: Final = 1.0
 
 
-class SimulatedFeed:
-    """A made-up market. Outside of sessions its clock jumps to the next open.
+class SimulatedFeed(Feed):
+    """Simulates a market. Outside of sessions its clock jumps to the next open.
 
     Args:
-        seed: what it makes up follows from this.
+        seed: of the simulated prices.
         interval_ms: market time between steps.
-        speed: market seconds in a wall second, > 0; above 1 it moves in lockstep, at most so fast.
+        speed: market seconds in a wall second, > 0; above 1 it moves in lockstep, at most that fast.
         directory: the known instruments; those with a reference price trade.
         reference_prices: where a stock starts, rupees by tradingsymbol.
         calendar: trading days.
-        today: where the first day is looked for.
-        sleep: waits so many wall seconds.
-        monotonic: wall seconds from anywhere, never back.
+        today: the first day is this one, or the next trading day.
+        sleep: waits that many wall seconds.
+        monotonic: wall seconds from an arbitrary start, never decreasing.
     """
 
     name: ClassVar[str] = "sim"
@@ -88,20 +89,22 @@ class SimulatedFeed:
         )
 
     @property
+    @override
     def lockstep(self) -> bool:
-        """Where it is faster than real time."""
         return self._lockstep
 
     @property
+    @override
     def resting(self) -> bool:
-        """Between two steps."""
         return self._pacer.resting
 
+    @override
     def check(self) -> None:
-        """It needs nothing that could be missing."""
+        """Has nothing to check: it needs no input."""
 
+    @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
-        """A run a day. The day that was played last goes on after its last step that every shard has."""
+        """A run for each day. The last day continues after its last step that every shard has."""
         run = self._first_run(last)
         prices = self._prices_before(run)
         made = None if last is None or last.feed_run != run.feed_run else last
@@ -145,7 +148,7 @@ class SimulatedFeed:
         return following
 
     def _prices_before(self, run: SimulatedRun) -> Mapping[int, int]:
-        """Where the day's prices start: each day since the first begins where the one before ended."""
+        """The prices at which the day starts: each day after the first begins where the one before ended."""
         by_symbol = self._reference_prices
         prices: Mapping[int, int] = {
             instrument.instrument_token: int(by_symbol[instrument.tradingsymbol] * PRICE_SCALE)
