@@ -5,7 +5,7 @@ in the N-th coming to that step since it was laid, by whichever process of the s
 While a file "dialects" is in it, events are published as two versions of the contract and a later one write them:
 see dialects.py.
 
-Steps of an order in trading: received, stored, decided, submitting_committed, called, answered, committed. Of every
+Steps of an order in trading: received, decided, stored, submitting_committed, called, answered, committed. Of every
 service's records: publishing and published (by the outbox relay, the row not yet marked), handled and offset_committed.
 """
 

@@ -25,8 +25,8 @@ SESSION_SECONDS = 2.0
 # What is found of the order in flight when trading is killed at a step: its status, and its calls to the exchange.
 FOUND = {
     "received": (None, 0),
-    "stored": (OrderStatus.PENDING_SUBMIT, 0),
-    "decided": (OrderStatus.PENDING_SUBMIT, 0),
+    "decided": (None, 0),
+    "stored": (None, 0),
     "submitting_committed": (OrderStatus.SUBMITTING, 0),
     "called": (OrderStatus.SUBMITTING, 1),
     "answered": (OrderStatus.SUBMITTING, 1),

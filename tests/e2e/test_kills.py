@@ -24,8 +24,8 @@ from panda.trading.v1.trading_pb2 import ListOrdersRequest
 # What is found after a kill at each step, of the order that was on its way: its status, and its calls to the exchange.
 FOUND = {
     "received": (None, 0),
-    "stored": (OrderStatus.PENDING_SUBMIT, 0),
-    "decided": (OrderStatus.PENDING_SUBMIT, 0),
+    "decided": (None, 0),
+    "stored": (None, 0),
     "submitting_committed": (OrderStatus.SUBMITTING, 0),
     "called": (OrderStatus.SUBMITTING, 1),
     "answered": (OrderStatus.SUBMITTING, 1),

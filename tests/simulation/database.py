@@ -102,7 +102,7 @@ class Connection:
         if name in self._writes:
             return lambda *args, **named: self._write(name, args, lambda: method(*args, **named))
         if name in self._waiting:
-            return lambda *args, **named: self._wait(name, lambda: method(*args, **named))
+            return lambda *args, **named: self._wait(name, args, lambda: method(*args, **named))
         if iscoroutinefunction(method):
             return lambda *args, **named: self._ask(name, lambda: _at_once(method(*args, **named)))
         return method
@@ -123,14 +123,16 @@ class Connection:
 
         return await self._ask(name, effect)
 
-    async def _wait(self, name: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def _wait(
+        self, name: str, args: tuple[Any, ...], call: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
         """The server carries it out, however long that takes and whatever becomes of who asked."""
         database, process = self._database, CURRENT.get()
         world = database.world
 
         async def carried_out() -> Any:
             result = await call()
-            database.committed(process, [(name, ())])
+            database.committed(process, [(name, args)])
             return result
 
         task = await self._ask(name, lambda: world.loop.spawn(world.outside, carried_out()))
@@ -263,9 +265,11 @@ def _about(world: World, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> str:
     """What a transaction did, in short: its writes and whose rows they were."""
     told = []
     for name, args in calls:
-        if name in {"add", "save", "apply_kill_switch"} and args:
-            row = args[0]
-            status = getattr(row, "status", None)
-            about = world.named(getattr(row, "order_id", "")) if status else ""
-            told.append(f"{name} {about} {status.name}" if status else name)
+        if name in {"add", "save"} and args and isinstance(args[0], Sequence):
+            told += [
+                f"{name} {world.named(change.order.order_id)} {change.order.status.name}"
+                for change in args[0]
+            ]
+        elif name == "apply_kill_switch":
+            told.append(name)
     return ", ".join(told) or "nothing"

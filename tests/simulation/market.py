@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,8 +16,9 @@ from alphapanda.domain.order import TradingState
 class Market:
     """Prices and market time, and the cache that shows them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, mirror: Mirror) -> None:
         self._world = world
+        self._mirror = mirror
 
     def now(self) -> datetime:
         """Market time."""
@@ -29,17 +30,24 @@ class Market:
 
     async def view(self, tokens: Sequence[int]) -> MarketView:
         """As the price cache answers."""
+        return await self._world.request("read prices", lambda: self._read(tokens), RedisAway)
+
+    async def view_with_states(
+        self, tokens: Sequence[int], brokers: Sequence[str]
+    ) -> tuple[MarketView, Mapping[str, TradingState]]:
+        """As the price cache answers, with the kill switches that are shown."""
+
+        def read() -> tuple[MarketView, Mapping[str, TradingState]]:
+            return self._read(tokens), {broker: self._mirror.shown(broker) for broker in brokers}
+
+        return await self._world.request("read prices and switches", read, RedisAway)
+
+    def _read(self, tokens: Sequence[int]) -> MarketView:
         world = self._world
-
-        def read() -> MarketView:
-            if world.happens(world.faults.cache_away):
-                raise RedisAway("the cache is away")
-            now = self.now()
-            return MarketView(
-                now, "run", {token: LastPrice(self.price(token), now) for token in tokens}, "frame"
-            )
-
-        return await world.request("read prices", read, RedisAway)
+        if world.happens(world.faults.cache_away):
+            raise RedisAway("the cache is away")
+        now = self.now()
+        return MarketView(now, "run", {token: LastPrice(self.price(token), now) for token in tokens}, "frame")
 
 
 class Mirror:
@@ -58,11 +66,6 @@ class Mirror:
 
         await self._world.request(f"mirror {state.name}", effect, RedisAway)
 
-    async def state(self, broker: str) -> TradingState:
-        """As the mirror answers: REDUCING where it can't be read."""
-        try:
-            return await self._world.request(
-                "read mirror", lambda: self._shown.get(broker, (0, TradingState.REDUCING))[1], RedisAway
-            )
-        except RedisAway:
-            return TradingState.REDUCING
+    def shown(self, broker: str) -> TradingState:
+        """What it shows; REDUCING where that is nothing."""
+        return self._shown.get(broker, (0, TradingState.REDUCING))[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,13 @@ from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
-from alphapanda.resilience.attempts import attempted
 from alphapanda.risk.consumer import RawSignalHandler
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.decision import Call, Decision
+from alphapanda.trading.execution_context import ExecutionContext
 from alphapanda.trading.executor import OrderExecutor
-from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 
@@ -56,35 +56,52 @@ class _TriesAgain(Trader):
 class SubmitsTwice(OrderExecutor):
     """Sends an order again that got no clear answer."""
 
-    def __init__(self, surroundings: Surroundings, *others: Any) -> None:
+    def __init__(self, context: ExecutionContext, *others: Any) -> None:
         traders: Mapping[str, Trader] = {
-            broker: _TriesAgain(trader) for broker, trader in surroundings.traders.items()
+            broker: _TriesAgain(trader) for broker, trader in context.traders.items()
         }
-        super().__init__(replace(surroundings, traders=traders), *others)
+        super().__init__(replace(context, traders=traders), *others)
 
 
 class SendsLate(OrderExecutor):
     """Calls the broker however long ago it committed SUBMITTING."""
 
     @override
-    async def _send(self, order: Order) -> Order:
-        call = await self._decide(order, self._with.boot_clock())
-        if isinstance(call, Order):
-            return call
+    async def _make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+        self._uncalled.pop(call.order.order_id, None)
         try:
-            told = await self._with.traders[order.key.broker].execute_order(call.placement)
+            return True, await self._with.traders[call.order.key.broker].execute_order(call.placement)
         except NoClearAnswer:
-            told = None
-        return await self._answer(order.order_id, call, told)
+            return True, None
+
+
+class ForgetsItsCall(OrderExecutor):
+    """Takes a call that it made, and whose answer it couldn't store, for one that was never made."""
+
+    @override
+    async def _make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+        made, report = await super()._make(call)
+        self._uncalled[call.order.order_id].add(call.intent.epoch)
+        return made, report
+
+
+class SendsUnstored(OrderExecutor):
+    """Calls the broker for an order although its compare-and-set failed."""
+
+    @override
+    def _outcome(
+        self, order: Order, decisions: Mapping[str, Decision], stored: Collection[str]
+    ) -> Call | Order | None:
+        return super()._outcome(order, decisions, {order.order_id})
 
 
 class CommitsFirst(ReliableConsumer):
     """Commits the offset before the effect is stored."""
 
     @override
-    async def _work_through(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
-        await attempted(self._reader.commit({at: records[-1].offset + 1}))
-        await super()._work_through(at, records)
+    async def _work_and_commit(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+        await self._commit(at, records[-1].offset + 1)
+        await self._handling.work(at, records)
 
 
 class PublishesBackwards(OutboxRelay):
@@ -106,6 +123,8 @@ class DecidesBackwards(RawSignalHandler):
 PLANTED: dict[str, Parts] = {
     "an order that got no clear answer is sent again": Parts(executor=SubmitsTwice),
     "a sender that thaws late still calls": Parts(executor=SendsLate),
+    "a call that was made is taken for one that never was": Parts(executor=ForgetsItsCall),
+    "an order is sent that another had stored": Parts(executor=SendsUnstored),
     "an offset is committed before the effect": Parts(consumer=CommitsFirst),
     "an outbox is published out of order": Parts(relay=PublishesBackwards),
     "a later signal of a key is decided first": Parts(signal_handler=DecidesBackwards),

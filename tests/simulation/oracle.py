@@ -48,8 +48,10 @@ class Oracle:
         """See database.OnCommit."""
         if schema != "trading" or self.mesh is None:
             return
-        orders = {args[0].order_id for name, args in calls if name in {"add", "save"}}
-        for order_id in sorted(orders):
+        orders = {
+            change.order.order_id for name, args in calls if name in {"add", "save"} for change in args[0]
+        }
+        for order_id in sorted(orders & self.mesh.trading_store._tables.orders.keys()):
             order = self.mesh.trading_store._tables.orders[order_id].order
             self._watch_sending(order, process)
             self._watch_key(order)
@@ -210,6 +212,8 @@ class Oracle:
                 self._no("an intent is sent once", f"{name} was sent {count} times")
             if tag not in tags:
                 self._no("a broker call has its intent", name)
+            elif tags[tag].status is OrderStatus.NOT_SENT:
+                self._no("an intent that was never called ends as NOT_SENT", f"{name} was called")
         for taken in self.mesh.exchange.orders:
             if taken.placement.tag in tags:
                 intent = tags[taken.placement.tag]

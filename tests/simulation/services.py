@@ -12,6 +12,7 @@ from typing import Any, cast
 import grpc
 from tests.in_memory.portfolio_store import InMemoryPortfolioStore
 from tests.in_memory.risk_store import MemoryRiskStore
+from tests.in_memory.trading_store import MemoryTradingStore
 from tests.simulation.database import Connection, Database, OnCommit
 from tests.simulation.exchange import Exchange, SimulatedTrader
 from tests.simulation.log import LogServer, SimulatedLog
@@ -43,16 +44,13 @@ from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading import consumer as trading_topics
-from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.execution_context import OPT_IN_PAYLOAD, ExecutionContext, OptIns
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.late_arrivals import LateArrivals
-from alphapanda.trading.opt_ins import OptIns
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.store.memory import MemoryTradingStore
-from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2
@@ -70,9 +68,7 @@ INSTRUMENTS = InstrumentDirectory(
 )  # fmt: skip
 POLICY = ConsumerOptions(batch_size=8, backoff_initial_seconds=0.1, backoff_max_seconds=3.0)
 TRADING = TradingOptions(send_window_seconds=2, call_timeout_seconds=5)
-LIMITS = Limits(
-    timedelta(seconds=30), time(15, 0), {"max_order_quantity": 5_000, "max_position_quantity": 5_000}
-)
+LIMITS = Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0))
 TOPICS = TopicMap([BROKER])
 LATE_SECONDS = 15.0
 """Between two rounds that look for late arrivals."""
@@ -113,8 +109,8 @@ class Mesh:
     def __post_init__(self) -> None:
         world = self.world
         self.log = LogServer(world, TOPICS.specs())
-        self.market = Market(world)
         self.mirror = Mirror(world)
+        self.market = Market(world, self.mirror)
         self.exchange = Exchange(world, BROKER, self.market, self.visibility)
         self.risk_store = MemoryRiskStore()
         self.trading_store = MemoryTradingStore(world.wall_clock)
@@ -156,15 +152,15 @@ class Mesh:
     async def start_trading(self, process: Process) -> None:
         """Trading."""
         world, log = self.world, SimulatedLog(self.log)
-        store = cast("Any", Connection(self.trading, ["transaction"], ["next_epoch"]))
+        store = cast("Any", Connection(self.trading, ["transaction"], ["next_epoch"], ["save"]))
         mode = ExecutionMode.PAPER if self.simulated else ExecutionMode.LIVE
         traders = {BROKER: SimulatedTrader(world, self.exchange, mode)}
         opt_ins, router = OptIns(), ExecutionRouter([BROKER])
-        surroundings = Surroundings(
-            store, traders, self.market, self.mirror, lambda: INSTRUMENTS, world.boot_clock, world.wall_clock
+        context = ExecutionContext(
+            store, traders, self.market, lambda: INSTRUMENTS, world.boot_clock, world.wall_clock
         )
         executor = self.parts.executor(
-            surroundings,
+            context,
             PreSubmitChecks(router, opt_ins, CALENDAR, timedelta(seconds=30)),
             TRADING,
         )
@@ -173,9 +169,9 @@ class Mesh:
             store, executor, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
             lambda: INSTRUMENTS, ACCOUNT, world.wall_clock,
         )  # fmt: skip
-        await self._follow(log, "trading", trading_opt_ins.PAYLOAD, opt_ins.learn)
+        await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
         await executor.start()
-        await LateArrivals(surroundings, TRADING.call_timeout_seconds, LATE_SECONDS).rounds.start()
+        await LateArrivals(context, TRADING.call_timeout_seconds, LATE_SECONDS).rounds.start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
         handler = self.parts.trading_consumer(executor)

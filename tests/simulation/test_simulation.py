@@ -21,6 +21,8 @@ SEEDS = 200
 FOUND_BY = {
     "an order that got no clear answer is sent again": 2,
     "a sender that thaws late still calls": 73,
+    "a call that was made is taken for one that never was": 6,
+    "an order is sent that another had stored": 6,
     "an offset is committed before the effect": 3,
     "an outbox is published out of order": 2,
     "a later signal of a key is decided first": 3,

@@ -48,7 +48,7 @@ from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import upgrade_schema
 from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.strategy.demo import demo_requests
-from alphapanda.trading.ports import Step, no_step
+from alphapanda.trading.execution_context import Step, no_step
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegistry
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub

@@ -47,7 +47,7 @@ from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import schema_version
-from alphapanda.trading.ports import no_step
+from alphapanda.trading.execution_context import no_step
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub

@@ -102,6 +102,7 @@ class OrderStatus(IntEnum):
     CANCELLED = 8
     REJECTED = 9
     FAILED = 10
+    NOT_SENT = 11
 
     @property
     def is_final(self) -> bool:
@@ -124,6 +125,8 @@ class OrderEvent(Enum):
     CANCELLED = "cancelled"
     ABSENT = "absent"
     EXIT_AGAIN = "tried again"
+    NEVER_CALLED = "never called"
+    DECIDED_ANEW = "decided anew"
 
     __hash__ = (
         object.__hash__
@@ -137,8 +140,10 @@ TRANSITIONS: Final = MappingProxyType(
         (S.PENDING_RISK, E.REFUSED_BY_RISK): S.FAILED,
         (S.PENDING_SUBMIT, E.SUBMITTING): S.SUBMITTING,
         (S.PENDING_SUBMIT, E.NOT_SENT): S.FAILED,
-        # The sender's own late reading of the clock: nothing was sent, look-up decides (rule 2).
         (S.SUBMITTING, E.NO_CLEAR_ANSWER): S.UNKNOWN,
+        # The sender knows that it never called: its intent ends, the order is decided anew (rule 18).
+        (S.SUBMITTING, E.NEVER_CALLED): S.NOT_SENT,
+        (S.SUBMITTING, E.DECIDED_ANEW): S.PENDING_SUBMIT,
         (S.SUBMITTING, E.ACCEPTED): S.OPEN,
         (S.SUBMITTING, E.REJECTED_BY_BROKER): S.REJECTED,
         (S.SUBMITTING, E.ABSENT): S.FAILED,

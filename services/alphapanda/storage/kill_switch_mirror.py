@@ -23,6 +23,12 @@ return 1
 """
 
 
+def shown_state(shown: bytes | str | None) -> TradingState:
+    """The state of a stored value; REDUCING where there is none or it can't be understood."""
+    text = shown.decode(errors="replace") if isinstance(shown, bytes) else shown or ""
+    return TradingState.__members__.get(text.partition("|")[2], TradingState.REDUCING)
+
+
 class KillSwitchMirror:
     """Written by risk, read by whoever is about to send an order.
 
@@ -52,8 +58,6 @@ class KillSwitchMirror:
     async def state(self, broker: str) -> TradingState:
         """What may be traded; REDUCING where it is missing or can't be read."""
         try:
-            shown = await self._redis.get(KEY + broker)
+            return shown_state(await self._redis.get(KEY + broker))
         except (RedisError, OSError):
             return TradingState.REDUCING
-        text = shown.decode(errors="replace") if isinstance(shown, bytes) else shown or ""
-        return TradingState.__members__.get(text.partition("|")[2], TradingState.REDUCING)

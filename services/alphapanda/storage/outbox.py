@@ -59,6 +59,24 @@ class Outbox:
         """`insert` of all where a condition holds, and of none where it doesn't."""
         return f"{self._given} WHERE {condition} {_IN_ORDER}"
 
+    def insert_of(self, part: str, column: str, kind: str) -> str:
+        """`insert` of only those events whose row is among those of another part of the writer's statement.
+
+        Args:
+            part: that part's name.
+            column: of it; the parameter `outbox_{column}` holds each event's.
+            kind: the column's type.
+        """
+        names = ", ".join(_COLUMNS)
+        arrays = ", ".join(
+            f"CAST(:outbox_{name} AS {its}[])" for name, its in (_COLUMNS | {column: kind}).items()
+        )
+        return (
+            f"INSERT INTO {self.schema}.outbox ({names}) SELECT {names}"
+            f" FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, {column}, number)"
+            f" JOIN {part} USING ({column}) ORDER BY given.number ON CONFLICT (event_id) DO NOTHING"
+        )
+
     def values(self, events: Sequence[Event]) -> dict[str, list[object]]:
         """The parameters of `insert`, a list for each column."""
         rows = []

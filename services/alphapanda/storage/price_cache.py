@@ -16,6 +16,9 @@ from redis.asyncio import Redis
 
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.order import TradingState
+from alphapanda.storage.kill_switch_mirror import KEY as KILL_SWITCH_KEY
+from alphapanda.storage.kill_switch_mirror import shown_state
 
 CLOCK_KEY: Final = "market:clock"
 PRICE_KEY: Final = "instrument:price:"
@@ -83,6 +86,15 @@ class MarketViews(Protocol):
         """The market's time and the prices of these instruments, of one moment."""
 
 
+class ExecutionViews(MarketViews, Protocol):
+    """Who can say in one reading what is known of the market and what may be traded."""
+
+    async def view_with_states(
+        self, tokens: Sequence[int], brokers: Sequence[str]
+    ) -> tuple[MarketView, Mapping[str, TradingState]]:
+        """The market's time, the prices of these instruments, and the brokers' kill switches as they are shown."""
+
+
 class PriceCache:
     """The cache. Errors of Redis pass through: they are transient for whoever asks.
 
@@ -126,21 +138,29 @@ class PriceCache:
 
     async def view(self, tokens: Sequence[int]) -> MarketView:
         """The market's time and the prices of these instruments, of one moment."""
-        reading = await self.read(tokens)
+        return self._view(await self.read(tokens))
+
+    async def view_with_states(
+        self, tokens: Sequence[int], brokers: Sequence[str]
+    ) -> tuple[MarketView, Mapping[str, TradingState]]:
+        """See ExecutionViews."""
+        stored = await self._redis.mget(
+            [*_keys(tokens), *(f"{KILL_SWITCH_KEY}{broker}" for broker in brokers)]
+        )
+        market, switches = stored[: 1 + len(tokens)], stored[1 + len(tokens) :]
+        states = {broker: shown_state(shown) for broker, shown in zip(brokers, switches, strict=True)}
+        return self._view(_reading(tokens, market)), states
+
+    async def read(self, tokens: Sequence[int]) -> MarketReading:
+        """The clock as it was written, and the prices of these instruments with their volumes."""
+        return _reading(tokens, await self._redis.mget(_keys(tokens)))
+
+    def _view(self, reading: MarketReading) -> MarketView:
         return MarketView(
             market_time=self.market_time(reading.clock),
             feed_run=reading.clock.feed_run if reading.clock else "",
             prices={token: cached.last for token, cached in reading.prices.items()},
             frame_id=reading.clock.frame_id if reading.clock else "",
-        )
-
-    async def read(self, tokens: Sequence[int]) -> MarketReading:
-        """The clock as it was written, and the prices of these instruments with their volumes."""
-        stored = await self._redis.mget([CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in tokens)])
-        clock, *prices = [value.decode() if isinstance(value, bytes) else value for value in stored]
-        return MarketReading(
-            clock=_clock(clock) if clock else None,
-            prices={token: _price(text) for token, text in zip(tokens, prices, strict=True) if text},
         )
 
     def market_time(self, clock: MarketClock | None) -> datetime | None:
@@ -153,6 +173,18 @@ class PriceCache:
         if not clock.simulated and abs(self._wall_clock() - instant(clock.wall_time_ns)) > self._max_age:
             return None
         return instant(clock.market_time_ns)
+
+
+def _keys(tokens: Sequence[int]) -> list[str]:
+    return [CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in tokens)]
+
+
+def _reading(tokens: Sequence[int], stored: Sequence[bytes | str | None]) -> MarketReading:
+    clock, *prices = [value.decode() if isinstance(value, bytes) else value for value in stored]
+    return MarketReading(
+        clock=_clock(clock) if clock else None,
+        prices={token: _price(text) for token, text in zip(tokens, prices, strict=True) if text},
+    )
 
 
 def _clock(text: str) -> MarketClock:

@@ -28,10 +28,10 @@ from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.core.square_off import SquareOffCommand
+from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.messages import order_message
-from alphapanda.trading.ports import Instruments
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import Trader
@@ -42,8 +42,9 @@ from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 MANUAL_ORDER_LIFE = timedelta(seconds=60)
 DEFAULT_PAGE = 50
 _TO_ANSWER = 0.25
-"""Seconds of the caller's patience that are left for the answer itself."""
-_PATIENCE = 10.0
+"""Seconds of the caller's deadline that are left for the answer itself."""
+_LONGEST_ANSWER = 10.0
+"""Seconds that a caller without a deadline waits for the order's end."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -100,10 +101,11 @@ class TradingApi(TradingServiceServicer):
     ) -> trading.PlaceOrderResponse:
         order = await self._asked_for(request)
         key = CommandKey(current_caller.get(), "PlaceOrder", request.request_id)
-        await self._manual.place(order, key, request)
+        is_new = await self._manual.place(order, key, request)
         left = seconds_to_answer()
-        patience = (_PATIENCE if left is None else left) - _TO_ANSWER
-        await self._executor.wait_for_end(order.order_id, max(patience, 0.0))
+        seconds = (_LONGEST_ANSWER if left is None else left) - _TO_ANSWER
+        # Nothing has had its turn since it was placed, so a new one can't have ended unnoticed.
+        await self._executor.wait_for_end(order.order_id, max(seconds, 0.0), is_new=is_new)
         return trading.PlaceOrderResponse(order=await self._told(order.order_id))
 
     @override

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 
 from alphapanda.consuming.delivery import CannotDiscard, Delivery
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.contract.wire import approved_from, refused_from
-from alphapanda.domain.signal import MANUAL, PositionKey
+from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.executor import OrderExecutor
 
@@ -19,7 +17,7 @@ PAYLOADS = ("signal_validated", "signal_rejected")
 
 
 class TradingConsumer:
-    """Stores the orders of a batch in one transaction, then executes them: one key in sequence, keys side by side.
+    """Executes the signals that risk let through.
 
     An order's row under its signal's id is its inbox: a duplicate goes on from the row's state (rule 1).
     """
@@ -35,15 +33,8 @@ class TradingConsumer:
                 approved.append((approved_from(delivery.event), delivery.event.event_id))
             else:
                 await self._refused(delivery)
-        if not approved:
-            return
-        by_key: defaultdict[PositionKey, list[str]] = defaultdict(list)
-        for order in await self._executor.receive(approved):
-            by_key[order.key].append(order.order_id)
-        results = await asyncio.gather(*map(self._in_sequence, by_key.values()), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        if approved:
+            await self._executor.execute(approved)
 
     async def discard(self, delivery: Delivery) -> None:
         """Ends a parked signal as FAILED(DISCARDED).
@@ -54,10 +45,6 @@ class TradingConsumer:
         if delivery.event.WhichOneof("payload") != "signal_validated":
             raise CannotDiscard("only a signal that risk let through has an order to end")
         await self._executor.discard(approved_from(delivery.event), delivery.event.event_id)
-
-    async def _in_sequence(self, order_ids: Sequence[str]) -> None:
-        for order_id in order_ids:
-            await self._executor.drive(order_id)
 
     async def _refused(self, delivery: Delivery) -> None:
         refused = refused_from(delivery.event)
@@ -72,7 +59,7 @@ class TradingAssignment:
     """Resumes open orders before new records are handled (rule 1).
 
     A member that died for good may have left orders whose records it had committed: it was looking them up. All of
-    them are resumed, not only those of the new partitions: each is driven under its row's lock, so that does no harm.
+    them are resumed, not only those of the new partitions: each is changed by compare-and-set, so that does no harm.
     """
 
     def __init__(self, executor: OrderExecutor) -> None:
@@ -83,4 +70,4 @@ class TradingAssignment:
         await self._executor.resume()
 
     async def on_revoked(self, _: Sequence[TopicPartition]) -> None:
-        """Nothing is to be let go of: whoever drives an order does so under its row's lock."""
+        """Nothing is to be let go of: whoever drives an order changes its row only as it knows it."""

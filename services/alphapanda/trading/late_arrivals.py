@@ -11,8 +11,8 @@ from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport
 from alphapanda.trading.core.late_arrival import adopt, given_up, has_ended
+from alphapanda.trading.execution_context import ExecutionContext, locked_order
 from alphapanda.trading.store.port import GivenUp
-from alphapanda.trading.surroundings import Surroundings, locked_order
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer
 
 WATCHED_FOR = timedelta(days=1)
@@ -25,7 +25,7 @@ class LateArrivals:
     """Looks again, slowly, for intents that ended as absent. Two processes that do so adopt an order once.
 
     Args:
-        surroundings: what it works with.
+        context: what it works with.
         call_timeout_seconds: of one look-up.
         interval: seconds between two rounds.
 
@@ -35,11 +35,11 @@ class LateArrivals:
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        context: ExecutionContext,
         call_timeout_seconds: float,
         interval: float = 30.0,
     ) -> None:
-        self._with = surroundings
+        self._with = context
         self._call_timeout = call_timeout_seconds
         self.rounds = Rounds("late arrivals", self.look, interval, _log)
 
@@ -52,40 +52,39 @@ class LateArrivals:
                 continue
             try:
                 async with asyncio.timeout(self._call_timeout):
-                    told = await trader.look_up(intent.account, intent.tag)
+                    report = await trader.look_up(intent.account, intent.tag)
             except (TimeoutError, NoClearAnswer) as unclear:
-                _log.warning("look-up failed", order_id=intent.order_id, tag=intent.tag, error=repr(unclear))
+                _log.warning(
+                    "order.look_up_failed", order_id=intent.order_id, tag=intent.tag, error=repr(unclear)
+                )
                 continue
-            if told is not None:
-                await self._arrived(intent, told)
+            if report is not None:
+                await self._arrived(intent, report)
 
-    async def _arrived(self, late: GivenUp, told: BrokerOrder) -> None:
-        market = await self._with.market_now(None, may_be_unknown=True)
+    async def _arrived(self, late: GivenUp, report: BrokerOrder) -> None:
+        market_time = await self._with.market_time()
         async with self._with.store.transaction() as transaction:
             order = await locked_order(transaction, late.order_id)
             intent = order.intents[late.number]
             if not given_up(intent):
                 return
             _log.error(
-                "an order given up as absent is at the broker",
+                "order.arrived_late",
                 alarm=True,
                 order_id=late.order_id,
                 tag=late.tag,
-                broker_order_id=told.broker_order_id,
-                status=told.status.value,
+                broker_order_id=report.broker_order_id,
+                status=report.status.value,
             )
-            if not has_ended(intent, told):
+            if not has_ended(intent, report):
                 return  # adopted once the broker is done with it
-            if told.fills:
+            if report.fills:
                 position = await transaction.position(order.key)
                 try:
-                    adopted, happenings = adopt(order, intent, told, position, market.market_time)
+                    adopted, events = adopt(order, intent, report, position, market_time)
                 except ImpossibleReport as impossible:
-                    _log.error(
-                        "the broker's report can't be true", order_id=late.order_id, error=str(impossible)
-                    )
+                    _log.error("order.report_impossible", order_id=late.order_id, error=str(impossible))
                     return
-                await transaction.add(adopted)
-                await self._with.publish(transaction, adopted, happenings)
-            intent.broker_order_id = told.broker_order_id
-            await transaction.save(order)
+                await transaction.add([self._with.change(adopted, events)])
+            intent.broker_order_id = report.broker_order_id
+            await transaction.save([self._with.change(order)])

@@ -8,7 +8,8 @@ or by the topic.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import grpc
@@ -20,14 +21,17 @@ from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side
 from alphapanda.domain.verdict import Approved
 from alphapanda.resilience.failures import TransientFailure
-from alphapanda.storage.requests import CommandKey
+from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.executor import OrderExecutor
-from alphapanda.trading.store.port import TradingStore
+from alphapanda.trading.group_commit import GroupCommit
+from alphapanda.trading.store.port import OrderChange, TradingStore
 from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 
+_AT_ONCE = 64
+"""Orders stored in one transaction, and questions to risk under way."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _REFUSALS = (
@@ -54,6 +58,15 @@ def verdict_event_id(signal_id: str) -> str:
     return ids.output_id("risk", signal_id, "verdict", 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """An order to be stored under a command, unless that was done before."""
+
+    order: Order
+    key: CommandKey
+    request: PlaceOrderRequest
+
+
 class ManualOrders:
     """Takes manual orders from PENDING_RISK on.
 
@@ -68,6 +81,8 @@ class ManualOrders:
         self._executor = executor
         self._risk = risk
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._few = asyncio.Semaphore(_AT_ONCE)
+        self._placing = GroupCommit(self._place, _AT_ONCE)
 
     async def start(self) -> None:
         """Asks risk again about every order that waits for its verdict; goes on in the background."""
@@ -82,21 +97,40 @@ class ManualOrders:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def place(self, order: Order, key: CommandKey, request: PlaceOrderRequest) -> None:
+    async def place(self, order: Order, key: CommandKey, request: PlaceOrderRequest) -> bool:
         """Stores an order, unless this command did before, and sees that it goes on.
+
+        Returns:
+            Whether it is new.
 
         Raises:
             RequestReused: the request_id came with another body.
         """
-        async with self._store.transaction() as transaction:
-            if await transaction.claim(key, request) is None:
-                await transaction.add(order)
-        self._ask(order.order_id)
+        placed = await self._placing.ask(_Placing(order, key, request))
+        if isinstance(placed, RequestReused):
+            raise placed
+        self._ask(order.order_id, order if placed else None)
+        return placed
 
-    def _ask(self, order_id: str) -> None:
+    async def _place(self, placings: Sequence[_Placing]) -> list[bool | RequestReused]:
+        results: list[bool | RequestReused] = [False] * len(placings)
+        # In one order, so that two processes with the same commands don't wait for each other in a circle.
+        in_order = sorted(range(len(placings)), key=lambda at: placings[at].key.request_id)
+        async with self._store.transaction() as transaction:
+            for at in in_order:
+                placing = placings[at]
+                try:
+                    results[at] = await transaction.claim(placing.key, placing.request) is None
+                except RequestReused as reused:
+                    results[at] = reused
+            new = [placing for placing, result in zip(placings, results, strict=True) if result is True]
+            await transaction.add([OrderChange(placing.order) for placing in new])
+        return results
+
+    def _ask(self, order_id: str, order: Order | None = None) -> None:
         if order_id not in self._asking:
             task = asyncio.get_running_loop().create_task(
-                self._authorise(order_id), name=f"verdict {order_id}"
+                self._authorise(order_id, order), name=f"verdict {order_id}"
             )
             self._asking[order_id] = task
             task.add_done_callback(lambda ended: self._asked(order_id, ended))
@@ -104,49 +138,51 @@ class ManualOrders:
     def _asked(self, order_id: str, task: asyncio.Task[None]) -> None:
         self._asking.pop(order_id, None)
         if not task.cancelled() and (error := task.exception()):
-            _log.error("asking for a verdict ended by a bug", order_id=order_id, exc_info=error)
+            _log.error("order.verdict_failed", order_id=order_id, error=repr(error), exc_info=error)
 
-    async def _authorise(self, order_id: str) -> None:
+    async def _authorise(self, order_id: str, order: Order | None) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
-                if await self._asked_once(order_id):
-                    return
+                if order is None:
+                    stored = await self._store.find(order_id)
+                    if stored is None:
+                        return
+                    order = stored.order
+                await self._go_on(order)
             except (SQLAlchemyError, OSError, TransientFailure, grpc.aio.AioRpcError) as away:
-                _log.warning("no verdict yet", order_id=order_id, error=repr(away))
+                _log.warning("order.verdict_delayed", order_id=order_id, error=repr(away))
+            else:
+                return
+            order = None
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _asked_once(self, order_id: str) -> bool:
-        """True where asking again would change nothing."""
-        stored = await self._store.find(order_id)
-        if stored is None:
-            return True
-        if stored.order.status is not OrderStatus.PENDING_RISK:
-            await self._executor.drive(order_id)
-            return True
-        order = stored.order
+    async def _go_on(self, order: Order) -> None:
+        """Asks for an order's verdict and follows it; asking again would change nothing."""
+        if order.status is not OrderStatus.PENDING_RISK:
+            await self._executor.drive(order.order_id)
+            return
         try:
-            verdict = (await self._risk.AuthorizeOrder(_question(order))).verdict
+            async with self._few:
+                verdict = (await self._risk.AuthorizeOrder(_question(order))).verdict
         except grpc.aio.AioRpcError as refusal:
             if refusal.code() not in _REFUSALS:
                 raise
             message = refusal.details() or refusal.code().name
             await self._executor.refuse(order.signal_id, message, order.signal_id, None)
-            return True
+            return
         # A waiting one is decided later; that verdict comes by topic.
+        causation_id = verdict_event_id(order.signal_id)
         if verdict.approved:
-            causation_id = verdict_event_id(order.signal_id)
-            for ready in await self._executor.receive([(_approved(order, verdict), causation_id)]):
-                await self._executor.drive(ready.order_id)
+            await self._executor.let_through(order, _approved(order, verdict), causation_id)
         elif not verdict.waiting:
             await self._executor.refuse(
                 order.signal_id,
                 f"{verdict.reason}: {verdict.message}",
-                verdict_event_id(order.signal_id),
+                causation_id,
                 optional_moment(verdict, "decided_at"),
             )
-        return True
 
 
 def _question(order: Order) -> risk.AuthorizeOrderRequest:

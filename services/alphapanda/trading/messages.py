@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alphapanda.contract.order_wire import order_state
 from alphapanda.contract.wire import timestamp
-from alphapanda.trading.ports import Instruments
+from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.store.port import StoredOrder
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import orders_pb2

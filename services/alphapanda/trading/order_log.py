@@ -18,16 +18,16 @@ def log_orders(events: Sequence[Event]) -> None:
     for event in events:
         match event.WhichOneof("payload"):
             case "order_submitted":
-                _line(event, "order submitted")
+                _line(event, "order.submitted")
             case "order_filled":
                 filled = event.order_filled
-                _line(event, "order filled", fill_quantity=filled.quantity, price=filled.price.value)
+                _line(event, "order.filled", fill_quantity=filled.quantity, price=filled.price.value)
             case "order_failed":
                 failed = event.order_failed
                 reason = FailureReason.Name(failed.reason).removeprefix("FAILURE_REASON_")
-                _line(event, "order failed", reason=reason, message=failed.message)
+                _line(event, "order.failed", reason=reason, message=failed.message)
             case "order_cancelled":
-                _line(event, "order cancelled", message=event.order_cancelled.message)
+                _line(event, "order.cancelled", message=event.order_cancelled.message)
             case _:
                 continue
 

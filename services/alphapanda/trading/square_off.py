@@ -21,8 +21,8 @@ from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.square_off import PlanLine, SquareOffCommand, Surface, plan
-from alphapanda.trading.ports import Instruments
-from alphapanda.trading.store.port import PositionFilter, TradingStore, TradingTransaction
+from alphapanda.trading.execution_context import Instruments
+from alphapanda.trading.store.port import PositionFilter, SwitchScope, TradingStore, TradingTransaction
 from panda.common.v1 import common_pb2 as common
 from panda.trading.v1 import trading_pb2 as trading
 
@@ -75,10 +75,9 @@ class SquareOffs:
             if before is not None:
                 return trading.SquareOffResponse.FromString(before)
             exposures = await transaction.exposures(wanted)
-            states = {
-                broker: (await transaction.kill_switch(broker)).state
-                for broker in sorted({exposure.key.broker for exposure in exposures})
-            }
+            scopes = {SwitchScope(exposure.key.broker) for exposure in exposures}
+            switches = await transaction.kill_switches(scopes) if scopes else {}
+            states = {scope.broker: copy.state for scope, copy in switches.items()}
             surface = Surface(
                 enabled=self._enabled,
                 states=states,

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from alphapanda.domain.order import OrderStatus
 from alphapanda.mesh.deadlines import watch_established
 from alphapanda.mesh.watches import Revisions, check_reachable
+from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.messages import order_message
-from alphapanda.trading.ports import Instruments
 from alphapanda.trading.store.port import Account, OrderFilter, StoredOrder, TradingStore
 from panda.trading.v1 import trading_pb2 as trading
 

@@ -43,8 +43,8 @@ from alphapanda.mesh.server import MeshServer
 from alphapanda.settings.consumers import ConsumerSettings, ConsumersSettings
 from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
+from alphapanda.trading.execution_context import no_step
 from alphapanda.trading.manual import verdict_event_id
-from alphapanda.trading.ports import no_step
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.events.v1.events_pb2 import Event

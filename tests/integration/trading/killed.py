@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 
-from trading_room import PAPER, approved, open_room
+from trading_room import VISIBILITY_WINDOW, approved, open_room
 
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.paper_exchange import PaperExchange
@@ -25,7 +25,7 @@ class DiesAfterPlacing(PaperTrader):
 
 
 def doomed(exchange: PaperExchange) -> PaperTrader:
-    return DiesAfterPlacing("paper", exchange, PAPER.visibility_window_seconds)
+    return DiesAfterPlacing("paper", exchange, VISIBILITY_WINDOW)
 
 
 async def main(database: str, redis_url: str, step: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from trading_room import PAPER, SETTINGS, approved, terminal
+from trading_room import SETTINGS, VISIBILITY_WINDOW, approved, terminal
 
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.late_arrival import adopted_id
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.paper_exchange import PaperExchange
-from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import NoClearAnswer, Placement
 
@@ -22,7 +21,7 @@ class Unclear(PaperTrader):
     def __init__(
         self, exchange: PaperExchange, lost: tuple[int, ...] = (), dropped: tuple[int, ...] = ()
     ) -> None:
-        super().__init__("paper", exchange, PAPER.visibility_window_seconds)
+        super().__init__("paper", exchange, VISIBILITY_WINDOW)
         self.calls = 0
         self.hides = True
         self._lost = lost
@@ -72,8 +71,8 @@ async def test_a_late_arrival_is_adopted_once(opened) -> None:
         await room.handle(verdict)
         order = await room.ended(verdict)
         assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
-        surroundings: Surroundings = room.executor._with
-        watchers = [LateArrivals(surroundings, SETTINGS.call_timeout_seconds) for _ in range(2)]
+        context = room.executor._with
+        watchers = [LateArrivals(context, SETTINGS.call_timeout_seconds) for _ in range(2)]
         await watchers[0].look()
         assert await room.store.find(adopted_id(order.intents[0])) is None
         made[0].hides = False
@@ -90,5 +89,5 @@ async def test_a_late_arrival_is_adopted_once(opened) -> None:
         assert told[0].events == 1
         (held,) = await room.rows("SELECT quantity FROM trading.positions")
         assert held.quantity == 10
-        assert await room.store.given_up(surroundings.wall_clock() - timedelta(days=1)) == []
+        assert await room.store.given_up(context.wall_clock() - timedelta(days=1)) == []
         assert list((await room.calls()).values()) == [1]

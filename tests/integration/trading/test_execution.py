@@ -10,7 +10,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from trading_room import NOON, PAPER, Room, approved, boot_clock, delivery, open_room, terminal
+from trading_room import (
+    NOON,
+    SETTINGS,
+    VISIBILITY_WINDOW,
+    Room,
+    approved,
+    boot_clock,
+    delivery,
+    open_room,
+    terminal,
+)
 
 from alphapanda.consuming.delivery import CannotDiscard
 from alphapanda.contract.topics import TopicPartition
@@ -19,6 +29,7 @@ from alphapanda.resilience.failures import TransientFailure
 from alphapanda.trading.consumer import TradingAssignment
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import order_id_of
+from alphapanda.trading.store.port import SwitchScope
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement
 from panda.common.v1 import common_pb2 as common
@@ -26,14 +37,17 @@ from panda.trading.v1 import trading_pb2 as trading
 
 STEPS = (
     "received",
-    "stored",
     "decided",
+    "stored",
     "submitting_committed",
     "placed",
     "called",
     "answered",
     "committed",
 )
+
+
+BEFORE_THE_COMMIT = STEPS[:3]
 
 
 def always_now() -> float:
@@ -184,11 +198,11 @@ class BreaksOff(PaperTrader):
 
 
 def silent(exchange) -> PaperTrader:
-    return PlacesAndIsSilent("paper", exchange, PAPER.visibility_window_seconds)
+    return PlacesAndIsSilent("paper", exchange, VISIBILITY_WINDOW)
 
 
 def breaking(exchange) -> PaperTrader:
-    return BreaksOff("paper", exchange, PAPER.visibility_window_seconds)
+    return BreaksOff("paper", exchange, VISIBILITY_WINDOW)
 
 
 async def test_a_timeout_is_unknown_and_then_found_by_its_tag(opened) -> None:
@@ -213,7 +227,7 @@ async def test_what_is_never_seen_is_absent_once_the_window_is_over(opened) -> N
         await room.handle(verdict)
         assert (await room.order(verdict)).status is OrderStatus.UNKNOWN
         order = await room.ended(verdict)
-        assert boot_clock() - began >= 1 + 1 + PAPER.visibility_window_seconds
+        assert boot_clock() - began >= 1 + 1 + VISIBILITY_WINDOW
         assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
         assert not await room.calls()
         (event,) = await room.events(verdict)
@@ -223,7 +237,7 @@ async def test_what_is_never_seen_is_absent_once_the_window_is_over(opened) -> N
 async def test_a_member_goes_on_with_what_a_dead_one_was_looking_up(opened) -> None:
     """An order whose record is done with, and whose member died for good, is resumed by who gets partitions next."""
     verdict = approved()
-    async with opened() as survivor:
+    async with opened(options=SETTINGS) as survivor:
         await survivor.open_for_trading()
         async with opened(trader=breaking) as dying:
             await dying.handle(verdict)
@@ -247,24 +261,104 @@ async def test_a_signal_that_was_buried_keeps_no_other_from_its_order(opened) ->
 
 
 @pytest.mark.parametrize("effect", [PositionEffect.OPENS, PositionEffect.REDUCES])
-async def test_who_thaws_too_late_does_not_send(opened, effect: PositionEffect) -> None:
-    """A process frozen between the commit and the call, past the send window, leaves the intent to look-up."""
+async def test_who_thaws_too_late_does_not_send_that_intent(opened, effect: PositionEffect) -> None:
+    """Frozen between the commit and the call, past the send window, it ends the intent NOT_SENT and decides anew."""
     frozen_for = 0.0
 
     def boot() -> float:
-        return boot_clock() + frozen_for
+        return frozen_for
 
     def freeze(step: str) -> None:
         nonlocal frozen_for
-        if step == "submitting_committed":
+        if step == "submitting_committed" and not frozen_for:
             frozen_for += 1.01
 
     async with opened(at=freeze, boot=boot) as room:
         await room.open_for_trading()
         verdict = approved(effect=effect)
         await room.handle(verdict)
-        assert (await room.ended(verdict)).failure is FailureReason.ABSENT
-        assert not await room.calls()
+        order = await room.ended(verdict)
+        assert (order.status, order.quantity, order.filled) == (OrderStatus.FILLED, 10, 10)
+        assert [intent.status for intent in order.intents] == [OrderStatus.NOT_SENT, OrderStatus.FILLED]
+        assert await room.calls() == {("paper", order.intents[1].tag): 1}
+        assert len(terminal(await room.events(verdict))) == 1
+        assert await room.store.given_up(NOON - timedelta(days=9999)) == []
+
+
+async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -> None:
+    """Who thaws after another process found the intent absent sends nothing and changes nothing."""
+    frozen_for = 0.0
+    meanwhile: list[Room] = []
+
+    def freeze(step: str) -> None:
+        nonlocal frozen_for
+        if step == "submitting_committed":
+            frozen_for += 1.01
+
+    async with opened(options=SETTINGS) as other, opened(at=freeze, boot=lambda: frozen_for) as frozen:
+        await frozen.open_for_trading()
+        verdict = approved()
+        make = frozen.executor._make
+
+        async def thaws_late(call):
+            meanwhile.append(other)
+            await other.executor.start()
+            await other.ended(verdict)
+            return await make(call)
+
+        frozen.executor._make = thaws_late
+        await frozen.handle(verdict)
+        assert meanwhile == [other]
+        order = await frozen.order(verdict)
+        assert (order.failure, len(order.intents)) == (FailureReason.ABSENT, 1)
+        assert not await frozen.calls()
+        assert len(terminal(await frozen.events(verdict))) == 1
+
+
+async def test_a_call_cut_off_before_it_began_is_decided_anew(opened) -> None:
+    """A batch that is cancelled between the commit and the call leaves no order to wait for its visibility window."""
+    async with opened(boot=always_now) as room:
+        await room.open_for_trading()
+        reached, make = asyncio.Event(), room.executor._make
+
+        async def stuck(call):
+            reached.set()
+            await asyncio.Event().wait()
+
+        room.executor._make = stuck
+        verdict = approved()
+        handling = asyncio.create_task(room.handle(verdict))
+        await reached.wait()
+        assert (await room.order(verdict)).status is OrderStatus.SUBMITTING
+        room.executor._make = make
+        handling.cancel()
+        order = await room.ended(verdict)
+        assert [intent.status for intent in order.intents] == [OrderStatus.NOT_SENT, OrderStatus.FILLED]
+        assert list((await room.calls()).values()) == [1]
+
+
+async def test_an_answer_that_was_not_stored_is_looked_up_not_sent_again(opened) -> None:
+    """A call was made and its answer couldn't be stored: the same signal again, twice, makes no second call."""
+    async with opened(boot=always_now) as room:
+        await room.open_for_trading()
+        save = room.store.save
+
+        async def away(changes):
+            raise OSError("the database is away")
+
+        verdict = approved()
+        room.store.save = away
+        with pytest.raises(OSError, match="away"):
+            await room.handle(verdict)
+        begin = room.store.transaction
+        room.store.transaction = away
+        with pytest.raises((OSError, TypeError)):
+            await room.handle(verdict)
+        room.store.save, room.store.transaction = save, begin
+        await room.handle(verdict)
+        order = await room.ended(verdict)
+        assert (order.status, len(order.intents)) == (OrderStatus.FILLED, 1)
+        assert list((await room.calls()).values()) == [1]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -277,9 +371,9 @@ async def test_a_kill_at_any_step_neither_loses_nor_repeats(
     )
     assert await killed.wait() == 77
     verdict = approved(quantity=150)
-    async with opened() as room:
+    async with opened(options=SETTINGS if step == "submitting_committed" else None) as room:
         in_flight = await room.store.open_orders()
-        assert len(in_flight) == (0 if step == "received" else 1)
+        assert len(in_flight) == (0 if step in BEFORE_THE_COMMIT else 1)
         await room.open_for_trading()
         await room.handle(verdict)
         order = await room.ended(verdict)
@@ -344,7 +438,8 @@ async def test_nothing_is_submitted_after_the_answer_to_halted(room: Room) -> No
 
 async def test_an_older_kill_switch_changes_nothing(room: Room) -> None:
     """Switches apply by revision: an older one, or the same again, answers with the revision held."""
+    paper = SwitchScope("paper")
     async with room.store.transaction() as transaction:
         assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 5) == 5
         assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 4) == 5
-        assert (await transaction.kill_switch("paper")).state is TradingState.HALTED
+        assert (await transaction.kill_switches([paper]))[paper].state is TradingState.HALTED

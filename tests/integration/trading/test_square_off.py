@@ -17,6 +17,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, Surface, plan
+from alphapanda.trading.store.port import OrderChange
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2 as trading
@@ -97,8 +98,7 @@ async def test_an_order_under_way_is_squared_off_when_it_ends(room: Room) -> Non
         ids.derived_id("s"), ids.derived_id("c"), key(2, "manual"), 2, Side.BUY, 1, OrderType.MARKET, NOON
     )
     async with room.store.transaction() as transaction:
-        await transaction.add(waits)
-        await transaction.add(asks)
+        await transaction.add([OrderChange(waits), OrderChange(asks)])
     (line,) = (await square_off(room, broker="paper")).plan
     assert (line.symbol, line.held, line.quantity, line.side) == ("NSE:S1", 0, 0, common.SIDE_UNSPECIFIED)
     assert line.signal_id

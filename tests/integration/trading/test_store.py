@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from tests.in_memory.trading_store import MemoryTradingStore
 from trading_room import ACTIVE, NOON, approved
 
 from alphapanda.contract.topics import TopicMap
@@ -18,8 +19,13 @@ from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.store.memory import MemoryTradingStore
-from alphapanda.trading.store.port import OrderFilter, TradingStore
+from alphapanda.trading.store.port import (
+    OrderChange,
+    OrderFilter,
+    SwitchScope,
+    TradingStore,
+    TradingTransaction,
+)
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 
@@ -43,7 +49,12 @@ def order(number: int = 0, *parts: int, **changes: object) -> Order:
 
 async def add(store: TradingStore, *orders: Order) -> list[bool]:
     async with store.transaction() as transaction:
-        return [await transaction.add(order) for order in orders]
+        return [bool(await transaction.add([OrderChange(order)])) for order in orders]
+
+
+async def state(transaction: TradingTransaction, broker: str, strategy_id: str = "") -> TradingState:
+    scope = SwitchScope(broker, strategy_id)
+    return (await transaction.kill_switches([scope]))[scope].state
 
 
 async def test_an_order_comes_back_as_it_was_stored(store: TradingStore) -> None:
@@ -56,7 +67,7 @@ async def test_an_order_comes_back_as_it_was_stored(store: TradingStore) -> None
         assert locked == made
         told = BrokerOrder("b1", BrokerOrderStatus.COMPLETE, (fill,))
         locked.report(locked.submitting(7), told, NOON)
-        await transaction.save(locked, [fill])
+        await transaction.save([OrderChange(locked, [fill])])
     stored = await store.find(made.order_id)
     assert stored is not None
     assert (stored.order, stored.created_at) == (locked, WALL)
@@ -81,14 +92,14 @@ async def test_what_was_given_up_is_found(store: TradingStore) -> None:
         intent = locked.submitting(7)
         locked.no_clear_answer(intent)
         locked.absent(intent, "never seen", NOON)
-        await transaction.save(locked)
+        await transaction.save([OrderChange(locked)])
     (found,) = await store.given_up(WALL)
     assert (found.order_id, found.number, found.tag) == (made.order_id, 0, intent.tag)
     assert (found.broker, found.account) == (made.key.broker, made.key.account)
     assert await store.given_up(WALL + timedelta(seconds=1)) == []
     intent.broker_order_id = "b1"
     async with store.transaction() as transaction:
-        await transaction.save(locked)
+        await transaction.save([OrderChange(locked)])
     assert await store.given_up(WALL) == []
 
 
@@ -98,7 +109,7 @@ async def test_fewer_intents_replace_more(store: TradingStore) -> None:
     await add(store, made)
     made.send_as((10, 2))
     async with store.transaction() as transaction:
-        await transaction.save(made)
+        await transaction.save([OrderChange(made)])
     stored = await store.find(made.order_id)
     assert stored is not None
     assert [intent.quantity for intent in stored.order.intents] == [10, 2]
@@ -111,7 +122,7 @@ async def test_fills_move_the_position(store: TradingStore) -> None:
     async with store.transaction() as transaction:
         for at, (made, units) in enumerate(((buy, 6), (buy, 4), (sell, 4))):
             fill = Fill(ids.derived_id("f", at), str(at), units, Decimal(1), Decimal(0), NOON)
-            await transaction.save(made, [fill])
+            await transaction.save([OrderChange(made, [fill])])
         assert await transaction.position(buy.key) == 6
         assert await transaction.position(order(3, token=2).key) == 0
 
@@ -121,7 +132,7 @@ async def test_a_transaction_that_raises_changes_nothing(store: TradingStore) ->
 
     async def broken() -> None:
         async with store.transaction() as transaction:
-            await transaction.add(order(1))
+            await transaction.add([OrderChange(order(1))])
             await transaction.apply_kill_switch("paper", TradingState.HALTED, 1)
             raise RuntimeError
 
@@ -129,7 +140,7 @@ async def test_a_transaction_that_raises_changes_nothing(store: TradingStore) ->
         await broken()
     assert await store.find(order(1).order_id) is None
     async with store.transaction() as transaction:
-        assert (await transaction.kill_switch("paper")).revision == 0
+        assert await state(transaction, "paper") is TradingState.ACTIVE
 
 
 async def test_open_orders_are_those_that_have_not_ended(store: TradingStore) -> None:
@@ -138,7 +149,7 @@ async def test_open_orders_are_those_that_have_not_ended(store: TradingStore) ->
     await add(store, first, ended, last)
     ended.status = OrderStatus.FAILED
     async with store.transaction() as transaction:
-        await transaction.save(ended)
+        await transaction.save([OrderChange(ended)])
     assert await store.open_orders() == [first.order_id, last.order_id]
 
 
@@ -172,38 +183,38 @@ async def test_a_command_is_claimed_once(store: TradingStore) -> None:
 async def test_kill_switches_apply_by_revision(store: TradingStore) -> None:
     """Never set is ACTIVE at revision 0; an older revision changes nothing."""
     async with store.transaction() as transaction:
-        assert (await transaction.kill_switch("paper")).state is TradingState.ACTIVE
+        assert await state(transaction, "paper") is TradingState.ACTIVE
         assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 2) == 2
         assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 1) == 2
-        assert (await transaction.kill_switch("paper")).state is TradingState.HALTED
+        assert await state(transaction, "paper") is TradingState.HALTED
 
 
 async def test_a_strategys_kill_switch_is_the_stricter_or_the_brokers_is(store: TradingStore) -> None:
     """Each has its revisions; a strategy is held by its own and by the broker's, others by the broker's alone."""
     async with store.transaction() as transaction:
-        assert (await transaction.kill_switch("paper", "ema-1")).state is TradingState.ACTIVE
+        assert await state(transaction, "paper", "ema-1") is TradingState.ACTIVE
         assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 1, "ema-1") == 1
         assert await transaction.apply_kill_switch("paper", TradingState.REDUCING, 5) == 5
-        assert (await transaction.kill_switch("paper", "ema-1")).state is TradingState.HALTED
-        assert (await transaction.kill_switch("paper", "ema-2")).state is TradingState.REDUCING
+        assert await state(transaction, "paper", "ema-1") is TradingState.HALTED
+        assert await state(transaction, "paper", "ema-2") is TradingState.REDUCING
         assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 2, "ema-1") == 2
-        assert (await transaction.kill_switch("paper", "ema-1")).state is TradingState.REDUCING
+        assert await state(transaction, "paper", "ema-1") is TradingState.REDUCING
 
 
 async def test_a_buried_signal_never_gets_an_order(store: TradingStore) -> None:
     """After the tombstone the order is not stored, again and again; a signal with an order can't be buried."""
     late, known = order(1), order(2)
     async with store.transaction() as transaction:
-        assert await transaction.add(known)
+        assert await transaction.add([OrderChange(known)])
     for _ in range(2):
         async with store.transaction() as transaction:
             assert await transaction.bury(late.signal_id)
             assert not await transaction.bury(known.signal_id)
     for _ in range(2):
         async with store.transaction() as transaction:
-            assert not await transaction.add(late)
-            assert await transaction.is_buried(late.signal_id)
-            assert not await transaction.is_buried(known.signal_id)
+            assert not await transaction.add([OrderChange(late)])
+    assert await store.is_buried(late.signal_id)
+    assert not await store.is_buried(known.signal_id)
     assert await store.find_by_signal(late.signal_id) is None
     assert await store.find_by_signal(known.signal_id) is not None
 
@@ -219,7 +230,7 @@ async def test_burying_waits_for_an_order_on_its_way(tables: str) -> None:
             return await transaction.bury(one.signal_id)
 
     async with store.transaction() as transaction:
-        assert await transaction.add(one)
+        assert await transaction.add([OrderChange(one)])
         asked = asyncio.create_task(bury())
         await asyncio.sleep(0.2)
         assert not asked.done()

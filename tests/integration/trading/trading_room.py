@@ -37,15 +37,14 @@ from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.execution_context import ExecutionContext, no_step
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders, verdict_event_id
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.paper_exchange import PaperExchange
-from alphapanda.trading.ports import no_step
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
-from alphapanda.trading.surroundings import Surroundings
 from alphapanda.trading.traders import brokers, paper
 from alphapanda.trading.traders.registry import BrokerRegistry, TraderParts
 from alphapanda.trading.watching import OrderWatches
@@ -63,6 +62,8 @@ INSTRUMENTS = InstrumentDirectory(
 )  # fmt: skip
 VISIBILITY_WINDOW = 0.3
 SETTINGS = TradingOptions(send_window_seconds=1, call_timeout_seconds=1)
+PATIENT = TradingOptions(send_window_seconds=1, call_timeout_seconds=60)
+"""Where no broker is silent: a busy machine makes no answer unclear."""
 ACTIVE = ("paper", "papertwo", "zerodha")
 ENABLED = ("paper", "papertwo")
 REGISTRY = BrokerRegistry((*brokers.BROKERS, paper.registration("papertwo")))
@@ -192,8 +193,9 @@ async def open_room(
     boot: Callable[[], float] = boot_clock,
     trader: Callable[[PaperExchange], Any] | None = None,
     risk: Any = None,
+    options: TradingOptions | None = None,
 ) -> AsyncIterator[Room]:
-    """The room; `trader` takes the place of paper's."""
+    """The room; `trader` takes the place of paper's, and then calls end soon without an answer."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
     redis = Redis.from_url(redis_url)
     prices = PriceCache(redis, 10, wall_clock)
@@ -206,9 +208,9 @@ async def open_room(
     router = ExecutionRouter(ENABLED)
     opted_in: set[str] = {"papertwo"}
     executor = OrderExecutor(
-        Surroundings(store, traders, prices, mirror, lambda: INSTRUMENTS, boot, wall_clock),
+        ExecutionContext(store, traders, prices, lambda: INSTRUMENTS, boot, wall_clock),
         PreSubmitChecks(router, lambda _: opted_in, CALENDAR, timedelta(seconds=30)),
-        SETTINGS,
+        options or (SETTINGS if trader else PATIENT),
         at,
         look_up_interval=0.05,
     )

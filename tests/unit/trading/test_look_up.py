@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from alphapanda.trading.look_up import LookUps
+from alphapanda.trading.inquiry import LookUps
 
 INTERVAL = 0.001
 

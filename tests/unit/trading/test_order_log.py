@@ -21,10 +21,10 @@ def test_each_change_of_an_order_is_one_line() -> None:
     with capture_logs() as logs:
         log_orders(events)
     assert [line["event"] for line in logs] == [
-        "order submitted",
-        "order filled",
-        "order failed",
-        "order cancelled",
+        "order.submitted",
+        "order.filled",
+        "order.failed",
+        "order.cancelled",
     ]
     assert {(line["order_id"], line["strategy_id"], line["side"], line["broker"]) for line in logs} == {
         ("o-1", "s", "BUY", "paper")

@@ -15,20 +15,23 @@ from alphapanda.mesh.watches import Revisions
 from alphapanda.ops.core import BrokerReport
 from alphapanda.storage.outbox import Outbox
 from alphapanda.trading import consumer as trading_topics
-from alphapanda.trading import opt_ins as trading_opt_ins
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.execution_context import (
+    OPT_IN_PAYLOAD,
+    ExecutionContext,
+    OptIns,
+    Step,
+    no_latency,
+)
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
-from alphapanda.trading.opt_ins import OptIns
 from alphapanda.trading.paper_exchange import PaperExchange
-from alphapanda.trading.ports import Step
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.postgres import PostgresTradingStore
-from alphapanda.trading.surroundings import Surroundings, nobody_counts
 from alphapanda.trading.traders.registry import TraderParts
 from alphapanda.trading.traders.trader import Trader
 from alphapanda.trading.watching import OrderWatches
@@ -56,18 +59,18 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
     checks = PreSubmitChecks(
         ground.router, opt_ins, ground.calendar, timedelta(seconds=settings.trading.price_max_age_seconds)
     )
-    surroundings = Surroundings(
+    context = ExecutionContext(
         store=store,
         traders=traders,
         market=ground.prices,
-        mirror=ground.mirror,
         instruments=ground.instruments,
         boot_clock=boot_clock,
         wall_clock=wall_clock,
-        order_sent=ground.metrics.order_sent if ground.metrics else nobody_counts,
+        order_sent=ground.metrics.order_sent if ground.metrics else no_latency,
     )
-    executor = OrderExecutor(surroundings, checks, trading_options(settings.trading), at)
-    late_arrivals = LateArrivals(surroundings, settings.trading.call_timeout_seconds)
+    options = trading_options(settings.trading)
+    executor = OrderExecutor(context, checks, options, at)
+    late_arrivals = LateArrivals(context, options.call_timeout_seconds)
     channel = open_channel(ground.target("risk"), [RISK_SERVICE])
     manual = ManualOrders(store, executor, RiskServiceStub(channel))
     revisions = Revisions(store.account_revisions)
@@ -107,7 +110,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
                 ground,
                 "trading",
                 "trading.strategies",
-                trading_opt_ins.PAYLOAD,
+                OPT_IN_PAYLOAD,
                 opt_ins.learn,
                 Start.EARLIEST,
             )

@@ -26,7 +26,7 @@ class Intent:
         number: 0, 1, 2 …, in the order of sending.
         quantity: units, > 0.
         status: of this call.
-        epoch: of the process that took it to SUBMITTING; 0 before.
+        epoch: number of the attempt that took it to SUBMITTING, of all processes' one; 0 before.
         broker_order_id: the broker's; empty while unknown.
         filled: units filled.
     """

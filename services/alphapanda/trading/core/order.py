@@ -55,6 +55,7 @@ class Order:
         message: one sentence for a person.
         market_time: of the last change; None where it was unknown.
         fill_ids: fills applied.
+        version: of its row, as the store gave it; what a compare-and-set compares.
     """
 
     order_id: str
@@ -78,6 +79,7 @@ class Order:
     message: str = ""
     market_time: datetime | None = None
     fill_ids: set[str] = field(default_factory=set)
+    version: int = field(default=0, compare=False)
 
     @classmethod
     def approved(cls, verdict: Approved, causation_id: str, parts: Sequence[int]) -> Order:
@@ -226,10 +228,22 @@ class Order:
             self.status = OrderStatus.SUBMITTING
         return intent
 
+    def never_called(self, intent: Intent) -> None:
+        """The process that took an intent to SUBMITTING knows that it never made the call: another takes its place.
+
+        The order is decided anew, as what it had not sent yet and this intent's units (rule 18).
+        """
+        intent.status = transition(intent.status, OrderEvent.NEVER_CALLED)
+        if self.status is OrderStatus.SUBMITTING:
+            self.status = transition(self.status, OrderEvent.DECIDED_ANEW)
+        unsent = [one.quantity for one in self.intents if one.status is OrderStatus.PENDING_SUBMIT]
+        sent = len(self.intents) - len(unsent)
+        self.intents[sent:] = intents_of(self.order_id, [intent.quantity, *unsent], sent)
+
     # -- what the broker says -----------------------------------------------------------------------------------------
 
     def no_clear_answer(self, intent: Intent) -> None:
-        """The call timed out, broke off, or was held back by the sender's clock: only look-up tells."""
+        """The call timed out or broke off: only look-up tells."""
         if intent.status is not OrderStatus.UNKNOWN:
             intent.status = transition(intent.status, OrderEvent.NO_CLEAR_ANSWER)
         if self.status is OrderStatus.SUBMITTING:

@@ -34,9 +34,22 @@ class KillSwitchCopy:
     revision: int
 
 
-def stricter(one: KillSwitchCopy, other: KillSwitchCopy) -> KillSwitchCopy:
-    """The one that lets less through; the first where both let the same."""
-    return other if other.state > one.state else one
+class SwitchScope(NamedTuple):
+    """Whose kill switch: a broker's, or one strategy's at it."""
+
+    broker: str
+    strategy_id: str = ""
+
+
+def strictest(
+    scopes: Collection[SwitchScope], copies: Mapping[SwitchScope, KillSwitchCopy]
+) -> Mapping[SwitchScope, KillSwitchCopy]:
+    """What holds for each of `scopes`: the broker's own, or its strategy's where that lets less through."""
+    held = {}
+    for scope in scopes:
+        own, one = copies[SwitchScope(scope.broker)], copies[scope]
+        held[scope] = one if one.state > own.state else own
+    return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,15 @@ class StoredOrder:
     order: Order
     sequence: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """An order as it shall stand, with its new fills, which move its key's position, and the events that tell of it."""
+
+    order: Order
+    fills: Sequence[Fill] = ()
+    events: Sequence[Event] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +116,18 @@ def by_key(exposure: Exposure) -> tuple[str, str, str, str, int]:
 
 
 class TradingTransaction(Protocol):
-    """One transaction. Orders it hands out are the caller's own; `save` stores them.
+    """One transaction. Orders it hands out are the caller's own; `add` and `save` store them.
 
-    Each order that it adds or saves raises the revision of its (broker, account) by one, when it ends.
+    Each order that it adds or saves raises the revision of its (broker, account) by one, and gets it as its `version`.
+    Whoever changes several orders locks all of them first, and adds and saves last of all: the account's row is taken
+    after the orders' and held until the end.
     """
 
-    async def add(self, order: Order) -> bool:
-        """Stores a new order.
+    async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
+        """Stores new orders.
 
         Returns:
-            False where its signal has one already, which stays as it is, or was buried.
+            The ids of those stored; the others' signals have an order already, which stays as it is, or were buried.
         """
 
     async def bury(self, signal_id: str) -> bool:
@@ -113,14 +137,15 @@ class TradingTransaction(Protocol):
             False where it has one; nothing is changed then.
         """
 
-    async def is_buried(self, signal_id: str) -> bool:
-        """Whether a signal never gets an order."""
-
     async def locked(self, order_id: str) -> Order | None:
         """The order, kept from everybody else until the transaction ends."""
 
-    async def save(self, order: Order, fills: Sequence[Fill] = ()) -> None:
-        """Stores a locked order as it stands with its new fills, which move its key's position."""
+    async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
+        """Stores orders as they shall stand, each where its row still has the order's `version`.
+
+        Returns:
+            The ids of those stored; the others were changed by somebody else, and nothing of theirs is stored.
+        """
 
     async def position(self, key: PositionKey) -> int:
         """Units held by trading's own fills, signed."""
@@ -128,10 +153,10 @@ class TradingTransaction(Protocol):
     async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
         """Positions that are held or have an order under way that risk let through, ordered by key."""
 
-    async def kill_switch(self, broker: str, strategy_id: str = "") -> KillSwitchCopy:
-        """The copy as it stands; it can't change until the transaction ends.
+    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
+        """The copies as they stand; they can't change until the transaction ends.
 
-        With a strategy, the stricter of the broker's and the strategy's own.
+        A strategy's is the stricter of its own and the broker's.
         """
 
     async def apply_kill_switch(
@@ -160,7 +185,7 @@ class TradingTransaction(Protocol):
         """Stores the answer to a claimed command."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Stores events for the relay; their order is locked by this transaction."""
+        """Stores events that belong to no order, for the relay."""
 
 
 class TradingStore(Protocol):
@@ -168,6 +193,9 @@ class TradingStore(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[TradingTransaction]:
         """A transaction, committed at the end of the block unless that raises."""
+
+    async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
+        """TradingTransaction.save as a transaction of its own."""
 
     async def next_epoch(self) -> int:
         """A number greater than any before: the epoch of a process that takes over."""
@@ -177,6 +205,9 @@ class TradingStore(Protocol):
 
     async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
         """The order of a signal."""
+
+    async def is_buried(self, signal_id: str) -> bool:
+        """Whether a signal never gets an order."""
 
     async def open_orders(self) -> Sequence[str]:
         """Ids of the orders that have not ended, oldest first."""

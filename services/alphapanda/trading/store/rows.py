@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -10,6 +11,7 @@ from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Posit
 from alphapanda.domain.signal import PositionKey
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.store.port import OrderChange
 
 Columns = dict[str, Any]
 
@@ -38,8 +40,12 @@ def key_columns(key: PositionKey) -> Columns:
     }
 
 
-def order_columns(order: Order) -> Columns:
-    """An order without its intents and fills."""
+def order_rows(changes: Sequence[OrderChange]) -> list[Columns]:
+    """The orders, each with the version that its row has to have in the place of the account's revision."""
+    return [_order_row(change.order) for change in changes]
+
+
+def _order_row(order: Order) -> Columns:
     return key_columns(order.key) | {
         "order_id": order.order_id,
         "signal_id": order.signal_id,
@@ -59,11 +65,16 @@ def order_columns(order: Order) -> Columns:
         "failure": None if order.failure is None else int(order.failure),
         "message": order.message,
         "market_time": order.market_time,
+        "account_revision": order.version,
     }
 
 
-def intent_columns(order: Order, intent: Intent) -> Columns:
-    """One intent."""
+def intent_rows(changes: Sequence[OrderChange]) -> list[Columns]:
+    """The orders' intents."""
+    return [_intent_row(change.order, intent) for change in changes for intent in change.order.intents]
+
+
+def _intent_row(order: Order, intent: Intent) -> Columns:
     return {
         "intent_id": intent.intent_id,
         "order_id": order.order_id,
@@ -75,6 +86,23 @@ def intent_columns(order: Order, intent: Intent) -> Columns:
         "broker_order_id": intent.broker_order_id,
         "filled": intent.filled,
     }
+
+
+def fill_rows(changes: Sequence[OrderChange]) -> list[Columns]:
+    """The orders' new fills."""
+    return [
+        {
+            "fill_id": fill.fill_id,
+            "order_id": change.order.order_id,
+            "exchange_trade_id": fill.exchange_trade_id,
+            "quantity": fill.quantity,
+            "price": fill.price,
+            "commission": fill.commission,
+            "traded_at": fill.traded_at,
+        }
+        for change in changes
+        for fill in change.fills
+    ]
 
 
 def order_from(row: Row[Any]) -> Order:
@@ -112,4 +140,5 @@ def order_from(row: Row[Any]) -> Order:
         message=row.message,
         market_time=row.market_time,
         fill_ids={str(fill_id) for fill_id in row.fill_ids or ()},
+        version=row.account_revision,
     )

@@ -42,10 +42,8 @@ class PaperTrader(Trader):
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        """Places it and asks how it stands, as with Kite."""
         try:
-            number = await self._exchange.place(self.broker, placement)
-            return await self._exchange.order(self.broker, placement.account, number)
+            return await self._exchange.place(self.broker, placement)
         except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
 

@@ -118,6 +118,10 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     """Refused by the broker; may have fills of earlier slices. Final."""
     ORDER_STATUS_FAILED: _OrderStatus.ValueType  # 10
     """Never executed, for a reason of ours; may have fills of earlier slices. Final."""
+    ORDER_STATUS_NOT_SENT: _OrderStatus.ValueType  # 11
+    """Of an intent only: the process that was about to call the broker knows that it never did. Another intent takes its
+    place. Final.
+    """
 
 class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
     """Life of an order. The transitions are one table, `alphapanda.domain.order.TRANSITIONS`."""
@@ -144,6 +148,10 @@ ORDER_STATUS_REJECTED: OrderStatus.ValueType  # 9
 """Refused by the broker; may have fills of earlier slices. Final."""
 ORDER_STATUS_FAILED: OrderStatus.ValueType  # 10
 """Never executed, for a reason of ours; may have fills of earlier slices. Final."""
+ORDER_STATUS_NOT_SENT: OrderStatus.ValueType  # 11
+"""Of an intent only: the process that was about to call the broker knows that it never did. Another intent takes its
+place. Final.
+"""
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
 class _PositionEffect:

@@ -5,23 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.check import Check, only_exits_pass
 from alphapanda.risk.core.exposure import ValueUnknown, gross_value, rupees
-from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "position_value"
-LIMIT: Limit[Decimal] = Limit(
-    "max_position_value",
-    Unit.RUPEES,
-    Reach.INSTRUMENT,
-    "rupees in one instrument, held and in open orders, of all strategies together",
-    account_wide=True,
-)
 
 
 def judge(check: Check) -> RuleResult:
     """Measured once this order and all open ones have filled; long and short of two strategies don't offset."""
-    most = check.limits.of(LIMIT)
+    most = check.limits.max_position_value
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     limit, price = f"<= {rupees(most)}", check.price
@@ -40,7 +32,7 @@ def judge(check: Check) -> RuleResult:
 
 def most(check: Check) -> int:
     """Units that what is left of the limit buys."""
-    limit, price = check.limits.of(LIMIT), check.price
+    limit, price = check.limits.max_position_value, check.price
     if limit is None or not price:
         return 0
     try:
@@ -51,6 +43,3 @@ def most(check: Check) -> int:
 
 def _others(check: Check) -> Decimal:
     return gross_value(check.others, check.inputs.price_of, check.signal.key.instrument_id)
-
-
-RULE = Rule(NAME, judge, most, limits=(LIMIT,))

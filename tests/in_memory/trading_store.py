@@ -1,18 +1,18 @@
-"""Trading's store in memory, for simulation: one transaction at a time, nothing survives."""
+"""Trading's store in memory: one transaction at a time, nothing survives."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from operator import attrgetter
 
 from google.protobuf.message import Message
+from typing_extensions import override
 
 from alphapanda.domain.order import OrderStatus, TradingState
-from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.late_arrival import given_up
@@ -23,12 +23,15 @@ from alphapanda.trading.store.port import (
     ChangedOrder,
     GivenUp,
     KillSwitchCopy,
+    OrderChange,
     OrderFilter,
     PositionFilter,
     StoredOrder,
+    SwitchScope,
+    TradingStore,
     TradingTransaction,
     by_key,
-    stricter,
+    strictest,
 )
 from panda.events.v1.events_pb2 import Event
 
@@ -40,13 +43,12 @@ class _Tables:
         self.orders: dict[str, StoredOrder] = {}
         self.order_of_signal: dict[str, str] = {}
         self.positions: defaultdict[PositionKey, int] = defaultdict(int)
-        self.switches: dict[tuple[str, str], KillSwitchCopy] = {}
+        self.switches: dict[SwitchScope, KillSwitchCopy] = {}
         self.buried: set[str] = set()
         self.requests: dict[CommandKey, bytes] = {}
         self.answers: dict[CommandKey, bytes] = {}
         self.events: dict[str, Event] = {}
         self.revisions: dict[Account, int] = {}
-        self.changes: dict[str, int] = {}
 
     def copy(self) -> _Tables:
         """Rows are replaced, never changed, so the tables are copied and the rows are not."""
@@ -60,47 +62,54 @@ class _Tables:
         twin.answers = dict(self.answers)
         twin.events = dict(self.events)
         twin.revisions = dict(self.revisions)
-        twin.changes = dict(self.changes)
         return twin
 
 
-class _MemoryTransaction:
+class _MemoryTransaction(TradingTransaction):
     def __init__(self, tables: _Tables, wall_time: datetime) -> None:
         self._tables = tables
         self._wall_time = wall_time
-        self._changed: dict[str, Account] = {}
 
-    async def add(self, order: Order) -> bool:
+    @override
+    async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
         tables = self._tables
-        if order.signal_id in tables.order_of_signal or order.signal_id in tables.buried:
-            return False
-        tables.order_of_signal[order.signal_id] = order.order_id
-        tables.orders[order.order_id] = StoredOrder(order.copy(), len(tables.orders) + 1, self._wall_time)
-        self._note(order)
-        return True
+        added = set()
+        for change in changes:
+            order = change.order
+            if order.signal_id in tables.order_of_signal or order.signal_id in tables.buried:
+                continue
+            tables.order_of_signal[order.signal_id] = order.order_id
+            self._store(change, len(tables.orders) + 1, self._wall_time)
+            added.add(order.order_id)
+        return added
 
+    @override
     async def bury(self, signal_id: str) -> bool:
         if signal_id in self._tables.order_of_signal:
             return False
         self._tables.buried.add(signal_id)
         return True
 
-    async def is_buried(self, signal_id: str) -> bool:
-        return signal_id in self._tables.buried
-
+    @override
     async def locked(self, order_id: str) -> Order | None:
         stored = self._tables.orders.get(order_id)
         return stored.order.copy() if stored else None
 
-    async def save(self, order: Order, fills: Sequence[Fill] = ()) -> None:
-        stored = self._tables.orders[order.order_id]
-        self._tables.orders[order.order_id] = StoredOrder(order.copy(), stored.sequence, stored.created_at)
-        self._tables.positions[order.key] += order.side.sign * sum(fill.quantity for fill in fills)
-        self._note(order)
+    @override
+    async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
+        saved = set()
+        for change in changes:
+            stored = self._tables.orders[change.order.order_id]
+            if stored.order.version == change.order.version:
+                self._store(change, stored.sequence, stored.created_at)
+                saved.add(change.order.order_id)
+        return saved
 
+    @override
     async def position(self, key: PositionKey) -> int:
         return self._tables.positions[key]
 
+    @override
     async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
         orders = (stored.order for stored in self._tables.orders.values())
         keys = {key for key, quantity in self._tables.positions.items() if quantity}
@@ -119,20 +128,23 @@ class _MemoryTransaction:
         ]
         return sorted(found, key=by_key)
 
-    async def kill_switch(self, broker: str, strategy_id: str = "") -> KillSwitchCopy:
-        switches = self._tables.switches
-        own = switches.get((broker, ""), _NEVER_SET)
-        return stricter(own, switches.get((broker, strategy_id), _NEVER_SET))
+    @override
+    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
+        asked = {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
+        return strictest(scopes, {scope: self._tables.switches.get(scope, _NEVER_SET) for scope in asked})
 
+    @override
     async def apply_kill_switch(
         self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
     ) -> int:
-        held = self._tables.switches.get((broker, strategy_id), _NEVER_SET)
+        whose = SwitchScope(broker, strategy_id)
+        held = self._tables.switches.get(whose, _NEVER_SET)
         if revision <= held.revision:
             return held.revision
-        self._tables.switches[broker, strategy_id] = KillSwitchCopy(state, revision)
+        self._tables.switches[whose] = KillSwitchCopy(state, revision)
         return revision
 
+    @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         body = request.SerializeToString(deterministic=True)
         known = self._tables.requests.get(key)
@@ -143,23 +155,26 @@ class _MemoryTransaction:
             raise RequestReused(key.request_id)
         return self._tables.answers.get(key, b"")
 
+    @override
     async def remember(self, key: CommandKey, answer: Message) -> None:
         self._tables.answers[key] = answer.SerializeToString(deterministic=True)
 
+    @override
     async def publish(self, events: Sequence[Event]) -> None:
         for event in events:
             self._tables.events.setdefault(event.event_id, event)
 
-    def _note(self, order: Order) -> None:
-        self._changed[order.order_id] = Account(order.key.broker, order.key.account)
+    def _store(self, change: OrderChange, sequence: int, created_at: datetime) -> None:
+        tables, order = self._tables, change.order
+        account = Account(order.key.broker, order.key.account)
+        tables.revisions[account] = order.version = tables.revisions.get(account, 0) + 1
+        tables.orders[order.order_id] = StoredOrder(order.copy(), sequence, created_at)
+        tables.positions[order.key] += order.side.sign * sum(fill.quantity for fill in change.fills)
+        for event in change.events:
+            tables.events.setdefault(event.event_id, event)
 
-    def raise_revisions(self) -> None:
-        tables = self._tables
-        for order_id, account in self._changed.items():
-            tables.revisions[account] = tables.changes[order_id] = tables.revisions.get(account, 0) + 1
 
-
-class MemoryTradingStore:
+class MemoryTradingStore(TradingStore):
     """The store.
 
     Args:
@@ -178,37 +193,44 @@ class MemoryTradingStore:
         return list(self._tables.events.values())
 
     @asynccontextmanager
+    @override
     async def transaction(self) -> AsyncIterator[TradingTransaction]:
-        """As the port says."""
         async with self._alone:
             tables = self._tables.copy()
-            transaction = _MemoryTransaction(tables, self._wall_clock())
-            yield transaction
-            transaction.raise_revisions()
+            yield _MemoryTransaction(tables, self._wall_clock())
             self._tables = tables
 
+    @override
+    async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
+        async with self.transaction() as transaction:
+            return await transaction.save(changes)
+
+    @override
     async def next_epoch(self) -> int:
-        """As the port says."""
         self._epoch += 1
         return self._epoch
 
+    @override
     async def find(self, order_id: str) -> StoredOrder | None:
-        """As the port says."""
         stored = self._tables.orders.get(order_id)
         return StoredOrder(stored.order.copy(), stored.sequence, stored.created_at) if stored else None
 
+    @override
     async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
-        """As the port says."""
         order_id = self._tables.order_of_signal.get(signal_id)
         return await self.find(order_id) if order_id else None
 
+    @override
+    async def is_buried(self, signal_id: str) -> bool:
+        return signal_id in self._tables.buried
+
+    @override
     async def open_orders(self) -> Sequence[str]:
-        """As the port says."""
         orders = self._tables.orders.items()
         return [order_id for order_id, stored in orders if not stored.order.status.is_final]
 
+    @override
     async def given_up(self, since: datetime) -> Sequence[GivenUp]:
-        """As the port says."""
         return [
             GivenUp(order_id, intent.number, intent.tag, stored.order.key.broker, stored.order.key.account)
             for order_id, stored in self._tables.orders.items()
@@ -217,8 +239,8 @@ class MemoryTradingStore:
             if given_up(intent)
         ]
 
+    @override
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
-        """As the port says."""
         found = [
             stored
             for stored in reversed(self._tables.orders.values())
@@ -226,23 +248,23 @@ class MemoryTradingStore:
         ]
         return found[:limit]
 
+    @override
     async def account_revision(self, account: Account) -> int:
-        """As the port says."""
         return self._tables.revisions.get(account, 0)
 
+    @override
     async def account_revisions(self) -> Mapping[Account, int]:
-        """As the port says."""
         return dict(self._tables.revisions)
 
+    @override
     async def changed(
         self, account: Account, strategy_id: str, after: int, limit: int
     ) -> Sequence[ChangedOrder]:
-        """As the port says."""
         wanted = OrderFilter(*account, strategy_id)
         found = [
-            ChangedOrder(self._tables.orders[order_id], revision)
-            for order_id, revision in self._tables.changes.items()
-            if revision > after and _matches(wanted, self._tables.orders[order_id].order)
+            ChangedOrder(stored, stored.order.version)
+            for stored in self._tables.orders.values()
+            if stored.order.version > after and _matches(wanted, stored.order)
         ]
         return sorted(found, key=attrgetter("revision"))[:limit]
 
