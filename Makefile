@@ -111,6 +111,11 @@ test: setup ## every test but the benchmarks: make test [TESTS=tests/unit] [ARGS
 	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
 	$(BIN)/python -m pytest $(wildcard $(TESTS)) $(ARGS)
 
+.PHONY: test-dates
+test-dates: setup ## the tests at other dates and in another zone: make test-dates [ARGS="--short", ARGS="--only Sunday tests/unit"]
+	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
+	$(BIN)/python tools/test_dates.py $(ARGS)
+
 .PHONY: coverage
 coverage: setup ## the tests, and which lines and branches they reach
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term --cov-report=xml $(ARGS)"

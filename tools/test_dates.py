@@ -1,0 +1,86 @@
+"""`make test-dates`: tests at other dates and in another zone, each setting a run of pytest of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+NEW_YORK: Final = {"TZ": "America/New_York"}
+SETTINGS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "beyond the calendar": ("2027-03-01T06:30+00:00", {}),
+    "a leap day": ("2028-02-29T06:30+00:00", {}),
+    "a Sunday": ("2026-11-29T06:30+00:00", {}),
+    "the calendar's last evening": ("2026-12-31T18:28+00:00", {}),
+    "23:59 in India": ("2026-11-30T18:28:30+00:00", {}),
+    "New York": ("", NEW_YORK),
+}
+SHORT: Final = {"beyond the calendar, 23:59 in India, in New York": ("2027-03-01T18:28:30+00:00", NEW_YORK)}
+TESTS: Final = (
+    "tests/unit",
+    "tests/contract",
+    "tests/integration",
+    "tests/e2e/test_demo.py",
+    "tests/e2e/test_terminal.py",
+    "tests/e2e/test_recording.py",
+    "tests/e2e/test_own_strategies.py",
+    "tests/e2e/test_third_broker.py",
+)
+SHORT_TESTS: Final = (
+    "tests/unit/telemetry/test_logs.py",
+    "tests/unit/marketdata/test_simulator.py",
+    "tests/integration/commands/test_doctor.py",
+    "tests/e2e/test_demo.py",
+)
+"""What reads the wall clock first: log files, the simulator's first day, the doctor, `up --demo`."""
+ABOUT_SKEW: Final = "tests/integration/commands/test_doctor.py::test_the_mesh"
+"""Compares our clock with PostgreSQL's and Redis', which aren't moved."""
+
+
+def main() -> int:
+    """Returns 1 where a test failed under a setting."""
+    asked = _arguments()
+    console = Console(highlight=False, soft_wrap=True)
+    failed = []
+    for name, (now, zone) in (SHORT if asked.short else SETTINGS).items():
+        if asked.only not in name:
+            continue
+        console.print(f"\n== {name}: {now or 'now'} {' '.join(zone.values())}".rstrip())
+        tests = asked.tests or (SHORT_TESTS if asked.short else TESTS)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "moved_clock"]
+        command += ["--deselect", ABOUT_SKEW]
+        environment = {**os.environ, **zone, **dict(_moved(now))}
+        if subprocess.run([*command, *tests], cwd=ROOT, env=environment, check=False).returncode:
+            failed.append(name)
+    for name in failed:
+        console.print(f"failed: {name}", style="red")
+    return 1 if failed else 0
+
+
+def _moved(now: str) -> Iterator[tuple[str, str]]:
+    yield "PYTHONPATH", str(ROOT / "tests" / "dates")
+    ahead = (datetime.fromisoformat(now).astimezone(UTC).timestamp() - time.time()) if now else 0.0
+    yield "TEST_DATES_AHEAD_SECONDS", f"{ahead:.3f}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make test-dates", description=__doc__)
+    parser.add_argument(
+        "--short", action="store_true", help="one setting, the tests that depended on it once"
+    )
+    parser.add_argument("--only", default="", help="the settings whose name holds this")
+    parser.add_argument("tests", nargs="*", help="others than its own choice")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
