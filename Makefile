@@ -11,6 +11,8 @@ FIRST ?= 1
 SEED ?=
 ARGS ?=
 WHY ?=
+# Tests of which many wait rather than compute: more of them side by side than cores.
+WORKERS ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +25,8 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-header
 
 export UV_NO_PROGRESS := 1
+# Hundreds of processes import the same files, and workers all tests: compiled each time, they take twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 export WHY
 
 .PHONY: help
@@ -105,11 +109,14 @@ $(KAFKA)/.fetched: tools/kafka/pom.xml
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)
 	touch $@
 
+# Chosen tests run in one process, where -x, --pdb and print do as they should.
+SIDE_BY_SIDE = $(if $(filter file,$(origin TESTS)),--numprocesses $(WORKERS))
+
 .PHONY: test
-test: setup ## every test but the benchmarks: make test [TESTS=tests/unit] [ARGS="-k order"]
+test: setup ## every test but the benchmarks, WORKERS=4 side by side; chosen ones one by one: make test [TESTS=tests/unit] [ARGS="-k order"]
 	@$(MAKE) --no-print-directory grpcurl || echo "going on without grpcurl: its tests are skipped, and fail under CI=true"
 	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
-	$(BIN)/python -m pytest $(wildcard $(TESTS)) $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(wildcard $(TESTS)) $(ARGS)
 
 .PHONY: test-dates
 test-dates: setup ## the tests at other dates and in another zone: make test-dates [ARGS="--short", ARGS="--only Sunday tests/unit"]
@@ -117,8 +124,8 @@ test-dates: setup ## the tests at other dates and in another zone: make test-dat
 	$(BIN)/python tools/test_dates.py $(ARGS)
 
 .PHONY: coverage
-coverage: setup ## the tests, and which lines and branches they reach
-	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term --cov-report=xml $(ARGS)"
+coverage: setup ## the tests, and which lines and branches they reach, as text, XML and htmlcov/index.html
+	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term --cov-report=xml --cov-report=html $(ARGS)"
 
 .PHONY: run
 run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
@@ -161,5 +168,5 @@ secrets-scan: setup ## fail where a tracked file holds something that looks like
 
 .PHONY: clean
 clean: ## remove what the targets above made, the virtualenv too; no data
-	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage coverage.xml dist
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage coverage.xml htmlcov dist
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

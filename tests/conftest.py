@@ -11,7 +11,7 @@ import queue
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import asyncpg
 import grpc
+import kafka_server
 import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -34,6 +35,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
 )
 from redis import Redis
 from sqlalchemy import make_url
+from tests import workers
 from typing_extensions import override
 
 from alphapanda.embedded import postgres
@@ -60,6 +62,12 @@ if (
     os.environ["TMPDIR"] = str(IN_MEMORY)
     tempfile.tempdir = None
 
+if workers.WORKER:  # one of several: what it leaves, files and processes, is told by this folder
+    os.environ["TMPDIR"] = str(workers.folder_of(workers.RUN, workers.WORKER))
+    Path(os.environ["TMPDIR"]).mkdir(mode=0o711, exist_ok=True)  # who isn't root may pass
+    tempfile.tempdir = None
+    kafka_server.PORTS = workers.own_ports(kafka_server.PORTS)
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -67,6 +75,19 @@ settings.load_profile("untimed")
 # A developer's own settings must not reach the tests, nor the processes they start.
 for name in [name for name in os.environ if name.startswith("ALPHAPANDA_")]:
     del os.environ[name]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make test` can be told besides pytest's own options."""
+    parser.addoption("--keep-durations", action="store_true", help=f"write {workers.DURATIONS.name} anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Side by side, the units are ours."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(workers.Worker())
+    elif config.getoption("dist") != "no":
+        config.pluginmanager.register(workers.Controller())
 
 
 @pytest.fixture(scope="session")
@@ -138,10 +159,48 @@ def postgres_dsn(data_directory: Path) -> Iterator[str]:
             loop.run(server.stop())
 
 
+class Copies:
+    """Databases of one test each: made from a template, dropped in the background."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._dropping = ThreadPoolExecutor(1)
+        self._dropped: list[Future[None]] = []
+
+    def of(self, template: str) -> Iterator[str]:
+        """A copy; yields its SQLAlchemy URL."""
+        name = f"test_{uuid4().hex}"
+        # Copied as files it is there in a third of the time that pages through the log take.
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        try:
+            yield _url(self._dsn, name)
+        finally:
+            drop = f"DROP DATABASE {name} WITH (FORCE)"
+            self._dropped.append(self._dropping.submit(self._execute, drop))
+
+    def close(self) -> None:
+        """Waits until all are gone."""
+        self._dropping.shutdown()
+        for dropped in self._dropped:
+            dropped.result()
+
+    def _execute(self, statement: str) -> None:
+        with _own_loop() as loop:
+            loop.run(_execute(self._dsn, statement))
+
+
+@pytest.fixture(scope="session")
+def copies(postgres_dsn: str) -> Iterator[Copies]:
+    """Makes databases for tests."""
+    made = Copies(postgres_dsn)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def database(postgres_dsn: str) -> Iterator[str]:
+def database(copies: Copies) -> Iterator[str]:
     """An empty database for one test; yields its SQLAlchemy URL, `postgresql+asyncpg://…`."""
-    yield from _own_database(postgres_dsn, "template1")
+    yield from copies.of("template1")
 
 
 @pytest.fixture(scope="session")
@@ -161,9 +220,9 @@ def _schema(postgres_dsn: str) -> str:
 
 
 @pytest.fixture
-def tables(postgres_dsn: str, _schema: str) -> Iterator[str]:
+def tables(copies: Copies, _schema: str) -> Iterator[str]:
     """A database with every table, all of them empty, for one test; yields its SQLAlchemy URL."""
-    yield from _own_database(postgres_dsn, _schema)
+    yield from copies.of(_schema)
 
 
 @pytest.fixture(scope="session")
@@ -269,17 +328,6 @@ def _own_loop() -> asyncio.Runner:
 def _url(dsn: str, database: str) -> str:
     url = make_url(dsn).set(drivername="postgresql+asyncpg", database=database)
     return url.render_as_string(hide_password=False)
-
-
-def _own_database(dsn: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    with _own_loop() as loop:
-        # Copied as files it is there in a third of the time that pages through the log take.
-        loop.run(_execute(dsn, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
-        try:
-            yield _url(dsn, name)
-        finally:
-            loop.run(_execute(dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 async def _execute(dsn: str, statement: str) -> None:

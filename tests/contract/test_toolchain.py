@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,10 +12,12 @@ import tomllib
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests import workers
 
 
 async def test_the_database_is_a_real_postgresql(database: str) -> None:
@@ -61,7 +64,7 @@ class TestWhatIsMissing:
         (tests / "test_tools.py").write_text(
             "def test_a(grpcurl): ...\ndef test_b(nse_data): ...\ndef test_c(kafka): ...\n"
         )
-        inherited = {k: v for k, v in os.environ.items() if k != "CI"}
+        inherited = {k: v for k, v in os.environ.items() if k != "CI" and not k.startswith("PYTEST_")}
         command = [
             sys.executable,
             "-m",
@@ -105,6 +108,61 @@ class TestWhatIsMissing:
         """Recordings that lie beside the checkout need no setting."""
         (tmp_path / "shared" / "data" / "nse").mkdir(parents=True)
         assert "1 passed, 2 skipped" in self.run(tmp_path, repo_root)
+
+
+DIES = """
+import json, os, pathlib, subprocess
+
+def test_dies(redis_server, tmp_path):
+    left = subprocess.Popen(["sleep", "600"]).pid
+    pathlib.Path(os.environ["TOLD"]).write_text(json.dumps([left, os.environ["TMPDIR"]]))
+    os.kill(os.getpid(), 9)
+"""
+
+
+class TestWorkers:
+    """Tests side by side."""
+
+    def test_a_killed_worker_leaves_nothing(self, tmp_path: Path, repo_root: Path) -> None:
+        """Servers and other processes that it started are ended and named, its files are gone, and its test has failed."""
+        tests = tmp_path / "tests"
+        tests.mkdir()
+        shutil.copy(repo_root / "tests" / "conftest.py", tests)
+        (tests / "test_dies.py").write_text(DIES)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "-n",
+            "1",
+            "--rootdir",
+            str(tests),
+            str(tests),
+        ]
+        finished = subprocess.run(
+            [*command, "-o", f"pythonpath={repo_root / 'tools' / 'kafka'}"],
+            env=inherited | {"TOLD": str(tmp_path / "told")},
+            cwd=repo_root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        left, folder = json.loads((tmp_path / "told").read_text())
+        assert "= 1 failed in" in finished.stdout
+        assert re.search(r"gw0: sleep 600\n", finished.stdout)
+        assert re.search(r"gw0: .*redis", finished.stdout)
+        assert not psutil.pid_exists(left)
+        assert not Path(folder).exists()
+        assert not [one for one in psutil.process_iter(["environ"]) if folder in str(one.info["environ"])]
+
+    def test_files_that_share_a_server_are_there(self, repo_root: Path) -> None:
+        """A file that is moved or renamed stays with those it shares a server with."""
+        named = [*workers.TOGETHER, *workers.APART]
+        assert [path for path in named if not (repo_root / "tests" / path).is_file()] == []
+        assert len(named) == len(set(named))
 
 
 def test_grpcurl_runs(grpcurl: Path) -> None:

@@ -18,6 +18,10 @@ from pathlib import Path
 
 JARS = Path(__file__).resolve().parents[2] / ".tools" / "kafka" / "libs"
 
+# Below those that the system hands to outgoing connections (from 32768 on Linux): one of these may be taken before the
+# process it was meant for has come to bind it.
+PORTS = range(20_000, 32_000)
+
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _MEMORY = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
@@ -233,13 +237,9 @@ class KafkaServer:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now.
-
-    They lie below those that the system hands to outgoing connections (from 32768 on Linux): one of these may be taken
-    before the process it was meant for has come to bind it.
-    """
+    """Loopback ports, of PORTS, that nobody listens on now."""
     free: list[int] = []
-    for port in random.sample(range(20_000, 32_000), 12_000):
+    for port in random.sample(PORTS, len(PORTS)):
         if len(free) == count:
             break
         with socket.socket() as probe, suppress(OSError):

@@ -34,11 +34,12 @@ async def stop_servers(path):
 
 
 @pytest.fixture
-async def directory(tmp_path):
-    """A folder to be made; whatever a test leaves running in it is stopped."""
-    path = tmp_path / "it's a data dir"
-    yield path
-    await stop_servers(path)
+async def directory():
+    """A folder to be made, short enough for sockets; whatever a test leaves running in it is stopped."""
+    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+        path = Path(folder, "it's a data dir")
+        yield path
+        await stop_servers(path)
 
 
 @pytest.fixture

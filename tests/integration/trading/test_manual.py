@@ -139,7 +139,9 @@ async def test_a_crash_between_verdict_and_row_heals_on_the_next_start(opened: O
     async with opened(risk=silent) as room:
         await room.open_for_trading()
         waiting = asyncio.create_task(place(room))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(30):
+            while not silent.asked:  # noqa: ASYNC110 - the stand-in tells nobody
+                await asyncio.sleep(0.01)
         waiting.cancel()
     vetting = Risk(approved=True)
     async with opened(risk=vetting) as room:
