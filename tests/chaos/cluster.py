@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import asyncpg
+import fork_server
 import grpc
 import psutil
 from evidence import Evidence, Place, gather_evidence
@@ -104,7 +104,7 @@ class Member:
     name: str
     service: str
     port: int
-    process: subprocess.Popen[bytes]
+    process: fork_server.Process
     began: int
     """Where its log begins in the file of its name."""
 
@@ -226,9 +226,7 @@ class Cluster:
 
     def command(self, *arguments: str) -> str:
         """Runs a command of ours to its end; what it printed."""
-        done = subprocess.run(
-            [ALPHAPANDA, *arguments], env=self._environment, check=False, capture_output=True, text=True
-        )
+        done = fork_server.run([ALPHAPANDA, *arguments], env=self._environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -244,10 +242,10 @@ class Cluster:
         environment = self._environment | {f"ALPHAPANDA_{key}": value for key, value in settings.items()}
         with log.open("ab") as out:
             began = out.tell()
-            process = subprocess.Popen(
+            process = fork_server.popen(
                 [sys.executable, str(HERE / "member.py"), str(self.folder / "spells"),
                  "serve", service, "--port", str(port)],
-                env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, start_new_session=True,
+                env=environment, stdout=out, stderr=out, cwd=self.folder,
             )  # fmt: skip
         self.members[name] = Member(name, service, port, process, began)
         return self.members[name]

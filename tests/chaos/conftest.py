@@ -15,7 +15,10 @@ from kafka_server import missing_for_kafka
 sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
+import fork_server
 from cluster import Cluster
+
+fork_server.enable()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
+import fork_server
 from running import Platform
+
+fork_server.enable()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import fork_server
 import grpc
 import psutil
 
@@ -99,7 +99,7 @@ class Platform:
     ) -> None:
         self.data_dir = data_dir
         self.arguments = arguments
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: fork_server.Process | None = None
         self.target = ""
         self._program = program
         self._environment = dict(environment or {})
@@ -125,14 +125,12 @@ class Platform:
         self._runs += 1
         self._home.mkdir(parents=True, exist_ok=True)
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
+            self.process = fork_server.popen(
                 [*self._program, "--data-dir", str(self.data_dir), *self.arguments, *more],
-                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 cwd=self._home,
                 env={**os.environ, **self._environment},
-                start_new_session=True,
             )
 
     def start(self, *more: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import fork_server
 import grpc
 import pytest
 from click.testing import CliRunner
@@ -57,9 +57,9 @@ class Mesh:
         """Brings the group's first process."""
         self._serve(self._other_port, "risk")
 
-    def _serve(self, port: int, *services: str, **more: str) -> subprocess.Popen[bytes]:
+    def _serve(self, port: int, *services: str, **more: str) -> fork_server.Process:
         with self._log_of(services[0]).open("wb") as out:
-            process = subprocess.Popen(
+            process = fork_server.popen(
                 [ALPHAPANDA[0], "serve", *services, "--port", str(port)],
                 env=self.environment | more,
                 stdout=out,

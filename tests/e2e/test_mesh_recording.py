@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import fork_server
 import pytest
 from kafka_server import free_ports
 from running import ALPHAPANDA, until
@@ -22,7 +23,7 @@ def mesh(kafka: str, tables: str, redis_url: str) -> dict[str, str]:
         "ALPHAPANDA_REDIS__URL": redis_url,
         "ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": kafka,
     }
-    subprocess.run([ALPHAPANDA[0], "topics", "ensure"], env=environment, check=True, capture_output=True)
+    fork_server.run([ALPHAPANDA[0], "topics", "ensure"], env=environment).check_returncode()
     return environment
 
 
@@ -46,12 +47,8 @@ def test_the_mesh_records_its_feed(mesh: dict[str, str], tmp_path: Path) -> None
     (recorded,) = [json.loads(line) for line in said.splitlines() if '"recording.completed"' in line]
     (file,) = tmp_path.glob("*.parquet")
     assert recorded["file"] == str(file)
-    replayed = subprocess.run(
-        [ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    replayed = fork_server.run([ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"])
+    replayed.check_returncode()
     assert 0 < json.loads(replayed.stdout)["ticks"] <= recorded["rows"]
 
 

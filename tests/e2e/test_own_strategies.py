@@ -53,7 +53,7 @@ async def lived_through(file: Path, folder: Path, yaml: Path, data_dir: Path):
     await embedded.start()
     try:
         async with open_channel(embedded.target, SERVICES) as channel:
-            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 150)
+            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 540)
             found = await StrategyServiceStub(channel).ListStrategies(strategy.ListStrategiesRequest())
             shown = await PortfolioServiceStub(channel).GetPortfolio(portfolio.GetPortfolioRequest())
             return shown.portfolio, {each.strategy_id: each.note for each in found.strategies}

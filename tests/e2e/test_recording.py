@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
+import fork_server
 from evidence import read_evidence
 from running import ALPHAPANDA, until
 
@@ -19,21 +19,14 @@ def test_a_recorded_feed_is_replayed_tick_by_tick(up, tmp_path):
     assert not file.exists()
     platform.stop()
     finished = platform.logged("recording.completed")[0]
-    replayed = subprocess.run(
-        [ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    replayed = fork_server.run([ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"])
+    replayed.check_returncode()
     ticks = json.loads(replayed.stdout)["ticks"]
     frames = [event.tick_frame for event in read_evidence(platform.data_dir).of("tick_frame")]
     assert len(frames) == finished["frames"]
     assert sum(len(frame.instrument_token) for frame in frames) == ticks > 50
-    refused = subprocess.run(
-        [ALPHAPANDA[0], "up", "--record", str(file), "--data-dir", str(tmp_path / "none")],
-        capture_output=True,
-        text=True,
-        check=False,
+    refused = fork_server.run(
+        [ALPHAPANDA[0], "up", "--record", str(file), "--data-dir", str(tmp_path / "none")]
     )
     assert refused.returncode != 0
     assert refused.stderr.startswith("alphapanda: --record: ")

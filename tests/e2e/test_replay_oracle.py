@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import fork_server
 import pytest
 
 from alphapanda.app.replay import WantedStrategy, build_replay
@@ -63,7 +63,8 @@ def test_the_summary_is_the_same_bytes_but_for_the_machines_three(year):
     ]
     summaries = []
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = fork_server.run(command)
+        done.check_returncode()
         summary = json.loads(done.stdout)
         for machine in ("wall_seconds", "ticks_per_second", "peak_rss_mib"):
             assert summary.pop(machine) > 0
@@ -112,9 +113,7 @@ def test_bad_input_gets_one_line_and_no_traceback(tmp_path, arguments, words):
     )
     named = [str(good) if a == "FILE" else str(bad) if a == "BAD" else a for a in arguments]
     program = str(Path(sys.executable).with_name("alphapanda"))
-    done = subprocess.run(
-        [program, "replay", *named], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    done = fork_server.run([program, "replay", *named], cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

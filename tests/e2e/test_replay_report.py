@@ -7,6 +7,8 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import fork_server
+
 PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
 
 
@@ -23,7 +25,7 @@ def bars(folder: Path, day: str = "2025-03-10") -> Path:
 
 
 def replay(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, "replay", *arguments], capture_output=True, text=True, check=False)
+    return fork_server.run([PROGRAM, "replay", *arguments])
 
 
 def test_a_report_and_the_trades_are_written(tmp_path):

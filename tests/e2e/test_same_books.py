@@ -80,7 +80,7 @@ async def lived_through(
         async with open_channel(embedded.target, SERVICES) as channel:
             books = PortfolioServiceStub(channel)
             # A recording moves in lockstep: when it has ended, nothing is in work.
-            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 240)
+            await asyncio.wait_for(embedded.feeding.publisher.finished.wait(), 540)
             fills, token = [], ""
             while True:
                 page = await books.ListFills(portfolio.ListFillsRequest(page_size=500, page_token=token))

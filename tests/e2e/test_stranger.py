@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import pytest
 from recordings import walk
 from running import ALPHAPANDA, Platform, until
@@ -52,14 +52,8 @@ class Stranger:
         asks = (
             [] if not self.target or arguments[0] in {"replay", "new-strategy"} else ["--target", self.target]
         )
-        done = subprocess.run(
-            [PROGRAM, *arguments, *asks],
-            cwd=self.home,
-            env=os.environ | {"COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        done = fork_server.run(
+            [PROGRAM, *arguments, *asks], cwd=self.home, env=os.environ | {"COLUMNS": "200"}, timeout=120
         )
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,11 +10,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
 import structlog
+
+sys.path.append(str(Path(__file__).parents[2] / "e2e"))
+
+import fork_server
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -50,6 +56,9 @@ from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.events.v1.events_pb2 import Event
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
+fork_server.enable()
+
+ALPHAPANDA = str(Path(sys.executable).with_name("alphapanda"))
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 CALENDAR = load_nse_calendar()
 INSTRUMENTS = InstrumentDirectory(
@@ -92,6 +101,11 @@ async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: f
             await asyncio.sleep(0.02)
 
 
+async def command(*args: str, **where: Any) -> CompletedProcess[str]:
+    """A command of ours run to its end, in a process of its own; `env` and `cwd` as fork_server.run has them."""
+    return await asyncio.to_thread(fork_server.run, [ALPHAPANDA, *args], **where)
+
+
 @dataclass(slots=True)
 class Mesh:
     """Rooms behind one server."""
@@ -111,13 +125,9 @@ class Mesh:
 
     async def cli(self, *args: str, status: int = 0) -> str:
         """What a command prints that ends with this exit code."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from alphapanda.cli import main; main()", *args,
-            "--target", f"127.0.0.1:{self.port}", stdout=subprocess.PIPE,
-        )  # fmt: skip
-        told, _ = await process.communicate()
-        assert process.returncode == status
-        return told.decode()
+        done = await command(*args, "--target", f"127.0.0.1:{self.port}")
+        assert done.returncode == status, done.stderr
+        return done.stdout
 
     async def at_rest(self) -> bool:
         """Whether every consumer is done with everything and every outbox is empty."""
@@ -195,6 +205,11 @@ async def running(tables: str, redis_url: str, log) -> AsyncIterator[Mesh]:
         await own.dispose()
 
 
+@pytest.fixture(name="command")
+def _command() -> Callable[..., Awaitable[CompletedProcess[str]]]:
+    return command
+
+
 @pytest.fixture(name="approved")
 def _approved() -> Callable[..., Event]:
     return approved
@@ -219,15 +234,11 @@ async def embedded(tables: str, redis_url: str) -> AsyncIterator[Mesh]:
 
 
 @pytest.fixture
-async def on_kafka(tables: str, redis_url: str, start_kafka) -> AsyncIterator[Mesh]:
-    """On a Kafka of its own."""
-    server = start_kafka()
+async def on_kafka(tables: str, redis_url: str, kafka: str) -> AsyncIterator[Mesh]:
+    """On Kafka."""
     settings = KafkaOptions(
-        bootstrap_servers=server.bootstrap, group_prefix=f"test-{uuid4().hex}", request_timeout_seconds=10
+        bootstrap_servers=kafka, group_prefix=f"test-{uuid4().hex}", request_timeout_seconds=10
     )
-    try:
-        async with running(tables, redis_url, KafkaEventLog(settings, ["market.ticks"])) as mesh:
-            mesh.bootstrap = server.bootstrap
-            yield mesh
-    finally:
-        server.stop()
+    async with running(tables, redis_url, KafkaEventLog(settings, ["market.ticks"])) as mesh:
+        mesh.bootstrap = kafka
+        yield mesh

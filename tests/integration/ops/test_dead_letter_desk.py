@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
+from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
@@ -18,14 +16,15 @@ WAITING, DISCARDED = pb.DEAD_LETTER_STATE_WAITING, pb.DEAD_LETTER_STATE_DISCARDE
 JUNK = b"\xff\x01junk"
 
 
-async def cli(mesh, *args: str) -> tuple[int | None, str, str]:
-    """A command's exit code, what it printed, and what it complained of."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from alphapanda.cli import main; main()", *args, "--target", f"127.0.0.1:{mesh.port}",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode, " ".join(out.decode().split()), " ".join(err.decode().split())
+@pytest.fixture
+def cli(embedded, command) -> Callable[..., Awaitable[tuple[int, str, str]]]:
+    """Runs a command; its exit code, what it printed, and what it complained of."""
+
+    async def run(*args: str) -> tuple[int, str, str]:
+        done = await command(*args, "--target", f"127.0.0.1:{embedded.port}")
+        return done.returncode, " ".join(done.stdout.split()), " ".join(done.stderr.split())
+
+    return run
 
 
 async def letters(mesh, **wanted: str) -> list[pb.DeadLetter]:
@@ -44,11 +43,11 @@ async def unreadable(mesh, payload: str) -> pb.DeadLetter:
     return letter
 
 
-async def test_a_redrive_that_changed_nothing_doesn_t_read_as_done(embedded) -> None:
+async def test_a_redrive_that_changed_nothing_doesn_t_read_as_done(embedded, cli) -> None:
     """Exit code 1, how often it failed, and why; a second one counts on."""
     letter = await unreadable(embedded, "signal_validated")
     for times in (1, 2):
-        code, out, err = await cli(embedded, "dlq", "redrive", letter.letter_id)
+        code, out, err = await cli("dlq", "redrive", letter.letter_id)
         assert code == 1
         assert f"waiting, failed {times} times" in out
         assert "UNDECODABLE" in out
@@ -57,15 +56,15 @@ async def test_a_redrive_that_changed_nothing_doesn_t_read_as_done(embedded) -> 
     assert (again.state, again.failures) == (WAITING, 2)
 
 
-async def test_what_nobody_can_read_is_given_up(embedded) -> None:
+async def test_what_nobody_can_read_is_given_up(embedded, cli) -> None:
     """It would wait for ever: bytes that are no event are marked as discarded, whatever topic they came on, and once."""
     await unreadable(embedded, "signal_validated")
     await unreadable(embedded, "order_filled")
     found = [one.letter_id for one in await letters(embedded)]
     assert {one.split("/")[0] for one in found} >= {"trading", "portfolio", "risk.orders"}
-    code, out, err = await cli(embedded, "dlq", "discard", *found)
+    code, out, err = await cli("dlq", "discard", *found)
     assert (code, out.count("discarded"), err) == (0, len(found), "")
-    assert await cli(embedded, "dlq") == (0, "no dead letters", "")
+    assert await cli("dlq") == (0, "no dead letters", "")
     again = await embedded.ops.DiscardDeadLetters(
         pb.DiscardDeadLettersRequest(request_id="again", letter_ids=found)
     )
@@ -97,9 +96,9 @@ async def test_market_data_is_given_up_and_what_happened_is_not(embedded, approv
         await give_up("paper.orders.filled")
 
 
-async def test_a_mistyped_name_doesn_t_read_as_if_nothing_waited(embedded) -> None:
+async def test_a_mistyped_name_doesn_t_read_as_if_nothing_waited(embedded, cli) -> None:
     """List and redrive refuse it and say what there is."""
-    code, out, err = await cli(embedded, "dlq", "list", "--group", "tradin")
+    code, out, err = await cli("dlq", "list", "--group", "tradin")
     assert (code, out) == (1, "")
     assert "filter.group: 'tradin' is not allowed; did you mean 'trading'" in err
     for name, value, says in (

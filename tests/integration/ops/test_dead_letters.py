@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import subprocess
-import sys
 
 import grpc
 import pytest
@@ -194,26 +191,20 @@ async def test_a_tail_shows_the_bytes_of_what_is_no_event(embedded) -> None:
     }
 
 
-async def test_a_tail_of_kafka_itself_says_what_the_service_says(on_kafka, approved, tmp_path) -> None:
+async def test_a_tail_of_kafka_itself_says_what_the_service_says(
+    on_kafka, approved, command, tmp_path
+) -> None:
     """Where the settings name Kafka nobody is asked but Kafka; --target asks who answers there; both print the same."""
     await on_kafka.publish(approved(1))
     topic = on_kafka.ground.topic_map.topic("signal_validated", "paper")
     wanted = ("topics", "tail", topic, "--from", "beginning", "--limit", "1")
     through_ops = await on_kafka.cli(*wanted)
     environment = {"ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": on_kafka.bootstrap, "ALPHAPANDA_API__PORT": "1"}
-
-    async def told(*args: str) -> tuple[int | None, bytes, bytes]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from alphapanda.cli import main; main()", *args,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=tmp_path,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        return process.returncode, out, err
-
-    assert await told(*wanted) == (0, through_ops.encode(), b"")
-    status, _, err = await told("topics", "tail", f"{topic}s")
-    assert status == 2
-    assert f"did you mean '{topic}'" in " ".join(err.decode().split())
+    told = await command(*wanted, env=environment, cwd=tmp_path)
+    assert (told.returncode, told.stdout, told.stderr) == (0, through_ops, "")
+    refused = await command("topics", "tail", f"{topic}s", env=environment, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert f"did you mean '{topic}'" in " ".join(refused.stderr.split())
 
 
 async def test_lag_is_told_by_group_and_partition(embedded, approved) -> None:
