@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from evidence import Evidence, check_books, check_chains, check_envelopes, read_evidence
 from recordings import walk
 from running import IMPATIENT, START_SECONDS, Platform, until
+from tests.values import replace
 
 from alphapanda.domain.order import FailureReason, OrderStatus
 from panda.trading.v1.trading_pb2 import ListOrdersRequest

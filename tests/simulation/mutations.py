@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tests.simulation.services import Parts
+from tests.values import replace
 from typing_extensions import override
 
 from alphapanda.consuming.consumer import ReliableConsumer

@@ -7,7 +7,7 @@ import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from time import perf_counter
@@ -18,6 +18,7 @@ from tests.simulation.loop import Condition, Process, heard
 from tests.simulation.oracle import Oracle
 from tests.simulation.services import ACCOUNT, BROKER, TOPICS, Mesh, Parts
 from tests.simulation.world import NOON, Faults, Line, Violation, World
+from tests.values import replace
 
 from alphapanda.contract.wire import envelope, signal_event
 from alphapanda.domain import ids

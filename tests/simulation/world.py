@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 
 from tests.simulation.loop import CURRENT, Condition, Process, SeededLoop
+from tests.values import replace
 
 from alphapanda.resilience.failures import is_transient
 

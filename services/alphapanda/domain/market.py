@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from alphapanda.domain.value import quickly_built
+from msgspec import Struct
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class LastPrice:
+class LastPrice(Struct, frozen=True):
     """Last traded price, rupees, and the market time of that trade (aware)."""
 
     price: Decimal
     traded_at: datetime
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class MarketView:
+class MarketView(Struct, frozen=True):
     """Prices and the market's clock, of one reading.
 
     Attributes:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from msgspec import Struct
+
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.signal import PositionKey
-from alphapanda.domain.value import quickly_built
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class OrderState:
+class OrderState(Struct, frozen=True):
     """An order as it stood after a change.
 
     Attributes:
@@ -49,9 +48,7 @@ class OrderState:
     market_time: datetime | None
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Struct, frozen=True):
     """One trade of an order: `quantity` units at `price` rupees, `commission` rupees (0 or more, in paise)."""
 
     fill_id: str
@@ -69,9 +66,7 @@ class Submitted:
     order: OrderState
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(Struct, frozen=True):
     """One fill."""
 
     order: OrderState

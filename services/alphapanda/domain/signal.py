@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from msgspec import Struct
 from typing_extensions import override
 
 from alphapanda.domain.order import OrderType, Product, Side
-from alphapanda.domain.value import quickly_built
 
 MANUAL = "manual"
 
@@ -35,9 +35,7 @@ class PositionKey:
         return self._hash
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """A wish for one broker: a signed target position, or an explicit side and quantity; exactly one of the two.
 
     Attributes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from msgspec import Struct
+
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
-from alphapanda.domain.value import quickly_built
 
 
 class RuleOutcome(IntEnum):
@@ -21,9 +21,7 @@ class RuleOutcome(IntEnum):
     NOT_APPLICABLE = 5
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class RuleResult:
+class RuleResult(Struct, frozen=True):
     """One line of a verdict: the rule, its limit and what was observed, as text for a person.
 
     `outcome` is None where the event has no word known here.
@@ -36,9 +34,7 @@ class RuleResult:
     message: str = ""
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Approved:
+class Approved(Struct, frozen=True):
     """A signal let through as an order of `quantity` units (> 0)."""
 
     signal_id: str
@@ -60,9 +56,7 @@ class Approved:
         return self.key.product
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A signal refused.
 
     `reason` is one word in capitals; `message` one sentence; `largest_quantity` the most units, in whole lots, with

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date
 
 import pytest
 from tests.in_memory.instrument_store import MemoryInstrumentStore
+from tests.values import replace
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.instruments.api import InstrumentServicer

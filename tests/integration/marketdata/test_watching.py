@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import count
@@ -15,6 +14,7 @@ import grpc
 import pytest
 import structlog
 from redis.asyncio import Redis
+from tests.values import replace
 
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.consuming.options import ConsumerOptions

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+from tests.values import replace
 
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.health import Watched

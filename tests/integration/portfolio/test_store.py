@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
 import pytest
+from tests.values import replace
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import Product

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.values import replace
 
 from alphapanda.domain.ids import output_id
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from tests.integration.risk.conftest import KEY, Risk, servicer
+from tests.values import replace
 
 from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import InvalidInput

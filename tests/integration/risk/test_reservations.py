@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import grpc
 import pytest
 from tests.integration.risk.conftest import BROKERS, KEY
+from tests.values import replace
 
 from alphapanda.domain.order import OrderStatus
 from alphapanda.risk.reservations import EXIT_GRACE, ReservationKeeper

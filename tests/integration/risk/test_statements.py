@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from tests.statements import Sent
+from tests.values import replace
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.ids import derived_id

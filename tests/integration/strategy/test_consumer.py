@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import count
 
@@ -12,6 +11,7 @@ import pytest
 import structlog
 from sqlalchemy import text
 from tests.unit.strategy.test_holdings import Careful
+from tests.values import replace
 
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.order_wire import happening_from

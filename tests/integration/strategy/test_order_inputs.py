@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from tests.integration.strategy.test_consumer import NO_FATE, NOW, TOKENS, Fate, Killed, World, config
 from tests.unit.strategy.test_holdings import Careful
+from tests.values import replace
 
 from alphapanda.contract.order_wire import order_event
 from alphapanda.contract.wire import signal_from

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 from itertools import count as counted
 
@@ -11,6 +10,7 @@ import pytest
 from tests.integration.strategy.test_consumer import NOW, config
 from tests.integration.strategy.test_fencing import log  # noqa: F401 - a fixture
 from tests.unit.strategy.test_holdings import order
+from tests.values import replace
 
 from alphapanda.contract.order_wire import happening_from, order_event
 from alphapanda.domain import ids

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
+from tests.values import replace
 
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import Product

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from tests.integration.strategy.test_consumer import NO_FATE, TOKENS, Fate, World, config, flattens
+from tests.values import replace
 
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.core.config import StrategyState

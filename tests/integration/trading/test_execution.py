@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.values import replace
 from trading_room import (
     NOON,
     SETTINGS,

@@ -1,60 +1,44 @@
-"""Frozen dataclasses with the faster constructor are like those without it."""
+"""Values that an order makes by dozens are msgspec structs: like frozen dataclasses, made in a tenth of the time."""
 
 from __future__ import annotations
 
-import copy
-import inspect
-from dataclasses import FrozenInstanceError, dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
+from msgspec import Struct
+from tests.values import replace
 
+import alphapanda.portfolio.core.book
+import alphapanda.risk.core.decide
+import alphapanda.trading.core.checks
+from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey
-from alphapanda.domain.value import quickly_built
+
+NOON = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Slow:
-    name: str
-    units: int = 3
-    note: str | None = None
+def test_every_struct_is_immutable() -> None:
+    """None of the values of the cores can be changed once it is made."""
+    assert alphapanda.portfolio.core.book
+    assert alphapanda.risk.core.decide
+    assert alphapanda.trading.core.checks
+    ours = [one for one in Struct.__subclasses__() if one.__module__.startswith("alphapanda.")]
+    assert len(ours) > 10
+    assert [one.__qualname__ for one in ours if not one.__struct_config__.frozen] == []
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Quick:
-    name: str
-    units: int = 3
-    note: str | None = None
+def test_a_struct_is_compared_and_hashed_by_its_fields() -> None:
+    """Equal fields make equal values with equal hashes; a field that is set is an error."""
+    price = LastPrice(Decimal(100), NOON)
+    assert price == LastPrice(Decimal("100.00"), NOON) != LastPrice(Decimal(101), NOON)
+    assert hash(price) == hash(LastPrice(Decimal("100.00"), NOON))
+    with pytest.raises(AttributeError, match="immutable"):
+        price.price = Decimal(1)
 
 
-def test_arguments_defaults_and_their_errors_are_the_dataclasss():
-    """By position, by name, with defaults; a missing or unknown argument is a TypeError that names the class."""
-    for made in (Quick("a", 4), Quick(name="a", units=4), Quick("a", note="n"), Quick("a")):
-        assert made.name == "a"
-    assert (Quick("a").units, Quick("a").note) == (3, None)
-    for arguments, named in (((), {}), (("a", 1, None, 5), {}), (("a",), {"unit": 5})):
-        with pytest.raises(TypeError, match=r"Quick\.__init__"):
-            Quick(*arguments, **named)
-    assert inspect.get_annotations(Quick.__init__) == inspect.get_annotations(Slow.__init__)
-
-
-def test_it_is_frozen_equal_hashable_copied_and_replaced_as_before():
-    """Nothing but the constructor has changed."""
-    quick = Quick("a", 4)
-    assert type(quick) is Quick
-    with pytest.raises(FrozenInstanceError):
-        quick.units = 5
-    with pytest.raises((FrozenInstanceError, TypeError, AttributeError)):
-        quick.other = 5
-    assert quick == Quick("a", 4) != Quick("a", 5)
-    assert hash(quick) == hash(Slow("a", 4))
-    assert repr(quick) == repr(Slow("a", 4)).replace("Slow", "Quick")
-    assert copy.copy(quick) == copy.deepcopy(quick) == quick
-    assert replace(quick, units=9) == Quick("a", 9)
-
-
-def test_a_position_key_is_hashed_as_it_is_compared():
+def test_a_position_key_is_hashed_as_it_is_compared() -> None:
     """Equal keys made apart are one dictionary entry; a key that differs in any part is another."""
     key = PositionKey("paper", "default", "s", "NSE:INFY", Product.MIS)
     twin = PositionKey("paper", "default", "s", "NSE:INFY", Product.MIS)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from tests.values import replace
 
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.ids import derived_id

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.values import replace
 
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side, TradingState

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.values import replace
 
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.order_events import OrderState

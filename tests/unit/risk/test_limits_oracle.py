@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.values import replace
 
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import OrderStatus, PositionEffect

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from tests.values import replace
 
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from tests.values import replace
 
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.verdict import Approved, Refused

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.strategy.test_host import CALENDAR, DIRECTORY, at, config, frame
+from tests.values import replace
 
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import OrderState

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from tests.values import replace
 
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.values import replace
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument

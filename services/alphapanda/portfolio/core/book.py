@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
-from alphapanda.domain.value import quickly_built
 from alphapanda.portfolio.core.ledger import LedgerTransaction, fill_transaction, opening
 from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(Struct, frozen=True):
     """A fill as booked.
 
     Attributes:

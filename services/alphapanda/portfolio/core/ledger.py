@@ -7,16 +7,16 @@ REALISED_PNL; commission goes from CASH to CHARGES. An account begins with one t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from alphapanda.domain import ids
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
-from alphapanda.domain.value import quickly_built
 from alphapanda.portfolio.core.positions import PositionChange
 
 PRODUCER = "portfolio"
@@ -39,9 +39,7 @@ class LedgerEntry(NamedTuple):
     amount: Decimal
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class LedgerTransaction:
+class LedgerTransaction(Struct, frozen=True):
     """Entries that belong together and add up to zero.
 
     Attributes:

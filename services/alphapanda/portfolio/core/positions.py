@@ -6,23 +6,21 @@ value is quantity x price, the unrealised profit is market value - cost, on both
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.signal import PositionKey
-from alphapanda.domain.value import quickly_built
 
 _SMALLEST = Decimal("0.0001")
 _PER_RUPEE = 10_000
 _PAISA_UNITS = _PER_RUPEE // 100
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """A position; amounts in rupees, exact.
 
     Attributes:

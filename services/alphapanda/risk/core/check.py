@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from msgspec import Struct
+
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import PositionEffect, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.domain.value import quickly_built
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.limits import Limits
@@ -37,9 +38,7 @@ class StrategyRevisionUnknown(Exception):
         super().__init__(f"revision {revision} of strategy {strategy_id!r} isn't known yet")
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(Struct, frozen=True):
     """Everything a decision reads besides the book. Whatever is absent or None is unknown (rule 4 of the design).
 
     Attributes:
@@ -100,9 +99,7 @@ class AccountView(Protocol):
         """
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """An order that a signal would become.
 
     Attributes:

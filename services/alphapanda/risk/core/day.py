@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from msgspec import Struct
+
 from alphapanda.domain.money import ZERO
-from alphapanda.domain.value import quickly_built
 
 WHOLE_ACCOUNT = ""
 """Stands in place of a strategy's id."""
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class DayCounters:
+class DayCounters(Struct, frozen=True):
     """Counters that end with their day.
 
     Attributes:

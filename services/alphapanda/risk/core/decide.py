@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import Signal
-from alphapanda.domain.value import quickly_built
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.check import AccountView, Check, Inputs, Rule
 from alphapanda.risk.core.limits import Limits
@@ -26,9 +27,7 @@ from alphapanda.risk.core.position import (
 from alphapanda.risk.core.rules import in_force, product
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What came of an input.
 
     Attributes:
@@ -40,9 +39,7 @@ class Decision:
     verdicts: tuple[Verdict, ...] = ()
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """What an order event changed.
 
     Attributes:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+
+from msgspec import Struct
 
 from alphapanda.domain.money import ZERO, to_paisa
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
-from alphapanda.domain.value import quickly_built
 
 _EXACT = Decimal("0.0001")
 """The finest price there is, and so the finest cost."""
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class OrderProgress:
+class OrderProgress(Struct, frozen=True):
     """How far an order has got, as risk was told.
 
     Attributes:
@@ -47,9 +45,7 @@ class OrderProgress:
         return 0 if self.final else self.side.sign * (self.quantity - self.filled)
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class TradeHistory:
+class TradeHistory(Struct, frozen=True):
     """What trading under a key has come to, as the rules of the day and of money read it.
 
     Attributes:
@@ -72,9 +68,7 @@ class TradeHistory:
 NO_TRADES = TradeHistory()
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class PositionState:
+class PositionState(Struct, frozen=True):
     """What risk knows under one position key.
 
     Attributes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from msgspec import Struct
+
 from alphapanda.domain.order_events import Fill
-from alphapanda.domain.value import quickly_built
 
 
 class BrokerOrderStatus(Enum):
@@ -18,9 +18,7 @@ class BrokerOrderStatus(Enum):
     CANCELLED = "cancelled"
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class BrokerOrder:
+class BrokerOrder(Struct, frozen=True):
     """One broker order as it stands.
 
     Attributes:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
+from msgspec import Struct
+
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
@@ -17,7 +19,6 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import FailureReason, TradingState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
-from alphapanda.domain.value import quickly_built
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 
@@ -40,9 +41,7 @@ class NotSent:
     message: str
 
 
-@quickly_built
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True):
     """What the checks look at besides the order.
 
     Attributes:
