@@ -35,5 +35,6 @@ TOKEN_ASSIGNMENTS = Table(
     column("from_day", Date),
     column("until_day", Date, CheckConstraint("until_day >= from_day"), nullable=True),
     Index("token_assigned", "instrument_token", unique=True, postgresql_where=text("until_day IS NULL")),
+    Index("token_history", "instrument_token", "assignment"),
     Index("instrument_assigned", "instrument_id", unique=True, postgresql_where=text("until_day IS NULL")),
 )

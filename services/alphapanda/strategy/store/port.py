@@ -17,12 +17,12 @@ from panda.events.v1.events_pb2 import Event
 
 @dataclass(frozen=True, slots=True)
 class StoredStrategy:
-    """A configuration with what is known of its last change.
+    """A configuration with its last change.
 
     Attributes:
         config: the configuration.
-        note: what a person should know of it; empty where nothing.
-        changed_by: who made this revision.
+        note: a sentence for people; empty where there is nothing to say.
+        changed_by: the caller that made this revision.
         changed_at: wall time of the change, aware.
     """
 
@@ -34,14 +34,14 @@ class StoredStrategy:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A strategy's next revision and the event that tells of it."""
+    """A strategy's next revision and the event that announces it."""
 
     strategy: StoredStrategy
     event: Event
 
 
 Decide = Callable[[StoredStrategy | None], Change | None]
-"""From the strategy as it stands (None: there is none) to its next revision; None changes nothing. May refuse by raising."""
+"""Decides a strategy's next revision from its current one (None: there is none); None changes nothing. May raise."""
 
 Answer = Callable[[StoredStrategy], Message]
 
@@ -57,19 +57,19 @@ class Activation:
 
 
 class Ownership(NamedTuple):
-    """A process has a partition until another takes it, which raises the epoch."""
+    """A partition and the epoch under which a process owns it; another process takes it over by raising the epoch."""
 
     partition: int
     epoch: int
 
 
 class Memory(NamedTuple):
-    """What a revision of a strategy remembers on a partition.
+    """The state of a strategy's revision on a partition.
 
     Attributes:
         revision: the revision.
-        state: as StrategyHost.state gave it; empty where the revision has seen nothing yet.
-        missing: ticks, or bars, that it has to see yet before its first wish, on the instrument that lacks most.
+        state: as StrategyHost.state returned it; empty where the revision has seen nothing yet.
+        missing: ticks, or bars, that it still needs before its first target, on the instrument that lacks most.
     """
 
     revision: int
@@ -79,12 +79,12 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a strategy remembers on a partition after every offset below `next_offset`.
+    """A strategy's stored state on a partition, after every offset below `next_offset`.
 
     Attributes:
         config: the revision that is in effect there.
         next_offset: the first offset that isn't in the state.
-        state: as StrategyHost.state gave it; empty where the revision has seen nothing yet.
+        state: as StrategyHost.state returned it; empty where the revision has seen nothing yet.
         replaced: the revision that was in effect there before; 0 where none was.
     """
 
@@ -95,18 +95,18 @@ class Snapshot:
 
 
 class OrderInput(NamedTuple):
-    """An order event that strategies are told before the record at `next_offset` of the ticks."""
+    """An order event that is applied before the record at `next_offset` of the ticks."""
 
     next_offset: int
     event: Event
 
 
 class OrderInputs(NamedTuple):
-    """What is stored of the orders that a partition's strategies read.
+    """The recorded order events of a partition's strategies.
 
     Attributes:
         positions: how far the order topics were read; None where they never were.
-        inputs: what was told since the snapshots, in its order.
+        inputs: events since the snapshots, in their order.
     """
 
     positions: Mapping[TopicPartition, int] | None
@@ -114,11 +114,11 @@ class OrderInputs(NamedTuple):
 
 
 class Overtaken(Exception):
-    """Somebody else has the partition now: what is here may be the past, and must be neither stored nor told."""
+    """Another process owns the partition now: this one must neither store nor publish anything of it."""
 
 
 class StrategyStore(Protocol):
-    """Strategy's own schema."""
+    """Strategies by revision, and what the partitions of the ticks have stored of them."""
 
     async def command(
         self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
@@ -133,10 +133,10 @@ class StrategyStore(Protocol):
         """
 
     async def change(self, strategy_id: str, decide: Decide) -> StoredStrategy | None:
-        """The same for a change of the service's own; returns the strategy as it stands afterwards."""
+        """Makes a change of the service's own; returns the strategy afterwards."""
 
     async def get(self, strategy_id: str) -> StoredStrategy | None:
-        """A strategy as it stands, a deleted one too."""
+        """The current revision of a strategy, a deleted one too."""
 
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
         """Strategies by name, from the first after `after` on; only those in `state` where it is given.
@@ -145,23 +145,23 @@ class StrategyStore(Protocol):
         """
 
     async def current(self) -> Sequence[StrategyConfig]:
-        """Every strategy's configuration as it stands."""
+        """The current configuration of every strategy."""
 
     async def seed(self, changes: Sequence[Change]) -> bool:
-        """Stores the first strategies there ever are, all in one transaction; False where there was one already."""
+        """Stores the first strategies ever, all in one transaction; False where there was one already."""
 
     async def take(self, partition: int) -> Ownership:
-        """Takes a partition over: who had it before stores nothing of it any more."""
+        """Takes a partition over: its earlier owner can store nothing of it any more."""
 
     async def require(self, owner: Ownership) -> None:
-        """Does nothing where the partition is the owner's still.
+        """Requires that the partition is still the owner's.
 
         Raises:
             Overtaken: it was taken over.
         """
 
     async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
-        """Records that a revision takes effect, with what its warm-up left in it at that offset; once.
+        """Records once that a revision takes effect at an offset, with the state that its warm-up gave it.
 
         Raises:
             Overtaken: the partition was taken over, or the strategy's snapshot is of a later offset or revision.
@@ -171,7 +171,7 @@ class StrategyStore(Protocol):
         """Where each revision took effect, by partition and revision."""
 
     async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
-        """Stores what strategies remember as of an offset; an older one never replaces a newer one.
+        """Stores strategies' states as of an offset; an older one never replaces a newer one.
 
         Raises:
             Overtaken: the partition was taken over.
@@ -193,17 +193,17 @@ class StrategyStore(Protocol):
     async def forget_inputs(
         self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
     ) -> None:
-        """Drops what took effect before an offset, which every snapshot holds now, and stores how far it is read.
+        """Deletes order events from before an offset, which every snapshot has now, and stores the positions.
 
         Raises:
             Overtaken: the partition was taken over.
         """
 
     async def inputs(self, partition: int) -> OrderInputs:
-        """What is recorded of a partition."""
+        """The recorded order events of a partition."""
 
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
-        """What the strategies' current revisions lack of their warm-up, as of the last snapshots; those that lack."""
+        """Ticks, or bars, that running strategies lack of their warm-up, as of the last snapshots; those that lack any."""
 
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
         """The snapshots of a partition, by offset and name."""

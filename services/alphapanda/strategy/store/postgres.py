@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Row, text
+from sqlalchemy import Row, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
@@ -30,33 +30,19 @@ from alphapanda.strategy.store.port import (
     StoredStrategy,
     StrategyStore,
 )
+from alphapanda.strategy.store.tables import REVISIONS
 from panda.events.v1.events_pb2 import Event
 
 SCHEMA = "strategy"
 
-_CONFIG = (
-    "r.strategy_id, r.revision, r.state, r.strategy_type, r.parameters, r.instruments, r.brokers, r.account,"
-    " r.quantity, r.product, r.signal_ttl_seconds, r.flattens, r.note, r.changed_by, r.changed_at"
-)
+_CONFIG = ", ".join(f"r.{column.name}" for column in REVISIONS.c)
 _CURRENT = (
     f"SELECT {_CONFIG} FROM strategy.strategies s JOIN strategy.revisions r USING (strategy_id, revision)"
 )
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('strategy ' || :strategy_id, 0))")
 _GET = text(f"{_CURRENT} WHERE strategy_id = :strategy_id")
-_ALL = text(f'{_CURRENT} ORDER BY strategy_id COLLATE "C"')
-_PAGE = text(
-    f'{_CURRENT} WHERE strategy_id COLLATE "C" > :after AND s.state <> 3'
-    " AND (CAST(:state AS smallint) IS NULL OR s.state = :state)"
-    ' ORDER BY strategy_id COLLATE "C" LIMIT :limit'
-)
-_ADD_REVISION = text(
-    "INSERT INTO strategy.revisions (strategy_id, revision, state, strategy_type, parameters, instruments, brokers,"
-    " account, quantity, product, signal_ttl_seconds, flattens, note, changed_by, changed_at)"
-    " VALUES (:strategy_id, :revision, :state, :strategy_type, CAST(:parameters AS jsonb),"
-    " CAST(:instruments AS jsonb), :brokers, :account, :quantity, :product, :signal_ttl_seconds,"
-    " CAST(:flattens AS jsonb), :note,"
-    " :changed_by, :changed_at)"
-)
+_ALL = text(f"{_CURRENT} ORDER BY strategy_id")
+_ADD_REVISION = insert(REVISIONS)
 _SET_CURRENT = text(
     "INSERT INTO strategy.strategies (strategy_id, revision, state) VALUES (:strategy_id, :revision, :state)"
     " ON CONFLICT (strategy_id) DO UPDATE SET revision = excluded.revision, state = excluded.state"
@@ -81,7 +67,7 @@ _SNAPSHOTS = text(
     " FROM strategy.activations a WHERE a.strategy_id = s.strategy_id AND a.partition = s.partition"
     " AND a.revision < s.revision) AS replaced"
     " FROM strategy.snapshots s JOIN strategy.revisions r USING (strategy_id, revision)"
-    ' WHERE s.partition = :partition ORDER BY s.next_offset, strategy_id COLLATE "C"'
+    " WHERE s.partition = :partition ORDER BY s.next_offset, strategy_id"
 )
 _TAKE = text(
     "INSERT INTO strategy.partition_owners AS held (partition, epoch) VALUES (:partition, 1)"
@@ -105,7 +91,7 @@ _INPUTS = text(
 _POSITIONS = text("SELECT positions FROM strategy.input_positions WHERE partition = :partition")
 _MISSING = text(
     "SELECT s.strategy_id, max(s.missing) AS missing FROM strategy.snapshots s JOIN strategy.strategies c"
-    " USING (strategy_id, revision) WHERE s.missing > 0 AND c.state = 1 AND s.strategy_id = ANY(:strategy_ids)"
+    f" USING (strategy_id, revision) WHERE s.missing > 0 AND c.state = {int(StrategyState.RUNNING)} AND s.strategy_id = ANY(:strategy_ids)"
     " GROUP BY s.strategy_id"
 )
 _LOCK_ALL = text("LOCK TABLE strategy.strategies IN SHARE ROW EXCLUSIVE MODE")
@@ -152,9 +138,14 @@ class PostgresStrategyStore(StrategyStore):
 
     @override
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
-        values = {"state": None if state is None else int(state), "after": after, "limit": limit}
+        conditions = ["strategy_id > :after", f"s.state <> {int(StrategyState.DELETED)}"]
+        values: dict[str, Any] = {"after": after, "limit": limit}
+        if state is not None:
+            conditions.append("s.state = :state")
+            values["state"] = int(state)
+        query = f"{_CURRENT} WHERE {' AND '.join(conditions)} ORDER BY strategy_id LIMIT :limit"
         async with self._engine.connect() as connection:
-            return [_stored(row) for row in await connection.execute(_PAGE, values)]
+            return [_stored(row) for row in await connection.execute(text(query), values)]
 
     @override
     async def current(self) -> Sequence[StrategyConfig]:
@@ -305,8 +296,8 @@ class PostgresStrategyStore(StrategyStore):
 
 
 def _positions(owner: Ownership, positions: Mapping[TopicPartition, int]) -> dict[str, Any]:
-    told = [[*at, offset] for at, offset in sorted(positions.items())]
-    return {"partition": owner.partition, "positions": json.dumps(told)}
+    rows = [[*at, offset] for at, offset in sorted(positions.items())]
+    return {"partition": owner.partition, "positions": json.dumps(rows)}
 
 
 def _row(strategy: StoredStrategy) -> dict[str, Any]:
@@ -316,8 +307,8 @@ def _row(strategy: StoredStrategy) -> dict[str, Any]:
         "revision": config.revision,
         "state": int(config.state),
         "strategy_type": config.strategy_type,
-        "parameters": json.dumps(dict(config.parameters)),
-        "instruments": json.dumps(_pairs(config.instruments)),
+        "parameters": dict(config.parameters),
+        "instruments": _pairs(config.instruments),
         "brokers": list(config.brokers),
         "account": config.account,
         "quantity": config.quantity,
@@ -325,13 +316,7 @@ def _row(strategy: StoredStrategy) -> dict[str, Any]:
         "signal_ttl_seconds": config.signal_ttl_seconds,
         "flattens": None
         if config.flattens is None
-        else json.dumps(
-            [
-                config.flattens.revision,
-                _pairs(config.flattens.instruments),
-                int(config.flattens.product),
-            ]
-        ),
+        else [config.flattens.revision, _pairs(config.flattens.instruments), int(config.flattens.product)],
         "note": strategy.note,
         "changed_by": strategy.changed_by,
         "changed_at": strategy.changed_at,

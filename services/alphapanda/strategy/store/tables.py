@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from alphapanda.storage.tables import INSTANT, column, service_tables
+from alphapanda.storage.tables import INSTANT, SORTED_TEXT, column, service_tables
 
 METADATA = service_tables("strategy")
 
@@ -33,7 +33,7 @@ def _revision_key() -> ForeignKeyConstraint:
 REVISIONS = Table(
     "revisions",
     METADATA,
-    column("strategy_id", Text, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
     column("revision", BigInteger, CheckConstraint("revision > 0"), primary_key=True),
     column("state", SmallInteger, CheckConstraint("state IN (1, 2, 3)")),
     column("strategy_type", Text),
@@ -44,7 +44,7 @@ REVISIONS = Table(
     column("quantity", BigInteger, CheckConstraint("quantity > 0")),
     column("product", SmallInteger),
     column("signal_ttl_seconds", Integer, CheckConstraint("signal_ttl_seconds > 0")),
-    Column("flattens", JSONB),
+    Column("flattens", JSONB(none_as_null=True)),
     column("note", Text),
     column("changed_by", Text),
     column("changed_at", INSTANT),
@@ -54,7 +54,7 @@ REVISIONS = Table(
 STRATEGIES = Table(
     "strategies",
     METADATA,
-    column("strategy_id", Text, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
     column("revision", BigInteger),
     column("state", SmallInteger),
     _revision_key(),
@@ -64,7 +64,7 @@ STRATEGIES = Table(
 ACTIVATIONS = Table(
     "activations",
     METADATA,
-    column("strategy_id", Text, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
     column("revision", BigInteger, primary_key=True),
     column("partition", Integer, primary_key=True),
     column("next_offset", BigInteger),
@@ -76,7 +76,7 @@ ACTIVATIONS = Table(
 SNAPSHOTS = Table(
     "snapshots",
     METADATA,
-    column("strategy_id", Text, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
     column("partition", Integer, primary_key=True),
     column("next_offset", BigInteger),
     column("revision", BigInteger),
@@ -84,6 +84,7 @@ SNAPSHOTS = Table(
     column("missing", Integer, CheckConstraint("missing >= 0"), server_default=text("0")),
     column("stored_at", INSTANT, server_default=func.now()),
     _revision_key(),
+    Index("snapshots_of_partition", "partition", "next_offset"),
 )
 
 # The epoch rises with each take-over of a partition: its earlier owner stores nothing any more.
