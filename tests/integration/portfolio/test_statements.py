@@ -16,7 +16,7 @@ from tests.statements import Sent
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.port import Record
 from alphapanda.portfolio.store.port import AccountName
-from alphapanda.settings.consumers import ConsumerSettings
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.relay import OutboxRelay
@@ -64,7 +64,9 @@ async def counted(tables: str, fills, redis: Redis) -> AsyncIterator[Counted]:
     sent.listen(engine)
     service = Service(stored_in(engine), fills.broker, Market(), redis)
     outbox = Outbox("portfolio", TopicMap(("paper", "other")))
-    relay = OutboxRelay(engine=engine, outbox=outbox, log=Log(), policy=ConsumerSettings(), poll_seconds=60.0)
+    relay = OutboxRelay(
+        engine=engine, outbox=outbox, log=Log(), batch_size=100, backoff=Backoff(0.1, 1.0), poll_seconds=60.0
+    )
     await service.start()
     await relay.start()
     counted = Counted(service, relay, sent)

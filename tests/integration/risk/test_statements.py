@@ -19,10 +19,10 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import OrderStatus, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.eventlog.port import Record
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.core.scoped_limits import LimitChange, LimitScope
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from alphapanda.risk.store.statements import SCHEMA
-from alphapanda.settings.consumers import ConsumerSettings
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.storage.requests import CommandKey
@@ -123,7 +123,8 @@ async def test_a_verdict_is_published_after_four_statements(counted) -> None:
         engine=risk.engine,
         outbox=Outbox(SCHEMA, TopicMap(BROKERS)),
         log=log,  # type: ignore[arg-type]
-        policy=ConsumerSettings(),
+        batch_size=100,
+        backoff=Backoff(0.1, 1.0),
         poll_seconds=60.0,
     )
     await relay.start()
