@@ -17,6 +17,7 @@ from alphapanda.app.groups import GROUPS
 from alphapanda.app.options import consumer_options, kafka_options, logging_options, trading_options
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.eventlog.kafka.options import KafkaOptions
+from alphapanda.risk.core.named_limits import NAMED_LIMITS
 from alphapanda.settings.catalogue import Setting, catalogue, env_example, section_of, value_text
 from alphapanda.settings.consumers import ConsumerOverrides, ConsumersSettings
 from alphapanda.settings.model import Settings
@@ -190,10 +191,14 @@ def dead_settings(settings: list[Setting], modules: list[Module]) -> Iterator[st
     A module reads `section.name` where it says `….section.name`, where it has a section in a variable
     (`paper = settings.paper_trading`, `paper.name`), or where it imports the section's class, to be handed one, and
     says `….name`; where something of any module is declared to be the section (`paper: PaperTradingSettings`), by
-    that name. Settings without a section are read as `settings.name`.
+    that name. Settings without a section are read as `settings.name`. A limit that a risk rule declares is read with all of
+    them (app/limits.py), and by that rule.
     """
     declared = {pair for module in modules for pair in module.declared}
+    limits = {("risk", limit.setting) for limit in NAMED_LIMITS.values()}
     for setting in settings:
+        if setting.place in limits:
+            continue
         *sections, name = setting.place
         section, classes = sections[-1] if sections else "settings", _classes_of(tuple(sections))
         known = {section, f"_{section}"} | {who for who, what in declared if what in classes}

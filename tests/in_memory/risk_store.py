@@ -17,7 +17,8 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
-from alphapanda.risk.core.scoped_limits import NOTHING_SET, LimitChange, ScopedLimits, changed
+from alphapanda.risk.core.limit_changes import LimitChange, changed
+from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.store.port import (
     AccountReading,
     Answer,

@@ -68,7 +68,9 @@ INSTRUMENTS = InstrumentDirectory(
 )  # fmt: skip
 POLICY = ConsumerOptions(batch_size=8, backoff_initial_seconds=0.1, backoff_max_seconds=3.0)
 TRADING = TradingOptions(send_window_seconds=2, call_timeout_seconds=5)
-LIMITS = Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0))
+LIMITS = Limits(
+    timedelta(seconds=30), time(15, 0), {"max_order_quantity": 5_000, "max_position_quantity": 5_000}
+)
 TOPICS = TopicMap([BROKER])
 LATE_SECONDS = 15.0
 """Between two rounds that look for late arrivals."""

@@ -11,7 +11,8 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import TradingState
 from alphapanda.mesh.errors import FailedPrecondition
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
-from alphapanda.risk.core.scoped_limits import LimitChange, LimitScope, changed
+from alphapanda.risk.core.limit_changes import LimitChange, changed
+from alphapanda.risk.core.scoped_limits import LimitScope
 from alphapanda.risk.messages import set_limit_message
 from alphapanda.risk.store.port import DecisionUnit, RiskStore
 from alphapanda.risk.switch_events import account_switch_event, next_switch

@@ -61,7 +61,7 @@ def read_limits(file: Path, strategies: Collection[str], directory: InstrumentDi
         limit = named_limit(path[-1], where)
         scope.require(limit, where)
         limit.parse(leaf.text, where)
-        rows.append(SetLimit(scope, limit.name, leaf.text, author=str(file)))
+        rows.append(SetLimit(scope, limit, leaf.text, author=str(file)))
     return (
         ScopedLimits(1, tuple(sorted(rows, key=lambda row: (row.scope, row.name))))
         if rows

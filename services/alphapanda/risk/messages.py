@@ -15,7 +15,7 @@ from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.exposure import InstrumentExposure, ValueUnknown, by_instrument, unrealised
 from alphapanda.risk.core.limits import FREEZE_SLICES, Limits
-from alphapanda.risk.core.named_limits import NAMED_LIMITS
+from alphapanda.risk.core.named_limits import NAMED_LIMITS, RULE_OF
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rules import instrument, market_hours, price
 from alphapanda.risk.core.scoped_limits import LimitScope, ScopedLimits, SetLimit
@@ -85,9 +85,9 @@ def limit_messages(
             yield set_limit_message(found)
         else:
             yield risk.Limit(
-                rule=limit.rule,
+                rule=RULE_OF[limit.name],
                 name=limit.name,
-                value=limit.text(limits),
+                value=limit.text(limits.of(limit)),
                 unit=limit.unit.value,
                 origin=settings,
                 settable=True,
@@ -96,12 +96,11 @@ def limit_messages(
 
 def set_limit_message(row: SetLimit) -> risk.Limit:
     """A limit that somebody set."""
-    limit = NAMED_LIMITS[row.name]
     return risk.Limit(
-        rule=limit.rule,
+        rule=RULE_OF[row.name],
         name=row.name,
         value=row.text,
-        unit=limit.unit.value,
+        unit=row.limit.unit.value,
         origin=_origin(row.scope),
         strategy_id=row.scope.strategy_id,
         instrument_id=row.scope.instrument_id,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from alphapanda.risk.core.limit import Limit, Unit, Value
+from alphapanda.risk.core.named_limits import NAMED_LIMITS
 from alphapanda.settings.section import Seconds, Section
 from alphapanda.trading.options import TradingOptions
 
@@ -73,41 +75,39 @@ class StrategySettings(Section):
     )
 
 
-class RiskSettings(Section):
+class _RiskSection(Section):
     """Limits of every account, where UpdateLimits has set none; exits pass all of them. Empty: not enforced."""
 
-    max_order_quantity: int = Field(100_000, ge=1, description="units in one order")
-    max_position_quantity: int = Field(100_000, ge=1, description="units held under one position key")
     price_max_age_seconds: Seconds = Field(30.0, description="market time after which a price is stale")
-    max_order_value: Rupees | None = Field(None, description="rupees of one entry, at the last price")
-    max_position_value: Rupees | None = Field(
-        None, description="rupees in one instrument, held and in open orders, of all strategies together"
+    limits_enforced: bool = Field(
+        default=True, description="false lifts all these limits (replay --no-limits)"
     )
-    max_gross_exposure: Rupees | None = Field(
-        None, description="rupees held and in open orders, long and short added up"
+
+    def value_of(self, limit: Limit[Any]) -> Value:
+        """What is set of a limit that a risk rule declares."""
+        value: Any = getattr(self, limit.setting)
+        return timedelta(seconds=float(value)) if limit.unit is Unit.SECONDS and value is not None else value
+
+
+def _field(limit: Limit[Any]) -> tuple[Any, Any]:
+    """A limit as a field: its type and what pydantic is to know of it."""
+    kind: Any = Seconds if limit.unit is Unit.SECONDS else Rupees
+    if limit.is_whole:
+        kind = Annotated[int, Field(ge=limit.least)]
+    default = limit.default.total_seconds() if isinstance(limit.default, timedelta) else limit.default
+    return kind if default is not None else kind | None, Field(default, description=limit.means)
+
+
+if TYPE_CHECKING:
+    RiskSettings = _RiskSection
+else:
+    RiskSettings = create_model(
+        "RiskSettings",
+        __base__=_RiskSection,
+        __doc__=_RiskSection.__doc__,
+        **{limit.setting: _field(limit) for limit in NAMED_LIMITS.values()},
     )
-    max_open_orders: int | None = Field(None, ge=0, description="orders open at once")
-    max_daily_trades: int | None = Field(None, ge=0, description="orders in the exchange's day")
-    max_strategy_daily_trades: int | None = Field(
-        None, ge=0, description="orders of one strategy in the exchange's day"
-    )
-    max_daily_loss: Rupees | None = Field(
-        None,
-        description="loss in the exchange's day, realised and unrealised, in rupees; then the account only reduces",
-    )
-    max_order_rate: int | None = Field(None, ge=0, description="orders in order_rate_window_seconds")
-    max_strategy_order_rate: int | None = Field(
-        None, ge=0, description="orders of one strategy in order_rate_window_seconds"
-    )
-    order_rate_window_seconds: Seconds = Field(60.0, description="market time over which orders are counted")
-    duplicate_window_seconds: Seconds | None = Field(
-        None, description="market time within which the same signal passes only once"
-    )
-    cooldown_losses: int | None = Field(
-        None, ge=0, description="losing round trips in a row after which a strategy pauses in an instrument"
-    )
-    cooldown_seconds: Seconds = Field(900.0, description="market time that such a pause lasts")
-    limits_enforced: bool = Field(True, description="false lifts all these limits (replay --no-limits)")
+"""The section with a setting of each limit: a rule's file says which, and nothing is to be added here."""
 
 
 class TradingSettings(Section):

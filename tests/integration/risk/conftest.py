@@ -89,7 +89,11 @@ class Risk:
             self.market,
             lambda: self.instruments,
             load_nse_calendar(),
-            Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0)),
+            Limits(
+                timedelta(seconds=30),
+                time(15, 0),
+                {"max_order_quantity": 5_000, "max_position_quantity": 5_000},
+            ),
             self.strategy_statuses,
             lambda: datetime.now(tz=UTC),
         )

@@ -20,7 +20,8 @@ from alphapanda.domain.order import OrderStatus, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.eventlog.port import Record
 from alphapanda.resilience.backoff import Backoff
-from alphapanda.risk.core.scoped_limits import LimitChange, LimitScope
+from alphapanda.risk.core.limit_changes import LimitChange
+from alphapanda.risk.core.scoped_limits import LimitScope
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from alphapanda.risk.store.statements import SCHEMA
 from alphapanda.storage.outbox import Outbox

@@ -70,7 +70,11 @@ class Market:
             MarketView(now.astimezone(UTC) if now else None, "run", prices),
             DIRECTORY,
             self.calendar,
-            Limits(max_order, max_position, timedelta(seconds=30), time(15, 0)),
+            Limits(
+                timedelta(seconds=30),
+                time(15, 0),
+                {"max_order_quantity": max_order, "max_position_quantity": max_position},
+            ),
             state,
             {"ema-1": StrategyStatus(revision, running)},
         )

@@ -43,7 +43,7 @@ class Account:
             if instrument.instrument_id in self.prices
         }
         view = MarketView(self.now, "run", prices)
-        limits = replace(plain.limits, **self.limits)
+        limits = plain.limits.with_values(self.limits)
         return replace(plain, market=view, limits=limits, strategy_statuses=self.strategies)
 
     def key(self, strategy: str = "ema-1", instrument: str = "NSE:INFY"):

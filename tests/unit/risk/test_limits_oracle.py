@@ -113,7 +113,7 @@ def test_the_rules_say_what_adding_everything_up_says(new_market: Any, steps: An
             plain,
             market=view,
             instruments=directory,
-            limits=replace(plain.limits, order_rate_window=WINDOW, **limits),
+            limits=plain.limits.with_values({"order_rate_window": WINDOW, **limits}),
             strategy_statuses={
                 "ema-1": StrategyStatus(3, running=True),
                 "other": StrategyStatus(3, running=True),

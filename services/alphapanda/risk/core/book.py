@@ -15,7 +15,7 @@ from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import OrderProgress, PositionState
-from alphapanda.risk.core.rules.daily_loss import tripping
+from alphapanda.risk.core.rules import daily_loss, order_rate
 from alphapanda.risk.core.square_off import due_square_offs
 
 K = TypeVar("K")
@@ -195,11 +195,11 @@ class RiskBook:
             return
         day = inputs.calendar.trading_day(at)
         for whose, rate in (
-            (WHOLE_ACCOUNT, limits.max_order_rate),
-            (key.strategy_id, limits.max_strategy_order_rate),
+            (WHOLE_ACCOUNT, limits.of(order_rate.OF_ACCOUNT)),
+            (key.strategy_id, limits.of(order_rate.OF_STRATEGY)),
         ):
             counters = self._counters(key, whose, day)
-            remembered = None if rate is None else limits.order_rate_window
+            remembered = None if rate is None else limits.required(order_rate.WINDOW)
             self.days[key.broker, key.account, whose] = counters.with_order(at, remembered)
 
     def _count(self, applied: Applied, at: datetime | None, inputs: Inputs) -> None:
@@ -218,11 +218,11 @@ class RiskBook:
                 )
 
     def _trip(self, key: PositionKey, inputs: Inputs) -> None:
-        most = inputs.limits_for(key).max_daily_loss
+        most = inputs.limits_for(key).of(daily_loss.LIMIT)
         today = None if most is None else self.today(key, WHOLE_ACCOUNT, inputs)
         if most is None or today is None or today.tripped:
             return
-        why = tripping(today, most, self, key, inputs)
+        why = daily_loss.tripping(today, most, self, key, inputs)
         if why:
             self.days[key.broker, key.account, WHOLE_ACCOUNT] = today.with_trip(why)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from alphapanda.domain.order import PositionEffect, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.day import DayCounters
+from alphapanda.risk.core.limit import Limit
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
@@ -171,15 +172,22 @@ class Rule:
         name: in a verdict.
         judge: asks it.
         most: units that it would have let through, of an order that it refused; None: not one.
-        limits: names of the limits it reads; where none of them is set it isn't in force. Empty: it always is.
+        limits: those it measures against; where none of them is set it isn't in force. Empty: it always is.
+        parameters: limits that say how it measures; there is always a value of them.
         says: word that a refusal carries, where it isn't the name.
     """
 
     name: str
     judge: Callable[[Check], RuleResult]
     most: Callable[[Check], int] | None = None
-    limits: tuple[str, ...] = ()
+    limits: tuple[Limit[Any], ...] = ()
+    parameters: tuple[Limit[Any], ...] = ()
     says: str = ""
+
+    @property
+    def declares(self) -> tuple[Limit[Any], ...]:
+        """All that may be set of it."""
+        return (*self.limits, *self.parameters)
 
     @property
     def reason(self) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.risk.core.limit import Limit, Reach, Value
 from alphapanda.risk.core.limits import Limits
-from alphapanda.risk.core.named_limits import NamedLimit, Reach, Value, named_limit
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,7 +30,7 @@ class LimitScope:
             parts.append(f"instrument {self.instrument_id}")
         return ", ".join(parts) or "account"
 
-    def require(self, limit: NamedLimit, where: str) -> None:
+    def require(self, limit: Limit[Any], where: str) -> None:
         """Refuses a limit that means nothing at this scope.
 
         Raises:
@@ -48,7 +49,7 @@ class SetLimit:
 
     Attributes:
         scope: of what.
-        name: one of NAMED_LIMITS.
+        limit: which.
         text: its value as it was set.
         version: of the account's limits that set it.
         author: who set it.
@@ -56,11 +57,16 @@ class SetLimit:
     """
 
     scope: LimitScope
-    name: str
+    limit: Limit[Any]
     text: str
     version: int = 0
     author: str = ""
     changed_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The limit's."""
+        return self.limit.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class ScopedLimits:
     def __post_init__(self) -> None:
         values: dict[str, dict[LimitScope, Value]] = {}
         for row in self.rows:
-            value = named_limit(row.name, "limits").parse(row.text, "limits")
+            value = row.limit.parse(row.text, "limits")
             values.setdefault(row.name, {})[row.scope] = value
         object.__setattr__(self, "_values", values)
 
@@ -96,10 +102,10 @@ class ScopedLimits:
             limits = self._effective[whose] = self._merged(*whose)
         return limits
 
-    def may_set(self, names: tuple[str, ...], defaults: Limits) -> bool:
+    def may_set(self, limits: tuple[Limit[Any], ...], defaults: Limits) -> bool:
         """Whether one of these limits may be in force anywhere in the account."""
-        return _any_set(defaults, names) or any(
-            value is not None for name in names for value in self._values.get(name, {}).values()
+        return _any_set(defaults, limits) or any(
+            value is not None for limit in limits for value in self._values.get(limit.name, {}).values()
         )
 
     def in_force(self, name: str, strategy_id: str, instrument_id: str) -> SetLimit | None:
@@ -114,63 +120,15 @@ class ScopedLimits:
                 if scope in values:
                     changes[name] = values[scope]
                     break
-        return replace(defaults, **changes)  # type: ignore[arg-type]
+        return defaults.with_values(changes)
 
 
 NOTHING_SET = ScopedLimits()
 
 
 @lru_cache(maxsize=256)
-def _any_set(limits: Limits, names: tuple[str, ...]) -> bool:
-    return any(getattr(limits, name) is not None for name in names)
-
-
-@dataclass(frozen=True, slots=True)
-class LimitChange:
-    """A change that somebody asks for.
-
-    Attributes:
-        scope: of what.
-        to_set: value by name, as text.
-        to_clear: names whose next wider scope is to hold again.
-        author: who asks.
-        reason: why, one sentence.
-        at: wall time.
-    """
-
-    scope: LimitScope
-    to_set: Mapping[str, str]
-    to_clear: tuple[str, ...]
-    author: str
-    reason: str
-    at: datetime
-
-
-def changed(stands: ScopedLimits, change: LimitChange) -> ScopedLimits:
-    """The next version of an account's limits.
-
-    Raises:
-        InvalidInput: an unknown name, a value it doesn't take, a scope at which it means nothing, a name both set and
-            cleared, one to be cleared that isn't set, or nothing to do.
-    """
-    scope, version = change.scope, stands.version + 1
-    if not change.to_set and not change.to_clear:
-        raise InvalidInput("set", "", "name at least one limit to set or to clear")
-    for name in change.to_clear:
-        scope.require(named_limit(name, "clear"), "clear")
-        if name in change.to_set:
-            raise InvalidInput("clear", name, "a limit is set or cleared, not both")
-        if not any(row.scope == scope and row.name == name for row in stands.rows):
-            raise InvalidInput("clear", name, f"it isn't set for {scope.text}")
-    made = []
-    for name, text in sorted(change.to_set.items()):
-        limit = named_limit(name, "set")
-        scope.require(limit, "set")
-        limit.parse(text, f"set.{name}")
-        made.append(SetLimit(scope, name, text, version, change.author, change.at))
-    gone = {*change.to_set, *change.to_clear}
-    kept = [row for row in stands.rows if row.scope != scope or row.name not in gone]
-    return ScopedLimits(version, tuple(sorted([*kept, *made], key=lambda row: (row.scope, row.name))))
+def _any_set(defaults: Limits, limits: tuple[Limit[Any], ...]) -> bool:
+    return any(defaults.of(limit) is not None for limit in limits)
 
 
 def _narrowest_first(strategy_id: str, instrument_id: str) -> Iterator[LimitScope]:

@@ -14,7 +14,8 @@ from alphapanda.domain.order import TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.scoped_limits import LimitChange, ScopedLimits
+from alphapanda.risk.core.limit_changes import LimitChange
+from alphapanda.risk.core.scoped_limits import ScopedLimits
 from alphapanda.storage.requests import CommandKey
 from panda.events.v1.events_pb2 import Event
 

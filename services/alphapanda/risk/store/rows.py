@@ -14,6 +14,7 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.book import DayKey
 from alphapanda.risk.core.day import DayCounters
+from alphapanda.risk.core.named_limits import named_limit
 from alphapanda.risk.core.position import OrderProgress, PositionState, TradeHistory
 from alphapanda.risk.core.scoped_limits import LimitScope, SetLimit
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
@@ -127,7 +128,9 @@ def day_of(row: AnyRow) -> DayCounters:
 def limit_of(row: AnyRow) -> SetLimit:
     """A limit in force."""
     scope = LimitScope(row.strategy_id, row.instrument_id)
-    return SetLimit(scope, row.name, row.value, row.version, row.author, row.changed_at)
+    return SetLimit(
+        scope, named_limit(row.name, "limits"), row.value, row.version, row.author, row.changed_at
+    )
 
 
 def waiting_of(stored: bytes) -> Signal:

@@ -16,7 +16,8 @@ from alphapanda.domain.order import TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Verdict
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.scoped_limits import LimitChange, ScopedLimits
+from alphapanda.risk.core.limit_changes import LimitChange
+from alphapanda.risk.core.scoped_limits import ScopedLimits
 from alphapanda.risk.store import rows
 from alphapanda.risk.store import statements as sql
 from alphapanda.risk.store.port import DecisionUnit, KillSwitch, SwitchScope

@@ -6,11 +6,20 @@ from decimal import Decimal
 
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import AccountView, Check, Inputs, only_exits_pass
+from alphapanda.risk.core.check import AccountView, Check, Inputs, Rule, only_exits_pass
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.exposure import ValueUnknown, rupees, unrealised
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "daily_loss"
+LIMIT: Limit[Decimal] = Limit(
+    "max_daily_loss",
+    Unit.RUPEES,
+    Reach.ACCOUNT,
+    "loss in the exchange's day, realised and unrealised, in rupees; then the account only reduces",
+    account_wide=True,
+    counted=True,
+)
 
 
 def judge(check: Check) -> RuleResult:
@@ -18,7 +27,7 @@ def judge(check: Check) -> RuleResult:
 
     What a position makes counts from what it cost, though it was opened on a day before.
     """
-    most = check.limits.max_daily_loss
+    most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     limit, today = f"< {rupees(most)}", check.today(WHOLE_ACCOUNT)
@@ -54,3 +63,6 @@ def _why(today: DayCounters, lost: Decimal, most: Decimal) -> str:
 
 def _loss(today: DayCounters, account: AccountView, key: PositionKey, inputs: Inputs) -> Decimal:
     return -today.realised - unrealised(account.alive(key.broker, key.account), inputs.price_of)
+
+
+RULE = Rule(NAME, judge, limits=(LIMIT,))

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "daily_trades"
+OF_ACCOUNT: Limit[int] = Limit(
+    "max_daily_trades", Unit.ORDERS, Reach.ACCOUNT, "orders in the exchange's day", counted=True
+)
+OF_STRATEGY: Limit[int] = Limit(
+    "max_strategy_daily_trades",
+    Unit.ORDERS,
+    Reach.STRATEGY,
+    "orders of one strategy in the exchange's day",
+    counted=True,
+)
 
 
 def judge(check: Check) -> RuleResult:
     """Counts this order too, and exits among the others; an order that ended unfilled is no trade."""
     limits = check.limits
-    of_account, of_strategy = limits.max_daily_trades, limits.max_strategy_daily_trades
+    of_account, of_strategy = limits.of(OF_ACCOUNT), limits.of(OF_STRATEGY)
     strategy_id = check.signal.key.strategy_id
     passed = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     for whose, most, named in (
@@ -31,3 +42,6 @@ def judge(check: Check) -> RuleResult:
             return only_exits_pass(check, NAME, f"<= {most}", str(after), message)
         passed = RuleResult(NAME, RuleOutcome.PASSED, f"<= {most} of {named}", str(after))
     return passed
+
+
+RULE = Rule(NAME, judge, limits=(OF_ACCOUNT, OF_STRATEGY))

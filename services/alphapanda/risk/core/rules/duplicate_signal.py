@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 from alphapanda.risk.core.position import request_of
 
 NAME = "duplicate_signal"
+WINDOW: Limit[timedelta] = Limit(
+    "duplicate_window",
+    Unit.SECONDS,
+    Reach.ANY,
+    "market time within which the same signal passes only once",
+    counted=True,
+)
 
 
 def judge(check: Check) -> RuleResult:
@@ -14,7 +24,7 @@ def judge(check: Check) -> RuleResult:
 
     So it stops a target made again after its order failed, and a person's order sent twice.
     """
-    window = check.limits.duplicate_window
+    window = check.limits.of(WINDOW)
     if window is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     limit, now = f"once in {window.total_seconds():g} s", check.inputs.market.market_time
@@ -30,3 +40,6 @@ def judge(check: Check) -> RuleResult:
     ago = f"{(now - history.last_request_at).total_seconds():g} s ago"
     message = f"{history.last_request} was let through {ago} under the same position"
     return only_exits_pass(check, NAME, limit, ago, message)
+
+
+RULE = Rule(NAME, judge, limits=(WINDOW,))

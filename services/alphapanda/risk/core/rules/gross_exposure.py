@@ -5,15 +5,23 @@ from __future__ import annotations
 from decimal import Decimal
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.exposure import ValueUnknown, gross_value, rupees
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "gross_exposure"
+LIMIT: Limit[Decimal] = Limit(
+    "max_gross_exposure",
+    Unit.RUPEES,
+    Reach.ACCOUNT,
+    "rupees held and in open orders, long and short added up",
+    account_wide=True,
+)
 
 
 def judge(check: Check) -> RuleResult:
     """Measured once this order and all open ones have filled; without one of the prices no entry passes."""
-    most = check.limits.max_gross_exposure
+    most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     limit = f"<= {rupees(most)}"
@@ -31,7 +39,7 @@ def judge(check: Check) -> RuleResult:
 
 def most(check: Check) -> int:
     """Units that what is left of the limit buys."""
-    limit, price = check.limits.max_gross_exposure, check.price
+    limit, price = check.limits.of(LIMIT), check.price
     if limit is None or not price:
         return 0
     try:
@@ -47,3 +55,6 @@ def _after(check: Check) -> Decimal:
     if price is None:
         raise ValueUnknown(f"there is no price of {check.signal.key.instrument_id}")
     return others + abs(check.position_after) * price
+
+
+RULE = Rule(NAME, judge, most, limits=(LIMIT,))

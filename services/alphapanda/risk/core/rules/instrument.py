@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.limits import FREEZE_SLICES
 
 NAME = "instrument"
@@ -55,3 +55,6 @@ def most(check: Check) -> int:
 @lru_cache(maxsize=4096)
 def _passed(lot_size: int, quantity: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"lots of {lot_size}", str(quantity))
+
+
+RULE = Rule(NAME, judge, most)

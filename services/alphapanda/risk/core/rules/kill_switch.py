@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "kill_switch"
 _PASSED = RuleResult(NAME, RuleOutcome.PASSED, "ACTIVE", "ACTIVE")
@@ -25,3 +25,6 @@ def judge(check: Check) -> RuleResult:
             return only_exits_pass(check, NAME, "ACTIVE", "REDUCING", f"{whose} takes only reductions now")
         case TradingState.HALTED:
             return RuleResult(NAME, RuleOutcome.FAILED, "ACTIVE", "HALTED", f"{whose} takes no orders now")
+
+
+RULE = Rule(NAME, judge)

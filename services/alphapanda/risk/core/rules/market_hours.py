@@ -9,7 +9,7 @@ from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalen
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.order import Product
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "market_hours"
 
@@ -64,3 +64,6 @@ def _hours(session: Session) -> str:
 def _clock(moment: datetime) -> str:
     minutes = f"{moment.hour:02}:{moment.minute:02}"
     return f"{minutes}:{moment.second:02}" if moment.second else minutes
+
+
+RULE = Rule(NAME, judge)

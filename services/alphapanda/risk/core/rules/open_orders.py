@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "open_orders"
+LIMIT: Limit[int] = Limit(
+    "max_open_orders", Unit.ORDERS, Reach.ACCOUNT, "orders open at once", account_wide=True
+)
 
 
 def judge(check: Check) -> RuleResult:
     """Counts this order too; an exit passes though it is one too many."""
-    most = check.limits.max_open_orders
+    most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     after = 1 + sum(1 for state in check.others if state.open is not None)
@@ -18,3 +22,6 @@ def judge(check: Check) -> RuleResult:
         return RuleResult(NAME, RuleOutcome.PASSED, f"<= {most}", str(after))
     message = f"it would be open order {after} of the account, the limit is {most}"
     return only_exits_pass(check, NAME, f"<= {most}", str(after), message)
+
+
+RULE = Rule(NAME, judge, limits=(LIMIT,))

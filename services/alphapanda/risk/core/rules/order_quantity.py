@@ -5,14 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "order_quantity"
+LIMIT: Limit[int] = Limit(
+    "max_order_quantity", Unit.UNITS, Reach.ANY, "units in one order", default=100_000, least=1
+)
 
 
 def judge(check: Check) -> RuleResult:
     """An exit of any size passes."""
-    limit = check.limits.max_order_quantity
+    limit = check.limits.of(LIMIT)
     if limit is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     if check.quantity <= limit:
@@ -24,9 +28,12 @@ def judge(check: Check) -> RuleResult:
 
 def most(check: Check) -> int:
     """The limit."""
-    return check.limits.max_order_quantity or 0
+    return check.limits.of(LIMIT) or 0
 
 
 @lru_cache(maxsize=4096)
 def _passed(limit: int, quantity: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"<= {limit}", str(quantity))
+
+
+RULE = Rule(NAME, judge, most, limits=(LIMIT,))

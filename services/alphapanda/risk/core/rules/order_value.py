@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.exposure import rupees
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "order_value"
+LIMIT: Limit[Decimal] = Limit(
+    "max_order_value", Unit.RUPEES, Reach.ANY, "rupees of one entry, at the last price"
+)
 
 
 def judge(check: Check) -> RuleResult:
     """An exit of any value passes; without a price no entry does."""
-    most = check.limits.max_order_value
+    most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     limit, price = f"<= {rupees(most)}", check.price
@@ -27,5 +33,8 @@ def judge(check: Check) -> RuleResult:
 
 def most(check: Check) -> int:
     """Units that the limit buys."""
-    limit, price = check.limits.max_order_value, check.price
+    limit, price = check.limits.of(LIMIT), check.price
     return int(limit // price) if limit is not None and price else 0
+
+
+RULE = Rule(NAME, judge, most, limits=(LIMIT,))

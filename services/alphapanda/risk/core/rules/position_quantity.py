@@ -5,14 +5,23 @@ from __future__ import annotations
 from functools import lru_cache
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "position_quantity"
+LIMIT: Limit[int] = Limit(
+    "max_position_quantity",
+    Unit.UNITS,
+    Reach.ANY,
+    "units held under one position key",
+    default=100_000,
+    least=1,
+)
 
 
 def judge(check: Check) -> RuleResult:
     """Measured after the order has filled; an exit passes though what is left is over the limit."""
-    limit, after = check.limits.max_position_quantity, check.position_after
+    limit, after = check.limits.of(LIMIT), check.position_after
     if limit is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     if abs(after) <= limit:
@@ -23,9 +32,12 @@ def judge(check: Check) -> RuleResult:
 
 def most(check: Check) -> int:
     """What is left of the limit."""
-    return max(0, (check.limits.max_position_quantity or 0) - abs(check.position))
+    return max(0, (check.limits.of(LIMIT) or 0) - abs(check.position))
 
 
 @lru_cache(maxsize=4096)
 def _passed(limit: int, after: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"<= {limit}", str(after))
+
+
+RULE = Rule(NAME, judge, most, limits=(LIMIT,))

@@ -5,15 +5,23 @@ from __future__ import annotations
 from decimal import Decimal
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.exposure import ValueUnknown, gross_value, rupees
+from alphapanda.risk.core.limit import Limit, Reach, Unit
 
 NAME = "position_value"
+LIMIT: Limit[Decimal] = Limit(
+    "max_position_value",
+    Unit.RUPEES,
+    Reach.INSTRUMENT,
+    "rupees in one instrument, held and in open orders, of all strategies together",
+    account_wide=True,
+)
 
 
 def judge(check: Check) -> RuleResult:
     """Measured once this order and all open ones have filled; long and short of two strategies don't offset."""
-    most = check.limits.max_position_value
+    most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
     limit, price = f"<= {rupees(most)}", check.price
@@ -32,7 +40,7 @@ def judge(check: Check) -> RuleResult:
 
 def most(check: Check) -> int:
     """Units that what is left of the limit buys."""
-    limit, price = check.limits.max_position_value, check.price
+    limit, price = check.limits.of(LIMIT), check.price
     if limit is None or not price:
         return 0
     try:
@@ -43,3 +51,6 @@ def most(check: Check) -> int:
 
 def _others(check: Check) -> Decimal:
     return gross_value(check.others, check.inputs.price_of, check.signal.key.instrument_id)
+
+
+RULE = Rule(NAME, judge, most, limits=(LIMIT,))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "price"
 
@@ -38,3 +38,6 @@ def _passed(limit: str, observed: str) -> RuleResult:
 @lru_cache(maxsize=4096)
 def _seconds_old(sign: str, age: timedelta) -> str:
     return f"{sign}{age.total_seconds():g} s old"
+
+
+RULE = Rule(NAME, judge)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alphapanda.domain.order import Product
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "product"
 _PASSED = RuleResult(NAME, RuleOutcome.PASSED)
@@ -16,3 +16,6 @@ def judge(check: Check) -> RuleResult:
         return _PASSED
     after = str(check.position_after)
     return only_exits_pass(check, NAME, "CNC >= 0", after, f"CNC is never short, this would hold {after}")
+
+
+RULE = Rule(NAME, judge)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, StrategyRevisionUnknown, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, StrategyRevisionUnknown, only_exits_pass
 
 NAME = "strategy_state"
 _NO_STRATEGY = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "", "", "a person's order or a square-off")
@@ -45,3 +45,6 @@ def _passed(revision: int) -> RuleResult:
 
 def _running(revision: int) -> str:
     return f"running, revision {revision}"
+
+
+RULE = Rule(NAME, judge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "valid_until"
 
@@ -19,3 +19,6 @@ def judge(check: Check) -> RuleResult:
             check, NAME, limit, market_time.isoformat(), f"the signal was valid until {limit}"
         )
     return RuleResult(NAME, RuleOutcome.PASSED, limit, market_time.isoformat())
+
+
+RULE = Rule(NAME, judge, says="EXPIRED")
