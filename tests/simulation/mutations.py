@@ -13,6 +13,7 @@ from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
+from alphapanda.resilience.attempts import attempted
 from alphapanda.risk.consumer import RawSignalHandler
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading.core.broker_order import BrokerOrder
@@ -99,9 +100,9 @@ class CommitsFirst(ReliableConsumer):
     """Commits the offset before the effect is stored."""
 
     @override
-    async def _work_and_commit(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
-        await self._commit(at, records[-1].offset + 1)
-        await self._handling.work(at, records)
+    async def _work_through(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+        await attempted(self._reader.commit({at: records[-1].offset + 1}))
+        await super()._work_through(at, records)
 
 
 class PublishesBackwards(OutboxRelay):

@@ -5,8 +5,9 @@
     anything else: a bug                         the records one by one; the one that fails `bug_attempts` times goes
                                                  to the .dlq on market data, and parks its key on money topics
 
-A partition's records are handled in order and by one task at a time; offsets are committed after the effects. This
-file is its life, its reading and its reports; `handling.py` is what is done with records.
+A partition's records are handled in order and by one task at a time; offsets are committed after the effects, at an
+interval and when partitions go. This file is its life, its reading and its reports; `handling.py` is what is done with
+records.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import structlog
 from alphapanda.consuming.backoff_state import BackoffState
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Handler
+from alphapanda.consuming.group_offsets import COMMIT_SECONDS, GroupOffsets
 from alphapanda.consuming.handling import Discard, Halted, Handling
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.consuming.parking import Parking
@@ -65,6 +67,7 @@ class ReliableConsumer:
         assignment: what the service does before the first record of new partitions, and after the last of old ones;
             retried like a handler.
         drain_seconds: how long a batch in hand may still take when its partition goes or the consumer stops.
+        commit_seconds: between two commits of offsets.
         sleep: waits for seconds.
         chance: numbers in [0, 1) for the back-off.
         wall_clock: wall time, aware.
@@ -85,6 +88,7 @@ class ReliableConsumer:
         discard: Discard | None = None,
         assignment: Assignment | None = None,
         drain_seconds: float = 5.0,
+        commit_seconds: float = COMMIT_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -101,6 +105,9 @@ class ReliableConsumer:
         self._logger = _logger.bind(service=service, consumer=name)
         self._backoff_state = BackoffState(
             name, self._backoff, topic_map.broker, sleep, wall_clock, self._logger
+        )
+        self._offsets = GroupOffsets(
+            reader.commit, commit_seconds, self._backoff, self._backoff_state.failed, sleep, self._logger
         )
         self._breakers = Breakers(policy.breaker_failures, policy.breaker_seconds)
         self._handling = Handling(
@@ -132,6 +139,7 @@ class ReliableConsumer:
         if not self._reader.topics:
             return
         await self._reader.start(self)
+        self._offsets.start()
         self._fetching = asyncio.create_task(self._fetch(), name=self.name)
 
     async def stop(self) -> None:
@@ -141,6 +149,7 @@ class ReliableConsumer:
             await asyncio.wait([self._fetching])
             self._fetching = None
         await self._finish(tuple(self._in_hand))
+        await self._offsets.stop()
         await self._reader.stop()
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
@@ -155,11 +164,12 @@ class ReliableConsumer:
                 self._take_up(at, _InHand(task, self._reader.position(at), arriving))
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Finishes or abandons what is in hand of these partitions, then lets go of them."""
+        """Finishes or abandons what is in hand of these partitions, commits what was handled, then lets go of them."""
         unfinished = {
             other for at in partitions if at in self._in_hand for other in self._in_hand[at].arriving
         }
         await self._finish(partitions)
+        await self._offsets.hand_over(partitions)
         if self._assignment is not None and (
             error := await attempted(self._assignment.on_revoked(partitions))
         ):
@@ -197,6 +207,7 @@ class ReliableConsumer:
             self._fetch_failures = 0
             for at, records in fetched.items():
                 self._reader.pause(at)  # until this batch is done
+                self._offsets.fetched(at, records[0].offset)
                 task = asyncio.create_task(self._work(at, records))
                 self._take_up(at, _InHand(task, records[0].offset))
 
@@ -222,22 +233,19 @@ class ReliableConsumer:
                 await asyncio.wait(late)
 
     async def _work(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
-        error = await attempted(self._work_and_commit(at, records))
+        error = await attempted(self._work_through(at, records))
         if error is not None:  # a bug of the consumer's own must not end as a partition that nobody reads
             self._backoff_state.failed([at], error)
             self._backoff_state.halt({at: records[0].offset}, error)
 
-    async def _work_and_commit(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+    async def _work_through(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
         try:
             await self._handling.work(at, records)
         except Halted as halted:
-            await self._commit(at, halted.offset)
+            self._offsets.handled(at, halted.offset)
             self._backoff_state.halt({at: halted.offset}, halted.cause)
         else:
-            await self._commit(at, records[-1].offset + 1)
-
-    async def _commit(self, at: TopicPartition, offset: int) -> None:
-        await self._backoff_state.until_it_works({at: offset}, lambda: self._reader.commit({at: offset}))
+            self._offsets.handled(at, records[-1].offset + 1)
 
     # -- reports ------------------------------------------------------------------------------------------------------
 
@@ -247,6 +255,7 @@ class ReliableConsumer:
         return (
             (self._fetching is not None or not self._reader.topics)
             and not self._fetch_failures
+            and not self._offsets.failing
             and not self._backoff_state.waiting
             and not self._backoff_state.halted
         )

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Delivery
-from alphapanda.contract.topics import dead_letter_topic
+from alphapanda.contract.topics import TopicPartition, dead_letter_topic
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import LogUnavailable, Record, Start
 from alphapanda.resilience.failures import TransientFailure
@@ -116,7 +116,7 @@ def ids(events) -> list[str]:
 
 
 async def test_records_are_handled_in_order_and_committed_after(
-    deployed, consume, publish, settled, books, signal, topic_map
+    deployed, consume, publish, settled, eventually, books, signal, topic_map
 ) -> None:
     """A partition's records reach the handler in order; the group's offset follows the effects."""
     events = [signal(n) for n in range(40)]
@@ -125,10 +125,11 @@ async def test_records_are_handled_in_order_and_committed_after(
     await settled(consumer)
     assert books.effects == ids(events)
     record = to_record(events[0], topic_map)
-    committed = await deployed.committed_offsets(GROUP)
-    assert {(at.topic, at.partition): n for at, n in committed.items()} == {
-        (record.topic, record.partition): 40
-    }
+
+    async def committed() -> bool:
+        return await deployed.committed_offsets(GROUP) == {TopicPartition(record.topic, record.partition): 40}
+
+    await eventually(committed)
     assert status(consumer).processed == 40
     assert consumer.serving
 
@@ -146,7 +147,105 @@ async def test_nothing_is_committed_before_its_effect(
     assert not consumer.idle()
     books.pause.set()
     await settled(consumer)
-    assert list((await deployed.committed_offsets(GROUP)).values()) == [1]
+
+    async def committed() -> bool:
+        return list((await deployed.committed_offsets(GROUP)).values()) == [1]
+
+    await eventually(committed)
+
+
+class Commits:
+    """A group reader whose commits are counted, and fail where a test says so."""
+
+    def __init__(self, reader) -> None:
+        self._reader = reader
+        self.made: list[dict[TopicPartition, int]] = []
+        self.away = False
+
+    def __getattr__(self, name: str):
+        return getattr(self._reader, name)
+
+    async def commit(self, offsets) -> None:
+        if self.away:
+            raise LogUnavailable("away")
+        self.made.append(dict(offsets))
+        await self._reader.commit(offsets)
+
+
+@pytest.fixture
+def commits(deployed, topic_map):
+    """Makes group readers whose commits are counted."""
+    return lambda: Commits(deployed.group_reader(GROUP, topic_map.topics("trading_signal"), Start.EARLIEST))
+
+
+async def test_offsets_are_committed_at_an_interval_for_all_partitions(
+    deployed, consume, publish, settled, eventually, books, signal, commits
+) -> None:
+    """Batches one after the other, of several partitions, wait for no commit and share the next one."""
+    reader = commits()
+    consumer = await consume(reader=reader, commit_seconds=0.2)
+    for n in range(20):
+        await publish(signal(n, strategy=f"s{n}"))
+        await settled(consumer)
+    assert len(books.calls) == 20
+
+    async def committed() -> bool:
+        ends = await deployed.end_offsets(sorted({at.topic for at in reader.assigned()}))
+        return await deployed.committed_offsets(GROUP) == {at: end for at, end in ends.items() if end}
+
+    await eventually(committed)
+    assert len(reader.made) < 20
+    assert any(len(offsets) > 1 for offsets in reader.made)
+
+
+async def test_what_was_handled_and_not_committed_comes_again(
+    deployed, consume, publish, settled, eventually, books, signal, commits
+) -> None:
+    """A member that is gone between handling and commit: its records are handled again and have one effect each."""
+    reader = commits()
+    reader.away = True
+    events = [signal(n) for n in range(5)]
+    await publish(*events)
+    consumer = await consume(reader=reader)
+    await settled(consumer)
+    await eventually(lambda: not consumer.serving)
+    assert status(consumer).last_error == "LogUnavailable: away"
+    await consumer.stop()
+    assert await deployed.committed_offsets(GROUP) == {}
+    handled = sum(map(len, books.calls))
+    await settled(await consume())
+    assert sum(map(len, books.calls)) == handled + 5 == 10
+    assert books.effects == ids(events)
+
+
+async def test_a_clean_stop_repeats_nothing(consume, publish, settled, books, signal, commits) -> None:
+    """What was handled since the last commit is committed at the stop; the next member goes on behind it."""
+    reader = commits()
+    consumer = await consume(reader=reader, commit_seconds=3600)
+    for n in range(6):
+        await publish(signal(n, strategy=f"s{n % 3}"))
+        await settled(consumer)
+    await consumer.stop()
+    assert len(reader.made) == 2
+    await publish(signal(9))
+    await settled(await consume())
+    assert sum(map(len, books.calls)) == 7
+
+
+async def test_a_rebalance_hands_over_where_it_was_handled(
+    consume, publish, settled, books, signal, commits
+) -> None:
+    """Between two commits partitions go to another member: it begins behind what was handled, and repeats nothing."""
+    first = await consume(reader=commits(), commit_seconds=3600)
+    for n in range(30):
+        await publish(signal(n, strategy=f"s{n}"))
+        await settled(first)
+    second = await consume(reader=commits(), commit_seconds=3600)
+    await publish(*(signal(n, strategy=f"s{n}") for n in range(30, 60)))
+    await settled(first)
+    await settled(second)
+    assert len(books.effects) == 60
+    assert sum(map(len, books.calls)) == 60
 
 
 async def test_a_duplicate_reaches_the_handler_again(consume, publish, settled, books, signal) -> None:
@@ -370,8 +469,12 @@ async def test_without_parking_a_bug_on_money_stops_its_partition_and_only_that(
     assert not consumer.serving
     assert (await consumer.lag())["paper"] == 4
     assert await dead("trading_signal") == []
-    offsets = {f"{at.topic}/{at.partition}": n for at, n in (await deployed.committed_offsets(GROUP)).items()}
-    assert offsets[place] == 2
+
+    async def committed() -> bool:
+        offsets = await deployed.committed_offsets(GROUP)
+        return {f"{at.topic}/{at.partition}": n for at, n in offsets.items()}.get(place) == 2
+
+    await eventually(committed)
     [alarm] = [line for line in logs if line.get("alarm")]
     assert alarm["places"] == [f"{place}@2"]
 

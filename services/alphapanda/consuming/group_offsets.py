@@ -1,0 +1,129 @@
+"""Offsets of a consumer group: kept as records are handled, stored at an interval and when partitions go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.contract.topics import TopicPartition
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line
+
+COMMIT_SECONDS = 0.5
+"""At most this long after a record was handled is its offset stored, while the log answers."""
+_LAST_COMMIT_SECONDS = 2.0
+
+Commit = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
+
+
+class GroupOffsets:
+    """Stores how far partitions are handled, for all of them at once, while the next records are being handled already.
+
+    What was handled and not stored comes again after a crash; handlers absorb it. An offset that is stored never lies
+    beyond a record that was fetched and isn't handled.
+
+    Args:
+        commit: stores the offset of the next record to handle, per partition.
+        interval_seconds: between two commits.
+        backoff: how long after a commit that failed the next is tried.
+        failed: is given what a commit failed with, and the partitions.
+        sleep: waits for seconds after a failure.
+        logger: bound to the consumer.
+    """
+
+    def __init__(
+        self,
+        commit: Commit,
+        interval_seconds: float,
+        backoff: Backoff,
+        failed: Callable[[Iterable[TopicPartition], Exception], None],
+        sleep: Callable[[float], Awaitable[None]],
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self._commit = commit
+        self._interval = interval_seconds
+        self._backoff = backoff
+        self._failed = failed
+        self._sleep = sleep
+        self._logger = logger
+        self._handled: dict[TopicPartition, int] = {}
+        self._unhandled: dict[TopicPartition, int] = {}
+        self._stored: dict[TopicPartition, int] = {}
+        self._failures = 0
+        self._moved = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last commit failed."""
+        return self._failures > 0
+
+    def start(self) -> None:
+        """Begins to commit."""
+        self._task = asyncio.create_task(self._commit_at_intervals(), name="group offsets")
+
+    async def stop(self) -> None:
+        """Ends without a last commit: `hand_over` makes it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def fetched(self, at: TopicPartition, offset: int) -> None:
+        """Records from this offset on are fetched and not handled yet."""
+        self._unhandled[at] = offset
+
+    def handled(self, at: TopicPartition, offset: int) -> None:
+        """All records below this offset are handled."""
+        self._unhandled.pop(at, None)
+        self._handled[at] = offset
+        self._moved.set()
+
+    async def hand_over(self, partitions: Sequence[TopicPartition]) -> None:
+        """Commits what was handled of partitions that go now, where the log answers in time, and forgets them."""
+        try:
+            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                error = await attempted(self._store(partitions))
+        except TimeoutError as late:
+            error = late
+        if error is not None:
+            self._logger.warning("consumer.offsets_not_committed", error=in_one_line(error))
+        for at in partitions:
+            for offsets in (self._handled, self._unhandled, self._stored):
+                offsets.pop(at, None)
+
+    async def _commit_at_intervals(self) -> None:
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            partitions = tuple(self._handled)
+            error = await attempted(self._store(partitions))
+            if error is None:
+                self._failures = 0
+                await asyncio.sleep(self._interval)
+                continue
+            self._failures += 1
+            self._failed(partitions, error)
+            if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                self._logger.warning(
+                    "consumer.commit_failed", failures=self._failures, error=in_one_line(error)
+                )
+            self._moved.set()
+            await self._sleep(self._backoff.seconds(self._failures))
+
+    async def _store(self, partitions: Iterable[TopicPartition]) -> None:
+        async with self._one_at_a_time:
+            due = {
+                at: min(self._handled[at], self._unhandled.get(at, self._handled[at]))
+                for at in partitions
+                if at in self._handled
+            }
+            due = {at: offset for at, offset in due.items() if offset != self._stored.get(at)}
+            if due:
+                await self._commit(due)
+                # Partitions that went meanwhile are another member's: what became of this commit isn't known here.
+                self._stored |= {at: offset for at, offset in due.items() if at in self._handled}
