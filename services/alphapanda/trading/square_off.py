@@ -92,8 +92,11 @@ class SquareOffs:
             await transaction.remember(key, answer)
         for line in lines:
             _log.info(
-                "square-off",
-                key=str(line.exposure.key),
+                "square_off.planned",
+                broker=line.exposure.key.broker,
+                account=line.exposure.key.account,
+                strategy_id=line.exposure.key.strategy_id,
+                instrument_id=line.exposure.key.instrument_id,
                 held=line.exposure.held,
                 skipped=line.message,
                 correlation_id=command.correlation_id,

@@ -126,7 +126,11 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
             room.prices,
             lambda: INSTRUMENTS,
             CALENDAR,
-            Limits(5_000, 5_000, timedelta(seconds=30), time(15, 0)),
+            Limits(
+                timedelta(seconds=30),
+                time(15, 0),
+                {"max_order_quantity": 5_000, "max_position_quantity": 5_000},
+            ),
             statuses,
             wall_clock,
         )
