@@ -30,7 +30,7 @@ FILLS_PAGE = 50
 LEDGER_PAGE = 100
 PORTFOLIOS_PAGE = 20
 POINTS_PAGE = 500
-"""What is on a page where the request doesn't say."""
+"""Rows of a page where the request names no page_size."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 OfAccount = (
@@ -44,7 +44,7 @@ OfAccount = (
 
 
 class PortfolioApi(PortfolioServiceServicer):
-    """The servicer.
+    """The servicer of PortfolioService.
 
     Args:
         store: the books.

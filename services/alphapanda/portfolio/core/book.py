@@ -42,8 +42,8 @@ class PortfolioBook:
     Replay keeps one from the opening on; a store makes one of the rows that a batch touches.
 
     Args:
-        broker: whose.
-        account: whose.
+        broker: its broker.
+        account: its account at the broker.
         starting_cash: rupees it was opened with, 0 or more.
         cash: rupees now; None for an account just opened.
         revision: 1 after the opening, one more with each fill booked.

@@ -23,7 +23,7 @@ PRODUCER = "portfolio"
 
 
 class LedgerAccount(IntEnum):
-    """Where an entry stands; numbered as in panda.portfolio.v1."""
+    """The accounts of the ledger; numbered as in panda.portfolio.v1."""
 
     CASH = 1
     POSITIONS = 2
@@ -44,8 +44,8 @@ class LedgerTransaction(Struct, frozen=True):
 
     Attributes:
         cause_id: the fill, or the opening of the account.
-        broker: whose.
-        account: whose.
+        broker: its broker.
+        account: its account at the broker.
         key: the position that moved; None where cash came in.
         market_time: of the cause; None for an opening.
         entries: at least two, in the order of booking; none in the opening of an account that begins with nothing.

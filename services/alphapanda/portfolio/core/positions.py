@@ -24,7 +24,7 @@ class Position(Struct, frozen=True):
     """A position; amounts in rupees, exact.
 
     Attributes:
-        key: whose.
+        key: its broker, account, strategy, instrument and product.
         quantity: signed units.
         cost: of what is held, with the sign of `quantity`; 0 when flat.
         realised: profit of what was closed, before commission.

@@ -61,7 +61,7 @@ class StrategyTotals:
     """What one strategy has realised and paid, over all its positions, flat ones too; rupees.
 
     Attributes:
-        strategy_id: whose.
+        strategy_id: the strategy.
         realised: by closing fills, before commission.
         charges: paid, 0 or more.
     """

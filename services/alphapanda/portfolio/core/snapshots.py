@@ -53,8 +53,8 @@ class Snapshot:
 
     Attributes:
         snapshot_id: its identity, the event's id.
-        broker: whose.
-        account: whose.
+        broker: its broker.
+        account: its account at the broker.
         cause: why it was taken.
         market_time: aware.
         trading_day: of `market_time`, in the market's zone.

@@ -1,4 +1,4 @@
-"""What a portfolio store does, and the rows it answers with."""
+"""The port of the portfolio store, and the rows it returns."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from panda.events.v1.events_pb2 import Event
 
 
 class AccountName(NamedTuple):
-    """Whose books."""
+    """Names an account: its broker, and its name there."""
 
     broker: str
     account: str
 
 
 class Cause(NamedTuple):
-    """The event that caused something, and the chain it belongs to."""
+    """The event that caused something, and the correlation id of its chain."""
 
     event_id: str
     correlation_id: str
@@ -37,7 +37,7 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFill:
-    """A fill as it came, with the id of the chain it belongs to."""
+    """A fill as received, with the correlation id of its chain."""
 
     filled: Filled
     correlation_id: str
@@ -48,7 +48,7 @@ class AccountBooks:
     """An account at one revision.
 
     Attributes:
-        name: whose.
+        name: its broker and account.
         starting_cash: rupees it was opened with.
         cash: rupees now.
         revision: 1 after the opening, one more with each fill booked.
@@ -89,11 +89,11 @@ class LedgerLine:
         entry_id: its identity.
         transaction_id: the transaction it belongs to.
         sequence: 1, 2, 3 … in the account's ledger.
-        name: whose.
+        name: its broker and account.
         strategy_id: empty for capital.
         instrument_id: empty for capital.
         product: None for capital.
-        ledger_account: where it stands.
+        ledger_account: CASH, POSITIONS, REALISED_PNL, CHARGES or CAPITAL.
         amount: rupees, debit positive.
         fill_id: its cause; empty for capital.
         market_time: of the cause; None for capital.
@@ -114,7 +114,7 @@ class LedgerLine:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """How far an account is, and where its day began.
+    """The revision of an account, and its equity when the day began.
 
     Attributes:
         revision: 1 after the opening, one more with each fill booked.
@@ -195,7 +195,7 @@ class PortfolioStore(Protocol):
         """The open accounts of a broker, ordered by name."""
 
     async def state(self, name: AccountName, day: date | None) -> AccountState | None:
-        """How far an account is; None where it isn't open.
+        """The state of an account; None where it isn't open.
 
         The day's base is the equity of its DAY_START snapshot; for an account that never saw a day begin, and so was
         opened within the day, the cash it began with. None for no day.
@@ -323,11 +323,11 @@ def disagreements(
             (LedgerAccount.REALISED_PNL, -position.realised),
             (LedgerAccount.CHARGES, position.charges),
         ):
-            told = rest.pop((key.strategy_id, key.instrument_id, int(key.product), account), Decimal(0))
-            if stored != told:
+            summed = rest.pop((key.strategy_id, key.instrument_id, int(key.product), account), Decimal(0))
+            if stored != summed:
                 found.append(
                     f"{account.name} of {key.strategy_id} {key.instrument_id} {key.product.name} is {stored},"
-                    f" the ledger says {told}"
+                    f" the ledger says {summed}"
                 )
     found += [f"the ledger has {amount} under {key}, where no position is" for key, amount in rest.items()]
     return found + _wrong_totals(strategies, ledger)
@@ -346,9 +346,9 @@ def _wrong_totals(
             (LedgerAccount.REALISED_PNL, -totals.realised),
             (LedgerAccount.CHARGES, totals.charges),
         ):
-            if stored != (told := summed.pop((totals.strategy_id, account), Decimal(0))):
+            if stored != (in_ledger := summed.pop((totals.strategy_id, account), Decimal(0))):
                 found.append(
-                    f"{account.name} of strategy {totals.strategy_id} is {stored} in all, the ledger says {told}"
+                    f"{account.name} of strategy {totals.strategy_id} is {stored} in all, the ledger says {in_ledger}"
                 )
     found += [
         f"{account.name} of strategy {strategy_id} is {amount} in the ledger, where no totals are"

@@ -181,7 +181,7 @@ def add_snapshot(outbox: Outbox) -> TextClause:
         " CAST(:unrealised AS numeric), CAST(:charges AS numeric), CAST(:open_positions AS integer) FROM current"
         f" WHERE CAST(:cause AS smallint) <> 1 OR NOT EXISTS (SELECT FROM portfolio.snapshots WHERE {_ACCOUNT}"
         " AND trading_day = CAST(:trading_day AS date)) ON CONFLICT DO NOTHING RETURNING snapshot_id),"
-        f" told AS ({outbox.insert_where('EXISTS (SELECT FROM added)')})"
+        f" outbox AS ({outbox.insert_where('EXISTS (SELECT FROM added)')})"
         " SELECT EXISTS (SELECT FROM current) AS current, EXISTS (SELECT FROM added) AS added,"
         f" (SELECT count({outbox.notification}) FROM added) AS woken"
     )
