@@ -171,6 +171,7 @@ def add_snapshot(outbox: Outbox) -> TextClause:
     It answers with `current`, whether the account was at that revision, and `added`, whether the snapshot was new. The
     account stays locked until both are stored, so that an account's events are numbered in the order of its snapshots.
     """
+    # The day's snapshots are counted: EXISTS would rather scan the table from its beginning for the first of them.
     return text(
         f"WITH current AS MATERIALIZED (SELECT FROM portfolio.accounts WHERE {_ACCOUNT}"
         " AND revision = CAST(:revision AS bigint) FOR UPDATE),"
@@ -179,8 +180,8 @@ def add_snapshot(outbox: Outbox) -> TextClause:
         " CAST(:market_time AS timestamptz), CAST(:trading_day AS date), CAST(:revision AS bigint),"
         " CAST(:cash AS numeric), CAST(:equity AS numeric), CAST(:realised AS numeric),"
         " CAST(:unrealised AS numeric), CAST(:charges AS numeric), CAST(:open_positions AS integer) FROM current"
-        f" WHERE CAST(:cause AS smallint) <> 1 OR NOT EXISTS (SELECT FROM portfolio.snapshots WHERE {_ACCOUNT}"
-        " AND trading_day = CAST(:trading_day AS date)) ON CONFLICT DO NOTHING RETURNING snapshot_id),"
+        f" WHERE CAST(:cause AS smallint) <> 1 OR (SELECT count(*) FROM portfolio.snapshots WHERE {_ACCOUNT}"
+        " AND trading_day = CAST(:trading_day AS date)) = 0 ON CONFLICT DO NOTHING RETURNING snapshot_id),"
         f" outbox AS ({outbox.insert_where('EXISTS (SELECT FROM added)')})"
         " SELECT EXISTS (SELECT FROM current) AS current, EXISTS (SELECT FROM added) AS added,"
         f" (SELECT count({outbox.notification}) FROM added) AS woken"
