@@ -15,21 +15,21 @@ from alphapanda.domain.errors import InvalidInput
 
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
-    "doctor": "look at everything a start needs, alone, and say what to do",
+    "doctor": "check everything a start needs, and say what to do",
     "watch": "show strategies, positions, orders, rates and services as they change",
-    "status": "show how every service stands",
+    "status": "show the state of every service",
     "strategies": "show strategies and their types; create, start, stop, change, delete them",
     "orders": "show orders, place one, make positions flat",
     "positions": "show what is held",
     "risk": "show limits and verdicts, show and set the kill switch",
     "replay": "run the real cores over recorded data, as fast as they go",
-    "new-strategy": "write a strategy of your own, with its test, to begin with",
-    "settings": "show every setting as it holds here, and where it comes from",
+    "new-strategy": "write the first version of a strategy of your own, and its test",
+    "settings": "show every setting, its value here and its source",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
-    "dlq": "show what could not be handled; redrive or discard it",
-    "topics": "create the mesh's Kafka topics: topics ensure; print records: topics tail",
-    "db": "bring the mesh's database to date: db upgrade",
+    "dlq": "show dead letters (records that could not be handled); redrive or discard them",
+    "topics": "create the mesh's Kafka topics: topics ensure; print their records: topics tail",
+    "db": "upgrade the schema of the mesh's database: db upgrade",
 }
 
 MEANT = {
@@ -42,7 +42,7 @@ MEANT = {
     "verdicts": "risk verdicts",
     "kill-switch": "risk kill-switch",
 }
-"""Words that somebody may try first, and what they are called here."""
+"""Words that a user may try first, and the commands they stand for."""
 
 
 class Commands(click.Group):

@@ -31,7 +31,7 @@ def methods() -> Mapping[str, descriptor.MethodDescriptor]:
 
 
 def find_method(name: str) -> descriptor.MethodDescriptor:
-    """The RPC somebody named: with or without the package, with "/" or ".", or by its own name alone.
+    """The RPC of a name: with or without the package, with "/" or ".", or by its own name alone.
 
     Raises:
         UnknownName: there is none, or the bare name is more than one's.
@@ -47,7 +47,7 @@ def find_method(name: str) -> descriptor.MethodDescriptor:
 
 
 def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message]:
-    """The RPC somebody named and its request.
+    """The RPC of a name, and its request.
 
     Raises:
         InvalidInput: there is no such RPC, or the JSON isn't its request.
@@ -70,7 +70,7 @@ async def invoke(
         address: host:port.
         method: the RPC.
         request: its request.
-        timeout: seconds until it has to have ended; None for a watch that goes on until somebody ends it.
+        timeout: deadline in seconds; None for a watch, which goes on until it is stopped.
     """
     path = f"/{method.containing_service.full_name}/{method.name}"
     encode = type(request).SerializeToString

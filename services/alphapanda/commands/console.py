@@ -1,4 +1,4 @@
-"""How commands speak: consoles for answers, for tables that go into a pipe, for complaints; one line for what went wrong."""
+"""The consoles that commands print to: answers, tables that go into a pipe, errors; an error is one line."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ PORT = click.IntRange(0, 65_535)
 
 
 def working(text: str) -> AbstractContextManager[object]:
-    """On a terminal, says beside a spinner what takes its time; elsewhere nothing."""
+    """Shows a spinner with this text while something takes time, on a terminal only."""
     return err.status(Text(text)) if err.is_terminal else nullcontext()
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """Says what is wrong, in one line, and ends the command."""
+    """Prints one line that says what is wrong, and ends the command."""
     err.print(f"alphapanda: {message}", markup=False, soft_wrap=True)
     raise SystemExit(code)
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:
-    """Says everything that is wrong with what was given, a line each, and ends the command."""
+    """Prints a line for each thing wrong with the input, and ends the command."""
     for problem in problems:
         warn(problem)
     raise SystemExit(USAGE)
 
 
 def warn(message: str) -> None:
-    """Says what a person should know, in one line; the command goes on."""
+    """Prints a warning, one line; the command goes on."""
     err.print(f"alphapanda: {message}", markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ def db() -> None:
 @db.command()
 @config_option
 def upgrade(config: Path | None) -> None:
-    """Bring the database's schema to date."""
+    """Upgrade the database's schema."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from alphapanda.app.prepare import upgrade_database

@@ -116,7 +116,7 @@ def redrive(
     if not letter_ids:
         request.filter.CopyFrom(wanted)
     answer = ask(target, lambda services: _redriven(services, request))
-    _tell(answer, as_json=as_json)
+    _show_result(answer, as_json=as_json)
 
 
 async def _redriven(services: Services, request: RedriveDeadLettersRequest) -> RedriveDeadLettersResponse:
@@ -137,15 +137,15 @@ async def _redriven(services: Services, request: RedriveDeadLettersRequest) -> R
 def discard(letter_ids: tuple[str, ...], target: Target, *, as_json: bool) -> None:
     """Give letters up: parked signals end (an order as FAILED(DISCARDED), a signal refused as DISCARDED).
 
-    What nobody can read, and market data, is only marked as given up. What tells of an order can be redriven only.
+    Records that cannot be decoded, and market data, are only marked as given up. Order events can only be redriven.
     """
     request = DiscardDeadLettersRequest(request_id=new_request_id(), letter_ids=letter_ids)
     answer = ask(target, lambda services: services.ops.DiscardDeadLetters(request))
-    _tell(answer, as_json=as_json)
+    _show_result(answer, as_json=as_json)
 
 
-def _tell(answer: RedriveDeadLettersResponse | DiscardDeadLettersResponse, *, as_json: bool) -> None:
-    """What came of it; exit code 1 where letters wait still."""
+def _show_result(answer: RedriveDeadLettersResponse | DiscardDeadLettersResponse, *, as_json: bool) -> None:
+    """Shows the result; exit code 1 where letters still wait."""
     letters = answer.letters
     show(
         answer,

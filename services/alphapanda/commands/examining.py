@@ -1,4 +1,4 @@
-"""What `alphapanda doctor` does: examines everything a start needs, shows what it found."""
+"""What `alphapanda doctor` does: checks everything a start needs, shows its findings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_doctor(data_dir: Path | None, config: Path | None, *, mesh: bool, as_jso
             logging_options(settings.logging), None
         )  # what a library says of an address that is away is in the findings
     folder = data_dir or own or default_data_directory(os.environ, Path.home())
-    with working("looking at everything a start needs"):
+    with working("checking everything a start needs"):
         findings = asyncio.run(examine(settings, folder.expanduser(), mesh=mesh))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))

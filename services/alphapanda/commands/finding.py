@@ -42,11 +42,11 @@ SERVICES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is known before anybody is asked.
+    """Where to ask, before a service has been found.
 
     Attributes:
         first: host:port that is asked first.
-        mesh: host:port by service, where it isn't served there; empty where a person named one address.
+        mesh: host:port by service, where it isn't served there; empty where --target named one address.
     """
 
     first: str
@@ -82,9 +82,9 @@ def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> 
     """One line for a person: why a call failed, and what to do about it.
 
     Args:
-        target: what the person said.
+        target: what was asked for.
         address: the one that was asked.
-        error: what came of it.
+        error: its failure.
     """
     failure = call_failure(error)
     if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
@@ -98,8 +98,8 @@ def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> 
     return describe_rpc_error(error)
 
 
-def said_target(address: str | None) -> Target:
-    """What a person said, or else the settings; what is wrong with these ends the command."""
+def target_of(address: str | None) -> Target:
+    """What --target says, else the settings; settings that are wrong end the command."""
     if address is not None:
         return Target(address)
     from alphapanda.settings.serving import MeshSettings
@@ -115,13 +115,13 @@ def said_target(address: str | None) -> Target:
 
 
 def _checked(ctx: click.Context, _: click.Parameter, value: str | None) -> Target | None:
-    if ctx.resilient_parsing:  # a shell asks how to complete: nobody is asked
+    if ctx.resilient_parsing:  # a shell completes: no settings are needed
         return None
     if value is not None:
         found = TARGET_FORM.fullmatch(value)
         if found is None or not 0 < int(found["port"]) <= HIGHEST_PORT:
             fail(str(InvalidInput("--target", value, f"allowed: host:port, such as {EXAMPLE}")), USAGE)
-    return said_target(value)
+    return target_of(value)
 
 
 def target_option(command: Any) -> Any:

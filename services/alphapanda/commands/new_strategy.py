@@ -1,4 +1,4 @@
-"""`alphapanda new-strategy NAME`: a strategy to begin with, and its test."""
+"""`alphapanda new-strategy NAME`: the first version of a strategy, and its test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A strategy's parameters as somebody writes them on the command line: `-p name=value`."""
+"""A strategy's parameters as written on the command line: `-p name=value`."""
 
 from __future__ import annotations
 

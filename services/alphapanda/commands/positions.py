@@ -1,4 +1,4 @@
-"""`alphapanda positions`: what is held."""
+"""`alphapanda positions`: the open positions."""
 
 from __future__ import annotations
 

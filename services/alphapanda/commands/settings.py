@@ -1,4 +1,4 @@
-"""`alphapanda settings`: what holds, and where it comes from."""
+"""`alphapanda settings`: the value of every setting, and its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HIDDEN: Final = "(set, not shown)"
 @click.option("--json", "as_json", is_flag=True, help="print them as JSON")
 @config_option
 def settings(config: Path | None, *, example: bool, as_json: bool) -> None:
-    """Show every setting as it holds here, and its source: default, TOML file, .env or environment."""
+    """Show the value of every setting here, and its source: default, TOML file, .env or environment."""
     from alphapanda.settings.catalogue import env_example
     from alphapanda.settings.sources import DEFAULT, SettingsInvalid, read_settings
 

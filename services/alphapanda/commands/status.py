@@ -1,4 +1,4 @@
-"""`alphapanda status`: how every service stands."""
+"""`alphapanda status`: the state of every service."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from panda.ops.v1.ops_pb2 import (
 @click.option("--service", default="", help="only this one")
 @asks
 def status(service: str, target: Target, *, as_json: bool) -> None:
-    """Show how every service stands: state, what it handled, lag, dead letters, last error."""
+    """Show the state of every service: records handled, lag, dead letters, last error."""
     answer = ask(target, lambda services: all_status(services, service))
     show(answer, as_json=as_json, table=lambda: _table(answer))
 
 
 async def all_status(services: Services, service: str = "") -> GetStatusResponse:
-    """How every service stands, as ops says it; where ops is away, as each process of the mesh says it itself.
+    """The status of every service from ops; where ops is away, from each process of the mesh itself.
 
     Raises:
         AioRpcError: there is no answer from anybody, or a refusal.
@@ -46,15 +46,15 @@ async def all_status(services: Services, service: str = "") -> GetStatusResponse
             raise
         away = error
     wanted = [name for name in SERVICES if name in others and service in {"", name}]
-    said = await asyncio.gather(*(_says(services, name) for name in wanted))
-    answers = [answer for answer in said if isinstance(answer, GetStatusResponse)]
+    answered = await asyncio.gather(*(_status_of(services, name) for name in wanted))
+    answers = [answer for answer in answered if isinstance(answer, GetStatusResponse)]
     if not answers:
         raise away
     merged = GetStatusResponse(version=answers[0].version)
     merged.started_at.CopyFrom(min((one.started_at for one in answers), key=lambda at: at.ToNanoseconds()))
     if clocks := [one.market_time for one in answers if one.HasField("market_time")]:
         merged.market_time.CopyFrom(max(clocks, key=lambda at: at.ToNanoseconds()))
-    for name, answer in zip(wanted, said, strict=True):
+    for name, answer in zip(wanted, answered, strict=True):
         merged.services.extend(
             answer.services
             if isinstance(answer, GetStatusResponse)
@@ -63,7 +63,7 @@ async def all_status(services: Services, service: str = "") -> GetStatusResponse
     return merged
 
 
-async def _says(services: Services, service: str) -> GetStatusResponse | str:
+async def _status_of(services: Services, service: str) -> GetStatusResponse | str:
     """A service's own status, or why there is none."""
     try:
         return await services.ops_beside(service).GetStatus(GetStatusRequest(service=service))

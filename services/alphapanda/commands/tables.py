@@ -92,7 +92,7 @@ def services_table(
 def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
     dead = sum(consumer.dead_lettered for consumer in service.consumers)
     parked = sum(consumer.parked for consumer in service.consumers)
-    told = [
+    troubles = [
         text
         for text in (
             service.last_error,
@@ -101,8 +101,8 @@ def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
         )
         if text
     ]
-    if told:
-        return remark("; ".join(told), DOWN, one_line=one_line)
+    if troubles:
+        return remark("; ".join(troubles), DOWN, one_line=one_line)
     off = ", ".join(broker.broker for broker in service.brokers if broker.mode == "off")
     return remark(f"{off} off" if off else "", "dim", one_line=one_line)
 

@@ -1,4 +1,4 @@
-"""`alphapanda watch`: what goes on, as it goes on."""
+"""`alphapanda watch`: the live view of a running platform."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from alphapanda.commands.console import fail, out, wide
 from alphapanda.commands.finding import Target, target_option
 from alphapanda.commands.live.following import Following
 from alphapanda.commands.live.picture import picture
+from alphapanda.commands.live.reporting import Reporter, as_object
 from alphapanda.commands.live.screen import shown
-from alphapanda.commands.live.telling import Telling, as_object
 from alphapanda.commands.live.view import View
 
 EVERY_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 10.0
+FIRST_ANSWERS_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
 WIDTH_ELSEWHERE: Final = 100
 NOTE: Final = "Ctrl-C ends the view, not the platform"
@@ -50,11 +50,11 @@ async def _watch(following: Following, *, once: bool, as_json: bool) -> None:
         loop.add_signal_handler(number, stopping.set)
     tasks = [asyncio.create_task(following.run()), asyncio.create_task(stopping.wait())]
     if once:
-        tasks.append(asyncio.create_task(_heard(following.view)))
+        tasks.append(asyncio.create_task(_first_answers(following.view)))
     elif out.is_terminal and not as_json:
         tasks.append(asyncio.create_task(shown(following.view, out, time.monotonic)))
     else:
-        tasks.append(asyncio.create_task(_told(following.view, as_json=as_json)))
+        tasks.append(asyncio.create_task(_reported(following.view, as_json=as_json)))
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
@@ -65,10 +65,10 @@ async def _watch(following: Following, *, once: bool, as_json: bool) -> None:
         _once(following.view, as_json=as_json)
 
 
-async def _heard(view: View) -> None:
-    """Until every source has said something or why it doesn't, or the patience ends."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not view.heard | view.troubles.keys() >= set(view.sources) and time.monotonic() < until:  # noqa: ASYNC110 - another task feeds it
+async def _first_answers(view: View) -> None:
+    """Waits until every source has answered or failed, for FIRST_ANSWERS_SECONDS at most."""
+    until = time.monotonic() + FIRST_ANSWERS_SECONDS
+    while not view.received | view.troubles.keys() >= set(view.sources) and time.monotonic() < until:  # noqa: ASYNC110 - another task feeds it
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -82,14 +82,14 @@ def _once(view: View, *, as_json: bool) -> None:
         wide.print(picture(view, now=time.monotonic(), width=width, height=None), width=width)
 
 
-async def _told(view: View, *, as_json: bool) -> None:
-    telling = Telling()
+async def _reported(view: View, *, as_json: bool) -> None:
+    reporter = Reporter()
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         if as_json:
             _print_object(view)
         else:
-            for line in telling.lines(view, time.monotonic()):
+            for line in reporter.lines(view, time.monotonic()):
                 click.echo(line)
 
 

@@ -36,7 +36,7 @@ class Setting:
         place: its section and name, ("database", "url").
         description: what it does.
         allowed: what it may be, in words; empty where any text is.
-        default: what it is where nobody says otherwise.
+        default: its value where no source sets it.
         secret: its value is never shown.
     """
 

@@ -1,9 +1,8 @@
-"""What settings must be to one another. Told with everything else that is wrong, before anything starts.
+"""Which settings contradict each other. Reported with everything else that is wrong, before anything starts.
 
-In production nothing goes over a network in plaintext, nobody is served without authentication and no secret is
-missing. What never leaves the machine (a Unix socket, loopback) counts as safe; gRPC doesn't, as it is what others are
-let in by. This version has neither TLS nor authentication for gRPC: so production is refused, and what is missing is
-said.
+In production no connection over a network is plaintext, no caller is unauthenticated and no secret is missing. What
+never leaves the machine (a Unix socket, loopback) counts as safe; gRPC doesn't, as it is how others come in. This version
+has neither TLS nor authentication for gRPC: production is refused, with what is missing.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from alphapanda.settings.model import Settings
 
 PRODUCTION: Final = "production"
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
-"""What asyncpg's `ssl` may say so that nothing goes in plaintext."""
+"""Values of asyncpg's `ssl` with which nothing is sent in plaintext."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Settings that can't stand together.
+    """Settings that contradict each other.
 
     Attributes:
-        names: the settings, such as "zerodha.enabled"; where one is wrong by itself, only that is told.
+        names: the settings, such as "zerodha.enabled"; where one is wrong by itself, only that is reported.
         message: what is wrong and what to do.
     """
 
@@ -37,7 +36,7 @@ class Disagreement:
 
 
 def disagreements(settings: Settings) -> Iterator[Disagreement]:
-    """Every pair or group that can't stand together."""
+    """Every pair or group that contradict each other."""
     if settings.zerodha.enabled and "zerodha" not in settings.active_brokers:
         yield Disagreement(
             ("zerodha.enabled", "active_brokers"), "zerodha.enabled needs 'zerodha' in active_brokers"
@@ -143,5 +142,5 @@ def _split(url: str) -> SplitResult:
 
 
 def _stays_here(url: SplitResult, host: str) -> bool:
-    """Whether what is said there never leaves the machine. `host`: of the query, which wins; a path is a socket."""
+    """Whether the address is on this machine. `host`: of the query, which wins; a path is a socket."""
     return host.startswith("/") or is_loopback(host or url.hostname or "")

@@ -34,7 +34,7 @@ class Settings(Section):
 
     environment: Literal["development", "testing", "production"] = Field(
         "development",
-        description="what it is run for; production refuses plaintext, auth off and missing secrets",
+        description="what it runs for; production refuses plaintext, missing authentication and missing secrets",
     )
     active_brokers: tuple[str, ...] = Field(
         ("paper", "zerodha"), min_length=1, description="broker namespaces"

@@ -1,4 +1,4 @@
-"""Where settings come from, and what to say when they are wrong."""
+"""The sources of settings, and the errors when they are wrong."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SettingsRead:
 
 @dataclass(slots=True)
 class _Reading:
-    """What the sources say, while they are read."""
+    """What has been read so far."""
 
     tree: dict[str, Any]
     problems: list[str]
@@ -114,7 +114,7 @@ def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: M
 
 
 def _validated(reading: _Reading, known: Mapping[str, Setting]) -> Settings:
-    """The settings; what is wrong goes to the problems and counts as not said, so that the rest is looked at too."""
+    """The settings; a value that is wrong goes to the problems and is left out, so that the rest is checked too."""
     wrong: set[str] = set()
     settings: Settings | None = None
     while settings is None:
@@ -163,7 +163,7 @@ def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _parsed(setting: Setting, value: str) -> Any:
-    """A list comes as names with commas between; nothing is nothing; all else pydantic reads from text."""
+    """A list comes as names separated by commas, an empty text is None where that is the default; pydantic reads the rest."""
     if isinstance(setting.default, tuple):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return None if setting.default is None and not value else value
@@ -181,14 +181,14 @@ def _set(tree: dict[str, Any], where: Place, value: Any) -> None:
     *path, last = where
     for step in path:
         inner = tree.setdefault(step, {})
-        if not isinstance(inner, dict):  # a file has a single value where a section belongs: that is told
+        if not isinstance(inner, dict):  # a file has a single value where a section belongs: that is reported
             return
         tree = inner
     tree[last] = value
 
 
 def _forget(tree: dict[str, Any], place: Place) -> bool:
-    """Takes out what stands at or above the place; whether anything did."""
+    """Removes the value at the place or above it; whether there was one."""
     for depth, step in enumerate(place, start=1):
         inner = tree.get(step)
         if depth == len(place) or not isinstance(inner, dict):

@@ -1,4 +1,4 @@
-"""The live view of a platform in this very process: fed over loopback like any other, told of this process's errors."""
+"""The live view of a platform in this process: it asks over loopback as any other view, and shows this process's errors too."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class EmbeddedView:
                 _log.error("view.failed", exc_info=ended)
 
     def say(self, text: str) -> None:
-        """What a person should know from now on."""
+        """Shows a note from now on."""
         self._following.view.note = f"{CTRL_C} · {text}"
 
 

@@ -19,7 +19,7 @@ async def shown(view: View, console: Console, clock: Callable[[], float]) -> Non
     """Draws the view until it is cancelled; the terminal is as it was then.
 
     Args:
-        view: what is drawn; somebody else feeds it.
+        view: what is drawn; another task feeds it.
         console: a terminal.
         clock: the view's.
     """

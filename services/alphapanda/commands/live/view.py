@@ -37,22 +37,22 @@ class Trouble:
 
 
 class View:
-    """An account, the market and the services as they were last heard of.
+    """An account, the market and the services as last received.
 
     Args:
         sources: names of what it is fed from, such as "orders".
         note: what a person should know while nothing is wrong.
 
     Attributes:
-        market: the market's clock and session; None while not heard of, like all that follow.
+        market: the market's clock and session; None until it is received, as all that follow.
         status: the services.
         strategies: all of them, by name.
         portfolio: the account at last prices.
         orders: its orders, newest first.
-        refusals: what risk didn't let through lately, newest first.
+        refusals: what risk refused lately, newest first.
         kill_switch: what may be traded.
         quotes: last prices of what is traded, by symbol.
-        lags: groups that are behind on the log, also where the process that reads is gone; None while not heard of.
+        lags: groups that are behind on the log, also where the process that reads is gone; None until it is received.
         troubles: what doesn't answer, by source.
         errors: what went wrong in this process, newest last.
     """
@@ -72,7 +72,7 @@ class View:
         self.troubles: dict[str, Trouble] = {}
         self.errors: tuple[str, ...] = ()
         self.orders_revision = 0
-        self.heard: frozenset[str] = frozenset()
+        self.received: frozenset[str] = frozenset()
         self._orders_seen = 0
         self._handled = Rates(HANDLED_WINDOW)
         self._counted = Rates(MINUTE)
@@ -80,9 +80,9 @@ class View:
     # -- folding ------------------------------------------------------------------------------------------------------
 
     def fold(self, source: str, message: Message, at: float) -> None:
-        """What a source said; it answers again, if it didn't."""
+        """Takes in a message of a source, which answers again if it did not."""
         self.troubles.pop(source, None)
-        self.heard |= {source}
+        self.received |= {source}
         match message:
             case GetMarketStatusResponse():
                 self.market = message
@@ -106,7 +106,7 @@ class View:
                 raise TypeError(f"no place for a {message.DESCRIPTOR.full_name}")
 
     def lost(self, source: str, why: str, at: float) -> None:
-        """A source doesn't answer; what it said before stays."""
+        """A source doesn't answer; what was received before stays."""
         known = self.troubles.get(source)
         self.troubles[source] = Trouble(at if known is None else known.since, why)
 
@@ -116,7 +116,7 @@ class View:
 
     def _take_status(self, message: GetStatusResponse, at: float) -> None:
         self.status = message
-        if "orders" in self.heard:  # here, because no message says that there was no order
+        if "orders" in self.received:  # here, because no message says that there was no order
             self._counted.observe("orders", at, self._orders_seen)
         for service in message.services:
             handled = sum(consumer.processed for consumer in service.consumers)
@@ -146,7 +146,7 @@ class View:
 
     @property
     def away(self) -> Trouble | None:
-        """Why and since when nobody answers at all; None while somebody does."""
+        """Why and since when no source answers; None while one does."""
         if not self.troubles or len(self.troubles) < len(self.sources):
             return None
         return min(self.troubles.values(), key=lambda trouble: trouble.since)

@@ -1,4 +1,4 @@
-"""The view for who has no terminal: what happened as plain lines, or all of it as one object."""
+"""The view where there is no terminal: events as plain lines, or everything as one object."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from panda.trading.v1.trading_pb2 import Order
 FIGURES_EVERY: Final = 15.0
 
 
-class Telling:
-    """Tells each thing once: orders that ended, refusals, who stopped answering, the figures now and then."""
+class Reporter:
+    """Reports each event once: orders that ended, refusals, sources that stopped answering, the figures now and then."""
 
     def __init__(self) -> None:
-        self._told: frozenset[str] = frozenset()
+        self._reported: frozenset[str] = frozenset()
         self._refused: frozenset[str] | None = None
         self._troubles: dict[str, str] = {}
         self._figures_at: float | None = None
@@ -31,11 +31,11 @@ class Telling:
 
     def lines(self, view: View, now: float) -> list[str]:
         """What is new since the last call; orders that had ended before the first aren't."""
-        told = [*self._connections(view), *self._ended(view), *self._refusals(view)]
+        lines = [*self._connections(view), *self._ended(view), *self._refusals(view)]
         if view.portfolio and (self._figures_at is None or now - self._figures_at >= FIGURES_EVERY):
             self._figures_at = now
-            told.append(plain_figures(view))
-        return told
+            lines.append(plain_figures(view))
+        return lines
 
     def _connections(self, view: View) -> list[str]:
         troubles = {name: trouble.why for name, trouble in view.troubles.items()}
@@ -46,16 +46,16 @@ class Telling:
 
     def _ended(self, view: View) -> list[str]:
         ended = [one for one in reversed(view.orders) if OrderStatus(one.state.status).is_final]
-        new = [one for one in ended if one.state.order_id not in self._told]
-        self._told = frozenset(one.state.order_id for one in ended)
-        began, self._began = self._began, "orders" in view.heard
+        new = [one for one in ended if one.state.order_id not in self._reported]
+        self._reported = frozenset(one.state.order_id for one in ended)
+        began, self._began = self._began, "orders" in view.received
         return [_order(one) for one in new] if began else []
 
     def _refusals(self, view: View) -> list[str]:
-        if "verdicts" not in view.heard:
+        if "verdicts" not in view.received:
             return []
-        told, self._refused = self._refused, frozenset(one.signal_id for one in view.refusals)
-        new = [one for one in reversed(view.refusals) if told is not None and one.signal_id not in told]
+        before, self._refused = self._refused, frozenset(one.signal_id for one in view.refusals)
+        new = [one for one in reversed(view.refusals) if before is not None and one.signal_id not in before]
         return [_refusal(one) for one in new]
 
 
