@@ -1,1 +1,1 @@
-"""The registry of what can be traded."""
+"""The registry of tradable instruments."""

@@ -1,4 +1,4 @@
-"""InstrumentService: one instrument, all of them by pages, or those that match a text."""
+"""InstrumentService: gets one instrument, lists them, or searches by text."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
     async def GetInstrument(
         self, request: api.GetInstrumentRequest, context: Context
     ) -> api.GetInstrumentResponse:
-        """One instrument.
+        """Gets one instrument.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
         match request.WhichOneof("by"):
             case "symbol":
@@ -58,7 +58,7 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
     async def ListInstruments(
         self, request: api.ListInstrumentsRequest, context: Context
     ) -> api.ListInstrumentsResponse:
-        """Instruments, a page at a time.
+        """Lists instruments, a page at a time.
 
         Raises:
             InvalidInput: the page_token isn't one of this request.
@@ -78,7 +78,7 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
     async def SearchInstruments(
         self, request: api.SearchInstrumentsRequest, context: Context
     ) -> api.SearchInstrumentsResponse:
-        """Instruments that match, best first, a page at a time.
+        """Finds instruments that match, best first, a page at a time.
 
         Raises:
             InvalidInput: the page_token isn't one of this request.

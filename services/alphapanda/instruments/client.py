@@ -1,4 +1,4 @@
-"""What other services ask InstrumentService for."""
+"""Loads the instruments from InstrumentService, for other services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PAGE = 1000
 
 
 async def load_directory(stub: InstrumentServiceStub) -> InstrumentDirectory:
-    """Every instrument there is now.
+    """Loads every current instrument.
 
     Raises:
         grpc.aio.AioRpcError: the service can't be asked.

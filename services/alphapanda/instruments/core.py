@@ -1,4 +1,4 @@
-"""Instruments from Kite's CSV dump and the dated facts shipped beside it (instruments/data/README.md)."""
+"""Reads instruments from Kite's CSV dump and the dated facts shipped beside it (instruments/data/README.md)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class MalformedInstruments(InvalidInput):
-    """A cell of an instrument file that can't be used: which file, line and column, the value, what is allowed."""
+    """A cell of an instrument file can't be used: names file, line, column, value and what is allowed."""
 
     def __init__(self, file: str, line: int, column: str, value: str, allowed: str) -> None:
         self.file = file
@@ -38,7 +38,7 @@ class MalformedInstruments(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class FreezeQuantity:
-    """The most an order may hold at the exchange, in units, from a day on."""
+    """The largest quantity of an order at the exchange, units, from a day on."""
 
     symbol: str
     since: date
@@ -46,8 +46,8 @@ class FreezeQuantity:
 
 
 @dataclass(frozen=True, slots=True)
-class DerivativeSpell:
-    """Days, both inclusive, on which a stock has derivatives; `until` None: still."""
+class DerivativePeriod:
+    """Days, both inclusive, on which a stock has derivatives; `until` None: until today."""
 
     symbol: str
     since: date
@@ -56,13 +56,13 @@ class DerivativeSpell:
 
 @dataclass(frozen=True, slots=True)
 class DatedFacts:
-    """What the dump doesn't say."""
+    """Facts that the dump doesn't have."""
 
     freeze_quantities: Sequence[FreezeQuantity] = ()
-    derivative_spells: Sequence[DerivativeSpell] = ()
+    derivative_periods: Sequence[DerivativePeriod] = ()
 
     def freeze_quantity(self, symbol: str, day: date) -> int:
-        """The latest of the stock's own rows not after the day, else of those for every stock, else 0."""
+        """The freeze quantity on a day: the stock's latest, else the latest for every stock, else 0."""
         for wanted in (symbol, EVERY_STOCK):
             rows = [row for row in self.freeze_quantities if row.symbol == wanted and row.since <= day]
             if rows:
@@ -70,10 +70,10 @@ class DatedFacts:
         return 0
 
     def session_segment(self, symbol: str, day: date) -> str:
-        """Stocks with derivatives have a closing auction, and so hours of their own."""
+        """The segment whose hours a stock has: those with derivatives have a closing auction."""
         listed = any(
-            spell.symbol == symbol and spell.since <= day and (spell.until is None or day <= spell.until)
-            for spell in self.derivative_spells
+            period.symbol == symbol and period.since <= day and (period.until is None or day <= period.until)
+            for period in self.derivative_periods
         )
         return CLOSING_AUCTION_SEGMENT if listed else PLAIN_SEGMENT
 
@@ -88,7 +88,7 @@ class _Row:
         """The cell's value.
 
         Raises:
-            MalformedInstruments: the reader can't take it.
+            MalformedInstruments: the reader refuses it.
         """
         text = self.cells[column]
         try:
@@ -107,18 +107,18 @@ class _Row:
 
 
 def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[Instrument]:
-    """The instruments of Kite's dump, as they are on a day, in its order.
+    """The instruments of Kite's dump as of a day, in the dump's order.
 
-    Kite gives an index a tick and a lot of 0; it gets 0.01 and 1, and is not tradable.
+    The dump has tick and lot size 0 for an index; it gets 0.01 and 1, and is not tradable.
 
     Args:
         file: its name, for errors.
         text: the dump.
         day: for freeze quantity and hours.
-        facts: what the dump doesn't say.
+        facts: facts that the dump doesn't have.
 
     Raises:
-        MalformedInstruments: a cell can't be used, or a token or an instrument stands there twice.
+        MalformedInstruments: a cell can't be used, or a token or an instrument is there twice.
     """
     instruments = []
     tokens: set[int] = set()
@@ -143,10 +143,10 @@ def parse_freeze_quantities(file: str, text: str) -> list[FreezeQuantity]:
     ]
 
 
-def parse_derivative_spells(file: str, text: str) -> list[DerivativeSpell]:
+def parse_derivative_periods(file: str, text: str) -> list[DerivativePeriod]:
     """The rows of `symbol,from,to,source`."""
     return [
-        DerivativeSpell(row.text("symbol"), row.day("from"), row.optional_day("to"))
+        DerivativePeriod(row.text("symbol"), row.day("from"), row.optional_day("to"))
         for row in _rows(file, text, ("symbol", "from", "to", "source"))
     ]
 
@@ -163,7 +163,7 @@ def shipped_facts() -> DatedFacts:
     """The dated facts of the package."""
     return DatedFacts(
         parse_freeze_quantities("freeze_quantities.csv", _shipped("freeze_quantities.csv")),
-        parse_derivative_spells("derivative_underlyings.csv", _shipped("derivative_underlyings.csv")),
+        parse_derivative_periods("derivative_underlyings.csv", _shipped("derivative_underlyings.csv")),
     )
 
 
@@ -173,7 +173,7 @@ def shipped_instruments(day: date) -> InstrumentDirectory:
 
 
 def shipped_reference_prices() -> dict[str, Decimal]:
-    """Where a simulated stock starts, rupees by tradingsymbol."""
+    """Prices at which simulated stocks start, rupees by tradingsymbol."""
     return parse_reference_prices("reference_prices.csv", _shipped("reference_prices.csv"))
 
 

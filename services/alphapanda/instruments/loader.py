@@ -1,4 +1,4 @@
-"""Brings the shipped instruments into the registry."""
+"""Stores the shipped instruments in the registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alphapanda.instruments.store.port import InstrumentStore
 
 
 async def load_shipped_instruments(store: InstrumentStore, day: date) -> int:
-    """Stores the shipped instruments as they are on a day; once more changes nothing. Returns how many there are."""
+    """Stores the shipped instruments as of a day; repeating it changes nothing. Returns their number."""
     instruments = list(shipped_instruments(day))
     await store.upsert(instruments, day)
     return len(instruments)

@@ -1,4 +1,4 @@
-"""How well an instrument answers to what somebody typed."""
+"""Ranks instruments by how well they match a search."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ SearchKey = tuple[int, str, str, str]
 
 
 def normalised(query: str) -> str:
-    """What is compared: upper case, without spaces around it."""
+    """The query as it is compared: upper case, without surrounding spaces."""
     return query.strip().upper()
 
 
 def search_rank(query: str, instrument: Instrument) -> int | None:
-    """How well an instrument matches a normalised query, 0 is best; None where it doesn't.
+    """The rank of an instrument for a normalised query, 0 is best; None where it doesn't match.
 
-    The symbol itself (with its exchange or without), a symbol that begins so, a name that begins so, a name with a
-    word that begins so, a symbol that holds it, a name that holds it.
+    In this order: the query is the symbol (with or without exchange), the symbol begins with it, the name begins with it, a
+    word of the name begins with it, the symbol contains it, the name contains it.
     """
     symbol, full, name = instrument.tradingsymbol.upper(), instrument.symbol.upper(), instrument.name.upper()
     matches = (
@@ -31,5 +31,5 @@ def search_rank(query: str, instrument: Instrument) -> int | None:
 
 
 def search_key(rank: int, instrument: Instrument) -> SearchKey:
-    """The order of what is found."""
+    """The sort key of search results."""
     return rank, instrument.exchange, instrument.tradingsymbol, instrument.instrument_id

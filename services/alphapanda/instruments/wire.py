@@ -1,4 +1,4 @@
-"""Instruments to the contract's messages and back."""
+"""Converts instruments to the contract's messages and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from panda.instruments.v1 import instruments_pb2 as api
 
 
 def instrument_message(instrument: Instrument) -> api.Instrument:
-    """The message of an instrument."""
+    """Converts an instrument to its message."""
     return api.Instrument(
         instrument_id=instrument.instrument_id,
         instrument_token=instrument.instrument_token,
@@ -29,7 +29,7 @@ def instrument_message(instrument: Instrument) -> api.Instrument:
 
 
 def instrument_from(message: api.Instrument) -> Instrument:
-    """The instrument of a message."""
+    """Converts a message to its instrument."""
     return Instrument(
         instrument_id=message.instrument_id,
         instrument_token=message.instrument_token,

@@ -20,17 +20,17 @@ _log = structlog.get_logger(SLOW_QUERIES)
 def open_engine(
     url: str, pool_size: int, slow_query_seconds: float = 0.5, idle_transaction_seconds: float = 10.0
 ) -> AsyncEngine:
-    """An engine that leaves out connections which the server has closed, so that a restarted server is not an error.
+    """Opens an engine whose pool skips connections that the server has closed, so that a restarted server is no error.
 
-    A pool's own ping would cost three round trips each time a connection is taken; the driver knows for nothing that
-    the other end is gone. The connection used last is taken first: its statements are prepared.
+    SQLAlchemy's own ping would cost three round trips at each checkout; the driver knows without one that the connection
+    is closed. The connection used last is taken first, because its statements are prepared.
 
     Args:
         url: `postgresql+asyncpg://…`.
-        pool_size: most connections kept; as many again may be opened under load.
+        pool_size: connections that are kept; as many again may be opened under load.
         slow_query_seconds: a statement that takes longer is logged, without its values.
-        idle_transaction_seconds: PostgreSQL undoes a transaction that is silent for so long: a process frozen in one
-            must not keep its locks from the others.
+        idle_transaction_seconds: PostgreSQL rolls back a transaction that is idle for so long: a frozen process must not
+            keep its locks.
     """
     engine = create_async_engine(
         url,
@@ -53,17 +53,17 @@ def open_engine(
             shown = " ".join(statement.split())[:LONGEST_STATEMENT]
             _log.warning("query.was_slow", statement=shown, duration_ms=round(took * 1000, 1))
 
-    event.listen(engine.sync_engine, "checkout", _leave_out_closed)
+    event.listen(engine.sync_engine, "checkout", _skip_closed)
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
     return engine
 
 
-def _leave_out_closed(connection: Any, _record: object, _proxy: object) -> None:
+def _skip_closed(connection: Any, _record: object, _proxy: object) -> None:
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection; the pool opens another")
 
 
 def without_transactions(engine: AsyncEngine) -> AsyncEngine:
-    """The same pool, each statement of which is its own transaction: nothing is said to begin or end one."""
+    """The same pool in autocommit: each statement is its own transaction, without BEGIN and COMMIT."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")

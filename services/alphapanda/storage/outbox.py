@@ -1,4 +1,4 @@
-"""Events to be published, stored in the transaction that decided them (rule 3)."""
+"""Stores events to be published in the transaction that decided them (rule 3)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def channel(schema: str) -> str:
 class Outbox:
     """The outbox of one service's schema.
 
-    The writer has locked the aggregate (order; broker account) before it adds, so that `seq` is in the aggregate's
-    order; between aggregates transactions commit in any order, so the relay reads unpublished rows, not a mark.
+    A writer locks the aggregate (order; broker account) before it adds events, so that `seq` is in the aggregate's order.
+    Between aggregates transactions commit in any order, so the relay reads unpublished rows, without a high-water mark.
 
     Attributes:
         insert: an INSERT of `values(events)` in their order, to be a part of a writer's own statement.

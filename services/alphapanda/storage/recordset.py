@@ -1,4 +1,4 @@
-"""Rows of several tables written by one statement: a round trip, however many they are."""
+"""Writes rows of several tables with one statement, so in one round trip."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sqlalchemy import TextClause, text
 
 
 def rows_of(table: str, parameter: str) -> str:
-    """What to SELECT columns FROM where a parameter holds `recordset(rows)` of a table: each has its column's type."""
+    """The FROM clause that reads a parameter made by `recordset` as rows of a table, each column in its type."""
     return f"json_populate_recordset(NULL::{table}, CAST(:{parameter} AS json))"
 
 
 def recordset(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows (column: value) as `rows_of` reads them, amounts to the last digit."""
+    """Encodes rows (column: value) for `rows_of`; amounts keep every digit."""
     return json.dumps(rows, default=_as_text, separators=(",", ":"))
 
 

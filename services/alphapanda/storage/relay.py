@@ -1,7 +1,7 @@
-"""From a schema's outbox to the log: in order per aggregate, at least once (rule 3 of the design).
+"""Publishes a schema's outbox to the log: in order per aggregate, at least once (rule 3).
 
-Unpublished rows are read by `seq`, without a high-water mark: transactions commit out of order, and a mark would pass
-over the late ones. A crash between publishing and marking publishes the same ids again, which every reader absorbs.
+It reads unpublished rows by `seq`, without a high-water mark: transactions commit out of order, and a mark would skip the
+late ones. A crash between publishing and marking publishes the same ids again, which every reader recognises.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _logger = structlog.get_logger(__name__)
 
 
 class OutboxRelay:
-    """Publishes a schema's outbox. One at a time does it, over all processes: the others stand by.
+    """Publishes a schema's outbox. One relay is active over all processes; the others stand by.
 
-    It keeps one connection of the engine for itself, which holds the advisory lock and hears the NOTIFY of each commit.
+    It keeps one connection of the engine, which holds the advisory lock and receives the NOTIFY of each commit.
 
     Args:
         engine: the database.
         outbox: the schema's outbox.
-        log: where to.
-        batch_size: rows published at once.
-        backoff: waits while the database or the log is away.
-        poll_seconds: how often it looks without having been woken, and how often one that stands by asks for the lock.
-        silence_seconds: PostgreSQL ends the session, and with it the lock, of one that was silent for so long: a frozen
-            process must not keep the others from publishing. More than a few polls, and than a publish may take.
+        log: gets the events.
+        batch_size: rows that are published together.
+        backoff: time between attempts while the database or the log is away.
+        poll_seconds: time between polls without a NOTIFY, and between attempts of a standby to get the lock.
+        silence_seconds: PostgreSQL ends a session, and with it the lock, that is idle for so long: a frozen process must
+            not keep the others from publishing. Longer than a few polls, and than a publish may take.
         keep_published: how long published rows are kept.
         sleep: waits for seconds.
         wall_clock: wall time, aware.
@@ -101,13 +101,13 @@ class OutboxRelay:
         )
 
     async def start(self) -> None:
-        """Begins; it needs neither the database nor the log to be there yet."""
+        """Starts; database and log needn't be there yet."""
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"relay.{self.schema}")
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Publishes what was committed before, and ends; what that takes too long for stays for the next one."""
+        """Publishes what was committed before and stops; after a limit of time the rest stays for the next relay."""
         if self._task is not None:
             self._stopping = True
             self._wake.set()
@@ -119,11 +119,11 @@ class OutboxRelay:
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and neither the database nor the log keeps it from its work."""
+        """Whether it runs, and database and log are there."""
         return self._task is not None and not self._task.done() and not self._failures
 
     def idle(self) -> bool:
-        """Whether it published all that it has heard of. `pending` asks the database."""
+        """Whether it has published everything it was notified of. `pending` asks the database."""
         return not self._busy and not self._wake.is_set()
 
     async def pending(self) -> int:
@@ -160,8 +160,8 @@ class OutboxRelay:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
                 await connection.execute(self._end_when_silent)
-                await self._hear(connection)
-                while not await self._is_mine(connection):
+                await self._listen(connection)
+                while not await self._locked(connection):
                     if self._stopping:
                         return
                     self._failures = 0
@@ -173,18 +173,18 @@ class OutboxRelay:
                 # The pool must not get back a connection that holds the lock and listens.
                 await connection.invalidate()
 
-    async def _hear(self, connection: AsyncConnection) -> None:
+    async def _listen(self, connection: AsyncConnection) -> None:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.add_listener(channel(self.schema), lambda *_: self._wake.set())
         driver.add_termination_listener(lambda *_: self._wake.set())
 
-    async def _is_mine(self, connection: AsyncConnection) -> bool:
+    async def _locked(self, connection: AsyncConnection) -> bool:
         found = await connection.execute(self._lock, {"name": channel(self.schema)})
         return bool(found.scalar_one())
 
     async def _relay(self, connection: AsyncConnection) -> None:
         while True:
-            last = self._stopping  # known before it reads: all that was committed by then is read
+            last = self._stopping  # read before the rows: everything committed by then is among them
             self._busy = True
             self._wake.clear()
             found = await connection.execute(self._unpublished, {"limit": self._batch_size})

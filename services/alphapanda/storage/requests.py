@@ -1,4 +1,4 @@
-"""Commands remembered by their request_id: the same request has one effect and one answer."""
+"""Remembers commands by their request_id: a repeated request has one effect and one answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class RequestReused(Exception):
-    """A request_id came again with another body."""
+    """A request_id was used again with another body."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -22,7 +22,7 @@ class RequestReused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommandKey:
-    """Who called what under which request_id."""
+    """Identifies a command: caller, method, request_id."""
 
     caller: str
     method: str
@@ -51,13 +51,13 @@ class RequestMemory:
         )
 
     async def claim(self, connection: AsyncConnection, key: CommandKey, request: Message) -> bytes | None:
-        """The answer given before (serialised), or None where the command is new and now the caller's.
+        """Claims a command. Returns its earlier answer (serialised), or None where the command is new.
 
-        A twin that is running in another transaction is waited for. An answer of b"" was claimed and not yet
-        remembered: the caller goes by the state of what the command made.
+        It waits for the same command in another transaction. An answer of b"" means claimed, but not yet remembered: the
+        caller then answers from the state that the command made.
 
         Raises:
-            RequestReused: the request_id came with another body.
+            RequestReused: the request_id was used with another body.
         """
         identity = {"caller": key.caller, "method": key.method, "request_id": key.request_id}
         body = sha256(request.SerializeToString(deterministic=True)).digest()

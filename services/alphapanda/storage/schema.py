@@ -1,4 +1,4 @@
-"""The database's schema: bringing it to date, and saying how far it is."""
+"""Migrates the database's schema, and reads its revision."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 @dataclass(frozen=True, slots=True)
 class SchemaVersion:
-    """Revision the database has (None: empty) and the one this program needs.
+    """The schema's revision in the database, and the one that this program needs.
 
     Attributes:
-        current: of the database.
-        needed: by this program.
-        foreign: this program doesn't know the database's: a newer program brought it there.
+        current: the database's; None where it is empty.
+        needed: this program's.
+        foreign: whether this program doesn't know the database's, because a newer program migrated it.
     """
 
     current: str | None
@@ -29,7 +29,7 @@ class SchemaVersion:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether they agree."""
+        """Whether the database has the needed revision."""
         return self.current == self.needed
 
 
@@ -41,7 +41,7 @@ def migrations() -> Config:
 
 
 async def schema_version(engine: AsyncEngine) -> SchemaVersion:
-    """How far the database is."""
+    """Reads the database's revision."""
     scripts = ScriptDirectory.from_config(migrations())
     known = {script.revision for script in scripts.walk_revisions()}
 
@@ -56,7 +56,7 @@ async def schema_version(engine: AsyncEngine) -> SchemaVersion:
 
 
 async def upgrade_schema(engine: AsyncEngine) -> None:
-    """Brings the database to date; does nothing where it is."""
+    """Migrates the database to the newest revision; does nothing where it has it."""
 
     def run(connection: Connection) -> None:
         config = migrations()

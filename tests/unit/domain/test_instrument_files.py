@@ -64,7 +64,7 @@ def test_each_stock_has_a_reference_price_on_the_grid():
         assert price % Decimal("0.05") == 0, symbol
 
 
-def test_derivative_spells_name_shipped_stocks_and_do_not_overlap():
+def test_derivative_periods_name_shipped_stocks_and_do_not_overlap():
     """A stock's spells with derivatives are in order and apart; at least one shipped stock has none."""
     symbols = {row["tradingsymbol"] for row in stocks()}
     ended: dict[str, date] = {}

@@ -5,7 +5,7 @@ import pytest
 
 from alphapanda.instruments.core import (
     DatedFacts,
-    DerivativeSpell,
+    DerivativePeriod,
     FreezeQuantity,
     MalformedInstruments,
     parse_kite_csv,
@@ -83,7 +83,7 @@ def test_freeze_quantity_is_the_latest_row_not_after_the_day():
 )
 def test_hours_follow_from_having_derivatives_on_the_day(day, segment):
     """Both ends of a spell belong to it."""
-    facts = DatedFacts(derivative_spells=[DerivativeSpell("INFY", date(2020, 1, 2), date(2020, 1, 9))])
+    facts = DatedFacts(derivative_periods=[DerivativePeriod("INFY", date(2020, 1, 2), date(2020, 1, 9))])
     assert parse(INFY, day=day, facts=facts)[0].session_segment == segment
 
 

@@ -18,7 +18,7 @@ LENGTH_SLACK: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class TokenAssignment:
-    """A token belongs to an instrument from a day up to, not including, another; `until_day` None: still."""
+    """A token belongs to an instrument from `from_day` up to, not including, `until_day`; None: until today."""
 
     instrument_id: str
     instrument_token: int
@@ -28,10 +28,10 @@ class TokenAssignment:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentFilter:
-    """Which instruments are asked for.
+    """A filter of instruments.
 
     Attributes:
-        exchange: only of this one; empty: all.
+        exchange: only this one's; empty: all.
         symbol_prefix: only symbols ("INFY" or "NSE:INFY") that begin so; empty: all.
     """
 
@@ -40,7 +40,7 @@ class InstrumentFilter:
 
 
 def sort_key(instrument: Instrument) -> SortKey:
-    """The order of a list: exchange, symbol, id."""
+    """The sort key of a list: exchange, symbol, id."""
     return instrument.exchange, instrument.tradingsymbol, instrument.instrument_id
 
 
@@ -52,14 +52,14 @@ class InstrumentStore(Protocol):
     """
 
     async def upsert(self, instruments: Sequence[Instrument], day: date) -> None:
-        """Takes a dump, all or nothing: instruments as they are now, and their tokens from `day` on.
+        """Stores a dump, all or nothing: instruments, and their tokens from `day` on.
 
-        A token that belongs to another instrument in the dump than before changes hands on that day. Instruments
-        that the dump doesn't name stay. The same dump once more changes nothing.
+        A token that belongs to another instrument than before changes hands on that day. Instruments that the dump doesn't
+        have stay. Storing the same dump again changes nothing.
         """
 
     async def by_id(self, instrument_id: str) -> Instrument | None:
-        """The instrument of our id, if it has a token."""
+        """The instrument of this id, if it has a token."""
 
     async def by_token(self, instrument_token: int) -> Instrument | None:
         """The instrument that has this token."""
@@ -79,14 +79,14 @@ class InstrumentStore(Protocol):
         """
 
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
-        """Symbols ("NSE:INFY") of about this length, among which somebody may have meant one."""
+        """Symbols ("NSE:INFY") of about this length, to suggest one for a misspelt symbol."""
 
     async def token_history(self, instrument_token: int) -> Sequence[TokenAssignment]:
-        """Whom a token belonged to, in order."""
+        """The instruments that a token belonged to, in order."""
 
 
 async def directory_of(store: InstrumentStore) -> InstrumentDirectory:
-    """Every instrument that has a token now, for rooms in the registry's own process."""
+    """Every instrument that has a token now, for services in the registry's own process."""
     instruments: list[Instrument] = []
     after: SortKey | None = None
     while page := await store.page(InstrumentFilter(), after, MOST_SUGGESTED):
