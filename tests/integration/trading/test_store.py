@@ -82,6 +82,40 @@ async def test_a_signal_has_one_order(store: TradingStore) -> None:
     assert stored.order == order(1, 10)
 
 
+async def test_orders_are_saved_as_they_were_known(store: TradingStore) -> None:
+    """Of several orders those that nobody changed meanwhile are saved, with fills, position and events; no others."""
+    known, changed = order(1), order(2, token=2)
+    async with store.transaction() as transaction:
+        assert len(await transaction.add([OrderChange(known), OrderChange(changed)])) == 2
+    stored = await store.find(changed.order_id)
+    assert stored is not None
+    assert stored.order.version == changed.version > known.version > 0
+    stored.order.submitting(1)
+    assert await store.save([OrderChange(stored.order)]) == {changed.order_id}
+    fills = [Fill(ids.derived_id("f", at), str(at), 10, Decimal(100), Decimal(0), NOON) for at in (1, 2)]
+    for one, fill in zip((known, changed), fills, strict=True):
+        told = BrokerOrder("b1", BrokerOrderStatus.COMPLETE, (fill,))
+        one.report(one.submitting(7), told, NOON)
+    changes = [OrderChange(one, [fill]) for one, fill in zip((known, changed), fills, strict=True)]
+    assert await store.save(changes) == {known.order_id}
+    assert await store.save(changes[1:]) == set()
+    found = [await store.find(one.order_id) for one in (known, changed)]
+    assert [one.order.filled for one in found if one] == [10, 0]
+    async with store.transaction() as transaction:
+        assert [await transaction.position(one.key) for one in (known, changed)] == [10, 0]
+    assert known.version > stored.order.version
+
+
+async def test_orders_keep_the_order_in_which_they_came(store: TradingStore) -> None:
+    """Orders of one batch are listed as they stood in it, whatever their ids are, and a batch with a known one goes on."""
+    batch = [order(number) for number in (5, 3, 9, 1)]
+    await add(store, batch[2])
+    async with store.transaction() as transaction:
+        added = await transaction.add([OrderChange(one) for one in batch])
+    assert added == {one.order_id for one in batch} - {batch[2].order_id}
+    assert await store.open_orders() == [batch[at].order_id for at in (2, 0, 1, 3)]
+
+
 async def test_what_was_given_up_is_found(store: TradingStore) -> None:
     """Intents that ended as absent, of orders made since a time, until the broker's number is known; no others."""
     made = order(1, 10, 5)

@@ -50,7 +50,19 @@ def told(status: BrokerOrderStatus, *fills: Fill) -> BrokerOrder:
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["submit", "unclear", "open", "complete", "reject", "cancel", "absent", "not sent"]),
+        st.sampled_from(
+            [
+                "submit",
+                "unclear",
+                "open",
+                "complete",
+                "reject",
+                "cancel",
+                "absent",
+                "not sent",
+                "never called",
+            ]
+        ),
         st.integers(0, 4),
     ),
     max_size=30,
@@ -70,6 +82,10 @@ def act(order: Order, action: str, units: int, fills: list[Fill]) -> list[OrderH
         raise IllegalTransition(order.status, OrderEvent.ACCEPTED)
     if action == "unclear":
         order.no_clear_answer(intent)
+        return []
+    if action == "never called":
+        order.never_called(intent)
+        fills.clear()
         return []
     if action == "absent":
         return order.absent(intent, "never seen", NOON)
@@ -187,6 +203,34 @@ def test_an_exit_is_tried_four_times() -> None:
         said = order.absent(intent, "never seen", NOON, (units,) if units else ())
         assert (units, len(said)) == ((10, 0) if attempt < 4 else (0, 1))
     assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
+
+
+def test_an_intent_that_was_never_called_is_replaced() -> None:
+    """It ends as NOT_SENT and another of its units goes before what waits; the order is as large as it was."""
+    order = ordered(10, 5)
+    first = order.submitting(1)
+    order.never_called(first)
+    assert (order.status, first.status) == (OrderStatus.PENDING_SUBMIT, OrderStatus.NOT_SENT)
+    assert [(intent.number, intent.quantity) for intent in order.intents] == [(0, 10), (1, 10), (2, 5)]
+    assert len({intent.tag for intent in order.intents}) == 3
+    assert not given_up(first)
+    second = order.submitting(2)
+    order.report(second, told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
+    third = order.submitting(3)
+    order.never_called(third)
+    assert (order.status, order.quantity) == (OrderStatus.PARTIALLY_FILLED, 15)
+    (end,) = order.report(order.submitting(4), told(BrokerOrderStatus.COMPLETE, trade(2, 5)), NOON)
+    assert (end.order.status, end.order.filled) == (OrderStatus.FILLED, 15)
+
+
+def test_what_may_have_been_called_is_never_taken_back() -> None:
+    """An intent whose call got no clear answer, or that the broker has, can't end as never called."""
+    for after in ("unclear", "open"):
+        order = ordered(10)
+        intent = order.submitting(1)
+        act(order, after, 0, [])
+        with pytest.raises(IllegalTransition):
+            order.never_called(intent)
 
 
 def test_a_late_arrival_is_an_order_of_its_own() -> None:
