@@ -92,7 +92,7 @@ class OrderExecutor:
         self._decisions = Decisions(context, checks)
         self._deciding: dict[Account, GroupCommit[Order, Outcome]] = {}
         self._saving: dict[Account, GroupCommit[OrderChange, bool]] = {}
-        self._look_ups = LookUps(self.drive, context.boot_clock, look_up_interval)
+        self._look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)
         self._inquiry = Inquiry(context, options, self._look_ups)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -385,6 +385,13 @@ class OrderExecutor:
                     self._look_ups.follow(order.order_id)
                     return
         self._has_come_to_rest(order)
+
+    async def _follow(self, order_id: str) -> None:
+        """Drives an order on; one that was cut off before its row was committed isn't there, and comes again."""
+        if await self._with.store.find(order_id) is None:
+            self._look_ups.forget(order_id)
+        else:
+            await self.drive(order_id)
 
     async def _send(self, order: Order) -> Order:
         """Decides on the next intent and calls the broker for it; returns the order after that."""

@@ -33,7 +33,7 @@ class LookUps:
     """The orders being looked up: each is driven on in a task of its own until it has ended.
 
     Args:
-        drive: takes an order as far as it goes; it forgets the order here once that has ended.
+        drive: takes an order as far as it goes; it forgets the order here once that has ended or isn't there.
         boot_clock: seconds since boot, suspension included.
         interval: seconds before the first look-up; the pause doubles up to 16 times that.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -127,7 +126,7 @@ class PaperExchange:
                 "traded_at": fill.traded_at,
             }
         number = (await connection.execute(_FILL if order.fills else _REJECT, columns)).scalar_one()
-        return replace(order, broker_order_id=str(number))
+        return BrokerOrder(str(number), order.status, order.fills, order.message)
 
     async def _trade_number(self, connection: AsyncConnection) -> int:
         """A number that no other trade has; they are fetched many at once, and those of a process that ends are left out."""
