@@ -280,7 +280,7 @@ def test_what_is_no_wish_is_an_error() -> None:
     """A strategy that returns something else is told so."""
     made = host(config("a", "liar"))
     assert made.on_frame(frame(1, ("NSE:A", 500, at(10)))) == []
-    assert made.take_failures()[0].error == "TypeError: on_tick returned 'buy'; it returns a Wish or None"
+    assert made.take_failures()[0].error == "TypeError: on_tick returned 'buy'; it returns a Target or None"
 
 
 def test_a_strategy_that_cannot_be_built_is_refused_and_the_one_before_is_gone() -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Wish
+from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Target
 
 
 class EmaCrossParameters(StrategyParameters):
@@ -48,7 +48,7 @@ class EmaCross(Strategy[EmaCrossParameters]):
         self._long: bool | None = None
 
     @override
-    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+    def on_tick(self, price: float, time_ns: int) -> Target | None:
         """Moves the averages; a wish where the side is a new one."""
         if self._seen:
             self._fast = fast = self._fast + self._fast_alpha * (price - self._fast)
@@ -86,7 +86,7 @@ class EmaCross(Strategy[EmaCrossParameters]):
         """Takes up a state."""
         self._seen, self._fast, self._slow, self._long = state  # type: ignore[misc, str-unpack, assignment]
 
-    def _wish(self, side: bool) -> Wish:
+    def _wish(self, side: bool) -> Target:
         where = "above" if side else "not above"
         reason = f"EMA {self._parameters.fast} at {self._fast:.4f} is {where} EMA {self._parameters.slow} at {self._slow:.4f}"
-        return Wish(Stance.LONG if side else Stance.SHORT, reason)
+        return Target(Stance.LONG if side else Stance.SHORT, reason)

@@ -1,4 +1,4 @@
-"""Shows ticks to strategies and turns their wishes into signals."""
+"""Runs strategies on ticks and turns their targets into signals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.remembered import Remembered, as_state, is_fresh
 from alphapanda.strategy.core.sessions import SessionWindow
-from alphapanda.strategy.core.strategy import Wish
+from alphapanda.strategy.core.strategy import Target
 from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher
 
 DEFAULT_MAX_ERRORS = 5
@@ -138,7 +138,7 @@ class StrategyHost:
         return as_state(Remembered(running.stopped, remembered, made, holdings), fresh=fresh)
 
     def warm_up(self, strategy_id: str) -> int:
-        """Ticks, or bars, that a strategy has to have seen before its first wish."""
+        """Ticks, or bars, that a strategy has to have seen before its first target."""
         return self.build.warm_up(self._running[strategy_id].config)
 
     def is_on_bars(self, strategy_id: str) -> bool:
@@ -146,7 +146,7 @@ class StrategyHost:
         return any(watcher.bars is not None for watcher in self._running[strategy_id].watchers)
 
     def missing(self, strategy_id: str) -> int:
-        """What a strategy still has to see before its first wish, on the instrument that lacks most."""
+        """What a strategy still has to see before its first target, on the instrument that lacks most."""
         return max((watcher.missing for watcher in self._running[strategy_id].watchers), default=0)
 
     def rest(self, strategy_id: str) -> None:
@@ -325,7 +325,7 @@ class StrategyHost:
     def _signals(
         self,
         watcher: Watcher,
-        wish: Wish,
+        wish: Target,
         frame: Frame,
         ordinal: int,
         n: int,

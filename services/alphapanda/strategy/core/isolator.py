@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from alphapanda.strategy.core.bars import Bar
 from alphapanda.strategy.core.holdings import Context
-from alphapanda.strategy.core.strategy import BarStrategy, P, Strategy, Wish
+from alphapanda.strategy.core.strategy import BarStrategy, P, Strategy, Target
 
 
 class StrategyBroken(Exception):
@@ -54,7 +54,7 @@ class Isolated:
         except Exception as error:
             raise StrategyBroken(f"it can't be given its context: {error_text(error)}") from error
 
-    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+    def on_tick(self, price: float, time_ns: int) -> Target | None:
         """What the strategy says of a tick; None where it raises."""
         try:
             wish = self._strategy.on_tick(price, time_ns)
@@ -68,7 +68,7 @@ class Isolated:
             self.errors_in_a_row = 0
         return wish
 
-    def on_bar(self, bar: Bar) -> Wish | None:
+    def on_bar(self, bar: Bar) -> Target | None:
         """What a strategy on bars says of one; None where it raises."""
         try:
             wish = self._strategy.on_bar(bar) if isinstance(self._strategy, BarStrategy) else None
@@ -115,8 +115,8 @@ class Isolated:
 
 
 def _require_wish(returned: object, by: str) -> None:
-    if not isinstance(returned, Wish):
-        raise TypeError(f"{by} returned {returned!r}; it returns a Wish or None")
+    if not isinstance(returned, Target):
+        raise TypeError(f"{by} returned {returned!r}; it returns a Target or None")
 
 
 def error_text(error: BaseException) -> str:

@@ -96,7 +96,7 @@ class Strategy(ABC, Generic[P]):
         """Starts with an empty state; `parameters` is one of `parameters_model`."""
 
     @abstractmethod
-    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+    def on_tick(self, price: float, time_ns: int) -> Target | None:
         """Handles a tick: rupees, and exchange time in nanoseconds since the epoch. None keeps the target as it is."""
 
     @classmethod
@@ -139,11 +139,11 @@ class BarStrategy(Strategy[B]):
     __slots__ = ()
 
     @abstractmethod
-    def on_bar(self, bar: Bar) -> Wish | None:
+    def on_bar(self, bar: Bar) -> Target | None:
         """Handles a closed bar. None keeps the target as it is."""
 
     @final
     @override
-    def on_tick(self, price: float, time_ns: int) -> Wish | None:
+    def on_tick(self, price: float, time_ns: int) -> Target | None:
         """Never called."""
         return None
