@@ -141,7 +141,7 @@ class Mesh:
         switches = KillSwitches(
             store, cast("Any", self.mirror), _TradingStub(self), [BROKER], world.wall_clock
         )
-        await self._follow(log, "risk", strategy_statuses_topic.PAYLOAD, strategy_statuses.learn)
+        await self._follow(log, "risk", strategy_statuses_topic.PAYLOAD, strategy_statuses.apply)
         await switches.start()
         self.kill_switches[process.name] = (process, switches)
         await self._relay(log, self.risk)

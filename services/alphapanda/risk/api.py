@@ -226,10 +226,10 @@ class RiskApi(RiskServiceServicer):
         """Its newest; 0 for a person."""
         if strategy_id in ("", MANUAL):
             return 0
-        standing = inputs.strategy_statuses.get(strategy_id)
-        if standing is None:
+        status = inputs.strategy_statuses.get(strategy_id)
+        if status is None:
             raise UnknownName("strategy_id", strategy_id, [*inputs.strategy_statuses, MANUAL])
-        return standing.revision
+        return status.revision
 
     def _session_end(self, instrument_id: str, now: datetime) -> datetime:
         """The session's end; outside a session now, as nothing passes then."""

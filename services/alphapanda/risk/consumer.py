@@ -23,7 +23,7 @@ class RawSignalHandler:
         self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See consuming.delivery.Handler. One transaction an account."""
+        """Judges a batch, one decision an account."""
         signals = [signal_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
             await self._decisions.judge(broker, account, [signals[at] for at in places])
@@ -40,7 +40,7 @@ class OrderEventHandler:
         self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See consuming.delivery.Handler. One transaction an account."""
-        told = [happening_from(delivery.event) for delivery in batch]
-        for (broker, account), places in by_account([one.order.key for one in told]).items():
-            await self._decisions.apply(broker, account, [told[at] for at in places])
+        """Applies a batch, one decision an account."""
+        events = [happening_from(delivery.event) for delivery in batch]
+        for (broker, account), places in by_account([event.order.key for event in events]).items():
+            await self._decisions.apply(broker, account, [events[at] for at in places])

@@ -369,7 +369,7 @@ def _fill(happening: OrderHappening) -> Fill | None:
 
 
 def by_account(keys: Sequence[PositionKey]) -> dict[tuple[str, str], list[int]]:
-    """Where in the sequence each (broker, account) stands, in order."""
+    """The places in the sequence of each (broker, account), in order."""
     places: dict[tuple[str, str], list[int]] = {}
     whose = attrgetter("broker", "account")
     for at, key in enumerate(keys):

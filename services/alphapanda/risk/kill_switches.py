@@ -25,17 +25,17 @@ from panda.trading.v1 import trading_pb2 as trading
 _log = structlog.get_logger(__name__)
 
 
-class TradingToTell(Protocol):
+class KillSwitchReceiver(Protocol):
     """The one RPC of TradingService that is called here; its stub fits."""
 
     def ApplyKillSwitch(  # noqa: N802 - the contract's name
         self, request: trading.ApplyKillSwitchRequest, /, *, timeout: float | None = None
     ) -> Awaitable[trading.ApplyKillSwitchResponse]:
-        """Tells trading."""
+        """Applies a kill switch in trading; it answers with the revision it holds."""
 
 
 class KillSwitches:
-    """Row, event, mirror and trading's acknowledgement, in this order. What couldn't be told is told again until it is.
+    """Sets kill switches: row, event, mirror and trading's acknowledgement, in this order. What fails is sent again until it succeeds.
 
     So is what the mirror has lost: a Redis that comes back empty would hold up every entry for good.
 
@@ -49,14 +49,14 @@ class KillSwitches:
         retry_seconds: wall time between two attempts to tell.
 
     Attributes:
-        rounds: tell what couldn't be told, and what was lost.
+        rounds: send again what was not confirmed, and what Redis has lost.
     """
 
     def __init__(
         self,
         store: RiskStore,
         mirror: KillSwitchMirror,
-        trading: TradingToTell,
+        trading: KillSwitchReceiver,
         brokers: Sequence[str],
         wall_time: Callable[[], datetime],
         timeout_seconds: float = 2.0,
@@ -68,19 +68,21 @@ class KillSwitches:
         self._brokers = tuple(brokers)
         self._wall_time = wall_time
         self._timeout = timeout_seconds
-        self._untold = {SwitchScope(broker) for broker in self._brokers}
-        self.rounds = Rounds("kill switches", self._tell_again, retry_seconds, _log, at_once=True)
+        self._unconfirmed = {SwitchScope(broker) for broker in self._brokers}
+        self.rounds = Rounds("kill switches", self._send_again, retry_seconds, _log, at_once=True)
 
     async def start(self) -> None:
         """Shows every broker's switch in the mirror and tells trading again; what fails is repeated in the background."""
         await self._store.prepare(self._brokers)
         for broker in self._brokers:
             await self._show(await self._store.kill_switch(SwitchScope(broker)))
-        self._untold.update(switch.scope for switch in await self._store.strategy_switches(self._brokers))
+        self._unconfirmed.update(
+            switch.scope for switch in await self._store.strategy_switches(self._brokers)
+        )
         await self.rounds.start()
 
     async def stop(self) -> None:
-        """Tells no more; what is being told is told first."""
+        """Sends no more; what is on its way is finished first."""
         await self.rounds.stop()
 
     async def get(self, scope: SwitchScope) -> KillSwitch:
@@ -93,18 +95,18 @@ class KillSwitches:
         command = ids.command_id(key.caller, key.method, key.request_id)
         scope = SwitchScope(request.broker, request.strategy_id)
 
-        def change(stands: KillSwitch) -> tuple[KillSwitch, Event] | None:
+        def change(current: KillSwitch) -> tuple[KillSwitch, Event] | None:
             state, now = TradingState(request.state), self._wall_time()
-            if stands.revision and stands.state is state:
+            if current.revision and current.state is state:
                 return None
-            changed = KillSwitch(scope, state, stands.revision + 1, caller, request.reason, now)
+            changed = KillSwitch(scope, state, current.revision + 1, caller, request.reason, now)
             return changed, switch_event(changed, command)
 
         given = await self._store.set_kill_switch(key, request, scope, change, kill_switch_message)
         message = risk.KillSwitch.FromString(given)
-        warning = await self._tell(await self._store.kill_switch(scope))
+        warning = await self._send(await self._store.kill_switch(scope))
         if warning:
-            self._untold.add(scope)
+            self._unconfirmed.add(scope)
             _log.warning(
                 "kill_switch.unconfirmed", broker=scope.broker, strategy_id=scope.strategy_id, error=warning
             )
@@ -118,24 +120,24 @@ class KillSwitches:
             kill_switch=message, acknowledged_by_trading=not warning, warning=warning
         )
 
-    async def _tell_again(self) -> None:
-        """What couldn't be told, and what Redis has lost: without its mirror no entry passes."""
+    async def _send_again(self) -> None:
+        """Sends again what was not confirmed, and what Redis has lost: without its mirror no entry passes."""
         for broker in self._brokers:
             if await self._mirror.is_missing(broker):
-                self._untold.add(SwitchScope(broker))
-        for scope in sorted(self._untold):
-            self._untold.discard(
+                self._unconfirmed.add(SwitchScope(broker))
+        for scope in sorted(self._unconfirmed):
+            self._unconfirmed.discard(
                 scope
-            )  # before it is read: what is set meanwhile and can't be told comes again
+            )  # before it is read: what is set meanwhile and fails is sent again
             confirmed = False
             try:
-                confirmed = not await self._tell(await self._store.kill_switch(scope))
+                confirmed = not await self._send(await self._store.kill_switch(scope))
             finally:
                 if not confirmed:
-                    self._untold.add(scope)
+                    self._unconfirmed.add(scope)
 
-    async def _tell(self, switch: KillSwitch) -> str:
-        """Mirror and trading; why trading did not confirm, empty where it did. A switch never set isn't told."""
+    async def _send(self, switch: KillSwitch) -> str:
+        """Writes the mirror and calls trading; why it was not confirmed, empty where it was. A switch never set isn't sent."""
         shown = await self._show(switch)
         if not switch.revision:
             return shown
@@ -149,7 +151,7 @@ class KillSwitches:
             held = await self._trading.ApplyKillSwitch(request, timeout=self._timeout)
         except grpc.RpcError as error:
             why = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
-            return f"trading did not confirm ({why}); it is told again until it does"
+            return f"trading did not confirm ({why}); it is sent again until it does"
         if held.revision < switch.revision:
             return f"trading holds revision {held.revision} still"
         if held.revision > switch.revision:  # set again meanwhile, or by somebody else

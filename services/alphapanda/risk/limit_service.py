@@ -55,15 +55,15 @@ class LimitService:
             given = await unit.claim(key, request)
             if given is not None:
                 return risk.UpdateLimitsResponse.FromString(given)
-            stands = unit.limits
-            if request.expected_version != stands.version:
+            current = unit.limits
+            if request.expected_version != current.version:
                 raise FailedPrecondition(
                     "LIMITS_CHANGED",
-                    f"expected_version: the limits are at version {stands.version},"
+                    f"expected_version: the limits are at version {current.version},"
                     f" not {request.expected_version}; read them again",
-                    version=str(stands.version),
+                    version=str(current.version),
                 )
-            after = changed(stands, change)
+            after = changed(current, change)
             await unit.save_limits(change)
             if not request.strategy_id and "max_daily_loss" in {*change.to_set, *change.to_clear}:
                 await self._lift(unit, request, caller)

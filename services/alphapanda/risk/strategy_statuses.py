@@ -1,4 +1,4 @@
-"""What the control topic told of strategies, and for how long a revision it hasn't told of is waited for."""
+"""The latest state of each strategy on the control topic, and how long an unknown revision is waited for."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _log = structlog.get_logger(__name__)
 
 
 class StrategyStatuses:
-    """The newest standing of every strategy.
+    """The latest status of every strategy.
 
     Args:
-        patience_seconds: wall time for which a revision that isn't known yet is waited for.
+        timeout_seconds: wall time for which a revision that isn't known yet is waited for.
         monotonic: seconds of a clock that never goes back.
     """
 
-    def __init__(self, patience_seconds: float, monotonic: Callable[[], float]) -> None:
-        self._patience = patience_seconds
+    def __init__(self, timeout_seconds: float, monotonic: Callable[[], float]) -> None:
+        self._timeout = timeout_seconds
         self._monotonic = monotonic
         self._known: dict[str, StrategyStatus] = {}
         self._asked_first: dict[tuple[str, int], float] = {}
@@ -39,11 +39,11 @@ class StrategyStatuses:
 
     @property
     def given_up(self) -> Collection[tuple[str, int]]:
-        """(strategy id, revision) that weren't told of in time."""
+        """(strategy id, revision) that did not arrive in time."""
         return self._given_up
 
-    async def learn(self, event: Event) -> None:
-        """Takes in a StrategyChanged. An older revision than the one known changes nothing."""
+    async def apply(self, event: Event) -> None:
+        """Applies a StrategyChanged. An older revision than the one known changes nothing."""
         changed = event.strategy_changed
         known = self._known.get(changed.strategy_id)
         if known is not None and changed.revision <= known.revision:
@@ -57,7 +57,7 @@ class StrategyStatuses:
         """Whether an unknown revision was waited for long enough; the waiting begins with the first question."""
         asked = (unknown.strategy_id, unknown.revision)
         now = self._monotonic()
-        if now - self._asked_first.setdefault(asked, now) < self._patience:
+        if now - self._asked_first.setdefault(asked, now) < self._timeout:
             return False
         self._given_up.add(asked)
         _log.warning(
@@ -67,7 +67,7 @@ class StrategyStatuses:
         )
         return True
 
-    def _forget(self, strategy_id: str, told: int) -> None:
-        for asked in [one for one in self._asked_first if one[0] == strategy_id and one[1] <= told]:
+    def _forget(self, strategy_id: str, revision: int) -> None:
+        for asked in [one for one in self._asked_first if one[0] == strategy_id and one[1] <= revision]:
             del self._asked_first[asked]
             self._given_up.discard(asked)

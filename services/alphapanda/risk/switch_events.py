@@ -18,11 +18,11 @@ SOURCE = "risk"
 
 
 def next_switch(
-    stands: KillSwitch, state: TradingState, reason: str, now: datetime, by: str = SOURCE
+    current: KillSwitch, state: TradingState, reason: str, now: datetime, by: str = SOURCE
 ) -> KillSwitch:
     """The next revision of a switch; `now` is wall time."""
     return replace(
-        stands, state=state, revision=stands.revision + 1, changed_by=by, reason=reason, changed_at=now
+        current, state=state, revision=current.revision + 1, changed_by=by, reason=reason, changed_at=now
     )
 
 

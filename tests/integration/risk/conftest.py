@@ -182,7 +182,7 @@ class Risk:
             revision=revision,
             state=control_pb2.STRATEGY_STATE_RUNNING if running else control_pb2.STRATEGY_STATE_STOPPED,
         )
-        await self.strategy_statuses.learn(Event(strategy_changed=changed))
+        await self.strategy_statuses.apply(Event(strategy_changed=changed))
 
     async def published(self) -> list[Event]:
         """What the outbox holds, in order; all of it keeps the contract's rules."""

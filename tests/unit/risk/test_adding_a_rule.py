@@ -35,7 +35,7 @@ RULE = Rule(NAME, judge, limits=(LIMIT,))
 
 SCRIPT = """
 import json
-from dataclasses import replace
+from tests.values import replace
 from datetime import time
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def test_a_rule_is_one_file_and_one_line(tmp_path: Path, repo_root: Path) -> Non
     before = registered.read_text()
     registered.write_text(before.replace('    "cooldown",\n', '    "cooldown",\n    "round_quantity",\n'))
     assert registered.read_text() != before
-    path = [tmp_path, repo_root / "gen" / "python", Path(__file__).parent]
+    path = [tmp_path, repo_root / "gen" / "python", repo_root, Path(__file__).parent]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},

@@ -88,7 +88,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
                 "risk",
                 "risk.strategies",
                 strategy_statuses_topic.PAYLOAD,
-                strategy_statuses.learn,
+                strategy_statuses.apply,
                 Start.EARLIEST,
             )
         ],

@@ -30,7 +30,7 @@ class RiskBook:
 
     Args:
         positions: those that aren't flat and untouched.
-        orders: those that were let through or told of.
+        orders: those that were approved, or that an order event was about.
         judged: ids of signals that have their verdict.
         days: the newest counters of accounts and strategies.
         keeps_accounts: False where no limit will ever read costs, the day's counters or the last request: a replay's
@@ -57,7 +57,7 @@ class RiskBook:
         return self.positions.get(key) or PositionState(key)
 
     def alive(self, broker: str, account: str) -> Iterable[PositionState]:
-        """See AccountView."""
+        """The account's positions that are held or have an open order."""
         return [
             state
             for key, state in self.positions.items()
@@ -65,7 +65,7 @@ class RiskBook:
         ]
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
-        """See AccountView."""
+        """The counters of the exchange's day; None where the market's time is unknown."""
         at = inputs.market.market_time
         return None if at is None else self._counters(key, whose, inputs.calendar.trading_day(at))
 

@@ -24,14 +24,14 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 
 @dataclass(frozen=True, slots=True)
 class StrategyStatus:
-    """A strategy as the control topic last told: the newest revision of its configuration, and whether it trades."""
+    """A strategy's latest state on the control topic: the newest revision of its configuration, and whether it trades."""
 
     revision: int
     running: bool
 
 
 class StrategyRevisionUnknown(Exception):
-    """An entry of a strategy revision that the control topic hasn't told of yet: wait for it, then decide."""
+    """An entry of a strategy revision that is not on the control topic yet: wait for it, then decide."""
 
     def __init__(self, strategy_id: str, revision: int) -> None:
         self.strategy_id = strategy_id
@@ -49,7 +49,7 @@ class Inputs(Struct, frozen=True):
         limits: what the settings allow.
         trading_state: the broker's kill switch.
         strategy_statuses: by strategy id.
-        given_up: (strategy id, revision) whose standing was waited for long enough: their entries are refused.
+        given_up: (strategy id, revision) whose status was waited for long enough: their entries are refused.
         scoped: what is set for the account, its strategies and instruments, over `limits`.
         strategy_switches: kill switches of single strategies at the broker, by strategy id; None: none was ever set.
         unknown_positions: (strategy id, instrument token) whose records are parked behind a bug: nothing passes there.
@@ -110,7 +110,7 @@ class Check(Struct, frozen=True):
         effect: what it does to `position`.
         position: signed units held before it.
         instrument: None where it isn't known.
-        inputs: market, calendar, switches, strategy_statuses.
+        inputs: market, calendar, switches, strategies' statuses.
         limits: those for the position.
         state: the position it is about.
         account: the rest of the account.
@@ -140,7 +140,7 @@ class Check(Struct, frozen=True):
         return (state for state in self.account.alive(key.broker, key.account) if state.key != key)
 
     def today(self, whose: str) -> DayCounters | None:
-        """See AccountView."""
+        """The counters of the exchange's day; `whose` is a strategy's id or WHOLE_ACCOUNT."""
         return self.account.today(self.signal.key, whose, self.inputs)
 
     @property

@@ -10,7 +10,7 @@ from msgspec import Struct
 from alphapanda.domain.money import ZERO
 
 WHOLE_ACCOUNT = ""
-"""Stands in place of a strategy's id."""
+"""In place of a strategy's id where counters are the account's."""
 
 
 class DayCounters(Struct, frozen=True):

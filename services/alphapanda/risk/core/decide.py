@@ -65,7 +65,7 @@ def decide(
     Args:
         state: the position it is about.
         signal: it.
-        inputs: market, calendar, switches, strategy_statuses.
+        inputs: market, calendar, switches, strategies' statuses.
         limits: those for the position.
         account: the rest of the account.
 

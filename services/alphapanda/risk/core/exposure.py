@@ -42,12 +42,12 @@ class InstrumentExposure:
 
     @property
     def gross(self) -> Decimal | None:
-        """See above."""
+        """Rupees of `most`; None without a price."""
         return None if self.price is None else self.most * self.price
 
     @property
     def net(self) -> Decimal | None:
-        """See above."""
+        """Signed rupees of what is held and on its way; None without a price."""
         return None if self.price is None else (self.held + self.in_flight) * self.price
 
 

@@ -17,7 +17,7 @@ _EXACT = Decimal("0.0001")
 
 
 class OrderProgress(Struct, frozen=True):
-    """How far an order has got, as risk was told.
+    """How far an order has got, by the order events applied.
 
     Attributes:
         signal_id: the signal (or manual intent) it executes.

@@ -89,7 +89,7 @@ class NumberedVerdict(NamedTuple):
 
 
 Change = Callable[[KillSwitch], tuple[KillSwitch, Event] | None]
-"""From the kill switch as it stands to the next revision and the event that tells of it; None changes nothing."""
+"""From the current kill switch to its next revision and the event of it; None changes nothing."""
 
 Answer = Callable[[KillSwitch], Message]
 

@@ -263,12 +263,12 @@ class PostgresRiskStore(RiskStore):
                 return given
             if scope.strategy_id:
                 await locked_switch(connection, SwitchScope(scope.broker))
-            stands = await locked_switch(connection, scope)
-            changed = change(stands)
+            current = await locked_switch(connection, scope)
+            changed = change(current)
             if changed is not None:
-                stands, event = changed
-                await connection.execute(sql.SET_SWITCH, rows.switch_values(stands))
+                current, event = changed
+                await connection.execute(sql.SET_SWITCH, rows.switch_values(current))
                 await self._outbox.add(connection, [event])
-            message = answer(stands)
+            message = answer(current)
             await self._requests.remember(connection, key, message)
             return message.SerializeToString(deterministic=True)

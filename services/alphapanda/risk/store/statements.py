@@ -69,14 +69,17 @@ SET_SWITCH = text(
 )
 
 
-_ALIVE = "quantity <> 0 OR open_signal_id IS NOT NULL"
-_ASKED = (
-    "(strategy_id, instrument_id, product) IN (SELECT * FROM unnest(CAST(:strategies AS text[]),"
-    " CAST(:instruments AS text[]), CAST(:products AS smallint[])))"
+_KEYS_ASKED = "SELECT * FROM unnest(CAST(:strategies AS text[]), CAST(:instruments AS text[]), CAST(:products AS smallint[]))"
+_OF_ACCOUNT = "SELECT p, p.open_signal_id FROM risk.positions p WHERE broker = :broker AND account = :account"
+_ASKED = f"{_OF_ACCOUNT} AND (strategy_id, instrument_id, product) IN ({_KEYS_ASKED})"
+# Two reads by two indexes; one read by either condition goes through all the account ever held.
+_ALL_ALIVE = (
+    f"{_ASKED} UNION ALL {_OF_ACCOUNT} AND (quantity <> 0 OR open_signal_id IS NOT NULL)"
+    f" AND (strategy_id, instrument_id, product) NOT IN ({_KEYS_ASKED})"
 )
 
 
-def _book(which: str, *, share: str = "", account: str = "") -> str:
+def _book(positions: str, *, share: str = "", account: str = "") -> str:
     """What a decision reads, in one round trip. With `share` it waits for who changes a switch, and holds the switches.
 
     The switches are all but the accounts' own, which change under their accounts' locks. Who sets a strategy's locks the
@@ -84,21 +87,19 @@ def _book(which: str, *, share: str = "", account: str = "") -> str:
     """
     return (
         "WITH switches AS MATERIALIZED (SELECT strategy_id, state, revision FROM risk.kill_switches"
-        f" WHERE broker = :broker AND account = ''{share}),"
-        " found AS MATERIALIZED (SELECT p, p.open_signal_id FROM risk.positions p WHERE broker = :broker"
-        f" AND account = :account AND ({which}))"
+        f" WHERE broker = :broker AND account = ''{share}), found AS MATERIALIZED ({positions})"
         " SELECT ARRAY(SELECT strategy_id FROM switches) AS switched, ARRAY(SELECT state FROM switches) AS states,"
         " (SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM switches) AS switches_revision,"
         " ARRAY(SELECT p FROM found) AS positions,"
-        " ARRAY(SELECT o FROM risk.orders o WHERE signal_id IN (SELECT unnest(CAST(:ids AS uuid[]))"
-        " UNION SELECT open_signal_id FROM found)) AS orders,"
+        " ARRAY(SELECT o FROM risk.orders o WHERE signal_id = ANY(CAST(:ids AS uuid[])"
+        " || ARRAY(SELECT open_signal_id FROM found WHERE open_signal_id IS NOT NULL))) AS orders,"
         " ARRAY(SELECT signal_id FROM risk.verdicts WHERE signal_id = ANY(CAST(:ids AS uuid[]))) AS judged,"
         " ARRAY(SELECT d FROM risk.days d WHERE broker = :broker AND account = :account"
         f" AND (strategy_id = '' OR strategy_id = ANY(CAST(:strategies AS text[])))) AS days{account}"
     )
 
 
-_WHICH = {False: _ASKED, True: f"{_ASKED} OR {_ALIVE}"}
+_WHICH = {False: _ASKED, True: _ALL_ALIVE}
 BOOK = {
     (whole, dry): text(_book(which, share="" if dry else " FOR SHARE"))
     for whole, which in _WHICH.items()

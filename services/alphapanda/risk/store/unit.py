@@ -27,7 +27,7 @@ from alphapanda.storage.requests import CommandKey, RequestMemory
 from panda.events.v1.events_pb2 import Event
 
 BROKERS_OWN = ""
-"""Stands in place of a strategy's id where a switch is the broker's own."""
+"""In place of a strategy's id where a switch is the broker's own."""
 
 
 class LoadedBook:

@@ -22,18 +22,18 @@ def judge(check: Check) -> RuleResult:
     if revision == 0:
         return _NO_STRATEGY
     strategy_id = signal.key.strategy_id
-    standing = check.inputs.strategy_statuses.get(strategy_id)
-    if standing is None or revision > standing.revision:
+    status = check.inputs.strategy_statuses.get(strategy_id)
+    if status is None or revision > status.revision:
         if check.effect.is_entry and (strategy_id, revision) not in check.inputs.given_up:
             raise StrategyRevisionUnknown(strategy_id, revision)
         message = f"revision {revision} of {strategy_id} is not known here"
         return only_exits_pass(check, NAME, "a known revision", str(revision), message, unknown=True)
-    if standing.running and revision == standing.revision:
+    if status.running and revision == status.revision:
         return _passed(revision)
-    limit = _running(standing.revision)
-    if not standing.running:
+    limit = _running(status.revision)
+    if not status.running:
         return only_exits_pass(check, NAME, limit, "stopped", f"{strategy_id} is stopped")
-    message = f"revision {revision} of {strategy_id} was replaced by {standing.revision}"
+    message = f"revision {revision} of {strategy_id} was replaced by {status.revision}"
     return only_exits_pass(check, NAME, limit, f"revision {revision}", message)
 
 
