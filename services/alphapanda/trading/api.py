@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.core.square_off import SquareOffCommand
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.group_commit import GroupCommit
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.messages import order_message
 from alphapanda.trading.square_off import SquareOffs
@@ -41,6 +42,7 @@ from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 
 MANUAL_ORDER_LIFE = timedelta(seconds=60)
 DEFAULT_PAGE = 50
+_READ_TOGETHER = 1000
 _TO_ANSWER = 0.25
 """Seconds of the caller's deadline that are left for the answer itself."""
 _LONGEST_ANSWER = 10.0
@@ -94,6 +96,7 @@ class TradingApi(TradingServiceServicer):
         self._instruments = instruments
         self._account = account
         self._wall_clock = wall_clock
+        self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
 
     @override
     async def PlaceOrder(
@@ -217,7 +220,7 @@ class TradingApi(TradingServiceServicer):
     async def _valid_until(self, instrument: Instrument) -> datetime:
         """A minute of market time, but not past the session's end."""
         try:
-            market_time = (await self._market.view(())).market_time
+            market_time = await self._market_times.ask(instrument)
         except RedisError:
             raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; ask again") from None
         if market_time is None:
@@ -228,6 +231,11 @@ class TradingApi(TradingServiceServicer):
         except CalendarNotCovered:
             return life
         return min(life, session.close) if session else life
+
+    async def _read_market_time(self, asked: Sequence[Instrument]) -> list[datetime | None]:
+        """One reading for all who asked before it began: a storm of orders is no storm of readings."""
+        market_time = (await self._market.view(())).market_time
+        return [market_time] * len(asked)
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
