@@ -115,7 +115,7 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
     running = control_pb2.StrategyChanged(
         strategy_id="ema-1", revision=1, state=control_pb2.STRATEGY_STATE_RUNNING
     )
-    await statuses.learn(Event(strategy_changed=running))
+    await statuses.apply(Event(strategy_changed=running))
     logs = Published(), Published()
     async with opened() as room:
         await room.open_for_trading()
