@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import asyncpg
+import fork_server
 import grpc
 import psutil
 import pytest
@@ -70,10 +71,7 @@ class ByHand:
 
     def states(self) -> dict[str, str]:
         """What `alphapanda status` says of each service."""
-        done = subprocess.run(
-            [PROGRAM, "status", "--json", "--target", self.target],
-            capture_output=True, text=True, check=False, cwd=self._folder,
-        )  # fmt: skip
+        done = fork_server.run([PROGRAM, "status", "--json", "--target", self.target], cwd=self._folder)
         if done.returncode:
             return {}
         return {one["service"]: one["state"] for one in json.loads(done.stdout)["services"]}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import fork_server
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from sqlalchemy import text
@@ -30,16 +31,8 @@ def world(database: str, redis_url: str, kafka: str, tmp_path: Path) -> Mapping[
     }
 
 
-def run(world: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env=world,
-        cwd=world["HOME"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def run(world: Mapping[str, str], *arguments: str) -> CompletedProcess[str]:
+    return fork_server.run([PROGRAM, *arguments], env=world, cwd=world["HOME"], timeout=120)
 
 
 def refusal(world: Mapping[str, str]) -> str:
