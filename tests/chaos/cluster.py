@@ -443,9 +443,13 @@ class Cluster:
         }
         left["open orders"] = self.count(f"trading.orders WHERE status IN ({OPEN})")
         left["reservations"] = self.count("risk.positions WHERE open_signal_id IS NOT NULL")
-        for group, payloads in GROUPS.items():
-            left[f"lag of {group}"] = self.run(self._lag(group, payloads))
+        for group in GROUPS:
+            left[f"lag of {group}"] = self.lag(group)
         return {what: count for what, count in left.items() if count}
+
+    def lag(self, group: str) -> int:
+        """How many records a consumer group has not committed."""
+        return self.run(self._lag(group, GROUPS[group]))
 
     async def _lag(self, group: str, payloads: Sequence[str]) -> int:
         ends = await self.log.end_offsets(TopicMap(BROKERS).topics(*payloads))

@@ -125,7 +125,7 @@ class ForkServer:
         atexit.unregister(self.close)
 
 
-_servers: list[ForkServer] = []
+servers: list[ForkServer] = []
 _enabled = False
 
 
@@ -156,10 +156,10 @@ def popen(
         return subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True
         )  # fmt: skip
-    if not _servers:
-        _servers.append(ForkServer())
+    if not servers:
+        servers.append(ForkServer())
     script = arguments[1:] if arguments[0] == sys.executable else arguments
-    return _servers[0].start(
+    return servers[0].start(
         script, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, cwd=str(cwd)
     )
 
