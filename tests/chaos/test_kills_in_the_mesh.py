@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from cluster import Cluster
-from scenarios import FOUND, kills_at_steps, random_kills
+from scenarios import FOUND, kills_at_steps, one_strategy, random_kills, surviving
 from story import account_of, prove, story
 
 pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
@@ -35,6 +35,8 @@ def test_kills_at_any_moment(cluster: Cluster):
 
 def test_the_check_tells_the_story_of_what_went_wrong(cluster: Cluster):
     """A signal whose end is missing is found, and told with its verdict, its row, its call and its events."""
+    with surviving(cluster, "an order to tell of"):
+        one_strategy(cluster, "told")
     evidence = cluster.evidence()
     told = {"order_submitted", "order_filled", "order_failed", "order_cancelled"}
     ended = next(event for event in evidence.of("order_filled"))
