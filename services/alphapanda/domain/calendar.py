@@ -110,6 +110,7 @@ class TradingCalendar:
         self._trading_days = sorted({session.day for of in sessions.values() for session in of})
         self._trading_day_set = frozenset(self._trading_days)
         self._mis_cut_offs: dict[tuple[date, str, time], datetime | None] = {}
+        self._found: dict[str, tuple[datetime, datetime, Session]] = {}
 
     @property
     def covered(self) -> tuple[DateRange, ...]:
@@ -153,7 +154,14 @@ class TradingCalendar:
 
     def session_at(self, instant: datetime, segment: str) -> Session | None:
         """The session that holds this instant; for a bar give its start, which is what decides for a bar."""
-        return self.session_at_ns(_nanoseconds(instant), segment)
+        # Most questions are about the session found last, and datetimes of one zone compare in C.
+        found = self._found.get(segment)
+        if found is not None and instant.tzinfo is UTC and found[0] <= instant < found[1]:
+            return found[2]
+        session = self.session_at_ns(_nanoseconds(instant), segment)
+        if session is not None:
+            self._found[segment] = (session.open.astimezone(UTC), session.close.astimezone(UTC), session)
+        return session
 
     def session_at_ns(self, instant_ns: int, segment: str) -> Session | None:
         """The same for nanoseconds since the Unix epoch."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from alphapanda.domain import ids
 
 SECOND_NS: Final = 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=64)  # an order on its way asks for the same moment several times
 def instant(nanoseconds: int) -> datetime:
     """An aware UTC datetime of nanoseconds since the epoch; parts of a microsecond are cut off."""
-    return EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return EPOCH + nanoseconds // 1000 * _MICROSECOND
 
 
 def nanoseconds(moment: datetime) -> int:

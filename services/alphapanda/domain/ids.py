@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha1
 from uuid import UUID
 
-_NAMESPACE = UUID("7c6a3f0e-5d0b-5b57-9a5e-3f6f0c1d2e4a").bytes
+_NAMESPACE = sha1(UUID("7c6a3f0e-5d0b-5b57-9a5e-3f6f0c1d2e4a").bytes, usedforsecurity=False)
 _SEPARATOR = "\x1f"
 _VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
@@ -22,7 +22,9 @@ def derived_id(*parts: object) -> str:
 
 
 def _uuid(name: str) -> str:
-    text = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    named = _NAMESPACE.copy()
+    named.update(name.encode())
+    text = named.hexdigest()
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
@@ -39,6 +41,11 @@ def signal_id(strategy_id: str, config_revision: int, frame: str, ordinal: int, 
 def output_id(producer: str, input_id: str, kind: str, n: int = 0) -> str:
     """Id of any other output: the n-th of its kind that a service makes of an input."""
     return _uuid(f"output\x1f{producer}\x1f{input_id}\x1f{kind}\x1f{n}")
+
+
+def fill_id(broker: str, account: str, day: str, exchange_trade_id: str) -> str:
+    """Id of a trade at a paper exchange, which numbers its trades anew each day (a date, YYYY-MM-DD)."""
+    return _uuid(f"fill\x1f{broker}\x1f{account}\x1f{day}\x1f{exchange_trade_id}")
 
 
 def command_id(caller: str, method: str, request_id: str) -> str:

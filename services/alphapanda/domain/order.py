@@ -46,10 +46,11 @@ class PositionEffect(IntEnum):
     REDUCES = 2
     FLIPS = 3
 
-    @property
-    def is_entry(self) -> bool:
-        """A flip is an entry; only what at most reaches flat is an exit."""
-        return self is not PositionEffect.REDUCES
+    is_entry: bool
+    """A flip is an entry; only what at most reaches flat is an exit."""
+
+    def __init__(self, number: int) -> None:
+        self.is_entry = number != 2  # noqa: PLR2004 - REDUCES, which has no name yet here
 
     @classmethod
     def of(cls, position: int, delta: int) -> PositionEffect:
@@ -104,10 +105,8 @@ class OrderStatus(IntEnum):
     FAILED = 10
     NOT_SENT = 11
 
-    @property
-    def is_final(self) -> bool:
-        """True where nothing can follow."""
-        return self in _FINAL
+    is_final: bool
+    """True where nothing can follow."""
 
 
 class OrderEvent(Enum):
@@ -168,8 +167,9 @@ TRANSITIONS: Final = MappingProxyType(
         (S.PARTIALLY_FILLED, E.ABSENT): S.FAILED,
     }
 )
-_FINAL: Final = frozenset(S) - {origin for origin, _ in TRANSITIONS}
-del S, E
+for _status in S:
+    _status.is_final = not any(origin is _status for origin, _ in TRANSITIONS)
+del S, E, _status
 
 
 class IllegalTransition(Exception):

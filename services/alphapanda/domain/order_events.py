@@ -59,8 +59,7 @@ class Fill(Struct, frozen=True):
     traded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(Struct, frozen=True):
     """The broker accepted the order, or its first slice."""
 
     order: OrderState

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import IntEnum
 
 from msgspec import Struct
+from typing_extensions import override
 
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
@@ -21,17 +23,61 @@ class RuleOutcome(IntEnum):
     NOT_APPLICABLE = 5
 
 
-class RuleResult(Struct, frozen=True):
-    """One line of a verdict: the rule, its limit and what was observed, as text for a person.
+Text = str | Callable[[], str]
+"""A text, or what makes it when somebody reads it: a replay reads few of those that its rules give."""
 
-    `outcome` is None where the event has no word known here.
+
+class RuleResult:
+    """One line of a verdict: the rule, its limit and what was observed, as text for a person. Never changed.
+
+    Attributes:
+        rule: its registered name.
+        outcome: what it said; None where the event has no word known here.
+        message: one sentence; empty where there is nothing to say.
     """
 
-    rule: str
-    outcome: RuleOutcome | None
-    limit: str = ""
-    observed: str = ""
-    message: str = ""
+    __slots__ = ("_limit", "_observed", "message", "outcome", "rule")
+
+    def __init__(
+        self,
+        rule: str,
+        outcome: RuleOutcome | None,
+        limit: Text = "",
+        observed: Text = "",
+        message: str = "",
+    ) -> None:
+        """A text that is made later has to come from values that don't change."""
+        self.rule = rule
+        self.outcome = outcome
+        self._limit = limit
+        self._observed = observed
+        self.message = message
+
+    @property
+    def limit(self) -> str:
+        """What it allows."""
+        return self._limit if isinstance(self._limit, str) else self._limit()
+
+    @property
+    def observed(self) -> str:
+        """What it saw."""
+        return self._observed if isinstance(self._observed, str) else self._observed()
+
+    def _parts(self) -> tuple[object, ...]:
+        return self.rule, self.outcome, self.limit, self.observed, self.message
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return self._parts() == other._parts() if isinstance(other, RuleResult) else NotImplemented
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    @override
+    def __repr__(self) -> str:
+        rule, outcome, limit, observed, message = self._parts()
+        return f"RuleResult({rule=}, {outcome=}, {limit=}, {observed=}, {message=})"
 
 
 class Approved(Struct, frozen=True):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
+from itertools import islice
 from typing import Final
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import Product, TradingState
@@ -27,10 +30,13 @@ from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.core.square_off import earliest_cut_off
+from alphapanda.strategy.core.batch_targets import BatchTarget
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
+BATCH: Final = 1024
+"""Most frames that strategies are asked about at once: few enough for a processor's cache."""
 DAY_NS: Final = 86_400_000_000_000
 IST_NS: Final = 19_800_000_000_000
 
@@ -116,13 +122,76 @@ class Replay:
         self._on_fill = on_fill
         self._tells_strategies = bool(host.readers())
         self._last: dict[int, tuple[int, int]] = {}
+        self._market_time_ns = 0
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
         self.tracker = EquityTracker(book.starting_cash, price_scale)
         self.tally = Tally()
 
-    def run(self, frames: Iterable[Frame]) -> None:
-        """Takes the frames in, to the last: prices, then timers, then strategies, frame by frame as in lockstep."""
-        last, mark, on_frame, market_time_ns = self._last, self.tracker.mark, self._host.on_frame, 0
+    def run(self, frames: Iterable[Frame], *, one_by_one: bool = False) -> None:
+        """Takes the frames in, to the last: prices, then timers, then strategies, frame by frame as in lockstep.
+
+        Strategies that take many ticks at once are asked about thousands of frames ahead; what they target is then
+        executed at its frame, so the result is the same.
+
+        Args:
+            frames: in their order.
+            one_by_one: takes up a frame only when all before it have had their effects, for whoever watches.
+        """
+        if one_by_one:
+            self._one_by_one(frames)
+            return
+        ahead = iter(frames)
+        while many := list(islice(ahead, BATCH)):
+            try:
+                batch = FrameBatch(many)
+            except OutOfOrder:
+                self._one_by_one(many)
+                continue
+            asked = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None
+            if asked is None:
+                self._one_by_one(many)
+            else:
+                self._batch(batch, asked)
+
+    def _batch(self, batch: FrameBatch, asked: Sequence[BatchTarget]) -> None:
+        """Goes from frame to frame in which something happens: a target, or the moment to ask for square-offs."""
+        frames, times, ends = batch.frames, batch.market_time_ns, batch.ends
+        wishes = deque(asked)
+        wished = bisect_right(ends, wishes[0].tick) if wishes else len(frames)
+        position = 0
+        while position < len(frames):
+            due = bisect_left(times, max(self._watch.next_ns, self._market_time_ns + 1), position)
+            stop = min(wished, due)
+            if stop == len(frames):
+                break
+            self._marked(batch, position, stop)
+            position = stop + 1
+            frame = frames[stop]
+            if stop == due:
+                self._square_off(times[stop], frame.frame_id)
+            if stop == wished:
+                of_frame = []
+                while wishes and wishes[0].tick < ends[stop]:
+                    of_frame.append(wishes.popleft())
+                signals = self._host.signals_of(of_frame, frame, ends[stop])
+                if signals:
+                    self._decide(signals, frame.market_time, frame.feed_run)
+                wished = bisect_right(ends, wishes[0].tick, position) if wishes else len(frames)
+        if position < len(frames):
+            self._marked(batch, position, len(frames) - 1)
+
+    def _marked(self, batch: FrameBatch, first: int, last: int) -> None:
+        """Takes the prices of these frames."""
+        begin = batch.ends[first - 1] if first else 0
+        end = batch.ends[last]
+        tokens, prices = batch.instrument_token[begin:end], batch.last_price[begin:end]
+        self._last.update(zip(tokens, zip(prices, batch.exchange_time[begin:end], strict=True), strict=True))
+        self.tracker.marks(tokens, prices)
+        self._market_time_ns = batch.market_time_ns[last]
+
+    def _one_by_one(self, frames: Iterable[Frame]) -> None:
+        last, mark, on_frame = self._last, self.tracker.mark, self._host.on_frame
+        market_time_ns = self._market_time_ns
         for frame in frames:
             prices, times = frame.last_price, frame.exchange_time
             for ordinal, token in enumerate(frame.instrument_token):
@@ -130,7 +199,7 @@ class Replay:
                 last[token] = (price, times[ordinal])
                 mark(token, price)
             if frame.market_time_ns > market_time_ns:
-                market_time_ns = frame.market_time_ns
+                market_time_ns = self._market_time_ns = frame.market_time_ns
                 if market_time_ns >= self._watch.next_ns:
                     self._square_off(market_time_ns, frame.frame_id)
             signals = on_frame(frame)
@@ -202,9 +271,10 @@ class Replay:
                 tally.rejected[verdict.reason] += 1
                 continue
             tally.validated += 1
-            due.extend(self._execute(verdict, inputs))
+            self._execute(verdict, inputs, due)
 
-    def _execute(self, verdict: Approved, inputs: Inputs) -> Iterator[Verdict]:
+    def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
+        """Takes an approved signal to its order's end; the verdicts that follow are `due`."""
         happenings = self._trading.execute(verdict, inputs.market)
         self.tally.orders += 1
         for happening in happenings:
@@ -212,9 +282,13 @@ class Replay:
                 self._booked(happening)
             if self._tells_strategies:
                 self._host.on_order(happening.order)
+        last = happenings[-1]
         for happening in happenings:
-            fill = happening.fill if isinstance(happening, Filled) else None
-            yield from self._risk.on_order(happening.order, inputs, fill)
+            if isinstance(happening, Filled):
+                due.extend(self._risk.on_order(happening.order, inputs, happening.fill))
+            elif happening is last:
+                # What comes before a fill or the end tells risk nothing that they don't.
+                due.extend(self._risk.on_order(happening.order, inputs))
 
     def _booked(self, filled: Filled) -> None:
         booking = self._book.apply(filled)

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
-from alphapanda.portfolio.core.ledger import LedgerTransaction, fill_transaction, opening
-from alphapanda.portfolio.core.positions import Position
+from alphapanda.portfolio.core.ledger import LedgerTransaction, entry_count, fill_transaction, opening
+from alphapanda.portfolio.core.positions import Position, PositionChange
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 
 
@@ -19,21 +19,32 @@ class Booking(Struct, frozen=True):
 
     Attributes:
         filled: the event.
-        position: its position after it.
-        realised: profit it realised, rupees before commission; 0 where it only opened.
+        change: what it did to its position.
         cash_change: what it did to cash, commission included.
-        transaction: its lines in the ledger.
         revision: of the account, after it.
         first_sequence: number of its first line in the account's ledger, from 1.
     """
 
     filled: Filled
-    position: Position
-    realised: Decimal
+    change: PositionChange
     cash_change: Decimal
-    transaction: LedgerTransaction
     revision: int
     first_sequence: int
+
+    @property
+    def position(self) -> Position:
+        """Its position after it."""
+        return self.change.position
+
+    @property
+    def realised(self) -> Decimal:
+        """Profit it realised, rupees before commission; 0 where it only opened."""
+        return self.change.realised
+
+    @property
+    def transaction(self) -> LedgerTransaction:
+        """Its lines in the ledger, made when asked for: a replay reads none of them."""
+        return fill_transaction(self.filled, self.change)
 
 
 class PortfolioBook:
@@ -97,17 +108,14 @@ class PortfolioBook:
         if fill.fill_id in self._booked:
             return None
         change = self.position(order.key).after(order.side.sign * fill.quantity, fill.price, fill.commission)
-        transaction = fill_transaction(filled, change)
         cash_change = -change.turnover - fill.commission
         first_sequence = self.entries + 1
         self._booked.add(fill.fill_id)
         self._positions[order.key] = change.position
         self.cash += cash_change
         self.revision += 1
-        self.entries += len(transaction.entries)
-        return Booking(
-            filled, change.position, change.realised, cash_change, transaction, self.revision, first_sequence
-        )
+        self.entries += entry_count(filled, change)
+        return Booking(filled, change, cash_change, self.revision, first_sequence)
 
     def statement(self, prices: Mapping[str, Decimal]) -> Statement:
         """Value and profit at last prices by instrument_id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from math import lcm
 
@@ -50,6 +51,41 @@ class EquityTracker:
         # Between the peak and the deepest point since, neither changes.
         if not self._trough <= equity <= self._peak:
             self._measure()
+
+    def marks(self, tokens: Sequence[int], prices: Sequence[int]) -> None:
+        """Many ticks, as one after the other."""
+        if not tokens:
+            return
+        token = tokens[0]
+        if not self._units:
+            self._price.update(zip(tokens, prices, strict=True))
+        elif len(self._units) > 1 or token not in self._price or tokens.count(token) != len(tokens):
+            for each, price in zip(tokens, prices, strict=True):
+                self.mark(each, price)
+        elif token not in self._units:
+            self._price[token] = prices[-1]
+        else:
+            self._marks_of_one(token, prices)
+
+    def _marks_of_one(self, token: int, prices: Sequence[int]) -> None:
+        """Marks of the one instrument that is held. Where none is a new peak, the lowest says it all."""
+        units, before, equity = self._units[token], self._price[token], self._equity
+        highest, lowest = max(prices), min(prices)
+        if units < 0:
+            highest, lowest = lowest, highest
+        if equity + units * (highest - before) > self._peak:
+            for price in prices:
+                self._equity = equity = equity + units * (price - before)
+                before = price
+                if not self._trough <= equity <= self._peak:
+                    self._measure()
+            self._price[token] = before
+            return
+        self._equity = equity + units * (lowest - before)
+        if self._equity < self._trough:
+            self._measure()
+        self._equity = equity + units * (prices[-1] - before)
+        self._price[token] = prices[-1]
 
     def booked(self, booking: Booking) -> None:
         """A fill, as the book took it."""

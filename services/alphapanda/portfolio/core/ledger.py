@@ -108,6 +108,12 @@ def fill_transaction(filled: Filled, change: PositionChange) -> LedgerTransactio
     return LedgerTransaction(fill.fill_id, key.broker, key.account, key, fill.traded_at, tuple(entries))
 
 
+def entry_count(filled: Filled, change: PositionChange) -> int:
+    """How many entries the transaction of a fill has, without making it."""
+    count = 1 + bool(change.removed) + bool(change.added) + bool(change.realised)
+    return count + 2 if filled.fill.commission else count
+
+
 def balance(entries: Iterable[LedgerEntry]) -> Decimal:
     """What the entries add up to: zero in a transaction."""
     return sum((entry.amount for entry in entries), Decimal(0))

@@ -165,7 +165,7 @@ def _judge(
     if delta == 0 or (_short_delivery(signal) and state.quantity == 0):
         return Decision(state, (_held(signal, state.quantity, inputs),))
     asked = in_force(limits).rules
-    check, rules = _judged(
+    check, rules, failed = _judged(
         asked,
         Check(
             signal,
@@ -180,11 +180,10 @@ def _judge(
             account,
         ),
     )
-    failed = RuleOutcome.FAILED
-    for at, result in enumerate(rules):
-        if result.outcome is failed:
-            reason, most = asked[at].reason, _largest_quantity(asked, check, rules)
-            return Decision(state, (refused(signal, inputs, reason, result.message, rules, most),))
+    if failed is not None:
+        at = rules.index(failed)
+        reason, most = asked[at].reason, _largest_quantity(asked, check, rules)
+        return Decision(state, (refused(signal, inputs, reason, failed.message, rules, most),))
     approved = Approved(
         signal.signal_id,
         signal.correlation_id,
@@ -235,17 +234,26 @@ def _without_old_losses(state: PositionState, at: datetime, inputs: Inputs) -> P
     return replace(state, history=replace(state.history, losses=0, lost_at=None))
 
 
-def _judged(asked: tuple[Rule, ...], check: Check) -> tuple[Check, tuple[RuleResult, ...]]:
-    """Asks the rules. One that cuts a flip to flat shows the others the cut order, those before it once more."""
+def _judged(asked: tuple[Rule, ...], check: Check) -> tuple[Check, tuple[RuleResult, ...], RuleResult | None]:
+    """Asks the rules. One that cuts a flip to flat shows the others the cut order, those before it once more.
+
+    Returns:
+        The order as cut, what each rule said, and the first that refused it.
+    """
     results: list[RuleResult] = []
-    clamped = RuleOutcome.CLAMPED
+    passed, unmoved = RuleOutcome.PASSED, True
     for rule in asked:
         result = rule.judge(check)
-        if result.outcome is clamped:
-            check = check.cut_to_flat()
-            results = [earlier.judge(check) for earlier in asked[: len(results)]]
+        if result.outcome is not passed:
+            unmoved = False
+            if result.outcome is RuleOutcome.CLAMPED:
+                check = check.cut_to_flat()
+                results = [earlier.judge(check) for earlier in asked[: len(results)]]
         results.append(result)
-    return check, tuple(results)
+    if unmoved:
+        return check, tuple(results), None
+    failed = (result for result in results if result.outcome is RuleOutcome.FAILED)
+    return check, tuple(results), next(failed, None)
 
 
 def _delta(signal: Signal, position: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import ClassVar, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -64,6 +66,28 @@ class EmaCross(Strategy[EmaCrossParameters]):
             return None
         self._long = side
         return self._wish(side)
+
+    @override
+    def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]]:
+        """The same arithmetic in one loop."""
+        wishes: list[tuple[int, Target]] = []
+        begin = 0
+        while begin < len(prices) and self._seen < self._warm:
+            wish = self.on_tick(prices[begin], times_ns[begin])
+            if wish is not None:
+                wishes.append((begin, wish))
+            begin += 1
+        fast, slow, long = self._fast, self._slow, self._long
+        fast_alpha, slow_alpha = self._fast_alpha, self._slow_alpha
+        for index, price in enumerate(islice(prices, begin, None), begin):
+            fast += fast_alpha * (price - fast)
+            slow += slow_alpha * (price - slow)
+            if (fast > slow) is not long:
+                self._fast, self._slow, self._long = fast, slow, fast > slow
+                long = self._long
+                wishes.append((index, self._wish(long)))
+        self._fast, self._slow = fast, slow
+        return wishes
 
     @classmethod
     @override

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.frame_batch import FrameBatch
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import OrderType
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.strategy.core.bar_watch import Asked, BarWatch, InstrumentBars
+from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets
 from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.flattening import flattening_signals
@@ -23,7 +26,6 @@ from alphapanda.strategy.core.holdings import Holding, state_of
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.remembered import Remembered, as_state, is_fresh
-from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Target
 from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher
 
@@ -214,12 +216,45 @@ class StrategyHost:
                         0,
                         times[ordinal],
                         prices[ordinal],
-                        window if inside else None,
+                        window.close if inside else None,
                     )
             if route.bars is not None and inside:
                 signals += self._tick_of_bars(route.bars, frame, ordinal, at)
         if self._next_ends and frame.market_time_ns > self._next_ends.get(frame.shard, frame.market_time_ns):
             signals += self._close_bars(frame)
+        return signals
+
+    def on_batch(self, batch: FrameBatch) -> list[BatchTarget] | None:
+        """The targets of the strategies at the ticks of many frames, which makes no signals yet.
+
+        Returns:
+            In the order of the ticks, of one tick in the order of the strategies' names. None where they have to be
+            shown the frames one by one: they want bars, read their position, don't take many ticks, one raised, or a
+            tick lies outside the sessions. Nothing has changed then.
+        """
+        if self._flattening or self._readers or self._next_ends or self._bars:
+            return None
+        wishes = batch_targets(batch, self._routes)
+        if wishes is not None:
+            self.frames += len(batch.frames)
+            self.ticks += len(batch.instrument_token)
+        return wishes
+
+    def signals_of(self, wishes: Iterable[BatchTarget], frame: Frame, end: int) -> list[Signal]:
+        """The signals of targets at a frame's ticks, as `on_frame` would have made them.
+
+        Args:
+            wishes: of `on_batch`.
+            frame: theirs.
+            end: how many ticks the batch has up to the frame's end.
+        """
+        self._frame = frame
+        begin = end - len(frame.instrument_token)
+        signals: list[Signal] = []
+        for tick, watcher, wish, close in wishes:
+            at = tick - begin
+            time_ns, price = frame.exchange_time[at], frame.last_price[at]
+            signals += self._signals(watcher, wish, frame, at, 0, time_ns, price, close)
         return signals
 
     def take_failures(self) -> list[StrategyFailure]:
@@ -317,7 +352,7 @@ class StrategyHost:
             strategy_id = watcher.running.config.strategy_id
             units = round(price * frame.price_scale)
             signals += self._signals(
-                watcher, wish, frame, ordinal, n + made[strategy_id], time_ns, units, bars.window
+                watcher, wish, frame, ordinal, n + made[strategy_id], time_ns, units, bars.window.close
             )
             made[strategy_id] += 1
         return signals
@@ -331,7 +366,7 @@ class StrategyHost:
         n: int,
         time_ns: int,
         price: int,
-        window: SessionWindow | None,
+        session_close: datetime | None,
     ) -> list[Signal]:
         running = watcher.running
         config = running.config
@@ -340,27 +375,30 @@ class StrategyHost:
         frame_id = frame.frame_id
         market_time = instant(time_ns)
         valid_until = market_time + running.ttl
-        if window is not None and window.close < valid_until:
-            valid_until = window.close
+        if session_close is not None and session_close < valid_until:
+            valid_until = session_close
         self.signals[config.strategy_id] += len(running.brokers)
+        token, target = (
+            watcher.instrument.instrument_token,
+            max(running.shortest, wish.stance * running.quantity),
+        )
+        reference_price, reason = Decimal(price) / frame.price_scale, wish.reason[:MAX_REASON]
         return [
             Signal(
-                signal_id=ids.signal_id(
-                    config.strategy_id, config.revision, frame_id, ordinal, n, key.broker
-                ),
-                correlation_id=frame_id,
-                causation_id=frame_id,
-                key=key,
-                instrument_token=watcher.instrument.instrument_token,
-                config_revision=config.revision,
-                target=max(running.shortest, wish.stance * running.quantity),
-                side=None,
-                quantity=None,
-                order_type=OrderType.MARKET,
-                market_time=market_time,
-                valid_until=valid_until,
-                reference_price=Decimal(price) / frame.price_scale,
-                reason=wish.reason[:MAX_REASON],
+                ids.signal_id(config.strategy_id, config.revision, frame_id, ordinal, n, key.broker),
+                frame_id,
+                frame_id,
+                key,
+                token,
+                config.revision,
+                target,
+                None,
+                None,
+                OrderType.MARKET,
+                market_time,
+                valid_until,
+                reference_price,
+                reason,
             )
             for key in watcher.keys
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 
@@ -67,6 +67,23 @@ class Isolated:
         if self.errors_in_a_row:
             self.errors_in_a_row = 0
         return wish
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether the strategy takes many ticks at once."""
+        return type(self._strategy).on_ticks is not Strategy.on_ticks
+
+    def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]] | None:
+        """What the strategy says of many ticks, as (index, wish); None where it raises, and it has to be restored then."""
+        try:
+            wishes = self._strategy.on_ticks(prices, times_ns)
+            for _, wish in wishes:
+                _require_wish(wish, "on_ticks")
+        except Exception:
+            return None
+        if len(prices):
+            self.errors_in_a_row = 0
+        return wishes
 
     def on_bar(self, bar: Bar) -> Target | None:
         """What a strategy on bars says of one; None where it raises."""

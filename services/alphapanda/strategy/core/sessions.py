@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
+from operator import le
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
@@ -36,6 +40,25 @@ class SessionWindow:
         self.day_close_ns = 0
         self.close: datetime = instant(0)
         self.not_covered: CalendarNotCovered | None = None
+
+    def closes(self, belongs_at: Sequence[int]) -> list[tuple[int, datetime]] | None:
+        """The sessions that instants in order lie in: for each, how many instants end with it, and its close.
+
+        None where one lies in no session, or they are out of order; the window stays.
+        """
+        found: list[tuple[int, datetime]] = []
+        begin = 0
+        while begin < len(belongs_at):
+            try:
+                session = self._calendar.session_at_ns(belongs_at[begin], self._segment)
+            except CalendarNotCovered:
+                return None
+            if session is None:
+                return None
+            close_ns = session.close_ns
+            begin = bisect_left(belongs_at, close_ns, begin)
+            found.append((begin, instant(close_ns)))
+        return found if all(map(le, belongs_at, islice(belongs_at, 1, None))) else None
 
     def moved_to(self, at_ns: int) -> bool:
         """Takes the session that holds the instant; False where there is none, and the window stays."""

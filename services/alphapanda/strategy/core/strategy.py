@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
@@ -98,6 +99,14 @@ class Strategy(ABC, Generic[P]):
     @abstractmethod
     def on_tick(self, price: float, time_ns: int) -> Target | None:
         """Handles a tick: rupees, and exchange time in nanoseconds since the epoch. None keeps the target as it is."""
+
+    def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]]:
+        """Many ticks at once: what `on_tick` would wish of each of them in turn, as (index, wish).
+
+        A type that can say so faster overrides it, and a replay then asks it rather than `on_tick`; the wishes and
+        the state afterwards have to be the same to the last bit. Never asked of one that reads its position.
+        """
+        raise NotImplementedError
 
     @classmethod
     def warm_up(cls, parameters: Any) -> int:  # noqa: ARG003 - for those that override it

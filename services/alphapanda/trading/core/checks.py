@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -96,7 +97,7 @@ class PreSubmitChecks:
         quantity = _in_time(order, at)
         if isinstance(quantity, NotSent):
             return quantity
-        return self._priced(order, at) or _fitting(quantity, instrument)
+        return self._priced(order, at) or _fitting(quantity, instrument.lot_size, instrument.freeze_quantity)
 
     def _routed(self, order: Order) -> NotSent | None:
         broker, strategy = order.key.broker, order.key.strategy_id
@@ -164,8 +165,9 @@ def _in_time(order: Order, at: Circumstances) -> int | NotSent:
     return quantity
 
 
-def _fitting(quantity: int, instrument: Instrument) -> Go | NotSent:
+@lru_cache(maxsize=4096)
+def _fitting(quantity: int, lot_size: int, freeze_quantity: int) -> Go | NotSent:
     try:
-        return Go(slices(quantity, instrument.lot_size, instrument.freeze_quantity))
+        return Go(slices(quantity, lot_size, freeze_quantity))
     except InvalidInput as unfit:
         return NotSent(FailureReason.NOT_EXECUTABLE, str(unfit))

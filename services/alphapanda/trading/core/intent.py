@@ -22,7 +22,7 @@ class Intent:
     """One broker call: the whole order or a slice.
 
     Attributes:
-        intent_id: follows from the order's id and `number`.
+        order_id: the order's.
         number: 0, 1, 2 …, in the order of sending.
         quantity: units, > 0.
         status: of this call.
@@ -31,13 +31,18 @@ class Intent:
         filled: units filled.
     """
 
-    intent_id: str
+    order_id: str
     number: int
     quantity: int
     status: OrderStatus = OrderStatus.PENDING_SUBMIT
     epoch: int = 0
     broker_order_id: str = ""
     filled: int = 0
+
+    @property
+    def intent_id(self) -> str:
+        """Its identity, which follows from the order's and its number."""
+        return ids.output_id(PRODUCER, self.order_id, "intent", self.number)
 
     @property
     def tag(self) -> str:
@@ -52,7 +57,4 @@ class Intent:
 
 def intents_of(order_id: str, parts: Sequence[int], first: int) -> list[Intent]:
     """New intents of an order, of `parts` units each, numbered from `first`."""
-    return [
-        Intent(ids.output_id(PRODUCER, order_id, "intent", number), number, quantity)
-        for number, quantity in enumerate(parts, first)
-    ]
+    return [Intent(order_id, number, quantity) for number, quantity in enumerate(parts, first)]

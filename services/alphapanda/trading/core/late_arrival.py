@@ -48,7 +48,7 @@ def adopt(
     Raises:
         ImpossibleReport: it can't be true of this intent.
     """
-    call = Intent(intent.intent_id, 0, intent.quantity, OrderStatus.SUBMITTING, intent.epoch)
+    call = Intent(intent.order_id, intent.number, intent.quantity, OrderStatus.SUBMITTING, intent.epoch)
     adopted = Order(
         order_id=adopted_id(intent),
         signal_id=ids.output_id(PRODUCER, intent.intent_id, "adopted signal"),

@@ -86,20 +86,20 @@ class Order:
         """The order of an approved signal, PENDING_SUBMIT, with one intent for each of `parts` (units)."""
         order_id = order_id_of(verdict.signal_id)
         return cls(
-            order_id=order_id,
-            signal_id=verdict.signal_id,
-            correlation_id=verdict.correlation_id,
-            causation_id=causation_id,
-            key=verdict.key,
-            instrument_token=verdict.instrument_token,
-            config_revision=verdict.config_revision,
-            side=verdict.side,
-            quantity=verdict.quantity,
-            order_type=verdict.order_type,
-            effect=verdict.effect,
-            valid_until=verdict.valid_until,
-            status=OrderStatus.PENDING_SUBMIT,
-            intents=intents_of(order_id, parts, 0),
+            order_id,
+            verdict.signal_id,
+            verdict.correlation_id,
+            causation_id,
+            verdict.key,
+            verdict.instrument_token,
+            verdict.config_revision,
+            verdict.side,
+            verdict.quantity,
+            verdict.order_type,
+            verdict.effect,
+            verdict.valid_until,
+            OrderStatus.PENDING_SUBMIT,
+            intents_of(order_id, parts, 0),
         )
 
     @classmethod
@@ -201,10 +201,16 @@ class Order:
 
     def unsent(self) -> int:
         """Units in intents not yet sent."""
-        return sum(intent.quantity for intent in self.intents if intent.status is OrderStatus.PENDING_SUBMIT)
+        units = 0
+        for intent in self.intents:
+            if intent.status is OrderStatus.PENDING_SUBMIT:
+                units += intent.quantity
+        return units
 
     def send_as(self, parts: Sequence[int]) -> None:
         """The unsent intents become `parts` (units), which are as much as was decided or less."""
+        if len(self.intents) == len(parts) == 1 and self.unsent() == parts[0]:
+            return
         unsent = [intent for intent in self.intents if intent.status is OrderStatus.PENDING_SUBMIT]
         if [intent.quantity for intent in unsent] == list(parts):
             return
@@ -263,8 +269,7 @@ class Order:
         rejected = told.status is BrokerOrderStatus.REJECTED
         if intent.unanswered and not (rejected and not fresh):
             happenings += self.accepted(intent, told.broker_order_id, market_time)
-        for fill in fresh:
-            happenings.append(self.fill(intent, fill))
+        happenings += [self.fill(intent, fill) for fill in fresh]
         if intent.status is not OrderStatus.FILLED:
             if rejected:
                 happenings += self.rejected(intent, told.message, market_time)
@@ -292,10 +297,12 @@ class Order:
         room = intent.quantity - intent.filled
         if fill.fill_id in self.fill_ids or not 0 < fill.quantity <= room or fill.price <= 0:
             raise ImpossibleReport(f"{fill} of intent {intent.intent_id}, which has {room} units left")
-        intent.status = transition(intent.status, _fill_event(fill.quantity == room))
+        partial, full = OrderEvent.PARTIAL_FILL, OrderEvent.FULL_FILL
+        filled = self.filled + fill.quantity
+        intent.status = transition(intent.status, full if fill.quantity == room else partial)
         intent.filled += fill.quantity
-        self.status = transition(self.status, _fill_event(self.filled + fill.quantity == self.quantity))
-        self.filled += fill.quantity
+        self.status = transition(self.status, full if filled == self.quantity else partial)
+        self.filled = filled
         self.turnover += fill.price * fill.quantity
         self.fill_ids.add(fill.fill_id)
         return Filled(self._changed(fill.traded_at), fill)
@@ -345,10 +352,11 @@ class Order:
 
     def _fresh(self, intent: Intent, told: BrokerOrder) -> list[Fill]:
         """Its fills not applied so far, each once; checked before anything changes."""
-        by_id = {fill.fill_id: fill for fill in told.fills if fill.fill_id not in self.fill_ids}
-        if not by_id:
-            return []
-        fresh = list(by_id.values())
+        fresh = [fill for fill in told.fills if fill.fill_id not in self.fill_ids]
+        if not fresh:
+            return fresh
+        if len(fresh) > 1:
+            fresh = list({fill.fill_id: fill for fill in fresh}.values())
         room = 0 if intent.status.is_final else intent.quantity - intent.filled
         left, bad = room, False
         for fill in fresh:
@@ -393,7 +401,3 @@ def order_id_of(signal_id: str) -> str:
 def event_id_of(order_id: str, revision: int) -> str:
     """The id of the event that carries an order's revision."""
     return ids.output_id(PRODUCER, order_id, "event", revision)
-
-
-def _fill_event(full: bool) -> OrderEvent:
-    return OrderEvent.FULL_FILL if full else OrderEvent.PARTIAL_FILL

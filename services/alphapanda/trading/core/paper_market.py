@@ -60,4 +60,4 @@ class PaperMarket:
 def fill_id(broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
     """Identity of a trade: exchanges number trades anew each day (a date in IST)."""
     day = traded_at.astimezone(_IST).date().isoformat()
-    return ids.derived_id("fill", broker, account, day, exchange_trade_id)
+    return ids.fill_id(broker, account, day, exchange_trade_id)

@@ -38,25 +38,20 @@ class SynchronousTrading:
 
     def execute(self, verdict: Approved, market: MarketView, causation_id: str = "") -> list[OrderHappening]:
         """Everything that happens to the signal's order, in order; the last is terminal."""
+        key = verdict.key
         order = Order.approved(verdict, causation_id, (verdict.quantity,))
-        at = Circumstances(
-            instrument=self._instruments.by_id(verdict.key.instrument_id),
-            market=market,
-            position=self._positions[verdict.key],
-            state=TradingState.ACTIVE,
-            simulated=True,
-        )
+        position = self._positions[key]
+        instrument = self._instruments.by_id(key.instrument_id)
+        at = Circumstances(instrument, market, position, TradingState.ACTIVE, True)  # noqa: FBT003 - simulated
         decision = self._checks.judge(order, at)
         if isinstance(decision, NotSent):
             return order.not_sent(decision.reason, decision.message, market.market_time)
         order.send_as(decision.parts)
-        book = self._books[verdict.key.broker]
+        book = self._books[key.broker]
         happenings: list[OrderHappening] = []
-        while order.current is not None:
-            intent = order.submitting(epoch=0)
-            told = book.place(
-                verdict.key.account, verdict.instrument_token, verdict.side, intent.quantity, market
-            )
+        while not order.status.is_final:
+            intent = order.submitting(0)
+            told = book.place(key.account, verdict.instrument_token, verdict.side, intent.quantity, market)
             happenings += order.report(intent, told, market.market_time)
-        self._positions[verdict.key] += verdict.side.sign * order.filled
+        self._positions[key] = position + verdict.side.sign * order.filled
         return happenings

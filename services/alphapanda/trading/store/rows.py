@@ -123,7 +123,7 @@ def order_from(row: Row[Any]) -> Order:
         status=OrderStatus(row.status),
         intents=[
             Intent(
-                intent["intent_id"],
+                str(row.order_id),
                 intent["number"],
                 intent["quantity"],
                 OrderStatus(intent["status"]),

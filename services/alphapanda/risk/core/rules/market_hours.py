@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from functools import lru_cache
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
 from alphapanda.domain.errors import UnknownName
@@ -30,40 +30,50 @@ def judge(check: Check) -> RuleResult:
         return only_exits_pass(check, NAME, "in session", "unknown", str(why), unknown=True)
     if session is None:
         return _closed(market_time, calendar, check.instrument.session_segment)
-    now = market_time.astimezone(session.open.tzinfo)
     if check.signal.key.product is Product.MIS:
         cut_off = calendar.mis_cut_off(
             session.day, check.instrument.session_segment, check.inputs.limits.mis_cut_off
         )
-        if cut_off is not None and now >= cut_off:
+        if cut_off is not None and market_time >= _in_utc(cut_off):
             at = _clock(cut_off)
             return only_exits_pass(
                 check,
                 NAME,
                 f"before {at} IST",
-                f"{_clock(now)} IST",
+                _observed(market_time, session),
                 f"MIS positions may only shrink from the cut-off at {at} IST",
             )
-    return RuleResult(NAME, RuleOutcome.PASSED, _hours(session), f"{_clock(now)} IST")
+    limit = _hours(session.open, session.close)
+    return RuleResult(NAME, RuleOutcome.PASSED, limit, partial(_observed, market_time, session))
+
+
+def _observed(market_time: datetime, session: Session) -> str:
+    return f"{_clock(market_time.astimezone(session.open.tzinfo))} IST"
 
 
 def _closed(market_time: datetime, calendar: TradingCalendar, segment: str) -> RuleResult:
     day = calendar.trading_day(market_time)
     sessions = calendar.sessions(day, segment)
-    hours = ", ".join(map(_hours, sessions)) or f"no session on {day}"
+    hours = ", ".join(_hours(each.open, each.close) for each in sessions) or f"no session on {day}"
     zone = sessions[0].open.tzinfo if sessions else None
     observed = f"{_clock(market_time.astimezone(zone))} IST" if zone else str(day)
     return RuleResult(NAME, RuleOutcome.FAILED, hours, observed, f"the market is closed ({hours})")
 
 
 @lru_cache(maxsize=4096)
-def _hours(session: Session) -> str:
-    return f"{_clock(session.open)}-{_clock(session.close)} IST"
+def _hours(opens: datetime, closes: datetime) -> str:
+    return f"{_clock(opens)}-{_clock(closes)} IST"
 
 
 def _clock(moment: datetime) -> str:
     minutes = f"{moment.hour:02}:{moment.minute:02}"
     return f"{minutes}:{moment.second:02}" if moment.second else minutes
+
+
+@lru_cache(maxsize=4096)
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment: datetimes of one zone compare in C, and market time is in UTC."""
+    return moment.astimezone(UTC)
 
 
 RULE = Rule(NAME, judge)
