@@ -144,7 +144,7 @@ chaos: setup kafka ## kill, freeze and cut off the mesh in full, an hour or more
 	$(BIN)/python tests/chaos/full.py $(ARGS)
 
 .PHONY: bench
-bench: setup ## measure: make bench [ARGS=P6]; against others after `make bench-peers`
+bench: setup ## measure in small: make bench [ARGS="P6 --full --keep"]; against others after `make bench-peers`
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # They need a later Python than ours, but for backtrader, which runs on the same.

@@ -1,10 +1,11 @@
-"""`python -m tests.bench [P6 P9 …]`: measures, prints a table, writes JSON into .tools/bench/results."""
+"""`python -m tests.bench [P6 P9 …]`: measures, prints a table beside the last kept run, writes JSON into .tools/bench/results."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import os
+import sys
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 from tests.bench.figures import Figure
+from tests.bench.kept_runs import compared, document, keep, kept
 
 BENCHMARKS = {
     "P1": "tests.bench.p1_backlog",
@@ -26,6 +28,15 @@ BENCHMARKS = {
     "P12": "tests.bench.p12_first_fill",
 }
 RESULTS = Path(".tools/bench/results")
+FAILED = "failed:"
+SMALL = {
+    "BENCH_ROUNDS": "3",
+    "BENCH_FRAMES": "1000",
+    "BENCH_SAMPLES": "500",
+    "BENCH_PEAK_SECONDS": "4",
+    "BENCH_BLOCK": "100",
+}
+"""Sizes of the small form, where the environment names none; a percentile of the full one has 2,000 samples."""
 
 
 def main() -> None:
@@ -34,40 +45,55 @@ def main() -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default"
     )
-    names = parser.parse_args().names
+    parser.add_argument("--full", action="store_true", help="in full, an hour or more; by default small")
+    parser.add_argument("--keep", action="store_true", help="keep the run in tests/bench/history")
+    asked = parser.parse_args()
+    names = asked.names
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"NAME: {unknown[0]!r} is no benchmark; allowed: {', '.join(BENCHMARKS)}")
-    console = Console(width=None if Console().is_terminal else 150)
+    if not asked.full:
+        for name, size in SMALL.items():
+            os.environ.setdefault(name, size)
+    console = Console(width=None if Console().is_terminal else 170)
     figures: list[Figure] = []
     for name in names or BENCHMARKS:
         console.print(f"[bold]{name}[/bold] is being measured …", highlight=False)
-        figures += import_module(BENCHMARKS[name]).measure()
+        figures += _measured(name)
     console.print(_table(figures))
     at = datetime.now(UTC)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}.json"
-    document = {
-        "at": at.isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "figures": [figure._asdict() for figure in figures],
-    }
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    run = document(figures, at, full=asked.full)
+    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     console.print(f"written to {path}", highlight=False)
+    if asked.keep:
+        console.print(f"kept as {keep(run, at)}", highlight=False)
+    sys.exit(any(figure.note.startswith(FAILED) for figure in figures))
+
+
+def _measured(name: str) -> list[Figure]:
+    try:
+        figures: list[Figure] = import_module(BENCHMARKS[name]).measure()
+    except Exception as error:  # noqa: BLE001 - one that fails doesn't keep the others from being measured
+        return [Figure(name, "", "", reached=False, note=f"{FAILED} {type(error).__name__}: {error}"[:500])]
+    return figures
 
 
 def _table(figures: list[Figure]) -> Table:
+    before = kept()
     table = Table()
-    for heading in ("", "what", "ours", "peer", "ratio", "bar", "reached", "note"):
-        table.add_column(heading, justify="right" if heading in {"ours", "peer", "ratio"} else "left")
+    for heading in ("", "what", "ours", "peer", "ratio", "kept", "bar", "reached", "note"):
+        numbers = heading in {"ours", "peer", "ratio", "kept"}
+        table.add_column(heading, justify="right" if numbers else "left")
     for figure in figures:
         reached = (
             "" if figure.reached is None else "[green]yes[/green]" if figure.reached else "[red]no[/red]"
         )
         table.add_row(
             *(figure.card, figure.what, figure.ours, figure.peer),
-            *("" if figure.ratio is None else f"{figure.ratio:.2f}", figure.bar, reached, figure.note),
+            *("" if figure.ratio is None else f"{figure.ratio:.2f}", compared(figure, before)),
+            *(figure.bar, reached, figure.note),
         )
     return table
 

@@ -41,14 +41,14 @@ async def _measure() -> list[Figure]:
     cores = len(os.sched_getaffinity(0))
     return [
         Figure(
-            *("P10", f"{ticks:,} ticks from Kafka through two strategy processes, against one"),
-            *(f"{two:,.0f} ticks/s", f"{one:,.0f} ticks/s", two / one),
-            *(f">= {BAR:g}x", two / one >= BAR),
-            f"of {ROUNDS} runs; Kafka and both processes share {cores} cores",
+            *("P10", f"{ticks:,} ticks from Kafka, two strategy processes against one, by processor time"),
+            *(f"{two_cpu:,.0f} ticks/s", f"{one_cpu:,.0f} ticks/s", two_cpu / one_cpu),
+            *(f">= {BAR:g}x", two_cpu / one_cpu >= BAR),
+            "ticks a second of the processor of each: what they drain where each has a core and Kafka has others",
         ),
         Figure(
-            *("P10", "the same, by seconds of the processor each process used"),
-            *(f"{two_cpu:,.0f} ticks/s", f"{one_cpu:,.0f} ticks/s", two_cpu / one_cpu),
-            note="what they drain where each has a core of its own and Kafka has others",
+            *("P10", "the same by the wall"),
+            *(f"{two:,.0f} ticks/s", f"{one:,.0f} ticks/s", two / one),
+            note=f"of {ROUNDS} runs; Kafka and both processes share {cores} cores",
         ),
     ]

@@ -20,6 +20,7 @@ MESSAGES = 4_000
 BAR = 0.8
 READERS = (1, 10, 100)
 OURS, BARE = "/panda.marketdata.v1.MarketDataService/WatchQuotes", "/bare/Stream"
+ENCODED = "/bare/Encoded"
 
 
 class Run(NamedTuple):
@@ -51,7 +52,27 @@ async def _measure(process: psutil.Process, ours: int, bare: int) -> list[Figure
             for method, port in ((OURS, ours), (BARE, bare)):
                 runs[method].append(await _read(process, method, port, readers))
         figures.append(_figure(readers, runs))
-    return figures
+    return [*figures, await _limit(process, bare)]
+
+
+async def _limit(process: psutil.Process, bare: int) -> Figure:
+    """What is left of the bare stream where each message has new prices and nothing else is done for it."""
+    runs: dict[str, list[Run]] = {ENCODED: [], BARE: []}
+    for _ in range(ROUNDS):
+        for method, told in runs.items():
+            told.append(await _read(process, method, bare, 1))
+    encoded, peer = (
+        Run(median(run.rate for run in each), median(run.cpu for run in each)) for each in runs.values()
+    )
+    return Figure(
+        *("P5", "the limit for one reader: a bare stream whose messages are encoded in the cheapest way"),
+        *(
+            f"{encoded.rate * 100:,.0f} quotes/s",
+            f"{peer.rate * 100:,.0f} quotes/s",
+            encoded.rate / peer.rate,
+        ),
+        note=f"processor of the server a message: {encoded.cpu * 1e6:.0f} µs, bare {peer.cpu * 1e6:.0f} µs",
+    )
 
 
 def _figure(readers: int, runs: Mapping[str, Sequence[Run]]) -> Figure:

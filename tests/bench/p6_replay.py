@@ -19,7 +19,7 @@ from tests.bench.figures import Figure
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TICKS = 100_000
 MANY_TICKS = 1_000_000
-PEERS = {"nautilus_trader": 3.0, "backtrader": 10.0, "vnpy": 0.2}
+PEERS = {"nautilus_trader": 25.0, "backtrader": 10.0, "vnpy": 0.2}
 ENVIRONMENTS = Path(".tools/bench")
 SCRIPTS = Path(__file__).parent / "peers"
 FIRST_SESSION = "2024-01-{day:02}T09:15:00+05:30"

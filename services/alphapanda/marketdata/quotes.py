@@ -14,6 +14,7 @@ from google.type.decimal_pb2 import Decimal
 
 from alphapanda.domain.frame import SECOND_NS, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.marketdata.quote_page import PriceTexts, QuotePage
 from alphapanda.storage.price_cache import CachedPrice
 from panda.events.v1.frame_pb2 import TickFrame
 from panda.marketdata.v1 import marketdata_pb2 as api
@@ -79,7 +80,8 @@ class QuoteBoard:
         self._moves: deque[list[int]] = deque(maxlen=_FRAMES_REMEMBERED)
         self._market_time_ns = 0
         self._newest = _Newest(0, 0, [], b"")
-        self._prices = _Prices(1)
+        self._prices, self._texts = _Prices(1), PriceTexts(1)
+        self._page: QuotePage | None = None
         self._begins = _Begins()
 
     def take(self, frame: TickFrame) -> bool:
@@ -87,10 +89,19 @@ class QuoteBoard:
 
         Column by column, because a step of Python for each tick costs more than the encoding.
         """
-        if frame.price_scale != self._prices.scale or len(self._prices) > _PRICES_REMEMBERED:
-            self._prices = _Prices(frame.price_scale)
+        if (
+            frame.price_scale != self._prices.scale
+            or max(len(self._prices), len(self._texts)) > _PRICES_REMEMBERED
+        ):
+            self._prices, self._texts = _Prices(frame.price_scale), PriceTexts(frame.price_scale)
         tokens, times = frame.instrument_token[:], frame.exchange_time[:]
         prices, volumes = frame.last_price[:], frame.volume[:]
+        page = self._page
+        if page is not None and page.fits(tokens, times, volumes=bool(volumes)):
+            page.apply(self.version + 1, prices, times, volumes, self._texts)
+            self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
+            return self._moved(page.tokens)
+        self._close_page()
         if not self._all_move(tokens, times):
             moving = self._moving(tokens, times)
             tokens, times, prices, volumes = (
@@ -99,6 +110,9 @@ class QuoteBoard:
             )
         self._write(tokens, times, map(self._prices.__getitem__, prices), _volumes(volumes))
         self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
+        if 0 < len(tokens) <= QUOTES_IN_MESSAGE and self._moves and tokens == self._moves[-1]:
+            quotes = b"".join(map(self._encoded.__getitem__, tokens))
+            self._page = QuotePage(tokens, quotes, times, volumes=bool(volumes))
         return self._moved(tokens)
 
     def begin_with(self, prices: Iterable[tuple[int, CachedPrice]], market_time_ns: int) -> None:
@@ -121,6 +135,7 @@ class QuoteBoard:
 
     def clear(self) -> None:
         """Forgets all prices: nobody keeps them up to date any more."""
+        self._page = None
         self._encoded.clear()
         self._traded_at.clear()
         self._moved_in.clear()
@@ -159,7 +174,11 @@ class QuoteBoard:
         self, tokens: Iterable[int], *, snapshot: bool = False, without_price: Sequence[str] = ()
     ) -> bytes:
         """The bytes of a WatchQuotesResponse with these quotes as they stand now."""
-        time = self._market_time_ns
+        time, page = self._market_time_ns, self._page
+        if page is not None:
+            if tokens == page.tokens and time and not (snapshot or without_price):
+                return page.message(time)
+            self._take_from(page)
         head = api.WatchQuotesResponse(
             snapshot=snapshot,
             without_price=without_price,
@@ -177,6 +196,8 @@ class QuoteBoard:
             return list(
                 dict.fromkeys(chain.from_iterable(islice(self._moves, len(self._moves) - behind, None)))
             )
+        if self._page is not None:
+            self._take_from(self._page)
         return [token for token, version in self._moved_in.items() if version > after]
 
     def _all_move(self, tokens: Sequence[int], times: Sequence[int]) -> bool:
@@ -208,6 +229,21 @@ class QuoteBoard:
         self._encoded.update(zip(tokens, map(add, begins, quotes), strict=True))
         self._traded_at.update(zip(tokens, times, strict=True))
         self._moved_in.update(dict.fromkeys(tokens, self.version + 1))
+
+    def _take_from(self, page: QuotePage) -> None:
+        """Takes over what the page's frames changed."""
+        version = page.version
+        if version:
+            quotes = list(page.quotes_now())
+            begins = map(self._begins.__getitem__, map(len, quotes))
+            self._encoded.update(zip(page.tokens, map(add, begins, quotes), strict=True))
+            self._traded_at.update(zip(page.tokens, page.times, strict=True))
+            self._moved_in.update(dict.fromkeys(page.tokens, version))
+
+    def _close_page(self) -> None:
+        if self._page is not None:
+            self._take_from(self._page)
+            self._page = None
 
     def _moved(self, tokens: list[int]) -> bool:
         if tokens:

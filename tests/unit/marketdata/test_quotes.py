@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 from datetime import date
+from decimal import Decimal
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -111,3 +113,44 @@ def test_a_message_may_be_asked_for_again_by_all_who_keep_up():
     assert first is again
     board.take(frame(2, TOKENS[0]))
     assert next(board.updates(1, None)) != first
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_frames_of_the_same_instruments_again_and_again_tell_what_single_ones_would(seed):
+    """However often a message stands and is given up: who keeps up, who lags and who watches a few see the latest."""
+    chance = random.Random(seed)
+    board, latest = QuoteBoard(DIRECTORY), {}
+    readers = [(None, 1), (set(TOKENS[1:3]), 1), (None, 7), (set(TOKENS), 300)]
+    seen, sees = [0] * len(readers), [{} for _ in readers]
+    tokens, number = TOKENS[:3], 0
+    for turn in range(700):
+        number += chance.choice((0, 0, 1))
+        if chance.random() < 0.1:
+            tokens = chance.sample(TOKENS, chance.randint(1, 5))
+        made = frame(number, *tokens)
+        made.last_price[:] = [10_000 + chance.randrange(400) for _ in tokens]
+        if chance.random() < 0.9:
+            made.volume[:] = [turn * 100 + n for n in range(len(tokens))]
+        if chance.random() < 0.1:
+            made.exchange_time[0] -= 2 * 10**9
+        for n, token in enumerate(tokens):
+            if made.exchange_time[n] >= latest.get(token, (0,))[0]:
+                volume = made.volume[n] if made.volume else None
+                latest[token] = (made.exchange_time[n], f"{Decimal(made.last_price[n]) / 100:f}", volume)
+        board.take(made)
+        for reader, (wanted, every) in enumerate(readers):
+            if turn % every == 0:
+                told = [WatchQuotesResponse.FromString(one) for one in board.updates(seen[reader], wanted)]
+                seen[reader] = board.version
+                for quote in (quote for message in told for quote in message.quotes):
+                    assert (
+                        quote
+                        == WatchQuotesResponse.FromString(board.message([quote.instrument_token])).quotes[0]
+                    )
+                    sees[reader][quote.instrument_token] = (
+                        quote.traded_at.seconds * 10**9 + quote.traded_at.nanos,
+                        quote.last_price.value,
+                        quote.volume if quote.HasField("volume") else None,
+                    )
+                known = {token: quote for token, quote in latest.items() if wanted is None or token in wanted}
+                assert sees[reader] == known
