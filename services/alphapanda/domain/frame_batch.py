@@ -22,6 +22,7 @@ class FrameBatch:
         market_time_ns: per frame, nanoseconds since the epoch; never falls.
         price_scale: units of a price in one rupee, of all frames.
         instrument_token: per tick.
+        only_token: the instrument of every tick; None where there are several, or no ticks.
         last_price: per tick, in 1/price_scale rupees.
         exchange_time: per tick, nanoseconds since the epoch.
         belongs_at: per tick, what decides for its session: the start of the bar it closes, else its exchange time.
@@ -35,6 +36,7 @@ class FrameBatch:
         "instrument_token",
         "last_price",
         "market_time_ns",
+        "only_token",
         "price_scale",
     )
 
@@ -52,6 +54,9 @@ class FrameBatch:
         self.market_time_ns: Sequence[int] = market_times
         self.price_scale: int = scales[0]
         self.instrument_token: list[int] = list(chain.from_iterable(tokens))
+        all_tokens = self.instrument_token
+        one = bool(all_tokens) and all_tokens.count(all_tokens[0]) == len(all_tokens)
+        self.only_token: int | None = all_tokens[0] if one else None
         self.last_price: list[int] = list(chain.from_iterable(prices))
         self.exchange_time: list[int] = list(chain.from_iterable(times))
         self.belongs_at: list[int] = self.exchange_time

@@ -184,9 +184,16 @@ class Replay:
         """Takes the prices of these frames."""
         begin = batch.ends[first - 1] if first else 0
         end = batch.ends[last]
-        tokens, prices = batch.instrument_token[begin:end], batch.last_price[begin:end]
-        self._last.update(zip(tokens, zip(prices, batch.exchange_time[begin:end], strict=True), strict=True))
-        self.tracker.marks(tokens, prices)
+        prices = batch.last_price[begin:end]
+        token = batch.only_token
+        if token is not None and prices:
+            self._last[token] = (prices[-1], batch.exchange_time[end - 1])
+            self.tracker.marks_of(token, prices)
+        else:
+            tokens, times = batch.instrument_token[begin:end], batch.exchange_time[begin:end]
+            self._last.update(zip(tokens, zip(prices, times, strict=True), strict=True))
+            for each, price in zip(tokens, prices, strict=True):
+                self.tracker.mark(each, price)
         self._market_time_ns = batch.market_time_ns[last]
 
     def _one_by_one(self, frames: Iterable[Frame]) -> None:

@@ -52,24 +52,19 @@ class EquityTracker:
         if not self._trough <= equity <= self._peak:
             self._measure()
 
-    def marks(self, tokens: Sequence[int], prices: Sequence[int]) -> None:
-        """Many ticks, as one after the other."""
-        if not tokens:
-            return
-        token = tokens[0]
-        if not self._units:
-            self._price.update(zip(tokens, prices, strict=True))
-        elif len(self._units) > 1 or token not in self._price or tokens.count(token) != len(tokens):
-            for each, price in zip(tokens, prices, strict=True):
-                self.mark(each, price)
-        elif token not in self._units:
-            self._price[token] = prices[-1]
-        else:
-            self._marks_of_one(token, prices)
+    def marks_of(self, token: int, prices: Sequence[int]) -> None:
+        """Ticks of one instrument, at least one, as `mark` one after the other.
 
-    def _marks_of_one(self, token: int, prices: Sequence[int]) -> None:
-        """Marks of the one instrument that is held. Where none is a new peak, the lowest says it all."""
-        units, before, equity = self._units[token], self._price[token], self._equity
+        Where none of them makes a new peak, the lowest says it all.
+        """
+        units, before, equity = self._units.get(token), self._price.get(token), self._equity
+        if units is None:
+            self._price[token] = prices[-1]
+            return
+        if before is None or self._unpriced:
+            for price in prices:
+                self.mark(token, price)
+            return
         highest, lowest = max(prices), min(prices)
         if units < 0:
             highest, lowest = lowest, highest

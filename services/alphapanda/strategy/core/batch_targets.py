@@ -35,7 +35,7 @@ def batch_targets(batch: FrameBatch, routes: Mapping[int, Route]) -> list[BatchT
     """
     before: list[tuple[Watcher, object]] = []
     targets: list[BatchTarget] = []
-    for token, ticks in _by_token(batch.instrument_token).items():
+    for token, ticks in _by_token(batch).items():
         route = routes.get(token)
         if route is None:
             continue
@@ -78,12 +78,12 @@ def _of_route(
     return targets
 
 
-def _by_token(tokens: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _by_token(batch: FrameBatch) -> Mapping[int, Sequence[int]]:
     """Numbers of the ticks of each instrument."""
-    if tokens and tokens.count(tokens[0]) == len(tokens):
-        return {tokens[0]: range(len(tokens))}
+    if batch.only_token is not None:
+        return {batch.only_token: range(len(batch.instrument_token))}
     by_token: dict[int, list[int]] = {}
-    for number, token in enumerate(tokens):
+    for number, token in enumerate(batch.instrument_token):
         by_token.setdefault(token, []).append(number)
     return by_token
 
