@@ -120,6 +120,7 @@ class Controller:
     def __init__(self) -> None:
         self._took: Counter[str] = Counter()
         self._left: list[str] = []
+        self._folders: dict[str, Path] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> Units:
@@ -129,11 +130,25 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController, error: object) -> None:
         """Ends what a worker left running, as a killed one does, and removes its files."""
-        folder = folder_of(node.workerinput["testrunuid"], node.workerinput["workerid"])
+        self._end(node.workerinput["workerid"])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        """Keeps where a worker's files will be."""
+        worker = node.workerinput["workerid"]
+        self._folders[worker] = folder_of(node.workerinput["testrunuid"], worker)
+
+    def pytest_unconfigure(self) -> None:
+        """Ends what is left of workers that Ctrl-C ended."""
+        for worker in [*self._folders]:
+            self._end(worker)
+
+    def _end(self, worker: str) -> None:
+        folder = self._folders.pop(worker)
         # What ends with the worker of its own accord has a moment to do so.
         _, left = psutil.wait_procs(list(_running_in(folder)), timeout=2)
         for process in left:
-            self._left.append(f"{node.workerinput['workerid']}: {' '.join(process.cmdline())[:200]}")
+            self._left.append(f"{worker}: {' '.join(process.cmdline())[:200]}")
             process.kill()
         psutil.wait_procs(left, timeout=5)
         shutil.rmtree(folder, ignore_errors=True)
