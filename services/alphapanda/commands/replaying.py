@@ -140,7 +140,7 @@ def _run(
         frames = journal.watched(frames)
     began = wall.perf_counter()
     with _progress(run.extent) as shown:
-        run.replay.run(shown(frames))
+        run.replay.run(shown(frames), one_by_one=keeps)  # the journal looks at the equity as frames pass
     seconds = wall.perf_counter() - began
     for told in run.replay.strategy_failures():
         warn(told)
