@@ -381,6 +381,17 @@ class Cluster:
 
         return self.run(asked())
 
+    @contextmanager
+    def writes_held(self, table: str) -> Iterator[None]:
+        """Meanwhile writes to a table wait; who reads it doesn't."""
+        url = make_url(self.database_url).set(drivername="postgresql")
+        connection = self.run(asyncpg.connect(url.render_as_string(hide_password=False)))
+        try:
+            self.run(connection.execute(f"BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE"))
+            yield
+        finally:
+            self.run(connection.close())
+
     def count(self, what: str) -> int:
         """How many rows: `count("trading.orders")`."""
         return int(self.fetch(f"SELECT count(*) AS n FROM {what}")[0]["n"])
