@@ -16,9 +16,9 @@ from tests.simulation.loop import Process
 from tests.simulation.services import ACCOUNT, BROKER, STARTING_CASH, TOPICS, Mesh
 from tests.simulation.world import World
 
-from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.order_wire import order_update_from
 from alphapanda.domain.order import OrderStatus, Side
-from alphapanda.domain.order_events import Filled, OrderHappening
+from alphapanda.domain.order_events import Filled, OrderUpdate
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.trading.core.late_arrival import adopted_id
@@ -124,9 +124,9 @@ class Oracle:
             self._no("a verdict answers a signal", self._world.named(unasked))
         return {event.signal_validated.signal_id: event for event in self._records("signal_validated")}
 
-    def _order_events(self) -> Mapping[str, list[tuple[Event, OrderHappening]]]:
+    def _order_events(self) -> Mapping[str, list[tuple[Event, OrderUpdate]]]:
         """The events of each order, each once, in the order in which its topic has them."""
-        found: defaultdict[str, list[tuple[Event, OrderHappening]]] = defaultdict(list)
+        found: defaultdict[str, list[tuple[Event, OrderUpdate]]] = defaultdict(list)
         seen: dict[str, bytes] = {}
         for payload in ORDER_PAYLOADS:
             last: dict[str, int] = {}
@@ -134,8 +134,8 @@ class Oracle:
                 body = event.SerializeToString(deterministic=True)
                 if seen.setdefault(event.event_id, body) != body:
                     self._no("an event's id names one event", event.event_id)
-                happening = happening_from(event)
-                order = happening.order
+                update = order_update_from(event)
+                order = update.order
                 name = self._world.named(order.order_id)
                 if any(event.event_id == other.event_id for other, _ in found[order.order_id]):
                     continue
@@ -145,7 +145,7 @@ class Oracle:
                         f"{name}: revision {order.revision} after {last[order.order_id]} on {payload}",
                     )
                 last[order.order_id] = order.revision
-                found[order.order_id].append((event, happening))
+                found[order.order_id].append((event, update))
         return found
 
     def _orders_follow_verdicts(self, verdicts: Mapping[str, Event], orders: Mapping[str, Order]) -> None:
@@ -187,10 +187,10 @@ class Oracle:
         return [self._world.named(signal_id) for signal_id in signal_ids]
 
     def _one_end_each(
-        self, orders: Mapping[str, Order], events: Mapping[str, list[tuple[Event, OrderHappening]]]
+        self, orders: Mapping[str, Order], events: Mapping[str, list[tuple[Event, OrderUpdate]]]
     ) -> None:
         for order_id, order in orders.items():
-            told = sorted(happening.order.revision for _, happening in events.get(order_id, ()))
+            told = sorted(update.order.revision for _, update in events.get(order_id, ()))
             ends = [h for _, h in events.get(order_id, ()) if h.order.status.is_final]
             name = self._world.named(order_id)
             if told != list(range(1, order.revision + 1)):
@@ -237,7 +237,7 @@ class Oracle:
         )
 
     def _books(
-        self, orders: Mapping[str, Order], events: Mapping[str, list[tuple[Event, OrderHappening]]]
+        self, orders: Mapping[str, Order], events: Mapping[str, list[tuple[Event, OrderUpdate]]]
     ) -> None:
         """Fills at the exchange = fills told = ledger = cash = positions, wherever they are kept."""
         assert self.mesh is not None
@@ -252,15 +252,15 @@ class Oracle:
                 if taken.placement.tag in by_tag:
                     held[by_tag[taken.placement.tag].key] += side.sign * fill.quantity
         told = {
-            happening.fill.fill_id: (
-                happening.order.side,
-                happening.fill.quantity,
-                happening.fill.price,
-                happening.fill.commission,
+            update.fill.fill_id: (
+                update.order.side,
+                update.fill.quantity,
+                update.fill.price,
+                update.fill.commission,
             )
             for order in events.values()
-            for _, happening in order
-            if isinstance(happening, Filled)
+            for _, update in order
+            if isinstance(update, Filled)
         }
         self._same("fills on the topic", told, "fills at the exchange", at_exchange)
         rows = self.mesh.portfolio_store._accounts[AccountName(BROKER, ACCOUNT)]

@@ -21,8 +21,8 @@ from alphapanda.domain.order_events import (
     Failed,
     Fill,
     Filled,
-    OrderHappening,
     OrderState,
+    OrderUpdate,
     Submitted,
 )
 from alphapanda.domain.signal import PositionKey
@@ -75,7 +75,7 @@ def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
 
 
 def order_event(
-    happening: OrderHappening,
+    update: OrderUpdate,
     *,
     event_id: str,
     correlation_id: str,
@@ -88,12 +88,12 @@ def order_event(
         event_id=event_id,
         correlation_id=correlation_id,
         causation_id=causation_id,
-        broker=happening.order.key.broker,
+        broker=update.order.key.broker,
         source=source,
         occurred_at=occurred_at,
     )
-    state = order_state(happening.order)
-    match happening:
+    state = order_state(update.order)
+    match update:
         case Submitted():
             event.order_submitted.CopyFrom(orders_pb2.OrderSubmitted(order=state))
         case Filled(fill=fill):
@@ -119,7 +119,7 @@ def order_event(
     return event
 
 
-def happening_from(event: Event) -> OrderHappening:
+def order_update_from(event: Event) -> OrderUpdate:
     """What happened to an order.
 
     Raises:

@@ -89,4 +89,4 @@ class Cancelled:
     message: str
 
 
-OrderHappening = Submitted | Filled | Failed | Cancelled
+OrderUpdate = Submitted | Filled | Failed | Cancelled

@@ -8,7 +8,7 @@ import structlog
 from typing_extensions import override
 
 from alphapanda.consuming.delivery import Delivery, Handler
-from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.order_wire import order_update_from
 from alphapanda.domain.order_events import Filled
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.manager import PortfolioManager
@@ -51,7 +51,7 @@ class PortfolioConsumer(Handler):
         received = []
         changed = {}
         for delivery in batch:
-            order_event = happening_from(delivery.event)
+            order_event = order_update_from(delivery.event)
             if isinstance(order_event, Filled):
                 event, key = delivery.event, order_event.order.key
                 received.append(ReceivedFill(order_event, event.correlation_id))

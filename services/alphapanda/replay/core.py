@@ -282,20 +282,20 @@ class Replay:
 
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
         """Takes an approved signal to its order's end; the verdicts that follow are `due`."""
-        happenings = self._trading.execute(verdict, inputs.market)
+        updates = self._trading.execute(verdict, inputs.market)
         self.tally.orders += 1
-        for happening in happenings:
-            if isinstance(happening, Filled):
-                self._booked(happening)
+        for update in updates:
+            if isinstance(update, Filled):
+                self._booked(update)
             if self._tells_strategies:
-                self._host.on_order(happening.order)
-        last = happenings[-1]
-        for happening in happenings:
-            if isinstance(happening, Filled):
-                due.extend(self._risk.on_order(happening.order, inputs, happening.fill))
-            elif happening is last:
+                self._host.on_order(update.order)
+        last = updates[-1]
+        for update in updates:
+            if isinstance(update, Filled):
+                due.extend(self._risk.on_order(update.order, inputs, update.fill))
+            elif update is last:
                 # What comes before a fill or the end tells risk nothing that they don't.
-                due.extend(self._risk.on_order(happening.order, inputs))
+                due.extend(self._risk.on_order(update.order, inputs))
 
     def _booked(self, filled: Filled) -> None:
         booking = self._book.apply(filled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphapanda.consuming.delivery import Delivery
-from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.order_wire import order_update_from
 from alphapanda.contract.wire import signal_from
 from alphapanda.risk.decision_service import DecisionService, by_account
 
@@ -41,6 +41,6 @@ class OrderEventHandler:
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Applies a batch, one decision an account."""
-        events = [happening_from(delivery.event) for delivery in batch]
+        events = [order_update_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([event.order.key for event in events]).items():
             await self._decisions.apply(broker, account, [events[at] for at in places])

@@ -21,7 +21,7 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
-from alphapanda.domain.order_events import Fill, Filled, OrderHappening
+from alphapanda.domain.order_events import Fill, Filled, OrderUpdate
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.resilience.failures import TransientFailure, in_one_line
@@ -157,7 +157,7 @@ class DecisionService:
             )
         )
 
-    async def apply(self, broker: str, account: str, events: Sequence[OrderHappening]) -> list[Verdict]:
+    async def apply(self, broker: str, account: str, events: Sequence[OrderUpdate]) -> list[Verdict]:
         """Applies order events of one account; a target whose turn has come is judged.
 
         Raises:
@@ -364,8 +364,8 @@ def _tripped(counters: DayCounters | None) -> bool:
     return counters is not None and bool(counters.tripped)
 
 
-def _fill(happening: OrderHappening) -> Fill | None:
-    return happening.fill if isinstance(happening, Filled) else None
+def _fill(update: OrderUpdate) -> Fill | None:
+    return update.fill if isinstance(update, Filled) else None
 
 
 def by_account(keys: Sequence[PositionKey]) -> dict[tuple[str, str], list[int]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.order_wire import order_update_from
 from alphapanda.contract.topics import TopicMap, TopicPartition, shard_of
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.port import EventLog
@@ -70,7 +70,7 @@ class OrderReading:
         if not all(key in held for key in keys):
             tail = await self._tail(partition, offset)
             events = await history(self._log, self._topic_map, here, tail.positions())
-            held = after(keys, (happening_from(event).order for event in events))
+            held = after(keys, (order_update_from(event).order for event in events))
         return begins._replace(state=with_holdings(begins.state, state_of({key: held[key] for key in keys})))
 
     async def made_readers(
@@ -84,7 +84,7 @@ class OrderReading:
                 ends = await self._ends() if recorded.positions is None else recorded.positions
                 events = await history(self._log, self._topic_map, here, ends)
                 held = after(
-                    host.build.position_keys(here), (happening_from(event).order for event in events)
+                    host.build.position_keys(here), (order_update_from(event).order for event in events)
                 )
                 state = with_holdings(snapshot.state, state_of(held))
                 memory = Memory(snapshot.config.revision, state)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.order_wire import order_update_from
 from alphapanda.contract.topics import shard_of
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
@@ -121,7 +121,7 @@ class TickPartition:
     def apply_orders(self, events: Iterable[Event]) -> None:
         """Applies order events to what strategies hold."""
         for event in events:
-            self.host.on_order(happening_from(event).order)
+            self.host.on_order(order_update_from(event).order)
 
     @property
     def all_loaded(self) -> bool:

@@ -14,7 +14,7 @@ from alphapanda.contract.order_wire import order_event
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
-from alphapanda.domain.order_events import Filled, OrderHappening
+from alphapanda.domain.order_events import Filled, OrderUpdate
 from alphapanda.storage.price_cache import ExecutionViews
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import PRODUCER, ImpossibleReport, Intent
@@ -68,7 +68,7 @@ class ExecutionContext:
     wall_clock: Callable[[], datetime]
     order_sent: Callable[[str, float], None] = no_latency
 
-    def change(self, order: Order, events: Sequence[OrderHappening] = ()) -> OrderChange:
+    def change(self, order: Order, events: Sequence[OrderUpdate] = ()) -> OrderChange:
         """An order as it shall be stored, with what happened to it."""
         fills = [event.fill for event in events if isinstance(event, Filled)]
         now = self.wall_clock()
@@ -128,7 +128,7 @@ async def locked_order(transaction: TradingTransaction, order_id: str) -> Order:
 
 def reported(
     order: Order, intent: Intent, report: BrokerOrder, market_time: datetime | None
-) -> list[OrderHappening]:
+) -> list[OrderUpdate]:
     """What a broker's report changes. One that can't be true changes nothing and is for a person to look at."""
     try:
         return order.report(intent, report, market_time)
@@ -137,11 +137,11 @@ def reported(
         return []
 
 
-def _event(order: Order, happening: OrderHappening, wall_time: datetime) -> Event:
+def _event(order: Order, update: OrderUpdate, wall_time: datetime) -> Event:
     """Its id by the order's revision, caused by the verdict."""
     return order_event(
-        happening,
-        event_id=event_id_of(order.order_id, happening.order.revision),
+        update,
+        event_id=event_id_of(order.order_id, update.order.revision),
         correlation_id=order.correlation_id,
         causation_id=order.causation_id,
         source=PRODUCER,

@@ -22,7 +22,7 @@ import structlog
 from alphapanda.consuming.delivery import CannotDiscard
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import FailureReason, OrderStatus
-from alphapanda.domain.order_events import OrderHappening
+from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.resilience.failures import TransientFailure
@@ -179,7 +179,7 @@ class OrderExecutor:
         """
         market_time = await self._with.market_time()
 
-        def discarded(order: Order) -> list[OrderHappening]:
+        def discarded(order: Order) -> list[OrderUpdate]:
             message = "a person discarded it while it was parked"
             return order.not_sent(FailureReason.DISCARDED, message, market_time)
 
@@ -531,7 +531,7 @@ def _validated(asked_for: Order, approved: Order) -> Order:
     return order
 
 
-def _answered(order: Order, call: Call, report: BrokerOrder | None) -> list[OrderHappening]:
+def _answered(order: Order, call: Call, report: BrokerOrder | None) -> list[OrderUpdate]:
     intent = order.intents[call.intent.number]
     if report is not None:
         return reported(order, intent, report, call.market_time)

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.order_events import OrderHappening
+from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
@@ -134,7 +134,7 @@ class Inquiry:
         async with self._with.store.transaction() as transaction:
             locked = await locked_order(transaction, order.order_id)
             mine = locked.intents[intent.number]
-            events: list[OrderHappening] = []
+            events: list[OrderUpdate] = []
             if report is not None:
                 events = reported(locked, mine, report, market_time)
             elif mine.unanswered:

@@ -111,9 +111,9 @@ class Service:
         return (await self.api.GetPortfolio(request, None)).portfolio
 
 
-def delivery(happening, correlation_id: str) -> Delivery:
+def delivery(update, correlation_id: str) -> Delivery:
     event = order_wire.order_event(
-        happening,
+        update,
         event_id=str(uuid4()),
         correlation_id=correlation_id,
         causation_id=str(uuid4()),

@@ -148,7 +148,7 @@ class Risk:
             self.market.price if filled else None,
             now,
         )
-        happening: Any = {
+        update: Any = {
             OrderStatus.OPEN: Submitted(state),
             OrderStatus.CANCELLED: Cancelled(state, "cancelled"),
             OrderStatus.FAILED: Failed(state, FailureReason.ABSENT, "absent"),
@@ -166,7 +166,7 @@ class Risk:
         )
         return delivery(
             order_event(
-                happening,
+                update,
                 event_id=output_id("trading", order.signal_id, "event", revision),
                 correlation_id=order.correlation_id,
                 causation_id=order.signal_id,

@@ -14,7 +14,7 @@ from tests.unit.strategy.test_holdings import Careful
 from tests.values import replace
 
 from alphapanda.consuming.delivery import Delivery
-from alphapanda.contract.order_wire import happening_from
+from alphapanda.contract.order_wire import order_update_from
 from alphapanda.contract.topics import TopicPartition, shard_of
 from alphapanda.contract.wire import frame_event, frame_from, signal_event, signal_from
 from alphapanda.domain.calendar import load_nse_calendar
@@ -315,7 +315,7 @@ class World:
                         state = self.begun[start.strategy_id, start.revision, shard]
                     host.configure(here, state)
                 while told and told[0][1] <= record.offset:
-                    host.on_order(happening_from(told.pop(0)[2]).order)
+                    host.on_order(order_update_from(told.pop(0)[2]).order)
                 before.append(frame)
                 for signal in host.on_frame(frame):
                     signals[signal.signal_id] = signal_from(signal_event(signal, "strategy", NOW))

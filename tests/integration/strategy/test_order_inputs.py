@@ -56,9 +56,9 @@ class Exchange:
                 self.busy.add(signal.key)
                 self.order(signal, moved, step)
         told = self.due.pop(step, [])
-        for ended in [key for key, happening in told if happening is None]:
+        for ended in [key for key, update in told if update is None]:
             self.busy.discard(ended)
-        events = [self.event(happening) for _, happening in told if happening is not None]
+        events = [self.event(update) for _, update in told if update is not None]
         self.random.shuffle(events)
         events += [event for event in events if self.random.random() < 0.2]
         await self.world.log.publish([to_record(event, self.world.topic_map) for event in events])
@@ -74,8 +74,8 @@ class Exchange:
                 0 if status.is_final else units - filled, price if filled else None, None,
             )  # fmt: skip
 
-        def tell(happening):
-            self.due[step].append((signal.key, happening))
+        def tell(update):
+            self.due[step].append((signal.key, update))
 
         if self.random.random() < 0.9:
             tell(Submitted(state(OrderStatus.OPEN)))
@@ -96,11 +96,11 @@ class Exchange:
         step += 1
         tell(None)
 
-    def event(self, happening):
-        order = happening.order
+    def event(self, update):
+        order = update.order
         event_id = ids.derived_id(order.order_id, order.revision)
         return order_event(
-            happening, event_id=event_id, correlation_id=event_id, causation_id=event_id, source="trading",
+            update, event_id=event_id, correlation_id=event_id, causation_id=event_id, source="trading",
             occurred_at=NOW,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from tests.integration.strategy.test_fencing import log  # noqa: F401 - a fixtur
 from tests.unit.strategy.test_holdings import order
 from tests.values import replace
 
-from alphapanda.contract.order_wire import happening_from, order_event
+from alphapanda.contract.order_wire import order_event, order_update_from
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, Product, Side
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, Submitted
@@ -31,7 +31,7 @@ def life_of_an_order(broker, strategy_id, token) -> list:
         return replace(order(ORDER, Side.BUY, 9, *args, key=key, **kwargs), instrument_token=token)
 
     part = state(4, "100", revision=2, status=OrderStatus.PARTIALLY_FILLED)
-    happenings = [
+    updates = [
         Submitted(state()),
         Filled(part, Fill(ORDER, "1", 4, Decimal(100), Decimal(0), NOW)),
         Cancelled(state(4, "100", revision=3, status=OrderStatus.CANCELLED), ""),
@@ -40,7 +40,7 @@ def life_of_an_order(broker, strategy_id, token) -> list:
         order_event(
             each, event_id=ORDER, correlation_id=ORDER, causation_id=ORDER, source="trading", occurred_at=NOW
         )
-        for each in happenings
+        for each in updates
     ]
 
 
@@ -77,7 +77,7 @@ async def test_the_tail_and_the_past_meet_without_a_gap(log, topic_map, brokers)
     tail.recorded()
     assert not tail.has_unrecorded
     assert await tail.news(mine) == []
-    assert [happening_from(e).order.revision for e in await history(log, topic_map, mine[0], ends)] == [
+    assert [order_update_from(e).order.revision for e in await history(log, topic_map, mine[0], ends)] == [
         1,
         1,
         2,

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from alphapanda.contract.order_wire import happening_from, order_event
+from alphapanda.contract.order_wire import order_event, order_update_from
 from alphapanda.contract.validation import violations
 from alphapanda.contract.wire import approved_from, verdict_event
 from alphapanda.domain import ids
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
-from alphapanda.domain.order_events import Failed, Fill, Filled, OrderHappening, OrderState, Submitted
+from alphapanda.domain.order_events import Failed, Fill, Filled, OrderState, OrderUpdate, Submitted
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, RuleOutcome, RuleResult
 
@@ -35,15 +35,15 @@ CHAIN = {
 
 @pytest.mark.parametrize("unknown", [0, 77])
 @pytest.mark.parametrize("told", [Submitted(ORDER), Filled(ORDER, FILL)])
-def test_an_order_s_effect_may_be_any_word(told: OrderHappening, unknown: int) -> None:
+def test_an_order_s_effect_may_be_any_word(told: OrderUpdate, unknown: int) -> None:
     """Nobody goes by it, so absent or unknown it keeps no fill from being booked, and is None."""
     event = order_event(told, **CHAIN)
-    assert happening_from(event).order.effect is PositionEffect.OPENS
+    assert order_update_from(event).order.effect is PositionEffect.OPENS
     getattr(event, event.WhichOneof("payload")).order.position_effect = unknown
     assert violations(event) == []
-    read = happening_from(event)
+    read = order_update_from(event)
     assert read.order.effect is None
-    assert happening_from(order_event(read, **CHAIN)) == read
+    assert order_update_from(order_event(read, **CHAIN)) == read
 
 
 def test_an_order_ends_for_any_reason() -> None:
@@ -51,7 +51,7 @@ def test_an_order_ends_for_any_reason() -> None:
     event = order_event(Failed(ORDER, FailureReason.EXPIRED, "too late"), **CHAIN)
     event.order_failed.reason = 77
     assert violations(event) == []
-    assert happening_from(event) == Failed(ORDER, None, "too late")
+    assert order_update_from(event) == Failed(ORDER, None, "too late")
     event.order_failed.reason = 0
     assert [one.field for one in violations(event)] == ["order_failed.reason"]
 

@@ -20,7 +20,7 @@ from alphapanda.domain.order import (
     Product,
     Side,
 )
-from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderHappening, Submitted
+from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderUpdate, Submitted
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
@@ -69,7 +69,7 @@ ACTIONS = st.lists(
 )
 
 
-def act(order: Order, action: str, units: int, fills: list[Fill]) -> list[OrderHappening]:
+def act(order: Order, action: str, units: int, fills: list[Fill]) -> list[OrderUpdate]:
     """One thing that happens; whatever the order can't take is refused."""
     if action == "submit":
         order.submitting(1)
@@ -105,7 +105,7 @@ def act(order: Order, action: str, units: int, fills: list[Fill]) -> list[OrderH
 def test_any_story_has_one_end(parts: list[int], actions: list[tuple[str, int]]) -> None:
     """Whatever happens: revisions 1..n, filled and leaves agree, at most one terminal event and nothing after it."""
     order = ordered(*parts)
-    said: list[OrderHappening] = []
+    said: list[OrderUpdate] = []
     fills: list[Fill] = []
     for action, units in actions:
         before = order.copy()
@@ -116,17 +116,17 @@ def test_any_story_has_one_end(parts: list[int], actions: list[tuple[str, int]])
         except ImpossibleReport:
             assert order == before, "a report that can't be true changes nothing"
             fills.pop()
-    assert [happening.order.revision for happening in said] == list(range(1, len(said) + 1))
+    assert [update.order.revision for update in said] == list(range(1, len(said) + 1))
     filled = 0
-    for happening in said:
-        state = happening.order
-        if isinstance(happening, Filled):
-            filled += happening.fill.quantity
+    for update in said:
+        state = update.order
+        if isinstance(update, Filled):
+            filled += update.fill.quantity
         assert state.filled == filled <= state.quantity
         assert state.leaves == (0 if state.status.is_final else state.quantity - filled)
-    ends = [happening for happening in said if happening.order.status.is_final]
+    ends = [update for update in said if update.order.status.is_final]
     assert ends == ([said[-1]] if order.status.is_final else [])
-    assert sum(isinstance(happening, Submitted) for happening in said) <= 1
+    assert sum(isinstance(update, Submitted) for update in said) <= 1
     assert filled == sum(intent.filled for intent in order.intents)
     assert not order.status.is_final or all(intent.status.is_final for intent in order.intents)
 
@@ -140,7 +140,7 @@ def test_an_order_fills_slice_by_slice() -> None:
     said = order.report(first, told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
     second = order.submitting(1)
     said += order.report(second, told(BrokerOrderStatus.COMPLETE, trade(2, 10, "100.20")), NOON)
-    assert [type(happening) for happening in said] == [Submitted, Filled, Filled]
+    assert [type(update) for update in said] == [Submitted, Filled, Filled]
     assert said[-1].order.status is OrderStatus.FILLED
     assert said[-1].order.average_price == Decimal("100.15")
     assert first.tag != second.tag

@@ -75,7 +75,7 @@ def test_replay_fills_an_approved_signal(
 ) -> None:
     """An approved signal is submitted and filled in one call, slice by slice, with slippage and commission."""
     said = trading.execute(approve(quantity=150), market)
-    assert [type(happening) for happening in said] == [Submitted, Filled, Filled]
+    assert [type(update) for update in said] == [Submitted, Filled, Filled]
     end = said[-1]
     assert isinstance(end, Filled)
     assert (end.order.status, end.order.filled, end.order.leaves) == (OrderStatus.FILLED, 150, 0)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect
-from alphapanda.domain.order_events import OrderHappening
+from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
@@ -35,7 +35,7 @@ def adopted_id(intent: Intent) -> str:
 
 def adopt(
     order: Order, intent: Intent, told: BrokerOrder, position: int, market_time: datetime | None
-) -> tuple[Order, list[OrderHappening]]:
+) -> tuple[Order, list[OrderUpdate]]:
     """The adopted order and what happened to it, its end included.
 
     Args:
@@ -65,6 +65,6 @@ def adopt(
         status=OrderStatus.SUBMITTING,
         intents=[call],
     )
-    happenings = adopted.report(call, told, market_time)
+    updates = adopted.report(call, told, market_time)
     adopted.intents = []  # one broker call is one intent, and that is the given-up order's
-    return adopted, happenings
+    return adopted, updates

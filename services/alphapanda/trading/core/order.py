@@ -1,6 +1,6 @@
 """The order: what was decided, its broker calls (intents) and how far it came.
 
-Status moves by `domain.order.transition` alone. What is published comes out as happenings with revisions 1, 2, 3 …,
+Status moves by `domain.order.transition` alone. What is published comes out as updates with revisions 1, 2, 3 …,
 and exactly one of them is terminal (a final status, leaves 0). Slices go one after the other: the next is sent when
 the one before is filled; one that fails ends the order with what is filled.
 """
@@ -30,8 +30,8 @@ from alphapanda.domain.order_events import (
     Failed,
     Fill,
     Filled,
-    OrderHappening,
     OrderState,
+    OrderUpdate,
     Submitted,
 )
 from alphapanda.domain.signal import PositionKey
@@ -194,7 +194,7 @@ class Order:
 
     def refused_by_risk(
         self, message: str, causation_id: str, market_time: datetime | None
-    ) -> list[OrderHappening]:
+    ) -> list[OrderUpdate]:
         """Risk refused a person's order."""
         self.causation_id = causation_id
         return self._fail(OrderEvent.REFUSED_BY_RISK, FailureReason.RISK_REJECTED, message, market_time)
@@ -220,7 +220,7 @@ class Order:
 
     def not_sent(
         self, reason: FailureReason, message: str, market_time: datetime | None
-    ) -> list[OrderHappening]:
+    ) -> list[OrderUpdate]:
         """The next intent, and so every later one, is not sent."""
         self._sendable()
         return self._fail(OrderEvent.NOT_SENT, reason, message, market_time)
@@ -255,7 +255,7 @@ class Order:
         if self.status is OrderStatus.SUBMITTING:
             self.status = transition(self.status, OrderEvent.NO_CLEAR_ANSWER)
 
-    def report(self, intent: Intent, told: BrokerOrder, market_time: datetime | None) -> list[OrderHappening]:
+    def report(self, intent: Intent, told: BrokerOrder, market_time: datetime | None) -> list[OrderUpdate]:
         """The broker's order as it stands; what was reported before has no second effect.
 
         Raises:
@@ -264,22 +264,22 @@ class Order:
         fresh = self._fresh(intent, told)
         if intent.status.is_final:
             return []
-        happenings: list[OrderHappening] = []
+        updates: list[OrderUpdate] = []
         intent.broker_order_id = told.broker_order_id or intent.broker_order_id
         rejected = told.status is BrokerOrderStatus.REJECTED
         if intent.unanswered and not (rejected and not fresh):
-            happenings += self.accepted(intent, told.broker_order_id, market_time)
-        happenings += [self.fill(intent, fill) for fill in fresh]
+            updates += self.accepted(intent, told.broker_order_id, market_time)
+        updates += [self.fill(intent, fill) for fill in fresh]
         if intent.status is not OrderStatus.FILLED:
             if rejected:
-                happenings += self.rejected(intent, told.message, market_time)
+                updates += self.rejected(intent, told.message, market_time)
             elif told.status is BrokerOrderStatus.CANCELLED:
-                happenings += self.cancelled(intent, told.message, market_time)
-        return happenings
+                updates += self.cancelled(intent, told.message, market_time)
+        return updates
 
     def accepted(
         self, intent: Intent, broker_order_id: str, market_time: datetime | None
-    ) -> list[OrderHappening]:
+    ) -> list[OrderUpdate]:
         """The broker has it. The first accepted intent is published; later slices are the same order."""
         intent.status = transition(intent.status, OrderEvent.ACCEPTED)
         intent.broker_order_id = broker_order_id
@@ -307,12 +307,12 @@ class Order:
         self.fill_ids.add(fill.fill_id)
         return Filled(self._changed(fill.traded_at), fill)
 
-    def rejected(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderHappening]:
+    def rejected(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
         """The broker refused the intent, or what was left of it."""
         intent.status = transition(intent.status, OrderEvent.REJECTED_BY_BROKER)
         return self._fail(OrderEvent.REJECTED_BY_BROKER, FailureReason.BROKER_REJECTED, message, market_time)
 
-    def cancelled(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderHappening]:
+    def cancelled(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
         """The intent was cancelled at the broker."""
         intent.status = transition(intent.status, OrderEvent.CANCELLED)
         self.status = transition(self.status, OrderEvent.CANCELLED)
@@ -333,7 +333,7 @@ class Order:
 
     def absent(
         self, intent: Intent, message: str, market_time: datetime | None, again: Sequence[int] = ()
-    ) -> list[OrderHappening]:
+    ) -> list[OrderUpdate]:
         """The intent was looked for until the visibility window ended and never seen.
 
         An exit goes on with new intents of the parts `again` (units) in place of what it had not sent yet (rule 2).
@@ -376,7 +376,7 @@ class Order:
 
     def _fail(
         self, event: OrderEvent, reason: FailureReason, message: str, market_time: datetime | None
-    ) -> list[OrderHappening]:
+    ) -> list[OrderUpdate]:
         self.status = transition(self.status, event)
         self.failure, self.message = reason, message
         self._drop_unsent()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
-from alphapanda.domain.order_events import OrderHappening
+from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
@@ -36,7 +36,7 @@ class SynchronousTrading:
         self._books = books
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
 
-    def execute(self, verdict: Approved, market: MarketView, causation_id: str = "") -> list[OrderHappening]:
+    def execute(self, verdict: Approved, market: MarketView, causation_id: str = "") -> list[OrderUpdate]:
         """Everything that happens to the signal's order, in order; the last is terminal."""
         key = verdict.key
         order = Order.approved(verdict, causation_id, (verdict.quantity,))
@@ -48,10 +48,10 @@ class SynchronousTrading:
             return order.not_sent(decision.reason, decision.message, market.market_time)
         order.send_as(decision.parts)
         book = self._books[key.broker]
-        happenings: list[OrderHappening] = []
+        updates: list[OrderUpdate] = []
         while not order.status.is_final:
             intent = order.submitting(0)
             told = book.place(key.account, verdict.instrument_token, verdict.side, intent.quantity, market)
-            happenings += order.report(intent, told, market.market_time)
+            updates += order.report(intent, told, market.market_time)
         self._positions[key] = position + verdict.side.sign * order.filled
-        return happenings
+        return updates
