@@ -1,4 +1,4 @@
-"""The ground the tests stand on, and the checks that keep the contract and the repository."""
+"""The resources the tests stand on, and the checks that keep the contract and the repository."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app.bound import StopBound
-from alphapanda.app.ground import Ground, open_redis
 from alphapanda.app.health import Watched, lag_watch
 from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
+from alphapanda.app.resources import ProcessResources, open_redis
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.source import StatusSource
@@ -38,7 +38,7 @@ def open_connections(
 
 
 def process_of(
-    ground: Ground,
+    resources: ProcessResources,
     rooms: Sequence[Room],
     port: int,
     *,
@@ -51,7 +51,7 @@ def process_of(
     """These rooms behind one server, with the room that answers for all of them, their health and their figures.
 
     Args:
-        ground: what they share.
+        resources: what they share.
         rooms: in the order of the flow.
         port: where they answer.
         elsewhere: services of other processes that ops answers for, too.
@@ -61,21 +61,21 @@ def process_of(
         drain_seconds: how long calls under way may take at the stop.
     """
     lifecycle = Lifecycle()
-    groups = lag_watch(ground) if watch_groups else None
-    watched = Watched(ground, rooms, [groups] if groups else ())
+    groups = lag_watch(resources) if watch_groups else None
+    watched = Watched(resources, rooms, [groups] if groups else ())
     running = {
         room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
         for room in rooms
     }
     sources: list[StatusSource] = [*running.values(), *elsewhere]
     sources.sort(key=lambda one: order.index(one.service) if one.service in order else len(order))
-    ops = ops_room(ground, sources, groups)
+    ops = ops_room(resources, sources, groups)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
-    server = mesh_server(ground.settings, port, every, before_binding)
+    server = mesh_server(resources.settings, port, every, before_binding)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
         watched.checks,
-        *measuring(ground, [*running.values()], groups),
+        *measuring(resources, [*running.values()], groups),
     ]
     return Process(every, server, health, lifecycle, drain_seconds)

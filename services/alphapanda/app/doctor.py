@@ -13,7 +13,7 @@ from typing import Final
 
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.findings import Finding, fail, found, ok, warn
-from alphapanda.app.ground import wall_clock
+from alphapanda.app.resources import wall_clock
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError

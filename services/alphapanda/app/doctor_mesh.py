@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from alphapanda.app.findings import Finding, fail, found, ok, warn
-from alphapanda.app.ground import wall_clock
 from alphapanda.app.options import kafka_options
+from alphapanda.app.resources import wall_clock
 from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka.client import KafkaClients

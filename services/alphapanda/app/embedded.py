@@ -17,11 +17,11 @@ import structlog
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
+from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -164,8 +164,8 @@ class Embedded:
             tell("starting over: the data directory is wiped")
             await directory.fresh()
         self._options.on_directory(directory.layout)
-        ground, differences = await self._ground(directory, tell)
-        self.checks = await preflight(ground, differences, wall_clock())
+        resources, differences = await self._ground(directory, tell)
+        self.checks = await preflight(resources, differences, wall_clock())
         for check in self.checks:
             _log.info(
                 "preflight.checked",
@@ -177,11 +177,11 @@ class Embedded:
         blocking = [check for check in self.checks if check.blocks and not check.passed]
         if blocking:
             raise PreflightFailed(blocking)
-        await self._services(ground, tell)
+        await self._services(resources, tell)
 
     async def _ground(
         self, directory: DataDirectory, tell: Callable[[str], None]
-    ) -> tuple[Ground, Sequence[str]]:
+    ) -> tuple[ProcessResources, Sequence[str]]:
         settings = self._settings
         postgres = EmbeddedPostgres(directory.path, tell)
         redis_server = EmbeddedRedis(directory.path, tell)
@@ -204,7 +204,7 @@ class Embedded:
         instruments = PostgresInstrumentStore(engine)
         await load_shipped_instruments(instruments, wall_clock().astimezone(IST).date())
         self.log, self.topic_map = log, topic_map
-        ground = Ground(
+        resources = ProcessResources(
             settings=settings,
             engine=engine,
             paper_engine=paper_engine,
@@ -217,29 +217,29 @@ class Embedded:
             target=lambda _: self.target,
             metrics=open_metrics(settings, self._stack),
         )
-        return ground, differences
+        return resources, differences
 
-    async def _services(self, ground: Ground, tell: Callable[[str], None]) -> None:
-        strategy, ticks = strategy_room(ground)
-        risk, timer = risk_room(ground)
-        trading, orders = trading_room(ground, self._options.at)
-        rooms = [instruments_room(ground), strategy, risk, trading, portfolio_room(ground)]
+    async def _services(self, resources: ProcessResources, tell: Callable[[str], None]) -> None:
+        strategy, ticks = strategy_room(resources)
+        risk, timer = risk_room(resources)
+        trading, orders = trading_room(resources, self._options.at)
+        rooms = [instruments_room(resources), strategy, risk, trading, portfolio_room(resources)]
         barrier = Barrier(rooms, orders)
-        rooms.insert(1, self._feed_room(ground, barrier, timer, ticks))
-        process = process_of(ground, rooms, self.port, before_binding=self._before_binding)
+        rooms.insert(1, self._feed_room(resources, barrier, timer, ticks))
+        process = process_of(resources, rooms, self.port, before_binding=self._before_binding)
         self._stack.push_async_callback(process.stop)
         tell("starting the services")
-        await process.start(lambda: self._before_feed(ground, ticks))
+        await process.start(lambda: self._before_feed(resources, ticks))
 
     def _feed_room(
-        self, ground: Ground, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
+        self, resources: ProcessResources, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
     ) -> Room:
         async def before_frame(_: datetime) -> bool:
             return bool(await timer.fire_due())
 
         room, feeding = marketdata_room(
-            ground,
-            open_named_feed(ground, self._feed_wanted),
+            resources,
+            open_named_feed(resources, self._feed_wanted),
             before_frame=before_frame,
             barrier=barrier,
             ready=lambda: self._awaited_strategy(ticks),
@@ -258,9 +258,9 @@ class Embedded:
         )
         await _until(lambda: bool(ticks.running()))
 
-    async def _before_feed(self, ground: Ground, ticks: StrategyTicks) -> None:
+    async def _before_feed(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
         """Nothing is fed before the strategies hold their partitions."""
-        shards = len(ground.topic_map.partitions(ground.topic_map.topic("tick_frame")))
+        shards = len(resources.topic_map.partitions(resources.topic_map.topic("tick_frame")))
         await _until(lambda: len(ticks.holds()) == shards)
         if self.feeding is not None:
             await self.feeding.publisher.start()

@@ -10,9 +10,9 @@ from typing import Final
 
 import structlog
 
-from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.questions import ticks
+from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
@@ -132,13 +132,13 @@ def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted
     _open(settings, calendar, shipped_instruments(today), wanted).check()
 
 
-def open_named_feed(ground: Ground, wanted: FeedWanted) -> Feed:
+def open_named_feed(resources: ProcessResources, wanted: FeedWanted) -> Feed:
     """The feed that was asked for.
 
     Raises:
         InvalidInput: it can't be opened.
     """
-    return _open(ground.settings, ground.calendar, ground.directory, wanted)
+    return _open(resources.settings, resources.calendar, resources.directory, wanted)
 
 
 def _open(
@@ -159,7 +159,7 @@ def _open(
 
 
 def marketdata_room(
-    ground: Ground,
+    resources: ProcessResources,
     feed: Feed,
     *,
     before_frame: Callable[[datetime], Awaitable[bool]],
@@ -170,20 +170,20 @@ def marketdata_room(
     """Market data.
 
     Args:
-        ground: what it stands on.
+        resources: shared by the services of this process.
         feed: where ticks come from.
         before_frame: timers that are due by a new market time (lockstep).
         barrier: passes when nothing is in work (lockstep).
         ready: awaited before the first frame.
         recorder: is given every frame that is published.
     """
-    again = ground.settings.reconnection
+    again = resources.settings.reconnection
     publisher = MarketDataPublisher(
         feed=feed,
-        directory=ground.directory,
-        log=ground.log,
-        topic_map=ground.topic_map,
-        cache=ground.prices,
+        directory=resources.directory,
+        log=resources.log,
+        topic_map=resources.topic_map,
+        cache=resources.prices,
         wall_clock=wall_clock,
         before_frame=before_frame,
         barrier=barrier,
@@ -192,13 +192,15 @@ def marketdata_room(
     )
     feeding = Feeding(feed, publisher, ready)
     watches = QuoteWatches(
-        ground.prices,
-        ground.directory,
+        resources.prices,
+        resources.directory,
         lambda on_event: follower(
-            ground, "marketdata", "marketdata.quotes", "tick_frame", on_event, Start.LATEST
+            resources, "marketdata", "marketdata.quotes", "tick_frame", on_event, Start.LATEST
         ),
     )
-    servicer = MarketDataServicer(ground.prices, ground.directory, ground.calendar, publisher, watches)
+    servicer = MarketDataServicer(
+        resources.prices, resources.directory, resources.calendar, publisher, watches
+    )
     room = Room(
         service="marketdata",
         full_name="panda.marketdata.v1.MarketDataService",
@@ -214,6 +216,6 @@ def marketdata_room(
             "quote_watches": watches.watchers,
         },
         checks=[feeding],
-        questions={"ticks": ticks(ground, feeding)},
+        questions={"ticks": ticks(resources, feeding)},
     )
     return room, feeding

@@ -7,10 +7,10 @@ from typing import Final
 
 from sqlalchemy import text
 
-from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Room
 from alphapanda.app.questions import lag, timed
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.ops.checks import ActiveCheck, Asked, HealthChecks
 from alphapanda.ops.lag_watch import LagWatch
 
@@ -22,20 +22,22 @@ class Watched:
     """The active checks of a process, by service.
 
     Args:
-        ground: what the rooms stand on.
+        resources: shared by the services of this process.
         rooms: what is watched.
         also: what is asked in the same rounds and keeps no service from its work.
     """
 
-    def __init__(self, ground: Ground, rooms: Sequence[Room], also: Sequence[Asked] = ()) -> None:
-        limits = ground.settings.health_checks
+    def __init__(
+        self, resources: ProcessResources, rooms: Sequence[Room], also: Sequence[Asked] = ()
+    ) -> None:
+        limits = resources.settings.health_checks
 
         async def query() -> None:
-            async with ground.engine.connect() as connection:
+            async with resources.engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
 
         async def ping() -> None:
-            await ground.redis.ping()
+            await resources.redis.ping()
 
         slow = limits.max_latency_seconds
         database = ActiveCheck("database", timed(query, slow), limits.database_timeout_seconds)
@@ -56,7 +58,9 @@ class Watched:
         return self._by_service.get(service, ())
 
 
-def lag_watch(ground: Ground) -> LagWatch:
+def lag_watch(resources: ProcessResources) -> LagWatch:
     """What ops asks about the groups of the deployment."""
-    limits = ground.settings.health_checks
-    return LagWatch(ground.log, ground.topic_map, GROUPS, limits.max_lag, limits.timeout_seconds, wall_clock)
+    limits = resources.settings.health_checks
+    return LagWatch(
+        resources.log, resources.topic_map, GROUPS, limits.max_lag, limits.timeout_seconds, wall_clock
+    )

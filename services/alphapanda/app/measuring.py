@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from alphapanda import __version__
-from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
 from alphapanda.ops.core import ServiceReport, ServiceState
@@ -90,19 +90,21 @@ async def _look(
     )
 
 
-def measuring(ground: Ground, services: Sequence[StatusSource], lag_watch: LagWatch | None) -> list[Rounds]:
+def measuring(
+    resources: ProcessResources, services: Sequence[StatusSource], lag_watch: LagWatch | None
+) -> list[Rounds]:
     """What keeps the figures up to date, so that whoever reads them waits for nobody; nothing where they are off.
 
     What is away is told by the checks; its figures stay as they were.
     """
-    metrics = ground.metrics
+    metrics = resources.metrics
     if metrics is None:
         return []
-    seconds = ground.settings.monitoring.metrics_interval_seconds
+    seconds = resources.settings.monitoring.metrics_interval_seconds
 
     async def look() -> None:
         async with asyncio.timeout(seconds):  # a stop waits for it
-            clock = (await ground.prices.read(())).clock
+            clock = (await resources.prices.read(())).clock
             age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
             await _look(metrics, services, lag_watch, age)
 

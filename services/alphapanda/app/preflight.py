@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from alphapanda.app.ground import Ground, enabled_brokers
+from alphapanda.app.resources import ProcessResources, enabled_brokers
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.storage.schema import schema_version
 
@@ -21,14 +21,16 @@ class Check:
     blocks: bool
 
 
-async def preflight(ground: Ground, differences: Sequence[str], wall_time: datetime) -> list[Check]:
+async def preflight(
+    resources: ProcessResources, differences: Sequence[str], wall_time: datetime
+) -> list[Check]:
     """Looks at everything the process stands on. A part that can't be reached raises its own error."""
-    version = await schema_version(ground.engine)
-    await ground.redis.ping()
-    topics = await ground.log.topics()
-    missing = [spec.name for spec in ground.topic_map.specs() if spec.name not in topics]
-    enabled = enabled_brokers(ground.settings)
-    off = [broker for broker in ground.settings.active_brokers if broker not in enabled]
+    version = await schema_version(resources.engine)
+    await resources.redis.ping()
+    topics = await resources.log.topics()
+    missing = [spec.name for spec in resources.topic_map.specs() if spec.name not in topics]
+    enabled = enabled_brokers(resources.settings)
+    off = [broker for broker in resources.settings.active_brokers if broker not in enabled]
     return [
         Check("database", "answers", passed=True, blocks=True),
         Check(
@@ -43,9 +45,14 @@ async def preflight(ground: Ground, differences: Sequence[str], wall_time: datet
             blocks=True,
         ),
         Check("topics as specified", "; ".join(differences) or "yes", passed=not differences, blocks=False),
-        _clock(ground.calendar, wall_time),
-        Check("instruments", f"{len(ground.directory)} known", passed=len(ground.directory) > 0, blocks=True),
-        _market(ground.calendar, wall_time),
+        _clock(resources.calendar, wall_time),
+        Check(
+            "instruments",
+            f"{len(resources.directory)} known",
+            passed=len(resources.directory) > 0,
+            blocks=True,
+        ),
+        _market(resources.calendar, wall_time),
         Check("brokers", f"off: {', '.join(off)}" if off else "all on", passed=not off, blocks=False),
     ]
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Protocol
 
-from alphapanda.app.ground import Ground, wall_clock
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
@@ -59,17 +59,17 @@ def lag(followers: Sequence[TopicFollower], most_records: int) -> Question:
     return asked
 
 
-def ticks(ground: Ground, fed: Fed) -> Question:
+def ticks(resources: ProcessResources, fed: Fed) -> Question:
     """A feed that is silent in session doesn't work; heartbeat frames count as a sign of life."""
 
     async def asked() -> str:
         if not fed.feeds_now:
             return ""
         require_frames(
-            (await ground.prices.read(())).clock,
-            ground.calendar,
+            (await resources.prices.read(())).clock,
+            resources.calendar,
             wall_clock(),
-            timedelta(seconds=ground.settings.health_checks.tick_max_age_seconds),
+            timedelta(seconds=resources.settings.health_checks.tick_max_age_seconds),
             simulated=fed.simulated,
         )
         return ""
@@ -104,12 +104,12 @@ def require_frames(
         )
 
 
-def snapshots(ground: Ground, taken_to: Callable[[], datetime | None]) -> Question:
+def snapshots(resources: ProcessResources, taken_to: Callable[[], datetime | None]) -> Question:
     """Portfolio snapshots that are not taken are a concern; measured in market time."""
-    max_age = timedelta(seconds=ground.settings.health_checks.snapshot_max_age_seconds)
+    max_age = timedelta(seconds=resources.settings.health_checks.snapshot_max_age_seconds)
 
     async def asked() -> str:
-        done, now = taken_to(), (await ground.prices.view(())).market_time
+        done, now = taken_to(), (await resources.prices.view(())).market_time
         if done is None or now is None or now - done <= max_age:
             return ""
         return (

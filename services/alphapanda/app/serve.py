@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
+from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -154,7 +154,7 @@ class Serving:
         self._stack.push_async_callback(self._bound.end, "event log", log.stop)
         await _require_topics(log, topic_map)
         store = PostgresInstrumentStore(engine)
-        ground = Ground(
+        resources = ProcessResources(
             settings=settings,
             engine=engine,
             paper_engine=paper_engine,
@@ -167,7 +167,7 @@ class Serving:
             target=self._target,
             metrics=open_metrics(settings, self._stack),
         )
-        await self._run(ground)
+        await self._run(resources)
 
     def _target(self, service: str) -> str:
         if service in self._services:
@@ -202,12 +202,12 @@ class Serving:
 
         return await until_it_works(ask, wait, lambda error: isinstance(error, _AWAY))
 
-    async def _run(self, ground: Ground) -> None:
+    async def _run(self, resources: ProcessResources) -> None:
         watches_all = "ops" in self._services
         elsewhere = [name for name in SERVICES if watches_all and name not in self._services]
         process = process_of(
-            ground,
-            await self._rooms(ground),
+            resources,
+            await self._rooms(resources),
             self._port,
             elsewhere=[self._remote(name) for name in elsewhere],
             watch_groups=watches_all,
@@ -222,26 +222,26 @@ class Serving:
         self._stack.push_async_callback(channel.close, None)
         return RemoteService(service, OpsServiceStub(channel))
 
-    async def _rooms(self, ground: Ground) -> list[Room]:
+    async def _rooms(self, resources: ProcessResources) -> list[Room]:
         builders: dict[str, Callable[[], Room]] = {
-            "instruments": lambda: instruments_room(ground),
-            "strategy": lambda: strategy_room(ground)[0],
-            "risk": lambda: risk_room(ground)[0],
-            "trading": lambda: trading_room(ground, no_step)[0],
-            "portfolio": lambda: portfolio_room(ground),
+            "instruments": lambda: instruments_room(resources),
+            "strategy": lambda: strategy_room(resources)[0],
+            "risk": lambda: risk_room(resources)[0],
+            "trading": lambda: trading_room(resources, no_step)[0],
+            "portfolio": lambda: portfolio_room(resources),
         }
         rooms = []
         for name in self._services:
             if name == "marketdata":
-                rooms.append(await self._marketdata(ground))
+                rooms.append(await self._marketdata(resources))
             elif name in builders:
                 rooms.append(builders[name]())
         return rooms
 
-    async def _marketdata(self, ground: Ground) -> Room:
-        feed = open_named_feed(ground, FeedWanted(self._feed, REAL))
+    async def _marketdata(self, resources: ProcessResources) -> Room:
+        feed = open_named_feed(resources, FeedWanted(self._feed, REAL))
         room, feeding = marketdata_room(
-            ground,
+            resources,
             feed,
             before_frame=_no_timer,
             barrier=_no_barrier,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from alphapanda import __version__
-from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
@@ -36,13 +36,15 @@ def running_service(
     )
 
 
-def ops_room(ground: Ground, services: Sequence[StatusSource], lag_watch: LagWatch | None = None) -> Room:
+def ops_room(
+    resources: ProcessResources, services: Sequence[StatusSource], lag_watch: LagWatch | None = None
+) -> Room:
     """OpsService over these services, and over the groups' lag where that is watched here."""
 
     async def market_time() -> datetime | None:
-        return (await ground.prices.view(())).market_time
+        return (await resources.prices.view(())).market_time
 
-    about_the_log = LogApi(ground.log, ground.topic_map, GROUPS)
+    about_the_log = LogApi(resources.log, resources.topic_map, GROUPS)
     servicer = OpsServicer(services, __version__, wall_clock(), market_time, about_the_log, lag_watch)
     return Room(
         service="ops",

@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from alphapanda.app.embedded import Embedded
-from alphapanda.app.ground import IST
 from alphapanda.app.options import consumer_options
+from alphapanda.app.resources import IST
 from alphapanda.commands.console import out
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.contract.wire import moment

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from alphapanda.app.ground import open_redis
+from alphapanda.app.resources import open_redis
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.settings.operation import ReconnectionSettings
 

@@ -25,8 +25,8 @@ import fork_server
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from alphapanda.app.ground import Ground
 from alphapanda.app.process import Lifecycle, Process, Room
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
@@ -110,17 +110,17 @@ async def command(*args: str, **where: Any) -> CompletedProcess[str]:
 class Mesh:
     """Rooms behind one server."""
 
-    ground: Ground
+    resources: ProcessResources
     rooms: list[Room]
     port: int
     ops: OpsServiceStub
     bootstrap: str = ""
 
     async def publish(self, *events: Event) -> None:
-        await self.ground.log.publish([to_record(event, self.ground.topic_map) for event in events])
+        await self.resources.log.publish([to_record(event, self.resources.topic_map) for event in events])
 
     async def rows(self, query: str) -> list:
-        async with self.ground.engine.connect() as connection:
+        async with self.resources.engine.connect() as connection:
             return list((await connection.execute(text(query))).all())
 
     async def cli(self, *args: str, status: int = 0) -> str:
@@ -157,7 +157,7 @@ async def running(tables: str, redis_url: str, log) -> AsyncIterator[Mesh]:
     await log.ensure(topic_map.specs())
     lifecycle = Lifecycle()
     port = 0
-    ground = Ground(
+    resources = ProcessResources(
         settings=SETTINGS,
         engine=engine,
         paper_engine=own,
@@ -171,15 +171,15 @@ async def running(tables: str, redis_url: str, log) -> AsyncIterator[Mesh]:
         metrics=None,
     )
     rooms = [
-        strategy_room(ground)[0],
-        risk_room(ground)[0],
-        trading_room(ground, no_step)[0],
-        portfolio_room(ground),
+        strategy_room(resources)[0],
+        risk_room(resources)[0],
+        trading_room(resources, no_step)[0],
+        portfolio_room(resources),
     ]
     services = [running_service(room, lambda: lifecycle.state) for room in rooms]
-    rooms.append(ops_room(ground, services))
+    rooms.append(ops_room(resources, services))
     moment, tokens = nanoseconds(NOON), [*range(1, 9)]
-    await ground.prices.write(
+    await resources.prices.write(
         [Frame("run", 0, 1, moment, 100, tokens, [10_000] * len(tokens), [moment] * len(tokens))]
     )
     server = MeshServer("127.0.0.1", 0, [room.registration for room in rooms], structlog.get_logger())
@@ -196,7 +196,7 @@ async def running(tables: str, redis_url: str, log) -> AsyncIterator[Mesh]:
     try:
         await process.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Mesh(ground, rooms, port, OpsServiceStub(channel))
+            yield Mesh(resources, rooms, port, OpsServiceStub(channel))
     finally:
         await process.stop()
         await log.stop()

@@ -35,8 +35,8 @@ async def letters(mesh, **wanted: str) -> list[pb.DeadLetter]:
 
 async def unreadable(mesh, payload: str) -> pb.DeadLetter:
     """The letter of bytes that are no event, on a topic of trading or portfolio."""
-    topic = mesh.ground.topic_map.topic(payload, "paper")
-    await mesh.ground.log.publish([Record(topic, 0, b"k", JUNK)])
+    topic = mesh.resources.topic_map.topic(payload, "paper")
+    await mesh.resources.log.publish([Record(topic, 0, b"k", JUNK)])
     await mesh.come_to_rest()
     letter = (await letters(mesh, topic=topic))[0]
     assert letter.reason == "UNDECODABLE"
@@ -73,7 +73,7 @@ async def test_what_nobody_can_read_is_given_up(embedded, cli) -> None:
 
 async def test_market_data_is_given_up_and_what_happened_is_not(embedded, approved) -> None:
     """A frame's letter is marked; a fill that broke a rule waits to be redriven; an invalid signal ends."""
-    sending = DeadLetters(embedded.ground.log)
+    sending = DeadLetters(embedded.resources.log)
     for n, (topic, group, reason) in enumerate(
         (
             ("market.ticks", "strategy", Reason.BUG),

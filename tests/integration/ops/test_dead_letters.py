@@ -50,7 +50,7 @@ async def poisoned_then_redriven(mesh, broken, met, approved) -> None:
     events = [approved(n) for n in range(3)]
     events[0].MergeFromString(LATER_FIELD)
     events[0].signal_validated.MergeFromString(LATER_FIELD)
-    written = to_record(events[0], mesh.ground.topic_map).value
+    written = to_record(events[0], mesh.resources.topic_map).value
     assert written.count(LATER_FIELD) == 2
     broken.add(events[0].signal_validated.signal_id)
     await mesh.publish(*events, approved(10, token=2))
@@ -106,8 +106,8 @@ async def test_a_newer_writer_s_word_that_decides_waits_unread_and_whole(embedde
     """An order of a product that nobody here knows is a letter with its bytes; a redrive by the same program says why."""
     event = approved(1)
     event.signal_validated.product = 77
-    record = to_record(event, embedded.ground.topic_map)
-    await embedded.ground.log.publish([record])
+    record = to_record(event, embedded.resources.topic_map)
+    await embedded.resources.log.publish([record])
     await embedded.publish(approved(2))
     await embedded.come_to_rest()
     [letter] = (await embedded.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
@@ -138,7 +138,7 @@ async def test_what_json_can_t_say_is_shown_by_its_bytes(embedded, approved) -> 
     told = await embedded.cli("dlq", "show", letter.letter_id)
     assert "can't be read" in told
     assert event.SerializeToString(deterministic=True).hex() in told
-    topic = embedded.ground.topic_map.topic("signal_validated", "paper")
+    topic = embedded.resources.topic_map.topic("signal_validated", "paper")
     tailed = await embedded.cli("topics", "tail", topic, "--from", "beginning", "--limit", "1")
     assert base64.b64decode(json.loads(tailed)["value"]) == event.SerializeToString(deterministic=True)
 
@@ -163,7 +163,7 @@ async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> 
         pb.RedriveDeadLettersRequest(request_id="3", letter_ids=[second.letter_id])
     )
     await embedded.come_to_rest()
-    failures = embedded.ground.topic_map.topic("order_failed", "paper")
+    failures = embedded.resources.topic_map.topic("order_failed", "paper")
     tailed = await embedded.cli("topics", "tail", failures, "--from", "beginning", "--limit", "1")
     record = json.loads(tailed)
     assert record["key"] == first.key
@@ -177,8 +177,8 @@ async def test_a_discarded_signal_ends_as_failed(embedded, broken, approved) -> 
 
 async def test_a_tail_shows_the_bytes_of_what_is_no_event(embedded) -> None:
     """What can't be decoded is a line, too: its bytes in base64, and a key that is no text with its bytes spelt out."""
-    topic = embedded.ground.topic_map.topic("signal_validated", "paper")
-    await embedded.ground.log.publish([Record(topic, 0, b"k\xff", b"\xffjunk", (("x", b"y"),))])
+    topic = embedded.resources.topic_map.topic("signal_validated", "paper")
+    await embedded.resources.log.publish([Record(topic, 0, b"k\xff", b"\xffjunk", (("x", b"y"),))])
     line = json.loads(await embedded.cli("topics", "tail", topic, "--from", "beginning", "--limit", "1"))
     assert line.pop("appendedAt")
     assert line == {
@@ -196,7 +196,7 @@ async def test_a_tail_of_kafka_itself_says_what_the_service_says(
 ) -> None:
     """Where the settings name Kafka nobody is asked but Kafka; --target asks who answers there; both print the same."""
     await on_kafka.publish(approved(1))
-    topic = on_kafka.ground.topic_map.topic("signal_validated", "paper")
+    topic = on_kafka.resources.topic_map.topic("signal_validated", "paper")
     wanted = ("topics", "tail", topic, "--from", "beginning", "--limit", "1")
     through_ops = await on_kafka.cli(*wanted)
     environment = {"ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": on_kafka.bootstrap, "ALPHAPANDA_API__PORT": "1"}

@@ -122,8 +122,8 @@ async def test_every_consumer_bears_a_duplicate_a_failure_and_a_poisoned_record(
         await embedded.publish(events[0], events[0], *events[1:])
         await embedded.come_to_rest()
 
-        topic = embedded.ground.topic_map.topic(payload, events[0].broker)
-        money = embedded.ground.topic_map.policy(topic).money
+        topic = embedded.resources.topic_map.topic(payload, events[0].broker)
+        money = embedded.resources.topic_map.policy(topic).money
         seen = list(dict.fromkeys(one for one in trouble.handled if one in names))
         expected = names[:2] if money else [*names[:2], *names[3:]]
         assert seen == expected, group
@@ -172,12 +172,12 @@ async def test_while_a_key_is_parked_in_risk_its_position_is_unknown(embedded) -
 
 async def test_a_log_that_is_away_keeps_its_readers_from_serving_and_is_named(embedded, monkeypatch) -> None:
     """Fetching from a log that is away only brings nothing; the active checks ask it, and say so."""
-    watched = Watched(embedded.ground, embedded.rooms)
+    watched = Watched(embedded.resources, embedded.rooms)
 
     async def away(topics) -> None:
         raise LogUnavailable("no broker of the log answers")
 
-    monkeypatch.setattr(embedded.ground.log, "end_offsets", away)
+    monkeypatch.setattr(embedded.resources.log, "end_offsets", away)
     for service in ("strategy", "risk", "trading", "portfolio"):
         checks = watched.of(service)
         for check in checks:

@@ -43,8 +43,8 @@ def held() -> int:
 
 async def test_every_one_of_thousands_is_reached(embedded) -> None:
     """Listed once each and in order, shown, and redriven to the last, while memory holds at most a page of them."""
-    topic = embedded.ground.topic_map.topic("signal_validated", "paper")
-    await embedded.ground.log.publish(
+    topic = embedded.resources.topic_map.topic("signal_validated", "paper")
+    await embedded.resources.log.publish(
         [Record(topic, n % 2, b"k%d" % (n % 7), b"\xff%d" % n) for n in range(MANY)]
     )
     await embedded.come_to_rest(90)

@@ -38,7 +38,7 @@ async def test_new_groups_begin_at_the_first_record_where_money_moves_and_at_the
 ) -> None:
     """What was there before is met on money and control topics and not among frames; what comes later everywhere."""
     async with mesh_on(Older()) as mesh:
-        topic_map = mesh.ground.topic_map
+        topic_map = mesh.resources.topic_map
         consumers = {consumer.name: consumer for room in mesh.rooms for consumer in room.consumers}
         assert set(consumers) == set(GROUPS)
         followers = [follower for room in mesh.rooms for follower in room.followers]
@@ -72,6 +72,6 @@ async def test_new_groups_begin_at_the_first_record_where_money_moves_and_at_the
         assert {topic for one in late for topic in read[one]} == {topic_map.topic("tick_frame")}
         assert has_met(late, 0)
 
-        await mesh.ground.log.publish(unreadable(topic_map.sources()))
+        await mesh.resources.log.publish(unreadable(topic_map.sources()))
         await mesh.come_to_rest()
         await eventually(lambda: has_met(early, 2) and has_met(late, 1))

@@ -1,1 +1,1 @@
-"""Builds each service's room on the ground that a process stands on: one file a service."""
+"""Builds each service's room on the resources that a process stands on: one file a service."""

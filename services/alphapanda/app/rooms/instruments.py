@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from alphapanda.app.ground import Ground
 from alphapanda.app.process import Room
+from alphapanda.app.resources import ProcessResources
 from alphapanda.instruments.api import InstrumentServicer
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServicer_to_server
 
 
-def instruments_room(ground: Ground) -> Room:
+def instruments_room(resources: ProcessResources) -> Room:
     """The registry."""
-    servicer = InstrumentServicer(PostgresInstrumentStore(ground.engine))
+    servicer = InstrumentServicer(PostgresInstrumentStore(resources.engine))
     return Room(
         service="instruments",
         full_name="panda.instruments.v1.InstrumentService",
         registration=lambda server: add_InstrumentServiceServicer_to_server(servicer, server),
-        counters=lambda: {"instruments": len(ground.directory)},
+        counters=lambda: {"instruments": len(resources.directory)},
     )

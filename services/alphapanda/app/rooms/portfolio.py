@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from alphapanda.app.ground import IST, Ground, wall_clock
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.questions import snapshots as snapshot_age
+from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.contract.wire import frame_from
 from alphapanda.eventlog.port import Start
@@ -29,22 +29,24 @@ from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_to_server
 
 
-def portfolio_room(ground: Ground) -> Room:
+def portfolio_room(resources: ProcessResources) -> Room:
     """Portfolio."""
-    settings = ground.settings
-    outbox = Outbox("portfolio", ground.topic_map)
-    store = PostgresPortfolioStore(ground.engine, outbox)
-    simulated = ground.simulated_brokers
+    settings = resources.settings
+    outbox = Outbox("portfolio", resources.topic_map)
+    store = PostgresPortfolioStore(resources.engine, outbox)
+    simulated = resources.simulated_brokers
     # A live broker keeps the cash itself: our ledger holds what our fills did to it, from nothing on.
     starting_cash = {
         broker: settings.paper_trading.starting_cash if broker in simulated else Decimal(0)
-        for broker in ground.router.enabled
+        for broker in resources.router.enabled
     }
-    manager = PortfolioManager(starting_cash, settings.account, store, ground.prices, ground.instruments)
+    manager = PortfolioManager(
+        starting_cash, settings.account, store, resources.prices, resources.instruments
+    )
     snapshots = Snapshots(
         store,
         manager,
-        ground.prices,
+        resources.prices,
         timedelta(seconds=settings.portfolio_manager.snapshot_interval_seconds),
         IST,
         wall_clock,
@@ -57,9 +59,9 @@ def portfolio_room(ground: Ground) -> Room:
         await snapshots.before(frame.market_time_ns, Cause(event.event_id, event.correlation_id))
         manager.handle_frame(frame)
 
-    messages = PortfolioMessages(ground.instruments)
+    messages = PortfolioMessages(resources.instruments)
     reader = PortfolioReader(
-        store, BooksCache(store, ground.redis), manager, messages, lambda: snapshots.trading_day
+        store, BooksCache(store, resources.redis), manager, messages, lambda: snapshots.trading_day
     )
     watches = PortfolioWatches(store, reader, messages, revisions)
     servicer = PortfolioApi(
@@ -71,14 +73,16 @@ def portfolio_room(ground: Ground) -> Room:
         registration=lambda server: add_PortfolioServiceServicer_to_server(servicer, server),
         consumers=[
             consumer(
-                ground,
+                resources,
                 "portfolio",
                 portfolio_topics.GROUP,
                 PortfolioConsumer(manager, store, [snapshots.booked, lambda _: revisions.poll_now()]),
             )
         ],
-        followers=[follower(ground, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)],
-        relay=relay(ground, outbox),
+        followers=[
+            follower(resources, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)
+        ],
+        relay=relay(resources, outbox),
         parts=[
             (Phase.WAKE, manager),
             (Phase.WAKE, snapshots),
@@ -86,5 +90,5 @@ def portfolio_room(ground: Ground) -> Room:
             (Phase.WAKE, revisions),
         ],
         checks=[reconciliation, snapshots.rounds],
-        questions={"snapshots": snapshot_age(ground, lambda: snapshots.taken_to)},
+        questions={"snapshots": snapshot_age(resources, lambda: snapshots.taken_to)},
     )

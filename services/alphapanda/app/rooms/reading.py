@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from alphapanda.app.ground import Ground
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.options import consumer_options
+from alphapanda.app.resources import ProcessResources
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.follower import TopicFollower
@@ -24,7 +24,7 @@ PARKS = frozenset({"risk", "trading", "portfolio"})
 
 
 def consumer(
-    ground: Ground,
+    resources: ProcessResources,
     service: str,
     group: str,
     handler: Handler,
@@ -34,24 +34,24 @@ def consumer(
     discard: Discard | None = None,
 ) -> ReliableConsumer:
     """A reliable consumer of the payloads' topics of every active broker."""
-    topics = ground.topic_map.topics(*GROUPS[group])
+    topics = resources.topic_map.topics(*GROUPS[group])
     return ReliableConsumer(
         name=group,
         service=service,
-        log=ground.log,
-        reader=reader or ground.log.group_reader(group, topics, Start.EARLIEST),
-        topic_map=ground.topic_map,
-        handler=TimedHandler(handler, group, ground.settings.monitoring.slow_handler_seconds),
-        dead_letters=ground.dead_letters,
-        policy=consumer_options(ground.settings.consumers, group),
-        parking=None if service not in PARKS else PostgresParking(ground.engine, service),
+        log=resources.log,
+        reader=reader or resources.log.group_reader(group, topics, Start.EARLIEST),
+        topic_map=resources.topic_map,
+        handler=TimedHandler(handler, group, resources.settings.monitoring.slow_handler_seconds),
+        dead_letters=resources.dead_letters,
+        policy=consumer_options(resources.settings.consumers, group),
+        parking=None if service not in PARKS else PostgresParking(resources.engine, service),
         discard=discard,
         assignment=assignment,
     )
 
 
 def follower(
-    ground: Ground,
+    resources: ProcessResources,
     service: str,
     name: str,
     payload: str,
@@ -62,22 +62,22 @@ def follower(
     return TopicFollower(
         name=name,
         service=service,
-        log=ground.log,
-        topic_map=ground.topic_map,
+        log=resources.log,
+        topic_map=resources.topic_map,
         payload=payload,
         on_event=on_event,
         start=start,
-        policy=consumer_options(ground.settings.consumers),
+        policy=consumer_options(resources.settings.consumers),
     )
 
 
-def relay(ground: Ground, outbox: Outbox) -> OutboxRelay:
+def relay(resources: ProcessResources, outbox: Outbox) -> OutboxRelay:
     """The relay of a schema's outbox."""
-    options = consumer_options(ground.settings.consumers)
+    options = consumer_options(resources.settings.consumers)
     return OutboxRelay(
-        engine=ground.engine,
+        engine=resources.engine,
         outbox=outbox,
-        log=ground.log,
+        log=resources.log,
         batch_size=options.batch_size,
         backoff=Backoff(options.backoff_initial_seconds, options.backoff_max_seconds),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
@@ -33,33 +33,33 @@ RISK_SERVICE = "panda.risk.v1.RiskService"
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
-def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
+def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
     """Risk, and the timer that lockstep fires itself."""
-    settings = ground.settings
-    outbox = Outbox("risk", ground.topic_map)
-    store = PostgresRiskStore(ground.engine, outbox)
+    settings = resources.settings
+    outbox = Outbox("risk", resources.topic_map)
+    store = PostgresRiskStore(resources.engine, outbox)
     strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
     decisions = DecisionService(
         store=store,
-        views=ground.prices,
-        instruments=ground.instruments,
-        calendar=ground.calendar,
+        views=resources.prices,
+        instruments=resources.instruments,
+        calendar=resources.calendar,
         limits=limits_of(settings.risk, settings.paper_trading.square_off_time),
         strategy_statuses=strategy_statuses,
         wall_time=wall_clock,
     )
-    channel = open_channel(ground.target("trading"), [TRADING_SERVICE])
+    channel = open_channel(resources.target("trading"), [TRADING_SERVICE])
     trading = TradingServiceStub(channel)
-    kill_switches = KillSwitches(store, ground.mirror, trading, settings.active_brokers, wall_clock)
+    kill_switches = KillSwitches(store, resources.mirror, trading, settings.active_brokers, wall_clock)
     reservations = ReservationKeeper(decisions, store, trading, settings.active_brokers)
-    timer = SquareOffTimer(decisions, store, ground.simulated_brokers, lambda view: view.frame_id)
+    timer = SquareOffTimer(decisions, store, resources.simulated_brokers, lambda view: view.frame_id)
     signals = RawSignalHandler(decisions)
     servicer = RiskApi(
         decisions,
         store,
         kill_switches,
         LimitService(store, wall_clock),
-        ground.instruments,
+        resources.instruments,
         settings.active_brokers,
         settings.account,
     )
@@ -69,13 +69,13 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
         registration=lambda server: add_RiskServiceServicer_to_server(servicer, server),
         consumers=[
             consumer(
-                ground,
+                resources,
                 "risk",
                 f"{risk_topics.GROUP}.orders",
                 OrderEventHandler(decisions),
             ),
             consumer(
-                ground,
+                resources,
                 "risk",
                 f"{risk_topics.GROUP}.signals",
                 signals,
@@ -84,7 +84,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
         ],
         followers=[
             follower(
-                ground,
+                resources,
                 "risk",
                 "risk.strategies",
                 strategy_statuses_topic.PAYLOAD,
@@ -92,7 +92,7 @@ def risk_room(ground: Ground) -> tuple[Room, SquareOffTimer]:
                 Start.EARLIEST,
             )
         ],
-        relay=relay(ground, outbox),
+        relay=relay(resources, outbox),
         parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations.rounds), (Phase.FEED, timer.rounds)],
         channels=[channel],
         checks=[kill_switches.rounds, reservations.rounds, timer.rounds],

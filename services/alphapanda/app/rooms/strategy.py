@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from alphapanda.app.ground import Ground, wall_clock
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.eventlog.port import Start
 from alphapanda.storage.outbox import Outbox
@@ -22,42 +22,42 @@ from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
 from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_server
 
 
-def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
+def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
     """Strategies, and the handler that knows which of them it has taken up."""
-    outbox = Outbox("strategy", ground.topic_map)
-    store = PostgresStrategyStore(ground.engine, outbox)
+    outbox = Outbox("strategy", resources.topic_map)
+    store = PostgresStrategyStore(resources.engine, outbox)
     log = structlog.get_logger("alphapanda.strategy")
     registry = registry_with(
-        ground.settings.strategy.folder, lambda bad: log.error("strategy.file_refused", error=bad.text)
+        resources.settings.strategy.folder, lambda bad: log.error("strategy.file_refused", error=bad.text)
     )
     ticks = StrategyTicks(
         store=store,
-        log=ground.log,
-        topic_map=ground.topic_map,
+        log=resources.log,
+        topic_map=resources.topic_map,
         new_host=lambda: StrategyHost(
-            ground.directory,
-            ground.calendar,
-            ground.router,
+            resources.directory,
+            resources.calendar,
+            resources.router,
             registry,
-            ground.settings.strategy.max_errors_in_a_row,
-            ground.settings.strategy.max_signals_per_minute,
+            resources.settings.strategy.max_errors_in_a_row,
+            resources.settings.strategy.max_signals_per_minute,
         ),
-        snapshot_interval_seconds=ground.settings.strategy.snapshot_interval_seconds,
+        snapshot_interval_seconds=resources.settings.strategy.snapshot_interval_seconds,
         wall_clock=wall_clock,
         elapsed=time.monotonic,
         logger=log,
     )
-    reader = ground.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
+    reader = resources.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
     servicer = StrategyServicer(
         store=store,
         registry=registry,
-        directory=ground.directory,
-        active_brokers=ground.settings.active_brokers,
-        account=ground.settings.account,
-        signal_ttl_seconds=ground.settings.strategy.signal_ttl_seconds,
+        directory=resources.directory,
+        active_brokers=resources.settings.active_brokers,
+        account=resources.settings.account,
+        signal_ttl_seconds=resources.settings.strategy.signal_ttl_seconds,
         wall_clock=wall_clock,
     )
-    yaml = ground.settings.strategy.yaml
+    yaml = resources.settings.strategy.yaml
     fallback = StrategyFallback(read_strategies(yaml) if yaml else (), store, servicer, log)
 
     def counters() -> Mapping[str, int]:
@@ -75,7 +75,7 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
         registration=lambda server: add_StrategyServiceServicer_to_server(servicer, server),
         consumers=[
             consumer(
-                ground,
+                resources,
                 "strategy",
                 strategy_topics.GROUP,
                 ticks,
@@ -85,7 +85,7 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
         ],
         followers=[
             follower(
-                ground,
+                resources,
                 "strategy",
                 "strategy.changes",
                 "strategy_changed",
@@ -93,7 +93,7 @@ def strategy_room(ground: Ground) -> tuple[Room, StrategyTicks]:
                 Start.EARLIEST,
             )
         ],
-        relay=relay(ground, outbox),
+        relay=relay(resources, outbox),
         parts=[(Phase.WAKE, fallback)],
         counters=counters,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from alphapanda.app.ground import Ground, boot_clock, wall_clock
 from alphapanda.app.options import trading_options
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
@@ -43,35 +43,42 @@ RISK_SERVICE = "panda.risk.v1.RiskService"
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
-def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
+def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresTradingStore]:
     """Trading, and the store that knows which orders are open. `at` is told of each step an order takes."""
-    settings = ground.settings
+    settings = resources.settings
     paper = settings.paper_trading
-    outbox = Outbox("trading", ground.topic_map)
-    store = PostgresTradingStore(ground.engine, outbox, wall_clock)
+    outbox = Outbox("trading", resources.topic_map)
+    store = PostgresTradingStore(resources.engine, outbox, wall_clock)
     exchange = PaperExchange(
-        ground.paper_engine, PaperMarket(paper.slippage_percent, paper.commission_percent), ground.prices
+        resources.paper_engine,
+        PaperMarket(paper.slippage_percent, paper.commission_percent),
+        resources.prices,
     )
-    traders = ground.brokers.traders(
-        settings.active_brokers, ground.router.enabled, TraderParts(exchange, paper.visibility_window_seconds)
+    traders = resources.brokers.traders(
+        settings.active_brokers,
+        resources.router.enabled,
+        TraderParts(exchange, paper.visibility_window_seconds),
     )
     opt_ins = OptIns()
     checks = PreSubmitChecks(
-        ground.router, opt_ins, ground.calendar, timedelta(seconds=settings.trading.price_max_age_seconds)
+        resources.router,
+        opt_ins,
+        resources.calendar,
+        timedelta(seconds=settings.trading.price_max_age_seconds),
     )
     context = ExecutionContext(
         store=store,
         traders=traders,
-        market=ground.prices,
-        instruments=ground.instruments,
+        market=resources.prices,
+        instruments=resources.instruments,
         boot_clock=boot_clock,
         wall_clock=wall_clock,
-        order_sent=ground.metrics.order_sent if ground.metrics else no_latency,
+        order_sent=resources.metrics.order_sent if resources.metrics else no_latency,
     )
     options = trading_options(settings.trading)
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context, options.call_timeout_seconds)
-    channel = open_channel(ground.target("risk"), [RISK_SERVICE])
+    channel = open_channel(resources.target("risk"), [RISK_SERVICE])
     manual = ManualOrders(store, executor, RiskServiceStub(channel))
     revisions = Revisions(store.account_revisions)
     verdicts = TradingConsumer(executor)
@@ -80,14 +87,19 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         executor=executor,
         manual=manual,
         square_offs=SquareOffs(
-            store, ground.router.enabled, ground.prices, ground.calendar, ground.instruments, wall_clock
+            store,
+            resources.router.enabled,
+            resources.prices,
+            resources.calendar,
+            resources.instruments,
+            wall_clock,
         ),
-        watches=OrderWatches(store, revisions, ground.instruments),
+        watches=OrderWatches(store, revisions, resources.instruments),
         traders=traders,
-        router=ground.router,
-        market=ground.prices,
-        calendar=ground.calendar,
-        instruments=ground.instruments,
+        router=resources.router,
+        market=resources.prices,
+        calendar=resources.calendar,
+        instruments=resources.instruments,
         account=settings.account,
         wall_clock=wall_clock,
     )
@@ -97,7 +109,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         registration=lambda server: add_TradingServiceServicer_to_server(servicer, server),
         consumers=[
             consumer(
-                ground,
+                resources,
                 "trading",
                 trading_topics.GROUP,
                 verdicts,
@@ -107,7 +119,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
         ],
         followers=[
             follower(
-                ground,
+                resources,
                 "trading",
                 "trading.strategies",
                 OPT_IN_PAYLOAD,
@@ -115,7 +127,7 @@ def trading_room(ground: Ground, at: Step) -> tuple[Room, PostgresTradingStore]:
                 Start.EARLIEST,
             )
         ],
-        relay=relay(ground, outbox),
+        relay=relay(resources, outbox),
         parts=[
             (Phase.WAKE, executor),
             (Phase.WAKE, late_arrivals.rounds),

@@ -1,4 +1,4 @@
-"""What every room stands on: one set of adapters a process."""
+"""Resources shared by a process's services: one set of adapters, and what is known before any of them is built."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_redis(url: str, reconnection: ReconnectionSettings) -> Redis:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ProcessResources:
     """The adapters of a process and what is known before any room is built.
 
     Attributes:
