@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 sys.path.append(str(Path(__file__).parents[2] / "tools" / "kafka"))
 
+import fork_server
 from cluster import Cluster
 from frozen_strategies import frozen_strategies
 from kafka_server import missing_for_kafka
@@ -63,6 +64,19 @@ class Size:
     cut_seconds: float
     slow_or_reset: int
 
+    def share(self, runs: int) -> Size:
+        """What each of so many runs does, so that together they do no less; outages stay as long as they are."""
+        counts = (
+            "orders",
+            "kills_a_step",
+            "freezes",
+            "strategy_freezes",
+            "comings",
+            "malformed",
+            "slow_or_reset",
+        )
+        return replace(self, **{name: -(-getattr(self, name) // runs) for name in counts})
+
 
 SIZES = {
     "short": Size(120, 1, 1, 1, 5, 400, (2,), 1, 5),
@@ -97,9 +111,26 @@ def main() -> int:
     parser.add_argument("cards", nargs="*", metavar="CARD", help=f"{' '.join(CARDS)}; all by default")
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument(
+        "--share",
+        type=int,
+        default=1,
+        metavar="N",
+        help="an Nth of orders and kills, for N runs side by side",
+    )
+    parser.add_argument(
+        "--forked",
+        action="store_true",
+        help="fork services from a process that has imported them: kills as real, quicker",
+    )
     wanted = parser.parse_args()
     if unknown := [card for card in wanted.cards if card not in CARDS]:
         parser.error(f"card: {unknown[0]!r} is not allowed; {' '.join(CARDS)}")
+    if wanted.share < 1:
+        parser.error(f"--share: {wanted.share} is not allowed; 1 or more")
+    if wanted.forked:
+        fork_server.enable()
+    size = SIZES[wanted.size].share(wanted.share)
     console = Console(width=None if Console().is_terminal else 150)
     if missing := missing_for_kafka():
         console.print(missing)
@@ -116,8 +147,9 @@ def main() -> int:
                 stack.close()
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="panda-")))
                 mesh = stack.enter_context(Cluster(folder))
-            rows.append((card, *_run(console, card, scenario, mesh, SIZES[wanted.size], wanted.seed)))
-    _write(console, wanted.size, wanted.seed, rows)
+            rows.append((card, *_run(console, card, scenario, mesh, size, wanted.seed)))
+    share = f", a share of {wanted.share}" if wanted.share > 1 else ""
+    _write(console, wanted.size + share, wanted.seed, rows)
     return int(any(wrong for _, _, wrong in rows))
 
 
@@ -160,7 +192,7 @@ def _write(console: Console, size: str, seed: int, rows: list[tuple[str, Survive
     console.print(table)
     at = datetime.now(UTC)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}.json"
+    path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}-{seed}.json"
     document = {
         "at": at.isoformat(timespec="seconds"),
         "python": platform.python_version(),
