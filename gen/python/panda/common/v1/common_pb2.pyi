@@ -27,9 +27,9 @@ class _SideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Side.ValueType],
     SIDE_UNSPECIFIED: _Side.ValueType  # 0
     """Not set."""
     SIDE_BUY: _Side.ValueType  # 1
-    """Adds to the position."""
+    """Buys: adds units to the position."""
     SIDE_SELL: _Side.ValueType  # 2
-    """Takes from the position."""
+    """Sells: takes units from the position."""
 
 class Side(_Side, metaclass=_SideEnumTypeWrapper):
     """Direction of an order or a fill."""
@@ -37,9 +37,9 @@ class Side(_Side, metaclass=_SideEnumTypeWrapper):
 SIDE_UNSPECIFIED: Side.ValueType  # 0
 """Not set."""
 SIDE_BUY: Side.ValueType  # 1
-"""Adds to the position."""
+"""Buys: adds units to the position."""
 SIDE_SELL: Side.ValueType  # 2
-"""Takes from the position."""
+"""Sells: takes units from the position."""
 Global___Side: _TypeAlias = Side  # noqa: Y015
 
 class _Product:
@@ -79,7 +79,7 @@ class _OrderTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderType.V
     ORDER_TYPE_UNSPECIFIED: _OrderType.ValueType  # 0
     """Not set. In a request: MARKET."""
     ORDER_TYPE_MARKET: _OrderType.ValueType  # 1
-    """At the market."""
+    """At whatever price the market gives."""
 
 class OrderType(_OrderType, metaclass=_OrderTypeEnumTypeWrapper):
     """How an order is priced."""
@@ -87,7 +87,7 @@ class OrderType(_OrderType, metaclass=_OrderTypeEnumTypeWrapper):
 ORDER_TYPE_UNSPECIFIED: OrderType.ValueType  # 0
 """Not set. In a request: MARKET."""
 ORDER_TYPE_MARKET: OrderType.ValueType  # 1
-"""At the market."""
+"""At whatever price the market gives."""
 Global___OrderType: _TypeAlias = OrderType  # noqa: Y015
 
 class _OrderStatus:
@@ -99,13 +99,13 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     ORDER_STATUS_UNSPECIFIED: _OrderStatus.ValueType  # 0
     """Not set; never published."""
     ORDER_STATUS_PENDING_RISK: _OrderStatus.ValueType  # 1
-    """A manual order whose verdict has been asked for."""
+    """A manual order that waits for risk's verdict."""
     ORDER_STATUS_PENDING_SUBMIT: _OrderStatus.ValueType  # 2
-    """Vetted, not yet on its way to a broker."""
+    """Approved by risk, not yet decided for sending."""
     ORDER_STATUS_SUBMITTING: _OrderStatus.ValueType  # 3
-    """May have reached the broker; from here it is never sent again, only looked up."""
+    """The broker call is decided and may have been made; from here the same call is never made again, only looked up."""
     ORDER_STATUS_UNKNOWN: _OrderStatus.ValueType  # 4
-    """The broker didn't answer clearly; it is being looked up by its tag."""
+    """The broker gave no clear answer; the order is looked up at the broker by its tag."""
     ORDER_STATUS_OPEN: _OrderStatus.ValueType  # 5
     """Accepted by the broker, nothing filled."""
     ORDER_STATUS_PARTIALLY_FILLED: _OrderStatus.ValueType  # 6
@@ -115,27 +115,27 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     ORDER_STATUS_CANCELLED: _OrderStatus.ValueType  # 8
     """Ended by a cancel; may have fills. Final."""
     ORDER_STATUS_REJECTED: _OrderStatus.ValueType  # 9
-    """Refused by the broker; may have fills of earlier slices. Final."""
+    """Rejected by the broker; may have fills of earlier slices. Final."""
     ORDER_STATUS_FAILED: _OrderStatus.ValueType  # 10
-    """Never executed, for a reason of ours; may have fills of earlier slices. Final."""
+    """Ended by Alpha Panda for a FailureReason; may have fills of earlier slices. Final."""
     ORDER_STATUS_NOT_SENT: _OrderStatus.ValueType  # 11
-    """Of an intent only: the process that was about to call the broker knows that it never did. Another intent takes its
-    place. Final.
+    """Only of an intent (one broker call): the process that was about to call the broker knows that it never did. Another
+    intent takes its place. Final.
     """
 
 class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
-    """Life of an order. The transitions are one table, `alphapanda.domain.order.TRANSITIONS`."""
+    """State of an order. The allowed transitions are one table, `alphapanda.domain.order.TRANSITIONS`."""
 
 ORDER_STATUS_UNSPECIFIED: OrderStatus.ValueType  # 0
 """Not set; never published."""
 ORDER_STATUS_PENDING_RISK: OrderStatus.ValueType  # 1
-"""A manual order whose verdict has been asked for."""
+"""A manual order that waits for risk's verdict."""
 ORDER_STATUS_PENDING_SUBMIT: OrderStatus.ValueType  # 2
-"""Vetted, not yet on its way to a broker."""
+"""Approved by risk, not yet decided for sending."""
 ORDER_STATUS_SUBMITTING: OrderStatus.ValueType  # 3
-"""May have reached the broker; from here it is never sent again, only looked up."""
+"""The broker call is decided and may have been made; from here the same call is never made again, only looked up."""
 ORDER_STATUS_UNKNOWN: OrderStatus.ValueType  # 4
-"""The broker didn't answer clearly; it is being looked up by its tag."""
+"""The broker gave no clear answer; the order is looked up at the broker by its tag."""
 ORDER_STATUS_OPEN: OrderStatus.ValueType  # 5
 """Accepted by the broker, nothing filled."""
 ORDER_STATUS_PARTIALLY_FILLED: OrderStatus.ValueType  # 6
@@ -145,12 +145,12 @@ ORDER_STATUS_FILLED: OrderStatus.ValueType  # 7
 ORDER_STATUS_CANCELLED: OrderStatus.ValueType  # 8
 """Ended by a cancel; may have fills. Final."""
 ORDER_STATUS_REJECTED: OrderStatus.ValueType  # 9
-"""Refused by the broker; may have fills of earlier slices. Final."""
+"""Rejected by the broker; may have fills of earlier slices. Final."""
 ORDER_STATUS_FAILED: OrderStatus.ValueType  # 10
-"""Never executed, for a reason of ours; may have fills of earlier slices. Final."""
+"""Ended by Alpha Panda for a FailureReason; may have fills of earlier slices. Final."""
 ORDER_STATUS_NOT_SENT: OrderStatus.ValueType  # 11
-"""Of an intent only: the process that was about to call the broker knows that it never did. Another intent takes its
-place. Final.
+"""Only of an intent (one broker call): the process that was about to call the broker knows that it never did. Another
+intent takes its place. Final.
 """
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
@@ -191,23 +191,23 @@ class _TradingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TradingS
     TRADING_STATE_UNSPECIFIED: _TradingState.ValueType  # 0
     """Not set."""
     TRADING_STATE_ACTIVE: _TradingState.ValueType  # 1
-    """Everything."""
+    """All orders are allowed."""
     TRADING_STATE_REDUCING: _TradingState.ValueType  # 2
-    """Only what reduces a position."""
+    """Only orders that reduce a position are allowed."""
     TRADING_STATE_HALTED: _TradingState.ValueType  # 3
-    """Nothing but cancels."""
+    """No new order is allowed, not even an exit; cancels are."""
 
 class TradingState(_TradingState, metaclass=_TradingStateEnumTypeWrapper):
-    """What may be traded at a broker."""
+    """What a kill switch allows."""
 
 TRADING_STATE_UNSPECIFIED: TradingState.ValueType  # 0
 """Not set."""
 TRADING_STATE_ACTIVE: TradingState.ValueType  # 1
-"""Everything."""
+"""All orders are allowed."""
 TRADING_STATE_REDUCING: TradingState.ValueType  # 2
-"""Only what reduces a position."""
+"""Only orders that reduce a position are allowed."""
 TRADING_STATE_HALTED: TradingState.ValueType  # 3
-"""Nothing but cancels."""
+"""No new order is allowed, not even an exit; cancels are."""
 Global___TradingState: _TypeAlias = TradingState  # noqa: Y015
 
 class _RuleOutcome:
@@ -223,14 +223,14 @@ class _RuleOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RuleOutco
     RULE_OUTCOME_FAILED: _RuleOutcome.ValueType  # 2
     """Outside the limit; the signal is rejected."""
     RULE_OUTCOME_CLAMPED: _RuleOutcome.ValueType  # 3
-    """The order was cut to what passes (a flip to flat)."""
+    """The order was reduced to a quantity that passes: a flip becomes an exit to flat."""
     RULE_OUTCOME_WAIVED: _RuleOutcome.ValueType  # 4
-    """The input the rule needs is unknown and the order only reduces: let through."""
+    """An input of the rule is unknown, and the order only reduces a position: it passes."""
     RULE_OUTCOME_NOT_APPLICABLE: _RuleOutcome.ValueType  # 5
-    """The rule doesn't concern this order, or a rule before it ended the check."""
+    """The rule does not apply to this order, or an earlier rule ended the check."""
 
 class RuleOutcome(_RuleOutcome, metaclass=_RuleOutcomeEnumTypeWrapper):
-    """What one risk rule said."""
+    """Result of one risk rule for one signal."""
 
 RULE_OUTCOME_UNSPECIFIED: RuleOutcome.ValueType  # 0
 """Not set."""
@@ -239,11 +239,11 @@ RULE_OUTCOME_PASSED: RuleOutcome.ValueType  # 1
 RULE_OUTCOME_FAILED: RuleOutcome.ValueType  # 2
 """Outside the limit; the signal is rejected."""
 RULE_OUTCOME_CLAMPED: RuleOutcome.ValueType  # 3
-"""The order was cut to what passes (a flip to flat)."""
+"""The order was reduced to a quantity that passes: a flip becomes an exit to flat."""
 RULE_OUTCOME_WAIVED: RuleOutcome.ValueType  # 4
-"""The input the rule needs is unknown and the order only reduces: let through."""
+"""An input of the rule is unknown, and the order only reduces a position: it passes."""
 RULE_OUTCOME_NOT_APPLICABLE: RuleOutcome.ValueType  # 5
-"""The rule doesn't concern this order, or a rule before it ended the check."""
+"""The rule does not apply to this order, or an earlier rule ended the check."""
 Global___RuleOutcome: _TypeAlias = RuleOutcome  # noqa: Y015
 
 @_typing.final
@@ -255,10 +255,12 @@ class Money(_message.Message):
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     currency_code: _builtins.str
-    """ISO 4217, "INR" today."""
+    """Currency as an ISO 4217 code; "INR" is the only one today."""
     @_builtins.property
     def amount(self) -> _decimal_pb2.Decimal:
-        """The amount in units of the currency (rupees, not paise), exact; may be negative. Absent means unknown."""
+        """The amount in units of the currency (rupees, not paise), exact, negative allowed. Required: where an amount is
+        unknown the whole Money is absent.
+        """
 
     def __init__(
         self,
@@ -276,7 +278,7 @@ Global___Money: _TypeAlias = Money  # noqa: Y015
 
 @_typing.final
 class RuleResult(_message.Message):
-    """One line of a verdict."""
+    """One rule's result within a verdict."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -288,13 +290,13 @@ class RuleResult(_message.Message):
     rule: _builtins.str
     """Registered name of the rule, such as "market_hours"."""
     outcome: Global___RuleOutcome.ValueType
-    """What it said. For people: nothing is decided by it once the verdict is."""
+    """The rule's result. For people: programs read the verdict, not its rules."""
     limit: _builtins.str
-    """The limit in words or figures, such as "<= 500". Empty where the rule has none."""
+    """The limit that was applied, such as "<= 500". Empty where the rule has none."""
     observed: _builtins.str
-    """What was observed, such as "1200". Empty where nothing was."""
+    """The value that was compared with it, such as "1200". Empty where there was none."""
     message: _builtins.str
-    """One sentence for a person. Empty when passed."""
+    """One sentence for a person. Empty where the rule passed."""
     def __init__(
         self,
         *,

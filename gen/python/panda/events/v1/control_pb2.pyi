@@ -30,11 +30,11 @@ class _StrategyStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Strateg
     STRATEGY_STATE_UNSPECIFIED: _StrategyState.ValueType  # 0
     """Not set; never published."""
     STRATEGY_STATE_RUNNING: _StrategyState.ValueType  # 1
-    """Sees ticks, its signals are judged."""
+    """It receives ticks, and risk decides on its signals."""
     STRATEGY_STATE_STOPPED: _StrategyState.ValueType  # 2
-    """Sees nothing; its openings are refused, its reductions pass."""
+    """It receives no ticks. Its entries are rejected; its exits pass."""
     STRATEGY_STATE_DELETED: _StrategyState.ValueType  # 3
-    """Gone; its reductions pass still. A strategy created anew under its name goes on with the next revision."""
+    """It is deleted. Its exits still pass. A strategy created later under the same name continues with the next revision."""
 
 class StrategyState(_StrategyState, metaclass=_StrategyStateEnumTypeWrapper):
     """Whether a strategy trades."""
@@ -42,16 +42,16 @@ class StrategyState(_StrategyState, metaclass=_StrategyStateEnumTypeWrapper):
 STRATEGY_STATE_UNSPECIFIED: StrategyState.ValueType  # 0
 """Not set; never published."""
 STRATEGY_STATE_RUNNING: StrategyState.ValueType  # 1
-"""Sees ticks, its signals are judged."""
+"""It receives ticks, and risk decides on its signals."""
 STRATEGY_STATE_STOPPED: StrategyState.ValueType  # 2
-"""Sees nothing; its openings are refused, its reductions pass."""
+"""It receives no ticks. Its entries are rejected; its exits pass."""
 STRATEGY_STATE_DELETED: StrategyState.ValueType  # 3
-"""Gone; its reductions pass still. A strategy created anew under its name goes on with the next revision."""
+"""It is deleted. Its exits still pass. A strategy created later under the same name continues with the next revision."""
 Global___StrategyState: _TypeAlias = StrategyState  # noqa: Y015
 
 @_typing.final
 class StrategyInstrument(_message.Message):
-    """An instrument as a strategy uses it."""
+    """An instrument that a strategy watches and trades."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -77,7 +77,9 @@ Global___StrategyInstrument: _TypeAlias = StrategyInstrument  # noqa: Y015
 
 @_typing.final
 class StrategyChanged(_message.Message):
-    """A strategy's whole configuration after a change. The topic is compacted: the newest of each strategy is the truth."""
+    """A strategy's whole configuration after a change. The topic is compacted: the newest record of a strategy is its
+    configuration.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -115,34 +117,34 @@ class StrategyChanged(_message.Message):
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
-    """The strategy."""
+    """Name of the strategy."""
     revision: _builtins.int
-    """1, 2, 3 …; each change has its own."""
+    """Number of the change: 1, 2, 3 … within the strategy."""
     state: Global___StrategyState.ValueType
-    """Whether it trades."""
+    """Whether it trades after the change."""
     strategy_type: _builtins.str
     """Registered type, such as "ema_cross"."""
     account: _builtins.str
-    """Account at each of these brokers."""
+    """Account it trades at each of these brokers."""
     quantity: _builtins.int
     """Units of a full position, > 0."""
     product: _common_pb2.Product.ValueType
-    """Product of its signals."""
+    """Product of the orders that its signals make."""
     signal_ttl_seconds: _builtins.int
-    """Seconds of market time its signals stay valid, > 0."""
+    """Seconds of market time for which its signals stay valid, > 0."""
     changed_by: _builtins.str
-    """Who changed it."""
+    """Identity of the caller who changed it."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Parameters as text, complete, defaults filled in."""
+        """Parameters by name, values as text, complete with the defaults filled in."""
 
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyInstrument]:
-        """What it watches and trades."""
+        """The instruments it watches and trades."""
 
     @_builtins.property
     def brokers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Brokers it opted in to."""
+        """Broker namespaces it opted in to, such as "paper"."""
 
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
@@ -175,7 +177,7 @@ Global___StrategyChanged: _TypeAlias = StrategyChanged  # noqa: Y015
 
 @_typing.final
 class KillSwitchChanged(_message.Message):
-    """A kill switch was set: a broker's, one strategy's at it, or (by its daily loss) one account's."""
+    """A kill switch was set: a broker's, one strategy's at a broker, or one account's (set by its daily loss)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,19 +190,21 @@ class KillSwitchChanged(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     state: _common_pb2.TradingState.ValueType
-    """What may be traded from now on."""
+    """What is allowed from now on."""
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     revision: _builtins.int
-    """1, 2, 3 … per broker, strategy and account."""
+    """Number of the change: 1, 2, 3 … within (broker, strategy, account)."""
     changed_by: _builtins.str
-    """Who set it."""
+    """Identity of the caller or the service that set it."""
     reason: _builtins.str
-    """Why, one sentence."""
+    """Why it was set, one sentence for a person."""
     strategy_id: _builtins.str
-    """The one strategy it is for. Empty: all of them."""
+    """The strategy whose switch it is. Empty: the switch is the broker's or an account's."""
     account: _builtins.str
-    """The one account it is for; its daily loss sets it, the next exchange day takes it back. Empty: all of them."""
+    """The account whose switch it is; set by its daily loss and reset on the next exchange day. Empty: the switch is the
+    broker's or a strategy's.
+    """
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
         """Wall time of the change."""

@@ -24,7 +24,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Event(_message.Message):
-    """The envelope. Delivery is at least once; event_id is the same in every delivery and every re-computation."""
+    """The envelope of every event. Delivery is at least once; event_id is the same in every delivery and every
+    re-computation.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -46,34 +48,36 @@ class Event(_message.Message):
     KILL_SWITCH_CHANGED_FIELD_NUMBER: _builtins.int
     PORTFOLIO_SNAPSHOT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """UUIDv5 of what caused it, so that a repetition has the same id."""
+    """UUIDv5 derived from the cause, so that a repetition has the same id."""
     correlation_id: _builtins.str
-    """The chain it belongs to: id of the frame, command or timer at its start."""
+    """Id of the frame, command or timer at the start of the chain of events this belongs to."""
     causation_id: _builtins.str
-    """Id of the event or command that caused it. Equal to correlation_id at a chain's second link; empty at its start."""
+    """Id of the event or command that caused it directly. Equal to correlation_id at a chain's second link; empty at its
+    start.
+    """
     broker: _builtins.str
-    """Broker namespace, equal to the topic's; empty on shared topics."""
+    """Broker namespace, equal to the topic's. Empty on topics that brokers share."""
     source: _builtins.str
-    """Service that made it, such as "risk"."""
+    """Service that made the event, such as "risk"."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time at which it was made."""
+        """Wall time at which the event was made."""
 
     @_builtins.property
     def tick_frame(self) -> _frame_pb2.TickFrame:
-        """Prices."""
+        """Ticks of one shard."""
 
     @_builtins.property
     def trading_signal(self) -> _signals_pb2.TradingSignal:
-        """A strategy wants to hold something."""
+        """A strategy's target position, or an explicit order, for one broker."""
 
     @_builtins.property
     def signal_validated(self) -> _signals_pb2.SignalValidated:
-        """Risk let it through."""
+        """Risk approved a signal."""
 
     @_builtins.property
     def signal_rejected(self) -> _signals_pb2.SignalRejected:
-        """Risk refused it."""
+        """Risk rejected a signal."""
 
     @_builtins.property
     def order_submitted(self) -> _orders_pb2.OrderSubmitted:
@@ -85,7 +89,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def order_failed(self) -> _orders_pb2.OrderFailed:
-        """An order ended unexecuted."""
+        """An order ended without full execution."""
 
     @_builtins.property
     def order_cancelled(self) -> _orders_pb2.OrderCancelled:
@@ -93,7 +97,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def strategy_changed(self) -> _control_pb2.StrategyChanged:
-        """A strategy was created, changed, started or stopped."""
+        """A strategy was created, changed, started, stopped or deleted."""
 
     @_builtins.property
     def kill_switch_changed(self) -> _control_pb2.KillSwitchChanged:
@@ -101,7 +105,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def portfolio_snapshot(self) -> _portfolio_pb2.PortfolioSnapshot:
-        """An account as it stood."""
+        """An account's equity and profit at one moment of market time."""
 
     def __init__(
         self,

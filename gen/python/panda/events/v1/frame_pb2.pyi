@@ -45,18 +45,20 @@ class TickFrame(_message.Message):
     OPEN_INTEREST_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     feed_run: _builtins.str
-    """The run of the feed that made it. Frame id = UUIDv5(feed_run, shard, sequence) = event_id."""
+    """Id of the feed's run that made the frame. event_id = UUIDv5(feed_run, shard, sequence)."""
     shard: _builtins.int
-    """Shard of the instruments it may hold, equal to its partition. 0 or more."""
+    """Shard of the instruments that it may hold, 0 or more; equal to its partition."""
     sequence: _builtins.int
-    """1, 2, 3 … within (feed_run, shard)."""
+    """Number of the frame: 1, 2, 3 … within (feed_run, shard)."""
     price_scale: _builtins.int
     """Units of a price in one rupee: 100 where prices are in paise. 1 to 10000000."""
     simulated: _builtins.bool
-    """True where a feed generates or repeats its ticks (simulator, replay): its market time is its own."""
+    """True where the feed generates or replays its ticks (simulator, replay); market time is then the feed's own, not the
+    wall clock's.
+    """
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time at the frame's end. Never goes back within a feed run."""
+        """Market time at the frame's end. Never decreases within a feed run."""
 
     @_builtins.property
     def instrument_token(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

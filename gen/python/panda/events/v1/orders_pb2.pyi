@@ -29,31 +29,31 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_UNSPECIFIED: _FailureReason.ValueType  # 0
     """Not set; never published."""
     FAILURE_REASON_NOT_ROUTED: _FailureReason.ValueType  # 1
-    """The router sends this strategy's orders to that broker no longer, or the broker is off."""
+    """The strategy's orders are no longer routed to this broker, or the broker is off."""
     FAILURE_REASON_EXPIRED: _FailureReason.ValueType  # 2
-    """valid_until had passed."""
+    """valid_until had passed before it was sent."""
     FAILURE_REASON_MARKET_CLOSED: _FailureReason.ValueType  # 3
     """The exchange's session had ended."""
     FAILURE_REASON_NO_PRICE: _FailureReason.ValueType  # 4
-    """No price of the instrument."""
+    """The instrument had no price."""
     FAILURE_REASON_STALE_PRICE: _FailureReason.ValueType  # 5
-    """The price was older than the limit."""
+    """The instrument's price was older than allowed."""
     FAILURE_REASON_MARKET_TIME_UNKNOWN: _FailureReason.ValueType  # 6
     """Market time was unknown."""
     FAILURE_REASON_KILL_SWITCH: _FailureReason.ValueType  # 7
-    """The kill switch stood against it."""
+    """A kill switch forbade it."""
     FAILURE_REASON_NOTHING_TO_EXIT: _FailureReason.ValueType  # 8
-    """An exit that found nothing left to reduce."""
+    """It was an exit, and the position had nothing left to reduce."""
     FAILURE_REASON_BROKER_REJECTED: _FailureReason.ValueType  # 9
-    """The broker refused it; the message has its words."""
+    """The broker rejected it; `message` quotes the broker."""
     FAILURE_REASON_ABSENT: _FailureReason.ValueType  # 10
-    """It was looked for by its tag until the visibility window ended and never seen."""
+    """The broker did not answer, and the order did not appear at the broker under its tag within the visibility window."""
     FAILURE_REASON_RISK_REJECTED: _FailureReason.ValueType  # 11
-    """Risk refused a manual order."""
+    """Risk rejected the manual order."""
     FAILURE_REASON_NOT_EXECUTABLE: _FailureReason.ValueType  # 12
-    """The instrument is not known, or the quantity doesn't fit its lot and freeze quantity."""
+    """The instrument is unknown, or the quantity does not fit its lot size and freeze quantity."""
     FAILURE_REASON_DISCARDED: _FailureReason.ValueType  # 13
-    """A person discarded it while it was parked behind a bug."""
+    """A person discarded its dead letter."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an order ended without being executed as wanted."""
@@ -61,37 +61,37 @@ class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
 FAILURE_REASON_UNSPECIFIED: FailureReason.ValueType  # 0
 """Not set; never published."""
 FAILURE_REASON_NOT_ROUTED: FailureReason.ValueType  # 1
-"""The router sends this strategy's orders to that broker no longer, or the broker is off."""
+"""The strategy's orders are no longer routed to this broker, or the broker is off."""
 FAILURE_REASON_EXPIRED: FailureReason.ValueType  # 2
-"""valid_until had passed."""
+"""valid_until had passed before it was sent."""
 FAILURE_REASON_MARKET_CLOSED: FailureReason.ValueType  # 3
 """The exchange's session had ended."""
 FAILURE_REASON_NO_PRICE: FailureReason.ValueType  # 4
-"""No price of the instrument."""
+"""The instrument had no price."""
 FAILURE_REASON_STALE_PRICE: FailureReason.ValueType  # 5
-"""The price was older than the limit."""
+"""The instrument's price was older than allowed."""
 FAILURE_REASON_MARKET_TIME_UNKNOWN: FailureReason.ValueType  # 6
 """Market time was unknown."""
 FAILURE_REASON_KILL_SWITCH: FailureReason.ValueType  # 7
-"""The kill switch stood against it."""
+"""A kill switch forbade it."""
 FAILURE_REASON_NOTHING_TO_EXIT: FailureReason.ValueType  # 8
-"""An exit that found nothing left to reduce."""
+"""It was an exit, and the position had nothing left to reduce."""
 FAILURE_REASON_BROKER_REJECTED: FailureReason.ValueType  # 9
-"""The broker refused it; the message has its words."""
+"""The broker rejected it; `message` quotes the broker."""
 FAILURE_REASON_ABSENT: FailureReason.ValueType  # 10
-"""It was looked for by its tag until the visibility window ended and never seen."""
+"""The broker did not answer, and the order did not appear at the broker under its tag within the visibility window."""
 FAILURE_REASON_RISK_REJECTED: FailureReason.ValueType  # 11
-"""Risk refused a manual order."""
+"""Risk rejected the manual order."""
 FAILURE_REASON_NOT_EXECUTABLE: FailureReason.ValueType  # 12
-"""The instrument is not known, or the quantity doesn't fit its lot and freeze quantity."""
+"""The instrument is unknown, or the quantity does not fit its lot size and freeze quantity."""
 FAILURE_REASON_DISCARDED: FailureReason.ValueType  # 13
-"""A person discarded it while it was parked behind a bug."""
+"""A person discarded its dead letter."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final
 class OrderState(_message.Message):
-    """An order as it stood after a change. Every order event carries it whole, so that events of one order may be read in
-    any order: fills apply by fill_id, status by the highest order_revision.
+    """An order as it was after a change. Every order event carries it whole, so that events of one order may be read in any
+    order: fills apply by fill_id, status by the highest order_revision.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -114,35 +114,35 @@ class OrderState(_message.Message):
     AVERAGE_PRICE_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
-    """Our id of the order."""
+    """Id of the order, a UUID given by Alpha Panda."""
     signal_id: _builtins.str
-    """Id of the signal (or the manual order's intent) it executes."""
+    """Id of the signal (or of the manual order's intent) that it executes."""
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person."""
+    """Name of the strategy; "manual" for an order placed by a person."""
     account: _builtins.str
-    """Account at the broker."""
+    """Account at the broker, such as "default"."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
     """Broker's token of the instrument."""
     side: _common_pb2.Side.ValueType
-    """Direction."""
+    """Buy or sell."""
     quantity: _builtins.int
     """Units ordered, > 0."""
     product: _common_pb2.Product.ValueType
-    """Product."""
+    """How the broker margins and settles the position: MIS, CNC or NRML."""
     order_type: _common_pb2.OrderType.ValueType
-    """Order type."""
+    """How the order is priced: MARKET is the only type today."""
     position_effect: _common_pb2.PositionEffect.ValueType
-    """What it does to the position it was decided against. For people: readers go by side and quantity."""
+    """What it does to the position it was decided against. For people: programs use side and quantity."""
     status: _common_pb2.OrderStatus.ValueType
     """Status after the change."""
     order_revision: _builtins.int
-    """1, 2, 3 … of the published changes of this order."""
+    """Number of the published change: 1, 2, 3 … within the order."""
     filled_quantity: _builtins.int
     """Units filled so far, 0 to quantity."""
     leaves_quantity: _builtins.int
-    """Units that may still fill; 0 in every final status."""
+    """Units that may still fill, 0 or more; 0 in every final status."""
     @_builtins.property
     def average_price(self) -> _decimal_pb2.Decimal:
         """Average price of the fills, rupees. Absent while nothing is filled."""
@@ -189,7 +189,7 @@ class OrderSubmitted(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___OrderState:
-        """The order after it."""
+        """The order after this change."""
 
     def __init__(
         self,
@@ -218,14 +218,14 @@ class OrderFilled(_message.Message):
     COMMISSION_FIELD_NUMBER: _builtins.int
     TRADED_AT_FIELD_NUMBER: _builtins.int
     fill_id: _builtins.str
-    """Identity of the fill: UUIDv5(broker, account, day, exchange trade id)."""
+    """Id of the fill: UUIDv5(broker, account, day, exchange trade id)."""
     exchange_trade_id: _builtins.str
-    """Id the exchange gave the trade."""
+    """Id that the exchange gave the trade."""
     quantity: _builtins.int
     """Units of this fill, > 0."""
     @_builtins.property
     def order(self) -> Global___OrderState:
-        """The order after it."""
+        """The order after this fill."""
 
     @_builtins.property
     def price(self) -> _decimal_pb2.Decimal:
@@ -233,7 +233,7 @@ class OrderFilled(_message.Message):
 
     @_builtins.property
     def commission(self) -> _common_pb2.Money:
-        """Commission and charges of this fill, 0 or more."""
+        """Commission and charges of this fill, rupees, 0 or more."""
 
     @_builtins.property
     def traded_at(self) -> _timestamp_pb2.Timestamp:
@@ -268,12 +268,12 @@ class OrderFailed(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: Global___FailureReason.ValueType
-    """Why. For people: an order ends by its status, whether or not its reader knows a newer writer's reason."""
+    """Why it ended. For people: an order has ended by its status, whether or not a reader knows this reason."""
     message: _builtins.str
-    """One sentence for a person."""
+    """Why it ended, one sentence for a person."""
     @_builtins.property
     def order(self) -> Global___OrderState:
-        """The order after it."""
+        """The order as it ended."""
 
     def __init__(
         self,
@@ -299,10 +299,10 @@ class OrderCancelled(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     message: _builtins.str
-    """One sentence for a person: who cancelled it."""
+    """Who cancelled it and why, one sentence for a person."""
     @_builtins.property
     def order(self) -> Global___OrderState:
-        """The order after it."""
+        """The order as it ended."""
 
     def __init__(
         self,

@@ -28,13 +28,13 @@ class _SnapshotCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Snapsho
     SNAPSHOT_CAUSE_UNSPECIFIED: _SnapshotCause.ValueType  # 0
     """Not set."""
     SNAPSHOT_CAUSE_DAY_START: _SnapshotCause.ValueType  # 1
-    """A trading day (Asia/Kolkata) began: taken at its first frame, at the last prices before that frame. What the day
-    makes is counted from here.
+    """A trading day (Asia/Kolkata) began: taken at the day's first frame, at the last prices before that frame. The day's
+    profit is counted from this snapshot.
     """
     SNAPSHOT_CAUSE_INTERVAL: _SnapshotCause.ValueType  # 2
-    """The interval of market time was over."""
+    """The snapshot interval of market time was over."""
     SNAPSHOT_CAUSE_FILLS: _SnapshotCause.ValueType  # 3
-    """Fills were booked; one snapshot may stand for many of them."""
+    """Fills were booked; one snapshot may follow several fills."""
 
 class SnapshotCause(_SnapshotCause, metaclass=_SnapshotCauseEnumTypeWrapper):
     """Why a snapshot was taken."""
@@ -42,18 +42,18 @@ class SnapshotCause(_SnapshotCause, metaclass=_SnapshotCauseEnumTypeWrapper):
 SNAPSHOT_CAUSE_UNSPECIFIED: SnapshotCause.ValueType  # 0
 """Not set."""
 SNAPSHOT_CAUSE_DAY_START: SnapshotCause.ValueType  # 1
-"""A trading day (Asia/Kolkata) began: taken at its first frame, at the last prices before that frame. What the day
-makes is counted from here.
+"""A trading day (Asia/Kolkata) began: taken at the day's first frame, at the last prices before that frame. The day's
+profit is counted from this snapshot.
 """
 SNAPSHOT_CAUSE_INTERVAL: SnapshotCause.ValueType  # 2
-"""The interval of market time was over."""
+"""The snapshot interval of market time was over."""
 SNAPSHOT_CAUSE_FILLS: SnapshotCause.ValueType  # 3
-"""Fills were booked; one snapshot may stand for many of them."""
+"""Fills were booked; one snapshot may follow several fills."""
 Global___SnapshotCause: _TypeAlias = SnapshotCause  # noqa: Y015
 
 @_typing.final
 class PortfolioSnapshot(_message.Message):
-    """An account at one moment of market time. It moves nothing: the ledger is the truth, this is a point on a curve."""
+    """An account at one moment of market time: a point of its equity curve. The ledger stays the source of truth."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -68,36 +68,36 @@ class PortfolioSnapshot(_message.Message):
     CHARGES_FIELD_NUMBER: _builtins.int
     OPEN_POSITIONS_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """Account at the broker."""
+    """Account at the broker, such as "default"."""
     revision: _builtins.int
-    """Revision of the account that it shows."""
+    """Revision of the account that it shows: 1 after the account was opened, one more with each booked fill."""
     cause: Global___SnapshotCause.ValueType
-    """Why it was taken."""
+    """Why the snapshot was taken."""
     open_positions: _builtins.int
-    """Positions that are not flat."""
+    """Number of positions that are not flat."""
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time."""
+        """Market time of the snapshot."""
 
     @_builtins.property
     def cash(self) -> _common_pb2.Money:
-        """Cash."""
+        """Cash, rupees, negative allowed."""
 
     @_builtins.property
     def equity(self) -> _common_pb2.Money:
-        """Cash + market value. Absent where a price is missing."""
+        """Cash + market value of the positions, rupees. Absent where a price is missing."""
 
     @_builtins.property
     def realised_pnl(self) -> _common_pb2.Money:
-        """Realised by closing fills, before commission."""
+        """Profit realised by closing fills, rupees, before commission."""
 
     @_builtins.property
     def unrealised_pnl(self) -> _common_pb2.Money:
-        """Marked at the last prices. Absent where a price is missing."""
+        """Profit of open positions at the last prices, rupees. Absent where a price is missing."""
 
     @_builtins.property
     def charges(self) -> _common_pb2.Money:
-        """Commission and charges paid, 0 or more."""
+        """Commission and charges paid so far, rupees, 0 or more."""
 
     def __init__(
         self,

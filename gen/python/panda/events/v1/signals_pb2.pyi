@@ -23,14 +23,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ExplicitOrder(_message.Message):
-    """An explicit order, for what can't be said as a target."""
+    """A side and a quantity, for what cannot be expressed as a target position."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIDE_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
     side: _common_pb2.Side.ValueType
-    """Direction."""
+    """Buy or sell."""
     quantity: _builtins.int
     """Units, > 0, a multiple of the lot."""
     def __init__(
@@ -49,7 +49,7 @@ Global___ExplicitOrder: _TypeAlias = ExplicitOrder  # noqa: Y015
 
 @_typing.final
 class TradingSignal(_message.Message):
-    """What a strategy wants to hold, for one broker. The event's id is the signal's id."""
+    """The position that a strategy wants at one broker. The event's event_id is the signal's id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -67,38 +67,38 @@ class TradingSignal(_message.Message):
     REFERENCE_PRICE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
-    """Strategy that wants it; "manual" for a person."""
+    """Strategy that made it; "manual" for a person."""
     config_revision: _builtins.int
     """Revision of the strategy's configuration that made it. 0 for manual orders and square-offs."""
     account: _builtins.str
-    """Account at the broker."""
+    """Account at the broker, such as "default"."""
     instrument_id: _builtins.str
-    """Our id of the instrument; tokens are reused, this is not."""
+    """Our id of the instrument; unlike tokens it is never reused."""
     instrument_token: _builtins.int
-    """Broker's token of the instrument at this time; part of the key."""
+    """Broker's token of the instrument at this time; part of the record key."""
     target_position: _builtins.int
-    """Signed position to hold, units: 50 long 50, 0 flat, -50 short 50."""
+    """Signed position to hold, units: 50 is long 50, 0 is flat, -50 is short 50."""
     product: _common_pb2.Product.ValueType
-    """UNSPECIFIED means MIS."""
+    """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     order_type: _common_pb2.OrderType.ValueType
-    """UNSPECIFIED means MARKET."""
+    """How the order is priced. UNSPECIFIED means MARKET, the only type today."""
     reason: _builtins.str
-    """One sentence: why. At most 500 characters."""
+    """Why the signal was made, one sentence, at most 500 characters."""
     @_builtins.property
     def explicit_order(self) -> Global___ExplicitOrder:
-        """An order to be taken as it is."""
+        """An order to be placed as given."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time at which it was made."""
+        """Market time at which the signal was made."""
 
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
-        """Market time past which an entry is not executed. Never past the session's end."""
+        """Market time after which an entry is not executed; at latest the session's end."""
 
     @_builtins.property
     def reference_price(self) -> _decimal_pb2.Decimal:
-        """Price it was made at, rupees. Absent for square-offs."""
+        """Price at which the signal was made, rupees. Absent for square-offs."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ Global___TradingSignal: _TypeAlias = TradingSignal  # noqa: Y015
 
 @_typing.final
 class SignalValidated(_message.Message):
-    """Risk let a signal through, as an order. One per raw signal at most; its signal_id is the identity trading remembers."""
+    """Risk approved a signal, as an order. At most one per raw signal; trading recognises a repetition by signal_id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -148,30 +148,30 @@ class SignalValidated(_message.Message):
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     signal_id: _builtins.str
-    """Id of the signal (or of the manual order's intent) that was judged."""
+    """Id of the signal (or of the manual order's intent) that was decided on."""
     strategy_id: _builtins.str
-    """Strategy that wants it; "manual" for a person."""
+    """Strategy that made it; "manual" for a person."""
     config_revision: _builtins.int
-    """Revision of the strategy's configuration."""
+    """Revision of the strategy's configuration that made the signal. 0 for manual orders and square-offs."""
     account: _builtins.str
-    """Account at the broker."""
+    """Account at the broker, such as "default"."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
     """Broker's token of the instrument."""
     side: _common_pb2.Side.ValueType
-    """Direction of the order."""
+    """Buy or sell."""
     quantity: _builtins.int
     """Units to trade, > 0."""
     product: _common_pb2.Product.ValueType
-    """Product, never UNSPECIFIED."""
+    """How the broker margins and settles the position: MIS, CNC or NRML; never UNSPECIFIED."""
     order_type: _common_pb2.OrderType.ValueType
-    """Order type, never UNSPECIFIED."""
+    """How the order is priced: MARKET is the only type today; never UNSPECIFIED."""
     position_effect: _common_pb2.PositionEffect.ValueType
-    """What it does to the position it was decided against."""
+    """What the order does to the position it was decided against."""
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
-        """Market time past which an entry is not executed."""
+        """Market time after which an entry is not executed."""
 
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
@@ -179,7 +179,7 @@ class SignalValidated(_message.Message):
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
-        """Every rule in force, in the order they were asked."""
+        """Results of all rules in force, in the order of evaluation."""
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ Global___SignalValidated: _TypeAlias = SignalValidated  # noqa: Y015
 
 @_typing.final
 class SignalRejected(_message.Message):
-    """Risk refused a signal."""
+    """Risk rejected a signal."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,30 +225,30 @@ class SignalRejected(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
     signal_id: _builtins.str
-    """Id of the signal (or of the manual order's intent) that was judged."""
+    """Id of the signal (or of the manual order's intent) that was decided on."""
     strategy_id: _builtins.str
-    """Strategy that wanted it; "manual" for a person."""
+    """Strategy that made it; "manual" for a person."""
     config_revision: _builtins.int
-    """Revision of the strategy's configuration."""
+    """Revision of the strategy's configuration that made the signal. 0 for manual orders and square-offs."""
     account: _builtins.str
-    """Account at the broker."""
+    """Account at the broker, such as "default"."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
     """Broker's token of the instrument."""
     reason: _builtins.str
-    """Why, as one word: ALREADY_AT_TARGET, SUPERSEDED, EXPIRED, or the failed rule's name in capitals (MARKET_HOURS …)."""
+    """Reason code: ALREADY_AT_TARGET, SUPERSEDED, EXPIRED, or the failed rule's name in capitals (MARKET_HOURS …)."""
     message: _builtins.str
-    """One sentence for a person."""
+    """Why it was rejected, one sentence for a person."""
     largest_quantity: _builtins.int
-    """Most units, in whole lots, with which the same order would have passed. 0 where none would."""
+    """Largest quantity, units in whole lots, with which the same order would have passed. 0 where none would."""
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
         """Market time of the decision. Absent where market time was unknown."""
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
-        """Every rule in force, in the order they were asked; those after the first that failed too."""
+        """Results of all rules in force, in the order of evaluation, including those after the first that failed."""
 
     def __init__(
         self,

@@ -39,15 +39,15 @@ class Instrument(_message.Message):
     TRADABLE_FIELD_NUMBER: _builtins.int
     SESSION_SEGMENT_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
-    """Our id; never reused."""
+    """Our id of the instrument; never reused."""
     instrument_token: _builtins.int
-    """Broker's token today; reused after expiry."""
+    """Broker's token of the instrument today; reused after expiry."""
     exchange: _builtins.str
     """Exchange, such as "NSE"."""
     tradingsymbol: _builtins.str
-    """Exchange's symbol, such as "INFY"."""
+    """Symbol at the exchange, such as "INFY"."""
     name: _builtins.str
-    """Company or underlying."""
+    """Name of the company or of the underlying."""
     segment: _builtins.str
     """Kite's segment, such as "NSE" or "INDICES"."""
     instrument_type: _builtins.str
@@ -55,16 +55,16 @@ class Instrument(_message.Message):
     lot_size: _builtins.int
     """Units of one lot, > 0."""
     freeze_quantity: _builtins.int
-    """Most units in one order at the exchange. 0 means no limit known."""
+    """Largest quantity of one order at the exchange, units. 0 means no limit is known."""
     expiry: _builtins.str
-    """Expiry as YYYY-MM-DD. Empty where it has none."""
+    """Expiry date as YYYY-MM-DD. Empty where it has none."""
     tradable: _builtins.bool
-    """False for indices."""
+    """True where it can be traded; false for an index."""
     session_segment: _builtins.str
-    """Row of the calendar that holds its hours, such as "NSE_EQ_CAS"."""
+    """Row of the trading calendar that has its hours, such as "NSE_EQ_CAS"."""
     @_builtins.property
     def tick_size(self) -> _decimal_pb2.Decimal:
-        """Smallest price step, rupees."""
+        """Smallest price step, rupees, > 0."""
 
     def __init__(
         self,
@@ -101,11 +101,11 @@ class GetInstrumentRequest(_message.Message):
     INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
     INSTRUMENT_TOKEN_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     instrument_id: _builtins.str
-    """Our id."""
+    """Our id of the instrument."""
     instrument_token: _builtins.int
-    """Broker's token, as of today."""
+    """Broker's token of the instrument, as of today."""
     def __init__(
         self,
         *,
@@ -125,7 +125,7 @@ Global___GetInstrumentRequest: _TypeAlias = GetInstrumentRequest  # noqa: Y015
 
 @_typing.final
 class GetInstrumentResponse(_message.Message):
-    """The instrument."""
+    """The instrument that was found."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -158,13 +158,13 @@ class ListInstrumentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
-    """Only of this exchange. Empty means all."""
+    """Only instruments of this exchange, such as "NSE". Empty means every exchange."""
     symbol_prefix: _builtins.str
-    """Only symbols that begin so. Empty means all."""
+    """Only instruments whose symbol begins with this text. Empty means every symbol."""
     page_size: _builtins.int
     """Most instruments in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -183,7 +183,7 @@ Global___ListInstrumentsRequest: _TypeAlias = ListInstrumentsRequest  # noqa: Y0
 
 @_typing.final
 class ListInstrumentsResponse(_message.Message):
-    """A page, ordered by exchange and symbol."""
+    """A page of instruments, ordered by exchange and symbol."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -193,7 +193,7 @@ class ListInstrumentsResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
-        """The instruments."""
+        """Instruments of this page."""
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ Global___ListInstrumentsResponse: _TypeAlias = ListInstrumentsResponse  # noqa: 
 
 @_typing.final
 class SearchInstrumentsRequest(_message.Message):
-    """Looks for instruments by a part of their symbol or name; upper and lower case are alike."""
+    """Searches instruments by a part of their symbol or name, whatever the case of the letters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -220,13 +220,15 @@ class SearchInstrumentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """What is looked for: "INF", "NSE:INFY", "state bank". Spaces around it don't count."""
+    """Text to search for, such as "INF", "NSE:INFY" or "state bank", at most 100 characters. Spaces at its ends are
+    ignored.
+    """
     exchange: _builtins.str
-    """Only of this exchange. Empty means all."""
+    """Only instruments of this exchange, such as "NSE". Empty means every exchange."""
     page_size: _builtins.int
     """Most instruments in the answer. 0 means 20; at most 100."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -245,8 +247,8 @@ Global___SearchInstrumentsRequest: _TypeAlias = SearchInstrumentsRequest  # noqa
 
 @_typing.final
 class SearchInstrumentsResponse(_message.Message):
-    """A page, best first: the symbol itself, symbols that begin so, names that begin so, names with a word that begins so,
-    symbols that hold it, names that hold it; among equals by exchange and symbol.
+    """A page of matches, best first: exact symbol, symbol prefix, name prefix, prefix of a word of the name, part of the
+    symbol, part of the name; equal matches by exchange and symbol.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -257,7 +259,7 @@ class SearchInstrumentsResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
-        """The instruments. None where nothing matches."""
+        """Instruments of this page. None where nothing matches."""
 
     def __init__(
         self,

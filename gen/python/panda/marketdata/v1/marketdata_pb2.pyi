@@ -35,18 +35,18 @@ class Quote(_message.Message):
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
-    """Broker's token."""
+    """Broker's token of the instrument."""
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     volume: _builtins.int
-    """Quantity traded in the day, units. Absent where the feed doesn't give it."""
+    """Quantity traded so far in the day, units. Absent where the feed does not give it."""
     @_builtins.property
     def last_price(self) -> _decimal_pb2.Decimal:
-        """Last traded price, rupees."""
+        """Last traded price, rupees, > 0."""
 
     @_builtins.property
     def traded_at(self) -> _timestamp_pb2.Timestamp:
-        """Market time of that trade."""
+        """Market time of the last trade."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class GetQuotesRequest(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"NSE:INFY" …; empty means every instrument that has a price, at most 500."""
+        """Exchange and symbol of each, such as "NSE:INFY". Empty means every instrument that has a price; at most 500."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ Global___GetQuotesRequest: _TypeAlias = GetQuotesRequest  # noqa: Y015
 
 @_typing.final
 class GetQuotesResponse(_message.Message):
-    """The quotes."""
+    """Quotes of the instruments that were asked for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,15 +103,15 @@ class GetQuotesResponse(_message.Message):
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quote]:
-        """Those that have a price, in the order asked for."""
+        """Quotes of those that have a price, in the order of the request."""
 
     @_builtins.property
     def without_price(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Symbols asked for that exist and have no price yet."""
+        """Symbols in the request that are known but have no price yet."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of the answer. Absent where it is unknown."""
+        """Market time of the answer. Absent where market time is unknown."""
 
     def __init__(
         self,
@@ -130,8 +130,8 @@ Global___GetQuotesResponse: _TypeAlias = GetQuotesResponse  # noqa: Y015
 
 @_typing.final
 class WatchQuotesRequest(_message.Message):
-    """Asks to be told of prices from now on. Symbols and ids add up; neither means every instrument that has a price or
-    gets one.
+    """Watches prices from now on. Symbols and ids are combined; where both are empty, every instrument that has a price or
+    gets one is watched.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -140,14 +140,14 @@ class WatchQuotesRequest(_message.Message):
     INSTRUMENT_IDS_FIELD_NUMBER: _builtins.int
     MIN_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     min_interval_ms: _builtins.int
-    """Least wall time between two rounds of messages, milliseconds, at most 60000. 0: as soon as a price moves."""
+    """Smallest wall time between two rounds of messages, milliseconds, 0 to 60000. 0 means as soon as a price changes."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"NSE:INFY" …, at most 1000."""
+        """Exchange and symbol of each, such as "NSE:INFY"; at most 1000."""
 
     @_builtins.property
     def instrument_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Our ids, at most 1000."""
+        """Our ids of the instruments; at most 1000."""
 
     def __init__(
         self,
@@ -166,8 +166,8 @@ Global___WatchQuotesRequest: _TypeAlias = WatchQuotesRequest  # noqa: Y015
 
 @_typing.final
 class WatchQuotesResponse(_message.Message):
-    """Prices as they stand when the message is sent. A watch has no history: what a slow reader missed is not told later,
-    the latest price of each instrument is.
+    """Prices as of the moment the message is sent. A watch has no history: a slow reader gets the latest price of each
+    instrument, not the prices in between.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -178,22 +178,22 @@ class WatchQuotesResponse(_message.Message):
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bool
-    """True in the snapshot, which comes first: every instrument asked for that has a price. It may come in several
-    messages, each with this set.
+    """True in the messages of the snapshot, which comes first: every watched instrument that has a price, in one or more
+    messages.
     """
     draining: _builtins.bool
-    """True in the last message before the server stops: begin again elsewhere."""
+    """True in the last message before the server stops: begin a new watch at another server."""
     @_builtins.property
     def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quote]:
-        """Each instrument at most once, at most 100 in a message; those that waited longest first."""
+        """Quotes that changed, each instrument at most once, at most 100 in a message; those that waited longest first."""
 
     @_builtins.property
     def without_price(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """In the first message: symbols of the instruments asked for that have no price yet."""
+        """In the first message: symbols of watched instruments that have no price yet. Empty in all others."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of the newest frame that these prices take in. Absent where none is known yet."""
+        """Market time of the newest frame that these prices include. Absent where none is known yet."""
 
     def __init__(
         self,
@@ -214,13 +214,13 @@ Global___WatchQuotesResponse: _TypeAlias = WatchQuotesResponse  # noqa: Y015
 
 @_typing.final
 class GetMarketStatusRequest(_message.Message):
-    """Asks how the market stands."""
+    """Asks for an exchange's session and market time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXCHANGE_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
-    """Exchange. Empty means NSE."""
+    """Exchange, such as "NSE". Empty means "NSE"."""
     def __init__(
         self,
         *,
@@ -236,7 +236,7 @@ Global___GetMarketStatusRequest: _TypeAlias = GetMarketStatusRequest  # noqa: Y0
 
 @_typing.final
 class GetMarketStatusResponse(_message.Message):
-    """How the market stands on the feed's own clock."""
+    """An exchange's session, by the feed's market time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -272,30 +272,30 @@ class GetMarketStatusResponse(_message.Message):
     TICKS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
-    """Exchange answered for."""
+    """Exchange that the answer is about."""
     open: _builtins.bool
-    """True while continuous trading goes on."""
+    """True during continuous trading."""
     trading_day: _builtins.str
-    """Trading day in India, YYYY-MM-DD. Empty where market time is unknown."""
+    """Trading day in Asia/Kolkata as YYYY-MM-DD. Empty where market time is unknown."""
     feed: _builtins.str
-    """Feed: "sim", "replay"."""
+    """Kind of the feed, such as "sim" or "replay"."""
     feed_run: _builtins.str
-    """Run of the feed."""
+    """Id of the feed's run."""
     simulated: _builtins.bool
-    """True where the feed generates or repeats its prices: this is not the real market."""
+    """True where the feed generates or replays its prices: this is not the real market."""
     ticks: _builtins.int
-    """Ticks let through since the start of the process."""
+    """Ticks that the sanitiser let through since the start of the process."""
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time. Absent where it is unknown."""
+        """Market time of the answer. Absent where market time is unknown."""
 
     @_builtins.property
     def closes_at(self) -> _timestamp_pb2.Timestamp:
-        """End of the session that is on. Absent where none is."""
+        """Market time at which the present session ends. Absent outside a session."""
 
     @_builtins.property
     def next_open(self) -> _timestamp_pb2.Timestamp:
-        """Start of the next session. Absent where the calendar doesn't reach it."""
+        """Market time at which the next session starts. Absent where the calendar does not reach it."""
 
     @_builtins.property
     def dropped(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:

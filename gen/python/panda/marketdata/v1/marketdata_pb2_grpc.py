@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MarketDataServiceStub:
-    """Questions on prices and the market's clock.
+    """Prices, market time and sessions.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class MarketDataServiceStub:
 
 
 class MarketDataServiceServicer:
-    """Questions on prices and the market's clock.
+    """Prices, market time and sessions.
     """
 
     def GetQuotes(self, request, context):
@@ -64,14 +64,15 @@ class MarketDataServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchQuotes(self, request, context):
-        """Last prices as they move: a snapshot, then conflated batches. NOT_FOUND names the first unknown symbol or id.
+        """Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
+        first unknown symbol or id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMarketStatus(self, request, context):
-        """The market's clock and session.
+        """Market time and session of one exchange.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +105,7 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MarketDataService:
-    """Questions on prices and the market's clock.
+    """Prices, market time and sessions.
     """
 
     @staticmethod

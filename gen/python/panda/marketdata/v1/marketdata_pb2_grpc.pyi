@@ -13,18 +13,20 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MarketDataServiceStub:
-    """Questions on prices and the market's clock."""
+    """Prices, market time and sessions."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetQuotes: _aio.UnaryUnaryMultiCallable[_marketdata_pb2.GetQuotesRequest, _marketdata_pb2.GetQuotesResponse]
     """Last prices. NOT_FOUND names the first unknown symbol."""
     WatchQuotes: _aio.UnaryStreamMultiCallable[_marketdata_pb2.WatchQuotesRequest, _marketdata_pb2.WatchQuotesResponse]
-    """Last prices as they move: a snapshot, then conflated batches. NOT_FOUND names the first unknown symbol or id."""
+    """Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
+    first unknown symbol or id.
+    """
     GetMarketStatus: _aio.UnaryUnaryMultiCallable[_marketdata_pb2.GetMarketStatusRequest, _marketdata_pb2.GetMarketStatusResponse]
-    """The market's clock and session."""
+    """Market time and session of one exchange."""
 
 class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Questions on prices and the market's clock."""
+    """Prices, market time and sessions."""
 
     @_abc_1.abstractmethod
     def GetQuotes(
@@ -40,7 +42,9 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _marketdata_pb2.WatchQuotesRequest,
         context: _aio.ServicerContext[_marketdata_pb2.WatchQuotesRequest, _abc.AsyncIterator[_marketdata_pb2.WatchQuotesResponse]],
     ) -> _abc.AsyncIterator[_marketdata_pb2.WatchQuotesResponse]:
-        """Last prices as they move: a snapshot, then conflated batches. NOT_FOUND names the first unknown symbol or id."""
+        """Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
+        first unknown symbol or id.
+        """
 
     @_abc_1.abstractmethod
     def GetMarketStatus(
@@ -48,6 +52,6 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _marketdata_pb2.GetMarketStatusRequest,
         context: _aio.ServicerContext[_marketdata_pb2.GetMarketStatusRequest, _abc.Awaitable[_marketdata_pb2.GetMarketStatusResponse]],
     ) -> _abc.Awaitable[_marketdata_pb2.GetMarketStatusResponse]:
-        """The market's clock and session."""
+        """Market time and session of one exchange."""
 
 def add_MarketDataServiceServicer_to_server(servicer: MarketDataServiceServicer, server: _aio.Server) -> None: ...

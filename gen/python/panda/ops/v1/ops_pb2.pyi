@@ -30,27 +30,27 @@ class _ServiceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceS
     SERVICE_STATE_UNSPECIFIED: _ServiceState.ValueType  # 0
     """Not set."""
     SERVICE_STATE_STARTING: _ServiceState.ValueType  # 1
-    """Coming up."""
+    """It is starting."""
     SERVICE_STATE_SERVING: _ServiceState.ValueType  # 2
-    """At work."""
+    """It serves."""
     SERVICE_STATE_NOT_SERVING: _ServiceState.ValueType  # 3
-    """Up, and something keeps it from its work; last_error says what."""
+    """It runs but cannot do its work; last_error says why."""
     SERVICE_STATE_STOPPED: _ServiceState.ValueType  # 4
-    """Going down or gone."""
+    """It is stopping or has stopped."""
 
 class ServiceState(_ServiceState, metaclass=_ServiceStateEnumTypeWrapper):
-    """How a service stands."""
+    """State of a service."""
 
 SERVICE_STATE_UNSPECIFIED: ServiceState.ValueType  # 0
 """Not set."""
 SERVICE_STATE_STARTING: ServiceState.ValueType  # 1
-"""Coming up."""
+"""It is starting."""
 SERVICE_STATE_SERVING: ServiceState.ValueType  # 2
-"""At work."""
+"""It serves."""
 SERVICE_STATE_NOT_SERVING: ServiceState.ValueType  # 3
-"""Up, and something keeps it from its work; last_error says what."""
+"""It runs but cannot do its work; last_error says why."""
 SERVICE_STATE_STOPPED: ServiceState.ValueType  # 4
-"""Going down or gone."""
+"""It is stopping or has stopped."""
 Global___ServiceState: _TypeAlias = ServiceState  # noqa: Y015
 
 class _DeadLetterState:
@@ -62,34 +62,34 @@ class _DeadLetterStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadL
     DEAD_LETTER_STATE_UNSPECIFIED: _DeadLetterState.ValueType  # 0
     """Not set."""
     DEAD_LETTER_STATE_WAITING: _DeadLetterState.ValueType  # 1
-    """It waits: parked behind a bug, or passed over because nobody could read it."""
+    """It waits: parked after a bug, or skipped because it could not be decoded."""
     DEAD_LETTER_STATE_REDRIVEN: _DeadLetterState.ValueType  # 2
-    """Its group has handled it since."""
+    """Its group has handled it after a redrive."""
     DEAD_LETTER_STATE_DISCARDED: _DeadLetterState.ValueType  # 3
-    """A person gave it up; where it was a signal, that has ended."""
+    """A person discarded it; where it was a signal, the signal has ended."""
 
 class DeadLetterState(_DeadLetterState, metaclass=_DeadLetterStateEnumTypeWrapper):
-    """How a dead letter stands."""
+    """State of a dead letter."""
 
 DEAD_LETTER_STATE_UNSPECIFIED: DeadLetterState.ValueType  # 0
 """Not set."""
 DEAD_LETTER_STATE_WAITING: DeadLetterState.ValueType  # 1
-"""It waits: parked behind a bug, or passed over because nobody could read it."""
+"""It waits: parked after a bug, or skipped because it could not be decoded."""
 DEAD_LETTER_STATE_REDRIVEN: DeadLetterState.ValueType  # 2
-"""Its group has handled it since."""
+"""Its group has handled it after a redrive."""
 DEAD_LETTER_STATE_DISCARDED: DeadLetterState.ValueType  # 3
-"""A person gave it up; where it was a signal, that has ended."""
+"""A person discarded it; where it was a signal, the signal has ended."""
 Global___DeadLetterState: _TypeAlias = DeadLetterState  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
-    """Asks for everything."""
+    """Asks for the status of the services."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """Only this service. Empty means all."""
+    """Only this service, such as "risk". Empty means every service."""
     def __init__(
         self,
         *,
@@ -105,7 +105,7 @@ Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
 class ConsumerStatus(_message.Message):
-    """One consumer of one service for one broker."""
+    """One consumer of a service for one broker, counted since the start of the process."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -121,30 +121,30 @@ class ConsumerStatus(_message.Message):
     LAST_ERROR_AT_FIELD_NUMBER: _builtins.int
     PARKED_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
-    """Its name, such as "risk.signals"."""
+    """Name of the consumer, such as "risk.signals"."""
     broker: _builtins.str
-    """Broker of the topics; empty for shared ones."""
+    """Broker namespace of its topics. Empty for topics that brokers share."""
     processed: _builtins.int
-    """Records handled since the start of the process."""
+    """Records handled since the start of the process, those that needed no action included."""
     dead_lettered: _builtins.int
-    """Records that could not be read and went to a dead-letter topic."""
+    """Records sent to a dead-letter topic since the start of the process."""
     failed: _builtins.int
-    """Attempts that failed."""
+    """Attempts to handle records that failed since the start of the process."""
     retried: _builtins.int
-    """Attempts made again."""
+    """Attempts that repeated a failed one since the start of the process."""
     lag: _builtins.int
     """Records on the log that it has not handled yet."""
     last_error: _builtins.str
-    """Last error, one line. Empty where there was none."""
+    """Text of the last error, one line without secrets. Empty where there was none."""
     parked: _builtins.int
-    """Keys that stand still because of a bug, in the partitions it holds; their records wait as dead letters."""
+    """Keys that are parked after a bug, in its partitions: their records wait as dead letters."""
     @_builtins.property
     def paused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Partitions that don't move because of an error, as "topic/partition@offset"."""
+        """Partitions that are paused because of an error, as "topic/partition@offset". Empty where none is."""
 
     @_builtins.property
     def last_error_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time of the last error."""
+        """Wall time of the last error. Absent where there was none."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ Global___ConsumerStatus: _TypeAlias = ConsumerStatus  # noqa: Y015
 
 @_typing.final
 class BrokerStatus(_message.Message):
-    """A broker as a service sees it."""
+    """State of a broker in one service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -179,11 +179,11 @@ class BrokerStatus(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     mode: _builtins.str
-    """"on", or "off" where it is active but not enabled."""
+    """"on", or "off" where the broker is active but not enabled."""
     detail: _builtins.str
-    """One sentence."""
+    """What that means, one sentence for a person."""
     def __init__(
         self,
         *,
@@ -201,7 +201,7 @@ Global___BrokerStatus: _TypeAlias = BrokerStatus  # noqa: Y015
 
 @_typing.final
 class ServiceStatus(_message.Message):
-    """One service."""
+    """Status of one service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -233,16 +233,16 @@ class ServiceStatus(_message.Message):
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """Its name, such as "risk"."""
+    """Name of the service, such as "risk"."""
     state: Global___ServiceState.ValueType
-    """How it stands."""
+    """Its state."""
     outbox_unpublished: _builtins.int
-    """Rows of its outbox not yet published."""
+    """Rows of its outbox that are not published yet."""
     last_error: _builtins.str
-    """Last error, one line. Empty where there was none."""
+    """Text of its last error, one line. Empty where there was none."""
     @_builtins.property
     def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsumerStatus]:
-        """Its consumers, by broker."""
+        """Its consumers, ordered by broker."""
 
     @_builtins.property
     def brokers(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokerStatus]:
@@ -250,7 +250,7 @@ class ServiceStatus(_message.Message):
 
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Figures of its own, such as "frames" or "signals"."""
+        """Counters of the service by name, such as "frames" or "signals"."""
 
     def __init__(
         self,
@@ -273,7 +273,7 @@ Global___ServiceStatus: _TypeAlias = ServiceStatus  # noqa: Y015
 
 @_typing.final
 class LagAlarm(_message.Message):
-    """A group that is too far behind on a topic, whether or not anybody reads for it now."""
+    """A consumer group that is too far behind on a topic, whether or not a member of it runs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -286,16 +286,16 @@ class LagAlarm(_message.Message):
     group: _builtins.str
     """Consumer group, such as "risk.signals"."""
     topic: _builtins.str
-    """Topic."""
+    """Name of the topic."""
     broker: _builtins.str
-    """Broker of the topic; empty for shared ones."""
+    """Broker namespace of the topic. Empty for a topic that brokers share."""
     lag: _builtins.int
-    """Records of all partitions that it has not handled yet, at the last look."""
+    """Records not handled yet, over all partitions, at the last measurement."""
     allowed: _builtins.int
-    """Records that it may be behind."""
+    """Records that the group may be behind."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Wall time of the first look that found too many."""
+        """Wall time of the first measurement above what is allowed."""
 
     def __init__(
         self,
@@ -317,7 +317,7 @@ Global___LagAlarm: _TypeAlias = LagAlarm  # noqa: Y015
 
 @_typing.final
 class GetStatusResponse(_message.Message):
-    """Everything."""
+    """Status of the services and of market time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -330,20 +330,20 @@ class GetStatusResponse(_message.Message):
     """Version of the program."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceStatus]:
-        """The services, in the order of the flow."""
+        """Status of the services, in the order of the event flow."""
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time of the start."""
+        """Wall time at which the answering process started."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time. Absent where unknown."""
+        """Market time of the answer. Absent where market time is unknown."""
 
     @_builtins.property
     def lag_alarms(self) -> _containers.RepeatedCompositeFieldContainer[Global___LagAlarm]:
-        """Groups that are too far behind, by group and topic, whichever service was asked for. Only where ops itself runs:
-        another process's OpsService tells none.
+        """Groups that are too far behind, ordered by group and topic, for all services whichever was asked for. Only the
+        process that runs ops has them; elsewhere empty.
         """
 
     def __init__(
@@ -372,9 +372,9 @@ class RecordHeader(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name."""
+    """Name of the header."""
     value: _builtins.bytes
-    """Value, raw."""
+    """Value of the header, raw bytes."""
     def __init__(
         self,
         *,
@@ -391,7 +391,7 @@ Global___RecordHeader: _TypeAlias = RecordHeader  # noqa: Y015
 
 @_typing.final
 class LogRecord(_message.Message):
-    """A record of the log."""
+    """A record of the event log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -404,26 +404,26 @@ class LogRecord(_message.Message):
     APPENDED_AT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
-    """Topic."""
+    """Topic that holds the record."""
     partition: _builtins.int
-    """Partition of it."""
+    """Partition of the topic, 0 or more."""
     offset: _builtins.int
-    """Offset in the partition."""
+    """Offset in the partition, 0 or more."""
     key: _builtins.bytes
-    """Key, raw."""
+    """Key, raw bytes."""
     value: _builtins.bytes
-    """Value, raw."""
+    """Value, raw bytes."""
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordHeader]:
-        """Headers, in order."""
+        """Headers, in the order in which they were written."""
 
     @_builtins.property
     def appended_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time at which the log took it."""
+        """Wall time at which the log appended it."""
 
     @_builtins.property
     def event(self) -> _events_pb2.Event:
-        """The value decoded. Absent where it is no event, or one with a value that no store can keep."""
+        """The value decoded as an event. Absent where it cannot be decoded, or holds a value that no store can keep."""
 
     def __init__(
         self,
@@ -447,7 +447,7 @@ Global___LogRecord: _TypeAlias = LogRecord  # noqa: Y015
 
 @_typing.final
 class DeadLetter(_message.Message):
-    """A record that a group could not handle."""
+    """A record that a consumer group could not handle."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -465,32 +465,34 @@ class DeadLetter(_message.Message):
     DEAD_AT_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     letter_id: _builtins.str
-    """"GROUP/TOPIC/PARTITION/OFFSET" of the record that failed."""
+    """Id of the letter: "GROUP/TOPIC/PARTITION/OFFSET" of the record that failed."""
     group: _builtins.str
-    """Consumer group that failed; only there it can be redriven."""
+    """Consumer group that failed; only this group can redrive it."""
     topic: _builtins.str
-    """Topic it came from."""
+    """Topic the record came from."""
     partition: _builtins.int
-    """Partition it came from."""
+    """Partition the record came from."""
     offset: _builtins.int
-    """Offset it had there."""
+    """Offset of the record in that partition."""
     broker: _builtins.str
-    """Broker of the topic; empty for shared ones."""
+    """Broker namespace of the topic. Empty for a topic that brokers share."""
     key: _builtins.str
-    """Key, as text; what is no text is replaced."""
+    """Key as text; bytes that are not text are replaced."""
     reason: _builtins.str
-    """Why: UNDECODABLE, UNKNOWN_TYPE, INVALID, WRONG_TOPIC, WRONG_BROKER, BUG, or PARKED behind a bug of its key."""
+    """Reason code: UNDECODABLE, UNKNOWN_TYPE, INVALID, WRONG_TOPIC, WRONG_BROKER, BUG, or PARKED after a bug at an
+    earlier record of its key.
+    """
     detail: _builtins.str
-    """One line."""
+    """What failed, one line for a person."""
     state: Global___DeadLetterState.ValueType
-    """How it stands."""
+    """State of the letter."""
     last_failure: _builtins.str
-    """What the last redrive or discard failed with. Empty where none failed."""
+    """Error of the last redrive or discard that failed. Empty where none failed."""
     failures: _builtins.int
-    """Redrives and discards that failed. Where it stays the same after one, the group hasn't come to it yet."""
+    """Number of redrives and discards that failed. Where a redrive leaves it unchanged, the group has not tried yet."""
     @_builtins.property
     def dead_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time of the record's arrival on the dead-letter topic."""
+        """Wall time at which it arrived on the dead-letter topic."""
 
     def __init__(
         self,
@@ -519,7 +521,9 @@ Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
 
 @_typing.final
 class DeadLetterFilter(_message.Message):
-    """Which dead letters. What is empty doesn't narrow; a topic, group or reason that there isn't is INVALID_ARGUMENT."""
+    """Selects dead letters. Empty fields select all; fields that are set must all match. An unknown topic, group or reason
+    is INVALID_ARGUMENT.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -529,15 +533,15 @@ class DeadLetterFilter(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
-    """Topic they came from."""
+    """Topic the record came from."""
     group: _builtins.str
     """Consumer group that failed."""
     key: _builtins.str
-    """Key."""
+    """Key of the record, as text."""
     reason: _builtins.str
-    """Reason, one of DeadLetter.reason's words."""
+    """Reason code, as in DeadLetter.reason."""
     state: Global___DeadLetterState.ValueType
-    """How they stand. Unset means all."""
+    """State of the letter. UNSPECIFIED means every state."""
     def __init__(
         self,
         *,
@@ -567,10 +571,10 @@ class ListDeadLettersRequest(_message.Message):
     page_size: _builtins.int
     """Most letters in the answer. 0 means 50; at most 500."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     @_builtins.property
     def filter(self) -> Global___DeadLetterFilter:
-        """Which."""
+        """Which dead letters to list. Absent means all."""
 
     def __init__(
         self,
@@ -589,7 +593,7 @@ Global___ListDeadLettersRequest: _TypeAlias = ListDeadLettersRequest  # noqa: Y0
 
 @_typing.final
 class ListDeadLettersResponse(_message.Message):
-    """A page, oldest first within a partition."""
+    """A page of dead letters, oldest first within a partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -599,7 +603,7 @@ class ListDeadLettersResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
-        """The letters."""
+        """Dead letters of this page."""
 
     def __init__(
         self,
@@ -623,7 +627,7 @@ class GetDeadLetterRequest(_message.Message):
 
     LETTER_ID_FIELD_NUMBER: _builtins.int
     letter_id: _builtins.str
-    """Its id."""
+    """letter_id of the dead letter."""
     def __init__(
         self,
         *,
@@ -639,7 +643,7 @@ Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
 
 @_typing.final
 class GetDeadLetterResponse(_message.Message):
-    """One dead letter."""
+    """One dead letter with its record."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -647,11 +651,11 @@ class GetDeadLetterResponse(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def letter(self) -> Global___DeadLetter:
-        """It."""
+        """The dead letter, as of this answer."""
 
     @_builtins.property
     def record(self) -> Global___LogRecord:
-        """The record as it was read from its topic: bytes, key and headers."""
+        """The record as read from the topic it came from: key, value and headers."""
 
     def __init__(
         self,
@@ -669,7 +673,9 @@ Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
 
 @_typing.final
 class RedriveDeadLettersRequest(_message.Message):
-    """Hands dead letters to their group again, those of a key in their order. One that is handled already stays as it is."""
+    """Has the consumer group handle dead letters again, those of a key in their order. A letter that was already handled
+    does not change.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -679,19 +685,23 @@ class RedriveDeadLettersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Id of the command, chosen by the caller, 1 to 64 characters. The command may be repeated: a letter that was already
+    handled does not change.
+    """
     page_size: _builtins.int
-    """Most letters that are chosen by the filter. 0 means 500; at most 500."""
+    """Most letters that the filter selects. 0 means 500; at most 500."""
     page_token: _builtins.str
-    """next_page_token of the answer before, to go on with what fits the same filter. Empty begins with the first."""
+    """next_page_token of the answer before, to continue with the same filter. Empty begins with the first match."""
     @_builtins.property
     def letter_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """These letters. Of a parked key a letter goes alone only where no earlier one of the key waits."""
+        """Letters to redrive, at most 500. A letter of a parked key may be redriven alone only where no earlier letter of the
+        key waits.
+        """
 
     @_builtins.property
     def filter(self) -> Global___DeadLetterFilter:
-        """Or those that wait and fit, oldest first within a partition, a page at a time; a filter without any condition is
-        refused. Parked keys go whole.
+        """Instead of letter_ids: redrive the waiting letters that match, oldest first within a partition, a page at a time;
+        parked keys always as a whole. A filter without any condition is refused.
         """
 
     def __init__(
@@ -713,17 +723,17 @@ Global___RedriveDeadLettersRequest: _TypeAlias = RedriveDeadLettersRequest  # no
 
 @_typing.final
 class RedriveDeadLettersResponse(_message.Message):
-    """What came of it within a few seconds."""
+    """State of the letters a few seconds after the redrive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LETTERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token to redrive what fits the filter beyond these. Empty where nothing does."""
+    """Token to redrive further matches of the filter. Empty where there are none."""
     @_builtins.property
     def letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
-        """The letters that were asked for, as they stand now; those that still wait are in hand, or failed again."""
+        """The letters that were asked for, as of this answer. One that still waits has not been tried yet, or failed again."""
 
     def __init__(
         self,
@@ -741,8 +751,9 @@ Global___RedriveDeadLettersResponse: _TypeAlias = RedriveDeadLettersResponse  # 
 
 @_typing.final
 class DiscardDeadLettersRequest(_message.Message):
-    """Gives letters up. Parked signals end: in trading as FAILED(DISCARDED), in risk refused as DISCARDED. Signals that broke
-    a rule, market data and what no version can take for an event of its topic are only marked: nobody acted on them.
+    """Discards dead letters. Parked signals end: FAILED (DISCARDED) at trading, rejected as DISCARDED at risk. All others
+    are only marked as discarded, because nothing acted on them: signals that break a rule of the contract, market data,
+    and records that no version reads as an event of their topic.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -750,10 +761,12 @@ class DiscardDeadLettersRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LETTER_IDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Id of the command, chosen by the caller, 1 to 64 characters. The command may be repeated: a letter that was already
+    discarded does not change.
+    """
     @_builtins.property
     def letter_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """These letters; none of the same key may wait before one."""
+        """Letters to discard, 1 to 500. No earlier letter of the same key may be waiting."""
 
     def __init__(
         self,
@@ -771,14 +784,14 @@ Global___DiscardDeadLettersRequest: _TypeAlias = DiscardDeadLettersRequest  # no
 
 @_typing.final
 class DiscardDeadLettersResponse(_message.Message):
-    """What came of it within a few seconds."""
+    """State of the letters a few seconds after the discard."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LETTERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
-        """The letters, as they stand now."""
+        """The letters that were asked for, as of this answer."""
 
     def __init__(
         self,
@@ -795,7 +808,7 @@ Global___DiscardDeadLettersResponse: _TypeAlias = DiscardDeadLettersResponse  # 
 
 @_typing.final
 class ConsumerLag(_message.Message):
-    """How far a group is on a partition."""
+    """How far a consumer group is behind on one partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -809,17 +822,19 @@ class ConsumerLag(_message.Message):
     group: _builtins.str
     """Consumer group, such as "risk.signals"."""
     topic: _builtins.str
-    """Topic."""
+    """Name of the topic."""
     broker: _builtins.str
-    """Broker of the topic; empty for shared ones."""
+    """Broker namespace of the topic. Empty for a topic that brokers share."""
     partition: _builtins.int
-    """Partition of it."""
+    """Partition of the topic, 0 or more."""
     committed: _builtins.int
-    """Offset of the next record to handle. Absent where the group never committed."""
+    """Committed offset: that of the next record to handle. Absent where the group never committed."""
     end: _builtins.int
-    """Offset that the next record published will have."""
+    """End offset: that of the next record to be published."""
     lag: _builtins.int
-    """Records between; all that there are where the group never committed."""
+    """Records between committed and end; where the group never committed, all records kept. Offsets are committed at an
+    interval, so records handled within it still count.
+    """
     def __init__(
         self,
         *,
@@ -843,7 +858,7 @@ Global___ConsumerLag: _TypeAlias = ConsumerLag  # noqa: Y015
 
 @_typing.final
 class ListConsumerLagRequest(_message.Message):
-    """Asks how far the groups are."""
+    """Asks how far consumer groups are behind."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -852,13 +867,13 @@ class ListConsumerLagRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """Only this group. Empty means all."""
+    """Only this consumer group. Empty means every group."""
     behind: _builtins.bool
-    """Only partitions that have a lag."""
+    """True: only partitions with a lag above 0."""
     page_size: _builtins.int
-    """Most lines in the answer. 0 means 500; at most 1000."""
+    """Most lags in the answer. 0 means 500; at most 1000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -877,7 +892,7 @@ Global___ListConsumerLagRequest: _TypeAlias = ListConsumerLagRequest  # noqa: Y0
 
 @_typing.final
 class ListConsumerLagResponse(_message.Message):
-    """A page, by group, topic and partition."""
+    """A page of lags, ordered by group, topic and partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -887,7 +902,7 @@ class ListConsumerLagResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def lags(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsumerLag]:
-        """The lines."""
+        """Lags of this page, one for each group and partition."""
 
     def __init__(
         self,
@@ -905,7 +920,7 @@ Global___ListConsumerLagResponse: _TypeAlias = ListConsumerLagResponse  # noqa: 
 
 @_typing.final
 class TailTopicRequest(_message.Message):
-    """Asks for a topic's records."""
+    """Asks for a topic's records as they are appended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -914,13 +929,13 @@ class TailTopicRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
-    """The topic; a dead-letter topic too."""
+    """Name of the topic; may be a dead-letter topic."""
     beginning: _builtins.bool
-    """Every record that is kept."""
+    """True: at the oldest record kept."""
     offset: _builtins.int
-    """In each partition the record at this offset, or the next one kept."""
+    """In each partition, at this offset or at the next record kept."""
     limit: _builtins.int
-    """Records after which the stream ends. 0 means never."""
+    """Number of records after which the stream ends. 0 means it does not end by itself."""
     def __init__(
         self,
         *,
@@ -941,14 +956,14 @@ Global___TailTopicRequest: _TypeAlias = TailTopicRequest  # noqa: Y015
 
 @_typing.final
 class TailTopicResponse(_message.Message):
-    """A record."""
+    """One record of the topic."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def record(self) -> Global___LogRecord:
-        """It."""
+        """The record, in the order of its partition."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OpsServiceStub:
-    """How the system is doing.
+    """Status, dead letters, lag and records of the log.
     """
 
     def __init__(self, channel):
@@ -73,11 +73,11 @@ class OpsServiceStub:
 
 
 class OpsServiceServicer:
-    """How the system is doing.
+    """Status, dead letters, lag and records of the log.
     """
 
     def GetStatus(self, request, context):
-        """State, consumers and errors, by service and broker.
+        """State, consumers and errors of the services, by broker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,14 +91,14 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadLetter(self, request, context):
-        """One dead letter, decoded where that is possible, raw always. NOT_FOUND where there is none of that id.
+        """One dead letter with its raw record, decoded where that is possible. NOT_FOUND where no letter has that id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RedriveDeadLetters(self, request, context):
-        """Hands dead letters to the group that failed, and only there. FAILED_PRECONDITION on market data and where an
+        """Has the consumer group that failed handle dead letters again. FAILED_PRECONDITION for market data, and where an
         earlier letter of the key waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -106,22 +106,22 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiscardDeadLetters(self, request, context):
-        """Gives letters up. FAILED_PRECONDITION for an event that tells what happened to an order or what was decided, and
-        where an earlier letter of the key waits.
+        """Discards dead letters. FAILED_PRECONDITION for an event that reports an order's change or a verdict, and where an
+        earlier letter of the key waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListConsumerLag(self, request, context):
-        """How far each consumer group is, by topic and partition.
+        """How far each consumer group is behind, by topic and partition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TailTopic(self, request, context):
-        """A topic's records as they are, from its end where no start is given, and then those that come.
+        """A topic's records, from its end unless a start is given, and those that are appended later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,7 +174,7 @@ def add_OpsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpsService:
-    """How the system is doing.
+    """Status, dead letters, lag and records of the log.
     """
 
     @staticmethod

@@ -13,30 +13,30 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OpsServiceStub:
-    """How the system is doing."""
+    """Status, dead letters, lag and records of the log."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_ops_pb2.GetStatusRequest, _ops_pb2.GetStatusResponse]
-    """State, consumers and errors, by service and broker."""
+    """State, consumers and errors of the services, by broker."""
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.ListDeadLettersRequest, _ops_pb2.ListDeadLettersResponse]
     """Dead letters, a page at a time."""
     GetDeadLetter: _aio.UnaryUnaryMultiCallable[_ops_pb2.GetDeadLetterRequest, _ops_pb2.GetDeadLetterResponse]
-    """One dead letter, decoded where that is possible, raw always. NOT_FOUND where there is none of that id."""
+    """One dead letter with its raw record, decoded where that is possible. NOT_FOUND where no letter has that id."""
     RedriveDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.RedriveDeadLettersRequest, _ops_pb2.RedriveDeadLettersResponse]
-    """Hands dead letters to the group that failed, and only there. FAILED_PRECONDITION on market data and where an
+    """Has the consumer group that failed handle dead letters again. FAILED_PRECONDITION for market data, and where an
     earlier letter of the key waits.
     """
     DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_ops_pb2.DiscardDeadLettersRequest, _ops_pb2.DiscardDeadLettersResponse]
-    """Gives letters up. FAILED_PRECONDITION for an event that tells what happened to an order or what was decided, and
-    where an earlier letter of the key waits.
+    """Discards dead letters. FAILED_PRECONDITION for an event that reports an order's change or a verdict, and where an
+    earlier letter of the key waits.
     """
     ListConsumerLag: _aio.UnaryUnaryMultiCallable[_ops_pb2.ListConsumerLagRequest, _ops_pb2.ListConsumerLagResponse]
-    """How far each consumer group is, by topic and partition."""
+    """How far each consumer group is behind, by topic and partition."""
     TailTopic: _aio.UnaryStreamMultiCallable[_ops_pb2.TailTopicRequest, _ops_pb2.TailTopicResponse]
-    """A topic's records as they are, from its end where no start is given, and then those that come."""
+    """A topic's records, from its end unless a start is given, and those that are appended later."""
 
 class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """How the system is doing."""
+    """Status, dead letters, lag and records of the log."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -44,7 +44,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.GetStatusRequest,
         context: _aio.ServicerContext[_ops_pb2.GetStatusRequest, _abc.Awaitable[_ops_pb2.GetStatusResponse]],
     ) -> _abc.Awaitable[_ops_pb2.GetStatusResponse]:
-        """State, consumers and errors, by service and broker."""
+        """State, consumers and errors of the services, by broker."""
 
     @_abc_1.abstractmethod
     def ListDeadLetters(
@@ -60,7 +60,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.GetDeadLetterRequest,
         context: _aio.ServicerContext[_ops_pb2.GetDeadLetterRequest, _abc.Awaitable[_ops_pb2.GetDeadLetterResponse]],
     ) -> _abc.Awaitable[_ops_pb2.GetDeadLetterResponse]:
-        """One dead letter, decoded where that is possible, raw always. NOT_FOUND where there is none of that id."""
+        """One dead letter with its raw record, decoded where that is possible. NOT_FOUND where no letter has that id."""
 
     @_abc_1.abstractmethod
     def RedriveDeadLetters(
@@ -68,7 +68,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.RedriveDeadLettersRequest,
         context: _aio.ServicerContext[_ops_pb2.RedriveDeadLettersRequest, _abc.Awaitable[_ops_pb2.RedriveDeadLettersResponse]],
     ) -> _abc.Awaitable[_ops_pb2.RedriveDeadLettersResponse]:
-        """Hands dead letters to the group that failed, and only there. FAILED_PRECONDITION on market data and where an
+        """Has the consumer group that failed handle dead letters again. FAILED_PRECONDITION for market data, and where an
         earlier letter of the key waits.
         """
 
@@ -78,8 +78,8 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.DiscardDeadLettersRequest,
         context: _aio.ServicerContext[_ops_pb2.DiscardDeadLettersRequest, _abc.Awaitable[_ops_pb2.DiscardDeadLettersResponse]],
     ) -> _abc.Awaitable[_ops_pb2.DiscardDeadLettersResponse]:
-        """Gives letters up. FAILED_PRECONDITION for an event that tells what happened to an order or what was decided, and
-        where an earlier letter of the key waits.
+        """Discards dead letters. FAILED_PRECONDITION for an event that reports an order's change or a verdict, and where an
+        earlier letter of the key waits.
         """
 
     @_abc_1.abstractmethod
@@ -88,7 +88,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.ListConsumerLagRequest,
         context: _aio.ServicerContext[_ops_pb2.ListConsumerLagRequest, _abc.Awaitable[_ops_pb2.ListConsumerLagResponse]],
     ) -> _abc.Awaitable[_ops_pb2.ListConsumerLagResponse]:
-        """How far each consumer group is, by topic and partition."""
+        """How far each consumer group is behind, by topic and partition."""
 
     @_abc_1.abstractmethod
     def TailTopic(
@@ -96,6 +96,6 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_pb2.TailTopicRequest,
         context: _aio.ServicerContext[_ops_pb2.TailTopicRequest, _abc.AsyncIterator[_ops_pb2.TailTopicResponse]],
     ) -> _abc.AsyncIterator[_ops_pb2.TailTopicResponse]:
-        """A topic's records as they are, from its end where no start is given, and then those that come."""
+        """A topic's records, from its end unless a start is given, and those that are appended later."""
 
 def add_OpsServiceServicer_to_server(servicer: OpsServiceServicer, server: _aio.Server) -> None: ...

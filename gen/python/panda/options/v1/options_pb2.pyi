@@ -30,31 +30,31 @@ class _PermissionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Permission
     PERMISSION_UNSPECIFIED: _Permission.ValueType  # 0
     """Not set; never valid on a method."""
     PERMISSION_READ: _Permission.ValueType  # 1
-    """Read anything that isn't secret."""
+    """Read everything that is not secret."""
     PERMISSION_TRADE: _Permission.ValueType  # 2
-    """Place and cancel orders."""
+    """Place orders and square off."""
     PERMISSION_MANAGE_STRATEGIES: _Permission.ValueType  # 3
-    """Create, change, start and stop strategies."""
+    """Create, change, start, stop and delete strategies."""
     PERMISSION_MANAGE_RISK: _Permission.ValueType  # 4
-    """Change limits and the kill switch."""
+    """Change limits and kill switches, redrive and discard dead letters."""
     PERMISSION_INTERNAL: _Permission.ValueType  # 5
-    """Calls between services; no person holds it."""
+    """Calls between services; no person has it."""
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
-    """What a caller must be allowed to do. UNSPECIFIED on a method is a defect that a test finds."""
+    """Permission that a caller needs. UNSPECIFIED on a method is a defect that a test finds."""
 
 PERMISSION_UNSPECIFIED: Permission.ValueType  # 0
 """Not set; never valid on a method."""
 PERMISSION_READ: Permission.ValueType  # 1
-"""Read anything that isn't secret."""
+"""Read everything that is not secret."""
 PERMISSION_TRADE: Permission.ValueType  # 2
-"""Place and cancel orders."""
+"""Place orders and square off."""
 PERMISSION_MANAGE_STRATEGIES: Permission.ValueType  # 3
-"""Create, change, start and stop strategies."""
+"""Create, change, start, stop and delete strategies."""
 PERMISSION_MANAGE_RISK: Permission.ValueType  # 4
-"""Change limits and the kill switch."""
+"""Change limits and kill switches, redrive and discard dead letters."""
 PERMISSION_INTERNAL: Permission.ValueType  # 5
-"""Calls between services; no person holds it."""
+"""Calls between services; no person has it."""
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
 
 class _Retry:
@@ -66,19 +66,23 @@ class _RetryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Retry.ValueType
     RETRY_UNSPECIFIED: _Retry.ValueType  # 0
     """Not set; never valid on a method."""
     RETRY_SAFE: _Retry.ValueType  # 1
-    """A query: any number of times."""
+    """A query: may be repeated any number of times."""
     RETRY_BY_REQUEST_ID: _Retry.ValueType  # 2
-    """A command remembered by its request_id (or its own identity): the same request may be sent again and has one effect."""
+    """A command that is recognised by its request_id (or by an id of its own): the same request may be repeated and has
+    one effect.
+    """
 
 class Retry(_Retry, metaclass=_RetryEnumTypeWrapper):
-    """Whether a client may send a call again by itself."""
+    """Whether a client may repeat a call by itself."""
 
 RETRY_UNSPECIFIED: Retry.ValueType  # 0
 """Not set; never valid on a method."""
 RETRY_SAFE: Retry.ValueType  # 1
-"""A query: any number of times."""
+"""A query: may be repeated any number of times."""
 RETRY_BY_REQUEST_ID: Retry.ValueType  # 2
-"""A command remembered by its request_id (or its own identity): the same request may be sent again and has one effect."""
+"""A command that is recognised by its request_id (or by an id of its own): the same request may be repeated and has
+one effect.
+"""
 Global___Retry: _TypeAlias = Retry  # noqa: Y015
 
 class _Retention:
@@ -94,9 +98,9 @@ class _RetentionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Retention.V
     RETENTION_MEDIUM: _Retention.ValueType  # 2
     """Days: signals, verdicts, snapshots."""
     RETENTION_LONG: _Retention.ValueType  # 3
-    """Months: what moved money, and dead letters."""
+    """Months: events of orders, and dead letters."""
     RETENTION_COMPACTED: _Retention.ValueType  # 4
-    """The newest record of each key, for ever: control topics."""
+    """The newest record of each key, without end: control topics."""
 
 class Retention(_Retention, metaclass=_RetentionEnumTypeWrapper):
     """How long a topic keeps its records."""
@@ -108,9 +112,9 @@ RETENTION_SHORT: Retention.ValueType  # 1
 RETENTION_MEDIUM: Retention.ValueType  # 2
 """Days: signals, verdicts, snapshots."""
 RETENTION_LONG: Retention.ValueType  # 3
-"""Months: what moved money, and dead letters."""
+"""Months: events of orders, and dead letters."""
 RETENTION_COMPACTED: Retention.ValueType  # 4
-"""The newest record of each key, for ever: control topics."""
+"""The newest record of each key, without end: control topics."""
 Global___Retention: _TypeAlias = Retention  # noqa: Y015
 
 class _Partitioning:
@@ -124,30 +128,30 @@ class _PartitioningEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Partitio
     PARTITIONING_KEY: _Partitioning.ValueType  # 1
     """By a hash of the key."""
     PARTITIONING_SHARD: _Partitioning.ValueType  # 2
-    """By the number in the field `shard`."""
+    """The partition with the number in the field `shard`."""
     PARTITIONING_ACCOUNT_SLOT: _Partitioning.ValueType  # 3
-    """Live brokers: by a hash of the field `account` into the partitions (account slots), so that one owner holds an
-    account with its limiter and static IP. Simulated brokers: by a hash of the key.
+    """Live brokers: by a hash of the field `account` (account slots), so that one process owns an account with its rate
+    limiter and static IP. Simulated brokers: by a hash of the key.
     """
 
 class Partitioning(_Partitioning, metaclass=_PartitioningEnumTypeWrapper):
-    """How a record's partition follows from the event."""
+    """How a record's partition is chosen."""
 
 PARTITIONING_UNSPECIFIED: Partitioning.ValueType  # 0
 """Not set; never valid on a payload."""
 PARTITIONING_KEY: Partitioning.ValueType  # 1
 """By a hash of the key."""
 PARTITIONING_SHARD: Partitioning.ValueType  # 2
-"""By the number in the field `shard`."""
+"""The partition with the number in the field `shard`."""
 PARTITIONING_ACCOUNT_SLOT: Partitioning.ValueType  # 3
-"""Live brokers: by a hash of the field `account` into the partitions (account slots), so that one owner holds an
-account with its limiter and static IP. Simulated brokers: by a hash of the key.
+"""Live brokers: by a hash of the field `account` (account slots), so that one process owns an account with its rate
+limiter and static IP. Simulated brokers: by a hash of the key.
 """
 Global___Partitioning: _TypeAlias = Partitioning  # noqa: Y015
 
 @_typing.final
 class MethodPolicy(_message.Message):
-    """What one RPC is."""
+    """Permission, retry and deadline of one RPC."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -155,12 +159,12 @@ class MethodPolicy(_message.Message):
     RETRY_FIELD_NUMBER: _builtins.int
     DEFAULT_DEADLINE_MS_FIELD_NUMBER: _builtins.int
     permission: Global___Permission.ValueType
-    """The permission its caller needs."""
+    """Permission that its caller needs."""
     retry: Global___Retry.ValueType
-    """Whether it may be sent again."""
+    """Whether a client may repeat it."""
     default_deadline_ms: _builtins.int
-    """Deadline in milliseconds given to a call that came without one; of a watch, how long its first message may take,
-    as it lasts until its caller leaves. 1 to 60000.
+    """Deadline of a call that came without one, milliseconds, 1 to 60000. Of a watch, the time until its first message;
+    the watch itself lasts until the caller ends it.
     """
     def __init__(
         self,
@@ -190,19 +194,19 @@ class TopicPolicy(_message.Message):
     PARTITIONING_FIELD_NUMBER: _builtins.int
     MONEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Topic name. With "{broker}" in front it exists once for each active broker, and the name must agree with
-    Event.broker; without, Event.broker is empty.
+    """Topic name. With "{broker}" in front there is one topic for each active broker, and Event.broker names that broker;
+    without, Event.broker is empty.
     """
     key: _builtins.str
-    """Record key: a template over the payload's fields, dotted for nested ones."""
+    """Record key: a template over the payload's fields, with dots for nested fields."""
     retention: Global___Retention.ValueType
-    """How long records are kept."""
+    """How long the topic keeps its records."""
     partitions: _builtins.int
-    """Number of partitions when the topic is created; never changed after. 1 to 64."""
+    """Number of partitions when the topic is created, 1 to 64; never changed afterwards."""
     partitioning: Global___Partitioning.ValueType
     """How the partition is chosen."""
     money: _builtins.bool
-    """True where a record moves money or permission to move it: such a record is never skipped."""
+    """True where a record moves money or permits it: such a record is never skipped."""
     def __init__(
         self,
         *,

@@ -32,45 +32,45 @@ class _LedgerAccountEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LedgerA
     LEDGER_ACCOUNT_UNSPECIFIED: _LedgerAccount.ValueType  # 0
     """Not set."""
     LEDGER_ACCOUNT_CASH: _LedgerAccount.ValueType  # 1
-    """Cash at the broker."""
+    """Cash at the broker. A debit adds to it."""
     LEDGER_ACCOUNT_POSITIONS: _LedgerAccount.ValueType  # 2
     """Positions at cost."""
     LEDGER_ACCOUNT_REALISED_PNL: _LedgerAccount.ValueType  # 3
-    """Realised profit (a credit, so profit is negative here as in any double entry)."""
+    """Realised profit. Profit is a credit, so it is negative here."""
     LEDGER_ACCOUNT_CHARGES: _LedgerAccount.ValueType  # 4
-    """Commission and charges."""
+    """Commission and charges. A debit adds to them."""
     LEDGER_ACCOUNT_CAPITAL: _LedgerAccount.ValueType  # 5
-    """What the owner put in."""
+    """Cash that the account was opened with. A credit, so negative."""
 
 class LedgerAccount(_LedgerAccount, metaclass=_LedgerAccountEnumTypeWrapper):
-    """Accounts of the double-entry ledger."""
+    """Accounts of the double-entry ledger. A debit is positive, a credit negative."""
 
 LEDGER_ACCOUNT_UNSPECIFIED: LedgerAccount.ValueType  # 0
 """Not set."""
 LEDGER_ACCOUNT_CASH: LedgerAccount.ValueType  # 1
-"""Cash at the broker."""
+"""Cash at the broker. A debit adds to it."""
 LEDGER_ACCOUNT_POSITIONS: LedgerAccount.ValueType  # 2
 """Positions at cost."""
 LEDGER_ACCOUNT_REALISED_PNL: LedgerAccount.ValueType  # 3
-"""Realised profit (a credit, so profit is negative here as in any double entry)."""
+"""Realised profit. Profit is a credit, so it is negative here."""
 LEDGER_ACCOUNT_CHARGES: LedgerAccount.ValueType  # 4
-"""Commission and charges."""
+"""Commission and charges. A debit adds to them."""
 LEDGER_ACCOUNT_CAPITAL: LedgerAccount.ValueType  # 5
-"""What the owner put in."""
+"""Cash that the account was opened with. A credit, so negative."""
 Global___LedgerAccount: _TypeAlias = LedgerAccount  # noqa: Y015
 
 @_typing.final
 class GetPortfolioRequest(_message.Message):
-    """Asks for a portfolio."""
+    """Asks for one account's portfolio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BROKER_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     def __init__(
         self,
         *,
@@ -87,7 +87,7 @@ Global___GetPortfolioRequest: _TypeAlias = GetPortfolioRequest  # noqa: Y015
 
 @_typing.final
 class Profit(_message.Message):
-    """Profit of one strategy, or of an account."""
+    """Profit of an account, a strategy or a position."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -97,19 +97,19 @@ class Profit(_message.Message):
     NET_PNL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def realised_pnl(self) -> _common_pb2.Money:
-        """Realised by closing fills, before commission."""
+        """Profit realised by closing fills, rupees, before commission."""
 
     @_builtins.property
     def unrealised_pnl(self) -> _common_pb2.Money:
-        """Marked at the last prices. Absent where a price is missing."""
+        """Profit of open positions at the last prices, rupees. Absent where a price is missing."""
 
     @_builtins.property
     def charges(self) -> _common_pb2.Money:
-        """Commission and charges paid, 0 or more."""
+        """Commission and charges paid, rupees, 0 or more."""
 
     @_builtins.property
     def net_pnl(self) -> _common_pb2.Money:
-        """realised + unrealised - charges. Absent where a price is missing."""
+        """realised_pnl + unrealised_pnl - charges, rupees. Absent where a price is missing."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ Global___Profit: _TypeAlias = Profit  # noqa: Y015
 
 @_typing.final
 class StrategyProfit(_message.Message):
-    """Profit of one strategy."""
+    """Profit of one strategy within an account."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -137,12 +137,12 @@ class StrategyProfit(_message.Message):
     PROFIT_FIELD_NUMBER: _builtins.int
     OPEN_POSITIONS_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person."""
+    """Name of the strategy; "manual" for an order placed by a person."""
     open_positions: _builtins.int
-    """Open positions."""
+    """Number of its positions that are not flat."""
     @_builtins.property
     def profit(self) -> Global___Profit:
-        """Its profit."""
+        """The strategy's profit."""
 
     def __init__(
         self,
@@ -161,7 +161,9 @@ Global___StrategyProfit: _TypeAlias = StrategyProfit  # noqa: Y015
 
 @_typing.final
 class Portfolio(_message.Message):
-    """A portfolio. equity = cash + market value of the positions; strategies add up to the account."""
+    """An account's cash, profit and positions. equity = cash + market value of the positions; the profits of the strategies
+    add up to the account's.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -179,24 +181,24 @@ class Portfolio(_message.Message):
     DAY_PNL_FIELD_NUMBER: _builtins.int
     TRADING_DAY_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     revision: _builtins.int
-    """1 after the account was opened, one more with each fill booked."""
+    """Revision of the account: 1 after it was opened, one more with each booked fill."""
     trading_day: _builtins.str
-    """The trading day that day_pnl is of, "2026-11-20". Empty where market time is unknown."""
+    """Trading day of day_pnl as YYYY-MM-DD. Empty where market time is unknown."""
     @_builtins.property
     def starting_cash(self) -> _common_pb2.Money:
-        """Cash the account began with."""
+        """Cash the account was opened with, rupees, 0 or more. At a live broker 0: the broker keeps the cash itself."""
 
     @_builtins.property
     def cash(self) -> _common_pb2.Money:
-        """Cash now."""
+        """Cash now, rupees: starting_cash and what fills have paid and brought since. May be negative."""
 
     @_builtins.property
     def equity(self) -> _common_pb2.Money:
-        """Cash + market value. Absent where a price is missing."""
+        """Cash + market value of the positions, rupees. Absent where a price is missing."""
 
     @_builtins.property
     def profit(self) -> Global___Profit:
@@ -204,27 +206,27 @@ class Portfolio(_message.Message):
 
     @_builtins.property
     def strategies(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyProfit]:
-        """The same by strategy, ordered by name."""
+        """Profit by strategy, ordered by name."""
 
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Position]:
-        """Open positions, at most 100; ListPositions has all."""
+        """Positions that are not flat, at most 100; ListPositions has all. Empty in ListPortfolios."""
 
     @_builtins.property
     def marked_at(self) -> _timestamp_pb2.Timestamp:
-        """Market time of the newest mark. Absent where there is none."""
+        """Market time of the newest price used. Absent where there is none."""
 
     @_builtins.property
     def without_price(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Instruments held without a price."""
+        """Instruments that are held and have no price."""
 
     @_builtins.property
     def day_pnl(self) -> _common_pb2.Money:
-        """What the trading day made: equity now - equity at the day's start. A trading day begins at midnight in
-        Asia/Kolkata by market time; equity at its start is that of the day's first snapshot, which is taken at the day's
-        first frame at the last prices before it, so what is held overnight counts from the previous day's last price.
-        For an account opened within the day it is the cash it began with. Absent where equity now, equity at the start or
-        market time is unknown.
+        """Profit of the trading day, rupees: equity now - equity at the day's start. A trading day begins at midnight in
+        Asia/Kolkata by market time. Equity at its start is that of the day's first snapshot, taken at the day's first
+        frame at the last prices before it, so what is held overnight counts from the previous day's last price. For an
+        account opened within the day it is starting_cash. Absent where equity now, equity at the start or market time is
+        unknown.
         """
 
     def __init__(
@@ -254,14 +256,14 @@ Global___Portfolio: _TypeAlias = Portfolio  # noqa: Y015
 
 @_typing.final
 class GetPortfolioResponse(_message.Message):
-    """The portfolio."""
+    """One account's portfolio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PORTFOLIO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def portfolio(self) -> Global___Portfolio:
-        """It."""
+        """The portfolio, at the last prices as of this answer."""
 
     def __init__(
         self,
@@ -278,7 +280,7 @@ Global___GetPortfolioResponse: _TypeAlias = GetPortfolioResponse  # noqa: Y015
 
 @_typing.final
 class ListPortfoliosRequest(_message.Message):
-    """Asks for the portfolios there are."""
+    """Asks for the portfolios of all accounts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -286,11 +288,11 @@ class ListPortfoliosRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means all active ones."""
+    """Broker namespace. Empty means every active broker."""
     page_size: _builtins.int
     """Most portfolios in the answer. 0 means 20; at most 100."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -308,7 +310,7 @@ Global___ListPortfoliosRequest: _TypeAlias = ListPortfoliosRequest  # noqa: Y015
 
 @_typing.final
 class ListPortfoliosResponse(_message.Message):
-    """A page, ordered by broker and account."""
+    """A page of portfolios, ordered by broker and account."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,7 +320,7 @@ class ListPortfoliosResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def portfolios(self) -> _containers.RepeatedCompositeFieldContainer[Global___Portfolio]:
-        """The portfolios, without their positions: GetPortfolio and ListPositions have them."""
+        """Portfolios of this page, without their positions; GetPortfolio and ListPositions have those."""
 
     def __init__(
         self,
@@ -336,7 +338,7 @@ Global___ListPortfoliosResponse: _TypeAlias = ListPortfoliosResponse  # noqa: Y0
 
 @_typing.final
 class WatchPortfolioRequest(_message.Message):
-    """Asks to be told of an account from now on, or from where the caller left off."""
+    """Watches an account from now on, or from the revision the caller already has."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -345,16 +347,16 @@ class WatchPortfolioRequest(_message.Message):
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
     MARK_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     after_revision: _builtins.int
     """Revision of the last message that the caller has; the fills after it come first. 0: a snapshot comes first.
-    OUT_OF_RANGE where the account isn't there yet, or is more than 10000 revisions further: begin with a snapshot.
+    OUT_OF_RANGE where the account has not reached it, or is more than 10000 revisions past it: begin again with 0.
     """
     mark_interval_ms: _builtins.int
-    """The portfolio is sent again at new prices after so many milliseconds without a change of the books, 250 to 60000.
-    0: only when the books change.
+    """Milliseconds without a booked fill after which the portfolio is sent again at new prices, 250 to 60000. 0: only
+    when fills are booked.
     """
     def __init__(
         self,
@@ -374,7 +376,7 @@ Global___WatchPortfolioRequest: _TypeAlias = WatchPortfolioRequest  # noqa: Y015
 
 @_typing.final
 class WatchPortfolioResponse(_message.Message):
-    """What changed. No fill is left out and none is told twice."""
+    """What changed in the account. Every fill is sent exactly once within a watch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -383,16 +385,16 @@ class WatchPortfolioResponse(_message.Message):
     FILLS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Revision that the caller has with this message; after_revision of a watch that goes on from here."""
+    """Revision that the caller has with this message; a later watch continues here with after_revision."""
     draining: _builtins.bool
-    """True in the last message before the server stops: go on with after_revision elsewhere."""
+    """True in the last message before the server stops: continue the watch at another server with after_revision."""
     @_builtins.property
     def portfolio(self) -> Global___Portfolio:
-        """The account at that revision, at last prices. Absent while more fills are to come, and in the last message."""
+        """The portfolio at that revision, at the last prices. Absent while more fills follow, and in the last message."""
 
     @_builtins.property
     def fills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fill]:
-        """Fills booked since the message before, oldest first; none in a snapshot and where only prices moved."""
+        """Fills booked since the message before, oldest first. Empty in a snapshot and where only prices changed."""
 
     def __init__(
         self,
@@ -412,7 +414,7 @@ Global___WatchPortfolioResponse: _TypeAlias = WatchPortfolioResponse  # noqa: Y0
 
 @_typing.final
 class GetEquityCurveRequest(_message.Message):
-    """Asks for the equity of an account over market time."""
+    """Asks for an account's equity over market time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -423,20 +425,20 @@ class GetEquityCurveRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     page_size: _builtins.int
     """Most points in the answer. 0 means 500; at most 5000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of the first point, inclusive. Absent means from the beginning."""
+        """Earliest market time, inclusive. Absent means from the first snapshot."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time after the last point, exclusive. Absent means to the end."""
+        """Latest market time, exclusive. Absent means to the newest snapshot."""
 
     def __init__(
         self,
@@ -458,7 +460,7 @@ Global___GetEquityCurveRequest: _TypeAlias = GetEquityCurveRequest  # noqa: Y015
 
 @_typing.final
 class GetEquityCurveResponse(_message.Message):
-    """A page."""
+    """A page of an equity curve."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -468,7 +470,7 @@ class GetEquityCurveResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[_portfolio_pb2.PortfolioSnapshot]:
-        """The points in the order in which they were taken, as they were published."""
+        """Snapshots of this page as they were published, in the order in which they were taken."""
 
     def __init__(
         self,
@@ -486,7 +488,7 @@ Global___GetEquityCurveResponse: _TypeAlias = GetEquityCurveResponse  # noqa: Y0
 
 @_typing.final
 class Position(_message.Message):
-    """What is held under one key (broker, account, strategy, instrument, product)."""
+    """A position: what is held under one (broker, account, strategy, instrument, product)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -501,26 +503,26 @@ class Position(_message.Message):
     LAST_PRICE_FIELD_NUMBER: _builtins.int
     PROFIT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person."""
+    """Name of the strategy; "manual" for an order placed by a person."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     product: _common_pb2.Product.ValueType
-    """Product."""
+    """How the broker margins and settles the position: MIS, CNC or NRML."""
     quantity: _builtins.int
-    """Signed units."""
+    """Units held: positive long, negative short, 0 flat."""
     @_builtins.property
     def average_price(self) -> _decimal_pb2.Decimal:
-        """Average price of what is held, rupees. Absent when flat."""
+        """Average price of the units held, rupees. Absent when flat."""
 
     @_builtins.property
     def last_price(self) -> _decimal_pb2.Decimal:
-        """Last price, rupees. Absent where unknown."""
+        """Last price of the instrument, rupees. Absent where unknown."""
 
     @_builtins.property
     def profit(self) -> Global___Profit:
@@ -550,7 +552,7 @@ Global___Position: _TypeAlias = Position  # noqa: Y015
 
 @_typing.final
 class ListPositionsRequest(_message.Message):
-    """Asks for positions."""
+    """Asks for an account's positions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -561,17 +563,17 @@ class ListPositionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     strategy_id: _builtins.str
-    """Strategy. Empty means all."""
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
     include_flat: _builtins.bool
-    """True: those that are flat too."""
+    """True: flat positions too. False: only those that are held."""
     page_size: _builtins.int
     """Most positions in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -592,7 +594,7 @@ Global___ListPositionsRequest: _TypeAlias = ListPositionsRequest  # noqa: Y015
 
 @_typing.final
 class ListPositionsResponse(_message.Message):
-    """A page, ordered by strategy, instrument and product."""
+    """A page of positions, ordered by strategy, instrument and product."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -602,7 +604,7 @@ class ListPositionsResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Position]:
-        """The positions."""
+        """Positions of this page."""
 
     def __init__(
         self,
@@ -620,7 +622,7 @@ Global___ListPositionsResponse: _TypeAlias = ListPositionsResponse  # noqa: Y015
 
 @_typing.final
 class Fill(_message.Message):
-    """A fill as booked."""
+    """A fill as booked in the ledger."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -641,40 +643,40 @@ class Fill(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     fill_id: _builtins.str
-    """Its identity."""
+    """Id of the fill: UUIDv5(broker, account, day, exchange trade id)."""
     order_id: _builtins.str
-    """Order it belongs to."""
+    """Id of the order that filled."""
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person."""
+    """Name of the strategy; "manual" for an order placed by a person."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     side: _common_pb2.Side.ValueType
-    """Direction."""
+    """Buy or sell."""
     quantity: _builtins.int
-    """Units."""
+    """Units filled, > 0."""
     correlation_id: _builtins.str
-    """Chain it belongs to."""
+    """Correlation id: the event or command that began the chain this belongs to."""
     product: _common_pb2.Product.ValueType
-    """Product."""
+    """How the broker margins and settles the position: MIS, CNC or NRML."""
     revision: _builtins.int
-    """Revision that the account has by it."""
+    """Revision of the account after this fill."""
     @_builtins.property
     def price(self) -> _decimal_pb2.Decimal:
-        """Price, rupees."""
+        """Price, rupees, > 0."""
 
     @_builtins.property
     def commission(self) -> _common_pb2.Money:
-        """Commission and charges."""
+        """Commission and charges, rupees, 0 or more."""
 
     @_builtins.property
     def realised_pnl(self) -> _common_pb2.Money:
-        """Profit it realised, before commission; 0 where it only opened."""
+        """Profit that the fill realised, rupees, before commission. 0 where it only opened."""
 
     @_builtins.property
     def traded_at(self) -> _timestamp_pb2.Timestamp:
@@ -710,7 +712,7 @@ Global___Fill: _TypeAlias = Fill  # noqa: Y015
 
 @_typing.final
 class ListFillsRequest(_message.Message):
-    """Asks for fills, newest first."""
+    """Asks for an account's fills, newest first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -721,17 +723,17 @@ class ListFillsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     strategy_id: _builtins.str
-    """Strategy. Empty means all."""
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
     order_id: _builtins.str
-    """Order. Empty means all."""
+    """Id of an order: only its fills. Empty means every order."""
     page_size: _builtins.int
     """Most fills in the answer. 0 means 50; at most 500."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -752,7 +754,7 @@ Global___ListFillsRequest: _TypeAlias = ListFillsRequest  # noqa: Y015
 
 @_typing.final
 class ListFillsResponse(_message.Message):
-    """A page."""
+    """A page of fills."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -762,7 +764,7 @@ class ListFillsResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def fills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fill]:
-        """The fills, newest first."""
+        """Fills of this page, newest first."""
 
     def __init__(
         self,
@@ -780,7 +782,7 @@ Global___ListFillsResponse: _TypeAlias = ListFillsResponse  # noqa: Y015
 
 @_typing.final
 class LedgerEntry(_message.Message):
-    """One line of the ledger. The lines of one transaction add up to zero."""
+    """One entry of the ledger. The entries of a transaction add up to zero."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -796,30 +798,30 @@ class LedgerEntry(_message.Message):
     FILL_ID_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """Its id."""
+    """Id of the entry."""
     transaction_id: _builtins.str
-    """Transaction it belongs to."""
+    """Id of the transaction it belongs to."""
     sequence: _builtins.int
-    """1, 2, 3 … in the order of booking."""
+    """Number of the entry: 1, 2, 3 … in the order of booking within (broker, account)."""
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     strategy_id: _builtins.str
-    """Strategy; empty for capital."""
+    """Name of the strategy; "manual" for an order placed by a person. Empty for capital."""
     ledger_account: Global___LedgerAccount.ValueType
-    """Ledger account."""
+    """Ledger account it is booked to."""
     instrument_id: _builtins.str
-    """Instrument. Empty for capital."""
+    """Our id of the instrument. Empty for capital."""
     fill_id: _builtins.str
-    """Fill that caused it. Empty for capital."""
+    """Id of the fill that it books. Empty for capital."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
-        """Debit positive, credit negative."""
+        """Amount, rupees: debit positive, credit negative."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of the cause. Absent for capital."""
+        """Market time of that fill. Absent for capital."""
 
     def __init__(
         self,
@@ -846,7 +848,7 @@ Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
 class ListLedgerEntriesRequest(_message.Message):
-    """Asks for ledger entries, oldest first."""
+    """Asks for an account's ledger entries, oldest first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -856,15 +858,15 @@ class ListLedgerEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     strategy_id: _builtins.str
-    """Strategy. Empty means all."""
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
     page_size: _builtins.int
     """Most entries in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -884,7 +886,7 @@ Global___ListLedgerEntriesRequest: _TypeAlias = ListLedgerEntriesRequest  # noqa
 
 @_typing.final
 class ListLedgerEntriesResponse(_message.Message):
-    """A page."""
+    """A page of ledger entries."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -894,7 +896,7 @@ class ListLedgerEntriesResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
-        """The entries, oldest first."""
+        """Ledger entries of this page, oldest first."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PortfolioServiceStub:
-    """Questions on portfolios.
+    """Portfolios, positions, fills and the ledger.
     """
 
     def __init__(self, channel):
@@ -73,32 +73,33 @@ class PortfolioServiceStub:
 
 
 class PortfolioServiceServicer:
-    """Questions on portfolios.
+    """Portfolios, positions, fills and the ledger.
     """
 
     def GetPortfolio(self, request, context):
-        """A portfolio; an empty request asks for the default one. NOT_FOUND where there is none.
+        """One account's portfolio; an empty request means account "default" at broker "paper". NOT_FOUND where the account is
+        not open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPortfolios(self, request, context):
-        """The portfolios there are, a page at a time.
+        """Portfolios of all accounts, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchPortfolio(self, request, context):
-        """An account as it changes. NOT_FOUND where it isn't open. Any replica can go on from a revision.
+        """An account as it changes. NOT_FOUND where it is not open. Any replica can continue from a revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEquityCurve(self, request, context):
-        """Equity over market time, a page at a time. NOT_FOUND where the account isn't open.
+        """Equity over market time, a page at a time. NOT_FOUND where the account is not open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +120,7 @@ class PortfolioServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListLedgerEntries(self, request, context):
-        """The ledger, oldest first, a page at a time.
+        """Ledger entries, oldest first, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +173,7 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PortfolioService:
-    """Questions on portfolios.
+    """Portfolios, positions, fills and the ledger.
     """
 
     @staticmethod

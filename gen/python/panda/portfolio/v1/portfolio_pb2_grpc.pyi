@@ -13,26 +13,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PortfolioServiceStub:
-    """Questions on portfolios."""
+    """Portfolios, positions, fills and the ledger."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPortfolio: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.GetPortfolioRequest, _portfolio_pb2.GetPortfolioResponse]
-    """A portfolio; an empty request asks for the default one. NOT_FOUND where there is none."""
+    """One account's portfolio; an empty request means account "default" at broker "paper". NOT_FOUND where the account is
+    not open.
+    """
     ListPortfolios: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListPortfoliosRequest, _portfolio_pb2.ListPortfoliosResponse]
-    """The portfolios there are, a page at a time."""
+    """Portfolios of all accounts, a page at a time."""
     WatchPortfolio: _aio.UnaryStreamMultiCallable[_portfolio_pb2.WatchPortfolioRequest, _portfolio_pb2.WatchPortfolioResponse]
-    """An account as it changes. NOT_FOUND where it isn't open. Any replica can go on from a revision."""
+    """An account as it changes. NOT_FOUND where it is not open. Any replica can continue from a revision."""
     GetEquityCurve: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.GetEquityCurveRequest, _portfolio_pb2.GetEquityCurveResponse]
-    """Equity over market time, a page at a time. NOT_FOUND where the account isn't open."""
+    """Equity over market time, a page at a time. NOT_FOUND where the account is not open."""
     ListPositions: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListPositionsRequest, _portfolio_pb2.ListPositionsResponse]
     """Positions, a page at a time."""
     ListFills: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListFillsRequest, _portfolio_pb2.ListFillsResponse]
     """Fills, newest first, a page at a time."""
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListLedgerEntriesRequest, _portfolio_pb2.ListLedgerEntriesResponse]
-    """The ledger, oldest first, a page at a time."""
+    """Ledger entries, oldest first, a page at a time."""
 
 class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Questions on portfolios."""
+    """Portfolios, positions, fills and the ledger."""
 
     @_abc_1.abstractmethod
     def GetPortfolio(
@@ -40,7 +42,9 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portfolio_pb2.GetPortfolioRequest,
         context: _aio.ServicerContext[_portfolio_pb2.GetPortfolioRequest, _abc.Awaitable[_portfolio_pb2.GetPortfolioResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.GetPortfolioResponse]:
-        """A portfolio; an empty request asks for the default one. NOT_FOUND where there is none."""
+        """One account's portfolio; an empty request means account "default" at broker "paper". NOT_FOUND where the account is
+        not open.
+        """
 
     @_abc_1.abstractmethod
     def ListPortfolios(
@@ -48,7 +52,7 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portfolio_pb2.ListPortfoliosRequest,
         context: _aio.ServicerContext[_portfolio_pb2.ListPortfoliosRequest, _abc.Awaitable[_portfolio_pb2.ListPortfoliosResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.ListPortfoliosResponse]:
-        """The portfolios there are, a page at a time."""
+        """Portfolios of all accounts, a page at a time."""
 
     @_abc_1.abstractmethod
     def WatchPortfolio(
@@ -56,7 +60,7 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portfolio_pb2.WatchPortfolioRequest,
         context: _aio.ServicerContext[_portfolio_pb2.WatchPortfolioRequest, _abc.AsyncIterator[_portfolio_pb2.WatchPortfolioResponse]],
     ) -> _abc.AsyncIterator[_portfolio_pb2.WatchPortfolioResponse]:
-        """An account as it changes. NOT_FOUND where it isn't open. Any replica can go on from a revision."""
+        """An account as it changes. NOT_FOUND where it is not open. Any replica can continue from a revision."""
 
     @_abc_1.abstractmethod
     def GetEquityCurve(
@@ -64,7 +68,7 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portfolio_pb2.GetEquityCurveRequest,
         context: _aio.ServicerContext[_portfolio_pb2.GetEquityCurveRequest, _abc.Awaitable[_portfolio_pb2.GetEquityCurveResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.GetEquityCurveResponse]:
-        """Equity over market time, a page at a time. NOT_FOUND where the account isn't open."""
+        """Equity over market time, a page at a time. NOT_FOUND where the account is not open."""
 
     @_abc_1.abstractmethod
     def ListPositions(
@@ -88,6 +92,6 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portfolio_pb2.ListLedgerEntriesRequest,
         context: _aio.ServicerContext[_portfolio_pb2.ListLedgerEntriesRequest, _abc.Awaitable[_portfolio_pb2.ListLedgerEntriesResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.ListLedgerEntriesResponse]:
-        """The ledger, oldest first, a page at a time."""
+        """Ledger entries, oldest first, a page at a time."""
 
 def add_PortfolioServiceServicer_to_server(servicer: PortfolioServiceServicer, server: _aio.Server) -> None: ...

@@ -30,37 +30,37 @@ class _LimitOrigin:
 class _LimitOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitOrigin.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LIMIT_ORIGIN_UNSPECIFIED: _LimitOrigin.ValueType  # 0
-    """Not used."""
+    """Not set; never answered."""
     LIMIT_ORIGIN_FIXED: _LimitOrigin.ValueType  # 1
-    """Built in."""
+    """Fixed in the program."""
     LIMIT_ORIGIN_SETTINGS: _LimitOrigin.ValueType  # 2
-    """From the settings of the program."""
+    """The program's settings."""
     LIMIT_ORIGIN_ACCOUNT: _LimitOrigin.ValueType  # 3
-    """Set for the account."""
+    """UpdateLimits, for the account."""
     LIMIT_ORIGIN_STRATEGY: _LimitOrigin.ValueType  # 4
-    """Set for the strategy."""
+    """UpdateLimits, for the strategy."""
     LIMIT_ORIGIN_INSTRUMENT: _LimitOrigin.ValueType  # 5
-    """Set for the instrument."""
+    """UpdateLimits, for the instrument."""
     LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT: _LimitOrigin.ValueType  # 6
-    """Set for the strategy in the instrument."""
+    """UpdateLimits, for the strategy in the instrument."""
 
 class LimitOrigin(_LimitOrigin, metaclass=_LimitOriginEnumTypeWrapper):
-    """Where a limit's value comes from. A narrower scope wins over a wider one; an instrument is narrower than a strategy."""
+    """Where a limit's value comes from. A narrower scope overrides a wider one; an instrument is narrower than a strategy."""
 
 LIMIT_ORIGIN_UNSPECIFIED: LimitOrigin.ValueType  # 0
-"""Not used."""
+"""Not set; never answered."""
 LIMIT_ORIGIN_FIXED: LimitOrigin.ValueType  # 1
-"""Built in."""
+"""Fixed in the program."""
 LIMIT_ORIGIN_SETTINGS: LimitOrigin.ValueType  # 2
-"""From the settings of the program."""
+"""The program's settings."""
 LIMIT_ORIGIN_ACCOUNT: LimitOrigin.ValueType  # 3
-"""Set for the account."""
+"""UpdateLimits, for the account."""
 LIMIT_ORIGIN_STRATEGY: LimitOrigin.ValueType  # 4
-"""Set for the strategy."""
+"""UpdateLimits, for the strategy."""
 LIMIT_ORIGIN_INSTRUMENT: LimitOrigin.ValueType  # 5
-"""Set for the instrument."""
+"""UpdateLimits, for the instrument."""
 LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT: LimitOrigin.ValueType  # 6
-"""Set for the strategy in the instrument."""
+"""UpdateLimits, for the strategy in the instrument."""
 Global___LimitOrigin: _TypeAlias = LimitOrigin  # noqa: Y015
 
 @_typing.final
@@ -81,28 +81,28 @@ class AuthorizeOrderRequest(_message.Message):
     ORDER_TYPE_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
     intent_id: _builtins.str
-    """Id of the order's intent row at trading; also the id under which the verdict is published."""
+    """Id of the manual order's intent at trading; the verdict is published under it as signal_id."""
     correlation_id: _builtins.str
-    """Chain the order belongs to."""
+    """Correlation id: the event or command that began the chain this belongs to."""
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
     """Broker's token of the instrument."""
     side: _common_pb2.Side.ValueType
-    """Direction."""
+    """Buy or sell."""
     quantity: _builtins.int
-    """Units, > 0."""
+    """Units to trade, > 0."""
     product: _common_pb2.Product.ValueType
-    """Product."""
+    """How the broker margins and settles the position: MIS, CNC or NRML."""
     order_type: _common_pb2.OrderType.ValueType
-    """Order type."""
+    """How the order is priced: MARKET is the only type today."""
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
-        """Market time past which an entry is not executed."""
+        """Market time after which an entry is not executed."""
 
     def __init__(
         self,
@@ -129,14 +129,14 @@ Global___AuthorizeOrderRequest: _TypeAlias = AuthorizeOrderRequest  # noqa: Y015
 
 @_typing.final
 class AuthorizeOrderResponse(_message.Message):
-    """The verdict."""
+    """The verdict on a manual order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def verdict(self) -> Global___Verdict:
-        """It."""
+        """The stored verdict; a repeated request gets the same."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ Global___AuthorizeOrderResponse: _TypeAlias = AuthorizeOrderResponse  # noqa: Y0
 
 @_typing.final
 class Verdict(_message.Message):
-    """What risk said of one signal or manual order."""
+    """Risk's decision on one signal or manual order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -176,34 +176,36 @@ class Verdict(_message.Message):
     signal_id: _builtins.str
     """Id of the signal (or of the manual order's intent)."""
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person."""
+    """Name of the strategy; "manual" for an order placed by a person."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
     """Broker's token of the instrument."""
     approved: _builtins.bool
-    """True where it was let through; false where refused or waiting."""
+    """True where approved; false where rejected or waiting."""
     waiting: _builtins.bool
-    """True while a later decision is due, because the position has an open order."""
+    """True where the decision is postponed because the position has an open order."""
     reason: _builtins.str
-    """Why refused, one word; empty where approved."""
+    """Reason code of a rejection, as in SignalRejected.reason. Empty where approved."""
     message: _builtins.str
-    """One sentence for a person."""
+    """Why, one sentence for a person. Empty where there is nothing to say."""
     side: _common_pb2.Side.ValueType
-    """Direction of the order let through. UNSPECIFIED where none was."""
+    """Side of the approved order. UNSPECIFIED where none was approved."""
     quantity: _builtins.int
-    """Units let through. 0 where none were."""
+    """Units approved. 0 where none were."""
     position_effect: _common_pb2.PositionEffect.ValueType
-    """What the order does to the position."""
+    """What the order does to the position. UNSPECIFIED where none was approved."""
     largest_quantity: _builtins.int
-    """Most units, in whole lots, with which a refused order would have passed. 0 where none would, or it was let through."""
+    """Largest quantity, units in whole lots, with which a rejected order would have passed. 0 where none would, or the
+    order was approved.
+    """
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
-        """Every rule in force, in the order they were asked."""
+        """Results of all rules in force, in the order of evaluation."""
 
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
@@ -239,7 +241,7 @@ Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class GetVerdictRequest(_message.Message):
-    """Asks for a verdict that was given."""
+    """Asks for the verdict on one signal or manual order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -261,14 +263,14 @@ Global___GetVerdictRequest: _TypeAlias = GetVerdictRequest  # noqa: Y015
 
 @_typing.final
 class GetVerdictResponse(_message.Message):
-    """The verdict."""
+    """The verdict on one signal or manual order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def verdict(self) -> Global___Verdict:
-        """It."""
+        """The stored verdict; it does not change."""
 
     def __init__(
         self,
@@ -285,7 +287,7 @@ Global___GetVerdictResponse: _TypeAlias = GetVerdictResponse  # noqa: Y015
 
 @_typing.final
 class ListVerdictsRequest(_message.Message):
-    """Asks for verdicts that were given. An empty field lets all pass."""
+    """Asks for verdicts. Empty fields select all; fields that are set must all match."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,26 +301,26 @@ class ListVerdictsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means all."""
+    """Broker namespace. Empty means every broker."""
     account: _builtins.str
-    """Account. Empty means all."""
+    """Account at the broker. Empty means every account."""
     strategy_id: _builtins.str
-    """Strategy; "manual" for persons. Empty means all."""
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
     instrument_id: _builtins.str
-    """Our id of an instrument. Empty means all."""
+    """Our id of the instrument. Empty means every instrument."""
     approved: _builtins.bool
-    """Only those let through (true) or refused (false). Absent means both."""
+    """True: only approved ones. False: only rejected ones. Absent means both."""
     page_size: _builtins.int
     """Most verdicts in the answer. 0 means 50; at most 500."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Least market time of the decision. Absent means from the first on."""
+        """Earliest market time of the decision, inclusive. Absent means from the first verdict."""
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """Market time that the decision was before. Absent means to the last."""
+        """Latest market time of the decision, exclusive. Absent means to the newest verdict."""
 
     def __init__(
         self,
@@ -345,7 +347,7 @@ Global___ListVerdictsRequest: _TypeAlias = ListVerdictsRequest  # noqa: Y015
 
 @_typing.final
 class ListVerdictsResponse(_message.Message):
-    """A page."""
+    """A page of verdicts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -355,7 +357,7 @@ class ListVerdictsResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]:
-        """The verdicts, newest first."""
+        """Verdicts of this page, newest first."""
 
     def __init__(
         self,
@@ -373,7 +375,7 @@ Global___ListVerdictsResponse: _TypeAlias = ListVerdictsResponse  # noqa: Y015
 
 @_typing.final
 class EvaluateSignalRequest(_message.Message):
-    """Asks what risk would say now. Nothing is stored, reserved or published."""
+    """Asks what the verdict on a signal would be now. Nothing is stored, reserved or published."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -385,20 +387,20 @@ class EvaluateSignalRequest(_message.Message):
     TARGET_POSITION_FIELD_NUMBER: _builtins.int
     EXPLICIT_ORDER_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     strategy_id: _builtins.str
-    """Strategy whose position it would be. Empty means "manual"."""
+    """Name of the strategy whose position it would change. Empty means "manual"."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     product: _common_pb2.Product.ValueType
-    """UNSPECIFIED means MIS."""
+    """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     target_position: _builtins.int
-    """Signed position to hold, units."""
+    """Signed position to hold, units: 50 is long 50, 0 is flat, -50 is short 50."""
     @_builtins.property
     def explicit_order(self) -> _signals_pb2.ExplicitOrder:
-        """An order to be taken as it is."""
+        """An order to be placed as given."""
 
     def __init__(
         self,
@@ -423,17 +425,17 @@ Global___EvaluateSignalRequest: _TypeAlias = EvaluateSignalRequest  # noqa: Y015
 
 @_typing.final
 class EvaluateSignalResponse(_message.Message):
-    """What it would say."""
+    """What the verdict would be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICT_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     held: _builtins.int
-    """Signed units held now under the position."""
+    """Units of the position held now: positive long, negative short, 0 flat."""
     @_builtins.property
     def verdict(self) -> Global___Verdict:
-        """The verdict; its signal_id is of nobody. `waiting` where the position has an open order."""
+        """The verdict, not stored; its signal_id belongs to no signal. `waiting` where the position has an open order."""
 
     def __init__(
         self,
@@ -460,13 +462,13 @@ class GetLimitsRequest(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     strategy_id: _builtins.str
-    """Strategy. Empty: those of the account (or of the instrument) whatever the strategy."""
+    """Name of the strategy. Empty: the limits that apply whatever the strategy."""
     instrument_id: _builtins.str
-    """Our id of an instrument. Empty: those whatever the instrument."""
+    """Our id of the instrument. Empty: the limits that apply whatever the instrument."""
     def __init__(
         self,
         *,
@@ -485,7 +487,7 @@ Global___GetLimitsRequest: _TypeAlias = GetLimitsRequest  # noqa: Y015
 
 @_typing.final
 class Limit(_message.Message):
-    """One limit."""
+    """A risk limit with its value."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -501,28 +503,28 @@ class Limit(_message.Message):
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     SETTABLE_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """Name of the rule that reads it."""
+    """Name of the rule that applies it, such as "market_hours"."""
     name: _builtins.str
     """Name of the limit, such as "max_order_quantity"."""
     value: _builtins.str
-    """Its value as text; "off" where it isn't enforced."""
+    """Value as text, in `unit`; "off" where the limit is not enforced."""
     unit: _builtins.str
-    """Unit: "units", "rupees", "orders", "round trips", "seconds", "freeze quantities", "time in IST"."""
+    """Unit of the value: "units", "rupees", "orders", "round trips", "seconds", "freeze quantities" or "time in IST"."""
     origin: Global___LimitOrigin.ValueType
     """Where the value comes from."""
     strategy_id: _builtins.str
-    """Strategy it was set for. Empty where for none in particular."""
+    """Strategy it was set for. Empty where it was set for no strategy in particular."""
     instrument_id: _builtins.str
-    """Instrument it was set for. Empty where for none in particular."""
+    """Our id of the instrument it was set for. Empty where it was set for no instrument in particular."""
     version: _builtins.int
-    """Version of the account's limits that set it. 0 where it wasn't set."""
+    """Version of the account's limits in which it was set. 0 where it was never set."""
     author: _builtins.str
-    """Who set it. Empty where it wasn't set."""
+    """Identity of the caller who set it. Empty where it was never set."""
     settable: _builtins.bool
-    """True where UpdateLimits sets it."""
+    """True where UpdateLimits can set it."""
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time at which it was set. Absent where it wasn't."""
+        """Wall time at which it was set. Absent where it was never set."""
 
     def __init__(
         self,
@@ -549,7 +551,7 @@ Global___Limit: _TypeAlias = Limit  # noqa: Y015
 
 @_typing.final
 class GetLimitsResponse(_message.Message):
-    """The limits."""
+    """The limits in force for what was asked."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -559,18 +561,18 @@ class GetLimitsResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker answered for."""
+    """Broker namespace that the answer is about."""
     account: _builtins.str
-    """Account answered for."""
+    """Account that the answer is about."""
     version: _builtins.int
-    """Version of the account's limits; 0 where none was ever set. UpdateLimits has to name it."""
+    """Version of the account's limits, which UpdateLimits expects. 0 where none was ever set."""
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
-        """Every limit of every rule, with the value that wins for what was asked."""
+        """Every limit of every rule, with the value in force."""
 
     @_builtins.property
     def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
-        """Everything that is set in the account, at every scope."""
+        """Every limit that was set in the account, at every scope."""
 
     def __init__(
         self,
@@ -591,7 +593,7 @@ Global___GetLimitsResponse: _TypeAlias = GetLimitsResponse  # noqa: Y015
 
 @_typing.final
 class LimitValue(_message.Message):
-    """A value for a limit."""
+    """A new value of a limit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -600,7 +602,7 @@ class LimitValue(_message.Message):
     name: _builtins.str
     """Name of the limit, such as "max_order_value"."""
     value: _builtins.str
-    """Its value as text; "off" lifts it."""
+    """Value as text, in the unit of Limit.unit; "off" means not enforced."""
     def __init__(
         self,
         *,
@@ -631,26 +633,28 @@ class UpdateLimitsRequest(_message.Message):
     EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     broker: _builtins.str
-    """Broker. Required."""
+    """Broker namespace, such as "paper". Required."""
     account: _builtins.str
-    """Account. Required."""
+    """Account at the broker, such as "default". Required."""
     strategy_id: _builtins.str
-    """Strategy. Empty: whatever the strategy."""
+    """Name of the strategy. Empty: whatever the strategy."""
     instrument_id: _builtins.str
-    """Our id of an instrument. Empty: whatever the instrument."""
+    """Our id of the instrument. Empty: whatever the instrument."""
     expected_version: _builtins.int
-    """Version that the caller saw, as GetLimits tells it. FAILED_PRECONDITION where the limits have changed since."""
+    """Version of the account's limits that the caller saw (GetLimits). FAILED_PRECONDITION where they have changed since."""
     reason: _builtins.str
-    """Why, one sentence. Required."""
+    """Why it is set, one sentence for the record, 1 to 500 characters. Required."""
     @_builtins.property
     def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitValue]:
-        """Limits to set here."""
+        """Limits to set at this scope, at most 32."""
 
     @_builtins.property
     def clear(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of limits set here that are to be no longer: the next wider scope holds again."""
+        """Names of limits to remove from this scope, so that the next wider scope applies again; at most 32."""
 
     def __init__(
         self,
@@ -675,17 +679,17 @@ Global___UpdateLimitsRequest: _TypeAlias = UpdateLimitsRequest  # noqa: Y015
 
 @_typing.final
 class UpdateLimitsResponse(_message.Message):
-    """The limits after it."""
+    """The limits after the update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """Version of the account's limits from now on."""
+    """Version of the account's limits after the update."""
     @_builtins.property
     def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
-        """What is set at the scope now."""
+        """Limits that are set at the scope after the update."""
 
     def __init__(
         self,
@@ -703,16 +707,16 @@ Global___UpdateLimitsResponse: _TypeAlias = UpdateLimitsResponse  # noqa: Y015
 
 @_typing.final
 class GetExposureRequest(_message.Message):
-    """Asks what an account holds and has on its way."""
+    """Asks for an account's positions and open orders as risk counts them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BROKER_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     def __init__(
         self,
         *,
@@ -729,7 +733,7 @@ Global___GetExposureRequest: _TypeAlias = GetExposureRequest  # noqa: Y015
 
 @_typing.final
 class InstrumentExposure(_message.Message):
-    """One instrument in an account, all its positions together."""
+    """Exposure of an account in one instrument, over all its positions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -743,22 +747,22 @@ class InstrumentExposure(_message.Message):
     instrument_id: _builtins.str
     """Our id of the instrument."""
     held: _builtins.int
-    """Signed units held; long and short of two strategies offset."""
+    """Signed units held, long positive; opposite positions of two strategies offset each other."""
     in_flight: _builtins.int
-    """Signed units on their way."""
+    """Signed units of open orders, buys positive."""
     most: _builtins.int
-    """Most units that the positions can come to, long and short added up."""
+    """Largest number of units that the positions can come to with their open orders, long and short added up, 0 or more."""
     @_builtins.property
     def last_price(self) -> _decimal_pb2.Decimal:
-        """Last price, rupees. Absent where there is none."""
+        """Last price, rupees. Absent where unknown."""
 
     @_builtins.property
     def gross(self) -> _common_pb2.Money:
-        """`most` at the last price. Absent where there is none."""
+        """`most` at the last price, rupees. Absent where the price is unknown."""
 
     @_builtins.property
     def net(self) -> _common_pb2.Money:
-        """What is held and on its way at the last price, signed. Absent where there is none."""
+        """held + in_flight at the last price, rupees, signed. Absent where the price is unknown."""
 
     def __init__(
         self,
@@ -781,7 +785,7 @@ Global___InstrumentExposure: _TypeAlias = InstrumentExposure  # noqa: Y015
 
 @_typing.final
 class GetExposureResponse(_message.Message):
-    """The exposure."""
+    """Exposure of an account, and the counters of its day."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -798,40 +802,40 @@ class GetExposureResponse(_message.Message):
     TRIPPED_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker answered for."""
+    """Broker namespace that the answer is about."""
     account: _builtins.str
-    """Account answered for."""
+    """Account that the answer is about."""
     open_orders: _builtins.int
-    """Orders that are open."""
+    """Number of open orders."""
     day: _builtins.str
-    """The exchange's day that the counters are of, as 2026-03-04. Empty where market time is unknown."""
+    """Exchange day of the counters below as YYYY-MM-DD. Empty where market time is unknown."""
     trades: _builtins.int
-    """Orders let through on it that have filled or still may."""
+    """Orders approved on that day that have filled or still may."""
     tripped: _builtins.str
-    """Why the account only reduces for the rest of the day. Empty where it doesn't."""
+    """Why the account may only reduce positions for the rest of the day, one sentence. Empty where it may trade."""
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstrumentExposure]:
-        """By instrument."""
+        """Exposure by instrument."""
 
     @_builtins.property
     def gross(self) -> _common_pb2.Money:
-        """Rupees held and on their way, long and short added up. Absent where a price is missing."""
+        """Gross exposure over all instruments, rupees, 0 or more. Absent where a price is missing."""
 
     @_builtins.property
     def net(self) -> _common_pb2.Money:
-        """The same, signed. Absent where a price is missing."""
+        """Net exposure over all instruments, rupees, signed. Absent where a price is missing."""
 
     @_builtins.property
     def realised(self) -> _common_pb2.Money:
-        """What closing fills made on it, before charges."""
+        """Profit realised on that day by closing fills, rupees, before charges."""
 
     @_builtins.property
     def unrealised(self) -> _common_pb2.Money:
-        """What positions would make at the last prices, before charges. Absent where a price or a cost is unknown."""
+        """Profit of open positions at the last prices, rupees, before charges. Absent where a price or a cost is unknown."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of it all. Absent where it is unknown."""
+        """Market time of the answer. Absent where market time is unknown."""
 
     def __init__(
         self,
@@ -867,12 +871,12 @@ class GetKillSwitchRequest(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     strategy_id: _builtins.str
-    """The strategy whose own switch it is. Empty: the broker's, or the account's."""
+    """Name of the strategy whose switch is asked for. Empty: the broker's or the account's."""
     account: _builtins.str
-    """The account whose own switch it is, which its daily loss sets; not together with a strategy. Empty: the broker's, or
-    the strategy's.
+    """Account whose switch is asked for (set by its daily loss); not together with a strategy. Empty: the broker's or the
+    strategy's.
     """
     def __init__(
         self,
@@ -891,7 +895,7 @@ Global___GetKillSwitchRequest: _TypeAlias = GetKillSwitchRequest  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):
-    """A kill switch as it stands. Of the broker's, the strategy's and the account's the strictest counts."""
+    """State of a kill switch. The strictest of the broker's, the strategy's and the account's applies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -904,22 +908,22 @@ class KillSwitch(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     state: _common_pb2.TradingState.ValueType
-    """What may be traded."""
+    """What is allowed."""
     revision: _builtins.int
-    """0 where it was never set, then 1, 2, 3 …."""
+    """Number of the change: 1, 2, 3 … within (broker, strategy, account). 0 where it was never set."""
     changed_by: _builtins.str
-    """Who set it."""
+    """Identity of the caller or the service that set it. Empty where it was never set."""
     reason: _builtins.str
-    """Why."""
+    """Why it was set, one sentence. Empty where it was never set."""
     strategy_id: _builtins.str
-    """The one strategy it is for. Empty: all of them."""
+    """The strategy whose switch it is. Empty: the switch is the broker's or an account's."""
     account: _builtins.str
-    """The one account it is for. Empty: all of them."""
+    """The account whose switch it is. Empty: the switch is the broker's or a strategy's."""
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time of the change."""
+        """Wall time of the change. Absent where it was never set."""
 
     def __init__(
         self,
@@ -943,14 +947,14 @@ Global___KillSwitch: _TypeAlias = KillSwitch  # noqa: Y015
 
 @_typing.final
 class GetKillSwitchResponse(_message.Message):
-    """The kill switch."""
+    """State of the kill switch that was asked for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KILL_SWITCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def kill_switch(self) -> Global___KillSwitch:
-        """It."""
+        """The kill switch, as of this answer; ACTIVE with revision 0 where it was never set."""
 
     def __init__(
         self,
@@ -977,15 +981,17 @@ class SetKillSwitchRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     state: _common_pb2.TradingState.ValueType
-    """What may be traded from now on."""
+    """What is allowed from now on."""
     reason: _builtins.str
-    """Why, one sentence. Required."""
+    """Why it is set, one sentence for the record, 1 to 500 characters. Required."""
     strategy_id: _builtins.str
-    """The one strategy it is for. Empty: the broker's own switch."""
+    """Name of the strategy whose switch is set. Empty: the broker's."""
     def __init__(
         self,
         *,
@@ -1005,7 +1011,7 @@ Global___SetKillSwitchRequest: _TypeAlias = SetKillSwitchRequest  # noqa: Y015
 
 @_typing.final
 class SetKillSwitchResponse(_message.Message):
-    """The kill switch after it."""
+    """State of the kill switch after the command."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1013,12 +1019,12 @@ class SetKillSwitchResponse(_message.Message):
     ACKNOWLEDGED_BY_TRADING_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
     acknowledged_by_trading: _builtins.bool
-    """True where trading confirmed: nothing that the state forbids is submitted after this answer."""
+    """True where trading confirmed: no order that the state forbids is sent after this answer."""
     warning: _builtins.str
-    """Why trading did not confirm. Empty where it did."""
+    """Why trading did not confirm, one sentence. Empty where it did."""
     @_builtins.property
     def kill_switch(self) -> Global___KillSwitch:
-        """It."""
+        """The kill switch as set."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RiskServiceStub:
-    """Verdicts, limits, kill switches.
+    """Verdicts, limits, exposure and kill switches.
     """
 
     def __init__(self, channel):
@@ -83,18 +83,18 @@ class RiskServiceStub:
 
 
 class RiskServiceServicer:
-    """Verdicts, limits, kill switches.
+    """Verdicts, limits, exposure and kill switches.
     """
 
     def AuthorizeOrder(self, request, context):
-        """Judges a manual order and reserves for it. The same intent gets the same verdict.
+        """Decides on a manual order and reserves for it. The same intent gets the same verdict.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVerdict(self, request, context):
-        """The verdict on one signal. NOT_FOUND where it wasn't judged.
+        """The verdict on one signal or manual order. NOT_FOUND where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,21 +108,21 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EvaluateSignal(self, request, context):
-        """What risk would say of a signal now: a dry run.
+        """What the verdict on a signal would be now: a dry run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExposure(self, request, context):
-        """What an account holds and has on its way, and what its day has made.
+        """An account's exposure, and its profit and orders of the day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLimits(self, request, context):
-        """Sets and clears limits at one scope of an account. In force for the next decision.
+        """Sets and clears limits at one scope of an account. They apply from the next decision on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,14 +136,15 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetKillSwitch(self, request, context):
-        """A kill switch.
+        """State of one kill switch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetKillSwitch(self, request, context):
-        """Sets the kill switch of a broker, or of one strategy at it; answers once it is stored, published, mirrored and trading has confirmed.
+        """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
+        confirmed by trading, or says in `warning` that trading did not confirm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,7 +207,7 @@ def add_RiskServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RiskService:
-    """Verdicts, limits, kill switches.
+    """Verdicts, limits, exposure and kill switches.
     """
 
     @staticmethod

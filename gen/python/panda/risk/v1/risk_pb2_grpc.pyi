@@ -13,30 +13,32 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RiskServiceStub:
-    """Verdicts, limits, kill switches."""
+    """Verdicts, limits, exposure and kill switches."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AuthorizeOrder: _aio.UnaryUnaryMultiCallable[_risk_pb2.AuthorizeOrderRequest, _risk_pb2.AuthorizeOrderResponse]
-    """Judges a manual order and reserves for it. The same intent gets the same verdict."""
+    """Decides on a manual order and reserves for it. The same intent gets the same verdict."""
     GetVerdict: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetVerdictRequest, _risk_pb2.GetVerdictResponse]
-    """The verdict on one signal. NOT_FOUND where it wasn't judged."""
+    """The verdict on one signal or manual order. NOT_FOUND where there is none."""
     ListVerdicts: _aio.UnaryUnaryMultiCallable[_risk_pb2.ListVerdictsRequest, _risk_pb2.ListVerdictsResponse]
     """Verdicts, newest first, a page at a time."""
     EvaluateSignal: _aio.UnaryUnaryMultiCallable[_risk_pb2.EvaluateSignalRequest, _risk_pb2.EvaluateSignalResponse]
-    """What risk would say of a signal now: a dry run."""
+    """What the verdict on a signal would be now: a dry run."""
     GetExposure: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetExposureRequest, _risk_pb2.GetExposureResponse]
-    """What an account holds and has on its way, and what its day has made."""
+    """An account's exposure, and its profit and orders of the day."""
     UpdateLimits: _aio.UnaryUnaryMultiCallable[_risk_pb2.UpdateLimitsRequest, _risk_pb2.UpdateLimitsResponse]
-    """Sets and clears limits at one scope of an account. In force for the next decision."""
+    """Sets and clears limits at one scope of an account. They apply from the next decision on."""
     GetLimits: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetLimitsRequest, _risk_pb2.GetLimitsResponse]
     """The limits in force."""
     GetKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetKillSwitchRequest, _risk_pb2.GetKillSwitchResponse]
-    """A kill switch."""
+    """State of one kill switch."""
     SetKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_pb2.SetKillSwitchRequest, _risk_pb2.SetKillSwitchResponse]
-    """Sets the kill switch of a broker, or of one strategy at it; answers once it is stored, published, mirrored and trading has confirmed."""
+    """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
+    confirmed by trading, or says in `warning` that trading did not confirm.
+    """
 
 class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Verdicts, limits, kill switches."""
+    """Verdicts, limits, exposure and kill switches."""
 
     @_abc_1.abstractmethod
     def AuthorizeOrder(
@@ -44,7 +46,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.AuthorizeOrderRequest,
         context: _aio.ServicerContext[_risk_pb2.AuthorizeOrderRequest, _abc.Awaitable[_risk_pb2.AuthorizeOrderResponse]],
     ) -> _abc.Awaitable[_risk_pb2.AuthorizeOrderResponse]:
-        """Judges a manual order and reserves for it. The same intent gets the same verdict."""
+        """Decides on a manual order and reserves for it. The same intent gets the same verdict."""
 
     @_abc_1.abstractmethod
     def GetVerdict(
@@ -52,7 +54,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.GetVerdictRequest,
         context: _aio.ServicerContext[_risk_pb2.GetVerdictRequest, _abc.Awaitable[_risk_pb2.GetVerdictResponse]],
     ) -> _abc.Awaitable[_risk_pb2.GetVerdictResponse]:
-        """The verdict on one signal. NOT_FOUND where it wasn't judged."""
+        """The verdict on one signal or manual order. NOT_FOUND where there is none."""
 
     @_abc_1.abstractmethod
     def ListVerdicts(
@@ -68,7 +70,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.EvaluateSignalRequest,
         context: _aio.ServicerContext[_risk_pb2.EvaluateSignalRequest, _abc.Awaitable[_risk_pb2.EvaluateSignalResponse]],
     ) -> _abc.Awaitable[_risk_pb2.EvaluateSignalResponse]:
-        """What risk would say of a signal now: a dry run."""
+        """What the verdict on a signal would be now: a dry run."""
 
     @_abc_1.abstractmethod
     def GetExposure(
@@ -76,7 +78,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.GetExposureRequest,
         context: _aio.ServicerContext[_risk_pb2.GetExposureRequest, _abc.Awaitable[_risk_pb2.GetExposureResponse]],
     ) -> _abc.Awaitable[_risk_pb2.GetExposureResponse]:
-        """What an account holds and has on its way, and what its day has made."""
+        """An account's exposure, and its profit and orders of the day."""
 
     @_abc_1.abstractmethod
     def UpdateLimits(
@@ -84,7 +86,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.UpdateLimitsRequest,
         context: _aio.ServicerContext[_risk_pb2.UpdateLimitsRequest, _abc.Awaitable[_risk_pb2.UpdateLimitsResponse]],
     ) -> _abc.Awaitable[_risk_pb2.UpdateLimitsResponse]:
-        """Sets and clears limits at one scope of an account. In force for the next decision."""
+        """Sets and clears limits at one scope of an account. They apply from the next decision on."""
 
     @_abc_1.abstractmethod
     def GetLimits(
@@ -100,7 +102,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.GetKillSwitchRequest,
         context: _aio.ServicerContext[_risk_pb2.GetKillSwitchRequest, _abc.Awaitable[_risk_pb2.GetKillSwitchResponse]],
     ) -> _abc.Awaitable[_risk_pb2.GetKillSwitchResponse]:
-        """A kill switch."""
+        """State of one kill switch."""
 
     @_abc_1.abstractmethod
     def SetKillSwitch(
@@ -108,6 +110,8 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_pb2.SetKillSwitchRequest,
         context: _aio.ServicerContext[_risk_pb2.SetKillSwitchRequest, _abc.Awaitable[_risk_pb2.SetKillSwitchResponse]],
     ) -> _abc.Awaitable[_risk_pb2.SetKillSwitchResponse]:
-        """Sets the kill switch of a broker, or of one strategy at it; answers once it is stored, published, mirrored and trading has confirmed."""
+        """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
+        confirmed by trading, or says in `warning` that trading did not confirm.
+        """
 
 def add_RiskServiceServicer_to_server(servicer: RiskServiceServicer, server: _aio.Server) -> None: ...

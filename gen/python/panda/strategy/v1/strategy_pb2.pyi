@@ -30,28 +30,32 @@ class _OpenPosition:
 class _OpenPositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OpenPosition.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     OPEN_POSITION_UNSPECIFIED: _OpenPosition.ValueType  # 0
-    """Means KEEP."""
+    """The same as KEEP."""
     OPEN_POSITION_KEEP: _OpenPosition.ValueType  # 1
-    """It stays, and belongs to the strategy still; the new revision knows nothing of it and trades from its own signals."""
+    """Positions stay open and still belong to the strategy. The new revision begins without memory of them and trades by
+    its own signals.
+    """
     OPEN_POSITION_FLATTEN: _OpenPosition.ValueType  # 2
-    """With the first frame of market data after the change, before anything the new revision wants, a signal to hold
-    nothing goes out for each instrument it had and each broker it trades at. These are signals like others: risk
-    judges them, so that outside market hours or under a halted kill switch the position stays. Not together with a
-    broker taken away.
+    """At the first frame of market data after the change, before any signal of the new revision, a signal with target 0
+    is sent for each of its former instruments at each of its brokers. Risk decides on these signals as on others:
+    outside market hours or under a HALTED kill switch the position stays open. Not allowed together with removing a
+    broker.
     """
 
 class OpenPosition(_OpenPosition, metaclass=_OpenPositionEnumTypeWrapper):
-    """What becomes of a position when its strategy changes."""
+    """What happens to a strategy's open positions when its configuration changes."""
 
 OPEN_POSITION_UNSPECIFIED: OpenPosition.ValueType  # 0
-"""Means KEEP."""
+"""The same as KEEP."""
 OPEN_POSITION_KEEP: OpenPosition.ValueType  # 1
-"""It stays, and belongs to the strategy still; the new revision knows nothing of it and trades from its own signals."""
+"""Positions stay open and still belong to the strategy. The new revision begins without memory of them and trades by
+its own signals.
+"""
 OPEN_POSITION_FLATTEN: OpenPosition.ValueType  # 2
-"""With the first frame of market data after the change, before anything the new revision wants, a signal to hold
-nothing goes out for each instrument it had and each broker it trades at. These are signals like others: risk
-judges them, so that outside market hours or under a halted kill switch the position stays. Not together with a
-broker taken away.
+"""At the first frame of market data after the change, before any signal of the new revision, a signal with target 0
+is sent for each of its former instruments at each of its brokers. Risk decides on these signals as on others:
+outside market hours or under a HALTED kill switch the position stays open. Not allowed together with removing a
+broker.
 """
 Global___OpenPosition: _TypeAlias = OpenPosition  # noqa: Y015
 
@@ -64,36 +68,36 @@ class _ParameterKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Paramet
     PARAMETER_KIND_UNSPECIFIED: _ParameterKind.ValueType  # 0
     """Not set; never answered."""
     PARAMETER_KIND_INTEGER: _ParameterKind.ValueType  # 1
-    """A whole number."""
+    """A whole number, such as "12"."""
     PARAMETER_KIND_NUMBER: _ParameterKind.ValueType  # 2
-    """A number."""
+    """A decimal number, such as "0.5"."""
     PARAMETER_KIND_BOOLEAN: _ParameterKind.ValueType  # 3
     """"true" or "false"."""
     PARAMETER_KIND_TEXT: _ParameterKind.ValueType  # 4
     """Any text."""
     PARAMETER_KIND_CHOICE: _ParameterKind.ValueType  # 5
-    """One of `choices`."""
+    """One of the values in `choices`."""
 
 class ParameterKind(_ParameterKind, metaclass=_ParameterKindEnumTypeWrapper):
-    """What a parameter's text is read as."""
+    """How a parameter's text is parsed."""
 
 PARAMETER_KIND_UNSPECIFIED: ParameterKind.ValueType  # 0
 """Not set; never answered."""
 PARAMETER_KIND_INTEGER: ParameterKind.ValueType  # 1
-"""A whole number."""
+"""A whole number, such as "12"."""
 PARAMETER_KIND_NUMBER: ParameterKind.ValueType  # 2
-"""A number."""
+"""A decimal number, such as "0.5"."""
 PARAMETER_KIND_BOOLEAN: ParameterKind.ValueType  # 3
 """"true" or "false"."""
 PARAMETER_KIND_TEXT: ParameterKind.ValueType  # 4
 """Any text."""
 PARAMETER_KIND_CHOICE: ParameterKind.ValueType  # 5
-"""One of `choices`."""
+"""One of the values in `choices`."""
 Global___ParameterKind: _TypeAlias = ParameterKind  # noqa: Y015
 
 @_typing.final
 class Strategy(_message.Message):
-    """A strategy as configured."""
+    """A strategy's configuration and state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,41 +137,41 @@ class Strategy(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     WARM_UP_MISSING_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
-    """Its name, chosen at creation."""
+    """Name of the strategy, chosen at creation."""
     strategy_type: _builtins.str
     """Registered type, such as "ema_cross"."""
     account: _builtins.str
-    """Account at each of these brokers."""
+    """Account it trades at each of these brokers."""
     quantity: _builtins.int
-    """Units of a full position."""
+    """Units of a full position, > 0."""
     product: _common_pb2.Product.ValueType
-    """Product of its signals."""
+    """How the broker margins and settles its positions: MIS, CNC or NRML."""
     signal_ttl_seconds: _builtins.int
-    """Seconds of market time its signals stay valid."""
+    """Seconds of market time for which its signals stay valid, > 0."""
     state: _control_pb2.StrategyState.ValueType
     """Whether it trades."""
     revision: _builtins.int
-    """Revision of this configuration."""
+    """Number of the configuration's change: 1, 2, 3 …."""
     changed_by: _builtins.str
-    """Who changed it last."""
+    """Identity of the caller who changed it last."""
     note: _builtins.str
-    """What became of it that a person should know, such as what stopping left behind. Empty when nothing."""
+    """What a person should know after a command, such as open positions that stopping left. Empty where there is nothing."""
     warm_up_missing: _builtins.int
-    """Ticks, or bars where its type is shown bars, that it still has to see before its first signal, on the instrument
-    that lacks most: what the log no longer held when it was started. As of a few seconds ago; in the answers of
-    GetStrategy and ListStrategies. 0 means that it is warm, or doesn't run.
+    """Warm-up still missing: ticks (or bars, where its type works on bars) that it has to see before its first signal, on
+    the instrument that lacks most. Missing because the log no longer held them when it was started. A few seconds old;
+    only in answers of GetStrategy and ListStrategies. 0 where it is warm or not running.
     """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Parameters as text, complete, defaults filled in."""
+        """Parameters by name, values as text, complete with the defaults filled in."""
 
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it watches and trades: "NSE:INFY" …."""
+        """Instruments it watches and trades, exchange and symbol of each, such as "NSE:INFY"."""
 
     @_builtins.property
     def brokers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Brokers it opted in to. "paper" is always meant where paper is enabled."""
+        """Broker namespaces it opted in to. Where "paper" is enabled, it also trades at "paper"."""
 
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
@@ -202,7 +206,7 @@ Global___Strategy: _TypeAlias = Strategy  # noqa: Y015
 
 @_typing.final
 class CreateStrategyRequest(_message.Message):
-    """Creates a strategy, stopped."""
+    """Creates a strategy in state STOPPED."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -237,30 +241,32 @@ class CreateStrategyRequest(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     SIGNAL_TTL_SECONDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable: any text of the caller's, unique per command."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     strategy_id: _builtins.str
-    """Its name: lower case letters, digits, "_", "-", "."; "manual" is taken."""
+    """Name of the strategy: lower-case letters, digits, "_", "-", "."; at most 63 characters; "manual" is reserved."""
     strategy_type: _builtins.str
     """Registered type, such as "ema_cross"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at each of these brokers. Empty means "default"."""
     quantity: _builtins.int
-    """Units of a full position, > 0, a multiple of every instrument's lot."""
+    """Units of a full position, 1 to 10000000, a multiple of every instrument's lot."""
     product: _common_pb2.Product.ValueType
-    """UNSPECIFIED means MIS."""
+    """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     signal_ttl_seconds: _builtins.int
-    """Seconds of market time its signals stay valid. 0 means 60."""
+    """Seconds of market time for which its signals stay valid, at most 86400. 0 means 60."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Parameters as text; what is absent has its default."""
+        """Parameters by name, values as text; those absent get their defaults."""
 
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"NSE:INFY" …; 1 to 500."""
+        """Instruments to watch and trade, exchange and symbol of each, such as "NSE:INFY"; 1 to 500."""
 
     @_builtins.property
     def brokers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Brokers to opt in to. Empty means paper only."""
+        """Broker namespaces to opt in to. Empty means only "paper"."""
 
     def __init__(
         self,
@@ -286,14 +292,14 @@ Global___CreateStrategyRequest: _TypeAlias = CreateStrategyRequest  # noqa: Y015
 
 @_typing.final
 class CreateStrategyResponse(_message.Message):
-    """The strategy created."""
+    """The strategy after it was created."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It, stopped, at revision 1, or at the next one where a strategy of its name was deleted."""
+        """The strategy as created: STOPPED, at revision 1, or at the next revision where a strategy of its name was deleted."""
 
     def __init__(
         self,
@@ -316,7 +322,7 @@ class GetStrategyRequest(_message.Message):
 
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
-    """Its name."""
+    """Name of the strategy."""
     def __init__(
         self,
         *,
@@ -332,14 +338,14 @@ Global___GetStrategyRequest: _TypeAlias = GetStrategyRequest  # noqa: Y015
 
 @_typing.final
 class GetStrategyResponse(_message.Message):
-    """The strategy."""
+    """One strategy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It."""
+        """The strategy, as of this answer."""
 
     def __init__(
         self,
@@ -364,11 +370,11 @@ class ListStrategiesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     state: _control_pb2.StrategyState.ValueType
-    """Only in this state, RUNNING or STOPPED. UNSPECIFIED means both; a deleted strategy is in no list."""
+    """Only strategies in this state, RUNNING or STOPPED. UNSPECIFIED means both; deleted strategies are never listed."""
     page_size: _builtins.int
     """Most strategies in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -386,7 +392,7 @@ Global___ListStrategiesRequest: _TypeAlias = ListStrategiesRequest  # noqa: Y015
 
 @_typing.final
 class ListStrategiesResponse(_message.Message):
-    """A page, ordered by name."""
+    """A page of strategies, ordered by name."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -396,7 +402,7 @@ class ListStrategiesResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def strategies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Strategy]:
-        """The strategies."""
+        """Strategies of this page."""
 
     def __init__(
         self,
@@ -421,9 +427,11 @@ class StartStrategyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     strategy_id: _builtins.str
-    """Its name."""
+    """Name of the strategy."""
     def __init__(
         self,
         *,
@@ -440,14 +448,14 @@ Global___StartStrategyRequest: _TypeAlias = StartStrategyRequest  # noqa: Y015
 
 @_typing.final
 class StartStrategyResponse(_message.Message):
-    """The strategy started."""
+    """The strategy after it was started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It."""
+        """The strategy, RUNNING, as of this answer."""
 
     def __init__(
         self,
@@ -464,16 +472,18 @@ Global___StartStrategyResponse: _TypeAlias = StartStrategyResponse  # noqa: Y015
 
 @_typing.final
 class StopStrategyRequest(_message.Message):
-    """Stops a strategy. Its position stays as it is."""
+    """Stops a strategy. Its positions are left open."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     strategy_id: _builtins.str
-    """Its name."""
+    """Name of the strategy."""
     def __init__(
         self,
         *,
@@ -490,14 +500,14 @@ Global___StopStrategyRequest: _TypeAlias = StopStrategyRequest  # noqa: Y015
 
 @_typing.final
 class StopStrategyResponse(_message.Message):
-    """The strategy stopped."""
+    """The strategy after it was stopped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It; `note` says that open positions stay."""
+        """The strategy, STOPPED, as of this answer; `note` names open positions that it leaves."""
 
     def __init__(
         self,
@@ -514,8 +524,8 @@ Global___StopStrategyResponse: _TypeAlias = StopStrategyResponse  # noqa: Y015
 
 @_typing.final
 class UpdateStrategyRequest(_message.Message):
-    """Changes a strategy. Each change is a new revision; a running strategy's takes effect at an offset of the market data
-    that is recorded, and begins without memory, so that it has to warm up anew.
+    """Changes a strategy's configuration. Each change is a new revision. A running strategy changes at a recorded offset of
+    the market data and begins without memory, so it warms up again.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -526,19 +536,21 @@ class UpdateStrategyRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     OPEN_POSITION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     strategy_id: _builtins.str
-    """Its name."""
+    """Name of the strategy."""
     open_position: Global___OpenPosition.ValueType
-    """What becomes of its open position."""
+    """What happens to its open positions. UNSPECIFIED means KEEP."""
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """The new values, in the fields that update_mask names; the others are not read."""
+        """New values, in the fields that update_mask names; other fields are ignored."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """What to change: "parameters" (all of them; what is absent has its default), "parameters.NAME" (that one),
-        "symbols", "brokers", "quantity", "product", "signal_ttl_seconds". At least one.
+        """Fields to change, at least one: "parameters" (all of them; those absent get their defaults), "parameters.NAME"
+        (only that one), "symbols", "brokers", "quantity", "product", "signal_ttl_seconds".
         """
 
     def __init__(
@@ -560,14 +572,16 @@ Global___UpdateStrategyRequest: _TypeAlias = UpdateStrategyRequest  # noqa: Y015
 
 @_typing.final
 class UpdateStrategyResponse(_message.Message):
-    """The strategy changed."""
+    """The strategy after the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It; `note` says what becomes of its position. Where nothing differs it is as it was, at the same revision."""
+        """The strategy, as of this answer, at its new revision; at the same revision where nothing differed. `note` says what
+        happens to its positions.
+        """
 
     def __init__(
         self,
@@ -584,16 +598,18 @@ Global___UpdateStrategyResponse: _TypeAlias = UpdateStrategyResponse  # noqa: Y0
 
 @_typing.final
 class DeleteStrategyRequest(_message.Message):
-    """Deletes a stopped strategy. Its position stays as it is."""
+    """Deletes a stopped strategy. Its positions are left open."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     strategy_id: _builtins.str
-    """Its name."""
+    """Name of the strategy."""
     def __init__(
         self,
         *,
@@ -610,14 +626,14 @@ Global___DeleteStrategyRequest: _TypeAlias = DeleteStrategyRequest  # noqa: Y015
 
 @_typing.final
 class DeleteStrategyResponse(_message.Message):
-    """The strategy deleted."""
+    """The strategy after it was deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def strategy(self) -> Global___Strategy:
-        """It as it ended, in state DELETED."""
+        """The strategy's last configuration, in state DELETED."""
 
     def __init__(
         self,
@@ -634,7 +650,7 @@ Global___DeleteStrategyResponse: _TypeAlias = DeleteStrategyResponse  # noqa: Y0
 
 @_typing.final
 class StrategyParameter(_message.Message):
-    """A parameter of a type."""
+    """A parameter of a strategy type."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -648,24 +664,24 @@ class StrategyParameter(_message.Message):
     CHOICES_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the parameter."""
     kind: Global___ParameterKind.ValueType
-    """What its text is read as."""
+    """How its text is parsed."""
     default_value: _builtins.str
-    """Value where none is given, as text."""
+    """Value used where none is given, as text."""
     minimum: _builtins.str
-    """Least value, as text. Empty where there is none."""
+    """Smallest value, as text. Empty where there is none."""
     minimum_excluded: _builtins.bool
-    """True where the value must be more than `minimum`, not only as much."""
+    """True where the value must be greater than `minimum`; false where it may equal it."""
     maximum: _builtins.str
     """Largest value, as text. Empty where there is none."""
     maximum_excluded: _builtins.bool
-    """True where the value must be less than `maximum`, not only as much."""
+    """True where the value must be less than `maximum`; false where it may equal it."""
     description: _builtins.str
-    """What it is, and its unit."""
+    """What the parameter means, and its unit."""
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What a CHOICE may be; empty for the others."""
+        """Allowed values of a CHOICE. Empty for other kinds."""
 
     def __init__(
         self,
@@ -690,7 +706,7 @@ Global___StrategyParameter: _TypeAlias = StrategyParameter  # noqa: Y015
 
 @_typing.final
 class StrategyType(_message.Message):
-    """A type of strategy."""
+    """A type of strategy that can be created."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -701,18 +717,18 @@ class StrategyType(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     WANTS_POSITION_FIELD_NUMBER: _builtins.int
     strategy_type: _builtins.str
-    """Its name, such as "ema_cross"."""
+    """Name of the type, such as "ema_cross"."""
     description: _builtins.str
-    """What it does, and where its formula comes from."""
+    """What it does, and the source of its formula."""
     on_bars: _builtins.bool
-    """True where it is shown closed bars of its parameter `interval`, false where every tick."""
+    """True where it receives closed bars of its parameter `interval`; false where it receives every tick."""
     warm_up: _builtins.int
-    """Ticks or bars it has to see, with the default parameters, before its first signal."""
+    """Ticks or bars it has to see before its first signal, with the default parameters, 0 or more."""
     wants_position: _builtins.bool
-    """True where it reads its position and its open orders, which are recorded for it as inputs."""
+    """True where it reads its own position and open orders, which are recorded as inputs."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyParameter]:
-        """Its parameters."""
+        """Parameters of the type."""
 
     def __init__(
         self,
@@ -734,7 +750,7 @@ Global___StrategyType: _TypeAlias = StrategyType  # noqa: Y015
 
 @_typing.final
 class ListStrategyTypesRequest(_message.Message):
-    """Asks for the types there are."""
+    """Asks for the strategy types that can be created."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -743,7 +759,7 @@ class ListStrategyTypesRequest(_message.Message):
     page_size: _builtins.int
     """Most types in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     def __init__(
         self,
         *,
@@ -760,7 +776,7 @@ Global___ListStrategyTypesRequest: _TypeAlias = ListStrategyTypesRequest  # noqa
 
 @_typing.final
 class ListStrategyTypesResponse(_message.Message):
-    """A page, ordered by name."""
+    """A page of strategy types, ordered by name."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -770,7 +786,7 @@ class ListStrategyTypesResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def strategy_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyType]:
-        """The types: those shipped, and those of the user's folder that could be loaded."""
+        """Strategy types of this page: those shipped, and those of the user's folder that could be loaded."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StrategyServiceStub:
-    """Strategies: create, ask, change, start, stop, delete.
+    """Creates, lists, changes, starts, stops and deletes strategies.
     """
 
     def __init__(self, channel):
@@ -78,18 +78,18 @@ class StrategyServiceStub:
 
 
 class StrategyServiceServicer:
-    """Strategies: create, ask, change, start, stop, delete.
+    """Creates, lists, changes, starts, stops and deletes strategies.
     """
 
     def CreateStrategy(self, request, context):
-        """Creates a strategy, stopped. ALREADY_EXISTS where the name is taken.
+        """Creates a strategy in state STOPPED. ALREADY_EXISTS where the name is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStrategy(self, request, context):
-        """One strategy. NOT_FOUND where there is none.
+        """One strategy. NOT_FOUND where no strategy has that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,35 +103,35 @@ class StrategyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartStrategy(self, request, context):
-        """Starts a strategy. Starting a running one changes nothing.
+        """Starts a strategy. Starting a running one has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopStrategy(self, request, context):
-        """Stops a strategy; its position stays as it is. Stopping a stopped one changes nothing.
+        """Stops a strategy; its positions are left open. Stopping a stopped one has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateStrategy(self, request, context):
-        """Changes a running or a stopped strategy.
+        """Changes the configuration of a running or a stopped strategy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteStrategy(self, request, context):
-        """Deletes a strategy; its position stays as it is. FAILED_PRECONDITION where it runs.
+        """Deletes a strategy; its positions are left open. FAILED_PRECONDITION where it is running.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListStrategyTypes(self, request, context):
-        """Types of strategy with their parameters, a page at a time.
+        """Strategy types with their parameters, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +189,7 @@ def add_StrategyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StrategyService:
-    """Strategies: create, ask, change, start, stop, delete.
+    """Creates, lists, changes, starts, stops and deletes strategies.
     """
 
     @staticmethod

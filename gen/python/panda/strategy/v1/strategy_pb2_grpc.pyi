@@ -13,28 +13,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StrategyServiceStub:
-    """Strategies: create, ask, change, start, stop, delete."""
+    """Creates, lists, changes, starts, stops and deletes strategies."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.CreateStrategyRequest, _strategy_pb2.CreateStrategyResponse]
-    """Creates a strategy, stopped. ALREADY_EXISTS where the name is taken."""
+    """Creates a strategy in state STOPPED. ALREADY_EXISTS where the name is taken."""
     GetStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.GetStrategyRequest, _strategy_pb2.GetStrategyResponse]
-    """One strategy. NOT_FOUND where there is none."""
+    """One strategy. NOT_FOUND where no strategy has that name."""
     ListStrategies: _aio.UnaryUnaryMultiCallable[_strategy_pb2.ListStrategiesRequest, _strategy_pb2.ListStrategiesResponse]
     """Strategies, a page at a time."""
     StartStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.StartStrategyRequest, _strategy_pb2.StartStrategyResponse]
-    """Starts a strategy. Starting a running one changes nothing."""
+    """Starts a strategy. Starting a running one has no effect."""
     StopStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.StopStrategyRequest, _strategy_pb2.StopStrategyResponse]
-    """Stops a strategy; its position stays as it is. Stopping a stopped one changes nothing."""
+    """Stops a strategy; its positions are left open. Stopping a stopped one has no effect."""
     UpdateStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.UpdateStrategyRequest, _strategy_pb2.UpdateStrategyResponse]
-    """Changes a running or a stopped strategy."""
+    """Changes the configuration of a running or a stopped strategy."""
     DeleteStrategy: _aio.UnaryUnaryMultiCallable[_strategy_pb2.DeleteStrategyRequest, _strategy_pb2.DeleteStrategyResponse]
-    """Deletes a strategy; its position stays as it is. FAILED_PRECONDITION where it runs."""
+    """Deletes a strategy; its positions are left open. FAILED_PRECONDITION where it is running."""
     ListStrategyTypes: _aio.UnaryUnaryMultiCallable[_strategy_pb2.ListStrategyTypesRequest, _strategy_pb2.ListStrategyTypesResponse]
-    """Types of strategy with their parameters, a page at a time."""
+    """Strategy types with their parameters, a page at a time."""
 
 class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Strategies: create, ask, change, start, stop, delete."""
+    """Creates, lists, changes, starts, stops and deletes strategies."""
 
     @_abc_1.abstractmethod
     def CreateStrategy(
@@ -42,7 +42,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.CreateStrategyRequest,
         context: _aio.ServicerContext[_strategy_pb2.CreateStrategyRequest, _abc.Awaitable[_strategy_pb2.CreateStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.CreateStrategyResponse]:
-        """Creates a strategy, stopped. ALREADY_EXISTS where the name is taken."""
+        """Creates a strategy in state STOPPED. ALREADY_EXISTS where the name is taken."""
 
     @_abc_1.abstractmethod
     def GetStrategy(
@@ -50,7 +50,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.GetStrategyRequest,
         context: _aio.ServicerContext[_strategy_pb2.GetStrategyRequest, _abc.Awaitable[_strategy_pb2.GetStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.GetStrategyResponse]:
-        """One strategy. NOT_FOUND where there is none."""
+        """One strategy. NOT_FOUND where no strategy has that name."""
 
     @_abc_1.abstractmethod
     def ListStrategies(
@@ -66,7 +66,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.StartStrategyRequest,
         context: _aio.ServicerContext[_strategy_pb2.StartStrategyRequest, _abc.Awaitable[_strategy_pb2.StartStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.StartStrategyResponse]:
-        """Starts a strategy. Starting a running one changes nothing."""
+        """Starts a strategy. Starting a running one has no effect."""
 
     @_abc_1.abstractmethod
     def StopStrategy(
@@ -74,7 +74,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.StopStrategyRequest,
         context: _aio.ServicerContext[_strategy_pb2.StopStrategyRequest, _abc.Awaitable[_strategy_pb2.StopStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.StopStrategyResponse]:
-        """Stops a strategy; its position stays as it is. Stopping a stopped one changes nothing."""
+        """Stops a strategy; its positions are left open. Stopping a stopped one has no effect."""
 
     @_abc_1.abstractmethod
     def UpdateStrategy(
@@ -82,7 +82,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.UpdateStrategyRequest,
         context: _aio.ServicerContext[_strategy_pb2.UpdateStrategyRequest, _abc.Awaitable[_strategy_pb2.UpdateStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.UpdateStrategyResponse]:
-        """Changes a running or a stopped strategy."""
+        """Changes the configuration of a running or a stopped strategy."""
 
     @_abc_1.abstractmethod
     def DeleteStrategy(
@@ -90,7 +90,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.DeleteStrategyRequest,
         context: _aio.ServicerContext[_strategy_pb2.DeleteStrategyRequest, _abc.Awaitable[_strategy_pb2.DeleteStrategyResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.DeleteStrategyResponse]:
-        """Deletes a strategy; its position stays as it is. FAILED_PRECONDITION where it runs."""
+        """Deletes a strategy; its positions are left open. FAILED_PRECONDITION where it is running."""
 
     @_abc_1.abstractmethod
     def ListStrategyTypes(
@@ -98,6 +98,6 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_pb2.ListStrategyTypesRequest,
         context: _aio.ServicerContext[_strategy_pb2.ListStrategyTypesRequest, _abc.Awaitable[_strategy_pb2.ListStrategyTypesResponse]],
     ) -> _abc.Awaitable[_strategy_pb2.ListStrategyTypesResponse]:
-        """Types of strategy with their parameters, a page at a time."""
+        """Strategy types with their parameters, a page at a time."""
 
 def add_StrategyServiceServicer_to_server(servicer: StrategyServiceServicer, server: _aio.Server) -> None: ...

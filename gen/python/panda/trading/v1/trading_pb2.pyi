@@ -29,34 +29,34 @@ class _SquareOffSkip:
 class _SquareOffSkipEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SquareOffSkip.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SQUARE_OFF_SKIP_UNSPECIFIED: _SquareOffSkip.ValueType  # 0
-    """It isn't: its exit is on its way."""
+    """Not skipped: its exit signal was sent."""
     SQUARE_OFF_SKIP_BROKER_OFF: _SquareOffSkip.ValueType  # 1
-    """Its broker is active but not enabled."""
+    """The broker is active but not enabled."""
     SQUARE_OFF_SKIP_HALTED: _SquareOffSkip.ValueType  # 2
-    """Its broker is HALTED; nothing passes."""
+    """A kill switch is HALTED; not even exits pass."""
     SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN: _SquareOffSkip.ValueType  # 3
-    """Its instrument is no longer known."""
+    """The instrument is no longer known."""
     SQUARE_OFF_SKIP_MARKET_CLOSED: _SquareOffSkip.ValueType  # 4
-    """No session of its instrument is open."""
+    """No session of the instrument is open."""
 
 class SquareOffSkip(_SquareOffSkip, metaclass=_SquareOffSkipEnumTypeWrapper):
-    """Why a position is left as it is."""
+    """Why a position is not squared off."""
 
 SQUARE_OFF_SKIP_UNSPECIFIED: SquareOffSkip.ValueType  # 0
-"""It isn't: its exit is on its way."""
+"""Not skipped: its exit signal was sent."""
 SQUARE_OFF_SKIP_BROKER_OFF: SquareOffSkip.ValueType  # 1
-"""Its broker is active but not enabled."""
+"""The broker is active but not enabled."""
 SQUARE_OFF_SKIP_HALTED: SquareOffSkip.ValueType  # 2
-"""Its broker is HALTED; nothing passes."""
+"""A kill switch is HALTED; not even exits pass."""
 SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN: SquareOffSkip.ValueType  # 3
-"""Its instrument is no longer known."""
+"""The instrument is no longer known."""
 SQUARE_OFF_SKIP_MARKET_CLOSED: SquareOffSkip.ValueType  # 4
-"""No session of its instrument is open."""
+"""No session of the instrument is open."""
 Global___SquareOffSkip: _TypeAlias = SquareOffSkip  # noqa: Y015
 
 @_typing.final
 class OrderIntent(_message.Message):
-    """One broker call of an order: the whole of it, or a slice of the exchange's freeze quantity."""
+    """One broker call of an order: for the whole order, or for a slice within the exchange's freeze quantity."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -67,17 +67,17 @@ class OrderIntent(_message.Message):
     BROKER_ORDER_ID_FIELD_NUMBER: _builtins.int
     FILLED_QUANTITY_FIELD_NUMBER: _builtins.int
     intent_id: _builtins.str
-    """Its id."""
+    """Id of the intent, a UUID."""
     tag: _builtins.str
-    """Tag under which the broker knows it; at most 20 characters."""
+    """Tag by which the order is found at the broker; at most 20 characters."""
     quantity: _builtins.int
-    """Units."""
+    """Units of this call, > 0."""
     status: _common_pb2.OrderStatus.ValueType
     """Status of this call."""
     broker_order_id: _builtins.str
-    """Broker's id. Empty while none is known."""
+    """Id that the broker gave it. Empty while unknown."""
     filled_quantity: _builtins.int
-    """Units filled."""
+    """Units filled so far, 0 to quantity."""
     def __init__(
         self,
         *,
@@ -98,7 +98,7 @@ Global___OrderIntent: _TypeAlias = OrderIntent  # noqa: Y015
 
 @_typing.final
 class Order(_message.Message):
-    """An order and how it stands."""
+    """An order with its broker calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -112,30 +112,30 @@ class Order(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     failure_reason: _orders_pb2.FailureReason.ValueType
-    """Why it ended unexecuted. UNSPECIFIED where it didn't."""
+    """Why it ended without full execution. UNSPECIFIED where it did not."""
     message: _builtins.str
-    """One sentence for a person. Empty where nothing is to be said."""
+    """What happened to it, one sentence for a person. Empty where there is nothing to say."""
     correlation_id: _builtins.str
-    """Chain it belongs to."""
+    """Correlation id: the event or command that began the chain this belongs to."""
     @_builtins.property
     def state(self) -> _orders_pb2.OrderState:
-        """The order as its last event carried it; revision 0 before the first."""
+        """The order after its last published event; order_revision is 0 before the first."""
 
     @_builtins.property
     def intents(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderIntent]:
-        """Broker calls made for it."""
+        """Broker calls of the order, in the order in which they were made."""
 
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
-        """Market time past which an entry is not executed."""
+        """Market time after which an entry is not executed."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """Wall time at which it was made."""
+        """Wall time at which the order was created."""
 
     def __init__(
         self,
@@ -173,21 +173,23 @@ class PlaceOrderRequest(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     ORDER_TYPE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable: the same request_id and body places one order and gets the same answer."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     side: _common_pb2.Side.ValueType
-    """Direction."""
+    """Buy or sell."""
     quantity: _builtins.int
-    """Units, > 0, a multiple of the lot."""
+    """Units to trade, > 0, a multiple of the instrument's lot."""
     product: _common_pb2.Product.ValueType
-    """UNSPECIFIED means MIS."""
+    """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     order_type: _common_pb2.OrderType.ValueType
-    """UNSPECIFIED means MARKET."""
+    """How the order is priced. UNSPECIFIED means MARKET, the only type today."""
     def __init__(
         self,
         *,
@@ -210,14 +212,14 @@ Global___PlaceOrderRequest: _TypeAlias = PlaceOrderRequest  # noqa: Y015
 
 @_typing.final
 class PlaceOrderResponse(_message.Message):
-    """The order placed."""
+    """The order that was placed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___Order:
-        """It, as it stood when the answer was made; GetOrder follows it."""
+        """The placed order, as of this answer; GetOrder follows it."""
 
     def __init__(
         self,
@@ -240,7 +242,7 @@ class GetOrderRequest(_message.Message):
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
-    """Its id."""
+    """Id of the order, a UUID given by Alpha Panda."""
     def __init__(
         self,
         *,
@@ -256,14 +258,14 @@ Global___GetOrderRequest: _TypeAlias = GetOrderRequest  # noqa: Y015
 
 @_typing.final
 class GetOrderResponse(_message.Message):
-    """The order."""
+    """One order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___Order:
-        """It."""
+        """The order, as of this answer."""
 
     def __init__(
         self,
@@ -291,18 +293,18 @@ class ListOrdersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means all."""
+    """Broker namespace. Empty means every broker."""
     account: _builtins.str
-    """Account. Empty means all."""
+    """Account at the broker. Empty means every account."""
     strategy_id: _builtins.str
-    """Strategy. Empty means all."""
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
     page_size: _builtins.int
     """Most orders in the answer. 0 means 50; at most 500."""
     page_token: _builtins.str
-    """next_page_token of the page before. Empty means the first page."""
+    """next_page_token of the page before, unchanged. Empty means the first page."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.OrderStatus.ValueType]:
-        """Only in these states. Empty means all."""
+        """Only orders with one of these statuses. Empty means every status."""
 
     def __init__(
         self,
@@ -324,7 +326,7 @@ Global___ListOrdersRequest: _TypeAlias = ListOrdersRequest  # noqa: Y015
 
 @_typing.final
 class ListOrdersResponse(_message.Message):
-    """A page."""
+    """A page of orders."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -334,7 +336,7 @@ class ListOrdersResponse(_message.Message):
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Order]:
-        """The orders, newest first."""
+        """Orders of this page, newest first."""
 
     def __init__(
         self,
@@ -352,7 +354,7 @@ Global___ListOrdersResponse: _TypeAlias = ListOrdersResponse  # noqa: Y015
 
 @_typing.final
 class WatchOrdersRequest(_message.Message):
-    """Asks to be told of an account's orders from now on, or from where the caller left off."""
+    """Watches an account's orders from now on, or from the revision the caller already has."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -361,14 +363,14 @@ class WatchOrdersRequest(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker. Empty means paper."""
+    """Broker namespace. Empty means "paper"."""
     account: _builtins.str
-    """Account. Empty means "default"."""
+    """Account at the broker. Empty means "default"."""
     strategy_id: _builtins.str
-    """Strategy. Empty means all."""
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
     after_revision: _builtins.int
-    """Revision of the last message that the caller has. 0: a snapshot comes first.
-    OUT_OF_RANGE where the account isn't there yet, or is more than 10000 revisions further: begin with a snapshot.
+    """Revision of the last message that the caller has. 0: a snapshot comes first. OUT_OF_RANGE where the account has not
+    reached it, or is more than 10000 revisions past it: begin again with 0.
     """
     def __init__(
         self,
@@ -397,18 +399,18 @@ class WatchOrdersResponse(_message.Message):
     ORDERS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Revision that the caller has with this message; after_revision of a watch that goes on from here. It is of
+    """Revision that the caller has with this message; a later watch continues here with after_revision. It belongs to
     (broker, account) and rises with every change of an order.
     """
     snapshot: _builtins.bool
-    """True in a snapshot: every order that has not ended, and the newest 100 of those that have; it may come in several
-    messages, each with this set.
+    """True in the messages of the snapshot: every order that has not ended, and the newest 100 that have, in one or more
+    messages.
     """
     draining: _builtins.bool
-    """True in the last message before the server stops: go on with after_revision elsewhere."""
+    """True in the last message before the server stops: continue the watch at another server with after_revision."""
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Order]:
-        """Each order that changed since the message before, once, as it stands now; by the order of their changes."""
+        """Orders that changed since the message before, each once, as of this message; ordered by their changes."""
 
     def __init__(
         self,
@@ -428,7 +430,9 @@ Global___WatchOrdersResponse: _TypeAlias = WatchOrdersResponse  # noqa: Y015
 
 @_typing.final
 class SquareOffRequest(_message.Message):
-    """Makes positions flat. At least one of strategy_id, symbol and broker is given; those given must all fit."""
+    """Closes positions. At least one of strategy_id, symbol and broker is required; positions must match all that are
+    given.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -439,17 +443,19 @@ class SquareOffRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the command repeatable: the same request_id and body has one effect and gets the same plan."""
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person's positions. Empty means all."""
+    """Name of the strategy; "manual" for positions of persons. Empty means every strategy."""
     symbol: _builtins.str
-    """"NSE:INFY". Empty means all instruments."""
+    """Exchange and symbol, such as "NSE:INFY". Empty means every instrument."""
     broker: _builtins.str
-    """Broker. Empty means all active ones."""
+    """Broker namespace. Empty means every active broker."""
     account: _builtins.str
-    """Account. Empty means all accounts of these brokers."""
+    """Account. Empty means every account of these brokers."""
     reason: _builtins.str
-    """Why, for the record. At most 200 characters."""
+    """Why, for the record, at most 200 characters."""
     def __init__(
         self,
         *,
@@ -470,7 +476,7 @@ Global___SquareOffRequest: _TypeAlias = SquareOffRequest  # noqa: Y015
 
 @_typing.final
 class SquareOffLine(_message.Message):
-    """One position of the plan."""
+    """One position of a square-off plan."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -487,33 +493,33 @@ class SquareOffLine(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     account: _builtins.str
-    """Account."""
+    """Account at the broker, such as "default"."""
     strategy_id: _builtins.str
-    """Strategy; "manual" for a person."""
+    """Name of the strategy; "manual" for an order placed by a person."""
     instrument_id: _builtins.str
     """Our id of the instrument."""
     symbol: _builtins.str
-    """"NSE:INFY"."""
+    """Exchange and symbol, such as "NSE:INFY"."""
     product: _common_pb2.Product.ValueType
-    """Product."""
+    """How the broker margins and settles the position: MIS, CNC or NRML."""
     held: _builtins.int
-    """Signed units held when the plan was made. 0 where nothing is held but an order is under way."""
+    """Signed units held when the plan was made. 0 where nothing is held but an order is open."""
     side: _common_pb2.Side.ValueType
-    """Direction of the exit. UNSPECIFIED where nothing is held."""
+    """Side of the exit. UNSPECIFIED where nothing is held."""
     quantity: _builtins.int
-    """Units to exit, as the position was when the plan was made; risk counts again when the exit's turn comes. 0 where
-    nothing is held: then what the order under way fills is squared off when it ends.
+    """Units to exit, by the position when the plan was made; risk counts again when it decides on the exit. 0 where
+    nothing is held: what the open order fills is then squared off when it ends.
     """
     signal_id: _builtins.str
-    """The target of 0 that was sent to risk: RiskService.GetVerdict and the orders made of it go by this id. Empty where
-    the position is skipped.
+    """Id of the signal (target 0) that was sent to risk; RiskService.GetVerdict and the resulting orders have it. Empty
+    where the position is skipped.
     """
     skipped: Global___SquareOffSkip.ValueType
-    """Why it is skipped."""
+    """Why the position is skipped."""
     message: _builtins.str
-    """The same as one sentence for a person; empty where it isn't skipped."""
+    """The same as one sentence for a person. Empty where it is not skipped."""
     def __init__(
         self,
         *,
@@ -540,14 +546,14 @@ Global___SquareOffLine: _TypeAlias = SquareOffLine  # noqa: Y015
 
 @_typing.final
 class SquareOffResponse(_message.Message):
-    """The plan, which is being followed."""
+    """The plan of the square-off; its exit signals are already certain to be published."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def plan(self) -> _containers.RepeatedCompositeFieldContainer[Global___SquareOffLine]:
-        """One line a position that is held or has an order under way, by broker, account, strategy, instrument, product."""
+        """One line for each position that is held or has an open order, by broker, account, strategy, instrument, product."""
 
     def __init__(
         self,
@@ -564,7 +570,7 @@ Global___SquareOffResponse: _TypeAlias = SquareOffResponse  # noqa: Y015
 
 @_typing.final
 class ApplyKillSwitchRequest(_message.Message):
-    """Tells trading of a kill switch. Idempotent by (broker, strategy_id, revision)."""
+    """Applies a kill switch at trading. Idempotent by (broker, strategy_id, revision)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -573,13 +579,13 @@ class ApplyKillSwitchRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
-    """Broker."""
+    """Broker namespace, such as "paper"."""
     state: _common_pb2.TradingState.ValueType
-    """What may be traded from now on."""
+    """What is allowed from now on."""
     revision: _builtins.int
-    """Its revision; an older one than the one held changes nothing."""
+    """Revision of the kill switch, > 0; one older than the revision held has no effect."""
     strategy_id: _builtins.str
-    """The one strategy it is for. Empty: all of the broker's."""
+    """Name of the strategy whose switch it is. Empty: the broker's."""
     def __init__(
         self,
         *,
@@ -598,13 +604,13 @@ Global___ApplyKillSwitchRequest: _TypeAlias = ApplyKillSwitchRequest  # noqa: Y0
 
 @_typing.final
 class ApplyKillSwitchResponse(_message.Message):
-    """Trading has it: from this answer on nothing that the state forbids becomes SUBMITTING."""
+    """Trading has applied it: after this answer no order that the state forbids becomes SUBMITTING."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Revision held now."""
+    """Revision of the kill switch that trading holds now."""
     def __init__(
         self,
         *,
@@ -620,7 +626,7 @@ Global___ApplyKillSwitchResponse: _TypeAlias = ApplyKillSwitchResponse  # noqa: 
 
 @_typing.final
 class ConfirmNoOrderRequest(_message.Message):
-    """Asks whether a signal that risk let through has an order, or ever will. Idempotent by signal_id."""
+    """Asks for confirmation that an approved signal has no order and never will. Idempotent by signal_id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -642,13 +648,13 @@ Global___ConfirmNoOrderRequest: _TypeAlias = ConfirmNoOrderRequest  # noqa: Y015
 
 @_typing.final
 class ConfirmNoOrderResponse(_message.Message):
-    """Whether there will never be one."""
+    """Whether the signal will never have an order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NEVER_FIELD_NUMBER: _builtins.int
     never: _builtins.bool
-    """True: there is no order, and from this answer on there never will be. False: there is one."""
+    """True: there is no order, and after this answer none will be made. False: there is one."""
     def __init__(
         self,
         *,

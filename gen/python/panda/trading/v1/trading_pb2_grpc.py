@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TradingServiceStub:
-    """Orders: place, ask.
+    """Places, lists and watches orders; squares off positions.
     """
 
     def __init__(self, channel):
@@ -73,19 +73,20 @@ class TradingServiceStub:
 
 
 class TradingServiceServicer:
-    """Orders: place, ask.
+    """Places, lists and watches orders; squares off positions.
     """
 
     def PlaceOrder(self, request, context):
-        """Places a manual order: vetted by risk, then as any order. Answers when it has ended, or at the deadline with how
-        it stands; the order goes on in any case. A refusal by risk is an answer (status FAILED, reason RISK_REJECTED).
+        """Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
+        the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
+        error (status FAILED, reason RISK_REJECTED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """One order. NOT_FOUND where there is none.
+        """One order. NOT_FOUND where no order has that id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,29 +100,29 @@ class TradingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchOrders(self, request, context):
-        """An account's orders as they change. Any replica can go on from a revision.
+        """An account's orders as they change. Any replica can continue from a revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SquareOff(self, request, context):
-        """Makes positions flat: a target of 0 for each, judged by risk like any signal. It stops no strategy: one that runs
-        may open again, so stop it first. Answers with the plan once it is certain to be followed.
+        """Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
+        running one may open again, so stop it first. Answers once the plan is certain to be executed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApplyKillSwitch(self, request, context):
-        """Risk hands over a kill switch.
+        """Applies a kill switch that risk has set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmNoOrder(self, request, context):
-        """Risk asks before it releases the reservation of an order that it was never told of.
+        """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,7 +175,7 @@ def add_TradingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TradingService:
-    """Orders: place, ask.
+    """Places, lists and watches orders; squares off positions.
     """
 
     @staticmethod

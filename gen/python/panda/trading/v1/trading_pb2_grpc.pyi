@@ -13,30 +13,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TradingServiceStub:
-    """Orders: place, ask."""
+    """Places, lists and watches orders; squares off positions."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.PlaceOrderRequest, _trading_pb2.PlaceOrderResponse]
-    """Places a manual order: vetted by risk, then as any order. Answers when it has ended, or at the deadline with how
-    it stands; the order goes on in any case. A refusal by risk is an answer (status FAILED, reason RISK_REJECTED).
+    """Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
+    the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
+    error (status FAILED, reason RISK_REJECTED).
     """
     GetOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetOrderRequest, _trading_pb2.GetOrderResponse]
-    """One order. NOT_FOUND where there is none."""
+    """One order. NOT_FOUND where no order has that id."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_trading_pb2.ListOrdersRequest, _trading_pb2.ListOrdersResponse]
     """Orders, newest first, a page at a time."""
     WatchOrders: _aio.UnaryStreamMultiCallable[_trading_pb2.WatchOrdersRequest, _trading_pb2.WatchOrdersResponse]
-    """An account's orders as they change. Any replica can go on from a revision."""
+    """An account's orders as they change. Any replica can continue from a revision."""
     SquareOff: _aio.UnaryUnaryMultiCallable[_trading_pb2.SquareOffRequest, _trading_pb2.SquareOffResponse]
-    """Makes positions flat: a target of 0 for each, judged by risk like any signal. It stops no strategy: one that runs
-    may open again, so stop it first. Answers with the plan once it is certain to be followed.
+    """Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
+    running one may open again, so stop it first. Answers once the plan is certain to be executed.
     """
     ApplyKillSwitch: _aio.UnaryUnaryMultiCallable[_trading_pb2.ApplyKillSwitchRequest, _trading_pb2.ApplyKillSwitchResponse]
-    """Risk hands over a kill switch."""
+    """Applies a kill switch that risk has set."""
     ConfirmNoOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.ConfirmNoOrderRequest, _trading_pb2.ConfirmNoOrderResponse]
-    """Risk asks before it releases the reservation of an order that it was never told of."""
+    """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation."""
 
 class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Orders: place, ask."""
+    """Places, lists and watches orders; squares off positions."""
 
     @_abc_1.abstractmethod
     def PlaceOrder(
@@ -44,8 +45,9 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trading_pb2.PlaceOrderRequest,
         context: _aio.ServicerContext[_trading_pb2.PlaceOrderRequest, _abc.Awaitable[_trading_pb2.PlaceOrderResponse]],
     ) -> _abc.Awaitable[_trading_pb2.PlaceOrderResponse]:
-        """Places a manual order: vetted by risk, then as any order. Answers when it has ended, or at the deadline with how
-        it stands; the order goes on in any case. A refusal by risk is an answer (status FAILED, reason RISK_REJECTED).
+        """Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
+        the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
+        error (status FAILED, reason RISK_REJECTED).
         """
 
     @_abc_1.abstractmethod
@@ -54,7 +56,7 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trading_pb2.GetOrderRequest,
         context: _aio.ServicerContext[_trading_pb2.GetOrderRequest, _abc.Awaitable[_trading_pb2.GetOrderResponse]],
     ) -> _abc.Awaitable[_trading_pb2.GetOrderResponse]:
-        """One order. NOT_FOUND where there is none."""
+        """One order. NOT_FOUND where no order has that id."""
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -70,7 +72,7 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trading_pb2.WatchOrdersRequest,
         context: _aio.ServicerContext[_trading_pb2.WatchOrdersRequest, _abc.AsyncIterator[_trading_pb2.WatchOrdersResponse]],
     ) -> _abc.AsyncIterator[_trading_pb2.WatchOrdersResponse]:
-        """An account's orders as they change. Any replica can go on from a revision."""
+        """An account's orders as they change. Any replica can continue from a revision."""
 
     @_abc_1.abstractmethod
     def SquareOff(
@@ -78,8 +80,8 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trading_pb2.SquareOffRequest,
         context: _aio.ServicerContext[_trading_pb2.SquareOffRequest, _abc.Awaitable[_trading_pb2.SquareOffResponse]],
     ) -> _abc.Awaitable[_trading_pb2.SquareOffResponse]:
-        """Makes positions flat: a target of 0 for each, judged by risk like any signal. It stops no strategy: one that runs
-        may open again, so stop it first. Answers with the plan once it is certain to be followed.
+        """Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
+        running one may open again, so stop it first. Answers once the plan is certain to be executed.
         """
 
     @_abc_1.abstractmethod
@@ -88,7 +90,7 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trading_pb2.ApplyKillSwitchRequest,
         context: _aio.ServicerContext[_trading_pb2.ApplyKillSwitchRequest, _abc.Awaitable[_trading_pb2.ApplyKillSwitchResponse]],
     ) -> _abc.Awaitable[_trading_pb2.ApplyKillSwitchResponse]:
-        """Risk hands over a kill switch."""
+        """Applies a kill switch that risk has set."""
 
     @_abc_1.abstractmethod
     def ConfirmNoOrder(
@@ -96,6 +98,6 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trading_pb2.ConfirmNoOrderRequest,
         context: _aio.ServicerContext[_trading_pb2.ConfirmNoOrderRequest, _abc.Awaitable[_trading_pb2.ConfirmNoOrderResponse]],
     ) -> _abc.Awaitable[_trading_pb2.ConfirmNoOrderResponse]:
-        """Risk asks before it releases the reservation of an order that it was never told of."""
+        """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation."""
 
 def add_TradingServiceServicer_to_server(servicer: TradingServiceServicer, server: _aio.Server) -> None: ...
