@@ -1,1 +1,1 @@
-"""The reliable consumer, and reading whole topics."""
+"""The reliable consumer of a group, and the follower that reads whole topics without one."""

@@ -1,4 +1,4 @@
-"""Which partitions wait after a failure, for how long, and the counts of what failed."""
+"""Back-off state of a consumer: which partitions wait after a failure, for how long, and what was counted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class BackoffState:
-    """Waits after failures, partition by partition.
+    """Counts failures and delays the next attempt, by partition.
 
     Args:
-        consumer: whose counts they are.
-        backoff: how long.
+        consumer: name of the consumer, for its status.
+        backoff: the delays.
         broker_of: the broker of a topic.
         sleep: waits for seconds.
         wall_clock: wall time, aware.
@@ -50,17 +50,17 @@ class BackoffState:
         self._wall_clock = wall_clock
         self._logger = logger
 
-    def counted(self, at: TopicPartition) -> ConsumerStatus:
-        """The counts of a partition's broker."""
+    def counts_of(self, at: TopicPartition) -> ConsumerStatus:
+        """Returns the counts of the partition's broker."""
         return self._of_broker(self._broker_of(at.topic))
 
     def handled(self, at: TopicPartition, records: int) -> None:
-        """Records are done with; nothing is waited for there."""
+        """Counts handled records; the partition doesn't wait any more."""
         self.waiting.pop(at, None)
-        self.counted(at).processed += records
+        self.counts_of(at).processed += records
 
     def failed(self, partitions: Iterable[TopicPartition], error: Exception) -> None:
-        """Counts a failed attempt, once a broker."""
+        """Counts a failed attempt, once for each broker of the partitions."""
         now = self._wall_clock()
         for broker in {self._broker_of(at.topic) for at in partitions}:
             self._of_broker(broker).count_failure(in_one_line(error), now)
@@ -70,33 +70,33 @@ class BackoffState:
             self.counts[broker] = ConsumerStatus(self._consumer, broker)
         return self.counts[broker]
 
-    def let_go(self, at: TopicPartition) -> None:
-        """The partition is somebody else's."""
+    def forget(self, at: TopicPartition) -> None:
+        """Forgets a partition that was revoked."""
         self.waiting.pop(at, None)
         self.halted.pop(at, None)
 
     def halt(self, places: Mapping[TopicPartition, int], error: Exception) -> None:
-        """These partitions don't move any more."""
+        """Halts these partitions: their records are not handled any more."""
         for at, offset in places.items():
             self.waiting.pop(at, None)
             self.halted[at] = offset
         self._logger.error(
-            "consumer.halted", alarm=True, places=_named(places), error=in_one_line(error), exc_info=error
+            "consumer.halted", alarm=True, places=_shown(places), error=in_one_line(error), exc_info=error
         )
 
     async def wait(self, places: Mapping[TopicPartition, int], error: Exception, failures: int) -> None:
-        """Counts a failure and waits, the longer the more there were in a row."""
+        """Counts a failure and waits; the delay grows with the number of failures in a row."""
         self.failed(places, error)
         if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
             self._logger.warning(
-                "consumer.waiting", places=_named(places), failures=failures, error=in_one_line(error)
+                "consumer.waiting", places=_shown(places), failures=failures, error=in_one_line(error)
             )
         await self.rest(places, self._backoff.seconds(failures))
         for broker in {self._broker_of(at.topic) for at in places}:
             self.counts[broker].retried += 1
 
     async def rest(self, places: Mapping[TopicPartition, int], seconds: float) -> None:
-        """Waits; a consumer that stops doesn't wait for it."""
+        """Waits; the wait is cancelled when the consumer stops."""
         self.waiting.update(places)
         task = asyncio.current_task()
         if task is not None:
@@ -110,12 +110,12 @@ class BackoffState:
     async def until_it_works(
         self, places: Mapping[TopicPartition, int], call: Callable[[], Awaitable[T]]
     ) -> T:
-        """The result of a call that is made again while it fails transiently; a bug is raised."""
+        """Repeats a call while it fails transiently, and returns its result; raises any other failure."""
         result = await until_it_works(call, lambda error, failures: self.wait(places, error, failures))
         for at in places:
             self.waiting.pop(at, None)
         return result
 
 
-def _named(places: Mapping[TopicPartition, int]) -> list[str]:
+def _shown(places: Mapping[TopicPartition, int]) -> list[str]:
     return [f"{at.topic}/{at.partition}@{offset}" for at, offset in places.items()]

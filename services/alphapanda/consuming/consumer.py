@@ -1,13 +1,12 @@
-"""The reliable consumer: nothing skipped, nothing lost, every failure by its kind (rule 5 of the design).
+"""The reliable consumer: skips no record, loses none, and treats each failure by its kind (rule 5 of the design).
 
-    can't be read, breaks a rule, wrong broker   the topic's .dlq at once, with the original bytes; the rest goes on
-    passes by waiting                            the partition waits, longer and longer, for ever; the others go on
-    anything else: a bug                         the records one by one; the one that fails `bug_attempts` times goes
-                                                 to the .dlq on market data, and parks its key on money topics
+    unreadable, breaks a rule, wrong broker   the record goes to the topic's .dlq at once, with its original bytes
+    transient                                 the partition waits and retries, with growing delays; others go on
+    anything else: a bug                      records are handled one by one; one that fails `bug_attempts` times goes
+                                              to the .dlq on market data, and parks its key on money topics
 
-A partition's records are handled in order and by one task at a time; offsets are committed after the effects, at an
-interval and when partitions go. This file is its life, its reading and its reports; `handling.py` is what is done with
-records.
+A partition's records are handled in order, by one task at a time. Offsets are committed after the effects: at an
+interval, and when partitions are revoked. This module starts, stops, fetches and reports; `handling.py` handles records.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ _logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _InHand:
-    """What a partition is busy with. `arriving` names all partitions of an assignment that is being taken up."""
+class _InProgress:
+    """The running task of a partition. `arriving` names all partitions of an assignment that is being prepared."""
 
     task: asyncio.Task[None]
     offset: int
@@ -51,25 +50,25 @@ class _InHand:
 
 
 class ReliableConsumer:
-    """Feeds a handler from a group reader.
+    """Reads topics as a member of a consumer group and passes the records to a handler.
 
     Args:
-        name: its consumer group, and its name in reports, such as "risk.signals".
+        name: the consumer group, and the consumer's name in reports, such as "risk.signals".
         service: the service it belongs to, for log lines.
-        log: the log it reads, to tell its lag.
+        log: the log it reads, to compute its lag.
         reader: `log.group_reader(name, …)`, not started.
         topic_map: the deployment's topics.
-        handler: what is done with a batch.
-        dead_letters: where records go that can't be handled.
+        handler: handles batches of records.
+        dead_letters: stores records that can't be handled.
         policy: batch size, back-off, attempts.
-        parking: where keys of money topics are parked; None halts the partition instead.
-        discard: how a parked record is ended; None where it can't be.
-        assignment: what the service does before the first record of new partitions, and after the last of old ones;
-            retried like a handler.
-        drain_seconds: how long a batch in hand may still take when its partition goes or the consumer stops.
-        commit_seconds: between two commits of offsets.
+        parking: stores parked keys of money topics; None: a bug halts the partition instead.
+        discard: discards a parked record; None: records of this group can't be discarded.
+        assignment: the service's own callbacks, before the first record of new partitions and after the last record of
+            revoked ones; retried like a handler.
+        drain_seconds: how long a running batch may take when its partition is revoked or the consumer stops.
+        commit_seconds: seconds between two commits of offsets.
         sleep: waits for seconds.
-        chance: numbers in [0, 1) for the back-off.
+        chance: returns random numbers in [0, 1), for the back-off.
         wall_clock: wall time, aware.
     """
 
@@ -123,18 +122,18 @@ class ReliableConsumer:
             self._logger,
         )
         self._resumes = parking is not None or assignment is not None
-        self._in_hand: dict[TopicPartition, _InHand] = {}
+        self._in_progress: dict[TopicPartition, _InProgress] = {}
         self._fetch_failures = 0
         self._fetching: asyncio.Task[None] | None = None
 
-    # -- life ---------------------------------------------------------------------------------------------------------
+    # -- start and stop -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Joins the group and begins; without topics there is nothing to begin.
+        """Joins the group and starts to fetch; does nothing where it has no topics.
 
         Raises:
             TopicMissing: one of its topics doesn't exist.
-            LogUnavailable: the log is away.
+            LogUnavailable: the log can't be reached.
         """
         if not self._reader.topics:
             return
@@ -143,30 +142,30 @@ class ReliableConsumer:
         self._fetching = asyncio.create_task(self._fetch(), name=self.name)
 
     async def stop(self) -> None:
-        """Ends: the batches in hand are finished, or abandoned after `drain_seconds`; then it leaves the group."""
+        """Finishes the running batches, or cancels them after `drain_seconds`; then leaves the group."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
             self._fetching = None
-        await self._finish(tuple(self._in_hand))
+        await self._finish(tuple(self._in_progress))
         await self._offsets.stop()
         await self._reader.stop()
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Takes partitions up; they are fetched once parked keys are known and the service's own assignment has run."""
+        """Accepts partitions; they are fetched once their parked keys are loaded and the service's callback has run."""
         for at in partitions:
-            self._backoff_state.counted(at)
+            self._backoff_state.counts_of(at)
         if self._resumes and partitions:
             arriving = tuple(partitions)
-            task = asyncio.create_task(self._arrive(arriving))
+            task = asyncio.create_task(self._prepare(arriving))
             for at in arriving:
                 self._reader.pause(at)
-                self._take_up(at, _InHand(task, self._reader.position(at), arriving))
+                self._begin(at, _InProgress(task, self._reader.position(at), arriving))
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Finishes or abandons what is in hand of these partitions, commits what was handled, then lets go of them."""
+        """Finishes or cancels the batches of these partitions, commits what was handled, then releases them."""
         unfinished = {
-            other for at in partitions if at in self._in_hand for other in self._in_hand[at].arriving
+            other for at in partitions if at in self._in_progress for other in self._in_progress[at].arriving
         }
         await self._finish(partitions)
         await self._offsets.hand_over(partitions)
@@ -176,23 +175,23 @@ class ReliableConsumer:
             self._backoff_state.failed(partitions, error)
             self._logger.error("consumer.revocation_failed", error=in_one_line(error))
         for at in partitions:
-            self._backoff_state.let_go(at)
-        self._handling.let_go(partitions)
+            self._backoff_state.forget(at)
+        self._handling.forget(partitions)
         await self.on_assigned(sorted(unfinished.difference(partitions)))
 
-    async def _arrive(self, partitions: tuple[TopicPartition, ...]) -> None:
+    async def _prepare(self, partitions: tuple[TopicPartition, ...]) -> None:
         places = {at: self._reader.position(at) for at in partitions}
 
-        async def arrive() -> None:
-            await self._handling.take_up(partitions)
+        async def prepare() -> None:
+            await self._handling.load_parked(partitions)
             if self._assignment is not None:
                 await self._assignment.on_assigned(partitions)
 
-        if error := await attempted(self._backoff_state.until_it_works(places, arrive)):
+        if error := await attempted(self._backoff_state.until_it_works(places, prepare)):
             self._backoff_state.failed(places, error)
             self._backoff_state.halt(places, error)
 
-    # -- reading ------------------------------------------------------------------------------------------------------
+    # -- fetching -----------------------------------------------------------------------------------------------------
 
     async def _fetch(self) -> None:
         while True:
@@ -208,21 +207,21 @@ class ReliableConsumer:
             for at, records in fetched.items():
                 self._reader.pause(at)  # until this batch is done
                 self._offsets.fetched(at, records[0].offset)
-                task = asyncio.create_task(self._work(at, records))
-                self._take_up(at, _InHand(task, records[0].offset))
+                task = asyncio.create_task(self._process(at, records))
+                self._begin(at, _InProgress(task, records[0].offset))
 
-    def _take_up(self, at: TopicPartition, in_hand: _InHand) -> None:
-        self._in_hand[at] = in_hand
-        in_hand.task.add_done_callback(lambda _: self._put_down(at, in_hand))
+    def _begin(self, at: TopicPartition, running: _InProgress) -> None:
+        self._in_progress[at] = running
+        running.task.add_done_callback(lambda _: self._end(at, running))
 
-    def _put_down(self, at: TopicPartition, in_hand: _InHand) -> None:
-        if self._in_hand.get(at) is in_hand:
-            del self._in_hand[at]
-            if at not in self._backoff_state.halted and not in_hand.task.cancelled():
+    def _end(self, at: TopicPartition, running: _InProgress) -> None:
+        if self._in_progress.get(at) is running:
+            del self._in_progress[at]
+            if at not in self._backoff_state.halted and not running.task.cancelled():
                 self._reader.resume(at)
 
     async def _finish(self, partitions: Iterable[TopicPartition]) -> None:
-        tasks = {self._in_hand[at].task for at in partitions if at in self._in_hand}
+        tasks = {self._in_progress[at].task for at in partitions if at in self._in_progress}
         for task in tasks & self._backoff_state.resting:
             task.cancel()
         if tasks:
@@ -232,13 +231,13 @@ class ReliableConsumer:
             if late:
                 await asyncio.wait(late)
 
-    async def _work(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
-        error = await attempted(self._work_through(at, records))
-        if error is not None:  # a bug of the consumer's own must not end as a partition that nobody reads
+    async def _process(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+        error = await attempted(self._process_records(at, records))
+        if error is not None:  # a bug in the consumer itself must not leave a partition that is never read
             self._backoff_state.failed([at], error)
             self._backoff_state.halt({at: records[0].offset}, error)
 
-    async def _work_through(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+    async def _process_records(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
         try:
             await self._handling.work(at, records)
         except Halted as halted:
@@ -247,11 +246,11 @@ class ReliableConsumer:
         else:
             self._offsets.handled(at, records[-1].offset + 1)
 
-    # -- reports ------------------------------------------------------------------------------------------------------
+    # -- status -------------------------------------------------------------------------------------------------------
 
     @property
     def serving(self) -> bool:
-        """Whether it runs, where it has topics, and nothing is kept from moving by an error."""
+        """Whether it runs (where it has topics) and no partition is stopped by an error."""
         return (
             (self._fetching is not None or not self._reader.topics)
             and not self._fetch_failures
@@ -261,7 +260,7 @@ class ReliableConsumer:
         )
 
     def status(self) -> list[ConsumerStatus]:
-        """One status a broker, of the brokers whose partitions it has had."""
+        """Returns one status for each broker whose partitions it has had."""
         stuck = self._backoff_state.waiting | self._backoff_state.halted
         return reported(
             self._backoff_state.counts,
@@ -272,7 +271,7 @@ class ReliableConsumer:
         )
 
     async def lag(self) -> dict[str, int]:
-        """Records on the log that it has not handled yet, by broker, of the partitions it holds."""
+        """Returns the number of unhandled records in the partitions it holds, by broker."""
         ends = await self._log.end_offsets(sorted({at.topic for at in self._reader.assigned()}))
         lag = dict.fromkeys(self._backoff_state.counts, 0)
         for at in self._reader.assigned():
@@ -282,8 +281,8 @@ class ReliableConsumer:
     def _next(self, at: TopicPartition) -> int:
         if at in self._backoff_state.halted:
             return self._backoff_state.halted[at]
-        return self._in_hand[at].offset if at in self._in_hand else self._reader.position(at)
+        return self._in_progress[at].offset if at in self._in_progress else self._reader.position(at)
 
     def idle(self) -> bool:
-        """Whether nothing it has fetched is unhandled."""
-        return not self._in_hand and not self._backoff_state.halted
+        """Whether every record it has fetched is handled."""
+        return not self._in_progress and not self._backoff_state.halted

@@ -1,7 +1,7 @@
-"""Dead letters: a topic's dead-letter topic holds the records that can't be handled, bytes, key and headers as they came.
+"""Dead letters: records that can't be handled, stored unchanged (bytes, key, headers) on the topic's dead-letter topic.
 
-What is done about a letter travels the same ways. A command stands on the letter's own topic and partition, where the
-group that failed meets it in order and every other reader passes it by; the outcome stands on the dead-letter topic.
+A command about a letter (redrive, discard) is published to the letter's original topic and partition. The group that
+failed executes it in order; every other reader skips it. The outcome is published to the dead-letter topic.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ OFFSET = "dlq_offset"
 COMMAND = "dlq_command"
 WHOLE_KEY = "dlq_whole_key"
 OUTCOME = "dlq_outcome"
-_OURS = frozenset({REASON, DETAIL, GROUP, TOPIC, PARTITION, OFFSET, COMMAND, WHOLE_KEY, OUTCOME})
+_OWN_HEADERS = frozenset({REASON, DETAIL, GROUP, TOPIC, PARTITION, OFFSET, COMMAND, WHOLE_KEY, OUTCOME})
 
 _NO_OFFSET = 2**63
-"""Above the largest."""
+"""One above the largest possible offset."""
 
 PARKED_REASONS = frozenset({Reason.BUG, Reason.PARKED})
-"""Letters of money topics that stand in their key's order; the others were passed over, each by itself."""
+"""Reasons of letters whose key is parked: later records of the key wait. Other letters were skipped one by one."""
 
 
 class Act(StrEnum):
-    """What can be done about a dead letter."""
+    """A command about a dead letter."""
 
     REDRIVE = "REDRIVE"
     DISCARD = "DISCARD"
 
 
 class Ending(StrEnum):
-    """What came of it."""
+    """The outcome of a command about a dead letter."""
 
     REDRIVEN = "REDRIVEN"
     DISCARDED = "DISCARDED"
@@ -50,7 +50,7 @@ class Ending(StrEnum):
 
 
 class LetterId(NamedTuple):
-    """Which record of which group: a letter that was written twice is one letter."""
+    """Identifies a dead letter by group and record, so a letter that was written twice counts once."""
 
     group: str
     topic: str
@@ -59,32 +59,32 @@ class LetterId(NamedTuple):
 
     @override
     def __str__(self) -> str:
-        """As people name it, "trading/TOPIC/3/17"."""
+        """Formats the id as "trading/TOPIC/3/17"."""
         return f"{self.group}/{self.topic}/{self.partition}/{self.offset}"
 
     @classmethod
     def parsed(cls, text: str) -> LetterId | None:
-        """The id that people name so; None where nothing on a log can have it."""
+        """Parses "trading/TOPIC/3/17"; None where the text is no possible id."""
         group, _, place = text.partition("/")
         try:
             topic, partition, offset = place.rsplit("/", 2)
-            named = cls(group, topic, int(partition), int(offset))
+            letter_id = cls(group, topic, int(partition), int(offset))
         except ValueError:
             return None
-        there = 0 <= named.partition < _NO_OFFSET and 0 <= named.offset < _NO_OFFSET
-        return named if there and str(named) == text else None
+        valid = 0 <= letter_id.partition < _NO_OFFSET and 0 <= letter_id.offset < _NO_OFFSET
+        return letter_id if valid and str(letter_id) == text else None
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter as its record says.
+    """A dead letter, read from its record.
 
     Attributes:
-        letter_id: which.
-        reason: why; a word of decode.Reason.
-        detail: one line.
+        letter_id: identifies the letter.
+        reason: why the record couldn't be handled.
+        detail: the error, in one line.
         original: the record as it was read from its topic.
-        at: where the letter stands on the dead-letter topic.
+        at: partition of the dead-letter topic that holds the letter.
         offset: its offset there.
     """
 
@@ -98,7 +98,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a redrive or discard of a letter."""
+    """The outcome of a redrive or discard of a letter."""
 
     letter_id: LetterId
     ending: Ending
@@ -108,14 +108,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the group that failed is told.
+    """A command to the group that failed.
 
     Attributes:
-        act: what to do.
-        letter_id: about which letter.
-        reason: why it had become one.
-        whole_key: about every letter of its key, in order, this one or not.
-        original: the letter's record.
+        act: redrive or discard.
+        letter_id: the letter.
+        reason: why the record became a letter.
+        whole_key: the command holds for all parked letters of the key, in order.
+        original: the letter's original record.
     """
 
     act: Act
@@ -131,22 +131,24 @@ def is_command(record: StoredRecord) -> bool:
 
 
 def command_record(letter: Letter, act: Act, *, whole_key: bool) -> Record:
-    """A command to a letter's group, for the letter's topic."""
-    told = (
+    """Builds the record of a command, for the letter's original topic."""
+    command_headers = (
         (COMMAND, act.value.encode()),
         (WHOLE_KEY, b"1" if whole_key else b""),
         (REASON, letter.reason.value.encode()),
-        *_named(letter.letter_id),
+        *_id_headers(letter.letter_id),
     )
     original = letter.original
-    return Record(original.topic, original.partition, original.key, original.value, told + original.headers)
+    return Record(
+        original.topic, original.partition, original.key, original.value, command_headers + original.headers
+    )
 
 
 def command_of(record: StoredRecord) -> Command:
-    """The command that a record for which `is_command` is true holds.
+    """Parses the command in a record for which `is_command` is true.
 
     Raises:
-        ValueError, KeyError: it was not made by `command_record`.
+        ValueError, KeyError: the record was not built by `command_record`.
     """
     headers = dict(record.headers)
     letter_id = _letter_id(headers)
@@ -160,10 +162,10 @@ def command_of(record: StoredRecord) -> Command:
 
 
 def letter_or_outcome(record: StoredRecord) -> Letter | Outcome:
-    """What a record of a dead-letter topic is.
+    """Parses a record of a dead-letter topic.
 
     Raises:
-        ValueError, KeyError: somebody else wrote it.
+        ValueError, KeyError: the record has another writer.
     """
     headers = dict(record.headers)
     letter_id = _letter_id(headers)
@@ -181,47 +183,51 @@ def letter_or_outcome(record: StoredRecord) -> Letter | Outcome:
 
 
 class DeadLetters:
-    """Writes dead letters and their outcomes.
+    """Publishes dead letters and their outcomes.
 
     Args:
-        log: the log they came from.
+        log: the log that holds the topics.
     """
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
     async def send(self, record: StoredRecord, *, group: str, reason: Reason, detail: str) -> None:
-        """Stores a record as a dead letter, durably.
+        """Publishes a record as a dead letter; returns once it is durable.
 
         Args:
-            record: as it was read.
-            group: the consumer group that gives it up; only there it may be redriven.
-            reason: why.
+            record: the record as it was read.
+            group: the consumer group that couldn't handle it; a redrive goes to this group.
+            reason: why it couldn't be handled.
             detail: one line, without secrets.
 
         Raises:
             LogUnavailable: the log can't be written now.
         """
         letter_id = LetterId(group, record.topic, record.partition, record.offset)
-        why = ((REASON, reason.value.encode()), (DETAIL, detail.encode()), *_named(letter_id))
+        letter_headers = ((REASON, reason.value.encode()), (DETAIL, detail.encode()), *_id_headers(letter_id))
         topic = dead_letter_topic(record.topic)
         await self._log.publish(
-            [Record(topic, record.partition, record.key, record.value, record.headers + why)]
+            [Record(topic, record.partition, record.key, record.value, record.headers + letter_headers)]
         )
 
     async def settle(self, letter_id: LetterId, key: bytes, ending: Ending, detail: str = "") -> None:
-        """Stores what came of a letter, durably.
+        """Publishes the outcome of a command; returns once it is durable.
 
         Raises:
             LogUnavailable: the log can't be written now.
         """
-        told = ((OUTCOME, ending.value.encode()), (DETAIL, detail.encode()), *_named(letter_id))
+        outcome_headers = (
+            (OUTCOME, ending.value.encode()),
+            (DETAIL, detail.encode()),
+            *_id_headers(letter_id),
+        )
         await self._log.publish(
-            [Record(dead_letter_topic(letter_id.topic), letter_id.partition, key, b"", told)]
+            [Record(dead_letter_topic(letter_id.topic), letter_id.partition, key, b"", outcome_headers)]
         )
 
 
-def _named(letter_id: LetterId) -> Headers:
+def _id_headers(letter_id: LetterId) -> Headers:
     return (
         (GROUP, letter_id.group.encode()),
         (TOPIC, letter_id.topic.encode()),
@@ -237,7 +243,7 @@ def _letter_id(headers: dict[str, bytes]) -> LetterId:
 
 
 def _original(record: StoredRecord, letter_id: LetterId) -> StoredRecord:
-    headers = tuple((name, value) for name, value in record.headers if name not in _OURS)
+    headers = tuple((name, value) for name, value in record.headers if name not in _OWN_HEADERS)
     return StoredRecord(
         letter_id.topic,
         letter_id.partition,

@@ -1,4 +1,4 @@
-"""What a consumer hands to its handler, and how a handler says that it failed."""
+"""The interface between a consumer and its handler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from panda.events.v1.events_pb2 import Event
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event as it came: decoded, validated, its broker in agreement with the topic's name."""
+    """An event with its record: decoded, validated, and of the broker that the topic's name says."""
 
     event: Event
     broker: str
@@ -20,14 +20,15 @@ class Delivery:
 
 
 class CannotDiscard(Exception):
-    """A parked record that can't be ended by discarding it; the message says why."""
+    """A parked record can't be discarded; the message says why."""
 
 
 class Handler(Protocol):
-    """What a service does with a batch of one partition, in order, all or nothing.
+    """Handles batches of records: of one partition, in order, all or nothing.
 
-    It returns once every effect is stored; a delivery seen before has no second effect. It raises TransientFailure
-    (or a connection error of the database, Redis or the log) where waiting helps; anything else is taken for a bug.
+    `handle` returns once every effect is stored. A delivery that was handled before has no second effect. It raises
+    TransientFailure (or a connection error of the database, Redis or the log) where a retry may succeed; any other
+    exception is treated as a bug.
     """
 
     async def handle(self, batch: Sequence[Delivery]) -> None:

@@ -1,4 +1,4 @@
-"""Reading topics whole, without a group: control topics from the first record, frames from now on."""
+"""Reads whole topics without a consumer group: control topics from the first record, frames from the newest on."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _logger = structlog.get_logger(__name__)
 
 
 class TopicFollower:
-    """Hands every event of a payload's topics to a callback, in order per partition, in one task.
+    """Passes every event of a payload's topics to a callback, in order per partition, in one task.
 
-    What can't be read is counted, logged and passed over: the reader has no group that could redrive it. A failure
-    that passes by waiting is waited for. A bug passes over a frame; on a money topic (control) it ends the following,
-    because to go on would be to act on a state that nobody decided.
+    An unreadable record is counted, logged and skipped: without a group it can't be redriven. A transient failure is
+    retried. After a bug a frame is skipped; on a money topic (control) the follower stops, because it would otherwise
+    act on a state that nobody decided.
 
     Args:
-        name: its name in reports, such as "portfolio.frames".
+        name: the follower's name in reports, such as "portfolio.frames".
         service: the service it belongs to, for log lines.
         log: the log.
         topic_map: the deployment's topics.
-        payload: the payload's field name; all its topics are read, of every active broker.
-        on_event: what is done with an event; must bear repetition.
-        start: EARLIEST hands over all that is kept before `start()` returns.
-        policy: records at once, back-off.
+        payload: the payload's field name; its topics of every active broker are read.
+        on_event: handles an event; may be called again with the same event.
+        start: EARLIEST: `start()` returns once all kept records have been handled.
+        policy: batch size and back-off.
         sleep: waits for seconds.
-        chance: numbers in [0, 1) for the back-off.
+        chance: returns random numbers in [0, 1), for the back-off.
         wall_clock: wall time, aware.
     """
 
@@ -83,7 +83,7 @@ class TopicFollower:
         self._logger = _logger.bind(service=service, follower=name)
 
     async def start(self) -> None:
-        """Begins; with EARLIEST it returns once all that was on the log at this time has been handed over.
+        """Starts to read; with EARLIEST it returns once all records that were on the log at this time are handled.
 
         Raises:
             TopicMissing: one of the topics doesn't exist.
@@ -97,7 +97,7 @@ class TopicFollower:
         self._task = asyncio.create_task(self._follow(), name=self.name)
 
     async def stop(self) -> None:
-        """Ends."""
+        """Stops reading."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -105,20 +105,20 @@ class TopicFollower:
         await self._reader.stop()
 
     async def settled(self) -> bool:
-        """Whether everything that is on the log now has been handed over."""
+        """Whether everything that is on the log now has been handled."""
         return not self._behind(await self._log.end_offsets(self._topics))
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and no error keeps it from going on."""
+        """Whether it runs and isn't stopped by an error."""
         return self._task is not None and not self._task.done() and not self._waiting
 
     def status(self) -> list[ConsumerStatus]:
-        """One status a broker."""
+        """Returns one status for each broker."""
         return reported(self._counts, self._stuck, self._topic_map.broker)
 
     async def lag(self) -> dict[str, int]:
-        """Records not handed over yet, by broker."""
+        """Returns the number of records not handled yet, by broker."""
         lag = dict.fromkeys(self._counts, 0)
         for at, end in (await self._log.end_offsets(self._topics)).items():
             lag[self._topic_map.broker(at.topic)] += max(0, end - self._done[at])
@@ -146,13 +146,13 @@ class TopicFollower:
             if not await self._hand_over(record):
                 return
             self._done[record.topic_partition] = record.offset + 1
-        for at in self._done:  # what retention took away at the end of a partition is done with, too
+        for at in self._done:  # records that retention deleted count as handled
             self._done[at] = max(self._done[at], self._reader.position(at))
 
     async def _hand_over(self, record: StoredRecord) -> bool:
-        """Whether it is done with the record."""
+        """Handles a record; returns whether it is finished with."""
         counted = self._counts[self._topic_map.broker(record.topic)]
-        if is_command(record):  # to a group
+        if is_command(record):  # commands are for groups
             return True
         try:
             event = from_record(record, self._topic_map)

@@ -1,4 +1,4 @@
-"""Offsets of a consumer group: kept as records are handled, stored at an interval and when partitions go."""
+"""Offsets of a consumer group: tracked as records are handled, committed at an interval and on revocation."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 
 COMMIT_SECONDS = 0.5
-"""At most this long after a record was handled is its offset stored, while the log answers."""
+"""While the log answers, an offset is committed within this time after its record was handled."""
 _LAST_COMMIT_SECONDS = 2.0
 
 Commit = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
 
 
 class GroupOffsets:
-    """Stores how far partitions are handled, for all of them at once, while the next records are being handled already.
+    """Commits the offsets of all partitions together, while the next records are already being handled.
 
-    What was handled and not stored comes again after a crash; handlers absorb it. An offset that is stored never lies
-    beyond a record that was fetched and isn't handled.
+    Records that were handled but not committed are delivered again after a crash; handlers recognise them. A committed
+    offset is never beyond a record that was fetched and isn't handled.
 
     Args:
         commit: stores the offset of the next record to handle, per partition.
-        interval_seconds: between two commits.
-        backoff: how long after a commit that failed the next is tried.
-        failed: is given what a commit failed with, and the partitions.
+        interval_seconds: seconds between two commits.
+        backoff: delays after failed commits.
+        failed: called with the partitions and the error of a failed commit.
         sleep: waits for seconds after a failure.
         logger: bound to the consumer.
     """
@@ -63,28 +63,28 @@ class GroupOffsets:
         return self._failures > 0
 
     def start(self) -> None:
-        """Begins to commit."""
+        """Starts to commit at the interval."""
         self._task = asyncio.create_task(self._commit_at_intervals(), name="group offsets")
 
     async def stop(self) -> None:
-        """Ends without a last commit: `hand_over` makes it."""
+        """Stops without a last commit; `hand_over` makes that."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
 
     def fetched(self, at: TopicPartition, offset: int) -> None:
-        """Records from this offset on are fetched and not handled yet."""
+        """Notes that records from this offset on are fetched and not handled yet."""
         self._unhandled[at] = offset
 
     def handled(self, at: TopicPartition, offset: int) -> None:
-        """All records below this offset are handled."""
+        """Notes that all records below this offset are handled."""
         self._unhandled.pop(at, None)
         self._handled[at] = offset
         self._moved.set()
 
     async def hand_over(self, partitions: Sequence[TopicPartition]) -> None:
-        """Commits what was handled of partitions that go now, where the log answers in time, and forgets them."""
+        """Commits the offsets of revoked partitions, if the log answers in time, and forgets the partitions."""
         try:
             async with asyncio.timeout(_LAST_COMMIT_SECONDS):
                 error = await attempted(self._store(partitions))
@@ -125,5 +125,5 @@ class GroupOffsets:
             due = {at: offset for at, offset in due.items() if offset != self._stored.get(at)}
             if due:
                 await self._commit(due)
-                # Partitions that went meanwhile are another member's: what became of this commit isn't known here.
+                # Partitions revoked meanwhile belong to another member: whether this commit counted isn't known here.
                 self._stored |= {at: offset for at, offset in due.items() if at in self._handled}

@@ -1,4 +1,4 @@
-"""What is done with a partition's records: hand over, retry, find the bug, park its key, redrive it (rule 5)."""
+"""Handles a partition's records: decode, call the handler, retry, isolate a failing record, park or redrive (rule 5)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.telemetry.correlation import current_correlation_id
 
 Discard = Callable[[Delivery], Awaitable[None]]
-"""Ends what a parked record asked for, once, with its terminal event; raises CannotDiscard where that can't be."""
+"""Discards a parked record: publishes its terminal event, once. Raises CannotDiscard where that isn't possible."""
 
 
 class Halted(Exception):
-    """The partition doesn't move any more: a bug on a money topic whose keys nobody can park."""
+    """The partition is halted: a bug on a money topic, in a consumer that has no parking."""
 
     def __init__(self, offset: int, cause: Exception) -> None:
         self.offset = offset
@@ -45,18 +45,18 @@ class Halted(Exception):
 
 
 class Handling:
-    """Handles records of partitions, each partition by one task at a time.
+    """Handles the records of a consumer's partitions, each partition in one task at a time.
 
     Args:
         name: the consumer group.
         topic_map: the deployment's topics.
-        handler: what is done with a batch.
-        dead_letters: where records go that can't be handled.
+        handler: handles batches of records.
+        dead_letters: stores records that can't be handled.
         policy: concurrency and attempts.
-        backoff_state: waits and counts.
-        breakers: of what the handler depends on.
-        parking: where keys of money topics are parked; None halts the partition instead.
-        discard: how a parked record is ended; None where it can't be.
+        backoff_state: delays and counts.
+        breakers: circuit breakers of the handler's dependencies.
+        parking: stores parked keys of money topics; None: a bug halts the partition instead.
+        discard: discards a parked record; None: records of this group can't be discarded.
         logger: bound to the consumer.
     """
 
@@ -83,13 +83,13 @@ class Handling:
         self._parking = parking
         self._discard = discard
         self._logger = logger
-        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._parked: dict[TopicPartition, set[bytes]] = {}
 
-    # -- partitions come and go ---------------------------------------------------------------------------------------
+    # -- assignment and revocation ------------------------------------------------------------------------------------
 
-    async def take_up(self, partitions: Sequence[TopicPartition]) -> None:
-        """Learns which keys of these partitions are parked."""
+    async def load_parked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Loads the parked keys of these partitions."""
         for at in partitions:
             self._parked.pop(at, None)
         if self._parking is None:
@@ -97,13 +97,13 @@ class Handling:
         for key in await self._parking.parked(self._name, partitions):
             self._parked.setdefault(key.at, set()).add(key.key)
 
-    def let_go(self, partitions: Sequence[TopicPartition]) -> None:
-        """Forgets them."""
+    def forget(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forgets the parked keys of these partitions."""
         for at in partitions:
             self._parked.pop(at, None)
 
     def parked(self) -> dict[str, int]:
-        """Keys that are parked in the partitions it holds, by broker."""
+        """Returns the number of parked keys in the partitions it holds, by broker."""
         counts: dict[str, int] = {}
         for at, keys in self._parked.items():
             broker = self._topic_map.broker(at.topic)
@@ -113,31 +113,33 @@ class Handling:
     # -- records ------------------------------------------------------------------------------------------------------
 
     async def work(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
-        """Is done with the records once it returns.
+        """Handles the records; returns once all are finished with.
 
         Raises:
-            Halted: at a record that nobody can pass.
+            Halted: a record can't be handled, dead-lettered or parked.
         """
         deliveries: list[Delivery] = []
         for record in records:
             if is_command(record):
                 await self._handle(at, deliveries)
                 deliveries = []
-                await self._obey(at, record)
+                await self._execute_command(at, record)
                 continue
             try:
                 event = from_record(record, self._topic_map)
             except Unreadable as unreadable:
-                await self._put_aside(at, record, unreadable)
+                await self._dead_letter_unreadable(at, record, unreadable)
             else:
                 deliveries.append(Delivery(event, event.broker, record))
         await self._handle(at, deliveries)
 
-    async def _put_aside(self, at: TopicPartition, record: StoredRecord, unreadable: Unreadable) -> None:
+    async def _dead_letter_unreadable(
+        self, at: TopicPartition, record: StoredRecord, unreadable: Unreadable
+    ) -> None:
         if unreadable.reason is Reason.UNKNOWN_TYPE and not self._topic_map.policy(at.topic).money:
-            self._backoff_state.counted(
+            self._backoff_state.counts_of(
                 at
-            ).processed += 1  # a newer writer's record, which this reader can't need
+            ).processed += 1  # a payload of a newer version, which this reader doesn't need
             return
         await self._dead_letter(at, record, unreadable.reason, unreadable.detail)
 
@@ -148,7 +150,7 @@ class Handling:
             {at: record.offset},
             lambda: self._dead_letters.send(record, group=self._name, reason=reason, detail=detail),
         )
-        self._backoff_state.counted(at).dead_lettered += 1
+        self._backoff_state.counts_of(at).dead_lettered += 1
         self._logger.error(
             "consumer.record_dead_lettered",
             topic=at.topic,
@@ -160,7 +162,7 @@ class Handling:
 
     async def _handle(self, at: TopicPartition, deliveries: Sequence[Delivery]) -> None:
         failures = 0
-        while deliveries := await self._without_parked(at, deliveries):
+        while deliveries := await self._park_followers(at, deliveries):
             error = await self._attempt(at, deliveries[0].record.offset, deliveries)
             if error is None:
                 self._backoff_state.handled(at, len(deliveries))
@@ -169,31 +171,29 @@ class Handling:
                 failures += 1
                 await self._backoff_state.wait({at: deliveries[0].record.offset}, error, failures)
             else:
-                deliveries = deliveries[await self._find_the_bug(at, deliveries, error) :]
+                deliveries = deliveries[await self._isolate_bug(at, deliveries, error) :]
 
-    async def _find_the_bug(
-        self, at: TopicPartition, deliveries: Sequence[Delivery], error: Exception
-    ) -> int:
-        """Handles record by record up to the first that can't be handled; returns how many are done with."""
+    async def _isolate_bug(self, at: TopicPartition, deliveries: Sequence[Delivery], error: Exception) -> int:
+        """Handles records one by one up to the first that can't be handled; returns how many are finished with."""
         found: Exception | None
         for number, delivery in enumerate(deliveries):
             offset = delivery.record.offset
             if len(deliveries) == 1:
-                found = await self._alone(at, offset, delivery, error)
+                found = await self._handle_one(at, offset, delivery, error)
             else:
                 if number == 0:
                     self._backoff_state.failed([at], error)
-                found = await self._alone(at, offset, delivery, None)
+                found = await self._handle_one(at, offset, delivery, None)
             if found is not None:
                 await self._give_up(at, delivery, found)
                 return number + 1
             self._backoff_state.handled(at, 1)
         return len(deliveries)
 
-    async def _alone(
+    async def _handle_one(
         self, at: TopicPartition, offset: int, delivery: Delivery, error: Exception | None
     ) -> Exception | None:
-        """Handles one record; returns the bug where there is one. `error`: what it failed with already."""
+        """Handles one record; returns the bug where there is one. `error`: its failure so far."""
         bugs = failures = 0
         while True:
             if error is not None and not is_transient(error):
@@ -232,10 +232,10 @@ class Handling:
         self, at: TopicPartition, offset: int, deliveries: Sequence[Delivery]
     ) -> Exception | None:
         broker = self._topic_map.broker(at.topic)
-        turns = self._turns.setdefault(broker, asyncio.Semaphore(self._policy.concurrency))
+        slots = self._slots.setdefault(broker, asyncio.Semaphore(self._policy.concurrency))
         while seconds := self._breakers.closed_for(broker):
             await self._backoff_state.rest({at: offset}, seconds)
-        async with turns:
+        async with slots:
             with _correlated(deliveries):
                 return await self._breakers.watched(
                     broker, lambda: attempted(self._handler.handle(deliveries))
@@ -243,8 +243,8 @@ class Handling:
 
     # -- parked keys --------------------------------------------------------------------------------------------------
 
-    async def _without_parked(self, at: TopicPartition, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Parks what comes behind a bug of its key; the others are left."""
+    async def _park_followers(self, at: TopicPartition, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Parks records whose key is parked; returns the others."""
         keys = self._parked.get(at)
         if not keys or self._parking is None:
             return deliveries
@@ -266,33 +266,33 @@ class Handling:
         )
         self._parked.setdefault(at, set()).add(record.key)
 
-    async def _obey(self, at: TopicPartition, record: StoredRecord) -> None:
-        """A command about dead letters: of this group, or passed by."""
+    async def _execute_command(self, at: TopicPartition, record: StoredRecord) -> None:
+        """Executes a command about dead letters; skips one for another group."""
         try:
             command = command_of(record)
         except (KeyError, ValueError) as error:
             await self._dead_letter(
-                at, record, Reason.INVALID, f"a command nobody made: {in_one_line(error)}"
+                at, record, Reason.INVALID, f"malformed dead-letter command: {in_one_line(error)}"
             )
             return
         if command.letter_id.group == self._name:
             if self._parking is not None and command.reason in PARKED_REASONS:
-                await self._go_through(at, record, command, self._parking)
+                await self._process_parked(at, record, command, self._parking)
             elif command.act is Act.REDRIVE:
-                await self._settle(at, record, command.original, command)
+                await self._settle_one(at, record, command.original, command)
         self._backoff_state.handled(at, 1)
 
-    async def _go_through(
+    async def _process_parked(
         self, at: TopicPartition, command_record: StoredRecord, command: Command, parking: Parking
     ) -> None:
-        """Redrives or discards parked records in order, up to the first that fails again."""
+        """Redrives or discards parked records, in order, up to the first that fails again."""
         key = ParkedKey(command.original.topic_partition, command.original.key)
         here = {at: command_record.offset}
         parked = await self._backoff_state.until_it_works(here, lambda: parking.records(self._name, key))
         for record in parked:
             if not command.whole_key and record.offset > command.letter_id.offset:
                 return
-            if not await self._settle(at, command_record, record, command):
+            if not await self._settle_one(at, command_record, record, command):
                 return
             if await self._backoff_state.until_it_works(here, lambda: parking.release(self._name, record)):  # noqa: B023 - awaited here
                 self._parked.get(at, set()).discard(record.key)
@@ -300,11 +300,11 @@ class Handling:
                     "consumer.key_released", topic=at.topic, key=record.key.decode(errors="replace")
                 )
 
-    async def _settle(
+    async def _settle_one(
         self, at: TopicPartition, command_record: StoredRecord, record: StoredRecord, command: Command
     ) -> bool:
-        """Whether a letter's record is done with now; the outcome is told before it is forgotten."""
-        error = await self._again(at, command_record.offset, record, command.act)
+        """Redrives or discards one record; True where it succeeded. The outcome is published before the record is released."""
+        error = await self._redrive_or_discard(at, command_record.offset, record, command.act)
         ending = Ending.REDRIVEN if command.act is Act.REDRIVE else Ending.DISCARDED
         detail = "" if error is None else in_one_line(error)
         letter_id = LetterId(self._name, record.topic, record.partition, record.offset)
@@ -319,17 +319,17 @@ class Handling:
         )
         return error is None
 
-    async def _again(
+    async def _redrive_or_discard(
         self, at: TopicPartition, offset: int, record: StoredRecord, act: Act
     ) -> Exception | None:
         try:
             event = from_record(record, self._topic_map)
         except Unreadable as unreadable:
-            # What can't be read has nothing to end: who discards it lets its key go on.
+            # An unreadable record has no terminal event: discarding it only frees its key.
             return unreadable if act is Act.REDRIVE else None
         delivery = Delivery(event, event.broker, record)
         if act is Act.REDRIVE:
-            return await self._alone(at, offset, delivery, None)
+            return await self._handle_one(at, offset, delivery, None)
         if self._discard is None:
             return CannotDiscard("only a parked signal can be discarded")
         discard = self._discard
@@ -338,7 +338,7 @@ class Handling:
 
 @contextmanager
 def _correlated(deliveries: Sequence[Delivery]) -> Iterator[None]:
-    """Log lines within carry the event's id and its chain, where there is but one event."""
+    """Adds the event's id and correlation id to log lines, where the batch is a single event."""
     if len(deliveries) > 1:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a consumer can be told about batches, failures and circuit breakers."""
+"""Options of a consumer: batches, retries and circuit breakers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerOptions:
-    """How a consumer reads and what it does about failures.
+    """How a consumer reads and how it handles failures.
 
     Attributes:
         batch_size: records handled at once.
         concurrency: partitions of a broker handled at once.
         backoff_initial_seconds: first wait after a transient failure; it doubles from failure to failure.
         backoff_max_seconds: longest wait after a transient failure.
-        bug_attempts: attempts before a failing record is taken for a bug.
+        bug_attempts: attempts before a failing record is treated as a bug.
         breaker_failures: failures in a row that open the circuit to a dependency.
         breaker_seconds: how long an open circuit waits before one attempt is made.
     """

@@ -1,4 +1,4 @@
-"""Keys that stand still because of a bug: the port."""
+"""The port of the parking store: keys whose records wait because of a bug."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from alphapanda.eventlog.port import StoredRecord
 
 
 class ParkedKey(NamedTuple):
-    """A key of a partition that a consumer doesn't handle any more until it is redriven or discarded."""
+    """A key of a partition whose records a consumer doesn't handle until it is redriven or discarded."""
 
     at: TopicPartition
     key: bytes
 
 
 class Parking(Protocol):
-    """The parked keys of a service's schema with their records, by consumer."""
+    """Stores the parked keys of a service and their records, by consumer."""
 
     async def parked(self, consumer: str, partitions: Sequence[TopicPartition]) -> Collection[ParkedKey]:
-        """The keys that stand still in these partitions."""
+        """Returns the parked keys of these partitions."""
 
     async def park(self, consumer: str, record: StoredRecord) -> None:
-        """Parks a record, and its key where it isn't yet, in one transaction; one that is parked stays as it is."""
+        """Parks a record and its key in one transaction; has no effect on what is parked already."""
 
     async def records(self, consumer: str, parked: ParkedKey) -> Sequence[StoredRecord]:
-        """What is parked under a key, in the log's order."""
+        """Returns the parked records of a key, in the log's order."""
 
     async def release(self, consumer: str, record: StoredRecord) -> bool:
-        """Takes a record away; True where it was its key's last, which is free now."""
+        """Deletes a parked record; True where it was the last of its key, which is then no longer parked."""

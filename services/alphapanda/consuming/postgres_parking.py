@@ -1,4 +1,4 @@
-"""Parked keys and their records in a service's schema (rule 5)."""
+"""The parking store in a service's PostgreSQL schema (rule 5)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from typing_extensions import override
 
-from alphapanda.consuming.parking import ParkedKey
+from alphapanda.consuming.parking import ParkedKey, Parking
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
 
 
-class PostgresParking:
-    """consuming.parking.Parking on a service's schema.
+class PostgresParking(Parking):
+    """Stores parked keys and their records in a service's schema.
 
     Args:
         engine: the database.
-        schema: the service's.
+        schema: the service's schema.
     """
 
     def __init__(self, engine: AsyncEngine, schema: str) -> None:
@@ -56,16 +57,16 @@ class PostgresParking:
             " AND partition = :partition AND key = :key"
         )
 
+    @override
     async def parked(self, consumer: str, partitions: Sequence[TopicPartition]) -> Collection[ParkedKey]:
-        """See Parking."""
         asked = {"consumer": consumer, "topics": sorted({at.topic for at in partitions})}
         async with self._engine.connect() as connection:
             found = (await connection.execute(self._keys, asked)).all()
         keys = [ParkedKey(TopicPartition(row.topic, row.partition), bytes(row.key)) for row in found]
         return [key for key in keys if key.at in partitions]
 
+    @override
     async def park(self, consumer: str, record: StoredRecord) -> None:
-        """See Parking."""
         place = {
             "consumer": consumer,
             "topic": record.topic,
@@ -83,8 +84,8 @@ class PostgresParking:
             await connection.execute(self._park_key, place)
             await connection.execute(self._park_record, values)
 
+    @override
     async def records(self, consumer: str, parked: ParkedKey) -> Sequence[StoredRecord]:
-        """See Parking."""
         asked = {
             "consumer": consumer,
             "topic": parked.at.topic,
@@ -106,8 +107,8 @@ class PostgresParking:
             for row in found
         ]
 
+    @override
     async def release(self, consumer: str, record: StoredRecord) -> bool:
-        """See Parking."""
         place = {
             "consumer": consumer,
             "topic": record.topic,

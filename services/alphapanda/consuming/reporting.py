@@ -1,4 +1,4 @@
-"""A consumer's counts as it reports them: copies, with the places where it stands still."""
+"""Builds the reported status of a consumer from its counts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def reported(
     parked: Mapping[str, int] | None = None,
     open_circuit: Callable[[str], str] = lambda _: "",
 ) -> list[ConsumerStatus]:
-    """One status a broker.
+    """Returns one status for each broker, as a copy.
 
     Args:
         counts: by broker.
-        paused: offset at which a partition stands, of those that don't move because of an error.
+        paused: partitions stopped by an error, with the offset they are stopped at.
         broker_of: the broker of a topic.
-        parked: keys parked, by broker.
-        open_circuit: why a broker's side stands still; empty where it doesn't. It is then the last error.
+        parked: number of parked keys, by broker.
+        open_circuit: why a broker's circuit is open, reported as its last error; empty where it is closed.
     """
     places: dict[str, list[str]] = {}
     for at, offset in sorted(paused.items()):

@@ -1,4 +1,4 @@
-"""Handlers that take long are told."""
+"""Logs handlers that are slow."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _log = structlog.get_logger(SLOW_HANDLERS)
 
 
 class TimedHandler:
-    """A handler whose slow batches are logged, by their size and what they took; one line a batch at most.
+    """Wraps a handler and logs each batch that is slow, with its size and duration.
 
     Args:
-        handler: what handles.
-        consumer: whose it is, such as "risk.signals".
+        handler: the wrapped handler.
+        consumer: name of its consumer, such as "risk.signals".
         slow_seconds: a batch that takes longer is logged.
     """
 

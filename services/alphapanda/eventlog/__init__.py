@@ -1,1 +1,1 @@
-"""The event log: the port and its adapters, topics from the contract, the envelope, the reliable consumer."""
+"""The event log: the port, its adapters (SQLite, Kafka), and the coding of events into records."""

@@ -1,4 +1,4 @@
-"""Events to records and back. What can't be read is told apart by reason, so that a dead letter explains itself."""
+"""Encodes events into records and decodes them. Each unreadable record gets a reason, for its dead letter."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reason(StrEnum):
 
 
 class Unreadable(Exception):
-    """A record that no retry makes readable."""
+    """A record can't be decoded, and no retry changes that."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
@@ -54,7 +54,7 @@ class Unreadable(Exception):
 
 @lru_cache(maxsize=1)
 def _types() -> Mapping[str, bytes]:
-    """Full message name by payload field."""
+    """Returns the full message name by payload field."""
     return {
         field.name: field.message_type.full_name.encode()
         for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields
@@ -65,7 +65,7 @@ def _types() -> Mapping[str, bytes]:
 def headers(
     event_id: str, payload: str, source: str, occurred_at: datetime, traceparent: str = ""
 ) -> Headers:
-    """CloudEvents headers of an event, so that a reader can route and trace it without decoding.
+    """Builds the CloudEvents headers of an event, so that a reader can route and trace it without decoding.
 
     Args:
         event_id: the event's id.
@@ -85,10 +85,10 @@ def headers(
 
 
 def to_record(event: Event, topic_map: TopicMap, traceparent: str = "") -> Record:
-    """The record of an event: its topic, partition and key by the contract, its headers.
+    """Encodes an event into a record, with topic, partition and key from the contract.
 
     Raises:
-        ValueError: it has no payload.
+        ValueError: the event has no payload.
     """
     route = topic_map.route(event)
     return Record(
@@ -107,15 +107,15 @@ def to_record(event: Event, topic_map: TopicMap, traceparent: str = "") -> Recor
 
 
 def from_record(record: StoredRecord, topic_map: TopicMap) -> Event:
-    """The event of a record, whole and valid.
+    """Decodes and validates the event of a record.
 
     Raises:
-        Unreadable: it can't be parsed, breaks a rule of the contract, or doesn't belong on this topic.
+        Unreadable: the record can't be parsed, breaks a rule of the contract, or doesn't belong on this topic.
     """
     try:
         event = Event.FromString(record.value)
     except DecodeError as error:
-        raise Unreadable(Reason.UNDECODABLE, str(error) or "the bytes are no event") from None
+        raise Unreadable(Reason.UNDECODABLE, str(error) or "the bytes are not an event") from None
     payload = event.WhichOneof("payload")
     if payload is None:
         raise _without_payload(record)
@@ -137,12 +137,14 @@ def from_record(record: StoredRecord, topic_map: TopicMap) -> Event:
 def _without_payload(record: StoredRecord) -> Unreadable:
     kind = dict(record.headers).get("ce_type", b"")
     if kind and kind not in _types().values():
-        return Unreadable(Reason.UNKNOWN_TYPE, f"ce_type {kind.decode(errors='replace')!r} is not known here")
+        return Unreadable(
+            Reason.UNKNOWN_TYPE, f"ce_type {kind.decode(errors='replace')!r} is unknown to this version"
+        )
     return Unreadable(Reason.INVALID, "payload: the event has none")
 
 
 def _check_frame(event: Event) -> None:
-    """Checks that cost the same for one tick and for a thousand (rule 7)."""
+    """Checks a frame with work that doesn't grow with its number of ticks (rule 7)."""
     frame = event.tick_frame
     if problem := _frame_problem(event, frame):
         raise Unreadable(Reason.INVALID, f"tick_frame.{problem}")

@@ -1,4 +1,4 @@
-"""The log as the services see it: partitioned topics, read by groups or whole. SQLite and Kafka stand behind it.
+"""The port of the event log: partitioned topics, read by consumer groups or whole. Adapters: `sqlite/` and `kafka/`.
 
 Delivery is at least once and in order per partition. A publish that returned is durable.
 """
@@ -17,7 +17,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Start(Enum):
-    """Where a reader begins that has no position: the first record kept, or after the last."""
+    """Where a reader without a position begins: at the first record kept, or after the last."""
 
     EARLIEST = "earliest"
     LATEST = "latest"
@@ -25,7 +25,7 @@ class Start(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is published: bytes, a partition chosen by the contract, and headers."""
+    """A record to publish: bytes, headers, and the partition that the contract determines."""
 
     topic: str
     partition: int
@@ -48,29 +48,29 @@ class StoredRecord:
 
     @property
     def topic_partition(self) -> TopicPartition:
-        """Where it stands."""
+        """Topic and partition that hold the record."""
         return TopicPartition(self.topic, self.partition)
 
 
 class LogUnavailable(TransientFailure):
-    """The log can't be reached or written now; the same call may work later. Nothing half-written counts."""
+    """The log can't be reached or written now; the same call may succeed later."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, LOG)
 
 
 class TopicMissing(Exception):
-    """A topic doesn't exist; topics are never made by using them."""
+    """A topic doesn't exist. Publishing or reading never creates one."""
 
 
 class Assignment(Protocol):
-    """What a group member does when it is given partitions, or has to let go of them."""
+    """Callbacks of a group member: partitions were assigned, or are about to be revoked."""
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Called before the first record of these partitions is fetched; may seek."""
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Called before another member gets them; the batch in hand is finished or abandoned here."""
+        """Called before another member gets these partitions; finishes or cancels their running batches."""
 
 
 class GroupReader(Protocol):
@@ -78,13 +78,14 @@ class GroupReader(Protocol):
 
     @property
     def topics(self) -> Sequence[str]:
-        """What it wants."""
+        """The topics it subscribes to."""
 
     async def start(self, assignment: Assignment | None = None) -> None:
         """Joins the group; partitions come through `assignment`.
 
         Raises:
             TopicMissing: one of the topics doesn't exist.
+            LogUnavailable: the log can't be reached, or the group doesn't settle in time.
         """
 
     async def stop(self) -> None:
@@ -93,80 +94,118 @@ class GroupReader(Protocol):
     async def fetch(
         self, max_records: int, timeout: float
     ) -> Mapping[TopicPartition, Sequence[StoredRecord]]:
-        """The next records of the partitions that aren't paused, in order per partition; empty after `timeout` s."""
+        """Returns the next records of partitions that aren't paused, in order per partition; empty after `timeout` s.
+
+        Raises:
+            LogUnavailable: it isn't started, or can't go on now.
+        """
 
     def assigned(self) -> frozenset[TopicPartition]:
-        """Partitions held now."""
+        """Returns the partitions held now."""
 
     def position(self, partition: TopicPartition) -> int:
-        """Offset of the next record it will fetch of a partition it holds."""
+        """Returns the offset of the next record it will fetch of a partition it holds.
+
+        Raises:
+            KeyError: it doesn't hold the partition.
+        """
 
     def pause(self, partition: TopicPartition) -> None:
-        """Fetches no more of it until it is resumed."""
+        """Stops fetching from the partition until it is resumed."""
 
     def resume(self, partition: TopicPartition) -> None:
-        """Fetches of it again."""
+        """Fetches from the partition again."""
 
     async def seek(self, partition: TopicPartition, offset: int) -> None:
-        """The next fetch of it begins at `offset`."""
+        """Moves the partition's position to `offset`.
+
+        Raises:
+            ValueError: it doesn't hold the partition.
+        """
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Stores, durably, the offset of the next record to handle, per partition."""
+        """Stores, durably, the offset of the next record to handle, of those partitions that it still holds.
+
+        Raises:
+            LogUnavailable: the log didn't answer in time.
+        """
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """The offset stored by the group, None where there is none."""
+        """Returns the group's committed offset; None where there is none."""
 
 
 class TopicReader(Protocol):
-    """A reader of all partitions without a group: everybody gets everything."""
+    """A reader of all partitions without a group: every reader gets every record."""
 
     async def start(self) -> None:
-        """Takes its position."""
+        """Finds the partitions and sets the position to begin at.
+
+        Raises:
+            TopicMissing: one of the topics doesn't exist.
+            LogUnavailable: the log can't be reached.
+        """
 
     async def stop(self) -> None:
-        """Ends."""
+        """Stops reading."""
 
     async def fetch(self, max_records: int, timeout: float) -> Sequence[StoredRecord]:
-        """The next records, in order per partition; empty after `timeout` s."""
+        """Returns the next records, in order per partition; empty after `timeout` s.
+
+        Raises:
+            LogUnavailable: it isn't started, or can't go on now.
+        """
 
     def position(self, partition: TopicPartition) -> int:
-        """Offset of the next record it will fetch."""
+        """Returns the offset of the next record it will fetch.
+
+        Raises:
+            KeyError: it doesn't read this partition.
+        """
 
 
 class EventLog(Protocol):
-    """The log."""
+    """An event log."""
 
     async def start(self) -> None:
-        """Opens it."""
+        """Opens the log.
+
+        Raises:
+            LogUnavailable: it can't be reached or opened, or another process holds it; `start` may be called again.
+        """
 
     async def stop(self) -> None:
-        """Writes what is in hand and closes it."""
+        """Stops the readers, writes what was accepted, and closes the log."""
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
-        """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are)."""
+        """Creates missing topics; returns, as sentences, how existing ones differ (they stay unchanged).
+
+        Raises:
+            LogUnavailable: the log can't be reached, refuses a topic, or its new topics aren't ready in time.
+        """
 
     async def topics(self) -> Mapping[str, int]:
-        """Partitions by topic."""
+        """Returns the number of partitions by topic."""
 
     async def publish(self, records: Sequence[Record]) -> Sequence[int]:
         """Appends the records, in order per partition; returns their offsets once all are durable.
 
         Raises:
-            TopicMissing: a topic doesn't exist.
-            LogUnavailable: it can't be written now.
+            TopicMissing: a topic doesn't exist; nothing was published.
+            LogUnavailable: not all records were acknowledged; they may still be stored. Repeat the same publish.
+            ValueError: a topic has no such partition and nothing was published; or a record is too large.
         """
 
     def group_reader(self, group: str, topics: Sequence[str], start: Start) -> GroupReader:
-        """A member of `group`; `start` holds where the group has no offset yet."""
+        """Returns a new member of `group`, not started; `start` applies where the group has no offset yet."""
 
     def topic_reader(self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]) -> TopicReader:
-        """A groupless reader, from `start` or from given offsets (partitions not given: the first record kept)."""
+        """Returns a reader without a group, from `start` or from given offsets (others: from the first record kept)."""
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
-        """Offset that the next record of each partition will have at least."""
+        """Returns the end of each partition: the lowest offset that its next record can have."""
 
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
-        """Every offset a group has stored."""
+        """Returns every committed offset of a group."""
 
     async def last(self, partition: TopicPartition) -> StoredRecord | None:
-        """The newest record of a partition."""
+        """Returns the newest record of a partition; None where it is empty."""

@@ -1,4 +1,4 @@
-"""Topics as they are against topics as they have to be."""
+"""Compares existing topics with the contract's specification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from alphapanda.contract.topics import TopicSpec
 
 
 def differences(has: TopicSpec, wanted: TopicSpec) -> Iterable[str]:
-    """How a topic differs from what is wanted, a sentence each."""
+    """Yields a sentence for each difference between an existing topic and its specification."""
     for name in ("partitions", "retention_hours", "compacted"):
         there, asked = getattr(has, name), getattr(wanted, name)
         if there != asked:

@@ -1,1 +1,1 @@
-"""The log on Kafka."""
+"""The event log on Kafka."""

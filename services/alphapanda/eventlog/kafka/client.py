@@ -1,4 +1,4 @@
-"""Kafka's clients as this log wants them, and their failures in the port's words."""
+"""Creates aiokafka's clients with this log's settings, and maps their errors to the port's."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FOR_EVER_MS = 2**31 - 1
 
 
 class KafkaClients:
-    """Makes clients, none of them started.
+    """Creates clients; none is started.
 
     Args:
-        options: how Kafka is reached.
+        options: connection and client options.
     """
 
     def __init__(self, options: KafkaOptions) -> None:
@@ -51,21 +51,21 @@ class KafkaClients:
 
     @property
     def where(self) -> str:
-        """Where Kafka is and as whom it is spoken to, for messages."""
+        """Address, protocol and user of the connection, for messages."""
         options = self._options
         whom = f" as {options.sasl_username!r}" if options.authenticated else ""
         how = "" if options.security_protocol == "PLAINTEXT" else f" by {options.security_protocol}{whom}"
         return f"{options.bootstrap_servers}{how}"
 
     def group_id(self, group: str) -> str:
-        """What a group is called in Kafka."""
+        """Returns the id of a group in Kafka, with the prefix."""
         return f"{self._options.group_prefix}.{group}"
 
     def producer(self, *, bulk: bool) -> AIOKafkaProducer:
-        """A producer whose records are durable on every copy in sync, in order and once whatever it has to retry.
+        """Creates an idempotent producer: records are durable on every in-sync replica, in order, and never duplicated.
 
         Args:
-            bulk: compress, and wait a little for company.
+            bulk: compress records and wait to fill batches (linger).
         """
         compression = self._options.compression
         return AIOKafkaProducer(
@@ -78,10 +78,10 @@ class KafkaClients:
         )
 
     def consumer(self, group: str | None = None) -> AIOKafkaConsumer:
-        """A consumer that commits nothing by itself, a member of a group or none.
+        """Creates a consumer without automatic commits, with or without a group.
 
-        Out of range means that retention took the place away: it goes on with the first record kept. That it goes on
-        asking is not watched (no poll interval): whoever reads may wait for PostgreSQL for hours.
+        Where retention deleted the record at its position, it goes on with the first record kept. The poll interval is not
+        limited: a handler may wait for PostgreSQL for hours.
         """
         session = _milliseconds(self._options.session_timeout_seconds)
         return AIOKafkaConsumer(
@@ -97,21 +97,21 @@ class KafkaClients:
         )
 
     def admin(self) -> AIOKafkaAdminClient:
-        """A client for topics and groups."""
+        """Creates a client that manages topics and groups."""
         return AIOKafkaAdminClient(**self._common)
 
     @property
     def rebalance_seconds(self) -> float:
-        """How long members have for letting go of their partitions."""
+        """Time that members have to release their partitions in a rebalance."""
         return 2 * self._options.session_timeout_seconds
 
 
 @contextmanager
 def as_unavailable(doing: str) -> Iterator[None]:
-    """Turns what Kafka and the network raise into LogUnavailable.
+    """Maps errors of Kafka and the network to LogUnavailable.
 
     Args:
-        doing: what was tried, for the message.
+        doing: what was tried, for the message "Kafka didn't let {doing}".
     """
     try:
         yield
@@ -121,16 +121,16 @@ def as_unavailable(doing: str) -> Iterator[None]:
 
 
 def learn_topics(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> None:
-    """Has a consumer ask for the leaders of all these topics with its next request, which it otherwise does one by one.
+    """Makes a consumer fetch the metadata of all these topics with its next request.
 
-    Left alone it asks for the first topic it doesn't know, waits for its retry back-off and tries again: 0.1 s a topic.
+    Otherwise aiokafka asks for one unknown topic, waits for its retry back-off (0.1 s), and asks for the next.
     """
     for topic in topics:
         consumer._client.add_topic(topic)  # noqa: SLF001
 
 
 async def end_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Ends a consumer and closes its connections, also while Kafka is away."""
+    """Stops a consumer and closes its connections, even while Kafka can't be reached."""
     stopping = asyncio.ensure_future(consumer.stop())
     try:
         await asyncio.wait([stopping])
@@ -139,7 +139,7 @@ async def end_consumer(consumer: AIOKafkaConsumer) -> None:
     if not stopping.cancelled():
         stopping.result()
         return
-    # Its fetcher was between two attempts, which aiokafka cancels, and fails at that itself before it has closed the rest.
+    # The fetcher was between two attempts: aiokafka cancels them, fails at that, and leaves its connections open.
     attempts = tuple(consumer._fetcher._pending_tasks)  # noqa: SLF001
     for attempt in attempts:
         attempt.cancel()
@@ -148,17 +148,17 @@ async def end_consumer(consumer: AIOKafkaConsumer) -> None:
 
 
 def kafka_partitions(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:
-    """Partitions as aiokafka insists on them."""
+    """Converts partitions to aiokafka's type."""
     return [KafkaPartition(at.topic, at.partition) for at in partitions]
 
 
 def ours(offsets: Mapping[KafkaPartition, int]) -> dict[TopicPartition, int]:
-    """Offsets by partitions of the port."""
+    """Converts offsets by aiokafka's partitions to offsets by the port's."""
     return {TopicPartition(at.topic, at.partition): offset for at, offset in offsets.items()}
 
 
 def stored(record: ConsumerRecord) -> StoredRecord:
-    """A record as the port has it."""
+    """Converts a Kafka record to the port's type."""
     return StoredRecord(
         record.topic,
         record.partition,

@@ -1,4 +1,4 @@
-"""Taking records from a Kafka consumer: fairly, woken by what comes, and without what must not be handed out now."""
+"""Fetches records from a Kafka consumer: fairly between partitions, without paused ones, and without polling."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from alphapanda.eventlog.port import StoredRecord
 
 
 class KafkaFetching:
-    """Positions in the partitions that a consumer holds.
+    """Tracks the positions in a consumer's partitions, and fetches from them.
 
-    Partitions are paused here and not in the consumer: it goes on asking for all of them, so a resumed partition needn't
-    wait for the end of a request that was sent without it.
+    Partitions are paused here, not in the consumer. So the consumer keeps requesting all of them, and a resumed partition
+    doesn't wait for a running request that left it out.
 
     Args:
         consumer: started, with these partitions assigned; positions are set here, never left to it.
@@ -44,7 +44,7 @@ class KafkaFetching:
         return frozenset(self._next)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
-        """The next records are those from these offsets on."""
+        """Sets the offsets of the next records to fetch."""
         for at, offset in positions.items():
             self._consumer.seek(*kafka_partitions([at]), offset)
             self._next[at] = offset
@@ -52,11 +52,11 @@ class KafkaFetching:
         self._wake.set()
 
     def hold_back(self, partitions: Iterable[TopicPartition]) -> None:
-        """Hands out nothing of these until they are released or dropped."""
+        """Returns no records of these partitions until they are released or dropped."""
         self._arriving.update(partitions)
 
     def release(self, partitions: Iterable[TopicPartition]) -> None:
-        """Hands them out again."""
+        """Returns records of these partitions again."""
         self._arriving.difference_update(partitions)
         self._wake.set()
 
@@ -67,17 +67,17 @@ class KafkaFetching:
         self._wake.set()
 
     def pause(self, at: TopicPartition) -> None:
-        """Hands out nothing of it, where it is held."""
+        """Returns no records of the partition, if it is held, until it is resumed."""
         if at in self._next:
             self._paused.add(at)
 
     def resume(self, at: TopicPartition) -> None:
-        """Hands it out again."""
+        """Returns records of the partition again."""
         self._paused.discard(at)
         self._wake.set()
 
     async def fetch(self, max_records: int, timeout: float) -> dict[TopicPartition, Sequence[StoredRecord]]:
-        """The next records, at most so many; empty after `timeout` seconds.
+        """Returns the next records, at most `max_records`; empty after `timeout` seconds.
 
         Raises:
             LogUnavailable: the consumer can't go on now.
@@ -105,7 +105,7 @@ class KafkaFetching:
         getting = asyncio.create_task(self._get_some(ready, max_records, seconds))
         try:
             await asyncio.wait((waking, getting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            # Cancelled while it waits, getmany has taken nothing; done, its records must not be dropped.
+            # A getmany that is cancelled while it waits has taken nothing; records of a finished one must not be dropped.
             return getting.result() if getting.done() else {}
         finally:
             waking.cancel()
@@ -125,7 +125,7 @@ class KafkaFetching:
     async def _in_turn(
         self, ready: AbstractSet[TopicPartition], max_records: int
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
-        # Those that had their turn come last, so that a busy partition starves no other.
+        # Partitions served in this round come last, so that a busy one starves no other.
         got = await self._at_once(ready - self._served, max_records)
         if not got:
             served, self._served = self._served, set()
@@ -138,7 +138,7 @@ class KafkaFetching:
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
         if not partitions:
             return {}
-        # While a rebalance is under way getmany waits for its end, whatever its timeout says.
+        # During a rebalance getmany waits for its end, whatever the timeout.
         got: Mapping[KafkaPartition, Sequence[ConsumerRecord]] = {}
         with suppress(TimeoutError):
             async with asyncio.timeout(0):
@@ -152,7 +152,7 @@ class KafkaFetching:
         for place, records in got.items():
             at = TopicPartition(place.topic, place.partition)
             if at not in self._next or at in self._sought:
-                continue  # revoked, or sought while they came
+                continue  # revoked or sought meanwhile
             if at in self._paused or at in self._arriving:
                 self.seek({at: self._next[at]})
                 continue
@@ -161,7 +161,7 @@ class KafkaFetching:
         return found
 
     async def _follow(self) -> None:
-        """Takes over where the consumer went beyond the last record: what compaction or retention left out."""
+        """Moves positions past offsets without records (compaction, retention), as the consumer did."""
         for at in tuple(self._next):
             with suppress(
                 TimeoutError, IllegalStateError

@@ -1,4 +1,4 @@
-"""The log in Kafka, for the mesh. Topics are made by `ensure` alone; offsets grow and may have gaps."""
+"""The event log on Kafka, for the mesh. Only `ensure` creates topics; offsets grow and may have gaps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from weakref import WeakSet
 
 from aiokafka import AIOKafkaConsumer
+from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition, TopicSpec
 from alphapanda.eventlog.kafka.client import (
@@ -22,21 +23,21 @@ from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.kafka.publisher import KafkaPublisher
 from alphapanda.eventlog.kafka.readers import KafkaGroupReader, KafkaTopicReader
 from alphapanda.eventlog.kafka.topics import KafkaTopics
-from alphapanda.eventlog.port import LogUnavailable, Record, Start, StoredRecord, TopicMissing
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, Start, StoredRecord, TopicMissing
 
 READY_SECONDS = 60.0
-"""How long `ensure` waits, once the topics are made, until the leader of every partition answers."""
+"""How long `ensure` waits, after it created the topics, until the leader of every partition answers."""
 
 _LOOK_BACK = 1_000
 _LOOK_AGAIN_SECONDS = 0.1
 
 
-class KafkaEventLog:
-    """The log.
+class KafkaEventLog(EventLog):
+    """The event log on Kafka.
 
     Args:
-        options: how Kafka is reached.
-        bulk_topics: market data: compressed, and sent with a little delay for company.
+        options: connection and client options.
+        bulk_topics: topics of market data: their records are compressed and sent in batches (linger).
         wall_clock_ns: wall time in nanoseconds; Kafka keeps its milliseconds.
     """
 
@@ -55,18 +56,14 @@ class KafkaEventLog:
         self._bulk = KafkaPublisher(lambda: self._clients.producer(bulk=True), seconds, wall_clock_ns)
         self._topics = KafkaTopics(self._clients, options.replication_factor)
         self._offsets: AIOKafkaConsumer | None = None
-        # Who reads keeps the reader; one that has done its work is gone.
+        # The caller holds the reader; a discarded reader leaves the set by itself.
         self._readers: WeakSet[KafkaGroupReader | KafkaTopicReader] = WeakSet()
         self._counts: dict[str, int] = {}
 
-    # -- life ---------------------------------------------------------------------------------------------------------
+    # -- start and stop -----------------------------------------------------------------------------------------------
 
+    @override
     async def start(self) -> None:
-        """Connects.
-
-        Raises:
-            LogUnavailable: Kafka is away; start() may be called again.
-        """
         started = False
         try:
             self._offsets = self._clients.consumer()
@@ -80,8 +77,8 @@ class KafkaEventLog:
             if not started:
                 await self.stop()
 
+    @override
     async def stop(self) -> None:
-        """Ends its readers, sends what is in hand and disconnects."""
         readers, self._readers = self._readers, WeakSet()
         await asyncio.gather(*(reader.stop() for reader in readers))
         offsets, self._offsets = self._offsets, None
@@ -97,15 +94,10 @@ class KafkaEventLog:
 
     # -- topics -------------------------------------------------------------------------------------------------------
 
+    @override
     async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
-        """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are).
-
-        Raises:
-            LogUnavailable: Kafka is away, or refuses one of them; the message says which and why. Or all of them are
-                made and not every partition's leader answers within READY_SECONDS.
-        """
         differing = await self._topics.ensure(topics)
-        # The leader of a partition hears last that it is: until then who begins at the end begins too late.
+        # A partition's leader learns last that it leads: until then a reader that begins at the end begins too late.
         await self._leaders_answer([spec.name for spec in topics])
         return differing
 
@@ -123,12 +115,12 @@ class KafkaEventLog:
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         except TimeoutError:
             raise LogUnavailable(
-                f"all {len(topics)} topics are made, but not every partition's leader answered within"
-                f" {READY_SECONDS:g} s; repeat it before services start ({last or 'no answer'})"
+                f"all {len(topics)} topics were created, but not every partition's leader answered within"
+                f" {READY_SECONDS:g} s; repeat the command before services start ({last or 'no answer'})"
             ) from last
 
+    @override
     async def topics(self) -> Mapping[str, int]:
-        """Partitions by topic."""
         self._counts = dict(await self._topics.partitions())
         return dict(self._counts)
 
@@ -146,14 +138,8 @@ class KafkaEventLog:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
+    @override
     async def publish(self, records: Sequence[Record]) -> Sequence[int]:
-        """Appends the records, in order per partition; returns their offsets once all are durable.
-
-        Raises:
-            TopicMissing: a topic doesn't exist; nothing was sent.
-            LogUnavailable: not all were acknowledged in time; they may be yet. Repeat the same publish.
-            ValueError: a topic has no such partition, nothing was sent; or a record is larger than Kafka takes.
-        """
         for record in records:
             if not 0 <= record.partition < await self._count(record.topic):
                 raise ValueError(
@@ -174,8 +160,8 @@ class KafkaEventLog:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    @override
     def group_reader(self, group: str, topics: Sequence[str], start: Start) -> KafkaGroupReader:
-        """A member of `group`; `start` holds where the group has no offset yet."""
         reader = KafkaGroupReader(
             group,
             lambda: self._clients.consumer(group),
@@ -191,27 +177,27 @@ class KafkaEventLog:
         self._readers.add(reader)
         return reader
 
+    @override
     def topic_reader(
         self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]
     ) -> KafkaTopicReader:
-        """A groupless reader, from `start` or from given offsets (partitions not given: the first record kept)."""
         reader = KafkaTopicReader(self._clients.consumer, topics, start, self._partitions)
         self._readers.add(reader)
         return reader
 
+    @override
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
-        """Offset that the next record of each partition will have at least."""
         partitions = kafka_partitions(await self._partitions(topics))
         with as_unavailable("ends be found"):
             learn_topics(self._connected(), topics)
             return ours(await self._connected().end_offsets(partitions))
 
+    @override
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
-        """Every offset a group has stored."""
         return await self._topics.group_offsets(group, await self._partitions(list(await self.topics())))
 
+    @override
     async def last(self, partition: TopicPartition) -> StoredRecord | None:
-        """The newest record of a partition."""
         ends = await self.end_offsets([partition.topic])
         with as_unavailable("the first record be found"):
             firsts = await self._connected().beginning_offsets(kafka_partitions([partition]))
@@ -221,7 +207,7 @@ class KafkaEventLog:
             found = await self._read(partition, max(first, end - reach), end)
             if found or end - reach <= first:
                 return found[-1] if found else None
-            reach *= _LOOK_BACK  # the newest offsets hold no record: compacted away, or a marker
+            reach *= _LOOK_BACK  # the newest offsets hold no record: compacted, or a control record
         return None
 
     async def _read(self, at: TopicPartition, first: int, end: int) -> Sequence[StoredRecord]:

@@ -1,4 +1,4 @@
-"""How Kafka is reached, and what its clients ask of it."""
+"""Options of the connection to Kafka and of its clients."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Compression = Literal["none", "gzip", "lz4"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaOptions:
-    """A Kafka cluster, and how this process uses it.
+    """Options for connecting to a Kafka cluster.
 
     Attributes:
-        bootstrap_servers: host:port of brokers to begin with, separated by commas.
+        bootstrap_servers: host:port of the brokers to connect to first, separated by commas.
         security_protocol: SSL: encrypted; SASL: with a user and a password.
         sasl_mechanism: how the password is proved, with SASL.
         sasl_username: user, with SASL.
@@ -49,10 +49,10 @@ class KafkaOptions:
 
     @property
     def encrypted(self) -> bool:
-        """Whether nothing goes in plaintext."""
+        """Whether the connection is encrypted."""
         return self.security_protocol.endswith("SSL")
 
     @property
     def authenticated(self) -> bool:
-        """Whether a password is asked for."""
+        """Whether the connection uses a password."""
         return self.security_protocol.startswith("SASL")

@@ -1,4 +1,4 @@
-"""Publishing to Kafka: durable, in order per partition, and never twice by the log's own doing."""
+"""Publishes to Kafka: durably, in order per partition, without duplicates from its own retries."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _logger = structlog.get_logger(__name__)
 
 
 class KafkaPublisher:
-    """One idempotent producer, made anew after a failure that it can't recover from.
+    """Publishes through one idempotent producer; replaces it after a failure that it can't recover from.
 
-    While Kafka is away the producer keeps what it was given and sends it, in order, when Kafka is back. A publish that
-    waited too long for that is refused; when the same record is published again, it takes up the wait for the one that
-    is still under way instead of adding a copy.
+    While Kafka can't be reached the producer keeps its records and sends them, in order, when Kafka is back. A publish
+    that waits longer than `timeout` fails. When the same record is published again while the first copy is still
+    pending, the call waits for that copy and adds no second one.
 
     Args:
-        make: makes a producer.
+        make: creates a producer.
         timeout: seconds a publish waits.
         wall_clock_ns: wall time in nanoseconds, the records' time stamps.
     """
@@ -52,14 +52,14 @@ class KafkaPublisher:
         await self._running()
 
     async def stop(self) -> None:
-        """Sends what it was given, as long as a publish may take; then gives up on it."""
+        """Sends pending records, for as long as a publish may take; then drops them."""
         self._open = False
         async with self._turn:
             producer, self._producer = self._producer, None
         if producer is not None:
             try:
                 await asyncio.wait([asyncio.create_task(producer.flush())], timeout=self._timeout)
-            finally:  # also where it is cut off
+            finally:  # also when it is cancelled
                 await _close(producer)
 
     async def publish(self, records: Sequence[Record]) -> list[int]:
@@ -76,7 +76,7 @@ class KafkaPublisher:
             with as_unavailable("records be published"):
                 async with asyncio.timeout_at(deadline):
                     for record in records:
-                        # One by one: what was sent is remembered, also where the next can't be.
+                        # One by one: a record that was sent is remembered even where the next one fails.
                         sent.append(  # noqa: PERF401
                             self._under_way.get(record) or await self._send(producer, record)
                         )
@@ -112,7 +112,7 @@ class KafkaPublisher:
         for record, future in zip(records, sent, strict=False):
             if future.done():
                 if not future.cancelled():
-                    future.exception()  # told already, through the first of them
+                    future.exception()  # reported already, by the first of them
             elif self._under_way.setdefault(record, future) is future:
                 future.add_done_callback(partial(self._forget, record))
 
@@ -120,7 +120,7 @@ class KafkaPublisher:
         if self._under_way.get(record) is future:
             del self._under_way[record]
         if not future.cancelled():
-            future.exception()  # whoever published it was told that it took too long
+            future.exception()  # its publish has failed already, with a timeout
 
     async def _running(self) -> AIOKafkaProducer:
         async with self._turn:
@@ -141,7 +141,7 @@ class KafkaPublisher:
             return self._producer
 
     async def _give_up(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
-        # A batch that failed for good leaves a gap in the producer's sequence numbers, and Kafka refuses all after it.
+        # A batch that failed for good leaves a gap in the producer's sequence numbers: Kafka refuses every later batch.
         async with self._turn:
             if self._producer is not producer:
                 return
@@ -151,12 +151,12 @@ class KafkaPublisher:
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    # aiokafka's stop() waits for ever for what can't be delivered, so its sender ends first and what is left fails.
+    # aiokafka's stop() waits forever for undeliverable batches: close its sender first, then fail what is left.
     await producer._sender.close()  # noqa: SLF001
     kept = producer._message_accumulator  # noqa: SLF001
     batches = {*kept._pending_batches, *chain.from_iterable(kept._batches.values())}  # noqa: SLF001
-    kept._pending_batches.update(batches)  # noqa: SLF001 - its callbacks look there, and a batch to be sent again isn't
+    kept._pending_batches.update(batches)  # noqa: SLF001 - callbacks look there; a batch to be retried isn't in it
     kept.fail_all(ProducerClosed())
     for batch in batches:
-        batch._drain_waiter.exception()  # noqa: SLF001 - nobody waits for room any more
+        batch._drain_waiter.exception()  # noqa: SLF001 - no caller waits for buffer space any more
     await producer.stop()

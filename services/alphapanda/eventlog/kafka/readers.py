@@ -14,7 +14,7 @@ from typing_extensions import override
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.kafka.client import as_unavailable, end_consumer, kafka_partitions, ours
 from alphapanda.eventlog.kafka.fetching import KafkaFetching
-from alphapanda.eventlog.port import Assignment, LogUnavailable, Start, StoredRecord
+from alphapanda.eventlog.port import Assignment, GroupReader, LogUnavailable, Start, StoredRecord, TopicReader
 
 _LOOK_UP_AGAIN_SECONDS = 0.2
 
@@ -24,13 +24,13 @@ FindOffsets = Callable[[Sequence[TopicPartition]], Awaitable[Mapping[TopicPartit
 _logger = structlog.get_logger(__name__)
 
 
-class KafkaTopicReader:
+class KafkaTopicReader(TopicReader):
     """Reads all partitions of topics, without a group.
 
     Args:
-        make: makes a consumer.
-        topics: what it reads.
-        start: where it begins.
+        make: creates a Kafka consumer.
+        topics: the topics it reads.
+        start: where it begins to read.
         partitions: finds the partitions of topics.
     """
 
@@ -48,13 +48,8 @@ class KafkaTopicReader:
         self._consumer: AIOKafkaConsumer | None = None
         self._fetching: KafkaFetching | None = None
 
+    @override
     async def start(self) -> None:
-        """Takes its position.
-
-        Raises:
-            TopicMissing: one of the topics doesn't exist.
-            LogUnavailable: Kafka is away.
-        """
         partitions = kafka_partitions(await self._find(self._topics))
         self._consumer = consumer = self._make()
         started = False
@@ -75,44 +70,36 @@ class KafkaTopicReader:
         self._fetching = KafkaFetching(consumer)
         self._fetching.seek(positions)
 
+    @override
     async def stop(self) -> None:
-        """Ends."""
         if self._consumer is not None:
             await end_consumer(self._consumer)
 
+    @override
     async def fetch(self, max_records: int, timeout: float) -> Sequence[StoredRecord]:
-        """The next records, in order per partition; empty after `timeout` s.
-
-        Raises:
-            LogUnavailable: it isn't started, or can't go on now.
-        """
         if self._fetching is None:
             raise LogUnavailable("the reader is not started")
         found = await self._fetching.fetch(max_records, timeout)
         return [record for records in found.values() for record in records]
 
+    @override
     def position(self, partition: TopicPartition) -> int:
-        """Offset of the next record it will fetch.
-
-        Raises:
-            KeyError: it doesn't read this partition.
-        """
         if self._fetching is None:
             raise KeyError(partition)
         return self._fetching[partition]
 
 
-class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
-    """A member of a group. Rebalances are eager: every one takes all partitions away and gives the new share.
+class KafkaGroupReader(GroupReader, ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of a group. Rebalances are eager: each revokes all partitions and assigns the new share.
 
     Args:
-        group: its name, without prefix.
-        make: makes a consumer in the group.
-        topics: what it wants.
-        start: where the group begins that has no offset.
+        group: the group's name, without prefix.
+        make: creates a Kafka consumer in the group.
+        topics: the topics it subscribes to.
+        start: where a group without an offset begins.
         partitions: finds the partitions of topics.
         committed: finds the group's offsets; partitions without one are left out.
-        timeouts: seconds for joining, and for an answer.
+        timeouts: seconds for joining the group, and for an answer.
     """
 
     def __init__(
@@ -126,7 +113,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
         timeouts: tuple[float, float],
     ) -> None:
         self._make = make
-        self.topics = tuple(topics)
+        self._topics = tuple(topics)
         self._start = start
         self._find = partitions
         self._committed = committed
@@ -139,21 +126,21 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._changing_hands = asyncio.Lock()
         self._logger = _logger.bind(group=group)
 
-    # -- life ---------------------------------------------------------------------------------------------------------
+    @property
+    @override
+    def topics(self) -> Sequence[str]:
+        return self._topics
 
+    # -- start and stop -----------------------------------------------------------------------------------------------
+
+    @override
     async def start(self, assignment: Assignment | None = None) -> None:
-        """Joins the group; partitions come through `assignment`.
-
-        Raises:
-            TopicMissing: one of the topics doesn't exist.
-            LogUnavailable: Kafka is away, or the group doesn't come to terms.
-        """
-        await self._find(self.topics)
+        await self._find(self._topics)
         self._assignment = assignment
         self._stopping.clear()
         self._consumer = consumer = self._make()
         self._fetching = KafkaFetching(consumer)
-        consumer.subscribe(self.topics, listener=self)
+        consumer.subscribe(self._topics, listener=self)
         started = False
         try:
             with as_unavailable("a member join its group"):
@@ -165,8 +152,8 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
             if not started:
                 await self.stop()
 
+    @override
     async def stop(self) -> None:
-        """Leaves the group."""
         if self._consumer is None:
             return
         self._stopping.set()
@@ -175,11 +162,11 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
         await end_consumer(consumer)
         self._joined.clear()
 
-    # -- changing hands: called by the consumer, which logs and forgets what these raise ------------------------------
+    # -- rebalance callbacks: aiokafka logs what they raise and goes on -----------------------------------------------
 
     @override
     async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
-        """Takes partitions: from the group's offset, else from where new groups begin."""
+        """Accepts partitions: from the group's offset, else from where new groups begin."""
         partitions = sorted(TopicPartition(at.topic, at.partition) for at in assigned)
         async with self._changing_hands:
             if (positions := await self._found_positions(partitions)) is None or self._fetching is None:
@@ -194,7 +181,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @override
     async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        """Lets go of all it has."""
+        """Releases all partitions."""
         async with self._changing_hands:
             held = sorted(self.assigned())
             if self._fetching is None or not held:
@@ -209,7 +196,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _found_positions(
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, int] | None:
-        """Positions to begin at, None where it was stopped meanwhile; looked up until Kafka tells."""
+        """Looks up the positions to begin at, until Kafka answers; None where the reader was stopped meanwhile."""
         while not self._stopping.is_set():
             try:
                 return await self._positions(partitions)
@@ -226,7 +213,7 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 firsts = ours(await consumer.beginning_offsets(kafka_partitions(partitions)))
                 new = [at for at in partitions if at not in committed]
                 if new and self._start is Start.LATEST:
-                    # Kept as the group's offset, or what comes while it is away would be skipped.
+                    # Committed as the group's offset: otherwise records published while the group is away would be skipped.
                     ends = ours(await consumer.end_offsets(kafka_partitions(new)))
                     await self._store(consumer, ends)
                     committed = {**committed, **ends}
@@ -234,58 +221,42 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    @override
     async def fetch(
         self, max_records: int, timeout: float
     ) -> Mapping[TopicPartition, Sequence[StoredRecord]]:
-        """The next records of the partitions that aren't paused, in order per partition; empty after `timeout` s.
-
-        Raises:
-            LogUnavailable: it isn't started, or can't go on now.
-        """
         if self._fetching is None:
             raise LogUnavailable("the reader is not started")
         return await self._fetching.fetch(max_records, timeout)
 
+    @override
     def assigned(self) -> frozenset[TopicPartition]:
-        """Partitions held now."""
         return frozenset() if self._fetching is None else self._fetching.held()
 
+    @override
     def position(self, partition: TopicPartition) -> int:
-        """Offset of the next record it will fetch of a partition it holds.
-
-        Raises:
-            KeyError: it isn't held.
-        """
         if self._fetching is None:
             raise KeyError(partition)
         return self._fetching[partition]
 
+    @override
     def pause(self, partition: TopicPartition) -> None:
-        """Fetches no more of it until it is resumed."""
         if self._fetching is not None:
             self._fetching.pause(partition)
 
+    @override
     def resume(self, partition: TopicPartition) -> None:
-        """Fetches of it again."""
         if self._fetching is not None:
             self._fetching.resume(partition)
 
+    @override
     async def seek(self, partition: TopicPartition, offset: int) -> None:
-        """The next fetch of it begins at `offset`.
-
-        Raises:
-            ValueError: the partition isn't held.
-        """
         if self._fetching is None or partition not in self._fetching.held():
             raise ValueError(f"{partition} is not held, so it can't be sought")
         self._fetching.seek({partition: offset})
 
+    @override
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Stores the offset of the next record to handle, of the partitions it still holds.
-
-        Raises:
-            LogUnavailable: Kafka didn't answer in time.
-        """
         held = self.assigned()
         kept = {at: offset for at, offset in offsets.items() if at in held}
         if not kept:
@@ -299,17 +270,13 @@ class KafkaGroupReader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await consumer.commit(dict(zip(places, offsets.values(), strict=True)))
         except (CommitFailedError, IllegalStateError) as error:
-            # Another member has them, or will: what was handled here comes again there. Nothing more is taken of them.
+            # Another member has them, or will: it gets again what was handled here. Nothing more is fetched of them here.
             self._logger.warning("kafka.commit_refused", error=f"{type(error).__name__}: {error}")
             if self._fetching is not None:
                 self._fetching.hold_back(self.assigned())
 
+    @override
     async def committed(self, partition: TopicPartition) -> int | None:
-        """The offset stored by the group, None where there is none.
-
-        Raises:
-            LogUnavailable: Kafka didn't answer.
-        """
         return (await self._committed([partition])).get(partition)
 
     def _started(self) -> AIOKafkaConsumer:

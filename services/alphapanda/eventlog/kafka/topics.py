@@ -1,4 +1,4 @@
-"""Topics and group offsets in Kafka: created, looked up, compared; never changed, shrunk or deleted."""
+"""Creates, reads and compares topics in Kafka, and reads group offsets. Never changes or deletes a topic."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _IN_SYNC = "min.insync.replicas"
 _LOOK_AGAIN_SECONDS = 0.05
 _SEEN_SECONDS = 30.0
 _CREATED_OR_UNDER_WAY = frozenset({NoError, TopicAlreadyExistsError, RequestTimedOutError})
-"""A broker that didn't see a creation's end in time says RequestTimedOutError; the creation goes on."""
+"""A broker answers RequestTimedOutError where a creation takes too long; the creation goes on."""
 
 
 class KafkaTopics:
-    """Topics and group offsets.
+    """Manages topics and reads group offsets.
 
     Args:
-        clients: makes the client.
-        replication_factor: copies of a new topic. All but one have to have a record before it counts as published, so
-            that one may be lost and one be away; with one copy there is nothing to lose but that.
+        clients: creates the client.
+        replication_factor: replicas of a new topic. A record counts as published once all replicas but one (at least one)
+            have it (min.insync.replicas).
     """
 
     def __init__(self, clients: KafkaClients, replication_factor: int) -> None:
@@ -61,24 +61,24 @@ class KafkaTopics:
         return self._admin
 
     async def partitions(self) -> Mapping[str, int]:
-        """Partitions by topic."""
+        """Returns the number of partitions by topic."""
         return {name: len(described["partitions"]) for name, described in (await self._described()).items()}
 
     async def _described(self) -> Mapping[str, Mapping[str, Any]]:
-        # All of them: asking for one by name would make it where the brokers create topics by themselves.
+        # Describes all topics: asking for one by name would create it on brokers with auto.create.topics.enable.
         with as_unavailable("topics be listed"):
             topics = await self._connected().describe_topics()
         return {one["topic"]: one for one in topics if not one["is_internal"] and not one["error_code"]}
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
-        """Creates what is missing; returns how the others differ."""
+        """Creates missing topics; returns how existing ones differ."""
         described = await self._described()
         if new := [spec for spec in topics if spec.name not in described]:
             await self._create(new)
         return await self._compared(topics, described)
 
     async def compare(self, topics: Sequence[TopicSpec]) -> tuple[Sequence[str], Sequence[str]]:
-        """The names of those that are missing, and how the others differ; changes nothing."""
+        """Returns the names of missing topics, and how existing ones differ; changes nothing."""
         described = await self._described()
         missing = [spec.name for spec in topics if spec.name not in described]
         return missing, await self._compared(topics, described)
@@ -120,13 +120,13 @@ class KafkaTopics:
         missing = {spec.name for spec in specs}
         try:
             async with asyncio.timeout(_SEEN_SECONDS):
-                # Brokers learn of it one after the other, and none says when.
+                # Brokers learn of a new topic one after the other, without notice.
                 while missing := missing - (await self._described()).keys():  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         except TimeoutError as late:
             names = ", ".join(sorted(missing))
             raise LogUnavailable(
-                f"Kafka was asked to create {names}, and doesn't show it after {_SEEN_SECONDS:g} s; repeat it"
+                f"Kafka was asked to create {names}, and doesn't list it after {_SEEN_SECONDS:g} s; repeat the command"
             ) from late
 
     async def _configs(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -170,7 +170,7 @@ class KafkaTopics:
     async def group_offsets(
         self, group: str, partitions: Iterable[TopicPartition]
     ) -> Mapping[TopicPartition, int]:
-        """The offsets a group has stored for these partitions; those without one are left out.
+        """Returns a group's committed offsets of these partitions; those without one are left out.
 
         Raises:
             LogUnavailable: the group's coordinator didn't answer for all of them.
@@ -184,7 +184,7 @@ class KafkaTopics:
             )
         found = {TopicPartition(at.topic, at.partition): kept.offset for at, kept in answer.items()}
         if found.keys() != asked:
-            # aiokafka passes over the answer's own error code (a coordinator that is still loading, say) and gives
-            # what is left, nothing: taken for "no offset" that would begin a group anew.
-            raise LogUnavailable(f"Kafka didn't tell the offsets of {group}; its coordinator isn't ready")
+            # aiokafka ignores the answer's error code (such as: the coordinator is still loading) and returns an empty
+            # answer. Read as "no offset" that would make the group start over.
+            raise LogUnavailable(f"Kafka didn't return the offsets of {group}; its coordinator isn't ready")
         return {at: offset for at, offset in found.items() if offset >= 0}

@@ -1,1 +1,1 @@
-"""The log in an SQLite file, for one machine."""
+"""The event log in an SQLite file, for one machine."""

@@ -1,7 +1,7 @@
-"""The log's tables in SQLite: plain calls, made by one thread at a time.
+"""The tables of the SQLite log: synchronous calls, by one thread at a time.
 
-A record's rowid is its partition's number and its offset in one integer, so that a partition lies together on disk,
-appending is a write at its end, and reading on is one range scan without a second index.
+A record's rowid combines the partition's number and the offset in one integer. So a partition's records are adjacent
+on disk, an append writes at the end, and a read is one range scan without a second index.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ GroupOffsets = dict[tuple[str, TopicPartition], int]
 
 @dataclass(frozen=True, slots=True)
 class PartitionRow:
-    """A partition as it is stored."""
+    """A row of the table of partitions."""
 
     number: int
     at: TopicPartition
@@ -61,7 +61,7 @@ class PartitionRow:
 
 
 class LogDatabase:
-    """One SQLite database.
+    """The SQLite database of a log.
 
     Args:
         path: a file, or ":memory:".
@@ -79,12 +79,12 @@ class LogDatabase:
         return self._connection
 
     def open(self) -> None:
-        """Opens it and makes the tables where there are none.
+        """Opens the database and creates missing tables.
 
-        The lock is exclusive: a second process that opens the same log is told so at once.
+        The lock is exclusive: a second process that opens the same log fails at once.
 
         Raises:
-            sqlite3.Error: it can't be opened, is in use, or is no log of this version.
+            sqlite3.Error: it can't be opened, is in use, or isn't a log of this version.
         """
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
         try:
@@ -106,7 +106,7 @@ class LogDatabase:
         self._connection = connection
 
     def close(self) -> None:
-        """Closes it; what was written stays."""
+        """Closes the database."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -124,7 +124,7 @@ class LogDatabase:
             raise
 
     def specs(self) -> dict[str, TopicSpec]:
-        """The topics as they were made."""
+        """Returns the topics as they were created."""
         rows = self._sql.execute(
             "SELECT name, count(number), retention_hours, compacted FROM topics JOIN partitions ON topic = name"
             " GROUP BY name"
@@ -135,7 +135,7 @@ class LogDatabase:
         }
 
     def create(self, specs: Iterable[TopicSpec]) -> None:
-        """Makes topics that don't exist."""
+        """Creates topics that don't exist yet."""
         with self._transaction() as sql:
             for spec in specs:
                 sql.execute(
@@ -147,7 +147,7 @@ class LogDatabase:
                 )
 
     def partitions(self) -> list[PartitionRow]:
-        """Every partition."""
+        """Returns every partition."""
         rows = self._sql.execute("SELECT number, topic, partition, next_offset FROM partitions")
         return [
             PartitionRow(number, TopicPartition(topic, partition), end)
@@ -155,18 +155,18 @@ class LogDatabase:
         ]
 
     def group_offsets(self) -> GroupOffsets:
-        """Every offset of every group."""
+        """Returns every offset of every group."""
         rows = self._sql.execute("SELECT group_name, topic, partition, next_offset FROM group_offsets")
         return {(group, TopicPartition(topic, partition)): offset for group, topic, partition, offset in rows}
 
     def write(
         self, records: Sequence[tuple[int, StoredRecord]], ends: Mapping[int, int], offsets: GroupOffsets
     ) -> None:
-        """Appends records, moves the partitions' ends and stores group offsets, all or nothing.
+        """Appends records, moves the partitions' ends and stores group offsets, in one transaction.
 
-        Records are synced to the disk before this returns: who published marks that elsewhere (an outbox row, a
-        snapshot), and an offset that a power cut gave away would be used twice. Group offsets alone are not synced;
-        losing them is a redelivery.
+        Records are synced to disk before this returns: the publisher then marks them as published elsewhere (an outbox row,
+        a snapshot), and after a power cut a lost offset would be used twice. Group offsets alone are not synced; losing
+        them only causes a redelivery.
 
         Args:
             records: each with its partition's number.
@@ -201,7 +201,7 @@ class LogDatabase:
             )
 
     def read(self, number: int, at: TopicPartition, first: int, end: int, limit: int) -> list[StoredRecord]:
-        """Records of a partition with first <= offset < end, at most `limit`, in order."""
+        """Reads the records of a partition with first <= offset < end, at most `limit`, in order."""
         base = number << _OFFSET_BITS
         rows = self._sql.execute(
             "SELECT place, appended_at_ns, key, headers, value FROM records"
@@ -214,7 +214,7 @@ class LogDatabase:
         ]
 
     def newest(self, number: int, at: TopicPartition) -> StoredRecord | None:
-        """The last record kept of a partition."""
+        """Reads the last record of a partition; None where it is empty."""
         base = number << _OFFSET_BITS
         found = self._sql.execute(
             "SELECT max(place) FROM records WHERE place >= ? AND place < ?",
@@ -227,7 +227,7 @@ class LogDatabase:
     def delete_old(self, number: int, before_ns: int) -> int:
         """Deletes the oldest records of a partition, up to the first that was appended at `before_ns` or later.
 
-        At most a few thousand a call, so that writers behind it wait for milliseconds; returns how many.
+        Returns how many it deleted: at most a few thousand a call, so that waiting writers are delayed by milliseconds.
         """
         base = number << _OFFSET_BITS
         end = (number + 1) << _OFFSET_BITS
@@ -244,7 +244,7 @@ class LogDatabase:
             ).rowcount
 
     def compact(self, number: int) -> int:
-        """Deletes what a newer record of the same key replaces; returns how many."""
+        """Deletes records that a newer record of the same key replaces; returns how many."""
         span = (number << _OFFSET_BITS, (number + 1) << _OFFSET_BITS)
         with self._transaction() as sql:
             return sql.execute(

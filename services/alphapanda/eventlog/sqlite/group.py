@@ -1,4 +1,4 @@
-"""A consumer group within one process: who holds which partitions, and how they change hands."""
+"""A consumer group within one process: assigns partitions to members and rebalances."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from alphapanda.contract.topics import TopicPartition
 
 
 class Member(Protocol):
-    """A group member as the group sees it."""
+    """A member of a group."""
 
     @property
     def topics(self) -> Sequence[str]:
-        """Topics it wants."""
+        """The topics it subscribes to."""
 
     def assigned(self) -> frozenset[TopicPartition]:
-        """Partitions it holds."""
+        """Returns the partitions it holds."""
 
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
-        """Lets go of partitions; returns once nothing of them is in hand."""
+        """Releases partitions; returns once none of their records is being handled."""
 
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        """Takes partitions."""
+        """Accepts partitions: from the group's offset, else from where new groups begin.
+
+        A group that begins at the end commits that offset: otherwise records published while it is away would be skipped.
+        """
 
 
 class Group:
-    """The members of a group. Only partitions that change hands are touched, and nobody holds one that another has.
+    """The members of a group. A rebalance touches only partitions that move, and two members never hold the same one.
 
     Args:
         partitions: number of partitions by topic.
@@ -39,7 +42,7 @@ class Group:
         self._turn = asyncio.Lock()
 
     async def join(self, member: Member) -> None:
-        """Gives the member its share; the others let go of it first."""
+        """Assigns the new member its share, after the others have released it."""
         async with self._turn:
             self._members.append(member)
             try:
@@ -49,7 +52,7 @@ class Group:
                 raise
 
     async def leave(self, member: Member) -> None:
-        """Takes the member's partitions and gives them to the others; does nothing where it isn't a member."""
+        """Moves the member's partitions to the others; does nothing where it isn't a member."""
         async with self._turn:
             if member not in self._members:
                 return
@@ -71,10 +74,10 @@ class Group:
 
 
 def shares(topics: Sequence[Iterable[str]], partitions: Mapping[str, int]) -> list[frozenset[TopicPartition]]:
-    """What each member gets: of each topic equal runs of partitions, in the members' order.
+    """Computes each member's partitions: of each topic equal ranges, in the members' order.
 
     Args:
-        topics: wanted topics, by member.
+        topics: subscribed topics, by member.
         partitions: number of partitions by topic.
     """
     wanted = [frozenset(names) for names in topics]

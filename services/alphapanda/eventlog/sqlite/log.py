@@ -1,8 +1,8 @@
-"""The log in SQLite: one machine, one process, a file or `:memory:`.
+"""The event log on SQLite, for one process on one machine: a file or `:memory:`.
 
-One connection, used by one thread. Publishes that come while it writes wait together and become its next transaction,
-so that a disk sync is shared by all of them. The newest records stay in memory, where readers that keep up find them.
-`:memory:` works on the caller's thread: the same calls give the same order, which simulation needs.
+One thread uses one connection. Publishes that arrive during a write become the next transaction together, so they
+share one disk sync. The newest records stay in memory, for readers that keep up. `:memory:` works on the caller's
+thread, so the same calls always give the same order; the simulation needs that.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import structlog
+from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition, TopicSpec
-from alphapanda.eventlog.port import LogUnavailable, Record, Start, StoredRecord, TopicMissing
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, Start, StoredRecord, TopicMissing
 from alphapanda.eventlog.specs import differences
 from alphapanda.eventlog.sqlite.database import GroupOffsets, LogDatabase
 from alphapanda.eventlog.sqlite.group import Group
@@ -46,8 +47,8 @@ class _Commit:
     done: asyncio.Future[None]
 
 
-class SqliteEventLog:
-    """The port's EventLog on SQLite. All calls from the loop that started it.
+class SqliteEventLog(EventLog):
+    """The event log on SQLite. All calls come from the event loop that started it.
 
     Args:
         path: a file (its folder exists), or ":memory:".
@@ -79,14 +80,10 @@ class SqliteEventLog:
         self._purging: asyncio.Task[None] | None = None
         self._open = False
 
-    # -- life ---------------------------------------------------------------------------------------------------------
+    # -- start and stop -----------------------------------------------------------------------------------------------
 
+    @override
     async def start(self) -> None:
-        """Opens it.
-
-        Raises:
-            LogUnavailable: it can't be opened, or another process has it.
-        """
         if str(self._path) != MEMORY:
             self._thread = ThreadPoolExecutor(1, "event-log")
         await self._call(self._database.open)
@@ -94,8 +91,8 @@ class SqliteEventLog:
         await self._load()
         self._purging = asyncio.create_task(self._purge_now_and_then())
 
+    @override
     async def stop(self) -> None:
-        """Writes what is in hand and closes it."""
         self._open = False
         if self._purging is not None:
             self._purging.cancel()
@@ -126,7 +123,7 @@ class SqliteEventLog:
 
     def _unavailable(self, error: BaseException) -> LogUnavailable:
         if isinstance(error, LogUnavailable):
-            return LogUnavailable(*error.args)  # each who waits raises one of its own
+            return LogUnavailable(*error.args)  # every waiting caller raises an exception object of its own
         return LogUnavailable(f"the log {self._path} can't be used: {error}")
 
     def _check_open(self) -> None:
@@ -135,8 +132,8 @@ class SqliteEventLog:
 
     # -- topics -------------------------------------------------------------------------------------------------------
 
+    @override
     async def ensure(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
-        """Creates the topics that don't exist; returns, as sentences, how existing ones differ (they stay as they are)."""
         new = [spec for spec in topics if spec.name not in self._specs]
         differing = [
             difference
@@ -149,8 +146,8 @@ class SqliteEventLog:
             await self._load()
         return differing
 
+    @override
     async def topics(self) -> Mapping[str, int]:
-        """Partitions by topic."""
         return dict(self._counts)
 
     def _of(self, topics: Iterable[str]) -> dict[TopicPartition, LivePartition]:
@@ -165,14 +162,8 @@ class SqliteEventLog:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
+    @override
     async def publish(self, records: Sequence[Record]) -> Sequence[int]:
-        """Appends the records, in order per partition; returns their offsets once all are durable.
-
-        Raises:
-            TopicMissing: a topic doesn't exist.
-            LogUnavailable: it can't be written now; none of the records was appended.
-            ValueError: a topic has no such partition.
-        """
         self._check_open()
         if not records:
             return []
@@ -254,7 +245,7 @@ class SqliteEventLog:
     def _laid_out(
         self, publishes: Iterable[_Publish]
     ) -> tuple[list[StoredRecord], dict[TopicPartition, int]]:
-        """The records with their offsets, and the ends of their partitions after them."""
+        """Assigns offsets; returns the records to store and the new ends of their partitions."""
         now = self._wall_clock_ns()
         ends: dict[TopicPartition, int] = {}
         stored = []
@@ -271,7 +262,7 @@ class SqliteEventLog:
         return stored, ends
 
     def _take_publishes(self) -> list[_Publish]:
-        """The oldest that fit into one transaction, at least one."""
+        """Removes and returns the oldest waiting publishes that fit into one transaction, at least one."""
         records = 0
         for taken, publish in enumerate(self._publishes):
             if taken and records + len(publish.records) > _TRANSACTION_RECORDS:
@@ -287,36 +278,36 @@ class SqliteEventLog:
     async def _read(self, at: TopicPartition, first: int, end: int, limit: int) -> Sequence[StoredRecord]:
         return await self._call(self._database.read, self._numbers[at], at, first, end, limit)
 
+    @override
     def group_reader(self, group: str, topics: Sequence[str], start: Start) -> SqliteGroupReader:
-        """A member of `group`; `start` holds where the group has no offset yet."""
         members = self._groups.setdefault(group, Group(self._counts))
         return SqliteGroupReader(
             group, members, topics, start, lambda: self._of(topics), self._offsets, self._store_offsets
         )
 
+    @override
     def topic_reader(
         self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int]
     ) -> SqliteTopicReader:
-        """A groupless reader, from `start` or from given offsets (partitions not given: the first record kept)."""
         return SqliteTopicReader(lambda: self._of(topics), start)
 
+    @override
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
-        """Offset that the next record of each partition will have."""
         return {at: partition.end for at, partition in self._of(topics).items()}
 
+    @override
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
-        """Every offset a group has stored."""
         return {at: offset for (name, at), offset in self._offsets.items() if name == group}
 
+    @override
     async def last(self, partition: TopicPartition) -> StoredRecord | None:
-        """The newest record of a partition."""
         found = self._of([partition.topic]).get(partition)
         return await self._call(self._database.newest, self._numbers[partition], partition) if found else None
 
     # -- retention ----------------------------------------------------------------------------------------------------
 
     async def purge(self) -> int:
-        """Deletes what is past its topic's retention and, on compacted topics, what was replaced; returns how many."""
+        """Deletes records past their topic's retention and, on compacted topics, replaced ones; returns how many."""
         deleted = 0
         now = self._wall_clock_ns()
         for at, partition in list(self._partitions.items()):
@@ -344,5 +335,5 @@ class SqliteEventLog:
 
 
 def _settle(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():  # who waited may have been cancelled
+    if not future.done():  # the waiting caller may have been cancelled
         future.set_result(result)

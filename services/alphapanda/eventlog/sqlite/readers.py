@@ -1,13 +1,15 @@
-"""Readers of the SQLite log. They are woken by what is appended; none polls."""
+"""Readers of the SQLite log. An append wakes them; none polls."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from typing_extensions import override
+
 from alphapanda.contract.topics import TopicPartition
-from alphapanda.eventlog.port import Assignment, Start, StoredRecord
-from alphapanda.eventlog.sqlite.group import Group
+from alphapanda.eventlog.port import Assignment, GroupReader, Start, StoredRecord, TopicReader
+from alphapanda.eventlog.sqlite.group import Group, Member
 
 _TAIL_RECORDS = 1_000
 _TAIL_BYTES = 1 << 20
@@ -17,10 +19,10 @@ StoreOffsets = Callable[[str, Mapping[TopicPartition, int]], Awaitable[None]]
 
 
 class LivePartition:
-    """A partition while the log is open: its end, its newest records in memory, and the readers to wake.
+    """An open partition: its end, its newest records in memory, and the readers to wake.
 
     Args:
-        at: which one.
+        at: topic and number of the partition.
         end: offset of the next record.
         read_stored: reads records (partition, first, end, limit) that are no longer in memory.
     """
@@ -34,7 +36,7 @@ class LivePartition:
         self._tail_bytes = 0
 
     def append(self, record: StoredRecord) -> None:
-        """Takes a record that is durable."""
+        """Adds a record that is durable."""
         self.end = record.offset + 1
         self._tail.append(record)
         self._tail_bytes += len(record.value)
@@ -43,17 +45,17 @@ class LivePartition:
             self._tail_bytes = sum(len(kept.value) for kept in self._tail)
 
     def wake(self) -> None:
-        """Wakes its readers."""
+        """Wakes the readers of the partition."""
         for reader in self.readers:
             reader.set()
 
     def forget(self) -> None:
-        """Drops what is in memory, after records were deleted."""
+        """Drops the records in memory, after records were deleted."""
         self._tail.clear()
         self._tail_bytes = 0
 
     async def read(self, first: int, limit: int) -> Sequence[StoredRecord]:
-        """At most `limit` records from offset `first` on; empty where none is left before the end."""
+        """Reads at most `limit` records from offset `first` on; empty where none is left before the end."""
         if self._tail and first >= self._tail[0].offset:
             at = first - self._tail[0].offset  # the newest records have no gaps
             return self._tail[at : at + limit]
@@ -61,7 +63,7 @@ class LivePartition:
 
 
 class _Positions:
-    """Offsets of the next records to fetch, and the waiting for them."""
+    """Holds the offsets of the next records to fetch, and waits for records."""
 
     def __init__(self, partitions: Mapping[TopicPartition, LivePartition]) -> None:
         self._partitions = partitions
@@ -115,14 +117,14 @@ class _Positions:
             records = await partition.read(first, left)
             found.append((at, first, records, end))
             left -= len(records)
-        # Positions move at once and last: whoever compares them with the ends never sees records that are in
-        # neither place. What was revoked, paused or sought meanwhile is left out.
+        # Positions move last and all together, so a comparison with the ends never misses a record that is being
+        # fetched. Partitions revoked, paused or sought meanwhile are left out.
         ready = {}
         for at, first, records, end in found:
             if self._next.get(at) != first or self._is_still(at):
                 self.wake.set()
                 continue
-            del self._next[at]  # goes to the end of the line, so that a busy partition starves no other
+            del self._next[at]  # moves to the end of the queue, so that a busy partition starves no other
             self._next[at] = records[-1].offset + 1 if records else end
             if records:
                 ready[at] = records
@@ -132,12 +134,12 @@ class _Positions:
         return at in self.paused or at in self.changing_hands
 
 
-class SqliteTopicReader:
+class SqliteTopicReader(TopicReader):
     """Reads all partitions of topics, without a group.
 
     Args:
-        partitions: those of its topics, found when it starts.
-        start: where it begins.
+        partitions: returns the partitions of its topics, when it starts.
+        start: where it begins to read.
     """
 
     def __init__(
@@ -149,12 +151,8 @@ class SqliteTopicReader:
         self._start = start
         self._positions = _Positions({})
 
+    @override
     async def start(self) -> None:
-        """Takes its position.
-
-        Raises:
-            TopicMissing: one of the topics doesn't exist.
-        """
         partitions = self._find()
         self._positions = _Positions(partitions)
         for at, partition in partitions.items():
@@ -163,29 +161,29 @@ class SqliteTopicReader:
             else:
                 self._positions[at] = self._start.get(at, 0)
 
+    @override
     async def stop(self) -> None:
-        """Ends."""
         self._positions.drop(self._positions.held())
 
+    @override
     async def fetch(self, max_records: int, timeout: float) -> Sequence[StoredRecord]:
-        """The next records, in order per partition; empty after `timeout` s."""
         found = await self._positions.fetch(max_records, timeout)
         return [record for records in found.values() for record in records]
 
+    @override
     def position(self, partition: TopicPartition) -> int:
-        """Offset of the next record it will fetch."""
         return self._positions[partition]
 
 
-class SqliteGroupReader:
+class SqliteGroupReader(GroupReader, Member):
     """A member of a group.
 
     Args:
-        name: the group.
-        group: its members.
-        topics: what it wants.
-        start: where the group begins that has no offset.
-        partitions: those of its topics, found when it starts.
+        name: the group's name.
+        group: the members of the group.
+        topics: the topics it subscribes to.
+        start: where a group without an offset begins.
+        partitions: returns the partitions of its topics, when it starts.
         committed: the group's offsets, kept up to date by the log.
         store: stores offsets of a group, durably.
     """
@@ -200,7 +198,7 @@ class SqliteGroupReader:
         committed: Mapping[tuple[str, TopicPartition], int],
         store: StoreOffsets,
     ) -> None:
-        self.topics = tuple(topics)
+        self._topics = tuple(topics)
         self._name = name
         self._group = group
         self._start = start
@@ -210,25 +208,23 @@ class SqliteGroupReader:
         self._assignment: Assignment | None = None
         self._positions = _Positions({})
 
-    async def start(self, assignment: Assignment | None = None) -> None:
-        """Joins the group; partitions come through `assignment`.
+    @property
+    @override
+    def topics(self) -> Sequence[str]:
+        return self._topics
 
-        Raises:
-            TopicMissing: one of the topics doesn't exist.
-        """
+    @override
+    async def start(self, assignment: Assignment | None = None) -> None:
         self._positions = _Positions(self._find())
         self._assignment = assignment
         await self._group.join(self)
 
+    @override
     async def stop(self) -> None:
-        """Leaves the group."""
         await self._group.leave(self)
 
+    @override
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        """Takes partitions: from the group's offset, else from where new groups begin.
-
-        A group that begins at the end stores that as its offset, or what comes while it is away would be skipped.
-        """
         begins: dict[TopicPartition, int] = {}
         for at in partitions:
             offset = self._committed.get((self._name, at))
@@ -245,53 +241,49 @@ class SqliteGroupReader:
         self._positions.changing_hands.difference_update(partitions)
         self._positions.wake.set()
 
+    @override
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
-        """Lets go of partitions."""
         self._positions.changing_hands.update(partitions)
         if self._assignment is not None and partitions:
             await self._assignment.on_revoked(partitions)
         self._positions.drop(partitions)
 
+    @override
     async def fetch(
         self, max_records: int, timeout: float
     ) -> Mapping[TopicPartition, Sequence[StoredRecord]]:
-        """The next records of the partitions that aren't paused, in order per partition; empty after `timeout` s."""
         return await self._positions.fetch(max_records, timeout)
 
+    @override
     def assigned(self) -> frozenset[TopicPartition]:
-        """Partitions held now."""
         return self._positions.held()
 
+    @override
     def position(self, partition: TopicPartition) -> int:
-        """Offset of the next record it will fetch of a partition it holds."""
         return self._positions[partition]
 
+    @override
     def pause(self, partition: TopicPartition) -> None:
-        """Fetches no more of it until it is resumed."""
         if partition in self._positions.held():
             self._positions.paused.add(partition)
 
+    @override
     def resume(self, partition: TopicPartition) -> None:
-        """Fetches of it again."""
         self._positions.paused.discard(partition)
         self._positions.wake.set()
 
+    @override
     async def seek(self, partition: TopicPartition, offset: int) -> None:
-        """The next fetch of it begins at `offset`.
-
-        Raises:
-            ValueError: the partition isn't held.
-        """
         if partition not in self._positions.held():
             raise ValueError(f"{partition} is not held, so it can't be sought")
         self._positions[partition] = offset
 
+    @override
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Stores the offset of the next record to handle, of the partitions it still holds."""
         held = self._positions.held()
         if kept := {at: offset for at, offset in offsets.items() if at in held}:
             await self._store(self._name, kept)
 
+    @override
     async def committed(self, partition: TopicPartition) -> int | None:
-        """The offset stored by the group, None where there is none."""
         return self._committed.get((self._name, partition))
