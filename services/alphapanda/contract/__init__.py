@@ -1,1 +1,1 @@
-"""Protobuf messages and domain values, topics and policies from descriptors, validation."""
+"""Converts between protobuf messages and domain values; reads topics and policies from descriptors; validates."""

@@ -1,4 +1,4 @@
-"""Every service of the contract, found in the generated code, so that no list has to be kept."""
+"""Finds every service of the contract in the generated code, so that no list has to be maintained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import panda
 
 
 def service_descriptors() -> Iterator[ServiceDescriptor]:
-    """The services, by package and name."""
+    """Yields the services, by package and name."""
     for module in sorted(found.name for found in walk_packages(panda.__path__, "panda.")):
         if module.endswith("_pb2"):
             yield from import_module(module).DESCRIPTOR.services_by_name.values()

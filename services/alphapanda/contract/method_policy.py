@@ -1,4 +1,4 @@
-"""What the contract says of each RPC, read once from its descriptor (rule 10)."""
+"""The contract's options of each RPC, read from its descriptor (rule 10)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class MethodPolicy:
 
     Args:
         method: full name as it travels, "/panda.risk.v1.RiskService/GetLimits".
-        permission: what its caller must be allowed to do.
-        is_command: it changes something, so its effect outlives its caller; else it may be asked any number of times.
-        default_deadline: seconds given to a call that came without a deadline.
+        permission: the permission that the caller needs.
+        is_command: whether it changes state; a command runs to its end even if its caller disconnects. Else it may be
+            repeated freely.
+        default_deadline: deadline in seconds of a call that came without one.
     """
 
     method: str
@@ -31,10 +32,10 @@ class MethodPolicy:
 
 
 def method_policy(method: MethodDescriptor) -> MethodPolicy:
-    """The policy of one RPC.
+    """Reads the policy of one RPC.
 
     Raises:
-        InvalidInput: an option is missing or out of range: a defect of the contract.
+        InvalidInput: an option is missing or out of range, which is a defect of the contract.
     """
     name = f"/{method.containing_service.full_name}/{method.name}"
     policy = method.GetOptions().Extensions[options.method]
@@ -55,14 +56,14 @@ def method_policy(method: MethodDescriptor) -> MethodPolicy:
 
 
 def service_policies(service: ServiceDescriptor) -> dict[str, MethodPolicy]:
-    """The policies of a service's RPCs, by the RPC's name."""
+    """Reads the policies of a service's RPCs, by the RPC's name."""
     return {method.name: method_policy(method) for method in service.methods}
 
 
 def find_service(name: str) -> ServiceDescriptor:
-    """A service of the contract by its full name; its generated module is imported already.
+    """Finds a service of the contract by its full name; its generated module has to be imported already.
 
     Raises:
-        KeyError: there is none.
+        KeyError: there is no such service.
     """
     return descriptor_pool.Default().FindServiceByName(name)

@@ -1,4 +1,4 @@
-"""Orders and what happens to them: domain values to the contract's messages and back. Nothing is decided here."""
+"""Converts orders and order events between domain values and protobuf messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from panda.events.v1.events_pb2 import Event
 
 
 def order_state(order: OrderState) -> orders_pb2.OrderState:
-    """An order as it stood."""
+    """Converts the state of an order to its message."""
     return orders_pb2.OrderState(
         order_id=order.order_id,
         signal_id=order.signal_id,
@@ -55,7 +55,7 @@ def order_state(order: OrderState) -> orders_pb2.OrderState:
 
 
 def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
-    """An order as it stood."""
+    """Converts the message of an order's state to the domain value."""
     return OrderState(
         order_id=m.order_id,
         signal_id=m.signal_id,
@@ -83,7 +83,7 @@ def order_event(
     source: str,
     occurred_at: datetime,
 ) -> Event:
-    """The event of what happened to an order."""
+    """Builds the event of an order update."""
     event = envelope(
         event_id=event_id,
         correlation_id=correlation_id,
@@ -120,7 +120,7 @@ def order_event(
 
 
 def order_update_from(event: Event) -> OrderUpdate:
-    """What happened to an order.
+    """Converts an order event to the order update.
 
     Raises:
         NotOnTheWire: the event isn't an order event.

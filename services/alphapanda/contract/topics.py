@@ -1,4 +1,4 @@
-"""Topics, keys and partitions, all read from the contract's options (rule 10). No other module writes a topic's name."""
+"""Topics, keys and partitions, read from the contract's options (rule 10). No other module spells a topic's name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it has to be: partitions never change once created; retention in hours, None for ever."""
+    """The specification of a topic. Partitions never change once created; retention is in hours, None: forever."""
 
     name: str
     partitions: int
@@ -39,7 +39,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class PayloadPolicy:
-    """The options of one payload of the envelope."""
+    """The contract's options of one payload of the envelope."""
 
     payload: str
     name: str
@@ -51,17 +51,17 @@ class PayloadPolicy:
 
     @property
     def per_broker(self) -> bool:
-        """True where each active broker has a topic of its own."""
+        """Whether each active broker has a topic of its own."""
         return self.name.startswith(BROKER)
 
     def topic(self, broker: str) -> str:
-        """The topic's name for a broker; shared topics take the empty name."""
+        """Returns the topic's name for a broker; for shared topics the broker is empty."""
         return self.name.replace(BROKER, broker) if self.per_broker else self.name
 
 
 @lru_cache(maxsize=1)
 def payload_policies() -> Mapping[str, PayloadPolicy]:
-    """The options of every payload, by the payload's field name."""
+    """Reads the options of every payload, by the payload's field name."""
     policies = {}
     for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields:
         policy = field.GetOptions().Extensions[options.topic]
@@ -79,7 +79,7 @@ def payload_policies() -> Mapping[str, PayloadPolicy]:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where one event goes."""
+    """Topic, partition and key of an event."""
 
     topic: str
     partition: int
@@ -90,9 +90,9 @@ class TopicMap:
     """The topics of a deployment.
 
     Args:
-        active_brokers: names, in order.
+        active_brokers: names of the active brokers, in order.
         live_brokers: those of them whose orders reach a real exchange.
-        retention_hours: hours kept, by retention class; the compacted class isn't in it.
+        retention_hours: retention in hours, by retention class; without the compacted class.
     """
 
     def __init__(
@@ -115,31 +115,31 @@ class TopicMap:
                 self._origin[policy.topic(broker)] = (policy, broker)
 
     def topic(self, payload: str, broker: str = "") -> str:
-        """The topic of a payload (by field name) for a broker."""
+        """Returns the topic of a payload (by field name) for a broker."""
         return self._policies[payload].topic(broker)
 
     def topics(self, *payloads: str) -> tuple[str, ...]:
-        """The topics of these payloads, for every active broker where they are per broker."""
+        """Returns the topics of these payloads; of a payload per broker, those of every active broker."""
         return tuple(name for name, (policy, _) in self._origin.items() if policy.payload in payloads)
 
     def sources(self) -> tuple[str, ...]:
-        """Every topic but the dead-letter topics."""
+        """Returns every topic except the dead-letter topics."""
         return tuple(self._origin)
 
     def policy(self, topic: str) -> PayloadPolicy:
-        """What the contract says of a topic (not of a dead-letter topic)."""
+        """Returns the contract's options of a topic (not of a dead-letter topic)."""
         return self._origin[topic][0]
 
     def broker(self, topic: str) -> str:
-        """The broker a topic's name gives; empty for shared topics."""
+        """Returns the broker of a topic; empty for shared topics."""
         return self._origin[topic][1]
 
     def partitions(self, topic: str) -> tuple[TopicPartition, ...]:
-        """The partitions of a topic."""
+        """Returns the partitions of a topic."""
         return tuple(TopicPartition(topic, number) for number in range(self.policy(topic).partitions))
 
     def specs(self) -> tuple[TopicSpec, ...]:
-        """Every topic of the deployment with its dead-letter topic."""
+        """Returns every topic of the deployment, with the dead-letter topics."""
         specs = []
         for name, (policy, _) in self._origin.items():
             compacted = policy.retention == options.RETENTION_COMPACTED
@@ -155,7 +155,7 @@ class TopicMap:
         return tuple(specs)
 
     def route(self, event: Event) -> Route:
-        """Topic, partition and key of an event."""
+        """Returns topic, partition and key of an event."""
         name = event.WhichOneof("payload")
         if name is None:
             raise ValueError("an event without a payload has no topic")
@@ -175,12 +175,12 @@ class TopicMap:
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Where what can't be read of a topic goes."""
+    """Returns the dead-letter topic of a topic."""
     return topic + DEAD_LETTER_SUFFIX
 
 
 def shard_of(instrument_token: int) -> int:
-    """The shard, and so the partition of the tick topic, that an instrument belongs to."""
+    """Returns the shard of an instrument, and so its partition of the tick topic."""
     return instrument_token * 2654435761 % 2**32 % payload_policies()["tick_frame"].partitions
 
 

@@ -1,4 +1,4 @@
-"""The contract's validation rules (protovalidate), run at both edges. No other module knows the library."""
+"""Checks messages against the contract's rules (protovalidate). Only this module imports the library."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _LARGEST = 2**63 - 1  # of a BIGINT
 _FIRST_SECOND, _END_SECOND = (
     0,
     253_370_764_800,
-)  # of 1970 and 9999: whatever zone they are told in is a datetime
+)  # of 1970 and 9999: in any time zone this range fits a datetime
 
-_validator = Validator()  # holds nothing but the compiled rules, so one serves all
+_validator = Validator()  # holds only the compiled rules, so it is shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Violation:
 
     Args:
         field: path of the field from the message, such as "legs[2].quantity".
-        message: the value that came and what is allowed, such as "5000 is not allowed; must be less than 10".
+        message: the value and what is allowed, such as "5000 is not allowed; must be less than 10".
     """
 
     field: str
@@ -45,9 +45,9 @@ class Violation:
 
 
 def violations(message: Message) -> list[Violation]:
-    """Every rule of the contract that the message breaks; empty where it is valid.
+    """Returns every rule of the contract that the message breaks; empty where it is valid.
 
-    The library can't see into google.type.Decimal, so that these are numbers is checked here.
+    The library can't check google.type.Decimal, so this function checks that its values are numbers.
     """
     found = [_violation(one) for one in _validator.collect_violations(message)]
     found.extend(_bad_decimals(message, ""))
@@ -55,11 +55,11 @@ def violations(message: Message) -> list[Violation]:
 
 
 def bounds_broken(request: Message, path: str = "") -> list[Violation]:
-    """What no field of any request may be, whatever the contract says of it; empty where there is nothing.
+    """Returns the fields of a request that exceed the bounds of every request, whatever the contract's rules.
 
-    Text of LONGEST_TEXT characters at most and without NUL, which PostgreSQL can't keep; MOST_ITEMS items at most;
-    numbers that fit in 63 bits; times from 1970 to 9998. Looked at before the contract's rules: these cost time by the
-    item.
+    Text has at most LONGEST_TEXT characters and no NUL (PostgreSQL can't store it); lists and maps have at most MOST_ITEMS
+    items; integers fit in 63 bits; times are from 1970 to 9998. Checked before the contract's rules, whose cost grows
+    with the number of items.
     """
     found: list[Violation] = []
     for field, value in request.ListFields():
@@ -81,10 +81,10 @@ def bounds_broken(request: Message, path: str = "") -> list[Violation]:
 
 
 def not_keepable(message: Message) -> list[Violation]:
-    """What no field of an event may be, because no store can keep it; empty where there is nothing.
+    """Returns the fields of an event that no store can keep.
 
-    Text with NUL, numbers that don't fit in 63 bits, times before 1970 and after 9998. Every event of money is looked
-    at, so its texts are only where one of its bytes is 0, which is rare: numbers leave 0 out.
+    These are text with NUL, integers beyond 63 bits, and times before 1970 or after 9998. As every money event is checked,
+    texts are checked only where the encoded event has a zero byte, which is rare: protobuf omits zero values.
     """
     return list(_not_keepable(message, "", texts=b"\0" in message.SerializePartialToString()))
 
@@ -115,7 +115,7 @@ def _not_kept(value: Any, where: str, holds: type, *, texts: bool) -> Iterator[V
 
 @cache
 def _keepable_fields(descriptor: Descriptor, texts: bool) -> tuple[tuple[str, bool, type], ...]:
-    """Fields that may hold what can't be kept: name, whether there are several (a map's values), and of what."""
+    """Returns the fields that may hold such values: name, whether it repeats (lists, map values), and the type."""
     found: list[tuple[str, bool, type]] = []
     for field in descriptor.fields:
         kept = field
@@ -184,7 +184,7 @@ def _bad_decimals(message: Message, path: str) -> Iterator[Violation]:
 
 @cache
 def _decimal_fields(descriptor: Descriptor) -> tuple[tuple[str, bool], ...]:
-    """Fields that are decimals or hold some, at any depth, and whether they repeat."""
+    """Returns the fields that are decimals or contain some, at any depth, and whether they repeat."""
     return tuple(
         (field.name, field.is_repeated)
         for field in descriptor.fields

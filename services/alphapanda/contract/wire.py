@@ -1,4 +1,4 @@
-"""Domain values to the contract's messages and back. Nothing is decided here."""
+"""Converts between domain values and protobuf messages."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Word = TypeVar("Word", bound=IntEnum)
 
 
 class NotOnTheWire(ValueError):
-    """A message's value that no domain value corresponds to."""
+    """A message holds a value that has no domain value."""
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """A protobuf timestamp of an aware datetime; None stays absent."""
+    """Converts an aware datetime to a protobuf timestamp; None stays None."""
     if moment is None:
         return None
     whole = nanoseconds(moment)
@@ -36,22 +36,22 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
 
 
 def moment(message: Timestamp) -> datetime:
-    """An aware UTC datetime."""
+    """Converts a protobuf timestamp to an aware UTC datetime."""
     return instant(message.seconds * 1_000_000_000 + message.nanos)
 
 
 def optional_moment(owner: object, field: str) -> datetime | None:
-    """The timestamp in a field of a message, None where it is absent."""
+    """Reads a timestamp field of a message; None where it is absent."""
     return moment(getattr(owner, field)) if owner.HasField(field) else None  # type: ignore[attr-defined]
 
 
 def decimal(value: Decimal | None) -> WireDecimal | None:
-    """google.type.Decimal of an exact amount, without exponent; None stays absent."""
+    """Converts an amount to google.type.Decimal, without exponent; None stays None."""
     return None if value is None else WireDecimal(value=f"{value:f}")
 
 
 def exact(message: WireDecimal) -> Decimal:
-    """The exact amount.
+    """Converts google.type.Decimal to the exact amount.
 
     Raises:
         NotOnTheWire: it isn't a finite decimal number.
@@ -66,7 +66,7 @@ def exact(message: WireDecimal) -> Decimal:
 
 
 def known(words: type[Word], number: int) -> Word | None:
-    """A word that nothing is decided by; None where a writer of another version said one that isn't known here."""
+    """Returns the enum member of a number; None where another version of the contract has a member unknown here."""
     try:
         return words(number)
     except ValueError:
@@ -74,12 +74,12 @@ def known(words: type[Word], number: int) -> Word | None:
 
 
 def money(amount: Decimal | None) -> common.Money | None:
-    """Rupees; None stays absent."""
+    """Converts an amount in rupees; None stays None."""
     return None if amount is None else common.Money(currency_code=CURRENCY, amount=decimal(amount))
 
 
 def rule_results(rules: Iterable[RuleResult]) -> list[common.RuleResult]:
-    """A verdict's lines."""
+    """Converts a verdict's rule results to messages."""
     return [
         common.RuleResult(
             rule=rule.rule,
@@ -93,7 +93,7 @@ def rule_results(rules: Iterable[RuleResult]) -> list[common.RuleResult]:
 
 
 def rules_from(messages: Iterable[common.RuleResult]) -> tuple[RuleResult, ...]:
-    """A verdict's lines."""
+    """Converts messages to a verdict's rule results."""
     return tuple(
         RuleResult(m.rule, known(RuleOutcome, m.outcome), m.limit, m.observed, m.message) for m in messages
     )
@@ -108,7 +108,7 @@ def envelope(
     source: str,
     occurred_at: datetime,
 ) -> Event:
-    """An envelope without its payload; `occurred_at` is wall time."""
+    """Builds an envelope without payload; `occurred_at` is wall time."""
     return Event(
         event_id=event_id,
         correlation_id=correlation_id,
@@ -120,7 +120,7 @@ def envelope(
 
 
 def frame_event(frame: Frame, source: str, occurred_at: datetime) -> Event:
-    """The event of a frame: the start of a chain, so it is its own correlation."""
+    """Builds the event of a frame. It starts a chain, so its correlation id is its own id."""
     event = envelope(
         event_id=frame.frame_id,
         correlation_id=frame.frame_id,
@@ -148,7 +148,7 @@ def frame_event(frame: Frame, source: str, occurred_at: datetime) -> Event:
 
 
 def frame_from(message: frame_pb2.TickFrame) -> Frame:
-    """A frame.
+    """Converts the message of a frame.
 
     Raises:
         ValueError: columns of different lengths.
@@ -169,7 +169,7 @@ def frame_from(message: frame_pb2.TickFrame) -> Frame:
 
 
 def signal_event(signal: Signal, source: str, occurred_at: datetime) -> Event:
-    """The event of a signal; its id is the signal's."""
+    """Builds the event of a signal; the event's id is the signal's."""
     event = envelope(
         event_id=signal.signal_id,
         correlation_id=signal.correlation_id,
@@ -201,7 +201,7 @@ def signal_event(signal: Signal, source: str, occurred_at: datetime) -> Event:
 
 
 def signal_from(event: Event) -> Signal:
-    """A signal. A product or order type that isn't set means MIS, MARKET."""
+    """Reads the signal of an event. A missing product means MIS, a missing order type MARKET."""
     m = event.trading_signal
     explicit = m.WhichOneof("wanted") == "explicit_order"
     return Signal(
@@ -227,7 +227,7 @@ def signal_from(event: Event) -> Signal:
 def verdict_event(
     verdict: Verdict, event_id: str, causation_id: str, source: str, occurred_at: datetime
 ) -> Event:
-    """The event of a verdict."""
+    """Builds the event of a verdict."""
     event = envelope(
         event_id=event_id,
         correlation_id=verdict.correlation_id,
@@ -275,7 +275,7 @@ def verdict_event(
 
 
 def approved_from(event: Event) -> Approved:
-    """An order that risk let through."""
+    """Reads the approved order of a SignalValidated event."""
     m = event.signal_validated
     return Approved(
         signal_id=m.signal_id,
@@ -294,7 +294,7 @@ def approved_from(event: Event) -> Approved:
 
 
 def refused_from(event: Event) -> Refused:
-    """A signal that risk refused; the event doesn't carry the product, so MIS stands in the key."""
+    """Reads the refused signal of a SignalRejected event. The event has no product, so the position key says MIS."""
     m = event.signal_rejected
     return Refused(
         signal_id=m.signal_id,

@@ -1,1 +1,1 @@
-"""What failed, and how long to wait."""
+"""Classifies failures, retries with back-off, and breaks circuits."""

@@ -1,4 +1,4 @@
-"""Attempts whose failure is an answer, told apart into what passes by waiting and bugs."""
+"""Runs a call and returns its exception, and retries calls that fail transiently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def attempted(call: Awaitable[object]) -> Exception | None:
-    """What a call failed with, None where it succeeded. For callers that tell failures apart by themselves."""
+    """Awaits a call; returns its exception, or None where it succeeded. For callers that classify failures themselves."""
     try:
         await call
     except Exception as error:
@@ -24,12 +24,12 @@ async def attempted(call: Awaitable[object]) -> Exception | None:
 async def passing_failure(
     call: Awaitable[object], logger: FilteringBoundLogger, what: str
 ) -> Exception | None:
-    """What a call failed with that passes by waiting, None where it succeeded. A bug is told to the log and raised.
+    """Awaits a call; returns its transient failure, or None where it succeeded. Logs and raises any other exception.
 
     Args:
-        call: what is tried.
-        logger: of the module whose work it is.
-        what: that work is, for the log line.
+        call: the call.
+        logger: logger of the calling module.
+        what: name of the work, for the log line.
     """
     error = await attempted(call)
     if error is not None and not is_transient(error):
@@ -43,12 +43,12 @@ async def until_it_works(
     wait: Callable[[Exception, int], Awaitable[None]],
     passes: Callable[[BaseException], bool] = is_transient,
 ) -> T:
-    """The result of a call that is made again while it fails with what passes by waiting; any other failure is raised.
+    """Repeats a call while it fails transiently, and returns its result; raises any other failure.
 
     Args:
-        call: makes the call anew each time.
-        wait: is given the failure and how many there were in a row, and waits; it may raise to give up.
-        passes: which failures pass by waiting.
+        call: starts the call; called again for each attempt.
+        wait: called with the failure and the number of failures in a row; waits, or raises to give up.
+        passes: whether a failure is transient.
     """
     results: list[T] = []
 

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Exponential back-off with jitter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _MOST_DOUBLINGS = 30
 
 
 class Backoff:
-    """Waits that double from failure to failure up to a longest one, each cut by chance to half at most.
+    """Computes waits that double from failure to failure up to a maximum; random jitter takes away up to half.
 
     Args:
-        initial: seconds after the first failure.
-        longest: seconds at most.
-        chance: numbers in [0, 1); many that failed together must not come back together.
+        initial: seconds after the first failure, before jitter.
+        longest: longest wait in seconds.
+        chance: returns random numbers in [0, 1). Jitter keeps callers that failed together from retrying together.
     """
 
     def __init__(self, initial: float, longest: float, chance: Callable[[], float] = random.random) -> None:
@@ -23,6 +23,6 @@ class Backoff:
         self._chance = chance
 
     def seconds(self, failures: int) -> float:
-        """The wait after so many failures in a row, 1 or more."""
+        """Returns the wait in seconds after this many failures in a row (1 or more)."""
         whole = min(self._longest, self._initial * (1 << min(failures - 1, _MOST_DOUBLINGS)))
         return whole * (0.5 + 0.5 * self._chance())

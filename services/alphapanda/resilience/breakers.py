@@ -1,7 +1,7 @@
 """Circuit breakers: one for each dependency of a consumer's handlers and each broker (rule 5).
 
-A circuit opens after so many failures in a row; then nothing of that broker is tried until its wait is over. Then one
-attempt goes ahead of the others: if it succeeds, all circuits of that broker close, else its own opens again.
+A circuit opens after a number of failures in a row. Then no record of that broker is tried until its wait is over. Then
+one probe is made: if it succeeds, all circuits of that broker close; if it fails, the circuit opens again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from alphapanda.resilience.failures import dependency_of, in_one_line
 
 _PROBE_SECONDS = 0.05
-"""How long the others of a broker wait before they look again whether the attempt that went ahead has ended."""
+"""How often the other partitions of a broker check whether the probe has ended."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -26,10 +26,10 @@ class _Circuits:
     """The circuits of one broker, by dependency.
 
     Attributes:
-        failures: in a row, by dependency.
-        open: why a circuit is open, by dependency; one that is closed has no entry.
-        opened_at: when one opened last, by the clock; None while all are closed.
-        probing: an attempt is under way though a circuit is open.
+        failures: failures in a row, by dependency.
+        open: why a circuit is open, by dependency; a closed one has no entry.
+        opened_at: clock time at which a circuit opened last; None while all are closed.
+        probing: whether a probe is running.
     """
 
     failures: Counter[str] = field(default_factory=Counter)
@@ -39,12 +39,12 @@ class _Circuits:
 
 
 class Breakers:
-    """The circuits of a consumer.
+    """The circuit breakers of a consumer, by broker and dependency.
 
     Args:
-        failures: in a row, after which a circuit opens.
-        seconds: it stays open before one attempt is let through.
-        clock: seconds that never go back.
+        failures: number of failures in a row that opens a circuit.
+        seconds: how long a circuit stays open before a probe.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Breakers:
         self._brokers: defaultdict[str, _Circuits] = defaultdict(_Circuits)
 
     def closed_for(self, broker: str) -> float:
-        """Seconds that the broker's records have to wait before the next attempt; 0 where one may be made."""
+        """Returns how many seconds the broker's records have to wait; 0 where an attempt may be made."""
         circuits = self._brokers[broker]
         if circuits.opened_at is None:
             return 0.0
@@ -71,10 +71,10 @@ class Breakers:
     async def watched(
         self, broker: str, attempt: Callable[[], Awaitable[Exception | None]]
     ) -> Exception | None:
-        """Makes an attempt that `closed_for` allows, and counts what it failed with.
+        """Makes an attempt that `closed_for` allows, and counts its outcome.
 
         Args:
-            broker: whose records it handles; empty for what is no broker's.
+            broker: broker of the records; empty for shared topics.
             attempt: returns its failure, or None where it succeeded.
         """
         circuits = self._brokers[broker]
@@ -90,7 +90,7 @@ class Breakers:
         return error
 
     def reason(self, broker: str) -> str:
-        """Why the broker's records wait, one line; empty where they don't."""
+        """Returns why the broker's records wait, in one line; empty where they don't."""
         return "; ".join(self._brokers[broker].open.values())
 
     def _count(self, broker: str, circuits: _Circuits, dependency: str, error: Exception) -> None:

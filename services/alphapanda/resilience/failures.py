@@ -1,4 +1,4 @@
-"""Failures told apart: what passes by waiting, and what has to be looked at (rule 5). Their text, fit to be shown."""
+"""Classifies failures as transient or not (rule 5), and formats errors for logs and reports."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ POSTGRESQL, REDIS, LOG, BROKER = "PostgreSQL", "Redis", "log", "broker"
 
 
 class TransientFailure(Exception):
-    """Something needed is away for now; the same batch may succeed later. Raise it from the cause.
+    """A dependency is unavailable for now; the same call may succeed later. Raise it from the cause.
 
     Args:
         text: one line.
-        dependency: what is away, such as "broker"; empty where it isn't known, or where the cause tells.
+        dependency: the unavailable dependency, such as "broker"; empty where it is unknown, or follows from the cause.
     """
 
     def __init__(self, text: str, dependency: str = "") -> None:
@@ -37,14 +37,14 @@ _DEPENDENCIES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError), POSTGRESQL),
     ((redis.exceptions.RedisError,), REDIS),
 )
-# PostgreSQL's classes of errors: connection, rolled back (serialisation, deadlock), out of resources, object in use,
-# operator intervention (shutdown, start-up, cancel), system error. And what is wrong with the place, not the record: a
-# server that was made read-only (a failover), a role or password that doesn't hold now, a database that isn't there.
+# PostgreSQL's error classes: connection, rollback (serialisation, deadlock), out of resources, object in use, operator
+# intervention (shutdown, start-up, cancel), system error. And errors of the server rather than the record: read-only
+# after a failover, a role or password that is refused, a missing database.
 _TRANSIENT_SQLSTATES = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed later: what stands in the way is the place, not what was asked."""
+    """Whether the same call may succeed later: a dependency is at fault, not the request."""
     if isinstance(error, ExceptionGroup):
         return all(is_transient(one) for one in error.exceptions)
     if isinstance(error, DBAPIError):
@@ -58,7 +58,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def dependency_of(error: BaseException) -> str:
-    """What was away where a failure is transient: "PostgreSQL", "Redis", "log", "broker"; empty where nobody says."""
+    """Returns the dependency that failed: "PostgreSQL", "Redis", "log" or "broker"; empty where it is unknown."""
     if isinstance(error, ExceptionGroup):
         return next(filter(None, map(dependency_of, error.exceptions)), "")
     if isinstance(error, TransientFailure):
@@ -71,7 +71,7 @@ def dependency_of(error: BaseException) -> str:
 
 
 def _passed_through(error: BaseException, package: str) -> bool:
-    """A driver lets the system's own error through; where it was raised tells whose it is."""
+    """Whether an error was raised within a package: drivers let errors of the operating system through."""
     at = error.__traceback__
     while at is not None:
         if at.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
@@ -81,7 +81,7 @@ def _passed_through(error: BaseException, package: str) -> bool:
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error as one line without secrets; a database error without its statement and parameters."""
+    """Formats an error as one line without secrets; of a database error without statement and parameters."""
     shown = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = f"{type(error).__name__}: {shown}" if str(shown) else type(error).__name__
     line: str = redacted(" ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Work done again and again beside the consumers: timers, proofs, look-ups."""
+"""Runs periodic background tasks: timers, reconciliation, look-ups."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
 
 STOP_SECONDS = 5.0
-"""How long a round under way may still take at the stop."""
+"""How long a running round may take when the task is stopped."""
 
 CANCEL_SECONDS = 1.0
-"""How long a cancelled round is waited for."""
+"""How long to wait for a cancelled round."""
 
 
 class Rounds:
-    """Makes rounds while it is started. What fails transiently is tried again in the next; a bug ends them.
+    """Calls a function periodically. A transient failure is retried in the next round; a bug ends the rounds.
 
-    A service whose rounds have ended isn't serving, and its status says why: nobody else would do the work.
+    A service whose rounds have ended is NOT_SERVING and its status says why, because the work isn't done any more.
 
     Args:
-        name: in the service's status and in log lines, such as "square-off timer".
-        one_round: the work.
+        name: name in the service's status and in log lines, such as "square-off timer".
+        one_round: does the work of one round.
         interval_seconds: wall time between two rounds.
-        logger: of the module whose work it is.
-        at_once: whether the first round doesn't wait for an interval.
+        logger: logger of the calling module.
+        at_once: whether the first round starts at once, without waiting for an interval.
 
     Attributes:
         name: as given.
-        last_error: the bug that ended the rounds, one line; empty while there was none.
+        last_error: the bug that ended the rounds, in one line; empty where there was none.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Rounds:
 
     @property
     def serving(self) -> bool:
-        """Whether no bug has ended them."""
+        """Whether no bug has ended the rounds."""
         return not self.last_error
 
     async def start(self) -> None:
-        """Begins."""
+        """Starts the rounds."""
         self._stopping.clear()
         self.last_error = ""
         self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
-        """Ends, after a round that is under way; one that outlasts STOP_SECONDS is cancelled.
+        """Stops after the running round; cancels it after STOP_SECONDS.
 
-        Not by cancelling at once: the Redis client may swallow that.
+        It isn't cancelled at once, because the Redis client may swallow a cancellation.
         """
         self._stopping.set()
         if self._task is not None:
@@ -79,7 +79,7 @@ class Rounds:
             self._task = None
 
     async def once(self) -> bool:
-        """One round; whether there may be another."""
+        """Runs one round; returns False where a bug ended the rounds."""
         error = await attempted(self._one_round())
         if error is None:
             return True

@@ -1,1 +1,1 @@
-"""Logs and the correlation id they carry."""
+"""Logs, metrics and the correlation id."""

@@ -1,4 +1,4 @@
-"""The channels of the log: which loggers speak in each. A line goes to the process's own log and to its channel's file."""
+"""The log channels and their loggers. A line goes to the process's own log and to its channel's file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 AUDIT: Final = "alphapanda.mesh.audit"
-"""Who gave which command. Below `alphapanda.mesh`, so that the channel api has these lines too."""
+"""Logger of commands: caller, method, outcome. Below `alphapanda.mesh`, so the channel api has these lines too."""
 
 SLOW_HANDLERS: Final = "alphapanda.performance.handlers"
 SLOW_QUERIES: Final = "alphapanda.performance.queries"
@@ -24,4 +24,4 @@ CHANNELS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "market_data": ("alphapanda.marketdata",),
 }
-"""Names of loggers by channel; a name means all loggers below it."""
+"""Names of loggers by channel; a name includes all loggers below it."""

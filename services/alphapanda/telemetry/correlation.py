@@ -1,8 +1,8 @@
-"""The correlation id of what is being done now: set at a process's edges, carried by log lines and calls."""
+"""The correlation id of the current call or record: set where it enters a process, added to log lines and calls."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 
 current_correlation_id: ContextVar[str] = ContextVar("current_correlation_id", default="")
-"""A UUID as text; empty where nothing is being followed."""
+"""A UUID as text; empty outside of calls and records."""

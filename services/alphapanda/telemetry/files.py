@@ -1,4 +1,4 @@
-"""A log file that is set aside when it is large or old."""
+"""A log file that is rotated by size and by time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _HOUR: Final = 3600
 
 
 class RotatingFile(RotatingFileHandler):
-    """Set aside at its size, and with the first line of another period, counted from midnight in India.
+    """A log file, rotated at its maximum size and with the first line of a new period, counted from midnight in India.
 
-    The file goes by the time of its last line, also where an earlier process wrote that.
+    The period of a file is that of its last line, even where an earlier process wrote that line.
 
     Args:
-        file: where lines go; those set aside are FILE.1, FILE.2 …
-        rotation: size, period and how many are kept.
+        file: path of the log file; rotated files are FILE.1, FILE.2 …
+        rotation: size, period, and number of files kept.
     """
 
     def __init__(self, file: Path, rotation: LogRotation) -> None:
@@ -48,7 +48,7 @@ class RotatingFile(RotatingFileHandler):
         return bool(super().shouldRollover(record))
 
     def _written_in(self) -> int:
-        """Of the last line; 0 where there is none."""
+        """Returns the period of the file's last line; 0 where the file is empty."""
         written = Path(self.baseFilename).stat()
         return self._period_of(written.st_mtime) if written.st_size else 0
 

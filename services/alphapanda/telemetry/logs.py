@@ -1,4 +1,4 @@
-"""Where log lines go and what they look like. Called by whoever owns the process."""
+"""Configures logging: outputs, formats and redaction. Called once, by the process's entry point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.files import RotatingFile
 from alphapanda.telemetry.options import LoggingOptions, LogRotation
-from alphapanda.telemetry.quiet import OncePerSpell
+from alphapanda.telemetry.quiet import RepeatLimiter
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
 LEVELS: Final = {
@@ -29,24 +29,24 @@ MAIN_FILE: Final = "alphapanda.log"
 
 
 def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Path | None = None) -> None:
-    """Sends structlog's and the standard library's lines where they belong, without secrets, with ISO times in UTC.
+    """Configures structlog and the standard library's logging: outputs, redaction, ISO times in UTC.
 
-    Libraries are heard from WARNING on, or from DEBUG where that is the level.
+    Libraries log from WARNING on; from DEBUG where that is the configured level.
 
     Args:
-        options: levels, form, rotation.
-        stream: gets every line; None: the folder's own file does, or nobody where there is no folder.
-        folder: gets a file for each channel; None: there are no files.
+        options: levels, format, rotation.
+        stream: receives every line; None: lines go to the folder's main file, if there is a folder.
+        folder: folder of a file for each channel; None: no files are written.
 
     Raises:
-        InvalidInput: a file can't be opened there; then nothing has changed.
+        InvalidInput: a file can't be opened in the folder; nothing was changed.
     """
     level = LEVELS[options.level]
     files = _channel_files(options, folder) if folder is not None else {}
     main = _main_handler(options, stream, folder)
     main.setLevel(level)
     for library in ("aiokafka", "opentelemetry"):
-        main.addFilter(OncePerSpell(library))
+        main.addFilter(RepeatLimiter(library))
     for logger in _loggers():
         for old in logger.handlers[:]:
             logger.removeHandler(old)
@@ -70,7 +70,7 @@ def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Pa
         for name in CHANNELS[channel]:
             logger = logging.getLogger(name)
             logger.addHandler(file)
-            if name.startswith(OURS):  # a library's debug lines may quote what it was given
+            if name.startswith(OURS):  # a library's debug lines may contain its input
                 logger.setLevel(min(file.level, logger.level or level, level))
     logging.captureWarnings(capture=True)
 
@@ -100,10 +100,10 @@ def _channel_files(options: LoggingOptions, folder: Path) -> dict[str, logging.H
 
 
 def _file(folder: Path, name: str, rotation: LogRotation) -> logging.Handler:
-    """A file that is set aside at its size and age; opened when the first line is written."""
+    """Returns the handler of a rotated file; the file is opened with the first line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).open("a").close()  # not touch(): its age says whether it is set aside
+        (folder / name).open("a").close()  # not touch(): rotation reads the file's time
     except OSError as error:
         allowed = f"a folder that can be written ({error.strerror})"
         raise InvalidInput("logging.folder", folder, allowed) from None
@@ -139,14 +139,14 @@ def _formatter(*, console: bool, colours: bool) -> logging.Formatter:
 def add_correlation_id(
     _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Names what the line belongs to, unless the line does so itself."""
+    """Adds the current correlation id to a line that has none."""
     if correlation_id := current_correlation_id.get():
         event_dict.setdefault("correlation_id", correlation_id)
     return event_dict
 
 
 def redact(_logger: Any, _method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Takes secrets out of a line, its traceback included."""
+    """Removes secrets from a line and its traceback."""
     for key, value in event_dict.items():
         event_dict[key] = REDACTED if is_secret(key) else redacted(value)
     return event_dict

@@ -1,7 +1,7 @@
-"""Figures of a process in OpenTelemetry's words, for whichever readers are attached: Prometheus, a collector.
+"""The OpenTelemetry metrics of a process, exported by Prometheus and by OTLP.
 
-What services count already is observed, not counted twice: the newest reports are kept, and a reader finds them when it
-asks. Only the time an order takes is recorded as it happens.
+Counters come from the services' status reports: the newest reports are kept and observed when a reader collects. Only
+order latency is recorded as it happens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 @dataclass(frozen=True, slots=True)
 class ServiceFigures:
-    """What a service counted since the start of the process; `serving` and `outbox_unpublished` are now's."""
+    """Metrics of a service: counters since the start of the process; `serving` and `outbox_unpublished` as of now."""
 
     service: str
     serving: bool
@@ -37,7 +37,7 @@ class ServiceFigures:
 
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
-    """A consumer group on a topic, whoever reads for it: records it hasn't handled, and whether there is an alarm."""
+    """Lag of a consumer group on a topic, in records, and whether it raises an alarm."""
 
     group: str
     topic: str
@@ -47,12 +47,12 @@ class GroupFigures:
 
 
 class Metrics:
-    """The figures of one process.
+    """The metrics of one process.
 
     Args:
-        readers: who asks for them.
+        readers: collect and export the metrics.
         environment: development, testing or production.
-        version: of the program.
+        version: version of the program.
     """
 
     def __init__(self, readers: Sequence[MetricReader], environment: str, version: str) -> None:
@@ -94,16 +94,16 @@ class Metrics:
         groups: Sequence[GroupFigures],
         market_age_seconds: float | None,
     ) -> None:
-        """Keeps the newest figures: consumers with their service, and the newest frame's age, None where there is none."""
+        """Stores the newest reports. Consumers come with their service; the newest frame's age is None where unknown."""
         self._services, self._consumers, self._groups = services, consumers, groups
         self._market_age = market_age_seconds
 
     def order_sent(self, broker: str, seconds: float) -> None:
-        """An order went to a broker and its answer is committed."""
+        """Records an order's latency, once the broker's answer is committed."""
         self._latency.record(seconds, {"broker": broker})
 
     def stop(self) -> None:
-        """Ends; nobody is answered any more."""
+        """Shuts down the metrics; readers export once more."""
         self._provider.shutdown()
 
     def _of_consumers(self, name: str) -> Any:
@@ -147,11 +147,11 @@ class Metrics:
 
 
 def collector_reader(endpoint: str, interval_seconds: float, timeout_seconds: float) -> MetricReader:
-    """Delivers figures by OTLP over gRPC now and then, and once more at the end. A collector that is away is tried again.
+    """Creates a reader that exports by OTLP over gRPC at an interval and at shutdown, and retries an absent collector.
 
     Args:
-        endpoint: http://HOST:PORT, in plaintext, or https://HOST:PORT.
-        interval_seconds: between two deliveries.
+        endpoint: http://HOST:PORT (plaintext) or https://HOST:PORT.
+        interval_seconds: seconds between two exports.
         timeout_seconds: longest wait for the collector.
     """
     exporter = OTLPMetricExporter(endpoint, insecure=endpoint.startswith("http://"), timeout=timeout_seconds)
@@ -159,14 +159,14 @@ def collector_reader(endpoint: str, interval_seconds: float, timeout_seconds: fl
 
 
 class PrometheusEndpoint:
-    """Figures for Prometheus at http://HOST:PORT/metrics.
+    """Serves the metrics to Prometheus at http://HOST:PORT/metrics.
 
     Args:
         host: address to bind.
         port: port to bind; 0 takes a free one.
 
     Attributes:
-        reader: what `Metrics` wants.
+        reader: to be passed to `Metrics`.
         port: the bound port.
 
     Raises:
@@ -181,7 +181,7 @@ class PrometheusEndpoint:
         self.reader: MetricReader = PrometheusMetricReader(registry=registry)
 
     def stop(self) -> None:
-        """Answers nobody any more."""
+        """Closes the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

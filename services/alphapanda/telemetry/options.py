@@ -1,4 +1,4 @@
-"""What is logged, how it looks, and how log files are rotated."""
+"""Options of logging: levels, format, rotation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class LogRotation:
     """When a log file is rotated, and how many rotated files are kept.
 
     Attributes:
-        max_megabytes: at this size.
-        rotate_hours: after so many hours too, counted from midnight in India; 0: at its size alone.
-        keep_files: rotated files that are kept; the oldest goes.
+        max_megabytes: the file is rotated at this size.
+        rotate_hours: and after this many hours, counted from midnight in India; 0: by size only.
+        keep_files: rotated files that are kept; the oldest is deleted.
     """
 
     max_megabytes: int = 50
@@ -32,7 +32,7 @@ class LogChannelOptions(LogRotation):
     """One channel of the log, in a file of its own beside the process's log.
 
     Attributes:
-        level: least level written to its file.
+        level: lowest level written to its file.
     """
 
     level: LogLevel = "info"
@@ -46,9 +46,9 @@ class LoggingOptions(LogRotation):
     """The log of a process.
 
     Attributes:
-        level: least level written to the process's own log.
+        level: lowest level written to the process's own log.
         format: auto: console on a terminal, else JSON; files are always JSON.
-        channels: by the channel's name; each of telemetry.channels has an entry.
+        channels: options by channel; each of telemetry.channels has an entry.
     """
 
     level: LogLevel = "info"

@@ -1,4 +1,4 @@
-"""A library that says the same again and again is heard once a spell."""
+"""Rate-limits a library's repeated log lines to one a minute."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Final
 
 from typing_extensions import override
 
-SPELL_SECONDS: Final = 60.0
+INTERVAL_SECONDS: Final = 60.0
 
 
-class OncePerSpell(logging.Filter):
-    """Lets one line of a library through, then none of that level for a spell; the next says how many there were.
+class RepeatLimiter(logging.Filter):
+    """Passes one line of a library per level and interval; the next line says how many were suppressed.
 
-    A Kafka broker that is away makes aiokafka complain for every client and every attempt.
+    While a Kafka broker is down, aiokafka logs a line for every client and every attempt.
 
     Args:
-        library: name of the loggers, those below included.
-        seconds: how long a spell is.
-        clock: seconds that only grow.
+        library: name of the library's logger; loggers below it are included.
+        seconds: the interval.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
         self,
         library: str,
-        seconds: float = SPELL_SECONDS,
+        seconds: float = INTERVAL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class OncePerSpell(logging.Filter):
         self._seconds = seconds
         self._clock = clock
         self._until: dict[int, float] = {}
-        self._held_back: dict[int, int] = {}
+        self._suppressed: dict[int, int] = {}
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -42,10 +42,10 @@ class OncePerSpell(logging.Filter):
             return True
         now = self._clock()
         if now < self._until.get(record.levelno, 0.0):
-            self._held_back[record.levelno] = self._held_back.get(record.levelno, 0) + 1
+            self._suppressed[record.levelno] = self._suppressed.get(record.levelno, 0) + 1
             return False
         self._until[record.levelno] = now + self._seconds
-        if held_back := self._held_back.pop(record.levelno, 0):
-            record.msg = f"{record.getMessage()} ({held_back} lines of {self._library} held back before)"
+        if suppressed := self._suppressed.pop(record.levelno, 0):
+            record.msg = f"{record.getMessage()} ({suppressed} lines of {self._library} suppressed before)"
             record.args = ()
         return True

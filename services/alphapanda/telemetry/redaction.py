@@ -1,4 +1,4 @@
-"""Secrets stay out of logs: by the name of the key, and by the shape of the text."""
+"""Removes secrets from log lines, by the name of the key and by the pattern of the text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _AUTHORIZATION = re.compile(
 
 
 def is_secret(key: str) -> bool:
-    """True for a name under which a secret would stand; an instrument's or a page's token is none."""
+    """Whether a key's name means a secret; instrument tokens and page tokens are no secrets."""
     return key.lower() not in _HARMLESS and _SECRET_KEY.search(key) is not None
 
 
 def redacted(value: Any) -> Any:
-    """The value without secrets: passwords in URLs, `password=…`, bearer tokens, secret keys of mappings."""
+    """Returns the value without secrets: passwords in URLs, `password=…`, bearer tokens, secret keys of mappings."""
     if isinstance(value, str):
         return _AUTHORIZATION.sub(
             rf"\1{REDACTED}", _NAMED.sub(rf"\1{REDACTED}", _URL_PASSWORD.sub(rf"\1{REDACTED}@", value))

@@ -18,7 +18,7 @@ from alphapanda.telemetry.channels import AUDIT, CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.logs import configure_logging
 from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions
-from alphapanda.telemetry.quiet import OncePerSpell
+from alphapanda.telemetry.quiet import RepeatLimiter
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
 
@@ -216,9 +216,9 @@ class TestChannels:
 
 
 def test_a_library_that_repeats_itself_is_heard_once_a_spell() -> None:
-    """Of a library's lines of a level one is let through a minute; the next says how many were held back."""
+    """Of a library's lines of a level one is let through a minute; the next says how many were suppressed."""
     now = [0.0]
-    once = OncePerSpell("aiokafka", 60.0, lambda: now[0])
+    once = RepeatLimiter("aiokafka", 60.0, lambda: now[0])
 
     def heard(name: str, level: int = logging.ERROR) -> str | None:
         record = logging.LogRecord(name, level, "", 0, "broker %s away", ("b1",), None)
@@ -229,7 +229,7 @@ def test_a_library_that_repeats_itself_is_heard_once_a_spell() -> None:
     assert heard("aiokafka", logging.WARNING) == "broker b1 away"
     assert heard("alphapanda.eventlog") == heard("aiokafkaesque") == "broker b1 away"
     now[0] = 60.0
-    assert heard("aiokafka") == "broker b1 away (2 lines of aiokafka held back before)"
+    assert heard("aiokafka") == "broker b1 away (2 lines of aiokafka suppressed before)"
     assert heard("aiokafka") is None
 
 
