@@ -11,7 +11,7 @@ from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Room
 from alphapanda.app.questions import lag, timed
 from alphapanda.app.resources import ProcessResources, wall_clock
-from alphapanda.ops.checks import ActiveCheck, Asked, HealthChecks
+from alphapanda.ops.checks import ActiveCheck, HealthChecks, PeriodicCheck
 from alphapanda.ops.lag_watch import LagWatch
 
 ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "portfolio"})
@@ -28,7 +28,7 @@ class Watched:
     """
 
     def __init__(
-        self, resources: ProcessResources, rooms: Sequence[Room], also: Sequence[Asked] = ()
+        self, resources: ProcessResources, rooms: Sequence[Room], also: Sequence[PeriodicCheck] = ()
     ) -> None:
         limits = resources.settings.health_checks
 

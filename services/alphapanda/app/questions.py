@@ -11,7 +11,7 @@ from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
-from alphapanda.ops.checks import HeldUp
+from alphapanda.ops.checks import CheckFailed
 from alphapanda.storage.price_cache import MarketClock
 
 Question = Callable[[], Awaitable[str]]
@@ -88,17 +88,17 @@ def require_frames(
     """Looks how old the newest frame is.
 
     Raises:
-        HeldUp: the market trades, by the feed's own clock where it is simulated, and no frame came for `max_age`.
+        CheckFailed: the market trades, by the feed's own clock where it is simulated, and no frame came for `max_age`.
     """
     if clock is None:
         if not simulated and _trades(calendar, wall_time):
-            raise HeldUp("no frame came yet, and the exchange trades")
+            raise CheckFailed("no frame came yet, and the exchange trades")
         return
     if not _trades(calendar, instant(clock.market_time_ns) if simulated else wall_time):
         return
     age = wall_time - instant(clock.wall_time_ns)
     if age > max_age:
-        raise HeldUp(
+        raise CheckFailed(
             f"the newest frame is {age.total_seconds():.0f} s old;"
             f" {max_age.total_seconds():g} s are allowed while the exchange trades"
         )

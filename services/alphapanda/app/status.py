@@ -32,7 +32,7 @@ def running_service(
         brokers=room.brokers,
         counters=room.counters,
         checks=[*active, *room.checks],  # what it stands on is named first
-        concerns=active,
+        degradable=active,
     )
 
 

@@ -1,1 +1,1 @@
-"""How the system is doing: GetStatus and health."""
+"""OpsService and gRPC health: status of the services, dead letters, consumer lag."""

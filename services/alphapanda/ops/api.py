@@ -1,4 +1,4 @@
-"""OpsService: how the system is doing, answered even while parts of it can't say so."""
+"""The servicer of OpsService. GetStatus answers even while some services don't."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
-    """Answers from what every service says of itself.
+    """Answers OpsService from the status reports of the services and from the log.
 
     Args:
-        sources: the services, in the order of the flow.
-        version: of the program.
+        sources: the services, in the order of the data flow.
+        version: version of the program.
         started_at: wall time of the start, aware.
-        market_time: market time now; None where unknown.
-        about_the_log: answers about dead letters, lag and records.
-        lag_watch: knows which groups are too far behind; None where another process watches that.
-        patience_seconds: a service that doesn't say how it is within this is NOT_SERVING in the answer.
+        market_time: returns market time now; None where unknown.
+        log_api: answers about dead letters, lag and records.
+        lag_watch: watches the groups' lag; None where another process does that.
+        timeout_seconds: a service that doesn't report within this time is NOT_SERVING in the answer.
     """
 
     def __init__(
@@ -44,21 +44,21 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         version: str,
         started_at: datetime,
         market_time: Callable[[], Coroutine[Any, Any, datetime | None]],
-        about_the_log: LogApi,
+        log_api: LogApi,
         lag_watch: LagWatch | None = None,
-        patience_seconds: float = 2.0,
+        timeout_seconds: float = 2.0,
     ) -> None:
         self._sources = {source.service: source for source in sources}
         self._version = version
         self._started_at = started_at
         self._market_time = market_time
-        self._log = about_the_log
+        self._log = log_api
         self._lag_watch = lag_watch
-        self._patience = patience_seconds
+        self._timeout = timeout_seconds
 
     @override
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
-        """State, consumers and errors, by service and broker.
+        """Returns state, consumers and errors, by service and broker.
 
         Raises:
             UnknownName: no service of that name runs here.
@@ -69,8 +69,8 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         asked = {name: asyncio.ensure_future(self._sources[name].status()) for name in names}
         clock = asyncio.ensure_future(self._market_time())
         try:
-            await asyncio.wait([*asked.values(), clock], timeout=self._patience)
-            reports = [_report_of(name, task, self._patience) for name, task in asked.items()]
+            await asyncio.wait([*asked.values(), clock], timeout=self._timeout)
+            reports = [_report_of(name, task, self._timeout) for name, task in asked.items()]
             known = clock.done() and clock.exception() is None
             market_time = clock.result() if known else None
         finally:
@@ -88,49 +88,49 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
     async def ListDeadLetters(
         self, request: pb.ListDeadLettersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListDeadLettersResponse:
-        """A page of dead letters."""
+        """Returns a page of dead letters."""
         return await self._log.list_dead_letters(request)
 
     @override
     async def GetDeadLetter(
         self, request: pb.GetDeadLetterRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetDeadLetterResponse:
-        """One dead letter with its record."""
+        """Returns one dead letter with its record."""
         return await self._log.get_dead_letter(request)
 
     @override
     async def RedriveDeadLetters(
         self, request: pb.RedriveDeadLettersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RedriveDeadLettersResponse:
-        """Has dead letters handled again by their group."""
+        """StatusStub the groups to handle their dead letters again."""
         return await self._log.redrive(request)
 
     @override
     async def DiscardDeadLetters(
         self, request: pb.DiscardDeadLettersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DiscardDeadLettersResponse:
-        """Has parked signals ended."""
+        """Discards dead letters; ends parked signals with a terminal event."""
         return await self._log.discard(request)
 
     @override
     async def ListConsumerLag(
         self, request: pb.ListConsumerLagRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListConsumerLagResponse:
-        """How far the groups are."""
+        """Returns a page of the groups' lag."""
         return await self._log.list_lag(request)
 
     @override
     async def TailTopic(
         self, request: pb.TailTopicRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.TailTopicResponse]:
-        """A topic's records."""
+        """Streams a topic's records."""
         async for answer in self._log.tail(request):
             yield answer
 
 
-def _report_of(service: str, task: asyncio.Future[ServiceReport], patience: float) -> ServiceReport:
+def _report_of(service: str, task: asyncio.Future[ServiceReport], timeout: float) -> ServiceReport:
     if not task.done():
-        return unanswered(service, f"did not say how it is within {patience:g} s")
+        return unanswered(service, f"no status report within {timeout:g} s")
     error = task.exception()
     return task.result() if error is None else unanswered(service, in_one_line(error))
 
@@ -152,7 +152,7 @@ def _lag_alarms(watch: LagWatch | None) -> list[pb.LagAlarm]:
 
 
 def service_status(report: ServiceReport) -> pb.ServiceStatus:
-    """The message of a report."""
+    """Converts a report to its message."""
     return pb.ServiceStatus(
         service=report.service,
         state=pb.ServiceState.ValueType(report.state),

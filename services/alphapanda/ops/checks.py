@@ -1,4 +1,4 @@
-"""Active checks: asked again and again, each within its time; told in the log when an answer changes."""
+"""Active health checks: run periodically, each with a time-out; a change of the result is logged."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from alphapanda.resilience.failures import in_one_line
 
 _log = structlog.get_logger(__name__)
 AGAIN_SECONDS: Final = 5.0
-"""While something fails it is asked for at least this often."""
+"""While a check fails, checks run at least this often."""
 
 
-class HeldUp(Exception):
-    """An answer that keeps a service from its work."""
+class CheckFailed(Exception):
+    """A check failed: the services that depend on it are NOT_SERVING. The message says why."""
 
 
 class ActiveCheck:
-    """One question.
+    """One health check with its last result.
 
     Args:
         name: such as "database".
-        ask: its answer: empty, or one line that a person should read while the work goes on. What it raises keeps the
-            services that need it from their work.
-        timeout_seconds: an answer that takes longer is none.
+        ask: runs the check: returns an empty text, or a degradation in one line, with which services go on serving. An
+            exception makes the services that depend on it NOT_SERVING.
+        timeout_seconds: a check that takes longer has failed.
 
     Attributes:
-        name: in reports and log lines.
-        last_error: what keeps services from their work; empty where nothing does.
-        concern: what a person should read; empty where there is nothing.
+        name: name in reports and log lines.
+        last_error: why the check failed; empty where it didn't.
+        degradation: a problem with which services go on serving; empty where there is none.
     """
 
     def __init__(self, name: str, ask: Callable[[], Awaitable[str]], timeout_seconds: float) -> None:
         self.name = name
         self.last_error = ""
-        self.concern = ""
+        self.degradation = ""
         self._ask = ask
         self._timeout = timeout_seconds
 
     @property
     def serving(self) -> bool:
-        """Whether it keeps nobody from their work."""
+        """Whether the check didn't fail."""
         return not self.last_error
 
     @property
-    def well(self) -> bool:
-        """Whether there is nothing to say."""
-        return not self.last_error and not self.concern
+    def healthy(self) -> bool:
+        """Whether the last result had neither a failure nor a degradation."""
+        return not self.last_error and not self.degradation
 
-    async def run(self, *, forgiving: bool) -> None:
-        """Asks once. Forgiving: a bad answer counts as none, as in the first seconds of a process."""
+    async def run(self, *, in_grace_period: bool) -> None:
+        """Runs the check once. In the grace period after the start a bad result is ignored."""
         found: list[str] = []
 
         async def within() -> None:
@@ -62,54 +62,54 @@ class ActiveCheck:
                 found.append(await self._ask())
 
         error = await attempted(within())
-        concern = found[0] if found else ""
+        degradation = found[0] if found else ""
         if error is None:
-            self._now("", "" if forgiving else concern)
-        elif not forgiving:
-            self._now(self._words(error), "")
+            self._set("", "" if in_grace_period else degradation)
+        elif not in_grace_period:
+            self._set(self._text(error), "")
 
-    def _words(self, error: Exception) -> str:
+    def _text(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"no answer within {self._timeout:g} s"
-        return str(error) if isinstance(error, HeldUp) else in_one_line(error)
+        return str(error) if isinstance(error, CheckFailed) else in_one_line(error)
 
-    def _now(self, error: str, concern: str) -> None:
-        before = (bool(self.last_error), bool(self.concern))
-        self.last_error, self.concern = error, concern
-        if (bool(error), bool(concern)) == before:
+    def _set(self, error: str, degradation: str) -> None:
+        before = (bool(self.last_error), bool(self.degradation))
+        self.last_error, self.degradation = error, degradation
+        if (bool(error), bool(degradation)) == before:
             return
         if error:
             _log.warning("check.failed", check=self.name, error=error)
-        elif concern:
-            _log.warning("check.degraded", check=self.name, error=concern)
+        elif degradation:
+            _log.warning("check.degraded", check=self.name, error=degradation)
         else:
             _log.info("check.recovered", check=self.name)
 
 
-class Asked(Protocol):
-    """What is asked again and again: an ActiveCheck, a LagWatch."""
+class PeriodicCheck(Protocol):
+    """A check that runs periodically: an ActiveCheck or a LagWatch."""
 
     @property
-    def well(self) -> bool:
-        """Whether there is nothing to say."""
+    def healthy(self) -> bool:
+        """Whether the last result had neither a failure nor a degradation."""
 
-    async def run(self, *, forgiving: bool) -> None:
-        """Asks once."""
+    async def run(self, *, in_grace_period: bool) -> None:
+        """Runs the check once."""
 
 
 class HealthChecks:
-    """Asks all of them while the process lives.
+    """Runs all checks periodically.
 
     Args:
-        checks: what is asked.
-        interval_seconds: between two rounds; shorter while a check isn't well.
-        grace_seconds: after the start, while bad answers are forgiven.
-        elapsed: seconds that only grow.
+        checks: the checks.
+        interval_seconds: seconds between two rounds; shorter while a check isn't healthy.
+        grace_seconds: time after the start in which bad results are ignored.
+        elapsed: monotonic time in seconds.
     """
 
     def __init__(
         self,
-        checks: Sequence[Asked],
+        checks: Sequence[PeriodicCheck],
         interval_seconds: float,
         grace_seconds: float,
         elapsed: Callable[[], float] = time.monotonic,
@@ -121,11 +121,11 @@ class HealthChecks:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begins."""
+        """Starts the rounds."""
         self._task = asyncio.create_task(self._watch(), name="ops.checks")
 
     async def stop(self) -> None:
-        """Ends."""
+        """Stops the rounds."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -134,7 +134,7 @@ class HealthChecks:
     async def _watch(self) -> None:
         began = self._elapsed()
         while True:
-            forgiving = self._elapsed() - began < self._grace
-            await asyncio.gather(*(check.run(forgiving=forgiving) for check in self._checks))
-            well = all(check.well for check in self._checks)
+            in_grace_period = self._elapsed() - began < self._grace
+            await asyncio.gather(*(check.run(in_grace_period=in_grace_period) for check in self._checks))
+            well = all(check.healthy for check in self._checks)
             await asyncio.sleep(self._interval if well else min(self._interval, AGAIN_SECONDS))

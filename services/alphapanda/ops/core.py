@@ -1,4 +1,4 @@
-"""What a service reports of itself, and how its state follows from its parts."""
+"""Status reports of services, and how a service's state follows from its parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapanda.domain.consumer_status import ConsumerStatus
 
 
 class ServiceState(IntEnum):
-    """How a service stands; the numbers are the contract's."""
+    """State of a service; the numbers are the contract's."""
 
     STARTING = 1
     SERVING = 2
@@ -20,7 +20,7 @@ class ServiceState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BrokerReport:
-    """A broker as a service sees it; `mode` is "on", or "off" where it is active but not enabled."""
+    """State of a broker in a service; `mode` is "on", or "off" where the broker is active but not enabled."""
 
     broker: str
     mode: str
@@ -29,7 +29,7 @@ class BrokerReport:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """One service, such as "risk"; `counters` are figures of its own."""
+    """Status report of one service, such as "risk"; `counters` are specific to the service."""
 
     service: str
     state: ServiceState
@@ -42,11 +42,11 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What keeps a service at work: a consumer, a follower, a relay.
+    """A part of a service: a consumer, a follower, a relay, a check.
 
     Args:
         name: such as "risk.signals".
-        serving: it runs, and no error keeps it from moving.
+        serving: it runs and isn't stopped by an error.
         last_error: one line; empty where there was none.
     """
 
@@ -55,10 +55,10 @@ class Part:
     last_error: str = ""
 
 
-def hindrance(parts: Iterable[Part]) -> str:
-    """What keeps a service from its work, one line; empty where nothing does.
+def blocking_failure(parts: Iterable[Part]) -> str:
+    """Returns why a service can't serve, in one line: its first part that doesn't serve; empty where all do.
 
-    A service is held up while any of its parts is: work has stopped there (rule 5 of the design).
+    A service is NOT_SERVING while any of its parts is stopped (rule 5 of the design).
     """
     return next(
         (f"{part.name}: {part.last_error or 'is not running'}" for part in parts if not part.serving), ""
@@ -74,40 +74,40 @@ def service_report(
     brokers: Sequence[BrokerReport],
     outbox_unpublished: int,
     counters: Mapping[str, int],
-    concern: str = "",
+    degradation: str = "",
 ) -> ServiceReport:
-    """A service's report from its parts: NOT_SERVING where it should be SERVING and is held up.
+    """Builds a service's report from its parts: NOT_SERVING where it should be SERVING and a part doesn't serve.
 
-    Its last error is what holds it up, else what a person should read, else the newest of its consumers'.
+    Its last error is that part's, else a degradation, else the newest error of its consumers.
 
     Args:
         service: its name.
-        lifecycle: what its owner knows: STARTING, SERVING, STOPPED.
-        parts: what keeps it at work.
+        lifecycle: state of the process: STARTING, SERVING, STOPPED.
+        parts: the parts it needs in order to serve.
         consumers: its consumers, by broker.
         brokers: brokers it serves.
         outbox_unpublished: rows of its outbox not yet published.
-        counters: figures of its own.
-        concern: what a person should read while it works.
+        counters: counters specific to the service.
+        degradation: a problem with which it goes on serving.
     """
-    held_up_by = hindrance(parts) if lifecycle is ServiceState.SERVING else ""
+    failure = blocking_failure(parts) if lifecycle is ServiceState.SERVING else ""
     return ServiceReport(
         service=service,
-        state=ServiceState.NOT_SERVING if held_up_by else lifecycle,
+        state=ServiceState.NOT_SERVING if failure else lifecycle,
         consumers=tuple(consumers),
         brokers=tuple(brokers),
         outbox_unpublished=outbox_unpublished,
-        last_error=held_up_by or concern or newest_error(consumers),
+        last_error=failure or degradation or newest_error(consumers),
         counters=dict(counters),
     )
 
 
 def newest_error(consumers: Iterable[ConsumerStatus]) -> str:
-    """The newest error of these consumers; empty where there was none."""
+    """Returns the newest error of these consumers; empty where there was none."""
     timed = [(report.last_error_at, report.last_error) for report in consumers if report.last_error_at]
     return max(timed)[1] if timed else ""
 
 
 def unanswered(service: str, why: str) -> ServiceReport:
-    """The report of a service that can't say how it is."""
+    """Builds the report of a service that didn't report: NOT_SERVING."""
     return ServiceReport(service, ServiceState.NOT_SERVING, last_error=why)

@@ -1,7 +1,7 @@
-"""Dead letters of a deployment: an index of what the dead-letter topics say, and the commands about them.
+"""Lists the dead letters of a deployment, and sends commands about them (redrive, discard).
 
-Nothing but the log is read and written: the group that failed meets a command on its own topic, in order, and tells on
-the dead-letter topic what came of it. So it works wherever that group runs.
+It reads and writes only the log: a command goes to the letter's original topic, where the group that failed executes it
+in order; the outcome comes back on the dead-letter topic. So it works wherever that group runs.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from alphapanda.contract.topics import TopicMap, TopicPartition, dead_letter_top
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicReader
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
-from alphapanda.ops.letter_index import KnownLetter, LetterIndex, Place, Wanted
+from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterIndex, Place
 
 _AT_ONCE = 1000
 _FETCH_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 DISCARDABLE = frozenset({"trading_signal", "signal_validated"})
-"""Payloads that somebody may give up: signals. What happened to an order happened."""
+"""Payloads that may be discarded: signals. An order event states a fact and can only be redriven."""
 NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER})
-"""What no version of the contract takes for an event of its topic: nobody waits for it."""
+"""Reasons of records that are no event of their topic in any version of the contract: no key waits for them."""
 
 
-class DeadLetterDesk:
-    """Answers what there is, and passes commands on.
+class DeadLetterService:
+    """Lists dead letters from an index, and publishes commands about them.
 
     Args:
         log: the log.
         topic_map: the deployment's topics.
-        patience_seconds: how long a command waits to see what came of it.
+        outcome_seconds: how long a command waits for its outcome.
     """
 
-    def __init__(self, log: EventLog, topic_map: TopicMap, patience_seconds: float = 4.0) -> None:
+    def __init__(self, log: EventLog, topic_map: TopicMap, outcome_seconds: float = 4.0) -> None:
         self._log = log
         self._topic_map = topic_map
-        self._patience = patience_seconds
+        self._outcome_seconds = outcome_seconds
         self._topics = [dead_letter_topic(topic) for topic in topic_map.sources()]
         self._reader: TopicReader | None = None
         self._index: LetterIndex | None = None
@@ -55,7 +55,7 @@ class DeadLetterDesk:
         self._outcomes = DeadLetters(log)
 
     async def stop(self) -> None:
-        """Lets go of the log and of what was read."""
+        """Closes the reader and the index."""
         reader, index = self._reader, self._index
         self._reader = self._index = None
         if index is not None:
@@ -63,32 +63,32 @@ class DeadLetterDesk:
         if reader is not None:
             await reader.stop()
 
-    async def page(self, wanted: Wanted, after: Place | None, size: int) -> Sequence[KnownLetter]:
-        """The first letters that fit, by topic, partition and offset; those after a place where one is given.
+    async def page(self, wanted: LetterFilter, after: Place | None, size: int) -> Sequence[KnownLetter]:
+        """Returns the first letters that match, sorted by topic, partition and offset, after a place where one is given.
 
         Raises:
-            LogUnavailable: the log is away.
+            LogUnavailable: the log can't be reached.
         """
         return (await self._caught_up()).page(wanted, after, size)
 
     async def groups(self) -> Collection[str]:
-        """The groups that there are letters of."""
+        """Returns the groups that have letters."""
         return (await self._caught_up()).groups()
 
     async def letter(self, letter_id: str) -> tuple[KnownLetter, Letter]:
-        """One, and its record.
+        """Returns one letter and its record.
 
         Raises:
-            NotFound: there is none of that id, or it is kept no longer.
+            NotFound: no letter has that id, or retention has deleted it.
         """
         [known] = await self.named([letter_id])
         return known, (await self._read([known]))[known.letter_id]
 
     async def named(self, letter_ids: Iterable[str]) -> Sequence[KnownLetter]:
-        """Letters by id, each once, in the order they are handled in.
+        """Returns letters by id, each once, in the order in which they are handled.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: no letter has one of the ids.
         """
         wanted = {text: LetterId.parsed(text) for text in letter_ids}
         found = (await self._caught_up()).find(whose for whose in wanted.values() if whose is not None)
@@ -101,32 +101,32 @@ class DeadLetterDesk:
         return found
 
     async def redrive(self, chosen: Sequence[KnownLetter], *, whole_keys: bool) -> Sequence[KnownLetter]:
-        """Has letters handled again; returns them as they stand once something came of it, or patience ended.
+        """StatusStub the groups to handle letters again; returns the letters after the outcome, or after `outcome_seconds`.
 
         Raises:
-            FailedPrecondition: market data, or an earlier letter of a key waits that isn't chosen.
+            FailedPrecondition: a letter is market data, or an earlier letter of its key waits and isn't chosen.
         """
         for letter in chosen:
             if not self._topic_map.policy(letter.letter_id.topic).money:
                 raise FailedPrecondition(
                     "NEVER_REDRIVEN",
-                    f"letter {letter.letter_id} is market data: it is old now, nobody waits for it",
+                    f"letter {letter.letter_id} is market data, which is outdated: it can't be redriven",
                 )
         return await self._command(chosen, Act.REDRIVE, whole_keys=whole_keys)
 
     async def discard(self, chosen: Sequence[KnownLetter]) -> Sequence[KnownLetter]:
-        """Gives letters up: has parked signals ended, see `redrive`; marks the others, which nobody acted on.
+        """Discards letters: ends parked signals as `redrive` does; marks the others, which had no effect.
 
         Raises:
-            FailedPrecondition: one tells what happened or was decided, or an earlier letter of its key waits that isn't
-                chosen.
+            FailedPrecondition: a letter states what happened or was decided, or an earlier letter of its key waits and
+                isn't chosen.
         """
         for letter in chosen:
             policy = self._topic_map.policy(letter.letter_id.topic)
             if policy.money and policy.payload not in DISCARDABLE and letter.reason not in NEVER_AN_EVENT:
                 raise FailedPrecondition(
                     "NOT_DISCARDABLE",
-                    f"letter {letter.letter_id} is no signal but tells what happened; it can be redriven only",
+                    f"letter {letter.letter_id} is not a signal but states what happened; it can only be redriven",
                 )
         await self._command([one for one in chosen if self._parked(one)], Act.DISCARD, whole_keys=False)
         for letter in chosen:
@@ -134,7 +134,7 @@ class DeadLetterDesk:
                 await self._outcomes.settle(letter.letter_id, letter.key, Ending.DISCARDED)
         return (await self._caught_up()).find(letter.letter_id for letter in chosen)
 
-    # -- within -------------------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------------
 
     def _parked(self, letter: KnownLetter) -> bool:
         return letter.parked and self._topic_map.policy(letter.letter_id.topic).money
@@ -144,40 +144,40 @@ class DeadLetterDesk:
     ) -> Sequence[KnownLetter]:
         waiting = [letter for letter in chosen if letter.waits]
         if not whole_keys:
-            self._check_turns(await self._caught_up(), waiting)
-        told: list[KnownLetter] = []
+            self._check_order(await self._caught_up(), waiting)
+        commanded: list[KnownLetter] = []
         seen: set[tuple[str, str, int, bytes]] = set()
         for letter in waiting:
             if letter.parked and whole_keys and letter.line in seen:
                 continue
             seen.add(letter.line)
-            told.append(letter)
-        if not told:
+            commanded.append(letter)
+        if not commanded:
             return chosen
-        originals = await self._read(told)
+        originals = await self._read(commanded)
         await self._log.publish(
             [
                 command_record(originals[letter.letter_id], act, whole_key=letter.parked and whole_keys)
-                for letter in told
+                for letter in commanded
             ]
         )
-        await self._see_what_comes(waiting)
+        await self._await_outcomes(waiting)
         return (await self._caught_up()).find(letter.letter_id for letter in chosen)
 
-    def _check_turns(self, index: LetterIndex, chosen: Collection[KnownLetter]) -> None:
-        """Refuses a letter before which one of its line waits that isn't chosen; the last of a line speaks for it."""
+    def _check_order(self, index: LetterIndex, chosen: Collection[KnownLetter]) -> None:
+        """Refuses a letter while an earlier one of its key waits and isn't chosen. Checks the last letter of each key."""
         named = {letter.letter_id for letter in chosen}
         for letter in {letter.line: letter for letter in chosen if letter.parked}.values():
             for other in index.parked_before(letter):
                 if other.letter_id not in named:
                     raise FailedPrecondition(
                         "NOT_ITS_TURN",
-                        f"letter {other.letter_id} of the same key waits before {letter.letter_id}; name it as well",
+                        f"letter {other.letter_id} of the same key waits before {letter.letter_id}; include it",
                     )
 
-    async def _see_what_comes(self, waiting: Sequence[KnownLetter]) -> None:
+    async def _await_outcomes(self, waiting: Sequence[KnownLetter]) -> None:
         before = {letter.letter_id: letter.failures for letter in waiting}
-        until = asyncio.get_running_loop().time() + self._patience
+        until = asyncio.get_running_loop().time() + self._outcome_seconds
         while asyncio.get_running_loop().time() < until:
             letters = (await self._caught_up()).find(before)
             stuck = {letter.line for letter in letters if letter.failures > before[letter.letter_id]}
@@ -186,7 +186,7 @@ class DeadLetterDesk:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _caught_up(self) -> LetterIndex:
-        """The index, up to the topics' ends."""
+        """Returns the index, read up to the topics' ends."""
         async with self._turn:
             if self._index is None:
                 self._index = LetterIndex()
@@ -203,7 +203,9 @@ class DeadLetterDesk:
                 try:
                     index.learn(records)
                 except sqlite3.Error:
-                    await self.stop()  # the reader is past what wasn't kept: who asks next begins anew
+                    await (
+                        self.stop()
+                    )  # the reader is past records that weren't indexed: the next call starts over
                     raise
             return index
 
@@ -214,18 +216,18 @@ class DeadLetterDesk:
             records = await records_at(self._log, at, known)
             for offset, letter_id in known.items():
                 if offset not in records:
-                    raise NotFound("LETTER_NOT_KEPT", f"dead letter {letter_id} is kept no longer")
-                told = letter_or_outcome(records[offset])
-                if not isinstance(told, Letter):
+                    raise NotFound("LETTER_NOT_KEPT", f"dead letter {letter_id} was deleted by retention")
+                letter = letter_or_outcome(records[offset])
+                if not isinstance(letter, Letter):
                     raise TypeError(f"{at} {offset} holds no letter")
-                read[letter_id] = told
+                read[letter_id] = letter
         return read
 
 
 async def records_at(
     log: EventLog, at: TopicPartition, offsets: Collection[int]
 ) -> Mapping[int, StoredRecord]:
-    """Records of a partition by offset; those that aren't kept are left out."""
+    """Reads records of a partition, by offset; deleted ones are left out."""
     places = dict(await log.end_offsets([at.topic])) | {at: min(offsets)}
     reader = log.topic_reader([at.topic], places)
     await reader.start()

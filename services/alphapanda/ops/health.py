@@ -1,4 +1,4 @@
-"""Health follows what services say: a paused partition or a relay that can't publish is NOT_SERVING."""
+"""Sets gRPC health from the services' state: a stopped partition or relay makes its service NOT_SERVING."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _log = structlog.get_logger(__name__)
 
 
 class Servable(Protocol):
-    """A service that knows whether it is at work."""
+    """A service that knows whether it can serve."""
 
     @property
     def started(self) -> bool:
-        """Whether it should be at work now."""
+        """Whether it should be serving now."""
 
     @property
-    def held_up_by(self) -> str:
-        """What keeps it from its work now; empty where nothing does. Asks nobody."""
+    def not_serving_reason(self) -> str:
+        """Why it can't serve now; empty where it can. Does no I/O."""
 
 
 class HealthWatch:
-    """Tells the server each service's health, again and again.
+    """Sets each service's health in the gRPC server, periodically.
 
     Args:
-        services: full gRPC name to the service's running parts.
-        set_serving: the server's, `MeshServer.set_serving`.
-        interval_seconds: how often.
+        services: the services, by full gRPC name.
+        set_serving: `MeshServer.set_serving`.
+        interval_seconds: seconds between two updates.
     """
 
     def __init__(
@@ -41,38 +41,38 @@ class HealthWatch:
         self._services = services
         self._set_serving = set_serving
         self._interval = interval_seconds
-        self._held_up: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Tells the health now, then at each interval."""
-        await self._tell()
+        """Sets the health now, then at each interval."""
+        await self._update()
         self._task = asyncio.create_task(self._watch(), name="ops.health")
 
     async def stop(self) -> None:
-        """Ends, with a last telling: a process that stops is not serving while it finishes what is under way."""
+        """Stops, after a last update: a process that stops is NOT_SERVING while it finishes its work."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-            await self._tell()
+            await self._update()
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            await self._tell()
+            await self._update()
 
-    async def _tell(self) -> None:
+    async def _update(self) -> None:
         for service, running in self._services.items():
-            why = running.held_up_by
-            await self._set_serving(service, running.started and not why)
+            reason = running.not_serving_reason
+            await self._set_serving(service, running.started and not reason)
             if running.started:
-                self._log_change(service, why)
+                self._log_change(service, reason)
 
-    def _log_change(self, service: str, why: str) -> None:
-        before = self._held_up.get(service, "")
-        self._held_up[service] = why
-        if why and not before:
-            _log.warning("service.stopped_serving", service=service, error=why)
-        elif before and not why:
+    def _log_change(self, service: str, reason: str) -> None:
+        before = self._reasons.get(service, "")
+        self._reasons[service] = reason
+        if reason and not before:
+            _log.warning("service.stopped_serving", service=service, error=reason)
+        elif before and not reason:
             _log.info("service.resumed_serving", service=service)

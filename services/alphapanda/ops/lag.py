@@ -1,4 +1,4 @@
-"""How far the consumer groups are: committed offsets against the log's ends."""
+"""Computes consumer lag: the log's ends minus the groups' committed offsets."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from alphapanda.eventlog.port import EventLog
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """A group on a partition.
+    """Lag of a group on a partition.
 
     Attributes:
         group: such as "risk.signals".
-        topic: which.
-        broker: of the topic; empty for shared ones.
-        partition: of it.
+        topic: the topic.
+        broker: the topic's broker; empty for shared topics.
+        partition: number of the partition.
         committed: offset of the next record to handle; None where the group never committed.
-        end: offset of the next record published.
-        lag: records between.
+        end: offset of the next record to be published.
+        lag: number of records between the two.
     """
 
     group: str
@@ -35,7 +35,7 @@ class PartitionLag:
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """A group on a topic; see `PartitionLag`. `lag` is that of all partitions."""
+    """Lag of a group on a topic, summed over its partitions."""
 
     group: str
     topic: str
@@ -46,15 +46,15 @@ class TopicLag:
 async def consumer_lag(
     log: EventLog, topic_map: TopicMap, groups: Mapping[str, Sequence[str]]
 ) -> list[PartitionLag]:
-    """The lag of every group on every partition of its topics, by group, topic and partition.
+    """Computes the lag of every group on every partition of its topics, sorted by group, topic and partition.
 
     Args:
         log: the log.
         topic_map: the deployment's topics.
-        groups: the payloads that a group reads, by its name.
+        groups: the payloads that each group reads, by the group's name.
 
     Raises:
-        LogUnavailable: the log is away.
+            LogUnavailable: the log can't be reached.
     """
     found = []
     for group, payloads in sorted(groups.items()):
@@ -77,7 +77,7 @@ async def consumer_lag(
 
 
 def by_topic(lags: Iterable[PartitionLag]) -> list[TopicLag]:
-    """The lag of every group on every topic, by group and topic."""
+    """Sums the lag of every group by topic, sorted by group and topic."""
     records: Counter[tuple[str, str, str]] = Counter()
     for one in lags:
         records[one.group, one.topic, one.broker] += one.lag

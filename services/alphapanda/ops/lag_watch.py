@@ -1,4 +1,4 @@
-"""Groups that are too far behind on a topic, also where nobody reads for them any more: found and told."""
+"""Raises alarms for consumer groups that are too far behind on a topic, even where no member runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LagAlarm:
-    """A group that is too far behind on a topic.
+    """An alarm: a group is too far behind on a topic.
 
     Attributes:
-        behind: which, and how far at the last look.
-        since: wall time of the first look that found it.
+        behind: group, topic and lag at the last check.
+        since: wall time of the check that raised the alarm.
     """
 
     behind: TopicLag
@@ -30,21 +30,22 @@ class LagAlarm:
 
 
 class LagWatch:
-    """Looks how far the groups are, in the rounds of the health checks; an alarm is logged when it begins and when it ends.
+    """Checks the groups' lag together with the health checks; logs an alarm when it begins and when it ends.
 
-    While the log is away what was known last stands. Nobody is kept from their work: a kill switch has to stay in reach.
+    While the log can't be reached the last result stays. An alarm makes no service NOT_SERVING: a kill switch has to stay
+    reachable.
 
     Args:
         log: the log.
         topic_map: the deployment's topics.
         groups: the payloads that each consumer group reads.
-        most_records: records that a group may be behind on a topic.
+        most_records: largest lag without an alarm.
         timeout_seconds: longest wait for the log.
         wall_clock: wall time, aware.
 
     Attributes:
-        allowed: `most_records`.
-        lags: every group on every topic, at the last look; empty before the first.
+            allowed: `most_records`.
+            lags: lag of every group on every topic, at the last check; empty before the first.
     """
 
     def __init__(
@@ -67,37 +68,37 @@ class LagWatch:
 
     @property
     def alarms(self) -> Sequence[LagAlarm]:
-        """What is too far behind, by group and topic."""
+        """Returns the alarms, sorted by group and topic."""
         return [alarm for _, alarm in sorted(self._alarms.items())]
 
     def alarms_about(self, lag: TopicLag) -> bool:
-        """Whether there is an alarm about this group and topic."""
+        """Whether there is an alarm for this group and topic."""
         return (lag.group, lag.topic) in self._alarms
 
     @property
-    def well(self) -> bool:
-        """Whether the log answered and nobody is too far behind."""
-        return self._asked.well and not self._alarms
+    def healthy(self) -> bool:
+        """Whether the log answered and no group is too far behind."""
+        return self._asked.healthy and not self._alarms
 
-    async def run(self, *, forgiving: bool) -> None:
-        """Looks once. Forgiving: no alarm begins, as in the first seconds of a process."""
-        await self._asked.run(forgiving=forgiving)
+    async def run(self, *, in_grace_period: bool) -> None:
+        """Checks once. In the grace period after the start no new alarm is raised."""
+        await self._asked.run(in_grace_period=in_grace_period)
         for lag in self.lags:
             of = (lag.group, lag.topic)
             before = self._alarms.get(of)
             if lag.lag > self.allowed:
                 if before is not None:
                     self._alarms[of] = LagAlarm(lag, before.since)
-                elif not forgiving:
+                elif not in_grace_period:
                     self._alarms[of] = LagAlarm(lag, self._wall_clock())
-                    _log.error("group.fell_behind", **self._words(lag))
+                    _log.error("group.fell_behind", **self._text(lag))
             elif before is not None:
                 del self._alarms[of]
-                _log.warning("group.caught_up", **self._words(lag))
+                _log.warning("group.caught_up", **self._text(lag))
 
     async def _look(self) -> str:
         self.lags = by_topic(await consumer_lag(self._log, self._topic_map, self._groups))
         return ""
 
-    def _words(self, lag: TopicLag) -> dict[str, str | int | bool]:
+    def _text(self, lag: TopicLag) -> dict[str, str | int | bool]:
         return {"alarm": True, "allowed": self.allowed, **asdict(lag)}

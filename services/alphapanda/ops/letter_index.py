@@ -1,6 +1,6 @@
-"""What the dead-letter topics say, indexed: one row a letter, in a temporary file of SQLite's own that ends with it.
+"""An index of dead letters: one row per letter, in a temporary SQLite file that is deleted with the index.
 
-A process that is asked about a hundred thousand dead letters holds a few pages of them in memory, no more.
+So a process that lists a hundred thousand dead letters holds only a few pages of them in memory.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _COLUMNS: Final = 'topic, partition, "offset", "group", reason, detail, key, dea
 _THIS_ONE: Final = 'topic = ? AND partition = ? AND "offset" = ? AND "group" = ?'
 
 Place = tuple[str, int, int, str]
-"""What letters are sorted by: topic, partition and offset of the record that failed, group."""
+"""Sort key of letters: topic, partition and offset of the record that failed, group."""
 
 
-class Standing(StrEnum):
-    """How a letter stands, as it is asked for; the words of those that ended are `Ending`'s."""
+class LetterState(StrEnum):
+    """States of a letter, to filter by; the values of ended letters are `Ending`'s."""
 
     ANY = ""
     WAITING = "WAITING"
@@ -49,30 +49,30 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which letters; what is empty doesn't narrow. `key` is text, what is no text in it replaced."""
+class LetterFilter:
+    """A filter of letters; an empty field matches everything. `key` is text, with undecodable bytes replaced."""
 
     topic: str = ""
     group: str = ""
     key: str = ""
     reason: str = ""
-    standing: Standing = Standing.ANY
+    state: LetterState = LetterState.ANY
 
 
 @dataclass(frozen=True, slots=True)
 class KnownLetter:
-    """A dead letter as it stood when it was asked for.
+    """A dead letter with its state at the time of the query.
 
     Attributes:
-        letter_id: which.
-        reason: why.
-        detail: one line.
-        key: of the record.
-        offset: its offset on the dead-letter topic.
-        dead_at_ns: wall time of that.
-        ending: how it ended; None while it waits.
-        failures: redrives and discards that failed.
-        last_failure: what the last of them said.
+        letter_id: identifies the letter.
+        reason: why the record couldn't be handled.
+        detail: the error, in one line.
+        key: key of the record.
+        offset: the letter's offset on the dead-letter topic.
+        dead_at_ns: wall time at which the letter was written.
+        ending: outcome; None while it waits.
+        failures: number of redrives and discards that failed.
+        last_failure: error of the last of them.
     """
 
     letter_id: LetterId
@@ -87,60 +87,60 @@ class KnownLetter:
 
     @property
     def at(self) -> TopicPartition:
-        """Where it is on the dead-letter topic."""
+        """Partition of the dead-letter topic that holds it."""
         return TopicPartition(dead_letter_topic(self.letter_id.topic), self.letter_id.partition)
 
     @property
     def waits(self) -> bool:
-        """Whether nothing has ended it."""
+        """Whether it is neither redriven nor discarded."""
         return self.ending is None
 
     @property
     def parked(self) -> bool:
-        """Whether it stands in its key's order, on a money topic."""
+        """Whether its key is parked, on a money topic."""
         return self.reason in PARKED_REASONS
 
     @property
     def place(self) -> Place:
-        """What letters are sorted by."""
-        whose = self.letter_id
-        return whose.topic, whose.partition, whose.offset, whose.group
+        """The letter's sort key."""
+        letter_id = self.letter_id
+        return letter_id.topic, letter_id.partition, letter_id.offset, letter_id.group
 
     @property
     def line(self) -> tuple[str, str, int, bytes]:
-        """What it waits in: the records of one key that one group parked."""
+        """Identifies the group and key whose parked records wait in order: group, topic, partition, key."""
         return self.letter_id.group, self.letter_id.topic, self.letter_id.partition, self.key
 
 
 class LetterIndex:
-    """The letters and what came of them. Any call raises sqlite3.Error where the temporary file can't be written."""
+    """An index of letters and outcomes. Any call raises sqlite3.Error where the temporary file can't be written."""
 
     def __init__(self) -> None:
-        # The empty name: a file of SQLite's own that nobody else sees, made once its cache of 2 MB is full.
+        # The empty name: a private temporary file, created once SQLite's cache of 2 MB is full.
         self._rows = sqlite3.connect("")
         self._rows.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Ends, and the file with it."""
+        """Closes the index and deletes its file."""
         self._rows.close()
 
     def learn(self, records: Iterable[StoredRecord]) -> None:
-        """Takes in records of dead-letter topics, in the log's order; a letter that was written twice is one."""
+        """Adds records of dead-letter topics, in the log's order; a letter that was written twice counts once."""
         with self._rows:
             for record in records:
                 try:
-                    told = letter_or_outcome(record)
+                    parsed = letter_or_outcome(record)
                 except (KeyError, ValueError):
-                    continue  # somebody's own record
-                if not _belongs(told.letter_id, record):
+                    continue  # a record of another writer
+                if not _belongs(parsed.letter_id, record):
                     continue
-                if isinstance(told, Letter):
-                    self._add(told, record)
+                if isinstance(parsed, Letter):
+                    self._add(parsed, record)
                 else:
-                    self._settle(told)
+                    self._settle(parsed)
 
-    def page(self, wanted: Wanted, after: Place | None, size: int) -> list[KnownLetter]:
-        """The first letters that fit, by place; those after a place where one is given."""
+    def page(self, wanted: LetterFilter, after: Place | None, size: int) -> list[KnownLetter]:
+        """Returns the first letters that match, in sort order, after a place where one is given."""
         conditions, values = _conditions(wanted)
         if after is not None:
             conditions.append('(topic, partition, "offset", "group") > (?, ?, ?, ?)')
@@ -150,19 +150,19 @@ class LetterIndex:
         return list(self._found(query, (*values, size)))
 
     def groups(self) -> set[str]:
-        """The groups that there are letters of."""
+        """Returns the groups that have letters."""
         return {group for (group,) in self._rows.execute('SELECT DISTINCT "group" FROM letters')}
 
     def find(self, letter_ids: Iterable[LetterId]) -> list[KnownLetter]:
-        """Those of these letters that are known, by place."""
+        """Returns those of these letters that are in the index, in sort order."""
         return [
             letter
-            for place in sorted({_place(whose) for whose in letter_ids})
+            for place in sorted({_place(letter_id) for letter_id in letter_ids})
             for letter in self._found(f"WHERE {_THIS_ONE}", place)
         ]
 
     def parked_before(self, letter: KnownLetter) -> Iterator[KnownLetter]:
-        """Parked letters of its line that wait before it, in order."""
+        """Yields the parked letters of the same group and key that wait before this one, in order."""
         reasons = ", ".join("?" * len(PARKED_REASONS))
         query = (
             'WHERE "group" = ? AND topic = ? AND partition = ? AND key = ? AND ending IS NULL'
@@ -170,7 +170,7 @@ class LetterIndex:
         )
         return self._found(query, (*letter.line, *sorted(PARKED_REASONS), letter.letter_id.offset))
 
-    # -- within -------------------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------------
 
     def _add(self, letter: Letter, record: StoredRecord) -> None:
         self._rows.execute(
@@ -217,30 +217,30 @@ class LetterIndex:
             )
 
 
-def _conditions(wanted: Wanted) -> tuple[list[str], list[object]]:
+def _conditions(wanted: LetterFilter) -> tuple[list[str], list[object]]:
     narrowed = {
         "topic": wanted.topic,
         '"group"': wanted.group,
         "key_text": wanted.key,
         "reason": wanted.reason,
-        "ending": "" if wanted.standing is Standing.WAITING else wanted.standing.value,
+        "ending": "" if wanted.state is LetterState.WAITING else wanted.state.value,
     }
     conditions = [f"{column} = ?" for column, value in narrowed.items() if value]
     values: list[object] = [value for value in narrowed.values() if value]
-    if wanted.standing is Standing.WAITING:
+    if wanted.state is LetterState.WAITING:
         conditions.append("ending IS NULL")
     return conditions, values
 
 
-def _place(whose: LetterId) -> Place:
-    return whose.topic, whose.partition, whose.offset, whose.group
+def _place(letter_id: LetterId) -> Place:
+    return letter_id.topic, letter_id.partition, letter_id.offset, letter_id.group
 
 
 def _as_text(key: bytes) -> str:
     return key.decode(errors="replace")
 
 
-def _belongs(whose: LetterId, record: StoredRecord) -> bool:
-    """Whether what a record says of itself agrees with where it is: ours always do."""
-    there = (dead_letter_topic(whose.topic), whose.partition)
-    return there == record.topic_partition and LetterId.parsed(str(whose)) == whose
+def _belongs(letter_id: LetterId, record: StoredRecord) -> bool:
+    """Whether a letter's headers agree with the topic and partition of its record; ours always do."""
+    there = (dead_letter_topic(letter_id.topic), letter_id.partition)
+    return there == record.topic_partition and LetterId.parsed(str(letter_id)) == letter_id

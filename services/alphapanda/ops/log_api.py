@@ -1,4 +1,4 @@
-"""The part of OpsService that reads the log: dead letters, lag, tails."""
+"""The RPCs of OpsService that read the log: dead letters, consumer lag, tails of topics."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import EventLog, Start
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.mesh.watches import WatchLimit
-from alphapanda.ops.dead_letters import DeadLetterDesk
+from alphapanda.ops.dead_letters import DeadLetterService
 from alphapanda.ops.lag import PartitionLag, consumer_lag
-from alphapanda.ops.letter_index import KnownLetter, Place, Standing, Wanted
+from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterState, Place
 from alphapanda.ops.records import log_record, tail
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -24,25 +24,25 @@ _LETTERS_A_PAGE = 50
 _REDRIVEN_A_PAGE = 500
 _LAGS_A_PAGE = 500
 MOST_TAILS = 20
-"""Tails that are open at once: each has a reader of its own on the log."""
+"""Limit on open tails: each has a reader of its own on the log."""
 _STATES = {
     None: pb.DEAD_LETTER_STATE_WAITING,
     Ending.REDRIVEN: pb.DEAD_LETTER_STATE_REDRIVEN,
     Ending.DISCARDED: pb.DEAD_LETTER_STATE_DISCARDED,
 }
-_STANDINGS = {
-    pb.DEAD_LETTER_STATE_UNSPECIFIED: Standing.ANY,
-    pb.DEAD_LETTER_STATE_WAITING: Standing.WAITING,
-    pb.DEAD_LETTER_STATE_REDRIVEN: Standing.REDRIVEN,
-    pb.DEAD_LETTER_STATE_DISCARDED: Standing.DISCARDED,
+_LETTER_STATES = {
+    pb.DEAD_LETTER_STATE_UNSPECIFIED: LetterState.ANY,
+    pb.DEAD_LETTER_STATE_WAITING: LetterState.WAITING,
+    pb.DEAD_LETTER_STATE_REDRIVEN: LetterState.REDRIVEN,
+    pb.DEAD_LETTER_STATE_DISCARDED: LetterState.DISCARDED,
 }
 
 
 class LogApi:
-    """Answers about the log.
+    """Implements the RPCs of OpsService that read the log.
 
     Args:
-        log: it.
+        log: the log.
         topic_map: the deployment's topics.
         groups: the payloads that each consumer group reads.
     """
@@ -51,18 +51,18 @@ class LogApi:
         self._log = log
         self._topic_map = topic_map
         self._groups = groups
-        self._desk = DeadLetterDesk(log, topic_map)
+        self._dead_letters = DeadLetterService(log, topic_map)
         self._tails = WatchLimit(MOST_TAILS, "tails of topics")
 
     async def start(self) -> None:
-        """Nothing is read before somebody asks."""
+        """Does nothing: the log is read with the first request."""
 
     async def stop(self) -> None:
-        """Lets go of the log."""
-        await self._desk.stop()
+        """Closes the readers of the log."""
+        await self._dead_letters.stop()
 
     async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
-        """See OpsService."""
+        """Returns a page of dead letters that match a filter."""
         await self._check(request.filter)
         page, token = await self._letters(
             _wanted(request.filter), request.filter, request.page_token, request.page_size or _LETTERS_A_PAGE
@@ -70,12 +70,12 @@ class LogApi:
         return pb.ListDeadLettersResponse(letters=map(self._message, page), next_page_token=token)
 
     async def get_dead_letter(self, request: pb.GetDeadLetterRequest) -> pb.GetDeadLetterResponse:
-        """See OpsService."""
-        known, letter = await self._desk.letter(request.letter_id)
+        """Returns one dead letter with its record."""
+        known, letter = await self._dead_letters.letter(request.letter_id)
         return pb.GetDeadLetterResponse(letter=self._message(known), record=log_record(letter.original))
 
     async def redrive(self, request: pb.RedriveDeadLettersRequest) -> pb.RedriveDeadLettersResponse:
-        """See OpsService."""
+        """Redrives dead letters, by id or by filter."""
         by_filter = request.HasField("filter")
         if by_filter == bool(request.letter_ids):
             raise InvalidInput("letter_ids", len(request.letter_ids), "either letter_ids or a filter")
@@ -83,24 +83,24 @@ class LogApi:
             raise InvalidInput("filter", "", "at least one condition; redriving everything is never meant")
         await self._check(request.filter)
         if not by_filter:
-            chosen, token = await self._desk.named(request.letter_ids), ""
+            chosen, token = await self._dead_letters.named(request.letter_ids), ""
         elif request.filter.state in {pb.DEAD_LETTER_STATE_UNSPECIFIED, pb.DEAD_LETTER_STATE_WAITING}:
-            waiting = replace(_wanted(request.filter), standing=Standing.WAITING)
+            waiting = replace(_wanted(request.filter), state=LetterState.WAITING)
             chosen, token = await self._letters(
                 waiting, request.filter, request.page_token, request.page_size or _REDRIVEN_A_PAGE
             )
         else:
             chosen, token = (), ""
-        done = await self._desk.redrive(chosen, whole_keys=by_filter)
+        done = await self._dead_letters.redrive(chosen, whole_keys=by_filter)
         return pb.RedriveDeadLettersResponse(letters=map(self._message, done), next_page_token=token)
 
     async def discard(self, request: pb.DiscardDeadLettersRequest) -> pb.DiscardDeadLettersResponse:
-        """See OpsService."""
-        done = await self._desk.discard(await self._desk.named(request.letter_ids))
+        """Discards dead letters, by id."""
+        done = await self._dead_letters.discard(await self._dead_letters.named(request.letter_ids))
         return pb.DiscardDeadLettersResponse(letters=map(self._message, done))
 
     async def list_lag(self, request: pb.ListConsumerLagRequest) -> pb.ListConsumerLagResponse:
-        """See OpsService."""
+        """Returns a page of the groups' lag by partition."""
         if request.group and request.group not in self._groups:
             raise UnknownName("group", request.group, self._groups)
         filters = f"{request.group}/{request.behind}"
@@ -118,7 +118,7 @@ class LogApi:
         )
 
     async def tail(self, request: pb.TailTopicRequest) -> AsyncIterator[pb.TailTopicResponse]:
-        """See OpsService."""
+        """Streams a topic's records from an offset, the beginning or the end on."""
         known = {spec.name for spec in self._topic_map.specs()}
         if request.topic not in known:
             raise UnknownName("topic", request.topic, known)
@@ -135,23 +135,23 @@ class LogApi:
                 yield pb.TailTopicResponse(record=log_record(record))
 
     async def _check(self, wanted: pb.DeadLetterFilter) -> None:
-        """A name that there isn't would read as if nothing waited."""
+        """Refuses unknown names: an empty page would read as if nothing waited."""
         groups = {*self._groups}
         if wanted.group and wanted.group not in groups:
-            groups.update(await self._desk.groups())
+            groups.update(await self._dead_letters.groups())
         for name, known in (("topic", self._topic_map.sources()), ("group", groups), ("reason", {*Reason})):
             if (value := getattr(wanted, name)) and value not in known:
                 raise UnknownName(f"filter.{name}", value, known)
 
     async def _letters(
-        self, wanted: Wanted, asked: pb.DeadLetterFilter, page_token: str, size: int
+        self, wanted: LetterFilter, asked: pb.DeadLetterFilter, page_token: str, size: int
     ) -> tuple[Sequence[KnownLetter], str]:
-        """A page of letters and the token of the next; tokens are bound to the filter that was asked with."""
+        """Returns a page of letters and the token of the next page; the token is bound to the request's filter."""
         filters = asked.SerializeToString(deterministic=True).hex()
         after: Place | None = None
         if key := decode_page_token(page_token, filters, str, int, int, str):
             after = (key[0], key[1], key[2], key[3])
-        found = await self._desk.page(wanted, after, size + 1)
+        found = await self._dead_letters.page(wanted, after, size + 1)
         page = found[:size]
         return page, encode_page_token(page[-1].place, filters) if len(found) > size else ""
 
@@ -174,8 +174,10 @@ class LogApi:
         )
 
 
-def _wanted(letters: pb.DeadLetterFilter) -> Wanted:
-    return Wanted(letters.topic, letters.group, letters.key, letters.reason, _STANDINGS[letters.state])
+def _wanted(letters: pb.DeadLetterFilter) -> LetterFilter:
+    return LetterFilter(
+        letters.topic, letters.group, letters.key, letters.reason, _LETTER_STATES[letters.state]
+    )
 
 
 def _place(lag: PartitionLag) -> tuple[str, str, int]:

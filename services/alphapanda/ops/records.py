@@ -1,4 +1,4 @@
-"""Records of the log as OpsService shows them."""
+"""Converts log records to OpsService's messages, and tails topics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FETCH_SECONDS = 30.0
 
 
 def log_record(record: StoredRecord) -> pb.LogRecord:
-    """A record, decoded where that is possible, raw always."""
+    """Converts a record: raw, and decoded where that is possible."""
     return pb.LogRecord(
         topic=record.topic,
         partition=record.partition,
@@ -38,18 +38,18 @@ def _event(value: bytes) -> Event | None:
         event = Event.FromString(value)
     except DecodeError:
         return None
-    # What no store can keep JSON can't say, either: a time beyond the year 9999.
+    # JSON can't represent such values either, for example a time after the year 9999.
     return event if event.WhichOneof("payload") and not not_keepable(event) else None
 
 
 async def tail(log: EventLog, topic: str, start: Start | int, limit: int) -> AsyncIterator[StoredRecord]:
-    """A topic's records from a place on, and those that come.
+    """Yields a topic's records from a position on, and then new ones as they are published.
 
     Args:
         log: the log.
-        topic: which.
-        start: the first kept, after the last, or this offset in each partition.
-        limit: records after which it ends; 0: never.
+        topic: the topic.
+        start: the first record kept, after the last, or this offset in each partition.
+        limit: number of records after which it ends; 0: it doesn't end.
     """
     places: Start | dict[TopicPartition, int] = (
         dict.fromkeys(await log.end_offsets([topic]), start) if isinstance(start, int) else start
@@ -57,13 +57,13 @@ async def tail(log: EventLog, topic: str, start: Start | int, limit: int) -> Asy
     reader = log.topic_reader([topic], places)
     await reader.start()
     watch_established()
-    told = 0
+    sent = 0
     try:
         while True:
             for record in await reader.fetch(_AT_ONCE, _FETCH_SECONDS):
                 yield record
-                told += 1
-                if told == limit:
+                sent += 1
+                if sent == limit:
                     return
     finally:
         await reader.stop()

@@ -1,4 +1,4 @@
-"""A service in another process, as its own OpsService tells."""
+"""The status of a service in another process, from that process's OpsService."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from alphapanda.ops.core import BrokerReport, ServiceReport, ServiceState, unans
 from panda.ops.v1 import ops_pb2 as pb
 
 
-class Tells(Protocol):
-    """The one RPC that is asked; an OpsServiceStub has it."""
+class StatusStub(Protocol):
+    """The part of an OpsServiceStub that is used."""
 
     def GetStatus(self, request: pb.GetStatusRequest, /) -> Awaitable[pb.GetStatusResponse]:  # noqa: N802 - the contract's name
-        """How it is."""
+        """Returns the status of services."""
 
 
 class RemoteService:
@@ -26,15 +26,15 @@ class RemoteService:
 
     Args:
         service: its name, such as "risk".
-        stub: of the OpsService beside it.
+        stub: OpsService of the service's process.
     """
 
-    def __init__(self, service: str, stub: Tells) -> None:
+    def __init__(self, service: str, stub: StatusStub) -> None:
         self.service = service
         self._stub = stub
 
     async def status(self) -> ServiceReport:
-        """How it is now; NOT_SERVING, and why, where it doesn't answer."""
+        """Returns its report; NOT_SERVING with the reason where it doesn't answer."""
         try:
             answer = await self._stub.GetStatus(pb.GetStatusRequest(service=self.service))
         except grpc.aio.AioRpcError as error:

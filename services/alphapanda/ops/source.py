@@ -1,4 +1,4 @@
-"""Where reports come from: the running parts of a service, asked when somebody wants to know."""
+"""Sources of status reports: a report is built from a service's running parts when it is requested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alphapanda.ops.core import (
     Part,
     ServiceReport,
     ServiceState,
-    hindrance,
+    blocking_failure,
     newest_error,
     service_report,
     unanswered,
@@ -24,18 +24,18 @@ from alphapanda.resilience.failures import in_one_line
 
 
 class StatusSource(Protocol):
-    """A service that can say how it is."""
+    """A service that reports its status."""
 
     @property
     def service(self) -> str:
         """Its name, such as "risk"."""
 
     async def status(self) -> ServiceReport:
-        """How it is now. May raise where what it asks is away."""
+        """Returns its report. May raise where a dependency can't be reached."""
 
 
 class LogReader(Protocol):
-    """What reads the log for a service: a ReliableConsumer, a TopicFollower."""
+    """A reader of the log in a service: a ReliableConsumer or a TopicFollower."""
 
     @property
     def name(self) -> str:
@@ -43,17 +43,17 @@ class LogReader(Protocol):
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and no error keeps it from moving."""
+        """Whether it runs and isn't stopped by an error."""
 
     def status(self) -> list[ConsumerStatus]:
-        """One status a broker."""
+        """Returns one status for each broker."""
 
     async def lag(self) -> dict[str, int]:
-        """Records not handled yet, by broker."""
+        """Returns the number of records not handled yet, by broker."""
 
 
 class Relay(Protocol):
-    """What publishes a service's outbox: an OutboxRelay."""
+    """The publisher of a service's outbox: an OutboxRelay."""
 
     @property
     def last_error(self) -> str:
@@ -64,11 +64,11 @@ class Relay(Protocol):
         """Whether it runs and can publish."""
 
     async def pending(self) -> int:
-        """Rows not yet published."""
+        """Returns the number of rows not yet published."""
 
 
 class Check(Protocol):
-    """What a service proves of itself, such as its books."""
+    """A check of a service, such as the reconciliation of its books."""
 
     @property
     def name(self) -> str:
@@ -76,23 +76,23 @@ class Check(Protocol):
 
     @property
     def last_error(self) -> str:
-        """One line; empty where the last proof held."""
+        """The failure in one line; empty where the last check passed."""
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and the last proof held."""
+        """Whether it runs and the last check passed."""
 
 
-class Concern(Protocol):
-    """What a person should read of a service that works."""
+class Degradable(Protocol):
+    """A check that can report a degradation while its service goes on serving."""
 
     @property
     def name(self) -> str:
         """Its name, such as "lag"."""
 
     @property
-    def concern(self) -> str:
-        """One line; empty where there is nothing."""
+    def degradation(self) -> str:
+        """The degradation in one line; empty where there is none."""
 
 
 class RunningService:
@@ -100,13 +100,13 @@ class RunningService:
 
     Args:
         service: its name, such as "risk".
-        lifecycle: what its owner knows now: STARTING, SERVING, STOPPED.
+        lifecycle: returns the state of the process: STARTING, SERVING, STOPPED.
         readers: its readers of the log.
-        relay: of its outbox; None where it has none.
-        brokers: how it sees the brokers now.
-        counters: figures of its own.
-        checks: what it proves of itself.
-        concerns: what a person should read while it works.
+        relay: publishes its outbox; None where it has no outbox.
+        brokers: returns the state of its brokers.
+        counters: returns its own counters.
+        checks: checks that have to pass for it to serve.
+        degradable: checks that can report a degradation.
     """
 
     def __init__(
@@ -118,33 +118,33 @@ class RunningService:
         brokers: Callable[[], Sequence[BrokerReport]] = tuple,
         counters: Callable[[], Mapping[str, int]] = dict,
         checks: Sequence[Check] = (),
-        concerns: Sequence[Concern] = (),
+        degradable: Sequence[Degradable] = (),
     ) -> None:
         self.service = service
         self._lifecycle = lifecycle
         self._readers = readers
         self._relay = relay
         self._checks = tuple(checks)
-        self._concerns = tuple(concerns)
+        self._concerns = tuple(degradable)
         self._brokers = brokers
         self._counters = counters
 
     @property
     def started(self) -> bool:
-        """Whether its owner says that it should be at work now."""
+        """Whether the process has started, so the service should be serving."""
         return self._lifecycle() is ServiceState.SERVING
 
     @property
-    def held_up_by(self) -> str:
-        """What keeps it from its work now, one line; empty where nothing does. Asks neither the database nor the log."""
-        return hindrance(self._parts())
+    def not_serving_reason(self) -> str:
+        """Why it can't serve now, in one line; empty where it can. Asks neither the database nor the log."""
+        return blocking_failure(self._parts())
 
     async def status(self) -> ServiceReport:
-        """How it is now; while the database or the log can't be asked, only what holds it up."""
+        """Returns its report; while the database or the log can't be reached, only why it can't serve."""
         try:
             return await self._asked()
         except (SQLAlchemyError, OSError, LogUnavailable) as away:
-            return unanswered(self.service, self.held_up_by or in_one_line(away))
+            return unanswered(self.service, self.not_serving_reason or in_one_line(away))
 
     async def _asked(self) -> ServiceReport:
         consumers: list[ConsumerStatus] = []
@@ -155,7 +155,9 @@ class RunningService:
             self.service,
             lifecycle=self._lifecycle(),
             parts=self._parts(),
-            concern=next((f"{one.name}: {one.concern}" for one in self._concerns if one.concern), ""),
+            degradation=next(
+                (f"{one.name}: {one.degradation}" for one in self._concerns if one.degradation), ""
+            ),
             consumers=consumers,
             brokers=self._brokers(),
             outbox_unpublished=0 if self._relay is None else await self._relay.pending(),
@@ -163,7 +165,7 @@ class RunningService:
         )
 
     def _parts(self) -> list[Part]:
-        # What it stands on comes first: where that is away, everything else fails because of it.
+        # Checks of dependencies come first: where a dependency is down, the other parts fail because of it.
         parts = [Part(check.name, check.serving, check.last_error) for check in self._checks]
         parts += (
             Part(reader.name, reader.serving, newest_error(reader.status())) for reader in self._readers

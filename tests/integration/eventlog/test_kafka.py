@@ -307,7 +307,9 @@ async def test_ensure_says_what_is_made_when_leaders_do_not_answer(log, monkeypa
 
     monkeypatch.setattr(log, "end_offsets", never)
     monkeypatch.setattr("alphapanda.eventlog.kafka.log.READY_SECONDS", 0.5)
-    with pytest.raises(LogUnavailable, match=r"all 1 topics were created, .* within 0\.5 s; .*\(Failed to get"):
+    with pytest.raises(
+        LogUnavailable, match=r"all 1 topics were created, .* within 0\.5 s; .*\(Failed to get"
+    ):
         await log.ensure([SPEC])
 
 

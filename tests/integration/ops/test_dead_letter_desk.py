@@ -92,7 +92,7 @@ async def test_market_data_is_given_up_and_what_happened_is_not(embedded, approv
 
     assert await give_up("market.ticks") == DISCARDED
     assert await give_up("paper.signals.validated") == DISCARDED
-    with pytest.raises(grpc.aio.AioRpcError, match="tells what happened; it can be redriven only"):
+    with pytest.raises(grpc.aio.AioRpcError, match="states what happened; it can only be redriven"):
         await give_up("paper.orders.filled")
 
 

@@ -181,6 +181,6 @@ async def test_a_log_that_is_away_keeps_its_readers_from_serving_and_is_named(em
     for service in ("strategy", "risk", "trading", "portfolio"):
         checks = watched.of(service)
         for check in checks:
-            await check.run(forgiving=False)
+            await check.run(in_grace_period=False)
         told = [check.last_error for check in checks if not check.serving]
         assert [line for line in told if "no broker of the log answers" in line], service

@@ -15,8 +15,8 @@ from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import Record, StoredRecord
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.ops.dead_letters import DeadLetterDesk
-from alphapanda.ops.letter_index import KnownLetter, LetterIndex, Standing, Wanted
+from alphapanda.ops.dead_letters import DeadLetterService
+from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterIndex, LetterState
 from panda.ops.v1 import ops_pb2 as pb
 
 MANY = 2100
@@ -95,10 +95,10 @@ def record(offset: int, key: bytes = b"k") -> StoredRecord:
 
 async def test_a_full_disk_loses_no_letter(log, monkeypatch) -> None:
     """Where the index can't be written the call fails, and the next one begins anew and has them all."""
-    desk = DeadLetterDesk(log, TOPICS)
+    desk = DeadLetterService(log, TOPICS)
     letters = DeadLetters(log)
     await letters.send(record(0), group="risk.signals", reason=Reason.INVALID, detail="")
-    assert len(await desk.page(Wanted(), None, 10)) == 1
+    assert len(await desk.page(LetterFilter(), None, 10)) == 1
     await letters.send(record(1), group="risk.signals", reason=Reason.INVALID, detail="")
 
     def full(*_: object) -> None:
@@ -107,15 +107,15 @@ async def test_a_full_disk_loses_no_letter(log, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(LetterIndex, "learn", full)
         with pytest.raises(sqlite3.OperationalError):
-            await desk.page(Wanted(), None, 10)
-    found = await desk.page(Wanted(), None, 10)
+            await desk.page(LetterFilter(), None, 10)
+    found = await desk.page(LetterFilter(), None, 10)
     assert [letter.letter_id.offset for letter in found] == [0, 1]
     await desk.stop()
 
 
 async def test_what_came_of_a_letter_is_its_first_ending_and_last_failure(log) -> None:
     """Written twice it is one letter; failures count until the first ending, which stays."""
-    desk = DeadLetterDesk(log, TOPICS)
+    desk = DeadLetterService(log, TOPICS)
     letters = DeadLetters(log)
     for offset in (0, 0, 1):
         await letters.send(record(offset), group="risk.signals", reason=Reason.BUG, detail=f"at {offset}")
@@ -127,14 +127,14 @@ async def test_what_came_of_a_letter_is_its_first_ending_and_last_failure(log) -
         (Ending.DISCARDED, "too late"),
     ):
         await letters.settle(first, b"k", ending, detail)
-    settled, waiting = await desk.page(Wanted(), None, 10)
+    settled, waiting = await desk.page(LetterFilter(), None, 10)
     assert (settled.letter_id, settled.failures, settled.last_failure, settled.ending) == (
         first,
         2,
         "twice",
         Ending.REDRIVEN,
     )
-    assert await desk.page(Wanted(standing=Standing.WAITING), None, 10) == [waiting]
-    assert await desk.page(Wanted(standing=Standing.REDRIVEN), None, 10) == [settled]
-    assert await desk.page(Wanted(), settled.place, 10) == [waiting]
+    assert await desk.page(LetterFilter(state=LetterState.WAITING), None, 10) == [waiting]
+    assert await desk.page(LetterFilter(state=LetterState.REDRIVEN), None, 10) == [settled]
+    assert await desk.page(LetterFilter(), settled.place, 10) == [waiting]
     await desk.stop()

@@ -88,7 +88,7 @@ class System:
                         STARTED,
                         self._clock,
                         LogApi(None, TopicMap(("paper",)), {}),
-                        patience_seconds=0.2,
+                        timeout_seconds=0.2,
                     ),
                 )
             ],
@@ -210,4 +210,4 @@ async def test_what_is_away_is_named_before_what_fails_without_it() -> None:
     )
     report = await service.status()
     assert (report.state, report.last_error) == (ServiceState.NOT_SERVING, "database: ConnectionResetError")
-    assert service.held_up_by == report.last_error
+    assert service.not_serving_reason == report.last_error

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from alphapanda.app.questions import lag, require_frames, timed
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import nanoseconds
-from alphapanda.ops.checks import ActiveCheck, HealthChecks, HeldUp
+from alphapanda.ops.checks import ActiveCheck, CheckFailed, HealthChecks
 from alphapanda.storage.price_cache import MarketClock
 
 OPEN = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)  # a Monday, 09:30 in Mumbai
@@ -42,13 +42,13 @@ def answer() -> Answer:
 
 
 async def test_what_is_raised_keeps_a_service_from_its_work(answer) -> None:
-    """An error and a missing answer hold a service up with a reason; a line is a concern; nothing is well."""
+    """An error and a missing answer hold a service up with a reason; a line is a degradation; nothing is well."""
     check = ActiveCheck("database", answer, 0.05)
     told = []
-    for now in (ConnectionRefusedError("refused"), None, HeldUp("silent"), "slow", ""):
+    for now in (ConnectionRefusedError("refused"), None, CheckFailed("silent"), "slow", ""):
         answer.now = now
-        await check.run(forgiving=False)
-        told.append((check.serving, check.last_error, check.concern))
+        await check.run(in_grace_period=False)
+        told.append((check.serving, check.last_error, check.degradation))
     assert told == [
         (False, "ConnectionRefusedError: refused", ""),
         (False, "no answer within 0.05 s", ""),
@@ -64,7 +64,7 @@ async def test_only_a_change_is_logged(answer) -> None:
     with capture_logs() as logs:
         for now in ("", OSError("away"), OSError("still away"), OSError("away"), "", ""):
             answer.now = now
-            await check.run(forgiving=False)
+            await check.run(in_grace_period=False)
     assert [(line["log_level"], line["event"], line["check"]) for line in logs] == [
         ("warning", "check.failed", "redis"),
         ("info", "check.recovered", "redis"),
@@ -128,7 +128,7 @@ def test_a_feed_is_silent_when_the_exchange_trades(market_time, written, wall, s
     """Frames are missed in session: by wall time, or by the feed's own clock where it is simulated."""
     clock = MarketClock("run", nanoseconds(market_time), nanoseconds(written), simulated, "f")
     if silent:
-        with pytest.raises(HeldUp, match=r"the newest frame is \d+ s old; 30 s are allowed"):
+        with pytest.raises(CheckFailed, match=r"the newest frame is \d+ s old; 30 s are allowed"):
             require_frames(clock, load_nse_calendar(), wall, AGE, simulated=simulated)
     else:
         require_frames(clock, load_nse_calendar(), wall, AGE, simulated=simulated)
@@ -136,7 +136,7 @@ def test_a_feed_is_silent_when_the_exchange_trades(market_time, written, wall, s
 
 def test_a_real_feed_that_never_began_is_silent() -> None:
     """Without any frame a real-time feed is held up in session, and nothing is said out of it."""
-    with pytest.raises(HeldUp, match="no frame came yet"):
+    with pytest.raises(CheckFailed, match="no frame came yet"):
         require_frames(None, load_nse_calendar(), OPEN, AGE, simulated=False)
     require_frames(None, load_nse_calendar(), SUNDAY, AGE, simulated=False)
     require_frames(None, load_nse_calendar(), OPEN, AGE, simulated=True)

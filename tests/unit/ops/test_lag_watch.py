@@ -50,10 +50,10 @@ class Watched:
     def wall_clock(self) -> datetime:
         return BEGAN + timedelta(seconds=self.looks)
 
-    async def look(self, *, forgiving: bool = False) -> list[tuple[str, int, float]]:
+    async def look(self, *, in_grace_period: bool = False) -> list[tuple[str, int, float]]:
         """The alarms after one more look: broker, lag, seconds since when."""
         self.looks += 1
-        await self.watch.run(forgiving=forgiving)
+        await self.watch.run(in_grace_period=in_grace_period)
         return [
             (alarm.behind.broker, alarm.behind.lag, (alarm.since - BEGAN).total_seconds())
             for alarm in self.watch.alarms
@@ -99,7 +99,7 @@ async def test_a_group_is_told_by_broker(watched) -> None:
 async def test_no_alarm_begins_in_the_first_seconds(watched) -> None:
     """While a process is forgiven a backlog is known and no alarm; after that it is one."""
     watched.log.ends[PAPER] = (2000, 0)
-    assert await watched.look(forgiving=True) == []
+    assert await watched.look(in_grace_period=True) == []
     assert watched.watch.lags[0].lag == 2000
     assert await watched.look() == [("paper", 2000, 2)]
 
@@ -112,10 +112,10 @@ async def test_an_alarm_stands_while_the_log_is_away(watched) -> None:
         watched.log.away = True
         for _ in range(2):
             assert await watched.look() == [("paper", 2000, 1)]
-            assert not watched.watch.well
+            assert not watched.watch.healthy
         watched.log.away, watched.log.ends[PAPER] = False, (1000, 0)
         assert await watched.look() == []
-    assert watched.watch.well
+    assert watched.watch.healthy
     assert [(line["event"], line.get("error")) for line in logs] == [
         ("check.failed", "LogUnavailable: Kafka is away"),
         ("check.recovered", None),
