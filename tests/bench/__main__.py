@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -26,17 +27,20 @@ BENCHMARKS = {
     "P9": "tests.bench.p9_strategy_memory",
     "P10": "tests.bench.p10_two_strategy_processes",
     "P12": "tests.bench.p12_first_fill",
+    "P15": "tests.bench.p15_manual_orders",
 }
 RESULTS = Path(".tools/bench/results")
 FAILED = "failed:"
 SMALL = {
     "BENCH_ROUNDS": "3",
+    "BENCH_SIDE_ROUNDS": "1",
     "BENCH_FRAMES": "1000",
     "BENCH_SAMPLES": "500",
     "BENCH_PEAK_SECONDS": "4",
     "BENCH_BLOCK": "100",
+    "BENCH_AT_ONCE": "200",
 }
-"""Sizes of the small form, where the environment names none; a percentile of the full one has 2,000 samples."""
+"""Sizes of the small form, unless the environment sets them: all of it within 15 minutes on two quiet cores."""
 
 
 def main() -> None:
@@ -59,7 +63,10 @@ def main() -> None:
     figures: list[Figure] = []
     for name in names or BENCHMARKS:
         console.print(f"[bold]{name}[/bold] is being measured …", highlight=False)
+        began = time.monotonic()
         figures += _measured(name)
+        minutes, seconds = divmod(round(time.monotonic() - began), 60)
+        console.print(f"{name} took {minutes}:{seconds:02}", highlight=False)
     console.print(_table(figures))
     at = datetime.now(UTC)
     RESULTS.mkdir(parents=True, exist_ok=True)

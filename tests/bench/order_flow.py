@@ -16,6 +16,7 @@ import grpc
 from kafka_server import free_ports
 from mesh import Mesh
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from alphapanda.contract.topics import TopicMap, shard_of
 from alphapanda.contract.wire import frame_event
@@ -26,6 +27,7 @@ from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments
+from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.publisher import SOURCE
 from alphapanda.storage.price_cache import PriceCache
@@ -37,8 +39,11 @@ from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 SERVICES = ("instruments", "portfolio", "trading", "risk", "strategy")
 OPEN = datetime(2025, 3, 10, 3, 46, tzinfo=UTC)
 STEP_NS = 100_000_000
+DAY = date(2025, 3, 10)
 LOW, HIGH = 1_000 * PRICE_SCALE, 1_010 * PRICE_SCALE
 PATIENCE = 60.0
+QUIET = 3.0
+"""Seconds without a fill after which no more are expected: a signal that meets an open order is never one."""
 
 
 @dataclass
@@ -74,19 +79,32 @@ class OrderFlow:
     Args:
         folder: where the mesh keeps everything.
         settings: more environment of the services.
+        instruments: instruments to register and to trade; by default twenty of those that are shipped.
+
+    Attributes:
+        mesh: its processes.
+        targets: address of each service.
+        symbols: what is traded.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, str] | None = None,
+        instruments: Sequence[Instrument] = (),
+    ) -> None:
         self._settings = settings or {}
         self._stack = AsyncExitStack()
-        self._instruments: list[Instrument] = []
+        self._registered = instruments
+        self._instruments = instruments or [one for one in shipped_instruments(DAY) if one.tradable][:20]
         self._turn = 0
         self._market_time_ns = nanoseconds(OPEN)
         self._sequences: dict[int, int] = {}
         self._published: dict[str, float] = {}
         self._filled: dict[str, asyncio.Future[float]] = {}
         self.mesh = Mesh(folder)
+        self.targets: dict[str, str] = {}
+        self.symbols = [one.symbol for one in self._instruments]
 
     async def __aenter__(self) -> Self:
         try:
@@ -100,12 +118,10 @@ class OrderFlow:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        ports = {
-            f"ALPHAPANDA_MESH__{service.upper()}": f"127.0.0.1:{port}"
-            for service, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True)
-        }
+        ports = free_ports(len(SERVICES))
+        self.targets = {service: f"127.0.0.1:{port}" for service, port in zip(SERVICES, ports, strict=True)}
         environment = {
-            **ports,
+            **{f"ALPHAPANDA_MESH__{service.upper()}": target for service, target in self.targets.items()},
             "ALPHAPANDA_STRATEGY__MAX_SIGNALS_PER_MINUTE": "100000",
             "ALPHAPANDA_ACTIVE_BROKERS": "paper",
             **self._settings,
@@ -114,7 +130,10 @@ class OrderFlow:
         for name in environment:
             self._stack.callback(os.environ.pop, name, None)
         self._stack.push_async_callback(self.mesh.stop)
-        await self.mesh.start(SERVICES)
+        await self.mesh.start(())
+        await self._register()
+        for service in SERVICES:
+            self.mesh.start_service(service)
         brokers = BrokerRegistry(BROKERS)
         self._topic_map = TopicMap(("paper",), brokers.live(("paper",)))
         bootstrap = self.mesh.environment["ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"]
@@ -131,13 +150,18 @@ class OrderFlow:
         self._stack.push_async_callback(self._reader.stop)
         reading = asyncio.create_task(self._read_fills())
         self._stack.callback(reading.cancel)
-        await self._create_strategies(ports["ALPHAPANDA_MESH__STRATEGY"])
+        await self._create_strategies()
         await self._warm_up()
 
-    async def _create_strategies(self, target: str) -> None:
-        tradable = [one for one in shipped_instruments(date(2025, 3, 10)) if one.symbol != "NSE:NIFTY 50"]
-        self._instruments = tradable[:20]
-        async with grpc.aio.insecure_channel(target) as channel:
+    async def _register(self) -> None:
+        engine = create_async_engine(self.mesh.environment["ALPHAPANDA_DATABASE__URL"])
+        try:
+            await PostgresInstrumentStore(engine).upsert(self._registered, DAY)
+        finally:
+            await engine.dispose()
+
+    async def _create_strategies(self) -> None:
+        async with grpc.aio.insecure_channel(self.targets["strategy"]) as channel:
             stub = StrategyServiceStub(channel)
             for number, instrument in enumerate(self._instruments):
                 create = strategy.CreateStrategyRequest(
@@ -156,42 +180,47 @@ class OrderFlow:
                 )
 
     async def _warm_up(self) -> None:
-        """Ticks until every strategy has traded: the first ones find no strategy, or one that isn't warm."""
+        """Ticks until all strategies have traded on one: the first ones find no strategy, or one that isn't warm."""
         deadline = time.monotonic() + PATIENCE
-        answered: set[int] = set()
-        while len(answered) < len(self._instruments):
+        while not await settled(waiting := await self._publish_all(), QUIET):
             if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"only {len(answered)} of {len(self._instruments)} strategies filled an order"
-                )
-            turn = self._turn % len(self._instruments)
-            frame_id = await self.publish()
-            try:
-                async with asyncio.timeout(1.0):
-                    await self._filled[frame_id]
-            except TimeoutError:
-                continue
-            answered.add(turn)
+                filled = sum(one.done() for one in waiting)
+                raise RuntimeError(f"only {filled} of {len(waiting)} strategies filled an order")
 
-    async def publish(self) -> str:
-        """The next instrument's next tick, which turns its strategy round; returns the frame's id."""
+    async def publish(self) -> asyncio.Future[float]:
+        """Publishes the next instrument's next tick, which turns its strategy round; seconds to its fill, once there."""
+        self._market_time_ns += STEP_NS
+        (waiting,) = await self._publish([self._next_frame()])
+        return waiting
+
+    async def _publish_all(self) -> list[asyncio.Future[float]]:
+        """Publishes the next tick of every instrument, all of the same market time."""
+        self._market_time_ns += STEP_NS
+        return await self._publish([self._next_frame() for _ in self._instruments])
+
+    def _next_frame(self) -> Frame:
         turn, self._turn = self._turn, self._turn + 1
         instrument = self._instruments[turn % len(self._instruments)]
         price = HIGH if turn // len(self._instruments) % 2 else LOW
-        self._market_time_ns += STEP_NS
         shard = shard_of(instrument.instrument_token)
         self._sequences[shard] = sequence = self._sequences.get(shard, 0) + 1
-        frame = Frame(
+        return Frame(
             *("bench", shard, sequence, self._market_time_ns, PRICE_SCALE),
             *((instrument.instrument_token,), (price,), (self._market_time_ns,)),
         )
-        frame_id = frame.frame_id
-        self._filled[frame_id] = asyncio.get_running_loop().create_future()
-        await self._cache.write([frame])
-        record = to_record(frame_event(frame, SOURCE, datetime.now(UTC)), self._topic_map)
-        self._published[frame_id] = time.perf_counter()
-        await self._log.publish([record])
-        return frame_id
+
+    async def _publish(self, frames: Sequence[Frame]) -> list[asyncio.Future[float]]:
+        loop = asyncio.get_running_loop()
+        waiting = [loop.create_future() for _ in frames]
+        self._filled.update(zip((frame.frame_id for frame in frames), waiting, strict=True))
+        await self._cache.write(frames)
+        records = [
+            to_record(frame_event(frame, SOURCE, datetime.now(UTC)), self._topic_map) for frame in frames
+        ]
+        published = time.perf_counter()
+        self._published.update((frame.frame_id, published) for frame in frames)
+        await self._log.publish(records)
+        return waiting
 
     async def _read_fills(self) -> None:
         while True:
@@ -206,7 +235,7 @@ class OrderFlow:
         """Seconds from frame to fill, each frame published when the one before had filled."""
         latencies = []
         for _ in range(count):
-            waiting = self._filled[await self.publish()]
+            waiting = await self.publish()
             async with asyncio.timeout(PATIENCE):
                 latencies.append(await waiting)
         return latencies
@@ -219,10 +248,18 @@ class OrderFlow:
             if number >= len(self._instruments):
                 async with asyncio.timeout(PATIENCE):
                     await waiting[number - len(self._instruments)]
-            waiting.append(self._filled[await self.publish()])
+            waiting.append(await self.publish())
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*waiting)
         return count / (time.perf_counter() - began)
+
+    async def at_once(self) -> float:
+        """Orders a second where every strategy gets its next tick at the same moment: until the last has filled."""
+        began = time.perf_counter()
+        waiting = await self._publish_all()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*waiting)
+        return len(waiting) / (time.perf_counter() - began)
 
     async def at_rate(self, rate: float, seconds: float) -> Trial:
         """Frames published by the clock, whatever becomes of them; then waits until all have filled or none moves."""
@@ -232,12 +269,12 @@ class OrderFlow:
         waiting: list[asyncio.Future[float]] = []
         for number in range(count):
             await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-            waiting.append(self._filled[await self.publish()])
+            waiting.append(await self.publish())
             if number == count // 2:
                 trial.halfway = sum(not one.done() for one in waiting)
         trial.end = sum(not one.done() for one in waiting)
         trial.published = count / (time.perf_counter() - began)
-        await asyncio.wait(waiting, timeout=PATIENCE)
+        await settled(waiting, QUIET)
         trial.latencies = [one.result() for one in waiting if one.done()]
         self._filled.clear()
         self._published.clear()
@@ -274,3 +311,16 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The value below which a share of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+async def settled(waiting: Sequence[asyncio.Future[float]], quiet: float) -> bool:
+    """Waits until all are done, or `quiet` seconds have passed in which none was; returns whether all are."""
+    left, moved = len(waiting), time.monotonic()
+    while left:
+        now_left = sum(not one.done() for one in waiting)
+        if now_left < left:
+            left, moved = now_left, time.monotonic()
+        elif time.monotonic() - moved > quiet:
+            return False
+        await asyncio.sleep(quiet / 60)
+    return True

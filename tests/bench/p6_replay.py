@@ -17,6 +17,7 @@ from statistics import median
 from tests.bench.figures import Figure
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+SIDE_ROUNDS = int(os.environ.get("BENCH_SIDE_ROUNDS", str(ROUNDS)))
 TICKS = 100_000
 MANY_TICKS = 1_000_000
 PEERS = {"nautilus_trader": 25.0, "backtrader": 10.0, "vnpy": 0.2}
@@ -44,11 +45,12 @@ def measure() -> list[Figure]:
             else:
                 missing.append(peer)
         runs: dict[tuple[str, Path], list[tuple[int, float]]] = {}
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             for side, command in sides.items():
-                for ticks in (walk, rising):
+                for ticks in (walk, rising) if number < SIDE_ROUNDS else (walk,):
                     runs.setdefault((side, ticks), []).append(_run(command, ticks))
-            runs.setdefault(("alphapanda", long_walk), []).append(_run(sides["alphapanda"], long_walk))
+            if number < SIDE_ROUNDS:
+                runs.setdefault(("alphapanda", long_walk), []).append(_run(sides["alphapanda"], long_walk))
     result = {key: (told[0][0], median(seconds for _, seconds in told)) for key, told in runs.items()}
     return _figures(result, list(sides), missing, walk, rising, long_walk)
 

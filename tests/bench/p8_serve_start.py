@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from mesh import PROGRAM, SERVICES, Mesh
+from mesh import PROGRAM, Mesh
 from tests.bench.figures import Figure
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
@@ -37,7 +37,7 @@ async def _measure() -> list[Figure]:
         mesh = Mesh(Path(folder))
         await mesh.start()
         try:
-            for service in SERVICES:
+            for service in MEASURED:
                 await asyncio.to_thread(_serving, mesh.environment, service)
             return [await asyncio.to_thread(_figure, mesh, service, Path(folder)) for service in MEASURED]
         finally:
