@@ -1,1 +1,1 @@
-"""The composition root: the only place that reads settings and builds adapters; nothing else is global."""
+"""The composition root: the only place that reads settings and builds adapters. There are no other globals."""

@@ -1,4 +1,4 @@
-"""How long the parts of a process may take to end, all together."""
+"""Limits the time in which the parts of a process stop."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 LEAST_SECONDS = 0.25
-"""What a part is given although the time is over: most need no more."""
+"""Time that each part gets even after the limit has passed; most need no more."""
 
 CANCEL_SECONDS = 0.5
-"""How long a cancelled part is waited for; the clients of PostgreSQL and Redis may keep it longer."""
+"""How long to wait for a cancelled part; the clients of PostgreSQL and Redis may delay its end."""
 
 _log = structlog.get_logger(__name__)
 
 
 class StopBound:
-    """One span of time for everything that ends one after the other; what outlasts it is cancelled and named in the log.
+    """One time limit for parts that stop one after the other. A part that exceeds it is cancelled and named in the log.
 
-    Nothing is lost by that: what isn't committed is delivered again at the next start.
+    Nothing is lost: records that aren't committed are delivered again at the next start.
 
     Args:
-        seconds: for all of it, from the first `end` on.
+        seconds: limit for all parts together, from the first `end` on.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -30,7 +30,7 @@ class StopBound:
         self._until: float | None = None
 
     async def end(self, name: str, stop: Callable[[], Awaitable[object]]) -> None:
-        """Ends a part, or cuts it off; its own error is raised."""
+        """Stops a part, or cancels it at the limit; raises the part's own error."""
         now = asyncio.get_running_loop().time()
         if self._until is None:
             self._until = now + self._seconds
@@ -41,6 +41,6 @@ class StopBound:
                 task.result()
                 return
             _log.error("part.cut_off", part=name, bound_seconds=self._seconds)
-        finally:  # it may itself be part of what is cut off
+        finally:  # this call may itself be cancelled
             task.cancel()
         await asyncio.wait([task], timeout=CANCEL_SECONDS)

@@ -1,4 +1,4 @@
-"""What `serve` and `up` build alike: the connections of a process, and the process of its rooms."""
+"""Builds what `serve` and `up` have in common: connections, and a process from its rooms."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from alphapanda.storage.engine import open_engine
 def open_connections(
     settings: Settings, database_url: str, redis_url: str, stack: AsyncExitStack, bound: StopBound
 ) -> tuple[AsyncEngine, AsyncEngine, Redis]:
-    """The database for the services, the database for the paper exchange, and Redis; the stack ends them within `bound`.
+    """Opens the services' database engine, the paper exchange's engine, and Redis; the stack closes them within `bound`.
 
-    The paper exchange stands where a broker stands, so it has connections of its own.
+    The paper exchange has connections of its own because it takes the place of an external broker.
     """
     pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
     engine = open_engine(database_url, pool_size, slow_query)
@@ -48,17 +48,17 @@ def process_of(
     before_binding: Callable[[], None] = lambda: None,
     drain_seconds: float = 5.0,
 ) -> Process:
-    """These rooms behind one server, with the room that answers for all of them, their health and their figures.
+    """Builds a process: one server for these rooms and OpsService, with health checks and metrics.
 
     Args:
-        resources: what they share.
-        rooms: in the order of the flow.
-        port: where they answer.
-        elsewhere: services of other processes that ops answers for, too.
-        watch_groups: whether the lag of the whole deployment's groups is watched here.
-        order: in which ops names the services; those not in it come last.
+        resources: shared by the rooms.
+        rooms: the rooms, in the order of the data flow.
+        port: port of the server.
+        elsewhere: services of other processes that OpsService reports on.
+        watch_groups: whether this process watches the lag of the deployment's consumer groups.
+        order: order of the services in GetStatus; services not in it come last.
         before_binding: called just before the server listens.
-        drain_seconds: how long calls under way may take at the stop.
+        drain_seconds: how long calls in flight may take when the process stops.
     """
     lifecycle = Lifecycle()
     groups = lag_watch(resources) if watch_groups else None

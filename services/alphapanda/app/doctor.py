@@ -1,4 +1,4 @@
-"""`alphapanda doctor`: everything a start on this machine needs, looked at alone. Changes nothing."""
+"""`alphapanda doctor`: checks everything that a start on this machine needs, one by one. Changes nothing."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ COMFORTABLE_FREE: Final = 5 * GIGABYTE
 
 
 async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh: bool) -> list[Finding]:
-    """All findings, in the order in which a start would need them.
+    """Runs all checks, in the order in which a start needs them.
 
     Args:
-        settings: what holds, or what is wrong with it; then what depends on settings isn't looked at.
-        data_dir: of `alphapanda up`.
-        mesh: look at Kafka, PostgreSQL, Redis and the services instead of this machine's own.
+        settings: the settings, or their errors; then checks that depend on settings are left out.
+        data_dir: data directory of `alphapanda up`.
+        mesh: check Kafka, PostgreSQL, Redis and the services of the mesh instead of the embedded ones.
     """
     findings = [python_finding(), *settings_findings(settings), calendar_finding()]
     if mesh:
@@ -48,7 +48,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
 
 
 def python_finding() -> Finding:
-    """The interpreter."""
+    """Checks the version of Python."""
     version = platform.python_version()
     if sys.version_info < OLDEST_PYTHON:
         return fail("python", f"{version}", "install Python 3.11 or later")
@@ -56,28 +56,28 @@ def python_finding() -> Finding:
 
 
 def settings_findings(settings: Settings | SettingsInvalid) -> list[Finding]:
-    """Whether settings can be used; one finding for each thing wrong."""
+    """Checks the settings; one finding for each error."""
     if isinstance(settings, SettingsInvalid):
-        remedy = "mend it where it is said: environment, .env or TOML file; .env.example lists every setting"
+        remedy = "correct it in the environment, .env or TOML file; .env.example lists every setting"
         return [fail("settings", problem, remedy) for problem in settings.problems]
     return [ok("settings", "valid")]
 
 
 def calendar_finding() -> Finding:
-    """Whether the shipped calendar knows today."""
+    """Checks whether the shipped calendar covers today."""
     calendar = load_nse_calendar()
     today = calendar.trading_day(wall_clock())
     if calendar.covers(today):
         return ok("calendar", f"knows {today}")
     return warn(
         "calendar",
-        f"doesn't know {today}; a real-time feed can't tell whether the exchange trades",
+        f"doesn't cover {today}; a real-time feed can't tell whether the exchange trades",
         "install a newer version, with that year's holidays",
     )
 
 
 def place_findings(data_dir: Path, api: ApiSettings) -> Iterable[Finding]:
-    """The data directory and the port; both may be held by a platform that runs."""
+    """Checks the data directory and the port; a running platform may hold both."""
     holder: DataDirectoryInUseError | None = None
     directory = DataDirectory(data_dir)
     try:
@@ -112,7 +112,7 @@ def _port_finding(api: ApiSettings, holder: DataDirectoryInUseError | None) -> F
 
 
 def disk_finding(data_dir: Path) -> Finding:
-    """Free space where the data directory is, or will be."""
+    """Checks the free space of the data directory's disk."""
     expanded = data_dir.expanduser().resolve()
     there = next(place for place in (expanded, *expanded.parents) if place.exists())
     free = shutil.disk_usage(there).free
@@ -124,15 +124,15 @@ def disk_finding(data_dir: Path) -> Finding:
 
 
 async def _starts(name: str) -> list[Finding]:
-    """Whether the embedded server's program runs here: it is asked for its version, and serves nothing."""
+    """Checks whether an embedded server's program runs on this machine, by asking for its version."""
 
     async def look() -> list[Finding]:
         program = postgres_program() if name == "PostgreSQL" else redis_program()
         process = await asyncio.create_subprocess_exec(
             program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
-        said, _ = await process.communicate()
-        line = said.decode(errors="replace").strip().partition("\n")[0]
+        output, _ = await process.communicate()
+        line = output.decode(errors="replace").strip().partition("\n")[0]
         if process.returncode:
             return [fail(name, f"{program} ended with status {process.returncode}: {line}", remedy)]
         return [ok(name, line)]

@@ -1,4 +1,4 @@
-"""What a start in the mesh needs: Kafka and its topics, PostgreSQL and its schema, Redis, the services, their clocks."""
+"""Checks what a start in the mesh needs: Kafka, topics, PostgreSQL, schema, Redis, services, clocks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistry
 
 MOST_SKEW_SECONDS: Final = 1.0
-"""Leases and the ages of prices compare clocks of different machines."""
+"""Largest clock difference: leases and price ages compare the clocks of different machines."""
 HEALTH_SECONDS: Final = 1.0
 
 
 async def mesh_findings(settings: Settings) -> list[Finding]:
-    """All of them, asked at once."""
+    """Runs all checks of the mesh, concurrently."""
     targets = {name: settings.mesh.target(name) for name in SERVICES if name != "ops"}
     targets["ops"] = f"{settings.api.host}:{settings.api.port}"
     looks = [
@@ -57,12 +57,12 @@ async def _kafka(settings: Settings) -> list[Finding]:
             findings.append(fail("topics", reason, "run `alphapanda topics ensure`"))
         else:
             findings.append(ok("topics", f"all {len(specs)} are there"))
-        remedy = "alter the topic by hand where that may be; a partition count never changes"
+        remedy = "alter the topic by hand where that is possible; a partition count never changes"
         findings += (warn("topic as specified", line, remedy) for line in different)
         return findings
 
     try:
-        return await found("kafka", look, f"start Kafka at {at}, or mend kafka.bootstrap_servers")
+        return await found("kafka", look, f"start Kafka at {at}, or correct kafka.bootstrap_servers")
     finally:
         await topics.stop()
 
@@ -82,12 +82,12 @@ async def _database(settings: Settings) -> list[Finding]:
             findings.append(fail("schema", reason, "run `alphapanda db upgrade`"))
         async with engine.connect() as connection:
             before = wall_clock()
-            told = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
-            findings.append(_skew("PostgreSQL", before, told, wall_clock()))
+            server_time = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+            findings.append(_skew("PostgreSQL", before, server_time, wall_clock()))
         return findings
 
     try:
-        return await found("database", look, "start PostgreSQL, or mend database.url")
+        return await found("database", look, "start PostgreSQL, or correct database.url")
     finally:
         await engine.dispose()
 
@@ -101,16 +101,16 @@ async def _redis(settings: Settings) -> list[Finding]:
             await redis.ping()
             before = wall_clock()
             seconds, microseconds = await redis.time()
-            told = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
-            return [ok("redis", "answers"), _skew("Redis", before, told, wall_clock())]
+            server_time = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+            return [ok("redis", "answers"), _skew("Redis", before, server_time, wall_clock())]
 
-    return await found("redis", look, "start Redis, or mend redis.url")
+    return await found("redis", look, "start Redis, or correct redis.url")
 
 
-def _skew(whose: str, before: datetime, told: datetime, after: datetime) -> Finding:
-    """How far another machine's clock is from ours, at least: the answer was made between two of our readings."""
+def _skew(whose: str, before: datetime, server_time: datetime, after: datetime) -> Finding:
+    """Checks the smallest possible difference of another machine's clock, read between two readings of ours."""
     name = f"clock against {whose}"
-    off = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
+    off = max((before - server_time).total_seconds(), (server_time - after).total_seconds(), 0.0)
     if off > MOST_SKEW_SECONDS:
         reason = f"{off:.1f} s apart; {MOST_SKEW_SECONDS:g} s are allowed"
         return fail(name, reason, "synchronise the clocks of both machines (NTP)")

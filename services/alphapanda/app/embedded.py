@@ -1,4 +1,4 @@
-"""`alphapanda up`: PostgreSQL, Redis, the SQLite log and all services in one process, on loopback."""
+"""`alphapanda up`: runs all services with PostgreSQL, Redis and the SQLite log in one process, on loopback."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PreflightFailed(Exception):
-    """A check that blocks did not pass."""
+    """A blocking preflight check failed."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         super().__init__("; ".join(f"{check.name}: {check.detail}" for check in checks))
@@ -67,20 +67,20 @@ class PreflightFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What `alphapanda up` was asked for.
+    """Options of `alphapanda up`.
 
     Attributes:
-        data_dir: where everything is kept.
-        fresh: start over.
+        data_dir: the data directory.
+        fresh: whether to wipe the data directory first.
         feed: "sim" or "replay:FILE".
         instrument: "NSE:INFY", for recordings of bars.
-        speed: market seconds in a wall second; None leaves it to the feed.
-        record: Parquet file that every published frame is recorded in; None records nothing.
-        demo: seed and start the demo's strategies.
+        speed: market seconds per wall second; None: the feed's default.
+        record: Parquet file to record every published frame in; None records nothing.
+        demo: create and start the demo strategies.
         brokers: the registered brokers.
-        at: told of each step an order takes.
-        on_progress: told what the start is doing.
-        on_directory: told where things lie, once the data directory is locked (and wiped, where that was asked).
+        at: called at each step of an order.
+        on_progress: called with what the start is doing.
+        on_directory: called with the layout once the data directory is locked (and wiped, where `fresh`).
     """
 
     data_dir: Path
@@ -97,11 +97,11 @@ class UpOptions:
 
 
 class Embedded:
-    """Everything on one machine, in one data directory.
+    """All services on one machine, in one data directory.
 
     Args:
-        settings: all of them; those of database and Redis are replaced by what is started here.
-        options: what was asked for.
+        settings: all settings; those of database and Redis are replaced by the embedded servers.
+        options: options of the command.
     """
 
     def __init__(self, settings: Settings, options: UpOptions) -> None:
@@ -118,7 +118,7 @@ class Embedded:
 
     @property
     def target(self) -> str:
-        """Where RPCs are answered."""
+        """Address of the gRPC server."""
         return f"{self._settings.api.host}:{self.port}"
 
     @property
@@ -126,11 +126,11 @@ class Embedded:
         return FeedWanted(self._options.feed, self._options.speed, self._options.instrument)
 
     async def start(self) -> None:
-        """Starts everything; what was started is stopped again where something fails.
+        """Starts everything; stops again what was started where something fails.
 
         Raises:
-            EmbeddedError: the data directory, PostgreSQL or Redis.
-            PreflightFailed: a blocking check.
+            EmbeddedError: the data directory can't be used, or PostgreSQL or Redis didn't start.
+            PreflightFailed: a blocking check failed.
             PortInUse: another process listens there.
             InvalidInput: the feed can't be opened.
         """
@@ -141,11 +141,11 @@ class Embedded:
             raise
 
     async def stop(self) -> None:
-        """Stops everything, last first."""
+        """Stops everything, in reverse order."""
         await self._stack.aclose()
 
     def _reserved_port(self) -> int:
-        """A free one; the services know each other's address before the server listens there."""
+        """Reserves a free port, because the services need their address before the server listens."""
         reserved = ReservedPort(self._settings.api.host)
         self._before_binding = reserved.release
         self._stack.callback(reserved.release)
@@ -164,7 +164,7 @@ class Embedded:
             tell("starting over: the data directory is wiped")
             await directory.fresh()
         self._options.on_directory(directory.layout)
-        resources, differences = await self._ground(directory, tell)
+        resources, differences = await self._open_resources(directory, tell)
         self.checks = await preflight(resources, differences, wall_clock())
         for check in self.checks:
             _log.info(
@@ -179,7 +179,7 @@ class Embedded:
             raise PreflightFailed(blocking)
         await self._services(resources, tell)
 
-    async def _ground(
+    async def _open_resources(
         self, directory: DataDirectory, tell: Callable[[str], None]
     ) -> tuple[ProcessResources, Sequence[str]]:
         settings = self._settings
@@ -192,7 +192,7 @@ class Embedded:
         engine, paper_engine, redis = open_connections(
             settings, database_url, redis_url, self._stack, self._bound
         )
-        tell("bringing the database's schema to date")
+        tell("migrating the database's schema")
         await upgrade_schema(engine)
         brokers = BrokerRegistry(self._options.brokers)
         topic_map = topics_of(settings, brokers)
@@ -242,14 +242,14 @@ class Embedded:
             open_named_feed(resources, self._feed_wanted),
             before_frame=before_frame,
             barrier=barrier,
-            ready=lambda: self._awaited_strategy(ticks),
+            ready=lambda: self._wait_for_strategy(ticks),
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
         )
         self.feeding = feeding
         return room
 
-    async def _awaited_strategy(self, ticks: StrategyTicks) -> None:
-        """A recording is run once; it waits for somebody to trade on it."""
+    async def _wait_for_strategy(self, ticks: StrategyTicks) -> None:
+        """Waits until a strategy runs, where the feed is a recording: that is played only once."""
         if self.feeding is None or self.feeding.feed.name != ReplayFeed.name or ticks.running():
             return
         _log.info(
@@ -259,7 +259,7 @@ class Embedded:
         await _until(lambda: bool(ticks.running()))
 
     async def _before_feed(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
-        """Nothing is fed before the strategies hold their partitions."""
+        """Waits until the strategy service holds all its partitions, before the first frame."""
         shards = len(resources.topic_map.partitions(resources.topic_map.topic("tick_frame")))
         await _until(lambda: len(ticks.holds()) == shards)
         if self.feeding is not None:
@@ -283,6 +283,6 @@ class Embedded:
 
 
 async def _until(reached: Callable[[], bool]) -> None:
-    """Waits for what another task does; it has no event to wait for."""
-    while not reached():  # noqa: ASYNC110 - see above
+    """Polls until a condition holds."""
+    while not reached():  # noqa: ASYNC110 - the other task offers no event to wait for
         await asyncio.sleep(_POLL_SECONDS)

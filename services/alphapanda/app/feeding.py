@@ -1,4 +1,4 @@
-"""The market data room: a feed, its publisher, and the task that runs them."""
+"""Builds the market data room: a feed, its publisher, and the task that runs them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
+from alphapanda.app.probes import ticks
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.questions import ticks
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
@@ -37,12 +37,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FeedWanted:
-    """The feed that somebody asks for.
+    """A request for a feed.
 
     Attributes:
         feed: "sim" or "replay:FILE".
-        speed: market seconds in a wall second; None leaves it to the feed.
-        instrument: "NSE:INFY", for recordings of bars that don't name theirs.
+        speed: market seconds per wall second; None: the feed's default.
+        instrument: "NSE:INFY", for recordings of bars that don't name their instrument.
     """
 
     feed: str = "sim"
@@ -51,16 +51,16 @@ class FeedWanted:
 
 
 class Feeding:
-    """Feeds while the process lives.
+    """Runs a feed and publishes its frames.
 
     Args:
-        feed: where ticks come from.
-        publisher: started by whoever started the process.
+        feed: source of the ticks.
+        publisher: publishes frames; started by the caller.
         ready: awaited before the first frame.
 
     Attributes:
-        name: in the service's status.
-        task: ends when the feed does; None before the start.
+        name: name in the service's status.
+        task: ends when the feed ends; None before the start.
     """
 
     name = "feed"
@@ -77,17 +77,17 @@ class Feeding:
 
     @property
     def feeds_now(self) -> bool:
-        """Whether frames are to be expected: it has begun and not ended, and doesn't wait for its pace."""
+        """Whether frames are expected now: the feed has begun, hasn't ended, and isn't waiting for its pace."""
         return self._begun and not self.publisher.finished.is_set() and not self.feed.resting
 
     @property
     def last_error(self) -> str:
-        """What the market waits for, or what ended the feed before its end; one line, empty where nothing did."""
+        """What the publisher waits for, or the error that ended the feed, in one line; empty where there is none."""
         return self._ended_by or self.publisher.last_error
 
     @property
     def serving(self) -> bool:
-        """Whether the price cache and the log take what it brings, and no error has ended it."""
+        """Whether price cache and log accept its frames, and no error has ended the feed."""
         return not self.last_error
 
     @property
@@ -96,12 +96,12 @@ class Feeding:
         return self.feed.simulated
 
     async def start(self) -> None:
-        """Begins to feed."""
+        """Starts the feed."""
         self.task = asyncio.create_task(self._run(), name="feed")
         self.task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Feeds no more."""
+        """Stops the feed."""
         while self.task is not None and not self.task.done():  # the Redis client may swallow a cancellation
             self.task.cancel()
             await asyncio.wait([self.task], timeout=_CANCEL_AGAIN_SECONDS)
@@ -123,20 +123,20 @@ class Feeding:
 
 
 def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted) -> None:
-    """Looks at what was asked for before anything is started, with the instruments that this package ships.
+    """Checks a request before anything is started, against the shipped instruments.
 
     Raises:
-        InvalidInput: it can't be used.
+        InvalidInput: the feed can't be used.
     """
     today = wall_clock().astimezone(IST).date()
     _open(settings, calendar, shipped_instruments(today), wanted).check()
 
 
 def open_named_feed(resources: ProcessResources, wanted: FeedWanted) -> Feed:
-    """The feed that was asked for.
+    """Opens the requested feed.
 
     Raises:
-        InvalidInput: it can't be opened.
+        InvalidInput: the feed can't be opened.
     """
     return _open(resources.settings, resources.calendar, resources.directory, wanted)
 
@@ -167,15 +167,15 @@ def marketdata_room(
     ready: Callable[[], Awaitable[None]],
     recorder: FrameRecorder | FolderRecorder | None = None,
 ) -> tuple[Room, Feeding]:
-    """Market data.
+    """Builds market data's room.
 
     Args:
         resources: shared by the services of this process.
-        feed: where ticks come from.
-        before_frame: timers that are due by a new market time (lockstep).
-        barrier: passes when nothing is in work (lockstep).
+        feed: source of the ticks.
+        before_frame: runs timers that are due at a new market time (lockstep).
+        barrier: waits until all records are handled (lockstep).
         ready: awaited before the first frame.
-        recorder: is given every frame that is published.
+        recorder: records every published frame.
     """
     again = resources.settings.reconnection
     publisher = MarketDataPublisher(
@@ -216,6 +216,6 @@ def marketdata_room(
             "quote_watches": watches.watchers,
         },
         checks=[feeding],
-        questions={"ticks": ticks(resources, feeding)},
+        probes={"ticks": ticks(resources, feeding)},
     )
     return room, feeding

@@ -1,4 +1,4 @@
-"""What a check of the doctor found."""
+"""Findings of the doctor's checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECK_SECONDS: Final = 3.0
 
 
 class Outcome(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -24,13 +24,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check.
+    """The result of one check.
 
     Attributes:
         name: such as "disk space".
-        outcome: ok; warn: it starts, and a person should know; fail: it would not start.
-        reason: what was seen.
-        remedy: what to do; empty where there is nothing to be done.
+        outcome: ok; warn: the platform starts, but with a problem; fail: it would not start.
+        reason: what the check found.
+        remedy: what to do; empty where there is nothing to do.
     """
 
     name: str
@@ -40,30 +40,30 @@ class Finding:
 
 
 def ok(name: str, reason: str) -> Finding:
-    """All is well."""
+    """Returns a finding: no problem."""
     return Finding(name, Outcome.OK, reason)
 
 
 def warn(name: str, reason: str, remedy: str) -> Finding:
-    """It starts, and a person should know."""
+    """Returns a finding: the platform starts, but with a problem."""
     return Finding(name, Outcome.WARN, reason, remedy)
 
 
 def fail(name: str, reason: str, remedy: str) -> Finding:
-    """It would not start."""
+    """Returns a finding: the platform would not start."""
     return Finding(name, Outcome.FAIL, reason, remedy)
 
 
 async def found(
     name: str, look: Callable[[], Awaitable[list[Finding]]], remedy: str, seconds: float = CHECK_SECONDS
 ) -> list[Finding]:
-    """What a look finds; where it raises or takes too long, that fails under this name.
+    """Runs a check and returns its findings; a failed finding where it raises or takes too long.
 
     Args:
-        name: of the check that failed.
-        look: finds; its own findings have names of their own.
-        remedy: what to do about a failure.
-        seconds: the longest it may take.
+        name: name of the failed finding.
+        look: runs the check; its own findings have names of their own.
+        remedy: what to do about the failure.
+        seconds: time-out of the check.
     """
     findings: list[Finding] = []
 

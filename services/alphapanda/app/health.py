@@ -1,4 +1,4 @@
-"""What is actively checked for each room, by settings.health_checks."""
+"""Builds the active health checks of each room, from settings.health_checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import text
 
 from alphapanda.app.groups import GROUPS
+from alphapanda.app.probes import lag, timed
 from alphapanda.app.process import Room
-from alphapanda.app.questions import lag, timed
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.ops.checks import ActiveCheck, HealthChecks, PeriodicCheck
 from alphapanda.ops.lag_watch import LagWatch
@@ -23,8 +23,8 @@ class Watched:
 
     Args:
         resources: shared by the services of this process.
-        rooms: what is watched.
-        also: what is asked in the same rounds and keeps no service from its work.
+        rooms: the rooms to check.
+        also: checks that run in the same rounds and belong to no service.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Watched:
         self._by_service: dict[str, list[ActiveCheck]] = {}
         for room in rooms:
             own = [database] * (room.service in ON_DATABASE) + [redis] * (room.service in ON_REDIS)
-            own += (ActiveCheck(name, ask, limits.timeout_seconds) for name, ask in room.questions.items())
+            own += (ActiveCheck(name, ask, limits.timeout_seconds) for name, ask in room.probes.items())
             if room.followers:
                 ask = lag(room.followers, limits.max_lag)
                 own.append(ActiveCheck("lag", ask, limits.timeout_seconds))
@@ -54,12 +54,12 @@ class Watched:
         self.checks = HealthChecks([*every, *also], limits.interval_seconds, limits.grace_seconds)
 
     def of(self, service: str) -> Sequence[ActiveCheck]:
-        """The checks of a service; it shares some with others."""
+        """Returns the checks of a service; some are shared with other services."""
         return self._by_service.get(service, ())
 
 
 def lag_watch(resources: ProcessResources) -> LagWatch:
-    """What ops asks about the groups of the deployment."""
+    """Builds the watch over the lag of the deployment's groups."""
     limits = resources.settings.health_checks
     return LagWatch(
         resources.log, resources.topic_map, GROUPS, limits.max_lag, limits.timeout_seconds, wall_clock

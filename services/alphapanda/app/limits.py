@@ -1,4 +1,4 @@
-"""The limits of every account, from the settings."""
+"""Builds the limits that hold for every account, from the settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapanda.settings.services import RiskSettings
 
 
 def limits_of(settings: RiskSettings, mis_cut_off: time) -> Limits:
-    """The limits of every account; `mis_cut_off` is the market's local time (paper_trading.square_off_time)."""
+    """Builds the limits; `mis_cut_off` is the market's local time (paper_trading.square_off_time)."""
     values = {
         limit.name: settings.value_of(limit)
         for limit in NAMED_LIMITS.values()

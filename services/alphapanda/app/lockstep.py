@@ -1,4 +1,4 @@
-"""Waiting until nothing is in work: what a feed faster than real time does between its frames (rule 9)."""
+"""Lockstep: between frames, a feed faster than real time waits until every record is handled (rule 9)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _PAUSES = (0.0, 0.0, 0.001, 0.002, 0.005, 0.01)
 
 
 class Barrier:
-    """Passes when no group lags, no outbox row waits, no handler runs and no order is open.
+    """Waits until no group lags, no outbox row is unpublished, no handler runs and no order is open.
 
-    One look goes along the flow, and the flow has a way back (an ended order may let a waiting target through), so
-    two clean looks in a row are needed.
+    Rooms are checked in the order of the data flow. The flow has a way back (a finished order may release a waiting
+    target), so two clean checks in a row are needed.
 
     Args:
-        rooms: in the order of the flow.
-        orders: where open orders are known.
+        rooms: the rooms, in the order of the data flow.
+        orders: store that knows the open orders.
     """
 
     def __init__(self, rooms: Sequence[Room], orders: TradingStore) -> None:
@@ -28,7 +28,7 @@ class Barrier:
         self._orders = orders
 
     async def __call__(self) -> None:
-        """Waits."""
+        """Waits until the process is at rest."""
         clean = looks = 0
         while clean < _CLEAN_LOOKS:
             if await self._at_rest():

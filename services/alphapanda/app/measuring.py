@@ -1,4 +1,4 @@
-"""The process's figures: made where settings.monitoring.metrics says so, and kept up to date from what services report."""
+"""Opens the process's metrics (settings.monitoring.metrics) and updates them from the services' reports."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _log = structlog.get_logger(__name__)
 
 
 def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
-    """The process's figures, where somebody takes them; None where nobody does or they are off. The stack ends them.
+    """Opens the metrics; None where they are switched off or no exporter is configured. The stack closes them.
 
     Raises:
-        InvalidInput: Prometheus' port can't be bound.
+        InvalidInput: the port for Prometheus can't be bound.
     """
     monitoring, telemetry = settings.monitoring, settings.telemetry
     if not monitoring.metrics or not (monitoring.prometheus_port or telemetry.otlp_endpoint):
         return None
-    from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - a start without them doesn't wait for their import
+    from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - importing it takes time, which a start without metrics saves
         Metrics,
         PrometheusEndpoint,
         collector_reader,
@@ -93,9 +93,9 @@ async def _look(
 def measuring(
     resources: ProcessResources, services: Sequence[StatusSource], lag_watch: LagWatch | None
 ) -> list[Rounds]:
-    """What keeps the figures up to date, so that whoever reads them waits for nobody; nothing where they are off.
+    """Builds the task that updates the metrics, so that a reader never waits for the services; none where they are off.
 
-    What is away is told by the checks; its figures stay as they were.
+    While a dependency can't be reached its metrics keep their last values; the health checks report the failure.
     """
     metrics = resources.metrics
     if metrics is None:

@@ -1,4 +1,4 @@
-"""What settings mean to the parts they are for: each part has options of its own and knows no settings."""
+"""Converts settings to the options of the parts, which don't know the settings themselves."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from alphapanda.trading.options import TradingOptions
 
 
 def consumer_options(settings: ConsumersSettings, group: str = "") -> ConsumerOptions:
-    """Of a consumer group, such as "risk.signals"; of every consumer where none is named."""
+    """Builds the options of a consumer group, such as "risk.signals"; without a group the defaults."""
     return ConsumerOptions(**dict(settings.policy(group) if group else settings.defaults))
 
 
 def kafka_options(settings: KafkaSettings) -> KafkaOptions:
-    """Of the log on Kafka."""
+    """Builds the options of the log on Kafka."""
     return KafkaOptions(**dict(settings))
 
 
 def logging_options(settings: LoggingSettings) -> LoggingOptions:
-    """Of the process's log and its channels."""
+    """Builds the options of the process's log and its channels."""
     return LoggingOptions(
         level=settings.level,
         format=settings.format,
@@ -36,7 +36,7 @@ def logging_options(settings: LoggingSettings) -> LoggingOptions:
 
 
 def trading_options(settings: TradingSettings) -> TradingOptions:
-    """Of order execution."""
+    """Builds the options of order execution."""
     return TradingOptions(
         send_window_seconds=settings.send_window_seconds, call_timeout_seconds=settings.call_timeout_seconds
     )

@@ -1,4 +1,4 @@
-"""What is checked before anything trades: what blocks the start, and what is only reported."""
+"""Preflight checks: run before anything trades; some block the start, others are only reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alphapanda.storage.schema import schema_version
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: whether it passed, what was seen, and whether a failure stops the start."""
+    """The result of one check: whether it passed, what it found, and whether a failure blocks the start."""
 
     name: str
     detail: str
@@ -24,7 +24,7 @@ class Check:
 async def preflight(
     resources: ProcessResources, differences: Sequence[str], wall_time: datetime
 ) -> list[Check]:
-    """Looks at everything the process stands on. A part that can't be reached raises its own error."""
+    """Runs all checks. A dependency that can't be reached raises its own error."""
     version = await schema_version(resources.engine)
     await resources.redis.ping()
     topics = await resources.log.topics()

@@ -1,4 +1,4 @@
-"""What is done once before a mesh starts: topics and schema."""
+"""Prepares a mesh before its first start: creates topics, migrates the schema."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from alphapanda.trading.traders.registry import BrokerRegistry
 
 
 async def ensure_topics(settings: Settings) -> tuple[int, Sequence[str]]:
-    """Creates the topics that don't exist; returns how many there are, and how existing ones differ.
+    """Creates missing topics; returns the number of topics, and how existing ones differ.
 
     Raises:
-        LogUnavailable: Kafka is away.
+        LogUnavailable: Kafka can't be reached.
     """
     topic_map = topics_of(settings, BrokerRegistry(BROKERS))
     log = mesh_log(settings, topic_map)
@@ -30,7 +30,7 @@ async def ensure_topics(settings: Settings) -> tuple[int, Sequence[str]]:
 
 
 async def upgrade_database(settings: Settings) -> tuple[str | None, str]:
-    """Brings the schema to date; returns the revision before and after."""
+    """Migrates the schema to the newest revision; returns the revisions before and after."""
     engine = open_engine(settings.database.url, settings.database.pool_size)
     try:
         before = await schema_version(engine)

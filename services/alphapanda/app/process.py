@@ -1,4 +1,4 @@
-"""A process made of rooms: started in phases, stopped in the opposite order, whatever failed in between."""
+"""A process built from rooms: starts them in phases and stops them in reverse order, even after a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import grpc
 import structlog
 
 from alphapanda.app.bound import StopBound
-from alphapanda.app.questions import Question
+from alphapanda.app.probes import Probe
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.mesh.server import MeshServer, Registration
@@ -24,27 +24,27 @@ from alphapanda.storage.relay import OutboxRelay
 from alphapanda.telemetry.channels import AUDIT
 
 PARTS_STOP_SECONDS = 8.0
-"""For all parts of all phases together."""
+"""Limit for stopping all parts of all phases together."""
 
 CONNECTIONS_STOP_SECONDS = 3.0
-"""For the log and the connections together, after the parts."""
+"""Limit for closing the log and the connections together, after the parts."""
 
 STOP_SECONDS = 20.0
-"""Within it a process has left after SIGTERM: what is late is cut off one after the other, which takes the rest."""
+"""A process has exited within this time after SIGTERM; cancelling late parts one by one takes the rest."""
 
 
 class Startable(Protocol):
-    """A part with a life."""
+    """A part that is started and stopped."""
 
     async def start(self) -> object:
-        """Begins."""
+        """Starts the part."""
 
     async def stop(self) -> object:
-        """Ends."""
+        """Stops the part."""
 
 
 class Phase(IntEnum):
-    """When a part starts. The server begins to answer between LISTEN and WAKE."""
+    """The phase in which a part starts. The server begins to answer between LISTEN and WAKE."""
 
     LISTEN = 1
     WAKE = 2
@@ -57,18 +57,18 @@ class Room:
     """One service of a process.
 
     Attributes:
-        service: its name, such as "risk".
-        full_name: of its gRPC service.
-        registration: puts its servicer on a server.
-        consumers: its group readers.
-        followers: its readers of whole topics.
-        relay: of its outbox; None where it has none.
-        parts: what else has a life, by phase; each may stand on those before it, so they end last first.
-        channels: to other services; closed when everything else has ended.
-        brokers: how it sees the brokers.
-        counters: figures of its own.
-        checks: what else keeps it from serving while it fails.
-        questions: what is asked of it now and then, by name.
+        service: short name, such as "risk".
+        full_name: full name of its gRPC service.
+        registration: adds its servicer to a server.
+        consumers: its consumers in groups.
+        followers: its followers of whole topics.
+        relay: publishes its outbox; None where it has no outbox.
+        parts: other parts to start, by phase; each may depend on those before it, so they stop in reverse order.
+        channels: channels to other services; closed after everything else has stopped.
+        brokers: returns the state of its brokers.
+        counters: returns its own counters.
+        checks: checks that have to pass for it to serve.
+        probes: periodic health checks, by name.
     """
 
     service: str
@@ -82,10 +82,10 @@ class Room:
     brokers: Callable[[], Sequence[BrokerReport]] = tuple
     counters: Callable[[], Mapping[str, int]] = field(default=dict)
     checks: Sequence[Check] = ()
-    questions: Mapping[str, Question] = field(default_factory=dict)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def of_phase(self, phase: Phase) -> Iterable[Sequence[Startable]]:
-        """Its parts that start then, in rows: what is in the same row ends last first, the rows end side by side."""
+        """Returns its parts of a phase, in rows: a row's parts stop in reverse order, the rows stop concurrently."""
         if phase is Phase.LISTEN:
             yield from ([follower] for follower in self.followers)
             if self.relay is not None:
@@ -97,7 +97,7 @@ class Room:
 
 @dataclass(slots=True)
 class Lifecycle:
-    """How far the process is; its services are no further."""
+    """The state of the process, which bounds the state of its services."""
 
     state: ServiceState = ServiceState.STARTING
 
@@ -105,7 +105,7 @@ class Lifecycle:
 def mesh_server(
     settings: Settings, port: int, rooms: Sequence[Room], before_binding: Callable[[], None] = lambda: None
 ) -> MeshServer:
-    """The server that answers for these rooms."""
+    """Builds the server for these rooms."""
     return MeshServer(
         settings.api.host,
         port,
@@ -118,14 +118,14 @@ def mesh_server(
 
 
 class Process:
-    """Rooms behind one server.
+    """Runs rooms behind one server.
 
     Args:
-        rooms: in the order of the flow; within a phase the end of the flow starts first.
-        server: answers for all of them.
-        health: what finds out how the services are and tells the server; started when all of them are at work.
-        lifecycle: kept by this process.
-        drain_seconds: how long calls under way may take at the stop.
+        rooms: the rooms, in the order of the data flow; within a phase the end of the flow starts first.
+        server: serves all rooms.
+        health: health checks and health updates; started after all rooms.
+        lifecycle: updated by this process.
+        drain_seconds: how long calls in flight may take when the process stops.
     """
 
     def __init__(
@@ -145,10 +145,10 @@ class Process:
         self._bound = StopBound(PARTS_STOP_SECONDS)
 
     async def start(self, before_feed: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Starts every part; what was started is stopped again where one fails.
+        """Starts every part; stops the started ones again where one fails.
 
         Args:
-            before_feed: awaited when everything answers and nothing is fed yet.
+            before_feed: awaited when all services answer, before the feed starts.
         """
         for room in self._rooms:
             for channel in room.channels:
@@ -174,7 +174,7 @@ class Process:
         """Stops what was started, the last phase first, within PARTS_STOP_SECONDS.
 
         Raises:
-            BaseExceptionGroup: parts that failed to end; the others have ended.
+            BaseExceptionGroup: some parts failed to stop; the others have stopped.
         """
         self._lifecycle.state = ServiceState.STOPPED
         await self._stack.aclose()
@@ -196,4 +196,4 @@ class Process:
 async def _stop_rows(started: Sequence[AsyncExitStack]) -> None:
     ends = await asyncio.gather(*(row.aclose() for row in started), return_exceptions=True)
     if errors := [error for error in ends if error is not None]:
-        raise BaseExceptionGroup("parts failed to end", errors)
+        raise BaseExceptionGroup("parts failed to stop", errors)

@@ -1,4 +1,4 @@
-"""Builds a replay: the same cores, with memory for stores."""
+"""Builds a replay: the production cores in one loop, with in-memory stores."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from alphapanda.trading.core.synchronous import SynchronousTrading
 
 @dataclass(frozen=True, slots=True)
 class ReplayRun:
-    """A replay ready to run: `replay.run(frames)`, then ask it; the sanitiser counts the ticks, `extent` says how far."""
+    """A replay that is ready for `replay.run(frames)`; afterwards `sanitiser` has the tick counts, `extent` the range."""
 
     replay: Replay
     frames: Iterator[Frame]
@@ -53,14 +53,14 @@ class ReplayRun:
 
 @dataclass(frozen=True, slots=True)
 class WantedStrategy:
-    """A strategy as somebody asks for it, nothing checked yet.
+    """A requested strategy, not validated yet.
 
     Attributes:
-        strategy_type: registered name.
-        parameters: as text; what is absent has its default.
+        strategy_type: registered name of the type.
+        parameters: parameters as text; absent ones have their defaults.
         symbols: "NSE:INFY" …; empty: the replay's instrument, or every tradable one.
         quantity: units of a full position.
-        product: name of a product.
+        product: name of the product.
     """
 
     strategy_type: str
@@ -82,22 +82,23 @@ def build_replay(
     strategies_folder: Path | None = None,
     on_bad_file: Callable[[BadStrategyFile], None] = lambda _: None,
 ) -> ReplayRun:
-    """A replay of one strategy or more in one account.
+    """Builds a replay of one or more strategies in one account.
 
     Args:
         files: the recording.
-        wanted: the strategies; each gets a name of its own.
-        instrument: "NSE:INFY", for files of bars that don't name theirs; what a strategy watches that names none.
+        wanted: the strategies; each gets its own name.
+        instrument: "NSE:INFY", for files of bars that don't name their instrument; also the instrument of strategies
+            that name none.
         limits_enforced: False lifts the limits of the settings.
-        limits: TOML or YAML file with limits by account, strategy and instrument, over those of the settings.
+        limits: TOML or YAML file with limits by account, strategy and instrument, which override the settings.
         config: TOML file with settings.
-        on_fill: told of every fill and what it realised.
-        strategies_folder: of the user's own types, in place of the setting strategy.folder.
-        on_bad_file: told of every file in it that can't be used.
+        on_fill: called with every fill and its realised profit.
+        strategies_folder: folder of the user's own strategy types, in place of the setting strategy.folder.
+        on_bad_file: called with every file of that folder that can't be loaded.
 
     Raises:
-        InvalidInput: what is asked for can't be run.
-        SettingsInvalid: nor can the settings.
+        InvalidInput: the request can't be run.
+        SettingsInvalid: the settings are invalid.
     """
     overrides: dict[str, dict[str, object]] = {} if limits_enforced else {"risk": {"limits_enforced": False}}
     if strategies_folder is not None:
@@ -173,7 +174,7 @@ def compose_replay(
     registry: StrategyRegistry | None = None,
     scoped: ScopedLimits = NOTHING_SET,
 ) -> Replay:
-    """The cores, wired for these strategies on paper."""
+    """Wires the cores for these strategies, with the paper exchange."""
     paper = settings.paper_trading
     router = ExecutionRouter([DEFAULT_BROKER])
     host = StrategyHost(

@@ -1,4 +1,4 @@
-"""Resources shared by a process's services: one set of adapters, and what is known before any of them is built."""
+"""Resources shared by the services of a process: adapters, settings, calendar and instruments."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ IST: Final = ZoneInfo("Asia/Kolkata")
 
 
 def wall_clock() -> datetime:
-    """Wall time, aware."""
+    """Returns wall time, aware."""
     return datetime.now(UTC)
 
 
 def boot_clock() -> float:
-    """Seconds since boot, suspension included."""
+    """Returns the seconds since boot, including suspension."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def open_redis(url: str, reconnection: ReconnectionSettings) -> Redis:
-    """Redis, connected when first used. A call is tried again a few times, so that a restarted server is not an error.
+    """Opens a Redis client, which connects when first used. Calls are retried, so a restarted server is no error.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix://…`.
-        reconnection: how often, and the waits between; then the call fails, as an exit doesn't wait for Redis.
+        reconnection: number of retries and the waits between them. Then the call fails: an exit must not wait for Redis.
     """
     backoff = EqualJitterBackoff(cap=reconnection.max_seconds, base=reconnection.initial_seconds)
     return Redis.from_url(url, retry=Retry(backoff, reconnection.redis_attempts))
@@ -55,20 +55,20 @@ def open_redis(url: str, reconnection: ReconnectionSettings) -> Redis:
 
 @dataclass(frozen=True, slots=True)
 class ProcessResources:
-    """The adapters of a process and what is known before any room is built.
+    """The shared resources of a process.
 
     Attributes:
-        settings: all of them.
-        engine: the database.
-        paper_engine: connections of the paper exchange's own: it stands where a broker stands.
-        redis: Redis.
+        settings: all settings.
+        engine: the services' database.
+        paper_engine: the paper exchange's own connections, because it takes the place of an external broker.
+        redis: the Redis client.
         log: the event log.
         topic_map: topics of the active brokers.
         brokers: the registered brokers.
-        calendar: sessions.
-        directory: the instruments of today.
-        target: where a service's RPCs are answered, "127.0.0.1:50051", by its short name.
-        metrics: the process's figures; None where they are switched off.
+        calendar: trading sessions.
+        directory: today's instruments.
+        target: returns the address of a service ("127.0.0.1:50051") by its short name.
+        metrics: the process's metrics; None where they are switched off.
     """
 
     settings: Settings
@@ -85,7 +85,7 @@ class ProcessResources:
 
     @property
     def instruments(self) -> Callable[[], InstrumentDirectory]:
-        """The directory as rooms ask for it."""
+        """Returns the instrument directory, as a function."""
         return lambda: self.directory
 
     @property
@@ -95,17 +95,17 @@ class ProcessResources:
 
     @property
     def mirror(self) -> KillSwitchMirror:
-        """The kill switch as Redis shows it."""
+        """The mirror of the kill switches in Redis."""
         return KillSwitchMirror(self.redis)
 
     @property
     def dead_letters(self) -> DeadLetters:
-        """Where records go that can't be read."""
+        """The writer of dead letters."""
         return DeadLetters(self.log)
 
     @property
     def router(self) -> ExecutionRouter:
-        """Which brokers get what."""
+        """Decides which brokers get a strategy's signals."""
         return ExecutionRouter(enabled_brokers(self.settings))
 
     @property
@@ -116,6 +116,6 @@ class ProcessResources:
 
 
 def enabled_brokers(settings: Settings) -> tuple[str, ...]:
-    """Active brokers that orders may go to, in the deployment's order. One without a switch of its own is enabled."""
+    """Returns the active brokers that may get orders, in order. A broker without an `enabled` setting is enabled."""
     switches = {DEFAULT_BROKER: settings.paper_trading.enabled, "zerodha": settings.zerodha.enabled}
     return tuple(broker for broker in settings.active_brokers if switches.get(broker, True))

@@ -1,4 +1,4 @@
-"""`alphapanda serve`: some of the services in one process, on Kafka, PostgreSQL and Redis that somebody else runs."""
+"""`alphapanda serve`: runs some of the services in one process, on external Kafka, PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -56,29 +56,29 @@ from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 SERVICES: Final = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "ops")
 INSTRUMENT_SERVICE: Final = "panda.instruments.v1.InstrumentService"
 _NAMED = 3
-"""How many missing topics are named."""
+"""How many missing topics a message names."""
 _AWAY = (SQLAlchemyError, RedisError, LogUnavailable, OSError, grpc.aio.AioRpcError)
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
 class NotReady(Exception):
-    """Something has to be done before services can start; the message says what to run."""
+    """The services can't start yet; the message says what is missing and what to run."""
 
 
 class Serving:
-    """Some of the services in one process.
+    """Runs some of the services in one process.
 
     Args:
-        settings: all of them.
+        settings: all settings.
         services: names out of SERVICES.
-        port: where they answer.
-        feed: "sim", for marketdata; feeds faster than real time are embedded only.
-        record: folder that marketdata records the feed in; None records nothing.
+        port: port of the gRPC server.
+        feed: "sim", for marketdata; feeds faster than real time run only embedded.
+        record: folder in which marketdata records the feed; None records nothing.
 
     Raises:
-        UnknownName: no such service.
-        InvalidInput: a service named twice, a feed that the mesh can't run, or nothing to record.
+        UnknownName: a name is no service.
+        InvalidInput: a service is named twice, the mesh can't run the feed, or there is no feed to record.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class Serving:
         self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
 
     async def start(self) -> None:
-        """Waits for what it needs, checks it, and starts; what was started is stopped again where something fails.
+        """Waits for dependencies, checks them, and starts; stops again what was started where something fails.
 
         Raises:
-            NotReady: the schema is behind, topics are missing, or what is needed didn't come in time.
+            NotReady: the schema is behind, topics are missing, or a dependency didn't answer in time.
             PortInUse: another process listens there.
             InvalidInput: the feed can't be opened.
         """
@@ -123,7 +123,7 @@ class Serving:
             raise
 
     async def stop(self) -> None:
-        """Stops everything, last first: not serving, finish what is under way, commit, leave; within STOP_SECONDS."""
+        """Stops everything in reverse order: NOT_SERVING, finish running work, commit, exit; within STOP_SECONDS."""
         await self._stack.aclose()
 
     async def _start(self) -> None:
@@ -138,19 +138,19 @@ class Serving:
             settings, settings.database.url, settings.redis.url, self._stack, self._bound
         )
         log = mesh_log(settings, topic_map)
-        version = await self._patiently("the database", lambda: schema_version(engine))
+        version = await self._retry_until_answered("the database", lambda: schema_version(engine))
         if version.foreign:
             raise NotReady(
-                f"the database's schema is at {version.current}, which this program doesn't know: a newer one brought it"
-                " there; install that one"
+                f"the database's schema is at {version.current}, which this program doesn't know: a newer program migrated"
+                " it; install that one"
             )
         if not version.up_to_date:
             raise NotReady(
                 f"the database's schema is at {version.current or 'nothing'}, {version.needed} is needed:"
                 " run `alphapanda db upgrade`"
             )
-        await self._patiently("Redis", lambda: _ping(redis))
-        await self._patiently("Kafka", log.start)
+        await self._retry_until_answered("Redis", lambda: _ping(redis))
+        await self._retry_until_answered("Kafka", log.start)
         self._stack.push_async_callback(self._bound.end, "event log", log.stop)
         await _require_topics(log, topic_map)
         store = PostgresInstrumentStore(engine)
@@ -180,22 +180,22 @@ class Serving:
             return await directory_of(store)
         async with open_channel(self._settings.mesh.instruments, [INSTRUMENT_SERVICE]) as channel:
             stub = InstrumentServiceStub(channel)
-            return await self._patiently("InstrumentService", lambda: load_directory(stub))
+            return await self._retry_until_answered("InstrumentService", lambda: load_directory(stub))
 
-    async def _patiently(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Asks until it is answered, as long as a starting service waits.
+    async def _retry_until_answered(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Retries a call to a dependency, for up to mesh.dependency_patience_seconds.
 
         Raises:
-            NotReady: it was never answered.
+            NotReady: the dependency didn't answer in that time.
         """
-        patience = self._settings.mesh.dependency_patience_seconds
-        until = asyncio.get_running_loop().time() + patience
+        wait_seconds = self._settings.mesh.dependency_patience_seconds
+        until = asyncio.get_running_loop().time() + wait_seconds
         again = self._settings.reconnection
         backoff = Backoff(again.initial_seconds, again.max_seconds)
 
         async def wait(away: Exception, failures: int) -> None:
             if asyncio.get_running_loop().time() >= until:
-                raise NotReady(f"{what} did not answer within {patience:g} s") from away
+                raise NotReady(f"{what} did not answer within {wait_seconds:g} s") from away
             if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
                 _log.info("start.waiting", dependency=what, failures=failures)
             await asyncio.sleep(backoff.seconds(failures))
@@ -253,7 +253,7 @@ class Serving:
 
 
 def mesh_log(settings: Settings, topic_map: TopicMap) -> EventLog:
-    """The log of the mesh."""
+    """Opens the log of the mesh: Kafka."""
     return KafkaEventLog(kafka_options(settings.kafka), bulk_topics=topic_map.topics("tick_frame"))
 
 
@@ -277,9 +277,9 @@ async def _ping(redis: Redis) -> None:
 
 
 async def _no_timer(_: datetime) -> bool:
-    """In real time risk's own loop looks at the market's clock."""
+    """Does nothing: in real time risk's own timer watches the market's clock."""
     return False
 
 
 async def _no_barrier() -> None:
-    """In real time nothing is waited for."""
+    """Does nothing: in real time the feed doesn't wait."""

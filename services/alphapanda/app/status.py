@@ -1,4 +1,4 @@
-"""What a process says of itself: a status source for each room, and the room that answers for all."""
+"""Builds a process's status: a status source for each room, and the room of OpsService."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPS_SERVICE = "panda.ops.v1.OpsService"
 def running_service(
     room: Room, lifecycle: Callable[[], ServiceState], active: Sequence[ActiveCheck] = ()
 ) -> RunningService:
-    """A room as OpsService and health see it, with what is actively checked for it."""
+    """Builds the status source of a room, with its active checks."""
     return RunningService(
         room.service,
         lifecycle,
@@ -31,7 +31,7 @@ def running_service(
         relay=room.relay,
         brokers=room.brokers,
         counters=room.counters,
-        checks=[*active, *room.checks],  # what it stands on is named first
+        checks=[*active, *room.checks],  # dependencies are named first
         degradable=active,
     )
 
@@ -39,7 +39,7 @@ def running_service(
 def ops_room(
     resources: ProcessResources, services: Sequence[StatusSource], lag_watch: LagWatch | None = None
 ) -> Room:
-    """OpsService over these services, and over the groups' lag where that is watched here."""
+    """Builds the room of OpsService for these services, with the groups' lag where this process watches it."""
 
     async def market_time() -> datetime | None:
         return (await resources.prices.view(())).market_time

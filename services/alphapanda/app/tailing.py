@@ -1,4 +1,4 @@
-"""A topic's records read from the mesh's log itself, as OpsService would tell them: no service has to run for it."""
+"""Tails a topic of the mesh directly from Kafka, with OpsService's messages; no service has to run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from panda.ops.v1 import ops_pb2 as pb
 
 
 async def tail_kafka(settings: Settings, request: pb.TailTopicRequest) -> AsyncIterator[pb.TailTopicResponse]:
-    """The answers of OpsService.TailTopic.
+    """Yields the answers of OpsService.TailTopic.
 
     Raises:
-        LogUnavailable: Kafka is away.
-        TopicMissing: the topic isn't there yet.
+        LogUnavailable: Kafka can't be reached.
+        TopicMissing: the topic doesn't exist yet.
         UnknownName: the deployment has no such topic.
     """
     topic_map = topics_of(settings, BrokerRegistry(BROKERS))

@@ -1,4 +1,4 @@
-"""The topics of a deployment, as its settings say."""
+"""Builds the topics of a deployment from its settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from panda.options.v1 import options_pb2 as options
 
 
 def topics_of(settings: Settings, brokers: BrokerRegistry) -> TopicMap:
-    """The topics of the active brokers, kept as long as the section topics says."""
+    """Builds the topics of the active brokers, with the retention of the section topics."""
     return TopicMap(
         settings.active_brokers,
         brokers.live(settings.active_brokers),

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from redis.asyncio import Redis
+from typing_extensions import override
 
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.market import LastPrice, MarketView
@@ -80,23 +81,23 @@ class MarketReading:
 
 
 class MarketViews(Protocol):
-    """Who can say what is known of the market now."""
+    """Gives views of the market: time and last prices."""
 
     async def view(self, tokens: Sequence[int]) -> MarketView:
-        """The market's time and the prices of these instruments, of one moment."""
+        """Returns the market's time and the prices of these instruments, read at one moment."""
 
 
 class ExecutionViews(MarketViews, Protocol):
-    """Who can say in one reading what is known of the market and what may be traded."""
+    """Gives views of the market together with the kill switches, in one reading."""
 
     async def view_with_states(
         self, tokens: Sequence[int], brokers: Sequence[str]
     ) -> tuple[MarketView, Mapping[str, TradingState]]:
-        """The market's time, the prices of these instruments, and the brokers' kill switches as they are shown."""
+        """Returns the same with the brokers' kill switches as mirrored in Redis."""
 
 
-class PriceCache:
-    """The cache. Errors of Redis pass through: they are transient for whoever asks.
+class PriceCache(ExecutionViews):
+    """Reads and writes last prices and the market's clock. Raises Redis errors, which are transient.
 
     Args:
         redis: opened with `decode_responses=True` or without.
@@ -136,14 +137,14 @@ class PriceCache:
             arguments += (value, traded_at)
         await self._write(keys=keys, args=arguments)
 
+    @override
     async def view(self, tokens: Sequence[int]) -> MarketView:
-        """The market's time and the prices of these instruments, of one moment."""
         return self._view(await self.read(tokens))
 
+    @override
     async def view_with_states(
         self, tokens: Sequence[int], brokers: Sequence[str]
     ) -> tuple[MarketView, Mapping[str, TradingState]]:
-        """See ExecutionViews."""
         stored = await self._redis.mget(
             [*_keys(tokens), *(f"{KILL_SWITCH_KEY}{broker}" for broker in brokers)]
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from alphapanda.app.questions import lag, require_frames, timed
+from alphapanda.app.probes import lag, require_frames, timed
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import nanoseconds
 from alphapanda.ops.checks import ActiveCheck, CheckFailed, HealthChecks

@@ -1,1 +1,1 @@
-"""Builds each service's room on the resources that a process stands on: one file a service."""
+"""Builds each service's room from the process's resources: one file per service."""

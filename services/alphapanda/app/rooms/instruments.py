@@ -1,4 +1,4 @@
-"""The registry's room."""
+"""Builds the room of the instrument registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServi
 
 
 def instruments_room(resources: ProcessResources) -> Room:
-    """The registry."""
+    """Builds the room."""
     servicer = InstrumentServicer(PostgresInstrumentStore(resources.engine))
     return Room(
         service="instruments",

@@ -1,12 +1,12 @@
-"""Portfolio's room."""
+"""Builds the room of portfolio."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
 
+from alphapanda.app.probes import snapshots as snapshot_age
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.questions import snapshots as snapshot_age
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
 from alphapanda.contract.wire import frame_from
@@ -30,12 +30,12 @@ from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_t
 
 
 def portfolio_room(resources: ProcessResources) -> Room:
-    """Portfolio."""
+    """Builds the room."""
     settings = resources.settings
     outbox = Outbox("portfolio", resources.topic_map)
     store = PostgresPortfolioStore(resources.engine, outbox)
     simulated = resources.simulated_brokers
-    # A live broker keeps the cash itself: our ledger holds what our fills did to it, from nothing on.
+    # A live broker keeps the cash itself: our ledger starts at zero and holds the changes by our fills.
     starting_cash = {
         broker: settings.paper_trading.starting_cash if broker in simulated else Decimal(0)
         for broker in resources.router.enabled
@@ -90,5 +90,5 @@ def portfolio_room(resources: ProcessResources) -> Room:
             (Phase.WAKE, revisions),
         ],
         checks=[reconciliation, snapshots.rounds],
-        questions={"snapshots": snapshot_age(resources, lambda: snapshots.taken_to)},
+        probes={"snapshots": snapshot_age(resources, lambda: snapshots.taken_to)},
     )

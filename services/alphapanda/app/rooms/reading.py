@@ -1,4 +1,4 @@
-"""What rooms read the log and publish their outboxes with."""
+"""Builds the rooms' consumers, followers and outbox relays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alphapanda.storage.relay import OutboxRelay
 from panda.events.v1.events_pb2 import Event
 
 PARKS = frozenset({"risk", "trading", "portfolio"})
-"""Services whose schema has room for parked keys: those that read money topics."""
+"""Services whose schema has the tables of parked keys: those that read money topics."""
 
 
 def consumer(
@@ -33,7 +33,7 @@ def consumer(
     assignment: Assignment | None = None,
     discard: Discard | None = None,
 ) -> ReliableConsumer:
-    """A reliable consumer of the payloads' topics of every active broker."""
+    """Builds a reliable consumer of the group's topics, of every active broker."""
     topics = resources.topic_map.topics(*GROUPS[group])
     return ReliableConsumer(
         name=group,
@@ -58,7 +58,7 @@ def follower(
     on_event: Callable[[Event], Awaitable[None]],
     start: Start,
 ) -> TopicFollower:
-    """A follower of a payload's topics."""
+    """Builds a follower of a payload's topics."""
     return TopicFollower(
         name=name,
         service=service,
@@ -72,7 +72,7 @@ def follower(
 
 
 def relay(resources: ProcessResources, outbox: Outbox) -> OutboxRelay:
-    """The relay of a schema's outbox."""
+    """Builds the relay of a schema's outbox."""
     options = consumer_options(resources.settings.consumers)
     return OutboxRelay(
         engine=resources.engine,

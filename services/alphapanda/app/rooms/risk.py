@@ -1,4 +1,4 @@
-"""Risk's room."""
+"""Builds the room of risk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from panda.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 STRATEGY_STATUS_TIMEOUT_SECONDS = 10.0
-"""How long risk waits for a strategy revision that the control topic hasn't told of."""
+"""How long risk waits for a strategy revision that the control topic hasn't delivered yet."""
 
 RISK_SERVICE = "panda.risk.v1.RiskService"
 
@@ -34,7 +34,7 @@ TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
 def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
-    """Risk, and the timer that lockstep fires itself."""
+    """Builds the room, and the square-off timer, which lockstep triggers itself."""
     settings = resources.settings
     outbox = Outbox("risk", resources.topic_map)
     store = PostgresRiskStore(resources.engine, outbox)

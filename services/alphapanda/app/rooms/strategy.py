@@ -1,4 +1,4 @@
-"""The room of strategies."""
+"""Builds the room of the strategy service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_s
 
 
 def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
-    """Strategies, and the handler that knows which of them it has taken up."""
+    """Builds the room, and the handler of ticks, which knows the strategies that it runs."""
     outbox = Outbox("strategy", resources.topic_map)
     store = PostgresStrategyStore(resources.engine, outbox)
     log = structlog.get_logger("alphapanda.strategy")

@@ -1,4 +1,4 @@
-"""Trading's room."""
+"""Builds the room of trading."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
 def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresTradingStore]:
-    """Trading, and the store that knows which orders are open. `at` is told of each step an order takes."""
+    """Builds the room, and the store that knows the open orders. `at` is called at each step of an order."""
     settings = resources.settings
     paper = settings.paper_trading
     outbox = Outbox("trading", resources.topic_map)
@@ -142,7 +142,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
 
 
 def broker_reports(traders: Mapping[str, Trader]) -> Sequence[BrokerReport]:
-    """How trading sees the brokers."""
+    """Returns the state of each broker in trading."""
     modes = {broker: trader.get_execution_mode().value for broker, trader in traders.items()}
     return [
         BrokerReport(

@@ -1,4 +1,4 @@
-"""What active checks ask: an answer is empty, or one line of concern; what is raised keeps a service from its work."""
+"""Probes of the active health checks: each returns an empty text or a degradation in one line; an exception is a failure."""
 
 from __future__ import annotations
 
@@ -14,40 +14,44 @@ from alphapanda.domain.frame import instant
 from alphapanda.ops.checks import CheckFailed
 from alphapanda.storage.price_cache import MarketClock
 
-Question = Callable[[], Awaitable[str]]
+Probe = Callable[[], Awaitable[str]]
 
 
-class Fed(Protocol):
-    """A feed at work."""
+class RunningFeed(Protocol):
+    """A running feed."""
 
     @property
     def feeds_now(self) -> bool:
-        """Whether frames are to be expected: it has begun and not ended."""
+        """Whether frames are expected now: it has begun and hasn't ended."""
 
     @property
     def simulated(self) -> bool:
-        """Whether it owns its market time."""
+        """Whether the feed owns its market time."""
 
 
-def timed(ask: Callable[[], Awaitable[None]], most_seconds: float) -> Question:
-    """A round trip that raises where there is none, and is a concern where it takes long."""
+def timed(ask: Callable[[], Awaitable[None]], most_seconds: float) -> Probe:
+    """Probes a round trip: fails where there is no answer; a slow answer is a degradation."""
 
-    async def asked() -> str:
+    async def probe() -> str:
         began = perf_counter()
         await ask()
-        took = perf_counter() - began
-        return f"answers within {took:.1f} s; {most_seconds:g} s are allowed" if took > most_seconds else ""
+        seconds = perf_counter() - began
+        return (
+            f"answers within {seconds:.1f} s; {most_seconds:g} s are allowed"
+            if seconds > most_seconds
+            else ""
+        )
 
-    return asked
+    return probe
 
 
-def lag(followers: Sequence[TopicFollower], most_records: int) -> Question:
-    """A follower that is far behind is a concern: it works, and what it serves (a kill switch) has to stay in reach.
+def lag(followers: Sequence[TopicFollower], most_records: int) -> Probe:
+    """Probes the lag of followers. Lag is a degradation, not a failure: a kill switch has to stay reachable.
 
-    Followers have no group; a group's lag is told by ops (LagWatch), also while nobody reads for it.
+    Followers have no group; ops (LagWatch) reports the lag of groups, even of groups without members.
     """
 
-    async def asked() -> str:
+    async def probe() -> str:
         behind = {follower.name: sum((await follower.lag()).values()) for follower in followers}
         far = [
             f"{name} is {records} records behind"
@@ -56,25 +60,25 @@ def lag(followers: Sequence[TopicFollower], most_records: int) -> Question:
         ]
         return f"{'; '.join(far)}; {most_records} are allowed" if far else ""
 
-    return asked
+    return probe
 
 
-def ticks(resources: ProcessResources, fed: Fed) -> Question:
-    """A feed that is silent in session doesn't work; heartbeat frames count as a sign of life."""
+def ticks(resources: ProcessResources, feed: RunningFeed) -> Probe:
+    """Probes the age of the newest frame: fails where the feed is silent during a session. Heartbeat frames count."""
 
-    async def asked() -> str:
-        if not fed.feeds_now:
+    async def probe() -> str:
+        if not feed.feeds_now:
             return ""
         require_frames(
             (await resources.prices.read(())).clock,
             resources.calendar,
             wall_clock(),
             timedelta(seconds=resources.settings.health_checks.tick_max_age_seconds),
-            simulated=fed.simulated,
+            simulated=feed.simulated,
         )
         return ""
 
-    return asked
+    return probe
 
 
 def require_frames(
@@ -85,10 +89,10 @@ def require_frames(
     *,
     simulated: bool,
 ) -> None:
-    """Looks how old the newest frame is.
+    """Checks the age of the newest frame.
 
     Raises:
-        CheckFailed: the market trades, by the feed's own clock where it is simulated, and no frame came for `max_age`.
+        CheckFailed: no frame came for `max_age` while the market trades (by the feed's own clock where it is simulated).
     """
     if clock is None:
         if not simulated and _trades(calendar, wall_time):
@@ -104,20 +108,20 @@ def require_frames(
         )
 
 
-def snapshots(resources: ProcessResources, taken_to: Callable[[], datetime | None]) -> Question:
-    """Portfolio snapshots that are not taken are a concern; measured in market time."""
+def snapshots(resources: ProcessResources, taken_to: Callable[[], datetime | None]) -> Probe:
+    """Probes the age of the newest portfolio snapshots, in market time; old snapshots are a degradation."""
     max_age = timedelta(seconds=resources.settings.health_checks.snapshot_max_age_seconds)
 
-    async def asked() -> str:
-        done, now = taken_to(), (await resources.prices.view(())).market_time
-        if done is None or now is None or now - done <= max_age:
+    async def probe() -> str:
+        newest, now = taken_to(), (await resources.prices.view(())).market_time
+        if newest is None or now is None or now - newest <= max_age:
             return ""
         return (
-            f"snapshots are taken up to {(now - done).total_seconds():.0f} s of market time ago;"
+            f"the newest snapshots are {(now - newest).total_seconds():.0f} s of market time old;"
             f" {max_age.total_seconds():g} s are allowed"
         )
 
-    return asked
+    return probe
 
 
 def _trades(calendar: TradingCalendar, moment: datetime) -> bool:
