@@ -47,7 +47,7 @@ async def _kafka(settings: Settings) -> list[Finding]:
     topics = KafkaTopics(KafkaClients(kafka_options(settings.kafka)), settings.kafka.replication_factor)
     specs = topics_of(settings, BrokerRegistry(BROKERS)).specs()
 
-    async def look() -> list[Finding]:
+    async def check() -> list[Finding]:
         await topics.start()
         missing, different = await topics.compare(specs)
         findings = [ok("kafka", f"answers at {at}")]
@@ -62,7 +62,7 @@ async def _kafka(settings: Settings) -> list[Finding]:
         return findings
 
     try:
-        return await found("kafka", look, f"start Kafka at {at}, or correct kafka.bootstrap_servers")
+        return await found("kafka", check, f"start Kafka at {at}, or correct kafka.bootstrap_servers")
     finally:
         await topics.stop()
 
@@ -72,7 +72,7 @@ async def _database(settings: Settings) -> list[Finding]:
         return [fail("database", "database.url is empty", "set ALPHAPANDA_DATABASE__URL")]
     engine = open_engine(settings.database.url, 1, settings.monitoring.slow_query_seconds)
 
-    async def look() -> list[Finding]:
+    async def check() -> list[Finding]:
         version = await schema_version(engine)
         findings = [ok("database", "answers")]
         if version.up_to_date:
@@ -87,7 +87,7 @@ async def _database(settings: Settings) -> list[Finding]:
         return findings
 
     try:
-        return await found("database", look, "start PostgreSQL, or correct database.url")
+        return await found("database", check, "start PostgreSQL, or correct database.url")
     finally:
         await engine.dispose()
 
@@ -96,7 +96,7 @@ async def _redis(settings: Settings) -> list[Finding]:
     if not settings.redis.url:
         return [fail("redis", "redis.url is empty", "set ALPHAPANDA_REDIS__URL")]
 
-    async def look() -> list[Finding]:
+    async def check() -> list[Finding]:
         async with Redis.from_url(settings.redis.url) as redis:
             await redis.ping()
             before = wall_clock()
@@ -104,7 +104,7 @@ async def _redis(settings: Settings) -> list[Finding]:
             server_time = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
             return [ok("redis", "answers"), _skew("Redis", before, server_time, wall_clock())]
 
-    return await found("redis", look, "start Redis, or correct redis.url")
+    return await found("redis", check, "start Redis, or correct redis.url")
 
 
 def _skew(whose: str, before: datetime, server_time: datetime, after: datetime) -> Finding:
@@ -118,7 +118,7 @@ def _skew(whose: str, before: datetime, server_time: datetime, after: datetime) 
 
 
 async def _service(name: str, target: str) -> list[Finding]:
-    async def look() -> list[Finding]:
+    async def check() -> list[Finding]:
         async with grpc.aio.insecure_channel(target) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs declare no methods
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
@@ -127,7 +127,7 @@ async def _service(name: str, target: str) -> list[Finding]:
         remedy = f"ask why: `alphapanda status --target {target}`"
         return [warn(name, f"answers at {target} and doesn't serve", remedy)]
 
-    findings = await found(name, look, "")
+    findings = await found(name, check, "")
     return [
         warn(name, f"nothing answers at {target}", f"start it: `alphapanda serve {name}`")
         if finding.outcome == "fail"

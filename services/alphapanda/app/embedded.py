@@ -152,7 +152,7 @@ class Embedded:
         return reserved.number
 
     async def _start(self) -> None:
-        tell = self._options.on_progress
+        progress = self._options.on_progress
         check_feed(self._settings, load_nse_calendar(), self._feed_wanted)
         if self._options.record is not None:
             check_recording(self._options.record)
@@ -161,10 +161,10 @@ class Embedded:
         directory.acquire(wall_clock(), self.port)
         self._stack.callback(directory.release)
         if self._options.fresh:
-            tell("starting over: the data directory is wiped")
+            progress("starting over: the data directory is wiped")
             await directory.fresh()
         self._options.on_directory(directory.layout)
-        resources, differences = await self._open_resources(directory, tell)
+        resources, differences = await self._open_resources(directory, progress)
         self.checks = await preflight(resources, differences, wall_clock())
         for check in self.checks:
             _log.info(
@@ -177,22 +177,22 @@ class Embedded:
         blocking = [check for check in self.checks if check.blocks and not check.passed]
         if blocking:
             raise PreflightFailed(blocking)
-        await self._services(resources, tell)
+        await self._services(resources, progress)
 
     async def _open_resources(
-        self, directory: DataDirectory, tell: Callable[[str], None]
+        self, directory: DataDirectory, progress: Callable[[str], None]
     ) -> tuple[ProcessResources, Sequence[str]]:
         settings = self._settings
-        postgres = EmbeddedPostgres(directory.path, tell)
-        redis_server = EmbeddedRedis(directory.path, tell)
+        postgres = EmbeddedPostgres(directory.path, progress)
+        redis_server = EmbeddedRedis(directory.path, progress)
         self._stack.push_async_callback(redis_server.stop)
         self._stack.push_async_callback(postgres.stop)
-        tell("starting PostgreSQL and Redis")
+        progress("starting PostgreSQL and Redis")
         database_url, redis_url = await asyncio.gather(postgres.start(), redis_server.start())
         engine, paper_engine, redis = open_connections(
             settings, database_url, redis_url, self._stack, self._bound
         )
-        tell("migrating the database's schema")
+        progress("migrating the database's schema")
         await upgrade_schema(engine)
         brokers = BrokerRegistry(self._options.brokers)
         topic_map = topics_of(settings, brokers)
@@ -219,7 +219,7 @@ class Embedded:
         )
         return resources, differences
 
-    async def _services(self, resources: ProcessResources, tell: Callable[[str], None]) -> None:
+    async def _services(self, resources: ProcessResources, progress: Callable[[str], None]) -> None:
         strategy, ticks = strategy_room(resources)
         risk, timer = risk_room(resources)
         trading, orders = trading_room(resources, self._options.at)
@@ -228,7 +228,7 @@ class Embedded:
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks))
         process = process_of(resources, rooms, self.port, before_binding=self._before_binding)
         self._stack.push_async_callback(process.stop)
-        tell("starting the services")
+        progress("starting the services")
         await process.start(lambda: self._before_feed(resources, ticks))
 
     def _feed_room(

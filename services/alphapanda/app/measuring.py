@@ -60,7 +60,7 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     return metrics
 
 
-async def _look(
+async def _collect(
     metrics: Metrics,
     services: Sequence[StatusSource],
     lag_watch: LagWatch | None,
@@ -102,10 +102,10 @@ def measuring(
         return []
     seconds = resources.settings.monitoring.metrics_interval_seconds
 
-    async def look() -> None:
+    async def collect() -> None:
         async with asyncio.timeout(seconds):  # a stop waits for it
             clock = (await resources.prices.read(())).clock
             age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
-            await _look(metrics, services, lag_watch, age)
+            await _collect(metrics, services, lag_watch, age)
 
-    return [Rounds("figures", look, seconds, _log, at_once=True)]
+    return [Rounds("figures", collect, seconds, _log, at_once=True)]

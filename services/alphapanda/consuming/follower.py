@@ -93,7 +93,7 @@ class TopicFollower:
         self._done = {at: self._reader.position(at) for at in ends}
         if self._start is Start.EARLIEST:
             while not self._stuck and self._behind(ends):
-                await self._take(0.0)
+                await self._fetch_once(0.0)
         self._task = asyncio.create_task(self._follow(), name=self.name)
 
     async def stop(self) -> None:
@@ -129,9 +129,9 @@ class TopicFollower:
 
     async def _follow(self) -> None:
         while not self._stuck:
-            await self._take(_FETCH_SECONDS)
+            await self._fetch_once(_FETCH_SECONDS)
 
-    async def _take(self, timeout: float) -> None:
+    async def _fetch_once(self, timeout: float) -> None:
         try:
             records = await self._reader.fetch(self._batch_size, timeout)
         except LogUnavailable as error:
@@ -143,13 +143,13 @@ class TopicFollower:
         self._fetch_failures = 0
         self._waiting = False
         for record in records:
-            if not await self._hand_over(record):
+            if not await self._deliver(record):
                 return
             self._done[record.topic_partition] = record.offset + 1
         for at in self._done:  # records that retention deleted count as handled
             self._done[at] = max(self._done[at], self._reader.position(at))
 
-    async def _hand_over(self, record: StoredRecord) -> bool:
+    async def _deliver(self, record: StoredRecord) -> bool:
         """Handles a record; returns whether it is finished with."""
         counted = self._counts[self._topic_map.broker(record.topic)]
         if is_command(record):  # commands are for groups

@@ -1,1 +1,1 @@
-"""One machine's own PostgreSQL and Redis, run from wheels inside a data directory."""
+"""Embedded PostgreSQL and Redis: run from Python wheels, in a data directory."""

@@ -1,4 +1,4 @@
-"""The folder that holds everything one machine keeps: database, event log, logs; used by one process at a time."""
+"""The data directory: holds database, event log and logs; one process at a time may use it."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ from alphapanda.embedded.redis import EmbeddedRedis
 
 
 def default_data_directory(environ: Mapping[str, str], home: Path) -> Path:
-    """`$XDG_DATA_HOME/alphapanda`, or `~/.local/share/alphapanda` (XDG base directory specification).
+    """Returns `$XDG_DATA_HOME/alphapanda`, or `~/.local/share/alphapanda` (XDG base directory specification).
 
     A relative XDG_DATA_HOME is ignored, as the specification asks.
     """
@@ -29,9 +29,9 @@ def default_data_directory(environ: Mapping[str, str], home: Path) -> Path:
 
 
 class DataDirectory:
-    """A data directory and its lock: `acquire` first, `release` last.
+    """A data directory and its lock: call `acquire` first and `release` last.
 
-    The lock ends with the process that holds it, kill -9 included; what it started (PostgreSQL, Redis) doesn't
+    The lock ends with the process that holds it, even after kill -9; its child processes (PostgreSQL, Redis) don't
     inherit it.
     """
 
@@ -41,7 +41,7 @@ class DataDirectory:
         self._lock: int | None = None
 
     def acquire(self, wall_time: datetime, port: int | None = None) -> None:
-        """Makes the folder if need be and takes its lock, writing into it our pid, `wall_time` and `port`.
+        """Creates the folder if necessary, takes its lock, and writes pid, `wall_time` and `port` into the lock file.
 
         Raises DataDirectoryInUseError, DataDirectoryForeignError or DataDirectoryNotWritableError; then nothing has changed.
         """
@@ -56,7 +56,7 @@ class DataDirectory:
             raise DataDirectoryNotWritableError(self.path, error.strerror or str(error)) from error
 
     def examine(self) -> None:
-        """Raises what `acquire` would raise now, and changes nothing."""
+        """Raises the error that `acquire` would raise now; changes nothing."""
         there = next(place for place in (self.path, *self.path.parents) if place.exists())
         try:
             if not there.is_dir():
@@ -81,16 +81,16 @@ class DataDirectory:
         return False
 
     def release(self) -> None:
-        """Gives the lock back. The lock file stays: removing it would let two processes lock two files."""
+        """Releases the lock. The lock file stays: if it were removed, two processes could lock two files."""
         if self._lock is not None:
             os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
     async def fresh(self) -> None:
-        """Starts over: stops what an earlier process left running here and removes all that we made, nothing else.
+        """Wipes the directory: stops servers that an earlier process left running, and removes our own files, nothing else.
 
-        Only while the lock is held; the lock stays held.
+        The lock has to be held, and stays held.
         """
         if self._lock is None:
             message = f"data directory {self.path} must be locked before it is wiped"
@@ -141,7 +141,7 @@ class DataDirectory:
         os.pwrite(lock, json.dumps(holder).encode(), 0)
 
     def _in_use(self) -> DataDirectoryInUseError:
-        # The holder may be between taking the lock and writing who it is.
+        # The holder may have taken the lock and not written its pid yet.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             holder = json.loads(self.layout.lock.read_text())
             port = None if holder["port"] is None else int(holder["port"])

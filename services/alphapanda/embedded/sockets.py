@@ -1,4 +1,4 @@
-"""Where a Unix socket can lie: its path may be at most 108 bytes (unix(7)), on macOS 104."""
+"""Chooses folders for Unix sockets, whose paths are limited to 108 bytes (unix(7)), on macOS to 104."""
 
 import os
 import shutil
@@ -9,16 +9,16 @@ LONGEST_SOCKET_PATH = 100
 
 
 def socket_folder(preferred: Path, socket_name: str, before: Path) -> Path:
-    """`preferred`, made, or where a socket's path in it would be too long a folder in a new private temporary one.
+    """Creates and returns `preferred`, or a private temporary folder where a socket's path would be too long.
 
-    Where `before`, in which this server ran last, is still there, it is taken again: clients go on as they are.
+    Reuses `before`, the server's last folder, where it still exists, so that clients keep their address.
     """
     if before.is_dir() and _fits(before / socket_name):
         return before
     if _fits(preferred / socket_name):
         preferred.mkdir(mode=0o700, exist_ok=True)
         return preferred
-    # tempfile makes it 0700, under a name nobody could have taken before us.
+    # mkdtemp creates it with mode 0700 and an unpredictable name.
     for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
         if _fits(Path(base, "alphapanda-01234567", "s", socket_name)):
             folder = Path(tempfile.mkdtemp(prefix="alphapanda-", dir=base), "s")

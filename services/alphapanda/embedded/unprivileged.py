@@ -1,11 +1,11 @@
-"""Run as a script by root: becomes user UID, group GID and runs PROGRAM, as PostgreSQL refuses to be run by root.
+"""A script that root runs to start PROGRAM as user UID and group GID, because PostgreSQL refuses root.
 
 usage: python -I -S unprivileged.py UID GID PROGRAM [ARGUMENT…]
 
-The data directory and the program may lie below a folder that only root may enter (/root). Rather than open that
-folder to everybody, the program keeps one of root's capabilities: to enter folders and read files
-(CAP_DAC_READ_SEARCH; CAP_DAC_OVERRIDE in containers, which lack the former), and without either refuses to run.
-Nobody else's process gets at the cluster: the folder above it stays root's.
+The data directory and the program may be below a folder that only root may enter (/root). Instead of opening that
+folder to all users, the program keeps one of root's capabilities: to enter folders and read files
+(CAP_DAC_READ_SEARCH; CAP_DAC_OVERRIDE in containers, which lack the former). Without either it refuses to run.
+Other users' processes can't reach the cluster, because the folder above it stays root's.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def permitted_capabilities() -> int:
-    """The bit set of capabilities that this process may use; 0 where the system has none."""
+    """Returns the bit set of capabilities that this process may use; 0 where the system has none."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -31,7 +31,7 @@ def permitted_capabilities() -> int:
 
 
 def keep(libc: ctypes.CDLL, capability: int) -> None:
-    """Makes `capability` the only one this process has and hands on to the program it becomes."""
+    """Drops every capability except `capability`, which the executed program inherits."""
     bits = 1 << capability
     header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
     effective_permitted_inheritable = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
@@ -40,7 +40,7 @@ def keep(libc: ctypes.CDLL, capability: int) -> None:
 
 
 def main(uid: int, gid: int, program: str, arguments: list[str]) -> None:
-    """Never returns: becomes the program, or exits with one line on standard error."""
+    """Replaces this process by the program, or exits with one line on standard error; never returns."""
     permitted = permitted_capabilities()
     kept = next((c for c in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if permitted >> c & 1), None)
     if kept is None:

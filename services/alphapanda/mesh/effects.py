@@ -1,4 +1,4 @@
-"""Runs commands in tasks of the server, so that a caller who disconnects undoes nothing (rule 12)."""
+"""Runs commands in tasks of the server, so that they complete even if the caller disconnects (rule 12)."""
 
 from __future__ import annotations
 

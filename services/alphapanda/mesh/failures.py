@@ -1,4 +1,4 @@
-"""Maps exceptions to google.rpc.Status: the one table of what a caller is answered.
+"""Maps exceptions to google.rpc.Status; this is the only such table.
 
 Every status carries ErrorInfo (reason, domain `alphapanda`); BadRequest names bad fields; RetryInfo marks a failure
 that may pass by waiting. An exception that isn't in the table is a defect: the caller gets an error id, under which the
@@ -51,7 +51,7 @@ class DeadlinePassed(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a caller is answered, and the level of the log line.
+    """The status that a caller gets, and the level of the log line.
 
     Args:
         code: gRPC status.
@@ -107,7 +107,7 @@ class Failure:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that a handler's exception means; of a defect the caller gets nothing but an id."""
+    """Maps a handler's exception to a failure; of a defect the caller only gets an error id."""
     known = _known(error)
     if known is not None:
         return replace(
@@ -157,14 +157,14 @@ def _known(error: BaseException) -> Failure | None:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether waiting may help: database, Redis, log, network or another service is away."""
+    """Whether a retry may succeed: database, Redis, log, network or another service can't be reached."""
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
     return is_transient(error)
 
 
 def _cut(text: str, most: int) -> str:
-    """The text, cut to this many bytes."""
+    """Cuts a text to this many bytes."""
     whole = text.encode(errors="replace")
     return text if len(whole) <= most else whole[:most].decode(errors="ignore") + "…"
 

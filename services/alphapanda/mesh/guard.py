@@ -1,9 +1,9 @@
 """Wraps every handler: caller, correlation id, deadline, validation, errors, log. Built once per RPC.
 
-A query runs in the call's own task and ends with it. A command runs in a task of the server: a caller who leaves, or
-whose deadline passes, undoes nothing and may ask again with the same request_id (rule 12). A watch (server streaming)
-is a query that lasts until its caller leaves: the contract's default deadline limits the time until its first message,
-or until it is established (`deadlines.watch_established`), because it may have nothing to send for long.
+A query runs in the call's own task and ends with it. A command runs in a task of the server: it completes even if the
+caller disconnects or the deadline passes, and a retry with the same request_id gets its answer (rule 12). A watch (server
+streaming) is a query that lasts until its caller disconnects. The contract's default deadline limits the time until its
+first message, or until it is established (`deadlines.watch_established`), because it may have nothing to send for long.
 """
 
 from __future__ import annotations

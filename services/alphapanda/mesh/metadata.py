@@ -1,4 +1,4 @@
-"""Names in a call's metadata that client and server agree on."""
+"""Names in a call's metadata, shared by client and server."""
 
 from __future__ import annotations
 

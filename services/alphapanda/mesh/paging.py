@@ -12,15 +12,15 @@ from alphapanda.domain.errors import InvalidInput
 
 
 def encode_page_token(after: Sequence[str | int], filters: str) -> str:
-    """The token of the page after the row with sort key `after`."""
+    """Returns the token of the page after the row with sort key `after`."""
     return urlsafe_b64encode(json.dumps([crc32(filters.encode()), *after]).encode()).decode().rstrip("=")
 
 
 def decode_page_token(token: str, filters: str, *kinds: type[str | int]) -> list[Any] | None:
-    """The sort key after which the page begins, its parts of these kinds; None for the first page (empty token).
+    """Decodes the sort key after which a page begins, with parts of these types; None for the first page (empty token).
 
     Raises:
-        InvalidInput: not a token of ours, or one of a request with other filters.
+        InvalidInput: the token is malformed, or belongs to a request with other filters.
     """
     if not token:
         return None
@@ -41,7 +41,7 @@ def _no_token(token: str) -> InvalidInput:
 
 
 def _sortable(part: str | int) -> bool:
-    """Whether a database could have a row of it: no text with NUL or half a character, no number beyond a BIGINT."""
+    """Whether the database can compare it: no text with NUL or lone surrogates, no number beyond a BIGINT."""
     if isinstance(part, int):
         return -(2**63) <= part < 2**63
     return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in part)

@@ -19,7 +19,7 @@ class CallFailure:
         code: gRPC status.
         reason: such as "INSTRUMENT_NOT_FOUND"; empty where the failure isn't a service's answer.
         message: one sentence.
-        refused: (field, why it is refused).
+        refused: (field, reason of the refusal).
         retry_after: seconds after which the same call may succeed; None where it won't.
     """
 
@@ -31,7 +31,7 @@ class CallFailure:
 
 
 def call_failure(error: grpc.aio.AioRpcError) -> CallFailure:
-    """The failure with its details."""
+    """Reads the failure with its details."""
     reason = ""
     refused: tuple[tuple[str, str], ...] = ()
     retry_after: float | None = None
@@ -47,7 +47,7 @@ def call_failure(error: grpc.aio.AioRpcError) -> CallFailure:
 
 
 def describe_rpc_error(error: grpc.aio.AioRpcError) -> str:
-    """One line for a person: what failed, why, and whether trying again helps."""
+    """Describes a failed call in one line: what failed, why, and whether a retry may help."""
     failure = call_failure(error)
     if failure.reason:
         again = "" if failure.retry_after is None else f"; try again in {failure.retry_after:g} s"

@@ -1,7 +1,7 @@
 """Lets watches wait for the next revision of an account.
 
 The revision of a (broker, account) is raised in the transaction that changes its state, so every replica sees it. One
-query polls for all watchers of a process together, and none while nobody watches.
+query polls for all watchers of a process together; without watchers it doesn't poll.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alphapanda.resilience.failures import in_one_line
 MOST_WATCHES = 2000
 """Watches that a server keeps open at once."""
 MOST_BEHIND = 10_000
-"""A watch that is further behind must begin with a snapshot, which is less to send than what it missed."""
+"""A watch that is further behind must begin with a snapshot, which is smaller than the missed changes."""
 
 Account = TypeVar("Account", bound=Hashable)
 """Identifies a broker's account."""
@@ -50,7 +50,7 @@ class WatchLimit:
 
     Args:
         most: the limit.
-        what: what the refusal calls them, such as "watches".
+        what: the noun in the error message, such as "watches".
     """
 
     def __init__(self, most: int, what: str) -> None:
@@ -77,7 +77,7 @@ class WatchLimit:
 
 
 class Revisions(Generic[Account]):
-    """The newest revisions, polled while somebody watches.
+    """The newest revisions, polled while there are watchers.
 
     Args:
         read: reads the current revisions, by account.
@@ -117,7 +117,7 @@ class Revisions(Generic[Account]):
         self._poll_now.set()
 
     async def beyond(self, account: Account, revision: int, timeout: float | None = None) -> bool:
-        """Waits for a revision above `revision`; False after `timeout` seconds, or at the stop."""
+        """Waits for a revision above `revision`; returns False after `timeout` seconds, or when the server stops."""
         self._watchers += 1
         self._watched.set()
         try:

@@ -1,1 +1,1 @@
-"""Every setting there is: the model by section, its sources, what must agree, and the catalogue."""
+"""All settings: the model by section, the sources, the consistency checks, and the catalogue."""

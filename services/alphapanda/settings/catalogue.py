@@ -1,4 +1,4 @@
-"""Every setting, one by one: its names, its default, what is allowed; and the `.env.example` made of them."""
+"""Lists every setting with its names, default and allowed values, and generates `.env.example`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Setting:
     """One setting.
 
     Attributes:
-        place: its section and name, ("database", "url").
-        description: what it does.
-        allowed: what it may be, in words; empty where any text is.
-        default: its value where no source sets it.
-        secret: its value is never shown.
+        place: section and name, such as ("database", "url").
+        description: what the setting does.
+        allowed: the allowed values, in words; empty where any text is allowed.
+        default: value where no source sets it.
+        secret: whether its value is never shown.
     """
 
     place: tuple[str, ...]
@@ -48,27 +48,27 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As TOML files and messages have it: "database.url"."""
+        """Name in TOML files and messages: "database.url"."""
         return ".".join(self.place)
 
     @property
     def variable(self) -> str:
-        """As the environment has it: "ALPHAPANDA_DATABASE__URL"."""
+        """Name of the environment variable: "ALPHAPANDA_DATABASE__URL"."""
         return f"{PREFIX}{'__'.join(self.place)}".upper()
 
 
 def catalogue() -> Iterator[Setting]:
-    """All of them, in the order of Settings."""
+    """Yields every setting, in the order of Settings."""
     yield from _settings_of(Settings, (), None)
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field of settings holds; None for a single setting."""
+    """Returns the section that a field holds; None for a single setting."""
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def value_text(value: Any) -> str:
-    """A value as the environment would have it."""
+    """Formats a value as an environment variable."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -83,7 +83,7 @@ def value_text(value: Any) -> str:
 
 
 def env_example() -> str:
-    """The whole `.env.example`."""
+    """Returns the text of `.env.example`."""
     lines = [HEAD]
     sections: list[tuple[str, ...]] = []
     for setting in catalogue():
@@ -123,7 +123,7 @@ def _purpose(section: tuple[str, ...]) -> str:
 
 
 def _description(field: FieldInfo) -> str:
-    """Its own, or that of the alias inside `BatchSize | None`."""
+    """Returns the field's description, or that of the alias inside `BatchSize | None`."""
     _, marks = _bare(field.annotation, [])
     return field.description or next(
         (one.description for one in marks if isinstance(one, FieldInfo) and one.description), ""
@@ -148,7 +148,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _bare(kind: Any, marks: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-    """The kind of value without None, and what is marked on it, inside `Rupees | None` too."""
+    """Returns a field's type without None, and its annotations, also those inside `Rupees | None`."""
     if get_origin(kind) in {Union, UnionType}:
         return _bare(next(one for one in get_args(kind) if one is not type(None)), marks)
     if get_origin(kind) is not Annotated:

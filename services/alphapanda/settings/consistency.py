@@ -1,8 +1,8 @@
-"""Which settings contradict each other. Reported with everything else that is wrong, before anything starts.
+"""Finds settings that contradict each other; they are reported with all other errors, before anything starts.
 
-In production no connection over a network is plaintext, no caller is unauthenticated and no secret is missing. What
-never leaves the machine (a Unix socket, loopback) counts as safe; gRPC doesn't, as it is how others come in. This version
-has neither TLS nor authentication for gRPC: production is refused, with what is missing.
+In production every network connection is encrypted, every caller is authenticated and no secret is missing.
+Connections within the machine (a Unix socket, loopback) count as safe; gRPC doesn't, because it serves other machines.
+This version has neither TLS nor authentication for gRPC, so it refuses production and says what is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Disagreement:
     """Settings that contradict each other.
 
     Attributes:
-        names: the settings, such as "zerodha.enabled"; where one is wrong by itself, only that is reported.
+        names: the settings, such as "zerodha.enabled"; where one of them is invalid, only that error is reported.
         message: what is wrong and what to do.
     """
 
@@ -36,7 +36,7 @@ class Disagreement:
 
 
 def disagreements(settings: Settings) -> Iterator[Disagreement]:
-    """Every pair or group that contradict each other."""
+    """Yields every contradiction."""
     if settings.zerodha.enabled and "zerodha" not in settings.active_brokers:
         yield Disagreement(
             ("zerodha.enabled", "active_brokers"), "zerodha.enabled needs 'zerodha' in active_brokers"
@@ -137,10 +137,10 @@ def _redis(settings: Settings) -> Iterator[tuple[str, str]]:
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
-    except ValueError:  # brackets that hold no address: not of this machine
+    except ValueError:  # brackets without an address: not this machine
         return SplitResult("", "", "", "", "")
 
 
 def _stays_here(url: SplitResult, host: str) -> bool:
-    """Whether the address is on this machine. `host`: of the query, which wins; a path is a socket."""
+    """Whether the address is on this machine. `host`: the query's host, which has priority; a path is a socket."""
     return host.startswith("/") or is_loopback(host or url.hostname or "")

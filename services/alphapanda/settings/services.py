@@ -1,4 +1,4 @@
-"""Settings of the services: what they trade with and what they refuse."""
+"""Settings of the services: brokers, market data, strategies, risk limits, order execution, portfolios."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ class _RiskSection(Section):
     )
 
     def value_of(self, limit: Limit[Any]) -> Value:
-        """What is set of a limit that a risk rule declares."""
+        """Returns the value of a limit that a risk rule declares."""
         value: Any = getattr(self, limit.setting)
         return timedelta(seconds=float(value)) if limit.unit is Unit.SECONDS and value is not None else value
 
 
 def _field(limit: Limit[Any]) -> tuple[Any, Any]:
-    """A limit as a field: its type and what pydantic is to know of it."""
+    """Returns the pydantic field of a limit: type and FieldInfo."""
     kind: Any = Seconds if limit.unit is Unit.SECONDS else Rupees
     if limit.is_whole:
         kind = Annotated[int, Field(ge=limit.least)]
@@ -107,7 +107,7 @@ else:
         __doc__=_RiskSection.__doc__,
         **{limit.setting: _field(limit) for limit in NAMED_LIMITS.values()},
     )
-"""The section with a setting of each limit: a rule's file says which, and nothing is to be added here."""
+"""The section with a setting for each limit; generated from the limits that the rules' files declare."""
 
 
 class TradingSettings(Section):

@@ -1,4 +1,4 @@
-"""Settings of what this platform serves, and where: the gRPC server, the mesh, the embedded process."""
+"""Settings of the gRPC server, the mesh and the embedded process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MeshSettings(Section):
     drain_seconds: Seconds = Field(5.0, description="how long calls in flight may take when a service stops")
 
     def target(self, service: str) -> str:
-        """Where a service answers."""
+        """Returns the address of a service."""
         return str(getattr(self, service))
 
 

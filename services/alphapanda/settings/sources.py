@@ -1,4 +1,4 @@
-"""The sources of settings, and the errors when they are wrong."""
+"""Reads settings from their sources, and reports errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Place = tuple[str, ...]
 
 
 class SettingsInvalid(Exception):
-    """Settings that can't be used; one line for each thing wrong."""
+    """The settings are invalid; one line for each error."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -38,11 +38,11 @@ class SettingsInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SettingsRead:
-    """Settings, and where each that isn't a default comes from.
+    """Settings, and the source of each that isn't a default.
 
     Attributes:
         settings: all of them.
-        sources: by place: "environment", or the name of the file.
+        sources: by place: "environment", or the file's name.
     """
 
     settings: Settings
@@ -51,7 +51,7 @@ class SettingsRead:
 
 @dataclass(slots=True)
 class _Reading:
-    """What has been read so far."""
+    """The state of reading: the tree of values, errors, and where values came from."""
 
     tree: dict[str, Any]
     problems: list[str]
@@ -62,13 +62,13 @@ class _Reading:
 def load_settings(
     environ: Mapping[str, str], *, config: Path | None = None, dotenv: Path | None = None, **overrides: Any
 ) -> Settings:
-    """The settings of the environment over a `.env` file over a TOML file.
+    """Reads the settings: the environment over a `.env` file over a TOML file.
 
     Args:
         environ: the environment.
-        config: the TOML file; without it the file that ALPHAPANDA_CONFIG names, or none.
+        config: the TOML file; None: the file that ALPHAPANDA_CONFIG names, if any.
         dotenv: a `.env` file, read where it exists.
-        overrides: sections and names given on the command line, which win.
+        overrides: sections and names given on the command line, which have priority.
 
     Raises:
         SettingsInvalid: an unknown name, a value that doesn't fit, a file that can't be read.
@@ -79,7 +79,7 @@ def load_settings(
 def read_settings(
     environ: Mapping[str, str], *, config: Path | None = None, dotenv: Path | None = None, **overrides: Any
 ) -> SettingsRead:
-    """The same as `load_settings`, and where each setting comes from."""
+    """Reads the settings as `load_settings` does, and returns the source of each as well."""
     reading = _Reading({}, [], {}, {})
     layers = [(str(dotenv), dict(_prefixed(_dotenv(dotenv, reading.problems))))]
     layers.append((ENVIRONMENT, dict(_prefixed(environ))))
@@ -114,7 +114,7 @@ def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: M
 
 
 def _validated(reading: _Reading, known: Mapping[str, Setting]) -> Settings:
-    """The settings; a value that is wrong goes to the problems and is left out, so that the rest is checked too."""
+    """Validates the settings. An invalid value is reported and left out, so that the others are checked as well."""
     wrong: set[str] = set()
     settings: Settings | None = None
     while settings is None:
@@ -163,7 +163,7 @@ def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _parsed(setting: Setting, value: str) -> Any:
-    """A list comes as names separated by commas, an empty text is None where that is the default; pydantic reads the rest."""
+    """Parses lists (names separated by commas) and empty texts (None, where that is the default); pydantic does the rest."""
     if isinstance(setting.default, tuple):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return None if setting.default is None and not value else value
@@ -188,7 +188,7 @@ def _set(tree: dict[str, Any], where: Place, value: Any) -> None:
 
 
 def _forget(tree: dict[str, Any], place: Place) -> bool:
-    """Removes the value at the place or above it; whether there was one."""
+    """Removes the value at the place or above it; returns whether there was one."""
     for depth, step in enumerate(place, start=1):
         inner = tree.get(step)
         if depth == len(place) or not isinstance(inner, dict):

@@ -1,4 +1,4 @@
-"""The database engine."""
+"""Opens SQLAlchemy's engine for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def _skip_closed(connection: Any, _record: object, _proxy: object) -> None:
 
 
 def without_transactions(engine: AsyncEngine) -> AsyncEngine:
-    """The same pool in autocommit: each statement is its own transaction, without BEGIN and COMMIT."""
+    """Returns the engine in autocommit on the same pool: each statement is a transaction, without BEGIN and COMMIT."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""The kill switches as Redis shows them: a copy that fails closed. The rows are risk's.
+"""A copy of risk's kill switches in Redis, which fails closed. The authoritative rows are in risk's schema.
 
 Key: `risk:kill_switch:{broker}` = "revision|state", such as "3|HALTED". Nothing is replaced by an older revision.
 """
@@ -24,13 +24,13 @@ return 1
 
 
 def shown_state(shown: bytes | str | None) -> TradingState:
-    """The state of a stored value; REDUCING where there is none or it can't be understood."""
+    """Parses a stored value; REDUCING where it is missing or malformed."""
     text = shown.decode(errors="replace") if isinstance(shown, bytes) else shown or ""
     return TradingState.__members__.get(text.partition("|")[2], TradingState.REDUCING)
 
 
 class KillSwitchMirror:
-    """Written by risk, read by whoever is about to send an order.
+    """Writes and reads the mirror: risk writes it, and an order's sender reads it before the call.
 
     Args:
         redis: opened with `decode_responses=True` or without.
@@ -41,22 +41,22 @@ class KillSwitchMirror:
         self._write = redis.register_script(_WRITE)
 
     async def write(self, broker: str, state: TradingState, revision: int) -> None:
-        """Shows a state; does nothing where a newer revision is shown.
+        """Writes a state; does nothing where Redis has a newer revision.
 
         Raises:
-            RedisError: it can't be written now.
+            RedisError: Redis can't be written now.
         """
         await self._write(keys=[KEY + broker], args=[revision, state.name])
 
     async def is_missing(self, broker: str) -> bool:
-        """Whether nothing is shown of a broker, as after a loss of Redis; False where that can't be told now."""
+        """Whether a broker's state is missing, as after a loss of Redis; False where Redis can't be read."""
         try:
             return await self._redis.get(KEY + broker) is None
         except (RedisError, OSError):
             return False
 
     async def state(self, broker: str) -> TradingState:
-        """What may be traded; REDUCING where it is missing or can't be read."""
+        """Returns the trading state of a broker; REDUCING where it is missing or can't be read."""
         try:
             return shown_state(await self._redis.get(KEY + broker))
         except (RedisError, OSError):

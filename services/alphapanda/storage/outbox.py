@@ -36,9 +36,9 @@ class Outbox:
     Between aggregates transactions commit in any order, so the relay reads unpublished rows, without a high-water mark.
 
     Attributes:
-        insert: an INSERT of `values(events)` in their order, to be a part of a writer's own statement.
-        notification: an expression that wakes the relay with the commit.
-        notify: the SELECT of it, to be the last part of that statement.
+        insert: an INSERT of `values(events)` in their order, for use as a part of a writer's own statement.
+        notification: an expression that wakes the relay at the commit.
+        notify: the SELECT of it, for use as the last part of that statement.
     """
 
     def __init__(self, schema: str, topic_map: TopicMap) -> None:
@@ -56,16 +56,16 @@ class Outbox:
         self._add = text(f"WITH added AS ({self.insert}) {self.notify}")
 
     def insert_where(self, condition: str) -> str:
-        """`insert` of all where a condition holds, and of none where it doesn't."""
+        """Returns an `insert` of all events if a condition holds, else of none."""
         return f"{self._given} WHERE {condition} {_IN_ORDER}"
 
     def insert_of(self, part: str, column: str, kind: str) -> str:
-        """`insert` of only those events whose row is among those of another part of the writer's statement.
+        """Returns an `insert` of only those events whose row is among the rows of another part of the writer's statement.
 
         Args:
-            part: that part's name.
-            column: of it; the parameter `outbox_{column}` holds each event's.
-            kind: the column's type.
+            part: name of that part.
+            column: its column to compare; the parameter `outbox_{column}` holds each event's value.
+            kind: type of the column.
         """
         names = ", ".join(_COLUMNS)
         arrays = ", ".join(
@@ -78,7 +78,7 @@ class Outbox:
         )
 
     def values(self, events: Sequence[Event]) -> dict[str, list[object]]:
-        """The parameters of `insert`, a list for each column."""
+        """Returns the parameters of `insert`, a list for each column."""
         rows = []
         for event in events:
             route = self._topic_map.route(event)
@@ -98,12 +98,12 @@ class Outbox:
         return {f"outbox_{name}": list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
 
     async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
-        """Stores events in the caller's transaction; an id that is there already stays as it is."""
+        """Stores events in the caller's transaction; an event whose id exists already is left unchanged."""
         if events:
             await connection.execute(self._add, self.values(events))
 
     async def unpublished(self, connection: AsyncConnection) -> int:
-        """Rows not yet published."""
+        """Returns the number of rows not yet published."""
         found = await connection.execute(
             text(f"SELECT count(*) FROM {self.schema}.outbox WHERE published_at IS NULL")
         )

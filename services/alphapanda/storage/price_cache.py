@@ -1,4 +1,4 @@
-"""Last prices and the market's clock in Redis: written by marketdata, read in one go by who decides (rule 9).
+"""Last prices and the market's clock in Redis: written by marketdata, read with one command by risk and trading (rule 9).
 
 Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume" (price in 1/scale rupees, volume may be empty);
 `market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated|frame_id". Nothing is replaced by what is older in market time.
@@ -74,7 +74,7 @@ class CachedPrice:
 
 @dataclass(frozen=True, slots=True)
 class MarketReading:
-    """One reading of the cache; an instrument without a price is absent, a clock that was never written None."""
+    """One reading of the cache; instruments without a price are absent; the clock is None where it was never written."""
 
     clock: MarketClock | None
     prices: Mapping[int, CachedPrice]
@@ -153,7 +153,7 @@ class PriceCache(ExecutionViews):
         return self._view(_reading(tokens, market)), states
 
     async def read(self, tokens: Sequence[int]) -> MarketReading:
-        """The clock as it was written, and the prices of these instruments with their volumes."""
+        """Reads the clock as it was written, and the prices of these instruments with their volumes."""
         return _reading(tokens, await self._redis.mget(_keys(tokens)))
 
     def _view(self, reading: MarketReading) -> MarketView:
@@ -165,9 +165,9 @@ class PriceCache(ExecutionViews):
         )
 
     def market_time(self, clock: MarketClock | None) -> datetime | None:
-        """The market's time; None where it is unknown: never written, or a real-time feed gone silent.
+        """Returns the market's time; None where it was never written or a real-time feed is silent.
 
-        A wall clock that was set back can't tell either: what was written in its future may be of any age.
+        It is also unknown where the wall clock was set back: a value from its future may be of any age.
         """
         if clock is None:
             return None

@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 
 
 def rows_of(table: str, parameter: str) -> str:
-    """The FROM clause that reads a parameter made by `recordset` as rows of a table, each column in its type."""
+    """Returns the FROM clause that reads a parameter made by `recordset` as typed rows of a table."""
     return f"json_populate_recordset(NULL::{table}, CAST(:{parameter} AS json))"
 
 
@@ -22,17 +22,17 @@ def recordset(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def together(parts: Mapping[str, str], last: str) -> Callable[..., TextClause]:
-    """One statement of some of these writes and, after them, of another.
+    """Combines writes into one statement (WITH …).
 
-    All of them see the tables as they were before it, and no row may be written by two of them. A foreign key is
-    checked when all are done.
+    All parts see the tables as they were before the statement, and no row may be written by two parts. Foreign keys are
+    checked at the end.
 
     Args:
         parts: INSERT, UPDATE or DELETE statements, by name.
-        last: what is always a part, and may read from those by name.
+        last: the final statement, always included; may read from the parts by name.
 
     Returns:
-        Names of parts to their statement, which is made once.
+        A function from names of parts to the statement; each statement is built once.
     """
 
     @cache

@@ -1,7 +1,7 @@
 """Publishes a schema's outbox to the log: in order per aggregate, at least once (rule 3).
 
 It reads unpublished rows by `seq`, without a high-water mark: transactions commit out of order, and a mark would skip the
-late ones. A crash between publishing and marking publishes the same ids again, which every reader recognises.
+late ones. After a crash between publishing and marking, the same ids are published again; every reader recognises them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class OutboxRelay:
-    """Publishes a schema's outbox. One relay is active over all processes; the others stand by.
+    """Publishes a schema's outbox. One relay is active across all processes; the others wait as standbys.
 
     It keeps one connection of the engine, which holds the advisory lock and receives the NOTIFY of each commit.
 
@@ -167,7 +167,7 @@ class OutboxRelay:
                     self._failures = 0
                     self._busy = False
                     await self._wait()
-                    self._wake.clear()  # it hears every commit, and would ask for the lock on and on
+                    self._wake.clear()  # every commit notifies the standby, which would retry the lock without a pause
                 await self._relay(connection)
             finally:
                 # The pool must not get back a connection that holds the lock and listens.

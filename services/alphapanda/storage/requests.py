@@ -53,8 +53,8 @@ class RequestMemory:
     async def claim(self, connection: AsyncConnection, key: CommandKey, request: Message) -> bytes | None:
         """Claims a command. Returns its earlier answer (serialised), or None where the command is new.
 
-        It waits for the same command in another transaction. An answer of b"" means claimed, but not yet remembered: the
-        caller then answers from the state that the command made.
+        It waits for another transaction that has the same command. An answer of b"" means claimed but not yet remembered: the
+        caller then builds the answer from the stored state.
 
         Raises:
             RequestReused: the request_id was used with another body.

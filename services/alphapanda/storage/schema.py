@@ -34,7 +34,7 @@ class SchemaVersion:
 
 
 def migrations() -> Config:
-    """Alembic's configuration. env.py reads `connection` from its attributes, and `tables` where it is to compare."""
+    """Returns Alembic's configuration. env.py reads `connection` from its attributes, and `tables` for a comparison."""
     config = Config()
     config.set_main_option("script_location", str(files("alphapanda.storage") / "migrations"))
     return config

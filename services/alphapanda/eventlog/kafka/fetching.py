@@ -31,7 +31,7 @@ class KafkaFetching:
         self._consumer = consumer
         self._next: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
-        self._arriving: set[TopicPartition] = set()
+        self._held_back: set[TopicPartition] = set()
         self._served: set[TopicPartition] = set()
         self._sought: set[TopicPartition] = set()
         self._wake = asyncio.Event()
@@ -53,16 +53,16 @@ class KafkaFetching:
 
     def hold_back(self, partitions: Iterable[TopicPartition]) -> None:
         """Returns no records of these partitions until they are released or dropped."""
-        self._arriving.update(partitions)
+        self._held_back.update(partitions)
 
     def release(self, partitions: Iterable[TopicPartition]) -> None:
         """Returns records of these partitions again."""
-        self._arriving.difference_update(partitions)
+        self._held_back.difference_update(partitions)
         self._wake.set()
 
     def drop(self) -> None:
         """Forgets all partitions."""
-        for kept in (self._next, self._paused, self._arriving, self._served):
+        for kept in (self._next, self._paused, self._held_back, self._served):
             kept.clear()
         self._wake.set()
 
@@ -97,7 +97,7 @@ class KafkaFetching:
     async def _get(
         self, max_records: int, deadline: float
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
-        ready = self._next.keys() - self._paused - self._arriving
+        ready = self._next.keys() - self._paused - self._held_back
         if got := await self._in_turn(ready, max_records):
             return got
         seconds = max(0.0, deadline - asyncio.get_running_loop().time())
@@ -153,7 +153,7 @@ class KafkaFetching:
             at = TopicPartition(place.topic, place.partition)
             if at not in self._next or at in self._sought:
                 continue  # revoked or sought meanwhile
-            if at in self._paused or at in self._arriving:
+            if at in self._paused or at in self._held_back:
                 self.seek({at: self._next[at]})
                 continue
             found[at] = [stored(record) for record in records]

@@ -123,7 +123,7 @@ class KafkaGroupReader(GroupReader, ConsumerRebalanceListener):  # type: ignore[
         self._fetching: KafkaFetching | None = None
         self._joined = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._changing_hands = asyncio.Lock()
+        self._rebalancing = asyncio.Lock()
         self._logger = _logger.bind(group=group)
 
     @property
@@ -168,7 +168,7 @@ class KafkaGroupReader(GroupReader, ConsumerRebalanceListener):  # type: ignore[
     async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
         """Accepts partitions: from the group's offset, else from where new groups begin."""
         partitions = sorted(TopicPartition(at.topic, at.partition) for at in assigned)
-        async with self._changing_hands:
+        async with self._rebalancing:
             if (positions := await self._found_positions(partitions)) is None or self._fetching is None:
                 return
             self._fetching.hold_back(partitions)
@@ -182,7 +182,7 @@ class KafkaGroupReader(GroupReader, ConsumerRebalanceListener):  # type: ignore[
     @override
     async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         """Releases all partitions."""
-        async with self._changing_hands:
+        async with self._rebalancing:
             held = sorted(self.assigned())
             if self._fetching is None or not held:
                 return

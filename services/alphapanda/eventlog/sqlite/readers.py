@@ -69,7 +69,7 @@ class _Positions:
         self._partitions = partitions
         self._next: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
-        self.changing_hands: set[TopicPartition] = set()
+        self.rebalancing: set[TopicPartition] = set()
         self.wake = asyncio.Event()
 
     def __getitem__(self, at: TopicPartition) -> int:
@@ -90,7 +90,7 @@ class _Positions:
         for at in partitions:
             self._next.pop(at, None)
             self.paused.discard(at)
-            self.changing_hands.discard(at)
+            self.rebalancing.discard(at)
             self._partitions[at].readers.discard(self.wake)
 
     async def fetch(self, max_records: int, timeout: float) -> dict[TopicPartition, Sequence[StoredRecord]]:
@@ -131,7 +131,7 @@ class _Positions:
         return ready
 
     def _is_still(self, at: TopicPartition) -> bool:
-        return at in self.paused or at in self.changing_hands
+        return at in self.paused or at in self.rebalancing
 
 
 class SqliteTopicReader(TopicReader):
@@ -233,17 +233,17 @@ class SqliteGroupReader(GroupReader, Member):
                 if self._start is Start.LATEST:
                     offset = begins[at] = self._positions.end(at)
             self._positions[at] = offset
-        self._positions.changing_hands.update(partitions)
+        self._positions.rebalancing.update(partitions)
         if begins:
             await self._store(self._name, begins)
         if self._assignment is not None:
             await self._assignment.on_assigned(partitions)
-        self._positions.changing_hands.difference_update(partitions)
+        self._positions.rebalancing.difference_update(partitions)
         self._positions.wake.set()
 
     @override
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
-        self._positions.changing_hands.update(partitions)
+        self._positions.rebalancing.update(partitions)
         if self._assignment is not None and partitions:
             await self._assignment.on_revoked(partitions)
         self._positions.drop(partitions)
