@@ -1,4 +1,4 @@
-"""How commands ask a running platform: one question, the answer as a table or as JSON."""
+"""Commands as clients: one request to a running platform, its answer as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Services:
-    """A platform's services, at one address or at several; each is reached when first asked.
+    """Stubs of a platform's services, at one address or at several; each connects at its first request.
 
     Args:
         addresses: host:port by service.
         channels: a channel by host:port.
 
     Attributes:
-        addresses: the same.
-        asked: the address of the one asked last.
+        addresses: host:port by service.
+        asked: host:port of the last request; empty before the first.
     """
 
     def __init__(self, addresses: Mapping[str, str], channels: Mapping[str, grpc.aio.Channel]) -> None:
@@ -93,14 +93,12 @@ class Services:
 
 
 class ListsByDefault(click.Group):
-    """A group whose first command is meant where none is named: `orders --json` is `orders list --json`."""
+    """A group that runs its first command where none is named: `orders --json` is `orders list --json`."""
 
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
-        if not named and (
-            args or not ctx.resilient_parsing
-        ):  # a shell that completes `orders ` wants to see them all
+        if not named and (args or not ctx.resilient_parsing):  # completing `orders ` lists all commands
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 
@@ -110,7 +108,7 @@ class ListsByDefault(click.Group):
 
     @override
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands; where the word begins with a "-", the options of the one that is meant by default."""
+        """Completes the commands; a word that begins with "-" is completed as an option of the first command."""
         if incomplete.startswith("-"):
             return next(iter(self.commands.values())).shell_complete(ctx, incomplete)
         return super().shell_complete(ctx, incomplete)
@@ -120,13 +118,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="print the an
 
 
 def asks(command: Command) -> Command:
-    """The options of every command that asks: --target and --json."""
+    """Adds the options of every client command: --target and --json."""
     asking: Command = target_option(json_option(command))
     return asking
 
 
 def pages(command: Command) -> Command:
-    """The options of a list: --page-size and --page-token."""
+    """Adds the options of a list: --page-size and --page-token."""
     size = click.option(
         "--page-size",
         type=click.IntRange(0, 2**32 - 1),
@@ -139,7 +137,7 @@ def pages(command: Command) -> Command:
 
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[Services]:
-    """The services; which address is whose is found first."""
+    """Finds the addresses of the services and opens channels to them."""
     addresses = await find_services(target)
     async with AsyncExitStack() as open_ones:
         channels = {
@@ -150,7 +148,7 @@ async def connected(target: Target) -> AsyncIterator[Services]:
 
 
 def ask(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> Answer:
-    """The answer to one question; one clear line and exit code 1 where there is none."""
+    """Returns the answer to one request; where it fails, prints why in one line and exits with code 1."""
     return asyncio.run(_answer(target, question))
 
 
@@ -171,10 +169,10 @@ def show(answer: Message, *, as_json: bool, table: Callable[[], RenderableType])
 
 
 def new_request_id() -> str:
-    """A request_id for one command."""
+    """Makes a request_id for one command."""
     return f"cli-{uuid4()}"
 
 
 def page(lines: RenderableType, next_page_token: str) -> RenderableType:
-    """A page of a list, and how to get the next one."""
+    """A page of a list, with the option that gets the next one."""
     return Group(lines, "", f"more: --page-token {next_page_token}") if next_page_token else lines

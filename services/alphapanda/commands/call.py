@@ -31,10 +31,10 @@ def methods() -> Mapping[str, descriptor.MethodDescriptor]:
 
 
 def find_method(name: str) -> descriptor.MethodDescriptor:
-    """The RPC of a name: with or without the package, with "/" or ".", or by its own name alone.
+    """Finds an RPC by its name: with or without package, with "/" or ".", or the method's name alone.
 
     Raises:
-        UnknownName: there is none, or the bare name is more than one's.
+        UnknownName: there is none, or several services have a method of that name.
     """
     known = methods()
     short = "/".join(name.replace("/", ".").split(".")[-2:])
@@ -47,7 +47,7 @@ def find_method(name: str) -> descriptor.MethodDescriptor:
 
 
 def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message]:
-    """The RPC of a name, and its request.
+    """Finds an RPC by its name and parses its request.
 
     Raises:
         InvalidInput: there is no such RPC, or the JSON isn't its request.
@@ -64,13 +64,13 @@ def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message
 async def invoke(
     address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
 ) -> AsyncIterator[Message]:
-    """The answer of an RPC, or each message of a watch as it comes.
+    """Yields the answer of an RPC, or each message of a watch as it arrives.
 
     Args:
         address: host:port.
         method: the RPC.
         request: its request.
-        timeout: deadline in seconds; None for a watch, which goes on until it is stopped.
+        timeout: deadline in seconds; None for a watch, which has no end of its own.
     """
     path = f"/{method.containing_service.full_name}/{method.name}"
     encode = type(request).SerializeToString
@@ -125,5 +125,5 @@ def call(method: str, body: str, target: Target, timeout: float | None) -> None:
         fail(str(error), USAGE)
     if timeout is None and not found.server_streaming:
         timeout = ANSWER_SECONDS
-    with suppress(KeyboardInterrupt):  # before it listens
+    with suppress(KeyboardInterrupt):  # before the signal handler is installed
         asyncio.run(_called(target, found, request, timeout))

@@ -1,4 +1,4 @@
-"""Completion of commands, options and their values by the shell: click makes the script, here it is put in place."""
+"""Shell completion of commands, options and values: installs the script that click generates."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 
 PROGRAM: Final = "alphapanda"
 VARIABLE: Final = "_ALPHAPANDA_COMPLETE"
-"""Tells the program that a shell asks, and which; the script sets it."""
+"""Environment variable by which the script asks for completions and names its shell."""
 
 SHELLS: Final = ("bash", "zsh", "fish")
 ZSH_NEEDS: Final = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
-"""What the script for zsh calls, and a .zshrc need not have loaded."""
+"""Loads compdef, which the script for zsh calls, where .zshrc has not loaded it."""
 
 
 def install_completion(
     cli: click.Command, shell: str, environ: Mapping[str, str], home: Path
 ) -> tuple[Path, ...]:
-    """Writes the script of a shell, and lets the shell load it at its start; a second time changes nothing more.
+    """Writes a shell's completion script and loads it from the shell's start file; repeating it changes nothing.
 
     Fish finds the script by itself; bash and zsh get a line in ~/.bashrc and .zshrc.
 
@@ -59,7 +59,7 @@ def install_completion(
 
 
 def _folder(named: str, otherwise: Path) -> Path:
-    """A folder of the environment; one that is not absolute is ignored, as the XDG specification asks."""
+    """A folder named by the environment; a relative one is ignored, as the XDG specification requires."""
     return Path(named) if Path(named).is_absolute() else otherwise
 
 
@@ -70,7 +70,7 @@ def _written(file: Path, text: str) -> Path:
 
 
 def _loads(start: Path, script: Path) -> bool:
-    """Lets a shell's start file load the script; False where it does already."""
+    """Adds a line that loads the script to a shell's start file; False where the line exists already."""
     line = f"source {shlex.quote(str(script))}"
     before = start.read_text(encoding="utf-8") if start.exists() else ""
     if line in before.splitlines():

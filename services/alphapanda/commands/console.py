@@ -15,10 +15,10 @@ wide = Console(highlight=False, width=1_000)
 err = Console(stderr=True, highlight=False)
 
 USAGE = 2
-"""Exit code for input that can't be used."""
+"""Exit code for invalid input."""
 
 PORT = click.IntRange(0, 65_535)
-"""What --port takes."""
+"""Type of the option --port."""
 
 
 def working(text: str) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""`alphapanda dlq`: what could not be handled, and what is done about it."""
+"""`alphapanda dlq`: lists, redrives and discards dead letters."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def redrive(
 
 
 async def _redriven(services: Services, request: RedriveDeadLettersRequest) -> RedriveDeadLettersResponse:
-    """The answers to all pages of the request as one."""
+    """Redrives page after page; returns all letters in one answer."""
     every = RedriveDeadLettersResponse()
     while True:
         request.request_id = new_request_id()

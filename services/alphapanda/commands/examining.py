@@ -1,4 +1,4 @@
-"""What `alphapanda doctor` does: checks everything a start needs, shows its findings."""
+"""`alphapanda doctor`: checks everything that a start needs, shows the findings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOURS: Final = {Outcome.OK: "green", Outcome.WARN: "yellow", Outcome.FAIL: "bo
 
 
 def run_doctor(data_dir: Path | None, config: Path | None, *, mesh: bool, as_json: bool) -> None:
-    """Does what `alphapanda doctor` was asked for; exit code 1 where it would not start."""
+    """Runs `alphapanda doctor`; exit code 1 where a start would fail."""
     settings: Settings | SettingsInvalid
     try:
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
@@ -36,7 +36,7 @@ def run_doctor(data_dir: Path | None, config: Path | None, *, mesh: bool, as_jso
         own = settings.embedded.data_dir
         configure_logging(
             logging_options(settings.logging), None
-        )  # what a library says of an address that is away is in the findings
+        )  # errors that libraries log about unreachable addresses are findings already
     folder = data_dir or own or default_data_directory(os.environ, Path.home())
     with working("checking everything a start needs"):
         findings = asyncio.run(examine(settings, folder.expanduser(), mesh=mesh))

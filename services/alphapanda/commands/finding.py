@@ -1,7 +1,7 @@
-"""Where the services answer: all at one address, or each at its own in the mesh.
+"""Finds the addresses of the services: all at one address, or each at its own in the mesh.
 
-One rule: what `--target` names is asked and nothing else. Without it, a service that is served where `[api]` says
-(there `alphapanda up` answers, and the mesh's ops) is asked there, every other one where `[mesh]` says.
+With `--target` every request goes to that address. Without it, a service that is served at the address of `[api]`
+(that of `alphapanda up`, and of the mesh's ops) is asked there, every other one at its address in `[mesh]`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ SERVICES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to ask, before a service has been found.
+    """Addresses to try, before the services have been found.
 
     Attributes:
-        first: host:port that is asked first.
-        mesh: host:port by service, where it isn't served there; empty where --target named one address.
+        first: host:port that is tried first.
+        mesh: host:port by service, for those not served there; empty where --target was given.
     """
 
     first: str
@@ -54,7 +54,7 @@ class Target:
 
 
 async def find_services(target: Target) -> dict[str, str]:
-    """Where each service answers, or would if it ran: host:port by name."""
+    """Returns host:port by service: where it answers, or would answer if it ran."""
     if not target.mesh:
         return dict.fromkeys(SERVICES, target.first)
     async with open_channel(target.first, ()) as channel:
@@ -82,9 +82,9 @@ def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> 
     """One line for a person: why a call failed, and what to do about it.
 
     Args:
-        target: what was asked for.
-        address: the one that was asked.
-        error: its failure.
+        target: addresses that were tried.
+        address: host:port of the failed call.
+        error: its error.
     """
     failure = call_failure(error)
     if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
@@ -99,7 +99,7 @@ def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> 
 
 
 def target_of(address: str | None) -> Target:
-    """What --target says, else the settings; settings that are wrong end the command."""
+    """The target of --target, else of the settings; invalid settings end the command."""
     if address is not None:
         return Target(address)
     from alphapanda.settings.serving import MeshSettings
@@ -125,7 +125,7 @@ def _checked(ctx: click.Context, _: click.Parameter, value: str | None) -> Targe
 
 
 def target_option(command: Any) -> Any:
-    """The option --target; the command gets a `Target`."""
+    """Adds the option --target; the command receives a `Target`."""
     return click.option(
         "--target",
         metavar="HOST:PORT",

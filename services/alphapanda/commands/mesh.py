@@ -1,4 +1,4 @@
-"""What the mesh's commands share: its settings."""
+"""Settings of the mesh's commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ config_option = click.option("--config", type=click.Path(path_type=Path), help="
 
 
 def mesh_settings(config: Path | None) -> Settings:
-    """The settings of a mesh: they name a database and a Redis."""
+    """Loads the settings of a mesh; without a database or a Redis URL the command ends."""
     from alphapanda.settings.sources import SettingsInvalid, load_settings
 
     try:

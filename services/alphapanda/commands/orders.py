@@ -1,4 +1,4 @@
-"""`alphapanda orders`: list them, place one, make positions flat."""
+"""`alphapanda orders`: lists orders, places one, squares off positions."""
 
 from __future__ import annotations
 

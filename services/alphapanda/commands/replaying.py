@@ -77,7 +77,7 @@ def run_replay(
     strategies_folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Does what `alphapanda replay` was asked for; what can't be done ends it with one line."""
+    """Runs `alphapanda replay`; an error ends it with one line."""
     try:
         wanted = [wanted_strategy(text, product) for text in sets]
         if strategy is not None:
@@ -173,7 +173,7 @@ def _require_folder(file: Path | None) -> None:
 
 @contextmanager
 def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
-    """On a terminal a bar of how far the files are read, the day that is played, and how long it will still take."""
+    """Shows a progress bar on a terminal: how much of the files is read, the day replayed, the time left."""
     if not err.is_terminal:
         yield lambda frames: frames
         return
@@ -199,7 +199,7 @@ def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[F
 
 
 def summarised(replay_run: Any, ticks: int, dropped: Mapping[str, int], seconds: float) -> dict[str, Any]:
-    """The summary; the last three entries are the machine's, all others the same for the same input."""
+    """The summary; all entries are the same for the same input, except the last three, which measure the run."""
     tally = replay_run.tally
     statement = replay_run.statement()
     return {

@@ -1,4 +1,4 @@
-"""What `alphapanda up` does: starts everything on this machine, shows what happens, stops it."""
+"""`alphapanda up`: starts everything on this machine, shows fills and profit, stops at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_up(
     *,
     plain: bool,
 ) -> None:
-    """Does what `alphapanda up` was asked for, until Ctrl-C; what can't be done ends it with one line."""
+    """Runs `alphapanda up` until Ctrl-C; an error at the start ends it with one line."""
     try:
         overrides = {} if port is None else {"api": {"port": port}}
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
@@ -66,8 +66,8 @@ def run_up(
         demo=demo,
         on_progress=_progress,
     )
-    # On a terminal the log goes to a file beside the data, so that fills and profit can be read. The data directory
-    # isn't ours before it is locked; until then there is nothing to log into.
+    # On a terminal the log goes to a file beside the data, so that fills and profit stay readable. Another process may
+    # own the data directory until it is locked; before that nothing is logged into it.
     stream = None if out.is_terminal else sys.stdout
     configure_logging(logging_options(settings.logging), stream)
     options = replace(
@@ -116,7 +116,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
 
 
 def _log_file(settings: Settings, options: UpOptions) -> str:
-    """Where the log goes on a terminal, as a person would write it."""
+    """Path of the log file, shortened for people: "~" for the home folder."""
     file = (settings.logging.folder or Layout(options.data_dir.absolute()).logs) / MAIN_FILE
     home = Path.home()
     return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)

@@ -1,4 +1,4 @@
-"""What `alphapanda serve` does: starts some services in one process, stops them."""
+"""`alphapanda serve`: starts services in one process, stops them at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ _log = structlog.get_logger(__name__)
 def run_serve(
     services: tuple[str, ...], port: int | None, feed: str, record: Path | None, config: Path | None
 ) -> None:
-    """Does what `alphapanda serve` was asked for, until Ctrl-C; what can't be done ends it with one line."""
+    """Runs `alphapanda serve` until Ctrl-C; an error at the start ends it with one line."""
     settings = mesh_settings(config)
     configure_logging(logging_options(settings.logging), sys.stdout)
     try:
-        if settings.logging.folder is not None:  # each process in one of its own, as it sets files aside
+        if (
+            settings.logging.folder is not None
+        ):  # a folder for each process, because each rotates its own files
             configure_logging(
                 logging_options(settings.logging), sys.stdout, settings.logging.folder / "-".join(services)
             )

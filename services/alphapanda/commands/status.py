@@ -32,7 +32,7 @@ def status(service: str, target: Target, *, as_json: bool) -> None:
 
 
 async def all_status(services: Services, service: str = "") -> GetStatusResponse:
-    """The status of every service from ops; where ops is away, from each process of the mesh itself.
+    """Asks ops for the status of every service; where ops does not answer, asks each process of the mesh.
 
     Raises:
         AioRpcError: there is no answer from anybody, or a refusal.
@@ -64,7 +64,7 @@ async def all_status(services: Services, service: str = "") -> GetStatusResponse
 
 
 async def _status_of(services: Services, service: str) -> GetStatusResponse | str:
-    """A service's own status, or why there is none."""
+    """Asks a service for its own status; where it does not answer, the status says why."""
     try:
         return await services.ops_beside(service).GetStatus(GetStatusRequest(service=service))
     except grpc.aio.AioRpcError as error:

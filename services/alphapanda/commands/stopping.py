@@ -1,4 +1,4 @@
-"""A process that runs until Ctrl-C or SIGTERM, during its start as well."""
+"""Starts a process that runs until Ctrl-C or SIGTERM; both also cancel the start."""
 
 from __future__ import annotations
 

@@ -60,19 +60,19 @@ def row(made: Table, *cells: str | Text) -> None:
 
 
 def remark(text: str, style: str, *, one_line: bool) -> Text:
-    """What is said at a row's end: whole, or as much of it as the line holds."""
+    """A text at the end of a row: whole, or cut to one line."""
     return Text(text, style=style, no_wrap=one_line, overflow="ellipsis" if one_line else "fold")
 
 
 def state(text: str) -> Text:
-    """A state with its dot."""
+    """A state, with a coloured dot before it."""
     return Text(f"● {text or UNKNOWN}", style=STATE_STYLES.get(text, "yellow"))
 
 
 def services_table(
     services: Iterable[ServiceStatus], rates: Mapping[str, float] | None = None, *, one_line: bool = False
 ) -> Table:
-    """Services with what they handled, or a second's worth of it where the rates are known."""
+    """Services with the records they handled, or with their rates a second where known."""
     made = table("service", "state", ">handled" if rates is None else ">a second", ">lag", ">outbox", "")
     for service in services:
         handled = sum(consumer.processed for consumer in service.consumers)
@@ -108,7 +108,7 @@ def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
 
 
 def backlog(count: int) -> Text:
-    """What is still to be done; nothing is the usual."""
+    """A number of records not handled yet; highlighted unless it is 0."""
     return Text(f"{count:,}", style="yellow" if count else "dim")
 
 
@@ -145,7 +145,7 @@ def strategy_table(one: Strategy) -> RenderableType:
 
 
 def types_table(one: StrategyType) -> RenderableType:
-    """A type of strategy: what it does, what it takes, what is allowed."""
+    """A strategy type: description, parameters and their allowed values."""
     sees = "closed bars" if one.on_bars else "every tick"
     title = Text(one.strategy_type, style="bold")
     reads = ", reads its position" if one.wants_position else ""
@@ -203,7 +203,7 @@ def positions_table(positions: Iterable[Position]) -> Table:
 
 
 def orders_table(orders: Iterable[Order], *, with_ids: bool = False) -> Table:
-    """Orders, newest first, with what became of them."""
+    """Orders, newest first, with their outcome."""
     made = table(
         "time", "side", ">quantity", "symbol", ">price", "status", "strategy", *(["order"] * with_ids), ""
     )
@@ -225,13 +225,13 @@ def orders_table(orders: Iterable[Order], *, with_ids: bool = False) -> Table:
 
 
 def filled(order: Order) -> str:
-    """Units ordered, and of how many those filled are, where they differ."""
+    """Units ordered; "FILLED of ORDERED" where only a part has filled."""
     wanted, done = order.state.quantity, order.state.filled_quantity
     return f"{wanted:,}" if done in {0, wanted} else f"{done:,} of {wanted:,}"
 
 
 def side(text: str) -> Text:
-    """Buy or sell, and what, in the colour of the direction."""
+    """A text that begins with "buy" or "sell", in the colour of its direction."""
     return Text(text, style=UP if text.startswith("buy") else DOWN)
 
 
@@ -274,7 +274,7 @@ def kill_switch_table(switch: KillSwitch) -> Table:
 
 
 def outcome_of(verdict: Verdict) -> Text:
-    """What became of what was asked, in one word and one sentence."""
+    """The decision in one word and one sentence."""
     if verdict.approved:
         return Text(f"approved: {word(verdict, 'side')} {verdict.quantity:,}", style=UP)
     if verdict.waiting:
@@ -283,7 +283,7 @@ def outcome_of(verdict: Verdict) -> Text:
 
 
 def verdicts_table(verdicts: Iterable[Verdict]) -> Table:
-    """Verdicts, newest first, each with what became of it."""
+    """Verdicts, newest first, each with its decision."""
     made = table("time", "instrument", "strategy", "signal", "")
     for one in verdicts:
         row(
@@ -298,7 +298,7 @@ def verdicts_table(verdicts: Iterable[Verdict]) -> Table:
 
 
 def exposure_table(answer: GetExposureResponse) -> RenderableType:
-    """What is held and on its way by instrument, and the day's counters."""
+    """Positions and open orders by instrument, and the day's counters."""
     about = figures(
         [
             ("gross", rupees(amount(answer, "gross"))),
@@ -328,7 +328,7 @@ def exposure_table(answer: GetExposureResponse) -> RenderableType:
 
 
 def rules_table(verdict: Verdict) -> Table:
-    """Every rule that was asked, with its limit and what was observed."""
+    """Results of all rules, each with its limit and the observed value."""
     made = table("rule", "said", "limit", "observed", "")
     for rule in verdict.rules:
         said = word(rule, "outcome")

@@ -1,4 +1,4 @@
-"""What `alphapanda up` shows while it runs: fills as they happen, profit now and then."""
+"""Output of a running `alphapanda up`: fills as they happen, profit at intervals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Ticker:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Says where it answers, and begins."""
+        """Prints the address of the API, then starts to show fills and profit."""
         target = self._embedded.target
         _log.info(
             "process.ready",
@@ -89,7 +89,7 @@ class Ticker:
             await self._follower.stop()
 
     def feed_finished(self) -> None:
-        """Says that the recording has ended."""
+        """Prints that the recording has ended."""
         _log.info("recording.ended")
         if self._on_terminal:
             out.print("[bold]the recording has ended[/bold]; the services go on answering")

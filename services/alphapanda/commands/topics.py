@@ -100,12 +100,12 @@ def _tail_kafka(settings: Settings, request: TailTopicRequest) -> None:
 
 
 def _is_named(target: Target) -> bool:
-    """Whether a person said where to ask."""
+    """Whether --target was given."""
     return not target.mesh
 
 
 def _naming_kafka(config: Path | None) -> Settings | None:
-    """The settings where they name a Kafka; None where they leave it at its default."""
+    """The settings where they set a Kafka address; None where it is the default."""
     from alphapanda.settings.sources import SettingsInvalid, read_settings
 
     try:
@@ -121,7 +121,7 @@ async def _print(answers: AsyncIterable[TailTopicResponse]) -> None:
 
 
 def _readable(record: LogRecord) -> dict[str, Any]:
-    """A record for eyes and jq: key and headers as text, the event; the bytes (base64) only where they are no event."""
+    """A record as JSON: key and headers as text, the value as an event; as base64 where it is not an event."""
     shown: dict[str, Any] = {
         "topic": record.topic,
         "partition": record.partition,

@@ -1,4 +1,4 @@
-"""How answers are worded for a person: rupees, words for enums, the market's time."""
+"""Formats answers for people: rupees, names of enum values, times in India."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def market_moment(owner: Message, field: str) -> datetime | None:
 
 
 def shown_time(at: datetime | None, form: str = "%d %b %H:%M:%S") -> str:
-    """A time, or that there is none."""
+    """Formats a time; a placeholder where there is none."""
     return UNKNOWN if at is None else at.strftime(form)

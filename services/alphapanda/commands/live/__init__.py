@@ -1,1 +1,1 @@
-"""The live view: what is folded from answers, how it is drawn, how it is fetched."""
+"""The live view: keeps the newest answers, fetches them, draws them."""

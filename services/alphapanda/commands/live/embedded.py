@@ -1,4 +1,4 @@
-"""The live view of a platform in this process: it asks over loopback as any other view, and shows this process's errors too."""
+"""The live view of a platform in this process: a client over loopback, which also shows this process's errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EmbeddedView:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begins to follow and to draw."""
+        """Starts to follow the platform and to draw."""
         logging.getLogger().addHandler(self._errors)
         view = self._following.view
         self._tasks = [
@@ -48,7 +48,7 @@ class EmbeddedView:
         ]
 
     async def stop(self) -> None:
-        """Ends; the terminal is as it was before."""
+        """Stops and restores the terminal."""
         logging.getLogger().removeHandler(self._errors)
         for task in self._tasks:
             task.cancel()

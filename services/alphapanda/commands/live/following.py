@@ -1,4 +1,4 @@
-"""Keeps a view fed: asks what has to be asked again and again, and watches what can be watched."""
+"""Updates a view from a platform: polls what must be polled, watches what can be watched."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ LAGS_SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a view is fed from.
+    """One source of a view: an RPC that is polled or watched.
 
     Attributes:
-        name: such as "orders".
-        service: that is asked, such as "trading".
-        answers: its answers: one for each time it is asked, or those of a watch.
-        every: seconds between two times.
+        name: name of the source, such as "orders".
+        service: service that answers it, such as "trading".
+        answers: makes the calls: one answer of a query, or the messages of a watch.
+        every: seconds until it is called again.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Source:
 
 
 class Following:
-    """Feeds a view from a platform, for as long as it runs; one that went away is looked for anew.
+    """Updates a view until it is cancelled; when no source answers, the services' addresses are looked up again.
 
     Args:
-        target: where to look.
-        broker: of the account; empty: paper.
-        account: empty: the default one.
-        note: the view's.
+        target: addresses to try.
+        broker: broker namespace; empty means "paper".
+        account: account at the broker; empty means "default".
+        note: the view's note.
         clock: seconds, for the view's times.
 
     Attributes:
-        view: what is fed.
+        view: the view that is updated.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Following:
     async def run(self) -> None:
         """Follows until it is cancelled."""
         while True:
-            # In the mesh a service may come back at another address, so all are found anew.
+            # In the mesh a service may come back at another address, so all addresses are looked up again.
             async with connected(self._target) as services, asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._follow(source, services)) for source in self._sources]
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -98,7 +98,7 @@ class Following:
 
 
 def sources(broker: str, account: str, traded: Callable[[], Sequence[str]]) -> tuple[Source, ...]:
-    """Everything that is followed for an account, with the prices of what is traded there."""
+    """All sources of an account's view; `traded` gives the symbols whose prices are watched."""
     market, switch = GetMarketStatusRequest(), GetKillSwitchRequest(broker=broker)
     refusals = ListVerdictsRequest(broker=broker or PAPER, account=account or DEFAULT, approved=False)
     strategies = ListStrategiesRequest(page_size=STRATEGIES_SHOWN)
@@ -125,7 +125,7 @@ async def _once(answer: Awaitable[Message]) -> AsyncIterator[Message]:
 
 
 async def _quotes(to: Services, traded: Callable[[], Sequence[str]]) -> AsyncIterator[Message]:
-    """Prices of what is traded now; ends when something else is. Where nothing is, whether anybody would answer."""
+    """Watches prices of the symbols traded now, until the symbols change; without symbols, only checks that it answers."""
     symbols = traded()
     if not symbols:
         await to.market.GetMarketStatus(GetMarketStatusRequest())

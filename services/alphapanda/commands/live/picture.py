@@ -1,4 +1,4 @@
-"""The live view as a picture of so many columns and rows: everything there is at 80 by 24, side by side where it fits."""
+"""Draws the live view for a terminal's size: complete at 80 by 24, sections side by side where there is room."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NEWEST: Final = 15
 
 
 def picture(view: View, *, now: float, width: int, height: int | None) -> RenderableType:
-    """The whole view.
+    """Draws the whole view.
 
     Args:
         view: what is known.
@@ -74,7 +74,7 @@ def picture(view: View, *, now: float, width: int, height: int | None) -> Render
 
 
 def plain_figures(view: View) -> str:
-    """The account and the pace in one line, for who has no terminal."""
+    """The account and the rates in one line, for output without a terminal."""
     return f"{_money(view).plain}   {_pace(view).plain}"
 
 
@@ -150,7 +150,7 @@ def _foot(view: View, now: float) -> Text:
 
 
 def _services(view: View, *, in_full: bool) -> tuple[RenderableType, int]:
-    """The services, and how many rows they take."""
+    """The table of services, and its number of rows."""
     services = () if view.status is None else view.status.services
     if in_full and services:
         return services_table(services, view.handled_a_second or None, one_line=True), len(services) + 1

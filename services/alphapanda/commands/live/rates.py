@@ -1,4 +1,4 @@
-"""Rates of counters that are looked at now and then."""
+"""Rates of counters that are sampled at irregular times."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import deque
 from typing import Final
 
 LEAST_SHARE: Final = 0.2
-"""Of the window: a rate over less says nothing."""
+"""Part of the window that samples must span for a rate."""
 
 
 class Rates:
-    """Counters' totals over time, and how fast they grew lately.
+    """Samples of counters over time, and their rates over a window.
 
     Args:
         window_seconds: how far back a rate looks.
@@ -21,17 +21,17 @@ class Rates:
         self._seen: dict[str, deque[tuple[float, int]]] = {}
 
     def observe(self, name: str, at: float, total: int) -> None:
-        """A counter's total at a time (seconds, any origin). One that fell has begun anew."""
+        """Adds a sample of a counter at a time (seconds, any origin). A smaller total than before restarts the counter."""
         seen = self._seen.setdefault(name, deque())
         if seen and total < seen[-1][1]:
             seen.clear()
         seen.append((at, total))
-        # The newest that is older than the window stays, so that a rate covers the whole of it.
+        # The newest sample older than the window is kept, so that a rate covers the whole window.
         while len(seen) > 1 and seen[1][0] <= at - self._window:
             seen.popleft()
 
     def per_second(self, name: str) -> float | None:
-        """How much it grew a second; None while that isn't known."""
+        """The counter's rate a second; None while there are too few samples."""
         seen = self._seen.get(name)
         if not seen:
             return None

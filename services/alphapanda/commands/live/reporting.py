@@ -1,4 +1,4 @@
-"""The view where there is no terminal: events as plain lines, or everything as one object."""
+"""The view without a terminal: changes as plain lines, or the whole view as one JSON object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIGURES_EVERY: Final = 15.0
 
 
 class Reporter:
-    """Reports each event once: orders that ended, refusals, sources that stopped answering, the figures now and then."""
+    """Reports each event once: ended orders, rejections, sources that stopped answering; the figures at an interval."""
 
     def __init__(self) -> None:
         self._reported: frozenset[str] = frozenset()
@@ -30,7 +30,7 @@ class Reporter:
         self._began = False
 
     def lines(self, view: View, now: float) -> list[str]:
-        """What is new since the last call; orders that had ended before the first aren't."""
+        """Lines for what is new since the last call; orders that had ended before the first call are not reported."""
         lines = [*self._connections(view), *self._ended(view), *self._refusals(view)]
         if view.portfolio and (self._figures_at is None or now - self._figures_at >= FIGURES_EVERY):
             self._figures_at = now
@@ -73,10 +73,10 @@ def _order(one: Order) -> str:
 
 
 def as_object(view: View, at: datetime) -> dict[str, Any]:
-    """Everything the view knows, in the contract's own JSON; what isn't known is null.
+    """The whole view as JSON values, messages as the contract's JSON; null where nothing was received.
 
     Args:
-        view: what is known.
+        view: the view.
         at: wall time.
     """
     return {

@@ -1,4 +1,4 @@
-"""The view on a terminal: the whole of it, drawn anew as time goes by."""
+"""Draws the view on a terminal and refreshes it at an interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DRAW_SECONDS: Final = 1.0
 
 
 async def shown(view: View, console: Console, clock: Callable[[], float]) -> None:
-    """Draws the view until it is cancelled; the terminal is as it was then.
+    """Draws the view until it is cancelled, then restores the terminal.
 
     Args:
         view: what is drawn; another task feeds it.

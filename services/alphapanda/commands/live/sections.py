@@ -1,4 +1,4 @@
-"""Tables that share a given number of rows: each shows its most important lines and says how many there are."""
+"""Tables that share a number of rows: each shows its first lines and the number of all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 LEAST_ROWS: Final = 2
-"""Of a section: its header and a line."""
+"""Fewest rows of a section: its header and one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table of the picture.
+    """One table of the view.
 
     Attributes:
         title: of its first column.
@@ -34,11 +34,11 @@ class Section:
 
     @property
     def wanted(self) -> int:
-        """Rows below its header that it would fill."""
+        """Number of rows below the header when all lines are shown."""
         return max(1, len(self.lines))
 
     def table(self, rows: int) -> Table:
-        """Its header and its first lines, one row each."""
+        """Draws the header and the first lines, one row each."""
         made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         missing = f" ({rows} of {len(self.lines)})" if self.counted and rows < len(self.lines) else ""
         for name in (self.title + missing, *self.columns):
@@ -56,7 +56,7 @@ class Section:
 
 
 def shares(wanted: Sequence[int], room: int) -> list[int]:
-    """Rows for each of several that want so many, turn by turn, until all have what they want or nothing is left."""
+    """Divides `room` rows among sections that want so many each: one row to each in turn, until the rows or wants end."""
     given = [0] * len(wanted)
     while room > 0 and given != list(wanted):
         for index, most in enumerate(wanted):
@@ -67,12 +67,12 @@ def shares(wanted: Sequence[int], room: int) -> list[int]:
 
 
 def needed(sections: Sequence[Section]) -> int:
-    """Rows in which the sections show everything, apart from each other."""
+    """Number of rows in which all sections are complete, with an empty row between them."""
     return sum(section.wanted + 2 for section in sections)
 
 
 def stacked(sections: Sequence[Section], room: int) -> list[RenderableType]:
-    """The sections below each other in exactly so many rows, apart where that costs no line; the first where few fit."""
+    """Stacks the sections in exactly `room` rows, with empty rows between them only where no line is lost for it."""
     sections = sections[: max(0, room // LEAST_ROWS)]
     given = shares([section.wanted for section in sections], room - len(sections))
     left = room - len(sections) - sum(given)

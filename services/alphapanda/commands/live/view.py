@@ -1,4 +1,4 @@
-"""What the live view knows, folded from the platform's answers. No I/O, no clock: times are handed in."""
+"""State of the live view, updated from the platform's answers. No I/O, no clock: times are arguments."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MINUTE: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A source that doesn't answer.
+    """Failure of a source that does not answer.
 
     Attributes:
-        since: when it first didn't, in the seconds of the view's times.
-        why: one line.
+        since: time of the first failure in a row, in seconds of the view's clock.
+        why: one line for a person.
     """
 
     since: float
@@ -37,24 +37,24 @@ class Trouble:
 
 
 class View:
-    """An account, the market and the services as last received.
+    """The newest known state of an account, the market and the services.
 
     Args:
-        sources: names of what it is fed from, such as "orders".
-        note: what a person should know while nothing is wrong.
+        sources: names of its sources, such as "orders".
+        note: line shown while there is no trouble.
 
     Attributes:
-        market: the market's clock and session; None until it is received, as all that follow.
-        status: the services.
+        market: market time and session. None (or empty) until received, like all below.
+        status: status of the services.
         strategies: all of them, by name.
         portfolio: the account at last prices.
         orders: its orders, newest first.
-        refusals: what risk refused lately, newest first.
-        kill_switch: what may be traded.
+        refusals: the newest rejected verdicts, newest first.
+        kill_switch: the broker's kill switch.
         quotes: last prices of what is traded, by symbol.
-        lags: groups that are behind on the log, also where the process that reads is gone; None until it is received.
-        troubles: what doesn't answer, by source.
-        errors: what went wrong in this process, newest last.
+        lags: consumer groups with a lag, also those without a running member.
+        troubles: failures by source, of those that do not answer now.
+        errors: errors logged by this process, newest last.
     """
 
     def __init__(self, sources: Sequence[str], note: str = "") -> None:
@@ -77,10 +77,10 @@ class View:
         self._handled = Rates(HANDLED_WINDOW)
         self._counted = Rates(MINUTE)
 
-    # -- folding ------------------------------------------------------------------------------------------------------
+    # -- updates ------------------------------------------------------------------------------------------------------
 
     def fold(self, source: str, message: Message, at: float) -> None:
-        """Takes in a message of a source, which answers again if it did not."""
+        """Applies a message of a source, and clears the source's trouble."""
         self.troubles.pop(source, None)
         self.received |= {source}
         match message:
@@ -106,17 +106,17 @@ class View:
                 raise TypeError(f"no place for a {message.DESCRIPTOR.full_name}")
 
     def lost(self, source: str, why: str, at: float) -> None:
-        """A source doesn't answer; what was received before stays."""
+        """Notes that a source does not answer; what was received before is kept."""
         known = self.troubles.get(source)
         self.troubles[source] = Trouble(at if known is None else known.since, why)
 
     def failed(self, text: str) -> None:
-        """Something went wrong in this process."""
+        """Adds an error of this process."""
         self.errors = (*self.errors, text)[-ERRORS_KEPT:]
 
     def _take_status(self, message: GetStatusResponse, at: float) -> None:
         self.status = message
-        if "orders" in self.received:  # here, because no message says that there was no order
+        if "orders" in self.received:  # sampled here, because no message arrives while there are no orders
             self._counted.observe("orders", at, self._orders_seen)
         for service in message.services:
             handled = sum(consumer.processed for consumer in service.consumers)
@@ -130,7 +130,7 @@ class View:
             self._counted.observe("fills", at, message.portfolio.revision)
 
     def _take_orders(self, message: WatchOrdersResponse) -> None:
-        if message.revision < self.orders_revision:  # another history: the platform was started over
+        if message.revision < self.orders_revision:  # the platform was reset: its revisions begin again
             self.orders, self.orders_revision, self._orders_seen = (), 0, 0
         known = {order.state.order_id: order for order in self.orders}
         if not message.snapshot:
@@ -146,41 +146,41 @@ class View:
 
     @property
     def away(self) -> Trouble | None:
-        """Why and since when no source answers; None while one does."""
+        """The longest trouble where no source answers; None while one does."""
         if not self.troubles or len(self.troubles) < len(self.sources):
             return None
         return min(self.troubles.values(), key=lambda trouble: trouble.since)
 
     @property
     def orders_a_minute(self) -> float | None:
-        """Orders made a minute, lately."""
+        """Orders created a minute, over the last minute."""
         return _a_minute(self._counted.per_second("orders"))
 
     @property
     def fills_a_minute(self) -> float | None:
-        """Fills booked a minute, lately."""
+        """Fills booked a minute, over the last minute."""
         return _a_minute(self._counted.per_second("fills"))
 
     @property
     def frames_a_second(self) -> float | None:
-        """Frames of market data that strategies saw a second, lately."""
+        """Frames of market data handled by strategies a second, over the last ten seconds."""
         return self._handled.per_second("strategy.frames")
 
     @property
     def handled_a_second(self) -> Mapping[str, float]:
-        """Records handled a second, by service, where that is known."""
+        """Records handled a second by service, where known."""
         services = () if self.status is None else self.status.services
         rates = {one.service: self._handled.per_second(one.service) for one in services}
         return {service: rate for service, rate in rates.items() if rate is not None}
 
     @property
     def lag(self) -> int | None:
-        """Records on the log that the groups haven't handled yet."""
+        """Records on the log that consumer groups have not handled yet."""
         return None if self.lags is None else sum(one.lag for one in self.lags)
 
     @property
     def traded(self) -> tuple[str, ...]:
-        """Symbols that are held or that strategies trade, the first so many."""
+        """Symbols that are held or that strategies trade, at most QUOTES_WATCHED."""
         held = () if self.portfolio is None else self.portfolio.positions
         symbols = {one.symbol for one in held} | {symbol for one in self.strategies for symbol in one.symbols}
         return tuple(sorted(symbols))[:QUOTES_WATCHED]
