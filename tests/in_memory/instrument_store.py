@@ -11,7 +11,7 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.instruments.search import SearchKey, search_key, search_rank
 from alphapanda.instruments.store.port import (
     LENGTH_SLACK,
-    MOST_SUGGESTED,
+    MAX_SUGGESTED,
     InstrumentFilter,
     InstrumentStore,
     SortKey,
@@ -98,7 +98,7 @@ class MemoryInstrumentStore(InstrumentStore):
             for i in sorted(self._current(), key=sort_key)
             if i.exchange == exchange and abs(len(i.tradingsymbol) - len(tradingsymbol)) <= LENGTH_SLACK
         ]
-        return near[:MOST_SUGGESTED]
+        return near[:MAX_SUGGESTED]
 
     @override
     async def token_history(self, instrument_token: int) -> Sequence[TokenAssignment]:

@@ -61,7 +61,7 @@ class _Tables:
         whole: bool,
     ) -> RiskBook:
         kept = self.book
-        alive = [state.key for state in kept.alive(*whose)] if whole else []
+        alive = [state.key for state in kept.active_positions(*whose)] if whole else []
         strategies = {WHOLE_ACCOUNT, *(key.strategy_id for key in keys)}
         return RiskBook(
             [kept.positions[key] for key in dict.fromkeys([*keys, *alive]) if key in kept.positions],

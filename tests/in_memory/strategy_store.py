@@ -18,8 +18,8 @@ from alphapanda.strategy.store.port import (
     Memory,
     OrderInput,
     OrderInputs,
-    Overtaken,
     Ownership,
+    OwnershipLost,
     Snapshot,
     StoredStrategy,
     StrategyStore,
@@ -111,7 +111,9 @@ class MemoryStrategyStore(StrategyStore):
         place = (activation.partition, activation.strategy_id)
         held_offset, held = self._snapshots.get(place, (0, Memory(0)))
         if activation.next_offset < held_offset or activation.revision < held.revision:
-            raise Overtaken(f"{activation} comes after what the partition's snapshot holds")
+            raise OwnershipLost(
+                f"the partition's snapshot is of a later offset or revision than {activation}"
+            )
         self._activations.setdefault(
             (activation.strategy_id, activation.partition, activation.revision), activation
         )
@@ -186,7 +188,7 @@ class MemoryStrategyStore(StrategyStore):
 
     def _require(self, owner: Ownership) -> None:
         if self._epochs.get(owner.partition) != owner.epoch:
-            raise Overtaken(f"partition {owner.partition} was taken over after epoch {owner.epoch}")
+            raise OwnershipLost(f"partition {owner.partition} was taken over after epoch {owner.epoch}")
 
     def _before(self, strategy_id: str, partition: int, revision: int) -> int:
         return max(

@@ -118,9 +118,9 @@ def _run(
 ) -> dict[str, Any]:
     journal: ReplayJournal | None = None
 
-    def took(filled: Filled, realised: Decimal) -> None:
+    def on_fill(filled: Filled, realised: Decimal) -> None:
         if journal is not None:
-            journal.took(filled, realised)
+            journal.on_fill(filled, realised)
 
     keeps = report is not None or trades is not None
     run = build_replay(
@@ -130,14 +130,14 @@ def _run(
         limits_enforced=limits_enforced,
         limits=limits,
         config=config,
-        on_fill=took if keeps else None,
+        on_fill=on_fill if keeps else None,
         strategies_folder=strategies_folder,
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
     )
     frames: Iterable[Frame] = run.frames
     if keeps:
         journal = ReplayJournal(lambda: run.replay.tracker.equity)
-        frames = journal.watched(frames)
+        frames = journal.sampled(frames)
     began = wall.perf_counter()
     with _progress(run.extent) as shown:
         run.replay.run(shown(frames), one_by_one=keeps)  # the journal looks at the equity as frames pass

@@ -1,1 +1,1 @@
-"""The registry of tradable instruments."""
+"""Keeps the registry of tradable instruments."""

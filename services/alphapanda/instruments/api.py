@@ -1,4 +1,4 @@
-"""InstrumentService: gets one instrument, lists them, or searches by text."""
+"""InstrumentService: gets, lists and searches instruments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
-    """The service over its store."""
+    """Implements InstrumentService on a store."""
 
     def __init__(self, store: InstrumentStore) -> None:
         self._store = store
@@ -35,10 +35,10 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
     async def GetInstrument(
         self, request: api.GetInstrumentRequest, context: Context
     ) -> api.GetInstrumentResponse:
-        """Gets one instrument.
+        """Returns one instrument.
 
         Raises:
-            NotFound: it does not exist.
+            NotFound: there is no such instrument.
         """
         match request.WhichOneof("by"):
             case "symbol":
@@ -58,10 +58,10 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
     async def ListInstruments(
         self, request: api.ListInstrumentsRequest, context: Context
     ) -> api.ListInstrumentsResponse:
-        """Lists instruments, a page at a time.
+        """Lists instruments by page.
 
         Raises:
-            InvalidInput: the page_token isn't one of this request.
+            InvalidInput: the page_token is of a different request.
         """
         wanted = InstrumentFilter(request.exchange, request.symbol_prefix)
         filters = f"{wanted.exchange}\x1f{wanted.symbol_prefix}"
@@ -78,10 +78,10 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
     async def SearchInstruments(
         self, request: api.SearchInstrumentsRequest, context: Context
     ) -> api.SearchInstrumentsResponse:
-        """Finds instruments that match, best first, a page at a time.
+        """Lists instruments that match a query, best first, by page.
 
         Raises:
-            InvalidInput: the page_token isn't one of this request.
+            InvalidInput: the page_token is of a different request.
         """
         query = normalised(request.query)
         filters = f"search\x1f{request.exchange}\x1f{query}"

@@ -1,4 +1,4 @@
-"""Loads the instruments from InstrumentService, for other services."""
+"""Loads the instruments from InstrumentService; used by other services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def load_directory(stub: InstrumentServiceStub) -> InstrumentDirectory:
     """Loads every current instrument.
 
     Raises:
-        grpc.aio.AioRpcError: the service can't be asked.
+        grpc.aio.AioRpcError: the call failed.
     """
     instruments: list[Instrument] = []
     page_token = ""

@@ -1,4 +1,4 @@
-"""Reads instruments from Kite's CSV dump and the dated facts shipped beside it (instruments/data/README.md)."""
+"""Parses Kite's instrument dump (CSV) and the dated facts that it doesn't have (data/README.md)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class MalformedInstruments(InvalidInput):
-    """A cell of an instrument file can't be used: names file, line, column, value and what is allowed."""
+    """A cell of an instrument file can't be used; the error has file, line, column, value and what is allowed."""
 
     def __init__(self, file: str, line: int, column: str, value: str, allowed: str) -> None:
         self.file = file
@@ -38,7 +38,7 @@ class MalformedInstruments(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class FreezeQuantity:
-    """The largest quantity of an order at the exchange, units, from a day on."""
+    """The maximum quantity of an order at the exchange in units, from a day on."""
 
     symbol: str
     since: date
@@ -47,7 +47,7 @@ class FreezeQuantity:
 
 @dataclass(frozen=True, slots=True)
 class DerivativePeriod:
-    """Days, both inclusive, on which a stock has derivatives; `until` None: until today."""
+    """A period, both days inclusive, in which a stock has derivatives; `until` None: it still has."""
 
     symbol: str
     since: date
@@ -56,13 +56,13 @@ class DerivativePeriod:
 
 @dataclass(frozen=True, slots=True)
 class DatedFacts:
-    """Facts that the dump doesn't have."""
+    """Facts about instruments that the dump doesn't have, each with its days."""
 
     freeze_quantities: Sequence[FreezeQuantity] = ()
     derivative_periods: Sequence[DerivativePeriod] = ()
 
     def freeze_quantity(self, symbol: str, day: date) -> int:
-        """The freeze quantity on a day: the stock's latest, else the latest for every stock, else 0."""
+        """The freeze quantity on a day: the stock's latest, else the latest for all stocks, else 0 (none)."""
         for wanted in (symbol, EVERY_STOCK):
             rows = [row for row in self.freeze_quantities if row.symbol == wanted and row.since <= day]
             if rows:
@@ -70,7 +70,7 @@ class DatedFacts:
         return 0
 
     def session_segment(self, symbol: str, day: date) -> str:
-        """The segment whose hours a stock has: those with derivatives have a closing auction."""
+        """The segment with a stock's session hours on a day; stocks with derivatives have a closing auction."""
         listed = any(
             period.symbol == symbol and period.since <= day and (period.until is None or day <= period.until)
             for period in self.derivative_periods
@@ -85,10 +85,10 @@ class _Row:
     cells: Mapping[str, str]
 
     def read(self, column: str, reader: Callable[[str], _T], allowed: str) -> _T:
-        """The cell's value.
+        """Parses a cell.
 
         Raises:
-            MalformedInstruments: the reader refuses it.
+            MalformedInstruments: `reader` raised.
         """
         text = self.cells[column]
         try:
@@ -107,18 +107,18 @@ class _Row:
 
 
 def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[Instrument]:
-    """The instruments of Kite's dump as of a day, in the dump's order.
+    """Parses Kite's dump; returns the instruments as of a day, in the dump's order.
 
-    The dump has tick and lot size 0 for an index; it gets 0.01 and 1, and is not tradable.
+    An index has tick size and lot size 0 in the dump; it gets 0.01 and 1, and is not tradable.
 
     Args:
-        file: its name, for errors.
+        file: name of the file, for errors.
         text: the dump.
-        day: for freeze quantity and hours.
+        day: the day for freeze quantities and session hours.
         facts: facts that the dump doesn't have.
 
     Raises:
-        MalformedInstruments: a cell can't be used, or a token or an instrument is there twice.
+        MalformedInstruments: a cell can't be used, or a token or an instrument is listed twice.
     """
     instruments = []
     tokens: set[int] = set()
@@ -136,7 +136,7 @@ def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[I
 
 
 def parse_freeze_quantities(file: str, text: str) -> list[FreezeQuantity]:
-    """The rows of `symbol,from,quantity,source`."""
+    """Parses a file with the columns `symbol,from,quantity,source`."""
     return [
         FreezeQuantity(row.text("symbol"), row.day("from"), row.read("quantity", _positive, "1 or more"))
         for row in _rows(file, text, ("symbol", "from", "quantity", "source"))
@@ -144,7 +144,7 @@ def parse_freeze_quantities(file: str, text: str) -> list[FreezeQuantity]:
 
 
 def parse_derivative_periods(file: str, text: str) -> list[DerivativePeriod]:
-    """The rows of `symbol,from,to,source`."""
+    """Parses a file with the columns `symbol,from,to,source`."""
     return [
         DerivativePeriod(row.text("symbol"), row.day("from"), row.optional_day("to"))
         for row in _rows(file, text, ("symbol", "from", "to", "source"))
@@ -152,7 +152,7 @@ def parse_derivative_periods(file: str, text: str) -> list[DerivativePeriod]:
 
 
 def parse_reference_prices(file: str, text: str) -> dict[str, Decimal]:
-    """Rupees by tradingsymbol, of `tradingsymbol,price`."""
+    """Parses a file with the columns `tradingsymbol,price`; returns rupees by tradingsymbol."""
     return {
         row.text("tradingsymbol"): row.read("price", _above_zero, "rupees above 0")
         for row in _rows(file, text, ("tradingsymbol", "price"))
@@ -160,7 +160,7 @@ def parse_reference_prices(file: str, text: str) -> dict[str, Decimal]:
 
 
 def shipped_facts() -> DatedFacts:
-    """The dated facts of the package."""
+    """The dated facts shipped with the package."""
     return DatedFacts(
         parse_freeze_quantities("freeze_quantities.csv", _shipped("freeze_quantities.csv")),
         parse_derivative_periods("derivative_underlyings.csv", _shipped("derivative_underlyings.csv")),
@@ -168,12 +168,12 @@ def shipped_facts() -> DatedFacts:
 
 
 def shipped_instruments(day: date) -> InstrumentDirectory:
-    """The instruments of the package as they are on a day."""
+    """The instruments shipped with the package, as of a day."""
     return InstrumentDirectory(parse_kite_csv("nse_eq.csv", _shipped("nse_eq.csv"), day, shipped_facts()))
 
 
 def shipped_reference_prices() -> dict[str, Decimal]:
-    """Prices at which simulated stocks start, rupees by tradingsymbol."""
+    """Start prices of simulated stocks, rupees by tradingsymbol."""
     return parse_reference_prices("reference_prices.csv", _shipped("reference_prices.csv"))
 
 
@@ -211,7 +211,7 @@ def _rows(file: str, text: str, columns: Sequence[str]) -> Iterator[_Row]:
 
 
 def _twice(row: _Row, column: str) -> MalformedInstruments:
-    return MalformedInstruments(row.file, row.line, column, row.cells[column], "each once in a dump")
+    return MalformedInstruments(row.file, row.line, column, row.cells[column], "each only once in a dump")
 
 
 def _shipped(name: str) -> str:

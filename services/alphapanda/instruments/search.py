@@ -8,14 +8,14 @@ SearchKey = tuple[int, str, str, str]
 
 
 def normalised(query: str) -> str:
-    """The query as it is compared: upper case, without surrounding spaces."""
+    """A query in upper case, without surrounding spaces."""
     return query.strip().upper()
 
 
 def search_rank(query: str, instrument: Instrument) -> int | None:
-    """The rank of an instrument for a normalised query, 0 is best; None where it doesn't match.
+    """The rank of an instrument for a normalised query, 0 is the best; None if it doesn't match.
 
-    In this order: the query is the symbol (with or without exchange), the symbol begins with it, the name begins with it, a
+    The ranks in order: the query is the symbol (with or without exchange), the symbol begins with it, the name begins with it, a
     word of the name begins with it, the symbol contains it, the name contains it.
     """
     symbol, full, name = instrument.tradingsymbol.upper(), instrument.symbol.upper(), instrument.name.upper()

@@ -1,1 +1,1 @@
-"""Feeds, the sanitiser, tick frames, the price cache's writer, quotes."""
+"""Reads ticks from a feed, publishes them as frames, and serves quotes."""

@@ -1,4 +1,4 @@
-"""MarketDataService: last prices, and the market's status on the feed's clock."""
+"""MarketDataService: quotes, and the market's status at the feed's market time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from panda.marketdata.v1 import marketdata_pb2_grpc
 
 EXCHANGE: Final = "NSE"
 LONGEST_SEGMENT: Final = "NSE_EQ"
-MOST_QUOTES: Final = 500
+MAX_QUOTES: Final = 500
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class FeedStatus(Protocol):
-    """The feed's name and counters; the publisher has them."""
+    """The feed's name and counters; the publisher implements it."""
 
     @property
     def feed_name(self) -> str:
@@ -35,19 +35,19 @@ class FeedStatus(Protocol):
 
     @property
     def ticks(self) -> int:
-        """Ticks let through since the start of the process."""
+        """Ticks that passed the sanitiser since the process started."""
 
     def dropped(self) -> Mapping[str, int]:
-        """Ticks dropped since the start of the process, by reason."""
+        """Ticks dropped since the process started, by reason."""
 
 
 class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
-    """The service over the price cache.
+    """Implements MarketDataService.
 
     Args:
         cache: prices and the market's clock.
-        directory: the known instruments.
-        calendar: trading days.
+        directory: the instruments.
+        calendar: trading days and sessions.
         feed: the feed's status.
         watches: opens watches on quotes.
     """
@@ -68,10 +68,10 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
 
     @override
     async def GetQuotes(self, request: api.GetQuotesRequest, context: Context) -> api.GetQuotesResponse:
-        """Last prices of the symbols; without symbols of the first 500 instruments that have one, by symbol.
+        """Returns last prices of the symbols; without symbols, of the first 500 instruments with a price, by symbol.
 
         Raises:
-            NotFound: a symbol that doesn't exist; the nearest is suggested.
+            NotFound: a symbol doesn't exist; the error suggests the nearest one.
         """
         wanted = [self._require(symbol) for symbol in request.symbols] or sorted(
             self._directory, key=lambda instrument: instrument.symbol
@@ -80,7 +80,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         market_time = self._cache.market_time(reading.clock)
         priced = [i for i in wanted if i.instrument_token in reading.prices]
         return api.GetQuotesResponse(
-            quotes=[_quote(i, reading.prices[i.instrument_token]) for i in priced[:MOST_QUOTES]],
+            quotes=[_quote(i, reading.prices[i.instrument_token]) for i in priced[:MAX_QUOTES]],
             without_price=[
                 i.symbol for i in wanted if request.symbols and i.instrument_token not in reading.prices
             ],
@@ -94,7 +94,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         """Streams last prices as they change; messages are bytes, because a quote is encoded once for all watches.
 
         Raises:
-            NotFound: a symbol or an id that doesn't exist; the nearest symbol is suggested.
+            NotFound: a symbol or an id doesn't exist; the error suggests the nearest symbol.
         """
         wanted = {one.instrument_id: one for one in map(self._require, request.symbols)}
         wanted |= {one.instrument_id: one for one in map(self._require_id, request.instrument_ids)}
@@ -104,10 +104,10 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
     async def GetMarketStatus(
         self, request: api.GetMarketStatusRequest, context: Context
     ) -> api.GetMarketStatusResponse:
-        """The market's clock and session; "open" while any of the exchange's stocks trade.
+        """Returns market time and session; `open` is true while any of the exchange's stocks trades.
 
         Raises:
-            UnknownName: an exchange without a calendar.
+            UnknownName: the exchange has no calendar.
         """
         if request.exchange not in {"", EXCHANGE}:
             raise UnknownName("exchange", request.exchange, [EXCHANGE])

@@ -33,10 +33,10 @@ _PAYLOAD: Final = "tick_frame"
 
 
 async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
-    """The last frames on the log; None where it has none.
+    """Reads the last frames on the log; None if it has none.
 
     Raises:
-        Unreadable: the newest record of a partition is no frame.
+        Unreadable: the newest record of a partition isn't a frame.
     """
     partitions = topic_map.partitions(topic_map.topic(_PAYLOAD))
     newest = [record for partition in partitions if (record := await log.last(partition)) is not None]
@@ -50,27 +50,27 @@ async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
 
 
 class MarketDataPublisher:
-    """Publishes a feed's ticks, sanitised and framed: first to the price cache, then to the log.
+    """Publishes a feed's ticks, sanitised and framed, first to the price cache and then to the log.
 
-    In lockstep it publishes frame by frame, and waits after timers and after each frame until everything they caused is
-    done. While Redis or the log is away, the feed waits for it.
+    In lockstep it publishes one frame at a time; after timers and after each frame it waits until everything that they
+    caused has been processed. While Redis or the log is unavailable, the feed waits for it.
 
     Args:
         feed: the source of ticks.
         directory: the known instruments.
-        log: gets the frames.
+        log: the log, to which frames are published.
         topic_map: the deployment's topics.
-        cache: gets prices and the clock.
-        wall_clock: wall time, aware.
-        before_frame: called once for each new market time, after its prices were written and before its frame is
-            published; timers that are due run in it. Returns whether one did, so that lockstep waits for what it caused.
-        barrier: returns when everything published was handled; awaited in lockstep only.
-        backoff: time between attempts while the cache or the log is away.
-        on_published: called with frames that are on the log.
+        cache: the price cache, to which prices and the clock are written.
+        wall_clock: returns the current wall time, aware.
+        before_frame: runs the timers that are due; called once for each new market time, after its prices were written and
+            before its frame is published. Returns whether a timer fired, so that lockstep waits for its effects.
+        barrier: returns when everything published has been handled; used in lockstep only.
+        backoff: time between attempts while the cache or the log is unavailable.
+        on_published: called with frames after the log has acknowledged them.
 
     Attributes:
-        finished: set when the feed has ended; nothing is published any more.
-        last_error: why the feed waits, in one line; empty while it doesn't.
+        finished: set when the feed has ended and nothing is published any more.
+        last_error: why the feed waits, in one line; empty if it doesn't wait.
     """
 
     def __init__(
@@ -113,23 +113,23 @@ class MarketDataPublisher:
 
     @property
     def feed_run(self) -> str:
-        """The current run; empty before the start."""
+        """Name of the current run; empty before the start."""
         return self._run.feed_run if self._run else ""
 
     @property
     def ticks(self) -> int:
-        """Ticks let through since the start of the process."""
+        """Ticks that passed the sanitiser since the process started."""
         return self._sanitiser.passed + self._recorded_ticks
 
     def dropped(self) -> Mapping[str, int]:
-        """Ticks dropped since the start of the process, by reason."""
+        """Ticks dropped since the process started, by reason."""
         return self._sanitiser.counts()
 
     async def start(self) -> None:
-        """Opens the feed after the last frames.
+        """Opens the feed where the last frames ended.
 
         Raises:
-            InvalidInput: the feed's input can't be used (MarketClockWouldGoBack among them).
+            InvalidInput: the feed's input can't be used, or begins before the market's clock (MarketClockWouldGoBack).
         """
         self._last = await last_frames(self._log, self._topic_map) or await self._last_clock()
         self._market_time_ns = self._last.market_time_ns if self._last else 0
@@ -151,7 +151,7 @@ class MarketDataPublisher:
         self.finished.set()
 
     async def _last_clock(self) -> LastFrames | None:
-        """The price cache's clock, for a log whose frames have passed retention."""
+        """The last frames according to the price cache's clock, if retention has deleted the log's frames."""
         clock = (await self._cache.read(())).clock
         return LastFrames(clock.feed_run, clock.market_time_ns) if clock else None
 
@@ -164,12 +164,12 @@ class MarketDataPublisher:
                     self._recorded_ticks += len(frame.instrument_token)
                     await self._publish([frame])
             return
-        logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run, after=run.made_before)
+        logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run, after=run.frames_before)
         builder = FrameBuilder(
             run.feed_run, self._shards, shard_of, run.price_scale, simulated=self._feed.simulated
         )
-        if run.made_before:
-            builder.continue_after(dict.fromkeys(range(self._shards), run.made_before), 0)
+        if run.frames_before:
+            builder.continue_after(dict.fromkeys(range(self._shards), run.frames_before), 0)
         async for batch in run.batches:
             frames = self._frames(builder, batch)
             await self._publish([frame for frame in frames if before is None or not before.holds(frame)])
@@ -202,7 +202,7 @@ class MarketDataPublisher:
             await self._barrier()
 
     async def _to_log(self, frames: Sequence[Frame], records: Sequence[Record]) -> None:
-        """Publishes and reports frames; a cancellation waits for it, as the log may have them already."""
+        """Publishes and reports frames; a cancellation waits for the publishing, because the log may have them already."""
         publishing = asyncio.ensure_future(self._log.publish(records))
         try:
             await asyncio.shield(publishing)
@@ -216,18 +216,18 @@ class MarketDataPublisher:
                 self._on_published(frames)
 
     async def _persist(self, store: Callable[[], Awaitable[object]]) -> None:
-        """Stores, again and again while what it needs is away."""
+        """Calls `store` until it succeeds, with waits while the cache or the log is unavailable."""
 
         async def wait(away: Exception, failures: int) -> None:
             seconds = self._backoff.seconds(failures)
-            self.last_error = f"the market waits: {in_one_line(away)}"
+            self.last_error = f"the feed waits: {in_one_line(away)}"
             logger.warning("feed.waiting", error=in_one_line(away), failures=failures, wait_seconds=seconds)
             await asyncio.sleep(seconds)
 
-        await until_it_works(store, wait, _passes)
+        await until_it_works(store, wait, _is_waited_for)
         self.last_error = ""
 
 
-def _passes(error: BaseException) -> bool:
-    """Whether the market waits for it: a Redis that refuses to write (disk full, a failover) counts, too."""
+def _is_waited_for(error: BaseException) -> bool:
+    """Whether the feed waits after this error: transient ones, and any of Redis (disk full, a failover)."""
     return isinstance(error, RedisError) or is_transient(error)

@@ -1,4 +1,4 @@
-"""A message that stands: the quotes of instruments that move together, changed in place with each frame."""
+"""The fast path of WatchQuotes: one message, updated in place, for frames with the same instruments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panda.marketdata.v1 import marketdata_pb2 as api
 
 
 class PriceTexts(dict[int, str]):
-    """Prices as text, by the price in 1/scale rupees; made when first asked for."""
+    """A cache of prices as text, by the price in 1/scale rupees."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -25,20 +25,20 @@ class PriceTexts(dict[int, str]):
 
 
 class QuotePage:
-    """The quotes of instruments that the last frames told in the same order.
+    """The quotes of instruments that the last frames had in the same order, as one message.
 
-    Setting what changed in a message that is there, and encoding it whole, costs a third of making its bytes anew.
+    Updating fields of an existing message and encoding it costs a third of building the message again.
 
     Args:
-        tokens: the instruments, each once.
-        quotes: their quotes as they stand, joined bytes of WatchQuotesResponse.quotes.
-        times: of their trades, nanoseconds since the epoch.
+        tokens: tokens of the instruments, each once.
+        quotes: their current quotes: joined bytes of WatchQuotesResponse.quotes.
+        times: times of their last trades, nanoseconds since the epoch.
         volumes: whether the quotes have volumes.
 
     Attributes:
-        tokens: the instruments.
-        times: of their trades.
-        version: of the board after the last frame applied since `quotes_now` was asked; 0 where none was.
+        tokens: tokens of the instruments.
+        times: times of their last trades, nanoseconds since the epoch.
+        version: version of the board after the last frame applied since `quotes_now` was called; 0 if there was none.
     """
 
     def __init__(self, tokens: list[int], quotes: bytes, times: Sequence[int], *, volumes: bool) -> None:
@@ -52,7 +52,7 @@ class QuotePage:
         self._stamps = [quote.traded_at for quote in self._quotes]
 
     def fits(self, tokens: Sequence[int], times: Sequence[int], *, volumes: bool) -> bool:
-        """Whether a frame tells the same instruments, and none of them older than it stands."""
+        """Whether a frame has the same instruments, and no tick older than the current quote."""
         return tokens == self.tokens and volumes == self._has_volumes and not any(map(lt, times, self.times))
 
     def apply(
@@ -63,7 +63,7 @@ class QuotePage:
         volumes: Sequence[int],
         texts: PriceTexts,
     ) -> None:
-        """Takes a frame that fits and brings the board to this version; prices in 1/texts.scale rupees."""
+        """Applies a frame for which `fits` is true; `version` is the board's version after it, prices in 1/texts.scale rupees."""
         for place, price in zip(self._prices, prices, strict=True):
             place.value = texts[price]
         if volumes:
@@ -76,12 +76,12 @@ class QuotePage:
         self.version = version
 
     def message(self, market_time_ns: int) -> bytes:
-        """The bytes of a WatchQuotesResponse with all of them."""
+        """The encoded WatchQuotesResponse with all quotes."""
         seconds, nanos = divmod(market_time_ns, SECOND_NS)
         self._response.market_time.CopyFrom(Timestamp(seconds=seconds, nanos=nanos))
         return self._response.SerializeToString()
 
     def quotes_now(self) -> Iterator[bytes]:
-        """Each quote as bytes, as it stands."""
+        """The current quotes, each encoded."""
         self.version = 0
         return (quote.SerializeToString() for quote in self._quotes)

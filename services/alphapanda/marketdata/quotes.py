@@ -1,4 +1,4 @@
-"""The latest quote of each instrument, encoded once for all who watch it."""
+"""The latest quote of each instrument, encoded once for all watches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from panda.events.v1.frame_pb2 import TickFrame
 from panda.marketdata.v1 import marketdata_pb2 as api
 
 QUOTES_IN_MESSAGE: Final = 100
-_FRAMES_REMEMBERED: Final = 256
-_PRICES_REMEMBERED: Final = 65_536
+"""Maximum number of quotes in a message of WatchQuotes."""
+_MAX_FRAMES: Final = 256
+_MAX_PRICES: Final = 65_536
 
 
 class _Newest(NamedTuple):
-    """What all who watch everything and keep up are told next: tokens that moved from a version to another, as bytes."""
+    """The cached next message for watches of all instruments: the quotes that moved after version `after`."""
 
     after: int
     version: int
@@ -34,7 +35,7 @@ class _Newest(NamedTuple):
 
 
 class _Prices(dict[int, bytes]):
-    """The part of a Quote that says its price, by the price in 1/scale rupees; made when first asked for."""
+    """A cache of a Quote's encoded price field, by the price in 1/scale rupees."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -46,8 +47,8 @@ class _Prices(dict[int, bytes]):
         return part
 
 
-class _Begins(dict[int, bytes]):
-    """What stands before the bytes of a Quote among the quotes of a message, by their number; made when first asked for."""
+class _QuotePrefixes(dict[int, bytes]):
+    """A cache of the field tag and length that precede a Quote in an encoded message, by the Quote's length in bytes."""
 
     def __missing__(self, length: int) -> bytes:
         field = api.WatchQuotesResponse(quotes=[api.Quote()]).SerializeToString()[:-1]
@@ -59,10 +60,10 @@ class _Begins(dict[int, bytes]):
 class QuoteBoard:
     """The latest quotes, and which of them moved with each of the last frames.
 
-    A reader keeps the version it has seen and nothing else: however slow it is, it takes no memory.
+    A watch stores only the version that it has sent, so a slow watch uses no memory.
 
     Args:
-        directory: the known instruments; a tick of another is passed over.
+        directory: the known instruments; ticks of other instruments are ignored.
 
     Attributes:
         version: rises by one with each frame that moves a price.
@@ -71,37 +72,34 @@ class QuoteBoard:
     def __init__(self, directory: InstrumentDirectory) -> None:
         self.version = 0
         self._directory = directory
-        # By token: the part of a Quote that says whose it is, the whole quote as bytes, its trade's time (nanoseconds
-        # since the epoch), and the version in which it moved.
+        # By token: the Quote's encoded instrument fields, the whole encoded quote, the time of its trade (nanoseconds since
+        # the epoch), and the version in which it moved last.
         self._names: dict[int, bytes] = {}
         self._encoded: dict[int, bytes] = {}
         self._traded_at: dict[int, int] = {}
         self._moved_in: dict[int, int] = {}
-        self._moves: deque[list[int]] = deque(maxlen=_FRAMES_REMEMBERED)
+        self._moves: deque[list[int]] = deque(maxlen=_MAX_FRAMES)
         self._market_time_ns = 0
         self._newest = _Newest(0, 0, [], b"")
         self._prices, self._texts = _Prices(1), PriceTexts(1)
         self._page: QuotePage | None = None
-        self._begins = _Begins()
+        self._prefixes = _QuotePrefixes()
 
-    def take(self, frame: TickFrame) -> bool:
-        """Takes in a frame; whether a price moved. A tick older than the instrument's quote moves nothing.
+    def apply(self, frame: TickFrame) -> bool:
+        """Applies a frame; returns whether a quote moved. A tick older than the instrument's quote is ignored.
 
-        Column by column, because a step of Python for each tick costs more than the encoding.
+        It works column by column, because Python code for each tick would cost more than the encoding.
         """
-        if (
-            frame.price_scale != self._prices.scale
-            or max(len(self._prices), len(self._texts)) > _PRICES_REMEMBERED
-        ):
+        if frame.price_scale != self._prices.scale or max(len(self._prices), len(self._texts)) > _MAX_PRICES:
             self._prices, self._texts = _Prices(frame.price_scale), PriceTexts(frame.price_scale)
         tokens, times = frame.instrument_token[:], frame.exchange_time[:]
         prices, volumes = frame.last_price[:], frame.volume[:]
         page = self._page
         if page is not None and page.fits(tokens, times, volumes=bool(volumes)):
             page.apply(self.version + 1, prices, times, volumes, self._texts)
-            self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
+            self._advance_time(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
             return self._moved(page.tokens)
-        self._close_page()
+        self._end_page()
         if not self._all_move(tokens, times):
             moving = self._moving(tokens, times)
             tokens, times, prices, volumes = (
@@ -109,14 +107,14 @@ class QuoteBoard:
                 for column in (tokens, times, prices, volumes)
             )
         self._write(tokens, times, map(self._prices.__getitem__, prices), _volumes(volumes))
-        self._time_is(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
+        self._advance_time(frame.market_time.seconds * SECOND_NS + frame.market_time.nanos)
         if 0 < len(tokens) <= QUOTES_IN_MESSAGE and self._moves and tokens == self._moves[-1]:
             quotes = b"".join(map(self._encoded.__getitem__, tokens))
             self._page = QuotePage(tokens, quotes, times, volumes=bool(volumes))
         return self._moved(tokens)
 
-    def begin_with(self, prices: Iterable[tuple[int, CachedPrice]], market_time_ns: int) -> None:
-        """Takes in cached prices, by token, of instruments that no frame has told yet."""
+    def add_cached(self, prices: Iterable[tuple[int, CachedPrice]], market_time_ns: int) -> None:
+        """Adds cached prices, by token, of instruments that were in no frame yet."""
         new = {
             token: cached
             for token, cached in prices
@@ -130,11 +128,11 @@ class QuoteBoard:
         ]
         times = [nanoseconds(cached.last.traded_at) for cached in new.values()]
         self._write(list(new), times, parts, repeat(b""))
-        self._time_is(market_time_ns)
+        self._advance_time(market_time_ns)
         self._moved(list(new))
 
     def clear(self) -> None:
-        """Forgets all prices: nobody keeps them up to date any more."""
+        """Removes all quotes, because frames are no longer followed."""
         self._page = None
         self._encoded.clear()
         self._traded_at.clear()
@@ -147,13 +145,17 @@ class QuoteBoard:
         return token in self._encoded
 
     def priced(self, wanted: Collection[int] | None) -> list[int]:
-        """Tokens of all quotes; None wants all."""
+        """The tokens of all wanted quotes; None: of all quotes."""
         return [token for token in self._encoded if wanted is None or token in wanted]
 
     def updates(self, after: int, wanted: Collection[int] | None) -> Iterator[bytes]:
-        """What moved after a version, in messages, each as it stands when it is asked for.
+        """The messages with the quotes that moved after a version.
 
-        Those that waited longest come first; None wants all.
+        Each message is made when the iterator reaches it, with the quotes at that time. Quotes that moved first come first.
+
+        Args:
+            after: the version.
+            wanted: tokens of the wanted instruments; None: all.
         """
         if wanted is None:
             newest = self._newest
@@ -173,22 +175,22 @@ class QuoteBoard:
     def message(
         self, tokens: Iterable[int], *, snapshot: bool = False, without_price: Sequence[str] = ()
     ) -> bytes:
-        """The bytes of a WatchQuotesResponse with these quotes as they stand now."""
+        """The encoded WatchQuotesResponse with the current quotes of these instruments."""
         time, page = self._market_time_ns, self._page
         if page is not None:
             if tokens == page.tokens and time and not (snapshot or without_price):
                 return page.message(time)
-            self._take_from(page)
+            self._merge_page(page)
         head = api.WatchQuotesResponse(
             snapshot=snapshot,
             without_price=without_price,
             market_time=Timestamp(seconds=time // SECOND_NS, nanos=time % SECOND_NS) if time else None,
         )
-        # Messages add up when their bytes are joined.
+        # Joining the bytes of protobuf messages merges them.
         return head.SerializeToString() + b"".join(map(self._encoded.__getitem__, tokens))
 
     def _changed(self, after: int) -> list[int]:
-        """Tokens of the quotes that moved after a version, those that waited longest first."""
+        """The tokens of the quotes that moved after a version, those that moved first come first."""
         behind = self.version - after
         if behind == 1 and self._moves:
             return self._moves[-1]
@@ -197,18 +199,18 @@ class QuoteBoard:
                 dict.fromkeys(chain.from_iterable(islice(self._moves, len(self._moves) - behind, None)))
             )
         if self._page is not None:
-            self._take_from(self._page)
+            self._merge_page(self._page)
         return [token for token, version in self._moved_in.items() if version > after]
 
     def _all_move(self, tokens: Sequence[int], times: Sequence[int]) -> bool:
-        """Whether every tick moves its quote: as a rule."""
+        """Whether every tick moves a quote of its own, as is usual."""
         return (
             len(self._traded_at.keys() & tokens) == len(tokens)  # each there, and once
             and not any(map(lt, times, map(self._traded_at.__getitem__, tokens)))
         )
 
     def _moving(self, tokens: Sequence[int], times: Sequence[int]) -> list[int]:
-        """Places of the ticks that move a quote: the last of each instrument that isn't older than what was told."""
+        """Indexes of the ticks that move a quote: the last one of each instrument that isn't older than its quote."""
         last: dict[int, int] = {}
         newest: dict[int, int] = {}
         for place, (token, time_ns) in enumerate(zip(tokens, times, strict=True)):
@@ -221,28 +223,28 @@ class QuoteBoard:
     def _write(
         self, tokens: Sequence[int], times: Sequence[int], prices: Iterable[bytes], volumes: Iterable[bytes]
     ) -> None:
-        """Encodes quotes of instruments that have a name; what a message is made of may be joined from its parts."""
+        """Encodes and stores quotes by joining their encoded fields; the instruments' fields must be in `_names`."""
         at = {time_ns: _traded_at(time_ns) for time_ns in set(times)}
         names, traded = map(self._names.__getitem__, tokens), map(at.__getitem__, times)
         quotes = list(map(b"".join, zip(names, prices, traded, volumes, strict=False)))
-        begins = map(self._begins.__getitem__, map(len, quotes))
+        begins = map(self._prefixes.__getitem__, map(len, quotes))
         self._encoded.update(zip(tokens, map(add, begins, quotes), strict=True))
         self._traded_at.update(zip(tokens, times, strict=True))
         self._moved_in.update(dict.fromkeys(tokens, self.version + 1))
 
-    def _take_from(self, page: QuotePage) -> None:
-        """Takes over what the page's frames changed."""
+    def _merge_page(self, page: QuotePage) -> None:
+        """Copies the page's quotes back to the board, if frames have changed them."""
         version = page.version
         if version:
             quotes = list(page.quotes_now())
-            begins = map(self._begins.__getitem__, map(len, quotes))
+            begins = map(self._prefixes.__getitem__, map(len, quotes))
             self._encoded.update(zip(page.tokens, map(add, begins, quotes), strict=True))
             self._traded_at.update(zip(page.tokens, page.times, strict=True))
             self._moved_in.update(dict.fromkeys(page.tokens, version))
 
-    def _close_page(self) -> None:
+    def _end_page(self) -> None:
         if self._page is not None:
-            self._take_from(self._page)
+            self._merge_page(self._page)
             self._page = None
 
     def _moved(self, tokens: list[int]) -> bool:
@@ -251,7 +253,7 @@ class QuoteBoard:
             self._moves.append(tokens)
         return bool(tokens)
 
-    def _time_is(self, market_time_ns: int) -> None:
+    def _advance_time(self, market_time_ns: int) -> None:
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
 
     def _name(self, token: int) -> bytes | None:
@@ -269,7 +271,7 @@ class QuoteBoard:
 
 
 def _volumes(volumes: Sequence[int]) -> Iterable[bytes]:
-    """The parts of Quotes that say their volumes; nothing in each where the frame has none."""
+    """The encoded volume fields of quotes; empty if the frame has no volumes."""
     if not volumes:
         return repeat(b"")
     part = api.Quote()
@@ -278,6 +280,6 @@ def _volumes(volumes: Sequence[int]) -> Iterable[bytes]:
 
 
 def _traded_at(time_ns: int) -> bytes:
-    """The part of a Quote that says when it was traded, given in nanoseconds since the epoch."""
+    """A Quote's encoded traded_at field, from nanoseconds since the epoch."""
     seconds, nanos = divmod(time_ns, SECOND_NS)
     return api.Quote(traded_at=Timestamp(seconds=seconds, nanos=nanos)).SerializeToString()

@@ -1,4 +1,4 @@
-"""Watches on quotes: a snapshot, then the latest price of whatever moved, as fast as each reader takes it."""
+"""Watches on quotes: a snapshot, then the latest quotes that moved, as fast as each client reads."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from alphapanda.storage.price_cache import PriceCache
 from panda.events.v1.events_pb2 import Event
 from panda.marketdata.v1 import marketdata_pb2 as api
 
-_AGAIN_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 0.5
 
 Follow = Callable[[Callable[[Event], Awaitable[None]]], TopicFollower]
-"""Makes a follower of the frames from now on."""
+"""Makes a follower that calls a handler with each frame from now on."""
 
 _log = structlog.get_logger(__name__)
 
 
 class QuoteWatches:
-    """Makes watches. Frames are followed while somebody watches, on one reader for all.
+    """Opens watches. While there is one, one reader follows the frames for all of them.
 
     Args:
-        cache: last prices, for the snapshot.
+        cache: last prices, for the snapshots.
         directory: the known instruments.
-        follow: follows the frames.
+        follow: makes a follower of the frames.
 
     Attributes:
-        watchers: watches that are open.
+        watchers: number of open watches.
     """
 
     def __init__(self, cache: PriceCache, directory: InstrumentDirectory, follow: Follow) -> None:
@@ -44,19 +44,19 @@ class QuoteWatches:
         self._follow = follow
         self._board = QuoteBoard(directory)
         self._draining = False
-        self._somebody = asyncio.Event()
-        self._nobody = asyncio.Event()
+        self._watched = asyncio.Event()
+        self._unwatched = asyncio.Event()
         self._following = asyncio.Event()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begins."""
+        """Starts the background task, which follows the frames while there is a watch."""
         self._draining = False
-        self._task = asyncio.create_task(self._while_watched(), name="quotes")
+        self._task = asyncio.create_task(self._follow_while_watched(), name="quotes")
 
     async def stop(self) -> None:
-        """Wakes every watch for its last message."""
+        """Stops following; each watch sends its last message (`draining`) and ends."""
         self._draining = True
         self._following.set()
         self._wake()
@@ -66,15 +66,15 @@ class QuoteWatches:
             self._task = None
 
     async def watch(self, instruments: Sequence[Instrument], min_interval: float) -> AsyncIterator[bytes]:
-        """The messages of one watch, each a WatchQuotesResponse's bytes: what is encoded once serves every watch.
+        """The messages of one watch, each an encoded WatchQuotesResponse.
 
         Args:
-            instruments: what is watched; none means all.
-            min_interval: least seconds between two rounds of messages.
+            instruments: the instruments to watch; empty: all.
+            min_interval: minimum seconds between two rounds of messages.
         """
         wanted = {one.instrument_token for one in instruments} or None
         self.watchers += 1
-        self._somebody.set()
+        self._watched.set()
         try:
             await self._following.wait()
             if not self._draining:
@@ -83,23 +83,23 @@ class QuoteWatches:
                 seen = board.version
                 for message in self._snapshot(instruments, wanted):
                     yield message
-                # Written out here: a generator within this one is passed through by every message to every reader.
+                # Not in a nested generator: it would add a step for every message of every watch.
                 while not self._draining:
                     if board.version == seen:
                         await self._moved.wait()
                         continue
-                    after, seen, told = seen, board.version, False
+                    after, seen, sent = seen, board.version, False
                     for message in board.updates(after, wanted):
                         yield message
-                        told = True
-                    if told and min_interval:
-                        await self._rest(min_interval)
+                        sent = True
+                    if sent and min_interval:
+                        await self._pause(min_interval)
             yield api.WatchQuotesResponse(draining=True).SerializeToString()
         finally:
             self.watchers -= 1
             if not self.watchers:
-                self._somebody.clear()
-                self._nobody.set()
+                self._watched.clear()
+                self._unwatched.set()
 
     def _snapshot(self, instruments: Sequence[Instrument], wanted: set[int] | None) -> Iterator[bytes]:
         board = self._board
@@ -109,7 +109,7 @@ class QuoteWatches:
         for begin in range(QUOTES_IN_MESSAGE, len(priced), QUOTES_IN_MESSAGE):
             yield board.message(priced[begin : begin + QUOTES_IN_MESSAGE], snapshot=True)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         until = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(until):
@@ -119,30 +119,30 @@ class QuoteWatches:
             return
 
     async def _fill_board(self, instruments: Sequence[Instrument]) -> None:
-        """Prices that no frame has told since the following began; the cache has every frame before it."""
+        """Adds prices of instruments that were in no frame yet; the cache has those of all earlier frames."""
         tokens = [one.instrument_token for one in instruments if not self._board.holds(one.instrument_token)]
         reading = await self._cache.read(tokens)
         clock = reading.clock
-        self._board.begin_with(reading.prices.items(), clock.market_time_ns if clock else 0)
+        self._board.add_cached(reading.prices.items(), clock.market_time_ns if clock else 0)
 
     async def _on_event(self, event: Event) -> None:
-        if self._board.take(event.tick_frame):
+        if self._board.apply(event.tick_frame):
             self._wake()
 
     def _wake(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def _while_watched(self) -> None:
+    async def _follow_while_watched(self) -> None:
         while True:
-            await self._somebody.wait()
+            await self._watched.wait()
             follower = self._follow(self._on_event)
             try:
                 await self._begin(follower)
                 self._following.set()
                 while self.watchers:
-                    self._nobody.clear()
-                    await self._nobody.wait()
+                    self._unwatched.clear()
+                    await self._unwatched.wait()
                 self._following.clear()
             finally:
                 await follower.stop()
@@ -151,4 +151,4 @@ class QuoteWatches:
     async def _begin(self, follower: TopicFollower) -> None:
         while away := await passing_failure(follower.start(), _log, "watching quotes"):
             _log.warning("quotes.delayed", error=in_one_line(away))
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)

@@ -1,1 +1,1 @@
-"""Replay: the real cores over recorded frames in one synchronous loop, no log, no clock, no await."""
+"""Runs the services' cores over recorded frames, in one synchronous loop without log, clock or database."""

@@ -1,4 +1,4 @@
-"""The loop: what the services do between their topics, as plain calls in the order that lockstep gives."""
+"""The replay loop: calls the services' cores directly, in the order of lockstep."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 BATCH: Final = 1024
-"""Most frames that strategies are asked about at once: few enough for a processor's cache."""
+"""Number of frames that strategies handle at once; few enough for a processor's cache."""
 DAY_NS: Final = 86_400_000_000_000
 IST_NS: Final = 19_800_000_000_000
 
 
 @dataclass(slots=True)
 class Tally:
-    """What happened, counted."""
+    """Counts of signals, verdicts, orders and fills; refusals by reason."""
 
     signals: int = 0
     validated: int = 0
@@ -53,10 +53,13 @@ class Tally:
 
 
 class SquareOffWatch:
-    """Says when risk has to be asked for square-offs, so that it isn't asked on every tick.
+    """Computes when square-offs have to be checked next, so that they aren't checked at every frame.
 
-    The answer can only change at the day's first cut-off, or while an intraday position is still there after it or
-    from a day before.
+    One can become due only at the day's first cut-off, or while a MIS position is open after the cut-off or from an
+    earlier day.
+
+    Attributes:
+        next_ns: market time of the next check, nanoseconds since the epoch.
     """
 
     def __init__(self, calendar: TradingCalendar, cut_off: time) -> None:
@@ -64,8 +67,8 @@ class SquareOffWatch:
         self._cut_off = cut_off
         self.next_ns = 0
 
-    def asked(self, market_time_ns: int, *, intraday_open: bool) -> None:
-        """Risk was asked at this market time; `intraday_open` is whether a MIS position is left."""
+    def checked(self, market_time_ns: int, *, intraday_open: bool) -> None:
+        """Records a check at this market time; `intraday_open`: a MIS position is still open."""
         if intraday_open:
             self.next_ns = market_time_ns
             return
@@ -76,20 +79,24 @@ class SquareOffWatch:
 
 
 class Replay:
-    """One account's whole flow.
+    """Replays frames through strategies, risk, trading and the ledger of one account.
 
     Args:
-        host: the strategies, configured.
+        host: the configured strategies.
         trading: paper exchanges in memory.
-        book: the account, just opened.
-        instruments: what can be traded.
-        calendar: sessions.
-        limits: of the account.
-        strategy_statuses: of the strategies, all running.
-        brokers: whose positions are squared off.
-        price_scale: of the frames.
-        on_fill: told of every fill as booked; None where nobody listens.
-        scoped: limits of the account, its strategies and instruments, over `limits`.
+        book: the ledger of the account, just opened.
+        instruments: the instruments.
+        calendar: the exchange's sessions.
+        limits: the limits from the settings.
+        strategy_statuses: the statuses of the strategies, all running.
+        brokers: brokers whose positions are squared off.
+        price_scale: units of a frame's price in one rupee.
+        on_fill: called with each booked fill and the rupees that it realised; None: not called.
+        scoped: limits of the account, its strategies and instruments; they override `limits`.
+
+    Attributes:
+        tracker: tracks equity and drawdown.
+        tally: counts of signals, verdicts, orders and fills.
     """
 
     def __init__(
@@ -108,7 +115,7 @@ class Replay:
         scoped: ScopedLimits = NOTHING_SET,
     ) -> None:
         self._host = host
-        self._risk = RiskBook(keeps_accounts=scoped.may_set(COUNTED, limits))
+        self._risk = RiskBook(tracks_history=scoped.may_set(COUNTED, limits))
         self._trading = trading
         self._book = book
         self._instruments = instruments
@@ -120,7 +127,7 @@ class Replay:
         self._brokers = tuple(brokers)
         self._scale = price_scale
         self._on_fill = on_fill
-        self._tells_strategies = bool(host.readers())
+        self._has_position_readers = bool(host.readers())
         self._last: dict[int, tuple[int, int]] = {}
         self._market_time_ns = 0
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
@@ -128,14 +135,14 @@ class Replay:
         self.tally = Tally()
 
     def run(self, frames: Iterable[Frame], *, one_by_one: bool = False) -> None:
-        """Takes the frames in, to the last: prices, then timers, then strategies, frame by frame as in lockstep.
+        """Handles all frames, each in the order of lockstep: prices, then timers, then strategies.
 
-        Strategies that take many ticks at once are asked about thousands of frames ahead; what they target is then
-        executed at its frame, so the result is the same.
+        Strategies that support batches compute their targets for up to BATCH frames ahead; each target is then executed
+        at its frame, so the result is the same.
 
         Args:
-            frames: in their order.
-            one_by_one: takes up a frame only when all before it have had their effects, for whoever watches.
+            frames: the frames in their order.
+            one_by_one: whether a frame is only read when all earlier ones have had their effects; needed by a journal.
         """
         if one_by_one:
             self._one_by_one(frames)
@@ -147,41 +154,41 @@ class Replay:
             except OutOfOrder:
                 self._one_by_one(many)
                 continue
-            asked = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None
-            if asked is None:
+            targets = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None
+            if targets is None:
                 self._one_by_one(many)
             else:
-                self._batch(batch, asked)
+                self._batch(batch, targets)
 
-    def _batch(self, batch: FrameBatch, asked: Sequence[BatchTarget]) -> None:
-        """Goes from frame to frame in which something happens: a target, or the moment to ask for square-offs."""
+    def _batch(self, batch: FrameBatch, targets: Sequence[BatchTarget]) -> None:
+        """Handles a batch, stopping only at frames with a target or a square-off check."""
         frames, times, ends = batch.frames, batch.market_time_ns, batch.ends
-        wishes = deque(asked)
-        wished = bisect_right(ends, wishes[0].tick) if wishes else len(frames)
+        waiting = deque(targets)
+        next_target = bisect_right(ends, waiting[0].tick) if waiting else len(frames)
         position = 0
         while position < len(frames):
             due = bisect_left(times, max(self._watch.next_ns, self._market_time_ns + 1), position)
-            stop = min(wished, due)
+            stop = min(next_target, due)
             if stop == len(frames):
                 break
-            self._marked(batch, position, stop)
+            self._take_prices(batch, position, stop)
             position = stop + 1
             frame = frames[stop]
             if stop == due:
                 self._square_off(times[stop], frame.frame_id)
-            if stop == wished:
-                of_frame = []
-                while wishes and wishes[0].tick < ends[stop]:
-                    of_frame.append(wishes.popleft())
-                signals = self._host.signals_of(of_frame, frame, ends[stop])
+            if stop == next_target:
+                frame_targets = []
+                while waiting and waiting[0].tick < ends[stop]:
+                    frame_targets.append(waiting.popleft())
+                signals = self._host.signals_of(frame_targets, frame, ends[stop])
                 if signals:
                     self._decide(signals, frame.market_time, frame.feed_run)
-                wished = bisect_right(ends, wishes[0].tick, position) if wishes else len(frames)
+                next_target = bisect_right(ends, waiting[0].tick, position) if waiting else len(frames)
         if position < len(frames):
-            self._marked(batch, position, len(frames) - 1)
+            self._take_prices(batch, position, len(frames) - 1)
 
-    def _marked(self, batch: FrameBatch, first: int, last: int) -> None:
-        """Takes the prices of these frames."""
+    def _take_prices(self, batch: FrameBatch, first: int, last: int) -> None:
+        """Applies the prices of these frames."""
         begin = batch.ends[first - 1] if first else 0
         end = batch.ends[last]
         prices = batch.last_price[begin:end]
@@ -215,16 +222,16 @@ class Replay:
 
     @property
     def starting_cash(self) -> Decimal:
-        """Rupees the account began with."""
+        """The account's starting cash in rupees."""
         return self._book.starting_cash
 
     @property
     def not_covered(self) -> CalendarNotCovered | None:
-        """The first day with ticks that the calendar has no data for: strategies saw none of them."""
+        """The error of the first day with ticks that the calendar doesn't cover; strategies got none of these ticks."""
         return self._host.not_covered
 
     def strategy_failures(self) -> list[str]:
-        """What strategies raised, a line for each strategy: how often, the last error, whether it was stopped."""
+        """The strategies' errors, one line a strategy: how many, the last one, whether it was stopped."""
         raised: dict[str, list[StrategyFailure]] = {}
         for failure in self._host.take_failures():
             raised.setdefault(failure.strategy_id, []).append(failure)
@@ -236,7 +243,7 @@ class Replay:
         ]
 
     def statement(self) -> Statement:
-        """Value and profit at the last prices."""
+        """The account's value and profit at the last prices."""
         prices = {}
         for token, (price, _) in self._last.items():
             instrument = self._instruments.by_token(token)
@@ -257,7 +264,7 @@ class Replay:
             intraday = [
                 s for s in self._risk.positions.values() if s.quantity and s.key.product is Product.MIS
             ]
-        self._watch.asked(market_time_ns, intraday_open=bool(intraday))
+        self._watch.checked(market_time_ns, intraday_open=bool(intraday))
 
     def _decide(self, signals: Sequence[Signal], market_time: datetime, feed_run: str) -> None:
         tokens = [signal.instrument_token for signal in signals]
@@ -269,7 +276,7 @@ class Replay:
             self._settle(self._risk.judge(signal, inputs), inputs)
 
     def _settle(self, verdicts: Sequence[Verdict], inputs: Inputs) -> None:
-        """Takes verdicts to their end: order, fills, ledger, and what waited for the order."""
+        """Executes verdicts, and those on targets that waited for their orders."""
         tally = self.tally
         due = deque(verdicts)
         while due:
@@ -281,23 +288,23 @@ class Replay:
             self._execute(verdict, inputs, due)
 
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
-        """Takes an approved signal to its order's end; the verdicts that follow are `due`."""
+        """Executes an approved signal until its order ends; adds the verdicts that follow to `due`."""
         updates = self._trading.execute(verdict, inputs.market)
         self.tally.orders += 1
         for update in updates:
             if isinstance(update, Filled):
-                self._booked(update)
-            if self._tells_strategies:
+                self._book_fill(update)
+            if self._has_position_readers:
                 self._host.on_order(update.order)
         last = updates[-1]
         for update in updates:
             if isinstance(update, Filled):
                 due.extend(self._risk.on_order(update.order, inputs, update.fill))
             elif update is last:
-                # What comes before a fill or the end tells risk nothing that they don't.
+                # Risk needs only fills and the last update; earlier ones contain nothing that these don't.
                 due.extend(self._risk.on_order(update.order, inputs))
 
-    def _booked(self, filled: Filled) -> None:
+    def _book_fill(self, filled: Filled) -> None:
         booking = self._book.apply(filled)
         if booking is None:
             return

@@ -1,4 +1,4 @@
-"""A replay's report as one HTML file that needs no network, and its trades as CSV."""
+"""Renders a replay's report as a self-contained HTML page, and its fills as CSV."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def report_html(
     journal: ReplayJournal,
     directory: InstrumentDirectory,
 ) -> str:
-    """The report: figures, equity and drawdown, trades on the price, months.
+    """Renders the report: figures, equity and drawdown, monthly returns, trades on the price, summary.
 
     Args:
-        title: what was replayed.
+        title: title of the page.
         summary: the command's summary.
-        figures: of the journal.
+        figures: statistics of the journal.
         journal: samples and fills.
-        directory: names of the instruments.
+        directory: the instruments, for their names.
     """
     money = _equity_figure(journal).to_html(
         full_html=False, include_plotlyjs=True, config={"displaylogo": False}

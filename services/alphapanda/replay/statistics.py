@@ -1,6 +1,6 @@
-"""The figures of a report, from a replay's journal. Ratios are floats: they are read, not booked.
+"""Computes the figures of a report from a replay's journal. Ratios are floats, because they are only shown.
 
-Daily returns are those of the equity at each trading day's end; a year has 252 trading days; the riskless rate is 0.
+Daily returns are those of the equity at the end of each trading day; a year has 252 trading days; the risk-free rate is 0.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ IST: Final = ZoneInfo("Asia/Kolkata")
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What became of the money; a figure that isn't defined (no day, no loss, no deviation) is None.
+    """Performance figures of a replay; a figure that isn't defined (no day, no loss, no deviation) is None.
 
     Attributes:
-        total_return: equity's change over the starting cash, a fraction.
-        cagr: the same per year of TRADING_DAYS days.
-        sharpe: mean daily return over its standard deviation (sample), per year.
-        sortino: the same over the root mean square of the negative daily returns.
-        max_drawdown: deepest fall of the equity from its peak, after every tick and fill, a fraction, 0 or more.
-        profit_factor: sum of realised gains over sum of realised losses, before costs.
-        win_rate: closing fills that realised a gain, of those that realised anything, a fraction.
-        exposure: trading days with a fill or a position overnight, of all, a fraction.
-        turnover: rupees bought and sold over the starting cash, times.
+        total_return: change of equity divided by the starting cash, a fraction.
+        cagr: compound annual growth rate, with TRADING_DAYS days a year, a fraction.
+        sharpe: Sharpe ratio: mean daily return divided by its sample standard deviation, annualised.
+        sortino: Sortino ratio: mean daily return divided by the root mean square of the negative ones, annualised.
+        max_drawdown: largest fall of the equity from its peak, measured at every tick and fill, a fraction >= 0.
+        profit_factor: sum of realised gains divided by sum of realised losses, before costs.
+        win_rate: share of fills with a realised gain among those with a realised gain or loss, a fraction.
+        exposure: share of trading days with a fill or an overnight position, a fraction.
+        turnover: rupees bought and sold, divided by the starting cash.
         costs: commission and charges, rupees.
         monthly: return of each calendar month as ((year, month), fraction).
     """
@@ -56,13 +56,13 @@ class Statistics:
 def statistics(
     starting_cash: Decimal, samples: Sequence[EquitySample], trades: Sequence[Trade], max_drawdown: Decimal
 ) -> Statistics:
-    """The figures of one replay.
+    """Computes the figures of one replay.
 
     Args:
         starting_cash: rupees, > 0.
-        samples: of equity, in time order.
-        trades: every fill, in order.
-        max_drawdown: as EquityTracker has it, a fraction.
+        samples: samples of equity, in time order.
+        trades: all fills, in order.
+        max_drawdown: a fraction, from EquityTracker.
     """
     start = float(starting_cash)
     ends = [sample for sample in samples if sample.ends_day]
@@ -102,7 +102,7 @@ def _sortino(returns: np.typing.NDArray[np.float64]) -> float | None:
 
 
 def _exposure(ends: Sequence[EquitySample], trades: Sequence[Trade]) -> float:
-    """Positions overnight count for each day they last."""
+    """The share of days with a fill or an overnight position."""
     if not ends:
         return 0.0
     by_day: dict[object, list[Trade]] = {}

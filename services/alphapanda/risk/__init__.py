@@ -1,1 +1,1 @@
-"""Risk: which signals become orders, of what quantity, and why not."""
+"""Decides which signals become orders and of what quantity, and explains each refusal."""

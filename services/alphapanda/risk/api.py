@@ -37,22 +37,22 @@ from panda.risk.v1 import risk_pb2 as risk
 from panda.risk.v1.risk_pb2_grpc import RiskServiceServicer
 
 DEFAULT_PAGE = 50
-"""Verdicts on a page where the request doesn't say."""
+"""Verdicts on a page if the request doesn't set page_size."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class RiskApi(RiskServiceServicer):
-    """The servicer.
+    """Implements RiskService.
 
     Args:
-        decisions: decides.
-        store: has the verdicts.
-        kill_switches: sets them.
+        decisions: makes the decisions.
+        store: risk's store.
+        kill_switches: reads and sets kill switches.
         limit_service: changes limits.
-        instruments: the day's instruments.
-        brokers: the active ones.
-        account: the one that an empty account means.
+        instruments: returns today's instruments.
+        brokers: the active brokers.
+        account: the account if a request names none.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class RiskApi(RiskServiceServicer):
         return instrument_id
 
     def _revision(self, strategy_id: str, inputs: Inputs) -> int:
-        """Its newest; 0 for a person."""
+        """The newest revision of a strategy; 0 for manual orders."""
         if strategy_id in ("", MANUAL):
             return 0
         status = inputs.strategy_statuses.get(strategy_id)
@@ -232,7 +232,7 @@ class RiskApi(RiskServiceServicer):
         return status.revision
 
     def _session_end(self, instrument_id: str, now: datetime) -> datetime:
-        """The session's end; outside a session now, as nothing passes then."""
+        """The end of the current session; outside a session `now`, because no order passes then."""
         known = self._instruments().by_id(instrument_id)
         try:
             session = self._decisions.calendar.session_at(now, known.session_segment) if known else None

@@ -1,4 +1,4 @@
-"""Signals and order events in, verdicts out."""
+"""Handlers of raw signals and of order events."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from alphapanda.risk.decision_service import DecisionService, by_account
 
 GROUP = "risk"
 SIGNAL_PAYLOADS = ("trading_signal",)
-"""The payloads of the topics RawSignalHandler reads."""
+"""Payloads of the topics that RawSignalHandler reads."""
 ORDER_PAYLOADS = ("order_submitted", "order_filled", "order_failed", "order_cancelled")
-"""The payloads of the topics OrderEventHandler reads."""
+"""Payloads of the topics that OrderEventHandler reads."""
 
 
 class RawSignalHandler:
-    """Judges signals; the verdict's row is the inbox (rule 1)."""
+    """Decides signals. A signal that comes twice is recognised by the row of its verdict."""
 
     def __init__(self, decisions: DecisionService) -> None:
         self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """Judges a batch, one decision an account."""
+        """Decides a batch, with one decision per account."""
         signals = [signal_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
             await self._decisions.judge(broker, account, [signals[at] for at in places])
 
     async def discard(self, delivery: Delivery) -> None:
-        """Refuses a parked signal as DISCARDED."""
+        """Refuses a parked signal that a person discarded, with reason DISCARDED."""
         await self._decisions.discard(signal_from(delivery.event))
 
 
 class OrderEventHandler:
-    """Moves positions and ends reservations; the order's highest revision is the inbox (rule 6)."""
+    """Applies order events to positions and reservations. An event that comes twice is recognised by its order's revision."""
 
     def __init__(self, decisions: DecisionService) -> None:
         self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """Applies a batch, one decision an account."""
+        """Applies a batch, with one decision per account."""
         events = [order_update_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([event.order.key for event in events]).items():
             await self._decisions.apply(broker, account, [events[at] for at in places])

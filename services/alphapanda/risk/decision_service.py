@@ -1,7 +1,7 @@
-"""Makes every decision of risk, whoever asks for it: read the account, decide, store by compare-and-set.
+"""Makes and stores risk's decisions: read the account, decide, store by compare-and-set.
 
-Where the account has changed since it was read, the decision is made anew under the account's lock. Prices are read
-before, with a budget of their own: nothing is awaited of Redis while the lock is held.
+If the account has changed since it was read, the decision is made again under the account's lock. Prices are read from
+Redis before, with a timeout of their own, so that nothing waits for Redis while the lock is held.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1.events_pb2 import Event
 
 Instruments = Callable[[], InstrumentDirectory]
-"""The instruments of today; asked anew each time, because the directory is replaced as a whole."""
+"""Returns today's instruments; called for each use, because the directory is replaced as a whole."""
 
 PRICE_BUDGET_SECONDS = 0.25
-"""How long Redis is waited for; after that the market is unknown, as where Redis is away."""
+"""Timeout for reading prices from Redis; after it the market is unknown, as if Redis were down."""
 
-_MOST_ATTEMPTS = 8
+_MAX_ATTEMPTS = 8
 _LOCKED_AFTER_CHANGE = 16
-"""Decisions on an account that take its lock at once after another process got in between: it will again."""
+"""Number of decisions on an account that lock it at once, after another process changed it during a decision."""
 
 _Account = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """What a decision is asked about, and how it is made.
+class _DecisionRequest:
+    """A decision to make, and what it needs.
 
     Attributes:
         account: broker and account.
-        keys: of the positions that are needed.
-        tokens: of the instruments whose prices are needed.
-        signal_ids: of the signals and orders that are needed.
+        keys: keys of the positions to load.
+        tokens: tokens of the instruments whose prices are needed.
+        signal_ids: ids of the signals and orders to load.
         decide: changes the book and returns the verdicts.
     """
 
@@ -69,12 +69,12 @@ class _Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
-    """Nothing was decided.
+class _Retry:
+    """Nothing was decided; the decision has to be tried again.
 
     Attributes:
         missing: tokens whose prices have to be read first.
-        locked: whether the account's lock is needed.
+        locked: whether the next attempt has to hold the account's lock.
     """
 
     missing: frozenset[int] = frozenset()
@@ -85,17 +85,17 @@ _log = structlog.get_logger(__name__)
 
 
 class DecisionService:
-    """Decides, stores and publishes.
+    """Makes the decisions of risk, stores them, and publishes their events through the outbox.
 
     Args:
-        store: risk's schema.
+        store: risk's store.
         views: prices and market time.
-        instruments: the day's instruments.
-        calendar: sessions.
-        limits: of every account.
-        strategy_statuses: of the strategies.
-        wall_time: now, aware; only the envelopes carry it.
-        price_budget_seconds: how long prices are waited for.
+        instruments: returns today's instruments.
+        calendar: the exchange's sessions.
+        limits: the limits from the settings.
+        strategy_statuses: the latest state of each strategy.
+        wall_time: returns the current wall time, aware; only event envelopes carry it.
+        price_budget_seconds: timeout for reading prices.
     """
 
     def __init__(
@@ -117,25 +117,25 @@ class DecisionService:
         self._strategy_statuses = strategy_statuses
         self._wall_time = wall_time
         self._price_budget = price_budget_seconds
-        self._turns: dict[_Account, asyncio.Lock] = {}
+        self._account_locks: dict[_Account, asyncio.Lock] = {}
         self._lock_at_once: dict[_Account, int] = {}
-        self._held_tokens: dict[_Account, frozenset[int]] = {}
+        self._position_tokens: dict[_Account, frozenset[int]] = {}
 
     @property
     def limits(self) -> Limits:
-        """The limits in force."""
+        """The limits from the settings."""
         return self._limits
 
     @property
     def calendar(self) -> TradingCalendar:
-        """Sessions."""
+        """The exchange's sessions."""
         return self._calendar
 
     async def judge(self, broker: str, account: str, signals: Sequence[Signal]) -> list[Verdict]:
-        """Judges signals of one account, in order; what was judged before is passed over.
+        """Decides signals of one account, in order; a signal that was decided before is skipped.
 
         Raises:
-            TransientFailure: a strategy's revision isn't known yet.
+            TransientFailure: the revision of a strategy isn't known yet.
         """
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
@@ -143,12 +143,12 @@ class DecisionService:
 
         keys = [signal.key for signal in signals]
         tokens, signal_ids = {one.instrument_token for one in signals}, {one.signal_id for one in signals}
-        return await self._decide(_Question((broker, account), keys, tokens, signal_ids, decide))
+        return await self._decide(_DecisionRequest((broker, account), keys, tokens, signal_ids, decide))
 
     async def discard(self, signal: Signal) -> list[Verdict]:
-        """Ends a parked signal that a person gave up: refused as DISCARDED, where it has no verdict yet."""
+        """Refuses a parked signal that a person discarded, as DISCARDED, unless it has a verdict."""
         return await self._decide(
-            _Question(
+            _DecisionRequest(
                 (signal.key.broker, signal.key.account),
                 [signal.key],
                 [signal.instrument_token],
@@ -158,10 +158,10 @@ class DecisionService:
         )
 
     async def apply(self, broker: str, account: str, events: Sequence[OrderUpdate]) -> list[Verdict]:
-        """Applies order events of one account; a target whose turn has come is judged.
+        """Applies order events of one account; decides targets that waited for the orders that have ended.
 
         Raises:
-            TransientFailure: of that target's strategy the revision isn't known yet.
+            TransientFailure: the revision of a waiting target's strategy isn't known yet.
         """
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
@@ -170,17 +170,17 @@ class DecisionService:
         orders = [one.order for one in events]
         keys = [order.key for order in orders]
         tokens, signal_ids = {one.instrument_token for one in orders}, {one.signal_id for one in orders}
-        return await self._decide(_Question((broker, account), keys, tokens, signal_ids, decide))
+        return await self._decide(_DecisionRequest((broker, account), keys, tokens, signal_ids, decide))
 
     async def release(self, key: PositionKey, signal_id: str) -> list[Verdict]:
-        """Ends the reservation of an order that trading has said will never be; a target that waited for it is judged.
+        """Ends the reservation of an order that trading said will never exist; decides the target that waited for it.
 
         Raises:
-            TransientFailure: of that target's strategy the revision isn't known yet.
+            TransientFailure: the revision of the waiting target's strategy isn't known yet.
         """
         instrument = self._instruments().by_id(key.instrument_id)
         return await self._decide(
-            _Question(
+            _DecisionRequest(
                 (key.broker, key.account),
                 [key],
                 [instrument.instrument_token] if instrument is not None else [],
@@ -190,7 +190,7 @@ class DecisionService:
         )
 
     async def authorize(self, signal: Signal) -> Verdict:
-        """Judges an explicit order, or finds the verdict given on it before."""
+        """Decides an explicit order; if it was decided before, returns that verdict."""
         given = await self.judge(signal.key.broker, signal.key.account, [signal])
         verdict = next((one for one in given if one.signal_id == signal.signal_id), None)
         found = verdict or await self._store.verdict(signal.signal_id)
@@ -201,13 +201,13 @@ class DecisionService:
     async def inspect(
         self, broker: str, account: str, keys: Sequence[PositionKey] = (), tokens: Collection[int] = ()
     ) -> tuple[RiskBook, Inputs]:
-        """The whole account as it is now, and what a decision on it would read. Nothing is stored.
+        """Reads the whole account and the inputs of a decision on it. Nothing is stored.
 
         Args:
-            broker: its broker.
-            account: it.
-            keys: positions that count though they are flat.
-            tokens: of instruments whose prices count though nothing of them is held.
+            broker: the account's broker.
+            account: the account.
+            keys: positions to load even if they are flat.
+            tokens: tokens of instruments whose prices to read even if no position holds them.
         """
         async with self._store.unit(broker, account, dry=True) as unit:
             book = await unit.book(keys, (), whole=True)
@@ -216,9 +216,9 @@ class DecisionService:
     async def demand_square_offs(
         self, keys: Sequence[PositionKey], market: MarketView, cause: str
     ) -> list[Signal]:
-        """Publishes the square-offs that are due under these keys of one account, as signals to be judged like any.
+        """Publishes the square-off signals that are due for these positions of one account.
 
-        The same demand made again is published once: its id is that of the timer.
+        Repeating it publishes no signal twice, because a signal's id follows from the position and the due time.
         """
         broker, account = keys[0].broker, keys[0].account
         async with self._store.unit(broker, account) as unit:
@@ -229,7 +229,7 @@ class DecisionService:
         return signals
 
     async def market(self, tokens: Iterable[int]) -> MarketView:
-        """What is known of the market; nothing where the cache is away or slow (no entry passes then, exits do)."""
+        """Reads prices and market time; everything is unknown if Redis is down or slow (then only exits pass)."""
         try:
             async with asyncio.timeout(self._price_budget):
                 return await self._views.view(list(tokens))
@@ -237,66 +237,68 @@ class DecisionService:
             _log.warning("market.view_unavailable", error=in_one_line(error))
             return NOTHING_KNOWN
 
-    async def _decide(self, question: _Question) -> list[Verdict]:
+    async def _decide(self, request: _DecisionRequest) -> list[Verdict]:
         while True:
             try:
-                return await self._decide_once(question)
+                return await self._decide_once(request)
             except StrategyRevisionUnknown as unknown:
-                if not self._strategy_statuses.is_given_up(unknown):
+                if not self._strategy_statuses.has_timed_out(unknown):
                     raise TransientFailure(str(unknown)) from unknown
 
-    async def _decide_once(self, question: _Question) -> list[Verdict]:
-        """One decision of this process at a time on an account: who would only come in between waits here."""
-        account = question.account
-        tokens = {*question.tokens, *self._held_tokens.get(account, ())}
+    async def _decide_once(self, request: _DecisionRequest) -> list[Verdict]:
+        """Makes a decision; within this process, decisions on one account run one after the other."""
+        account = request.account
+        tokens = {*request.tokens, *self._position_tokens.get(account, ())}
         locked = self._lock_at_once.get(account, 0) > 0
         if locked:
             self._lock_at_once[account] -= 1
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             market = await self.market(tokens)
-            async with self._turns.setdefault(account, asyncio.Lock()):
-                attempt = self._under_lock if locked else self._by_comparing
-                decided = await attempt(question, market, tokens)
-            if not isinstance(decided, _Again):
+            async with self._account_locks.setdefault(account, asyncio.Lock()):
+                attempt = self._decide_locked if locked else self._decide_unlocked
+                decided = await attempt(request, market, tokens)
+            if not isinstance(decided, _Retry):
                 for verdict in decided:
                     _log_verdict(verdict)
                 return decided
             tokens |= decided.missing
             locked = locked or decided.locked
-        raise TransientFailure(f"what {account} holds changed each time its prices had been read")
+        raise TransientFailure(
+            f"the positions of {account} changed during each of {_MAX_ATTEMPTS} attempts to decide"
+        )
 
-    async def _by_comparing(
-        self, question: _Question, market: MarketView, tokens: Collection[int]
-    ) -> list[Verdict] | _Again:
-        account = question.account
-        whole = account in self._held_tokens
-        reading = await self._store.read(*account, question.keys, question.signal_ids, whole=whole)
+    async def _decide_unlocked(
+        self, request: _DecisionRequest, market: MarketView, tokens: Collection[int]
+    ) -> list[Verdict] | _Retry:
+        account = request.account
+        whole = account in self._position_tokens
+        reading = await self._store.read(*account, request.keys, request.signal_ids, whole=whole)
         if reading is None:
-            return _Again(locked=True)
+            return _Retry(locked=True)
         book = reading.book()
         if missing := self._missing(account, reading, book, tokens, whole=whole):
             return missing
         before = book.days.get((*account, WHOLE_ACCOUNT))
-        verdicts = question.decide(book, self._inputs(market, reading))
+        verdicts = request.decide(book, self._inputs(market, reading))
         if _tripped(book.days.get((*account, WHOLE_ACCOUNT))) != _tripped(before):
-            return _Again(locked=True)
+            return _Retry(locked=True)
         events = [self._event(verdict) for verdict in verdicts]
         if await self._store.save_if_unchanged(reading, book, verdicts, events):
             return verdicts
         self._lock_at_once[account] = _LOCKED_AFTER_CHANGE
-        return _Again(locked=True)
+        return _Retry(locked=True)
 
-    async def _under_lock(
-        self, question: _Question, market: MarketView, tokens: Collection[int]
-    ) -> list[Verdict] | _Again:
-        account = question.account
+    async def _decide_locked(
+        self, request: _DecisionRequest, market: MarketView, tokens: Collection[int]
+    ) -> list[Verdict] | _Retry:
+        account = request.account
         async with self._store.unit(*account) as unit:
             whole = unit.limits.may_set(ACCOUNT_WIDE, self._limits)
-            book = await unit.book(question.keys, question.signal_ids, whole=whole)
+            book = await unit.book(request.keys, request.signal_ids, whole=whole)
             if missing := self._missing(account, unit, book, tokens, whole=whole):
                 return missing
             before = book.days.get((*account, WHOLE_ACCOUNT))
-            verdicts = question.decide(book, self._inputs(market, unit))
+            verdicts = request.decide(book, self._inputs(market, unit))
             await unit.save(book, verdicts, [self._event(verdict) for verdict in verdicts])
             after = book.days.get((*account, WHOLE_ACCOUNT))
             if after is not None and _tripped(after) != _tripped(before):
@@ -311,17 +313,17 @@ class DecisionService:
         tokens: Collection[int],
         *,
         whole: bool,
-    ) -> _Again | None:
-        """What has to be read first, where a limit takes the whole account and its prices to measure."""
+    ) -> _Retry | None:
+        """What has to be read first, if a limit needs the whole account and its prices; None if nothing."""
         if not facts.limits.may_set(ACCOUNT_WIDE, self._limits):
-            self._held_tokens.pop(account, None)
+            self._position_tokens.pop(account, None)
             return None
-        held = self._held_tokens[account] = self._tokens_of(book)
+        held = self._position_tokens[account] = self._tokens_of(book)
         missing = held.difference(tokens)
-        return _Again(missing) if missing or not whole else None
+        return _Retry(missing) if missing or not whole else None
 
     async def _announce_trip(self, unit: DecisionUnit, today: DayCounters) -> None:
-        """The account's own kill switch follows its daily loss: REDUCING when it trips, ACTIVE with the next day."""
+        """Sets the account's own kill switch: REDUCING if the daily loss tripped, ACTIVE on the next day."""
         switch = next_switch(
             await unit.account_switch(),
             TradingState.REDUCING if today.tripped else TradingState.ACTIVE,
@@ -349,7 +351,7 @@ class DecisionService:
             self._limits,
             facts.trading_state,
             self._strategy_statuses.known,
-            self._strategy_statuses.given_up,
+            self._strategy_statuses.timed_out,
             facts.limits,
             facts.strategy_switches,
             facts.unknown_positions,
@@ -369,7 +371,7 @@ def _fill(update: OrderUpdate) -> Fill | None:
 
 
 def by_account(keys: Sequence[PositionKey]) -> dict[tuple[str, str], list[int]]:
-    """The places in the sequence of each (broker, account), in order."""
+    """The indexes of the keys of each (broker, account), in order."""
     places: dict[tuple[str, str], list[int]] = {}
     whose = attrgetter("broker", "account")
     for at, key in enumerate(keys):

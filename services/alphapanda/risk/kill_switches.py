@@ -1,4 +1,4 @@
-"""Setting kill switches, and telling everybody who acts on them."""
+"""Sets kill switches, and distributes them to trading and to Redis."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ _log = structlog.get_logger(__name__)
 
 
 class KillSwitchReceiver(Protocol):
-    """The one RPC of TradingService that is called here; its stub fits."""
+    """The part of TradingService that is called here; TradingServiceStub implements it."""
 
     def ApplyKillSwitch(  # noqa: N802 - the contract's name
         self, request: trading.ApplyKillSwitchRequest, /, *, timeout: float | None = None
     ) -> Awaitable[trading.ApplyKillSwitchResponse]:
-        """Applies a kill switch in trading; it answers with the revision it holds."""
+        """Applies a kill switch in trading; the answer has the revision that trading holds now."""
 
 
 class KillSwitches:
-    """Sets kill switches: row, event, mirror and trading's acknowledgement, in this order. What fails is sent again until it succeeds.
+    """Sets kill switches: database row and event, then the mirror in Redis, then trading's acknowledgement.
 
-    So is what the mirror has lost: a Redis that comes back empty would hold up every entry for good.
+    Mirror and acknowledgement are retried until they succeed. A mirror that Redis has lost is written again, because
+    without it every entry would be refused.
 
     Args:
-        store: has the rows.
-        mirror: shows them in Redis.
-        trading: acts on them.
-        brokers: the active ones.
-        wall_time: now, aware.
-        timeout_seconds: how long trading's acknowledgement is waited for.
-        retry_seconds: wall time between two attempts to tell.
+        store: risk's store.
+        mirror: the copy in Redis.
+        trading: acknowledges switches and acts on them.
+        brokers: the active brokers.
+        wall_time: returns the current wall time, aware.
+        timeout_seconds: timeout for trading's acknowledgement.
+        retry_seconds: wall time between two attempts.
 
     Attributes:
-        rounds: send again what was not confirmed, and what Redis has lost.
+        rounds: retries what was not confirmed, and what Redis has lost.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class KillSwitches:
         self.rounds = Rounds("kill switches", self._send_again, retry_seconds, _log, at_once=True)
 
     async def start(self) -> None:
-        """Shows every broker's switch in the mirror and tells trading again; what fails is repeated in the background."""
+        """Writes each broker's switch to the mirror and sends all switches to trading again; retries in the background."""
         await self._store.prepare(self._brokers)
         for broker in self._brokers:
             await self._show(await self._store.kill_switch(SwitchScope(broker)))
@@ -82,15 +83,15 @@ class KillSwitches:
         await self.rounds.start()
 
     async def stop(self) -> None:
-        """Sends no more; what is on its way is finished first."""
+        """Stops retrying, after the current round."""
         await self.rounds.stop()
 
     async def get(self, scope: SwitchScope) -> KillSwitch:
-        """A kill switch."""
+        """Reads a kill switch."""
         return await self._store.kill_switch(scope)
 
     async def set(self, caller: str, request: risk.SetKillSwitchRequest) -> risk.SetKillSwitchResponse:
-        """Sets a switch; the same request sets it once and tells trading each time."""
+        """Sets a switch. A repeated request sets it once, but sends it to trading each time."""
         key = CommandKey(caller, "SetKillSwitch", request.request_id)
         command = ids.command_id(key.caller, key.method, key.request_id)
         scope = SwitchScope(request.broker, request.strategy_id)
@@ -121,14 +122,14 @@ class KillSwitches:
         )
 
     async def _send_again(self) -> None:
-        """Sends again what was not confirmed, and what Redis has lost: without its mirror no entry passes."""
+        """Sends again what was not confirmed, and what Redis has lost."""
         for broker in self._brokers:
             if await self._mirror.is_missing(broker):
                 self._unconfirmed.add(SwitchScope(broker))
         for scope in sorted(self._unconfirmed):
             self._unconfirmed.discard(
                 scope
-            )  # before it is read: what is set meanwhile and fails is sent again
+            )  # before the read, so that a switch set meanwhile that fails stays unconfirmed
             confirmed = False
             try:
                 confirmed = not await self._send(await self._store.kill_switch(scope))
@@ -137,7 +138,7 @@ class KillSwitches:
                     self._unconfirmed.add(scope)
 
     async def _send(self, switch: KillSwitch) -> str:
-        """Writes the mirror and calls trading; why it was not confirmed, empty where it was. A switch never set isn't sent."""
+        """Writes the mirror and calls trading; returns why it was not confirmed, empty if it was. Skips unset switches."""
         shown = await self._show(switch)
         if not switch.revision:
             return shown
@@ -153,8 +154,8 @@ class KillSwitches:
             why = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
             return f"trading did not confirm ({why}); it is sent again until it does"
         if held.revision < switch.revision:
-            return f"trading holds revision {held.revision} still"
-        if held.revision > switch.revision:  # set again meanwhile, or by somebody else
+            return f"trading still holds revision {held.revision}"
+        if held.revision > switch.revision:  # set again meanwhile, or by another process
             newest = await self._store.kill_switch(switch.scope)
             if held.revision > newest.revision:
                 return (
@@ -163,7 +164,7 @@ class KillSwitches:
         return shown
 
     async def _show(self, switch: KillSwitch) -> str:
-        """A strategy's switch isn't mirrored: who reads the mirror fails closed by the broker's, trading has a copy."""
+        """Writes the mirror; returns an error or an empty text. Only brokers' switches are mirrored."""
         if switch.scope.strategy_id:
             return ""
         try:

@@ -1,4 +1,4 @@
-"""Where an account's limits are changed: one transaction under the account's lock."""
+"""Changes an account's limits, in one transaction under the account's lock."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _log = structlog.get_logger(__name__)
 
 
 class LimitService:
-    """Carries out UpdateLimits.
+    """Implements UpdateLimits.
 
     Args:
-        store: risk's schema.
-        wall_time: now, aware.
+        store: risk's store.
+        wall_time: returns the current wall time, aware.
     """
 
     def __init__(self, store: RiskStore, wall_time: Callable[[], datetime]) -> None:
@@ -35,11 +35,11 @@ class LimitService:
         self._wall_time = wall_time
 
     async def update(self, caller: str, request: risk.UpdateLimitsRequest) -> risk.UpdateLimitsResponse:
-        """Sets and clears limits; the same request does it once and gets the same answer.
+        """Sets and clears limits. A repeated request changes nothing and gets the same answer.
 
         Raises:
-            InvalidInput: a name, value or scope that isn't one.
-            FailedPrecondition: the limits have changed since the caller saw them.
+            InvalidInput: a name, value or scope is not allowed.
+            FailedPrecondition: the limits have changed since the version that the caller expected.
             RequestReused: the request_id came with another body.
         """
         key = CommandKey(caller, "UpdateLimits", request.request_id)
@@ -66,7 +66,7 @@ class LimitService:
             after = changed(current, change)
             await unit.save_limits(change)
             if not request.strategy_id and "max_daily_loss" in {*change.to_set, *change.to_clear}:
-                await self._lift(unit, request, caller)
+                await self._clear_trip(unit, request, caller)
             answer = risk.UpdateLimitsResponse(
                 version=after.version,
                 set=[set_limit_message(row) for row in after.rows if row.scope == change.scope],
@@ -85,8 +85,8 @@ class LimitService:
         )
         return answer
 
-    async def _lift(self, unit: DecisionUnit, request: risk.UpdateLimitsRequest, caller: str) -> None:
-        """Whoever changes the day's loss lets the account trade again; it trips anew where the loss is over it still."""
+    async def _clear_trip(self, unit: DecisionUnit, request: risk.UpdateLimitsRequest, caller: str) -> None:
+        """Lets a tripped account trade again after its daily loss limit was changed; it trips again if still over the limit."""
         book = await unit.book((), ())
         whose = (request.broker, request.account, WHOLE_ACCOUNT)
         today = book.days.get(whose)

@@ -1,4 +1,4 @@
-"""Limits from a file, in TOML or YAML, by account, strategy and instrument.
+"""Reads limits for the account, strategies and instruments from a TOML or YAML file.
 
 ```toml
 [account]
@@ -34,7 +34,7 @@ _READS: Final = "a readable TOML (.toml) or YAML (.yaml, .yml) file"
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A value as text, and its line; 0 where the format doesn't tell it."""
+    """A value as text, and its line; 0 if the parser doesn't report lines (TOML)."""
 
     text: str
     line: int = 0
@@ -44,15 +44,15 @@ _Tree = Mapping[str, "_Tree | _Leaf"]
 
 
 def read_limits(file: Path, strategies: Collection[str], directory: InstrumentDirectory) -> ScopedLimits:
-    """The limits of one account.
+    """Reads the limits of one account.
 
     Args:
         file: TOML or YAML, by its suffix.
-        strategies: ids that may be named.
-        directory: instruments that may be named by their symbols.
+        strategies: ids of strategies that the file may name.
+        directory: instruments that the file may name by their symbols.
 
     Raises:
-        InvalidInput: it can't be read, or names what there isn't; it says file, line, field, value and what is allowed.
+        InvalidInput: it can't be read, or has an unknown name or a wrong value; the error names file, line and field.
     """
     rows = []
     for path, leaf in _leaves(_read(file), ()):

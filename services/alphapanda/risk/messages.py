@@ -1,4 +1,4 @@
-"""Risk's values as the contract shows them."""
+"""Converts risk's values to the messages of the contract."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from panda.risk.v1 import risk_pb2 as risk
 
 
 def verdict_message(verdict: Verdict) -> risk.Verdict:
-    """A verdict."""
+    """The message of a verdict."""
     message = risk.Verdict(
         signal_id=verdict.signal_id,
         broker=verdict.key.broker,
@@ -48,7 +48,7 @@ def verdict_message(verdict: Verdict) -> risk.Verdict:
 
 
 def waiting_message(signal: Signal) -> risk.Verdict:
-    """A signal that waits."""
+    """The message of a signal that waits for an open order and has no verdict yet."""
     return risk.Verdict(
         signal_id=signal.signal_id,
         broker=signal.key.broker,
@@ -64,7 +64,7 @@ def waiting_message(signal: Signal) -> risk.Verdict:
 def limit_messages(
     defaults: Limits, scoped: ScopedLimits, strategy_id: str, instrument_id: str
 ) -> Iterator[risk.Limit]:
-    """Every limit with the value that wins for a strategy and an instrument (empty: none in particular)."""
+    """Every limit with the value in force for a strategy and an instrument (empty: none in particular)."""
     yield risk.Limit(
         rule=instrument.NAME,
         name="freeze_slices",
@@ -95,7 +95,7 @@ def limit_messages(
 
 
 def set_limit_message(row: SetLimit) -> risk.Limit:
-    """A limit that somebody set."""
+    """The message of a limit that was set."""
     return risk.Limit(
         rule=RULE_OF[row.name],
         name=row.name,
@@ -112,8 +112,8 @@ def set_limit_message(row: SetLimit) -> risk.Limit:
 
 
 def exposure_message(broker: str, account: str, book: RiskBook, inputs: Inputs) -> risk.GetExposureResponse:
-    """What an account holds and has on its way, and what its day has made."""
-    states = list(book.alive(broker, account))
+    """The message of an account's exposure, its open orders and its day counters."""
+    states = list(book.active_positions(broker, account))
     lines = by_instrument(states, inputs.price_of)
     now = inputs.market.market_time
     message = risk.GetExposureResponse(

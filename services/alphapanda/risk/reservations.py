@@ -1,4 +1,4 @@
-"""Releases reservations whose order never appeared, once trading has said that it never will."""
+"""Releases reservations whose order never appeared, after trading has confirmed that it never will."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from alphapanda.risk.store.port import RiskStore
 from panda.trading.v1 import trading_pb2 as trading
 
 EXIT_GRACE = timedelta(minutes=10)
-"""Market time past valid_until for which an exit is left alone: trading still executes one that comes late."""
+"""Market time after valid_until before an exit's reservation is released, because trading executes late exits."""
 
 _log = structlog.get_logger(__name__)
 
 
-class TradingToAsk(Protocol):
-    """The one RPC of TradingService that is called here; its stub fits."""
+class OrderConfirmation(Protocol):
+    """The part of TradingService that is called here; TradingServiceStub implements it."""
 
     def ConfirmNoOrder(  # noqa: N802 - the contract's name
         self, request: trading.ConfirmNoOrderRequest, /, *, timeout: float | None = None
     ) -> Awaitable[trading.ConfirmNoOrderResponse]:
-        """Whether a signal has no order and never will."""
+        """Answers whether a signal has no order and never will have one."""
 
 
-class ReservationKeeper:
-    """Looks on an interval of wall time.
+class ReservationReleaser:
+    """Releases overdue reservations, at an interval of wall time.
 
     Args:
-        decisions: releases them.
-        store: knows them.
-        trading: confirms.
-        brokers: the active ones.
-        interval_seconds: wall time between two looks.
-        timeout_seconds: how long trading's answer is waited for.
+        decisions: releases a reservation.
+        store: finds overdue reservations.
+        trading: confirms that there is no order.
+        brokers: the active brokers.
+        interval_seconds: wall time between two rounds.
+        timeout_seconds: timeout for trading's answer.
 
     Attributes:
-        rounds: look for what is due; they are started and stopped.
+        rounds: the background rounds, to be started and stopped.
     """
 
     def __init__(
         self,
         decisions: DecisionService,
         store: RiskStore,
-        trading: TradingToAsk,
+        trading: OrderConfirmation,
         brokers: Sequence[str],
         interval_seconds: float = 5.0,
         timeout_seconds: float = 2.0,
@@ -61,7 +61,7 @@ class ReservationKeeper:
         self.rounds = Rounds("reservations", self.release_due, interval_seconds, _log, at_once=True)
 
     async def release_due(self) -> list[str]:
-        """Releases what is due at the market time of now; the ids of the signals whose reservations ended."""
+        """Releases the reservations that are overdue at the current market time; returns their signals' ids."""
         now = (await self._decisions.market(())).market_time
         if now is None:
             return []

@@ -1,4 +1,4 @@
-"""The timer that demands square-offs once market time reaches the day's cut-off."""
+"""Publishes square-off signals when market time reaches the day's cut-off."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from alphapanda.risk.decision_service import DecisionService, by_account
 from alphapanda.risk.store.port import HeldPosition, RiskStore
 
 Cause = Callable[[MarketView], str]
-"""Id of the frame whose market time a view shows; empty where it isn't known."""
+"""Returns the id of the frame whose market time a view has; empty if it isn't known."""
 
 _log = structlog.get_logger(__name__)
 
 
 class SquareOffTimer:
-    """Looks at the market's clock on an interval of wall time, or when `fire_due` is called (lockstep).
+    """Checks market time at an interval of wall time, or when `fire_due` is called (in lockstep).
 
     Args:
-        decisions: makes the demands.
-        store: knows which positions are held.
-        brokers: simulated ones; a live broker squares off itself.
-        cause: what a demand is caused by.
-        interval_seconds: wall time between two looks.
+        decisions: makes and publishes the signals.
+        store: lists the positions that are held.
+        brokers: simulated brokers; a live broker squares off itself.
+        cause: returns the id of a signal's cause.
+        interval_seconds: wall time between two checks.
 
     Attributes:
-        rounds: look for what is due; they are started and stopped.
+        rounds: the background checks, to be started and stopped.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class SquareOffTimer:
         self._brokers = tuple(brokers)
         self._cause = cause
         self._logged: set[str] = set()
-        self._quiet_from: datetime | None = None
-        self._quiet_until: datetime | None = None
+        self._skip_from: datetime | None = None
+        self._skip_until: datetime | None = None
         self.rounds = Rounds("square-off timer", self.fire_due, interval_seconds, _log, at_once=True)
 
     async def fire_due(self) -> list[Signal]:
-        """Publishes what is due at the market time of now, through the outbox; again and again has one effect."""
+        """Publishes the square-off signals that are due at the current market time; repeating it publishes none twice."""
         market = await self._decisions.market(())
-        if market.market_time is None or self._nothing_can_be_due(market.market_time):
+        if market.market_time is None or self._is_skipped(market.market_time):
             return []
         held = await self._store.held_intraday(self._brokers)
         keys = [position.key for position in held]
@@ -64,7 +64,7 @@ class SquareOffTimer:
                 [keys[at] for at in places], market, self._cause(market)
             )
         if not fired:
-            self._be_quiet_until_the_cut_off(market.market_time, held)
+            self._skip_until_cut_off(market.market_time, held)
         self._log_new(fired)
         return fired
 
@@ -81,15 +81,15 @@ class SquareOffTimer:
                 )
         self._logged = {signal.signal_id for signal in fired}
 
-    def _nothing_can_be_due(self, market_time: datetime) -> bool:
-        quiet = self._quiet_from, self._quiet_until
+    def _is_skipped(self, market_time: datetime) -> bool:
+        quiet = self._skip_from, self._skip_until
         return quiet[0] is not None and quiet[1] is not None and quiet[0] <= market_time < quiet[1]
 
-    def _be_quiet_until_the_cut_off(self, market_time: datetime, held: Sequence[HeldPosition]) -> None:
-        """What was opened today, or is from now on, is due at this day's cut-off at the earliest."""
+    def _skip_until_cut_off(self, market_time: datetime, held: Sequence[HeldPosition]) -> None:
+        """Skips checks until the cut-off, if no position is left from an earlier day: until then none can be due."""
         calendar = self._decisions.calendar
         today = calendar.trading_day(market_time)
         missed = any(one.opened_at and calendar.trading_day(one.opened_at) < today for one in held)
         if not missed:
-            self._quiet_from = market_time
-            self._quiet_until = earliest_cut_off(market_time, calendar, self._decisions.limits.mis_cut_off)
+            self._skip_from = market_time
+            self._skip_until = earliest_cut_off(market_time, calendar, self._decisions.limits.mis_cut_off)

@@ -1,4 +1,4 @@
-"""The latest state of each strategy on the control topic, and how long an unknown revision is waited for."""
+"""The latest state of each strategy on the control topic, and the time-out for unknown revisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from panda.events.v1.control_pb2 import STRATEGY_STATE_RUNNING
 from panda.events.v1.events_pb2 import Event
 
 PAYLOAD = "strategy_changed"
-"""The payload of the topic to be followed, whole and without a group, from before the first signal on."""
+"""Payload of the topic that is read from its beginning, without a consumer group, before the first signal."""
 
 _log = structlog.get_logger(__name__)
 
@@ -21,29 +21,29 @@ class StrategyStatuses:
     """The latest status of every strategy.
 
     Args:
-        timeout_seconds: wall time for which a revision that isn't known yet is waited for.
-        monotonic: seconds of a clock that never goes back.
+        timeout_seconds: wall time to wait for a revision that isn't known yet.
+        monotonic: returns seconds of a monotonic clock.
     """
 
     def __init__(self, timeout_seconds: float, monotonic: Callable[[], float]) -> None:
         self._timeout = timeout_seconds
         self._monotonic = monotonic
         self._known: dict[str, StrategyStatus] = {}
-        self._asked_first: dict[tuple[str, int], float] = {}
-        self._given_up: set[tuple[str, int]] = set()
+        self._waiting_since: dict[tuple[str, int], float] = {}
+        self._timed_out: set[tuple[str, int]] = set()
 
     @property
     def known(self) -> Mapping[str, StrategyStatus]:
-        """By strategy id; a view that stays current."""
+        """Statuses by strategy id; a live view."""
         return MappingProxyType(self._known)
 
     @property
-    def given_up(self) -> Collection[tuple[str, int]]:
-        """(strategy id, revision) that did not arrive in time."""
-        return self._given_up
+    def timed_out(self) -> Collection[tuple[str, int]]:
+        """(strategy id, revision) that didn't arrive in time."""
+        return self._timed_out
 
     async def apply(self, event: Event) -> None:
-        """Applies a StrategyChanged. An older revision than the one known changes nothing."""
+        """Applies a StrategyChanged event; a revision that isn't newer than the known one changes nothing."""
         changed = event.strategy_changed
         known = self._known.get(changed.strategy_id)
         if known is not None and changed.revision <= known.revision:
@@ -53,21 +53,21 @@ class StrategyStatuses:
         )
         self._forget(changed.strategy_id, changed.revision)
 
-    def is_given_up(self, unknown: StrategyRevisionUnknown) -> bool:
-        """Whether an unknown revision was waited for long enough; the waiting begins with the first question."""
+    def has_timed_out(self, unknown: StrategyRevisionUnknown) -> bool:
+        """Whether the wait for an unknown revision has timed out; it begins with the first call."""
         asked = (unknown.strategy_id, unknown.revision)
         now = self._monotonic()
-        if now - self._asked_first.setdefault(asked, now) < self._timeout:
+        if now - self._waiting_since.setdefault(asked, now) < self._timeout:
             return False
-        self._given_up.add(asked)
+        self._timed_out.add(asked)
         _log.warning(
-            "strategy.revision_given_up",
+            "strategy.revision_timed_out",
             strategy_id=unknown.strategy_id,
             revision=unknown.revision,
         )
         return True
 
     def _forget(self, strategy_id: str, revision: int) -> None:
-        for asked in [one for one in self._asked_first if one[0] == strategy_id and one[1] <= revision]:
-            del self._asked_first[asked]
-            self._given_up.discard(asked)
+        for asked in [one for one in self._waiting_since if one[0] == strategy_id and one[1] <= revision]:
+            del self._waiting_since[asked]
+            self._timed_out.discard(asked)

@@ -1,4 +1,4 @@
-"""Kill switches on their topic and in answers."""
+"""Converts kill switches to events and to messages of the contract."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SOURCE = "risk"
 def next_switch(
     current: KillSwitch, state: TradingState, reason: str, now: datetime, by: str = SOURCE
 ) -> KillSwitch:
-    """The next revision of a switch; `now` is wall time."""
+    """Makes the next revision of a switch; `now` is wall time."""
     return replace(
         current, state=state, revision=current.revision + 1, changed_by=by, reason=reason, changed_at=now
     )
 
 
 def account_switch_event(switch: KillSwitch) -> Event:
-    """What tells of an account's own switch: the start of a chain, by its revision."""
+    """The event of an account's own switch; it starts a causation chain of its own, whose id follows from the revision."""
     whose = f"{switch.scope.broker}:{switch.scope.account}"
     return switch_event(switch, ids.output_id(SOURCE, whose, "account_switch", switch.revision))
 
 
 def switch_event(switch: KillSwitch, command: str) -> Event:
-    """What tells of a switch that a command (or its own chain's start) set."""
+    """The event of a switch; `command` is the id of the command, or of the chain, that set it."""
     event = envelope(
         event_id=ids.output_id(SOURCE, command, "kill_switch"),
         correlation_id=command,
@@ -58,7 +58,7 @@ def switch_event(switch: KillSwitch, command: str) -> Event:
 
 
 def kill_switch_message(switch: KillSwitch) -> risk.KillSwitch:
-    """A kill switch as the contract shows it."""
+    """The message of a kill switch."""
     return risk.KillSwitch(
         broker=switch.scope.broker,
         state=common.TradingState.ValueType(switch.state),

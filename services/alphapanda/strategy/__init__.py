@@ -1,4 +1,4 @@
-"""Strategies. Everything that the author of a strategy needs is imported from here."""
+"""Runs strategies. This module exports everything that the author of a strategy needs."""
 
 from pydantic import Field
 

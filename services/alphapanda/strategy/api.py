@@ -1,4 +1,4 @@
-"""StrategyService: create, ask, change, start, stop, delete."""
+"""StrategyService: creates, reads, changes, starts, stops and deletes strategies."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
-    """The service over its store.
+    """Implements StrategyService.
 
     Args:
         store: strategy's store.
-        registry: the types there are.
-        directory: the instruments there are.
+        registry: the strategy types.
+        directory: the instruments.
         active_brokers: brokers that a strategy may opt in to.
-        account: the account where a request names none.
-        signal_ttl_seconds: the same for the time its signals stay valid.
-        wall_clock: wall time, aware.
+        account: the account if a request names none.
+        signal_ttl_seconds: the validity of signals if a request gives none.
+        wall_clock: returns the current wall time, aware.
     """
 
     def __init__(
@@ -70,7 +70,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def CreateStrategy(
         self, request: api.CreateStrategyRequest, context: Context
     ) -> api.CreateStrategyResponse:
-        """Creates a strategy, stopped."""
         key = _key("CreateStrategy", request.request_id)
         config = self._configurations.created(request)
 
@@ -98,10 +97,10 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         return api.CreateStrategyResponse.FromString(answer)
 
     def first_revision(self, request: api.CreateStrategyRequest, *, running: bool) -> Change:
-        """The first revision of a strategy that is created without an RPC.
+        """Makes the first revision of a strategy that is created without an RPC.
 
         Raises:
-            InvalidInput: the first field that can't be used.
+            InvalidInput: a field can't be used; the error names the first one.
         """
         config = self._configurations.created(request)
         if running:
@@ -110,7 +109,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
 
     @override
     async def GetStrategy(self, request: api.GetStrategyRequest, context: Context) -> api.GetStrategyResponse:
-        """One strategy."""
         stored = _existing(await self._store.get(request.strategy_id), request.strategy_id)
         missing = await self._store.missing([request.strategy_id])
         return api.GetStrategyResponse(strategy=strategy_message(stored, missing.get(request.strategy_id, 0)))
@@ -119,7 +117,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def ListStrategies(
         self, request: api.ListStrategiesRequest, context: Context
     ) -> api.ListStrategiesResponse:
-        """Strategies by name, a page at a time."""
         filters = f"strategies {request.state}"
         position = decode_page_token(request.page_token, filters, str)
         size = request.page_size or DEFAULT_PAGE
@@ -138,7 +135,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def StartStrategy(
         self, request: api.StartStrategyRequest, context: Context
     ) -> api.StartStrategyResponse:
-        """Starts a strategy; its state begins anew."""
         key = _key("StartStrategy", request.request_id)
         answer = await self._store.command(
             key,
@@ -153,7 +149,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def StopStrategy(
         self, request: api.StopStrategyRequest, context: Context
     ) -> api.StopStrategyResponse:
-        """Stops a strategy; its positions stay as they are, and the note says so."""
         key = _key("StopStrategy", request.request_id)
         answer = await self._store.command(
             key,
@@ -168,7 +163,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def UpdateStrategy(
         self, request: api.UpdateStrategyRequest, context: Context
     ) -> api.UpdateStrategyResponse:
-        """Changes a strategy; its state begins anew."""
         key = _key("UpdateStrategy", request.request_id)
         flatten = request.open_position == api.OPEN_POSITION_FLATTEN
 
@@ -195,7 +189,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def DeleteStrategy(
         self, request: api.DeleteStrategyRequest, context: Context
     ) -> api.DeleteStrategyResponse:
-        """Deletes a stopped strategy; its positions stay as they are."""
         key = _key("DeleteStrategy", request.request_id)
 
         def decide(stored: StoredStrategy | None) -> Change:
@@ -222,7 +215,6 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     async def ListStrategyTypes(
         self, request: api.ListStrategyTypesRequest, context: Context
     ) -> api.ListStrategyTypesResponse:
-        """Types by name, a page at a time."""
         position = decode_page_token(request.page_token, "types", str)
         after = position[0] if position else ""
         size = request.page_size or DEFAULT_PAGE

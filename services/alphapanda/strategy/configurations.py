@@ -1,4 +1,4 @@
-"""Makes a strategy's configuration from a request, and checks it."""
+"""Makes strategies' configurations from requests, and checks them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _FIXED: Final = {
     "strategy_type": "other fields: a strategy keeps its type; create another strategy for another one",
     "strategy_id": "other fields: its positions are booked under its name; create another strategy",
 }
-_MOST_SYMBOLS: Final = 500
-_MOST_QUANTITY: Final = 10_000_000
-_MOST_SECONDS: Final = 86_400
+_MAX_SYMBOLS: Final = 500
+_MAX_QUANTITY: Final = 10_000_000
+_MAX_SECONDS: Final = 86_400
 
 
 class Configurations:
     """Makes and changes configurations.
 
     Args:
-        registry: the types there are.
-        directory: the instruments there are.
+        registry: the strategy types.
+        directory: the instruments.
         active_brokers: brokers that a strategy may opt in to.
-        account: the account where a request names none.
-        signal_ttl_seconds: the same for the time its signals stay valid.
+        account: the account if a request names none.
+        signal_ttl_seconds: the validity of signals if a request gives none.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Configurations:
         self._signal_ttl_seconds = signal_ttl_seconds
 
     def created(self, request: api.CreateStrategyRequest) -> StrategyConfig:
-        """The configuration asked for, stopped, at revision 1.
+        """The requested configuration, stopped, at revision 1.
 
         Raises:
-            InvalidInput: the first field that can't be used.
+            InvalidInput: a field can't be used; the error names the first one.
         """
         return StrategyConfig(
             strategy_id=request.strategy_id,
@@ -74,15 +74,15 @@ class Configurations:
         """The configuration with the new values at `paths`, at the same revision.
 
         Raises:
-            InvalidInput: the first path or value that can't be used.
+            InvalidInput: a path or value can't be used; the error names the first one.
         """
-        asked = _known(paths)
+        asked = _checked_paths(paths)
         config = replace(config, parameters=self._parameters(config, wanted, asked))
         if "quantity" in asked:
-            quantity = _within("strategy.quantity", wanted.quantity, _MOST_QUANTITY)
+            quantity = _within("strategy.quantity", wanted.quantity, _MAX_QUANTITY)
             config = replace(config, quantity=quantity)
         if "signal_ttl_seconds" in asked:
-            seconds = _within("strategy.signal_ttl_seconds", wanted.signal_ttl_seconds, _MOST_SECONDS)
+            seconds = _within("strategy.signal_ttl_seconds", wanted.signal_ttl_seconds, _MAX_SECONDS)
             config = replace(config, signal_ttl_seconds=seconds)
         if "product" in asked:
             if not wanted.product:
@@ -110,7 +110,7 @@ class Configurations:
                     )
                 parameters[name] = wanted.parameters[name]
         if not any(path.startswith("parameters") for path in asked):
-            return parameters  # a type that can't be loaded any more is no reason to refuse another quantity
+            return parameters  # so the quantity can be changed even if the type can't be loaded any more
         return self._registry.complete(config.strategy_type, parameters)
 
     def _brokers(self, prefix: str, brokers: Iterable[str]) -> tuple[str, ...]:
@@ -122,9 +122,9 @@ class Configurations:
     def _instruments(
         self, prefix: str, symbols: Sequence[str], quantity: int
     ) -> tuple[StrategyInstrument, ...]:
-        if not 0 < len(set(symbols)) == len(symbols) <= _MOST_SYMBOLS:
+        if not 0 < len(set(symbols)) == len(symbols) <= _MAX_SYMBOLS:
             raise InvalidInput(
-                f"{prefix}symbols", ", ".join(symbols), f"1 to {_MOST_SYMBOLS} symbols, none of them twice"
+                f"{prefix}symbols", ", ".join(symbols), f"1 to {_MAX_SYMBOLS} symbols, none of them twice"
             )
         return tuple(
             self._instrument(f"{prefix}symbols[{place}]", symbol, f"{prefix}quantity", quantity)
@@ -143,10 +143,10 @@ class Configurations:
 
 
 def flattened(before: StrategyConfig, after: StrategyConfig) -> StrategyConfig:
-    """`after`, closing what `before` holds when it takes effect.
+    """The configuration `after`, which closes the positions of `before` when it takes effect.
 
     Raises:
-        InvalidInput: a broker is taken away, where no order of the strategy goes any more, nor one that closes.
+        InvalidInput: `after` drops a broker; no order can close the positions there any more.
     """
     gone = sorted(set(before.brokers) - set(after.brokers))
     if gone:
@@ -157,12 +157,12 @@ def flattened(before: StrategyConfig, after: StrategyConfig) -> StrategyConfig:
         )
     held = before.instruments
     if before.flattens is not None and before.flattens.product is before.product:
-        # It may not have taken effect yet. Where it has, there is nothing left to close.
+        # That flattening may not have taken effect yet. If it has, its positions are flat and the signals do nothing.
         held = tuple(dict.fromkeys((*held, *before.flattens.instruments)))
     return replace(after, flattens=Flattening(after.revision, held, before.product))
 
 
-def _known(paths: Iterable[str]) -> list[str]:
+def _checked_paths(paths: Iterable[str]) -> list[str]:
     asked = list(paths)
     if not asked:
         raise InvalidInput("update_mask", "", f"name what to change: {', '.join(_PATHS)}")

@@ -1,21 +1,21 @@
-"""Consumes ticks and publishes signals. After a kill at any point the same signals with the same ids come again.
+"""Consumes ticks and publishes signals. After a kill at any point the same signals with the same ids are published again.
 
-What makes that so (rule 11), per partition of the ticks:
+How that works, per partition of the ticks:
 
-- A batch is handled when the log has acknowledged its signals. A second attempt at a batch publishes what the first
+- A batch is done when the log has acknowledged its signals. A second attempt at a batch publishes the signals that the first
   left unpublished and continues where it stopped; no frame reaches a strategy twice.
-- A snapshot is (offset, revision, state) of a strategy, stored when nothing is unpublished. On assignment the partition
-  is read from the earliest snapshot of a running strategy, and each strategy joins at the offset of its own. The offset
-  committed by the group only shows lag.
-- A new revision takes effect between two records. Before the second one is handled, the store has it as an activation
-  at that record's offset, in one transaction with an empty snapshot there. So what a snapshot restores is never an
+- A snapshot is (offset, revision, state) of a strategy. It is stored when no signal is unpublished. After an assignment the
+  partition is read from the earliest snapshot of a running strategy, and each strategy starts at the offset of its own
+  snapshot. The offset committed for the consumer group only shows lag.
+- A new revision takes effect between two records. Before the second record is handled, the store has an activation of the
+  revision at that record's offset, in one transaction with a snapshot of its first state. So a snapshot never restores an
   older revision than the one that handled the next record, and no activation has to be repeated.
-- Records that were on the log when the partition was assigned are handled without new revisions, since the process
-  before may have handled them without.
-- A process that takes a partition raises its epoch in the store, and then reads where its log ends. Snapshots and
-  activations are stored only under the owner's epoch, and signals are published only after it was checked. So a process
-  that lost its partition, or was frozen and thaws, publishes nothing, or what it fetched before: records that its
-  successor handles under the same revisions, for the same signals with the same ids.
+- Records that were on the log when the partition was assigned are handled without new revisions, because the previous
+  owner may have handled them without.
+- A process that takes a partition over raises the partition's epoch in the store, and then reads the log's end. Snapshots
+  and activations are stored only under the owner's epoch, and signals are published only after the epoch was checked. So a
+  process that has lost its partition, or was frozen, publishes nothing, or signals of records that it fetched before:
+  its successor handles these under the same revisions and makes the same signals with the same ids.
 - Order events of a strategy that reads its position are inputs between two records: order_inputs.py.
 """
 
@@ -39,17 +39,17 @@ from alphapanda.resilience.failures import TransientFailure
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
-from alphapanda.strategy.looking_back import LookBack
 from alphapanda.strategy.order_inputs import OrderReading
 from alphapanda.strategy.partition import Halt, TickPartition
 from alphapanda.strategy.store.port import (
     Activation,
     Change,
     Memory,
-    Overtaken,
+    OwnershipLost,
     StoredStrategy,
     StrategyStore,
 )
+from alphapanda.strategy.warm_up_reader import WarmUpReader
 from alphapanda.strategy.wire import SOURCE, changed_event
 from panda.events.v1.events_pb2 import Event
 
@@ -58,11 +58,11 @@ GROUP = "strategy"
 
 @dataclass(frozen=True, slots=True)
 class StrategyCounts:
-    """Counters since the start of the process.
+    """Counters since the process started.
 
     Attributes:
         frames: frames handled.
-        ticks: ticks in them.
+        ticks: ticks in these frames.
         signals: signals made, by strategy.
         errors: errors raised, by strategy.
     """
@@ -74,17 +74,17 @@ class StrategyCounts:
 
 
 class StrategyTicks:
-    """Handles the tick topic (group `GROUP`) and the changes on the strategies' topic.
+    """Handles the tick topic (consumer group `GROUP`) and changes of strategies from the control topic.
 
     Args:
         store: strategy's store.
-        log: where signals are published.
+        log: the log, to which signals are published.
         topic_map: the deployment's topics.
         new_host: makes an empty host, one for each partition.
         snapshot_interval_seconds: wall time between snapshots of a partition.
-        wall_clock: wall time, aware.
-        elapsed: monotonic seconds.
-        logger: gets failures and stops of strategies; nothing per tick.
+        wall_clock: returns the current wall time, aware.
+        elapsed: returns seconds of a monotonic clock.
+        logger: logs failures and stops of strategies, and nothing for each tick.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class StrategyTicks:
         self._log = log
         self._topic_map = topic_map
         self._new_host = new_host
-        self._look_back = LookBack(log, topic_map, new_host)
+        self._warm_up_reader = WarmUpReader(log, topic_map, new_host)
         self._orders = OrderReading(store, log, topic_map)
         self._snapshot_interval = snapshot_interval_seconds
         self._wall_clock = wall_clock
@@ -112,18 +112,18 @@ class StrategyTicks:
         self._reader: GroupReader | None = None
         self._configs: dict[str, StrategyConfig] = {}
         self._generation = 0
-        self._gone = StrategyCounts(0, 0, {}, {})
+        self._released = StrategyCounts(0, 0, {}, {})
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The topics that its group reads."""
+        """The topics that the consumer group reads."""
         return self._topic_map.topics("tick_frame")
 
     async def on_strategy_changed(self, event: Event) -> None:
-        """Receives a change; it takes effect where the next batch of each partition begins.
+        """Receives a change; it takes effect at the beginning of each partition's next batch.
 
-        The configuration is read from the store, which has it since before the event. A revision that the store doesn't
-        have belongs to another database, and is ignored.
+        The configuration is read from the store, which has it before the event is published. A revision that the store
+        doesn't have belongs to another database; it is ignored.
         """
         changed = event.strategy_changed
         if self.knows(changed.strategy_id, changed.revision):
@@ -136,37 +136,37 @@ class StrategyTicks:
                 revision=changed.revision,
             )
             return
-        self._know(stored.config)
+        self._add_config(stored.config)
 
     def knows(self, strategy_id: str, revision: int) -> bool:
-        """Whether a change was received, so that it takes effect with the next batch."""
+        """Whether this revision, or a later one, was received and takes effect with the next batch."""
         known = self._configs.get(strategy_id)
         return known is not None and known.revision >= revision
 
     def holds(self) -> frozenset[int]:
-        """Assigned partitions whose next frames reach the strategies."""
+        """The assigned partitions that are ready: their next frames reach the strategies."""
         return frozenset(self._partitions)
 
     def running(self) -> frozenset[str]:
-        """Strategies that run, or will from the next batch on."""
+        """Strategies that run, or will run from the next batch on."""
         return frozenset(c.strategy_id for c in self._configs.values() if c.state is StrategyState.RUNNING)
 
     def counts(self) -> StrategyCounts:
-        """Counters since the start of the process."""
+        """Counters since the process started."""
         hosts = [partition.host for partition in self._partitions.values()]
         return StrategyCounts(
-            self._gone.frames + sum(host.frames for host in hosts),
-            self._gone.ticks + sum(host.ticks for host in hosts),
-            sum((host.signals for host in hosts), Counter(self._gone.signals)),
-            sum((host.errors for host in hosts), Counter(self._gone.errors)),
+            self._released.frames + sum(host.frames for host in hosts),
+            self._released.ticks + sum(host.ticks for host in hosts),
+            sum((host.signals for host in hosts), Counter(self._released.signals)),
+            sum((host.errors for host in hosts), Counter(self._released.errors)),
         )
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """Runs the strategies on frames; returns when the log has their signals.
+        """Runs the strategies on frames; returns when the log has acknowledged their signals.
 
         Raises:
-            TransientFailure: another process took the partition over. If the group leaves it assigned here, the next
-                attempt takes it again and restores what is stored.
+            TransientFailure: another process took the partition over. If it stays assigned to this process, the next
+                attempt takes it over again and restores its snapshots.
         """
         at = batch[0].record.topic_partition
         partition = self._partitions.get(at.partition)
@@ -176,7 +176,7 @@ class StrategyTicks:
             return
         try:
             await self._handle(partition, batch)
-        except Overtaken as late:
+        except OwnershipLost as late:
             await self._release(partition)
             self._logger.warning("strategy.partition_lost", partition=at.partition, error=str(late))
             raise TransientFailure(str(late)) from late
@@ -192,11 +192,11 @@ class StrategyTicks:
                 offset = delivery.record.offset
                 frame = frame_from(delivery.event.tick_frame)
                 if offset >= partition.position:
-                    if not partition.repeats(frame.feed_run, frame.sequence):
-                        partition.enter(offset)
+                    if not partition.is_repeated(frame.feed_run, frame.sequence):
+                        partition.load_due(offset)
                         partition.unpublished += partition.host.on_frame(frame)
                     partition.position = offset + 1
-                partition.saw(frame.feed_run, frame.sequence)
+                partition.mark_handled(frame.feed_run, frame.sequence)
             partition.take_failures()
             await self._publish(partition)
             await self._stop_failed(partition)
@@ -207,18 +207,20 @@ class StrategyTicks:
         """Takes partitions over and seeks to the earliest of their snapshots."""
         self._reader = reader
         for config in await self._store.current():
-            self._know(config)
+            self._add_config(config)
         owners = [await self._store.take(at.partition) for at in partitions]
-        ends = await self._log.end_offsets(self.topics)  # after everything the previous owner may publish
+        ends = await self._log.end_offsets(
+            self.topics
+        )  # read after the take-over, see the module's docstring
         for at, owner in zip(partitions, owners, strict=True):
             snapshots = await self._store.snapshots(at.partition)
             host = self._new_host()
             recorded = await self._store.inputs(at.partition)
-            snapshots, recorded = await self._orders.made_readers(owner, host, snapshots, recorded)
+            snapshots, recorded = await self._orders.add_missing_holdings(owner, host, snapshots, recorded)
             partition = TickPartition(owner, host, snapshots, recorded, reader.position(at), ends[at])
             partition.saved = (partition.position, self._elapsed())
             if partition.replays:
-                # From the record before: the next one may repeat its frame.
+                # From the previous record on: the next record may repeat its frame.
                 await reader.seek(at, max(partition.position - 1, 0))
                 await reader.commit({at: partition.position})
             self._partitions[at.partition] = partition
@@ -233,9 +235,9 @@ class StrategyTicks:
                 try:
                     await self._publish(partition)
                     partition.take_failures()
-                    if not partition.halts:  # the next owner meets the same error, and stops it
+                    if not partition.halts:  # else the next owner meets the same error and stops the strategy
                         await self._snapshot(partition)
-                except Overtaken as late:
+                except OwnershipLost as late:
                     self._logger.warning("strategy.partition_lost", partition=at.partition, error=str(late))
                 await self._release(partition)
 
@@ -244,62 +246,62 @@ class StrategyTicks:
         if self._partitions.get(partition.number) is not partition:
             return
         del self._partitions[partition.number]
-        gone, host = self._gone, partition.host
-        self._gone = StrategyCounts(
+        gone, host = self._released, partition.host
+        self._released = StrategyCounts(
             gone.frames + host.frames,
             gone.ticks + host.ticks,
             Counter(gone.signals) + host.signals,
             Counter(gone.errors) + host.errors,
         )
 
-    def _know(self, config: StrategyConfig) -> None:
+    def _add_config(self, config: StrategyConfig) -> None:
         if not self.knows(config.strategy_id, config.revision):
             self._configs[config.strategy_id] = config
             self._generation += 1
 
     async def _apply_changes(self, partition: TickPartition, offset: int) -> None:
-        """Records new revisions at the offset and applies them; no signal is unpublished at this point."""
+        """Records new revisions at the offset and applies them; requires that no signal is unpublished."""
         generation = self._generation
         if partition.applied == generation or not partition.may_change(offset):
             return
-        partition.enter(offset)
+        partition.load_due(offset)
         configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
         while changes := list(partition.changes(configs, offset)):
-            await self._know_frame_before(partition, offset)
+            await self._load_previous_frame(partition, offset)
             for config in changes:
                 await self._activate(partition, config, offset)
         partition.applied = generation
 
-    async def _know_frame_before(self, partition: TickPartition, offset: int) -> None:
-        """Reads the frame before where nothing was replayed: the next frame may repeat it."""
-        if not partition.saw_nothing or not offset:
+    async def _load_previous_frame(self, partition: TickPartition, offset: int) -> None:
+        """Reads the previous frame if none was replayed, so that a repetition of it is recognised."""
+        if not partition.knows_no_frame or not offset:
             return
         (topic,) = self.topics
-        frame = await self._look_back.frame_before(TopicPartition(topic, partition.number), offset)
+        frame = await self._warm_up_reader.frame_before(TopicPartition(topic, partition.number), offset)
         if frame is not None:
-            partition.saw(frame.feed_run, frame.sequence)
+            partition.mark_handled(frame.feed_run, frame.sequence)
 
     async def _activate(self, partition: TickPartition, newest: StrategyConfig, offset: int) -> None:
-        # A revision whose recording failed comes before a newer one: the store may have it in spite of the error.
-        config = partition.begun.setdefault(newest.strategy_id, newest)
+        # A revision whose recording failed goes first: the store may have it in spite of the error.
+        config = partition.activating.setdefault(newest.strategy_id, newest)
         activation = Activation(config.strategy_id, config.revision, partition.number, offset)
         warmed = await self._orders.with_holdings(
             partition, config, await self._warmed(partition, config, offset), offset
         )
         await self._store.activate(partition.owner, activation, warmed)
         partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
-        del partition.begun[config.strategy_id]
+        del partition.activating[config.strategy_id]
 
     async def _warmed(self, partition: TickPartition, config: StrategyConfig, offset: int) -> Memory:
-        """The state a revision begins with, after its warm-up; stored with its activation, so that a restart has the same."""
-        here = partition.here(config)
+        """Warms a revision up. The state is stored with its activation, so that a restart begins with the same."""
+        here = partition.restricted(config)
         if config.state is not StrategyState.RUNNING or not here.instruments:
             return Memory(config.revision)
         (topic,) = self.topics
         try:
-            made = await self._look_back.warmed(TopicPartition(topic, partition.number), offset, here)
+            made = await self._warm_up_reader.warmed(TopicPartition(topic, partition.number), offset, here)
         except (InvalidInput, StrategyBroken):
-            return Memory(config.revision)  # configuring it meets the same error, and stops it
+            return Memory(config.revision)  # configuring it raises the same error, which stops it
         partition.failed(made.failures)
         if made.missing > 1:
             self._logger.info(
@@ -321,7 +323,7 @@ class StrategyTicks:
         partition.unpublished.clear()
 
     async def _snapshot(self, partition: TickPartition) -> None:
-        """Stores the state of each strategy; no signal is unpublished at this point."""
+        """Stores the state of each strategy; requires that no signal is unpublished."""
         states: dict[str, Memory] = {}
         if partition.position > partition.saved[0]:
             for strategy_id, revision in partition.host.revisions().items():
@@ -329,7 +331,7 @@ class StrategyTicks:
                     states[strategy_id] = Memory(
                         revision, partition.host.state(strategy_id), partition.host.missing(strategy_id)
                     )
-                except StrategyBroken as error:  # its older snapshot stays, and is where a replay begins
+                except StrategyBroken as error:  # its older snapshot stays; a restart begins there
                     self._logger.warning(
                         "strategy.snapshot_failed", strategy_id=strategy_id, error=str(error)
                     )
@@ -339,7 +341,7 @@ class StrategyTicks:
         partition.saved = (partition.position, self._elapsed())
 
     async def _stop_failed(self, partition: TickPartition) -> None:
-        """Logs what strategies raised, one line a strategy, and stops those that failed too often."""
+        """Logs the strategies' errors, one line a strategy, and stops those that failed too often."""
         last = {failure.strategy_id: failure for failure in partition.failures}
         raised = Counter(failure.strategy_id for failure in partition.failures)
         partition.failures.clear()
@@ -364,7 +366,7 @@ class StrategyTicks:
     def _halted(self, halt: Halt) -> Callable[[StoredStrategy | None], Change | None]:
         def decide(stored: StoredStrategy | None) -> Change | None:
             if stored is None or stored.config.revision != halt.revision:
-                return None  # it was changed meanwhile: the change wins
+                return None  # it was changed meanwhile; that change wins
             config = replace(stored.config, state=StrategyState.STOPPED, revision=halt.revision + 1)
             note = f"stopped by {SOURCE}: {halt.why}; its open positions stay as they are"
             strategy = StoredStrategy(config, note, SOURCE, self._wall_clock())
@@ -393,9 +395,9 @@ class StrategyAssignment:
         self._reader = reader
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Takes partitions up where their snapshots ended."""
+        """Takes partitions over and continues after their snapshots."""
         await self._ticks.assigned(self._reader, partitions)
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Lets partitions go."""
+        """Stores last snapshots and releases partitions."""
         await self._ticks.revoked(partitions)

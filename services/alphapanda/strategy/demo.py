@@ -1,8 +1,8 @@
 """The strategies that `alphapanda up --demo` creates and starts.
 
-Chosen for the simulator's pace (four steps a second, three ticks a second and stock): from any moment on, one of the quick
-ones trades within six seconds in 95 of 100 cases (measured over 80 minutes of the simulated day, every half second). All of
-them together trade about forty times a minute, the quick ones in small quantities: each trade costs a commission.
+They are chosen for the simulator's pace (four steps a second, three ticks a second per stock). Starting at any moment, one of the
+`quick` strategies trades within six seconds in 95 of 100 cases (measured over 80 minutes of the simulated day, every half
+second). All together trade about forty times a minute; the quick ones trade small quantities, as each trade costs a commission.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STRATEGIES: tuple[tuple[str, str, int, int, int, Product.ValueType], ...] = (
 
 
 def demo_requests() -> tuple[tuple[CreateStrategyRequest, StartStrategyRequest], ...]:
-    """Requests for StrategyService, each pair in its order; sent again they change nothing."""
+    """The requests for StrategyService, to be sent in order; repeating them changes nothing."""
     return tuple(
         (
             CreateStrategyRequest(

@@ -1,4 +1,4 @@
-"""Strategies that a user keeps in a folder of Python files, outside the package."""
+"""Loads a user's strategies from a folder of Python files outside the package."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class BadStrategyFile:
 
     Attributes:
         path: the file.
-        line: where in it; 0 where no line is to blame.
-        error: what is wrong.
+        line: line of the error; 0 if it has none.
+        error: the error.
     """
 
     path: Path
@@ -34,17 +34,17 @@ class BadStrategyFile:
 
     @property
     def text(self) -> str:
-        """File, line and error as editors find them."""
+        """File, line and error in one line that editors recognise."""
         return f"{self.path}:{self.line}: {self.error}" if self.line else f"{self.path}: {self.error}"
 
 
 def registry_with(folder: Path | None, on_bad: Callable[[BadStrategyFile], None]) -> StrategyRegistry:
-    """The shipped types and those of a folder; a file that can't be used is reported and left out.
+    """Makes a registry of the shipped types and those of a folder; a file that can't be used is reported and skipped.
 
-    It reads the files `*.py` whose names don't begin with "_" or "test_", in the order of their names.
+    It reads the files `*.py` whose names don't begin with "_" or "test_", sorted by name.
 
     Args:
-        folder: where they are; None: there are none.
+        folder: the folder; None: only the shipped types.
         on_bad: called with each file that can't be used.
 
     Raises:
@@ -66,10 +66,10 @@ def registry_with(folder: Path | None, on_bad: Callable[[BadStrategyFile], None]
 
 
 def _checked(path: Path, taken: dict[str, type[Strategy[Any]]]) -> list[type[Strategy[Any]]]:
-    """A file's types.
+    """Imports a file and returns its types.
 
     Raises:
-        StrategyFileBroken: it doesn't import, has none, or one that can't be registered.
+        StrategyFileBroken: it can't be imported, has no type, or has one that can't be registered.
     """
     types = list(_types(imported(path)))
     if not types:

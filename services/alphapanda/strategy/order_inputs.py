@@ -1,11 +1,11 @@
-"""Applies order events to strategies that read their position, as inputs recorded between two ticks (rule 11).
+"""Applies order events to strategies that read their position, as inputs recorded between two ticks.
 
-Order topics and ticks reach this process in no order, so the order is decided here and stored. Before a batch is
-handled, new order events are stored with the offset of its first record, under the partition's epoch, and only then
+Order events and ticks arrive in no defined order, so the order is decided here and stored. Before a batch is handled, new
+order events are stored with the offset of the batch's first record, under the partition's epoch; only then are they
 applied. After a kill they are applied again before the same record. Records that were on the log when the partition was
-assigned are handled with stored order events alone: the previous owner may have handled them with nothing new. A
-revision begins with the holdings of the one before, or else with all its order events on the order topics; both are part
-of the state that is stored with its activation.
+assigned are handled with stored order events only, because the previous owner may have handled them without new ones. A
+revision begins with the holdings of the previous one, or with those computed from all its events on the order topics; they
+are part of the state that is stored with its activation.
 
 A strategy that doesn't read its position has none of this cost.
 """
@@ -21,7 +21,7 @@ from alphapanda.eventlog.port import EventLog
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.holdings import after, state_of
 from alphapanda.strategy.core.host import StrategyHost
-from alphapanda.strategy.core.remembered import from_state, with_holdings
+from alphapanda.strategy.core.revision_state import revision_state, with_holdings
 from alphapanda.strategy.order_tail import PAYLOADS, OrderTail, history
 from alphapanda.strategy.partition import TickPartition
 from alphapanda.strategy.store.port import Memory, OrderInputs, Ownership, Snapshot, StrategyStore
@@ -32,7 +32,7 @@ class OrderReading:
 
     Args:
         store: strategy's store.
-        log: where the order topics are.
+        log: the log with the order topics.
         topic_map: the deployment's topics.
     """
 
@@ -42,17 +42,17 @@ class OrderReading:
         self._topic_map = topic_map
 
     async def apply_new(self, partition: TickPartition, offset: int) -> None:
-        """Applies new order events before a record is handled, once they are stored; no signal is unpublished here.
+        """Stores and then applies new order events, before a record is handled; requires that no signal is unpublished.
 
         Raises:
             LogUnavailable: the order topics can't be read now.
-            Overtaken: the partition was taken over.
+            OwnershipLost: the partition was taken over.
         """
         if not partition.may_change(offset):
             return
-        partition.enter(offset)
+        partition.load_due(offset)
         tail = await self._tail(partition, offset)
-        events = await tail.news(partition.readers)
+        events = await tail.new_events(partition.readers)
         if events:
             await self._store.record_inputs(partition.owner, offset, events, tail.positions())
             tail.recorded()
@@ -61,8 +61,8 @@ class OrderReading:
     async def with_holdings(
         self, partition: TickPartition, config: StrategyConfig, begins: Memory, offset: int
     ) -> Memory:
-        """The state a revision begins with, holdings included where the strategy reads them."""
-        here, host = partition.here(config), partition.host
+        """The state with which a revision begins; with its holdings, if the strategy reads its position."""
+        here, host = partition.restricted(config), partition.host
         if not _reads(host, here):
             return begins
         keys = host.build.position_keys(here)
@@ -73,14 +73,16 @@ class OrderReading:
             held = after(keys, (order_update_from(event).order for event in events))
         return begins._replace(state=with_holdings(begins.state, state_of({key: held[key] for key in keys})))
 
-    async def made_readers(
+    async def add_missing_holdings(
         self, owner: Ownership, host: StrategyHost, snapshots: Sequence[Snapshot], recorded: OrderInputs
     ) -> tuple[Sequence[Snapshot], OrderInputs]:
-        """Adds holdings to snapshots of strategies whose code began to read them; stored before they are used."""
+        """Adds holdings to snapshots that lack them, because the strategy's code has begun to read its position."""
         made = []
         for snapshot in snapshots:
-            here = snapshot.config.here(lambda each: shard_of(each.instrument_token) == owner.partition)
-            if _reads(host, here) and from_state(snapshot.state).holdings is None:
+            here = snapshot.config.restricted_to(
+                lambda each: shard_of(each.instrument_token) == owner.partition
+            )
+            if _reads(host, here) and revision_state(snapshot.state).holdings is None:
                 ends = await self._ends() if recorded.positions is None else recorded.positions
                 events = await history(self._log, self._topic_map, here, ends)
                 held = after(
@@ -97,13 +99,13 @@ class OrderReading:
         return made, recorded
 
     async def forget(self, partition: TickPartition) -> None:
-        """Deletes recorded order events that the snapshots just stored include."""
+        """Deletes recorded order events that the new snapshots include."""
         tail = partition.tail
         if tail is not None and not tail.has_unrecorded and partition.all_loaded:
             await self._store.forget_inputs(partition.owner, partition.position, tail.positions())
 
     async def release(self, partition: TickPartition) -> None:
-        """Stops reading for a partition."""
+        """Stops reading order topics for a partition."""
         tail, partition.tail = partition.tail, None
         if tail is not None:
             await tail.stop()
@@ -128,5 +130,5 @@ def _reads(host: StrategyHost, here: StrategyConfig) -> bool:
         return False
     try:
         return host.build.reads_position(here)
-    except InvalidInput:  # configuring it meets the same error, and stops it
+    except InvalidInput:  # configuring it raises the same error, which stops it
         return False

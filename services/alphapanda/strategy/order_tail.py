@@ -1,4 +1,4 @@
-"""Reads the order topics for strategies that read their position: new events, or a strategy's whole history."""
+"""Reads order events for strategies that read their position: new ones, or a strategy's whole history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alphapanda.strategy.core.config import StrategyConfig
 from panda.events.v1.events_pb2 import Event
 
 PAYLOADS: Final = ("order_submitted", "order_filled", "order_failed", "order_cancelled")
-"""In the order in which events found together are applied: an order's fills before its end."""
+"""Payloads, in the order in which events found together are applied: an order's fills before its end."""
 
 _FETCH: Final = 500
 _WAIT_SECONDS: Final = 1.0
@@ -25,7 +25,7 @@ class OrderTail:
     Args:
         log: the log.
         topic_map: the deployment's topics.
-        starts: where it begins; a partition that isn't in it begins with its first record.
+        starts: first offset of each partition; a missing one begins with its first record.
     """
 
     def __init__(self, log: EventLog, topic_map: TopicMap, starts: Mapping[TopicPartition, int]) -> None:
@@ -46,14 +46,14 @@ class OrderTail:
         await self._reader.stop()
 
     def positions(self) -> dict[TopicPartition, int]:
-        """Offset of the next record of each partition."""
+        """The offset of the next record of each partition."""
         return {at: self._reader.position(at) for at in self._partitions}
 
-    async def news(self, strategies: Sequence[StrategyConfig]) -> list[Event]:
-        """New order events of these strategies, without waiting; the same again until they are `recorded`.
+    async def new_events(self, strategies: Sequence[StrategyConfig]) -> list[Event]:
+        """The new order events of these strategies, without waiting; returns them again until `recorded` is called.
 
         Raises:
-            LogUnavailable: the log can't be read now; nothing is lost.
+            LogUnavailable: the log can't be read now; no event is lost.
         """
         if strategies is not self._strategies:
             self._strategies = strategies
@@ -64,18 +64,18 @@ class OrderTail:
 
     @property
     def has_unrecorded(self) -> bool:
-        """Whether `news` found events that aren't `recorded`."""
+        """Whether `new_events` has found events that aren't `recorded` yet."""
         return bool(self._found)
 
     def recorded(self) -> None:
-        """Marks what `news` returned last as stored."""
+        """Marks the events that `new_events` returned last as stored."""
         self._found.clear()
 
 
 async def history(
     log: EventLog, topic_map: TopicMap, strategy: StrategyConfig, ends: Mapping[TopicPartition, int]
 ) -> list[Event]:
-    """All order events of a strategy on its instruments that are on the log before these offsets.
+    """All order events of a strategy on its instruments before these offsets.
 
     Raises:
         LogUnavailable: the log can't be read now.
@@ -101,7 +101,7 @@ async def history(
 
 
 def _places(topic_map: TopicMap, strategy: StrategyConfig) -> Iterable[tuple[TopicPartition, bytes]]:
-    """The partitions of a strategy's order events, and their keys."""
+    """The partitions and keys of a strategy's order events."""
     for instrument in strategy.instruments:
         for broker in topic_map.active_brokers:
             for payload in PAYLOADS:

@@ -1,4 +1,4 @@
-"""Imports a user's Python file with strategies; whatever its code raises is an error of that file."""
+"""Imports a user's Python file with strategies; whatever its code raises is reported as an error of the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USER_MODULES = "alphapanda_user_strategies"
 
 
 class StrategyFileBroken(Exception):
-    """A user's file that can't be used; `line` is 0 where no line is to blame."""
+    """A user's file can't be used; `line` is 0 if the error has no line."""
 
     def __init__(self, error: str, line: int) -> None:
         self.line = line
@@ -26,12 +26,12 @@ def imported(path: Path) -> ModuleType:
     """Runs a user's Python file as a module of its own.
 
     Raises:
-        StrategyFileBroken: it raised, with the last of its lines that ran.
+        StrategyFileBroken: it raised; `line` is the last of its lines that ran.
     """
     name = f"{USER_MODULES}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise StrategyFileBroken("it is no Python file", 0)
+        raise StrategyFileBroken("it is not a Python file", 0)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks annotations up there
     try:
@@ -43,10 +43,10 @@ def imported(path: Path) -> ModuleType:
 
 
 def default_parameters(model: type[StrategyParameters], line: int) -> None:
-    """Builds a user's parameters from their defaults.
+    """Checks that a type's parameters can be built from their defaults.
 
     Raises:
-        StrategyFileBroken: they can't be; the error names the type's `line`.
+        StrategyFileBroken: they can't; the error has the type's `line`.
     """
     try:
         model()

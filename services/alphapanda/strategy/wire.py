@@ -20,7 +20,7 @@ SOURCE = "strategy"
 def changed_event(
     strategy: StoredStrategy, *, event_id: str, correlation_id: str, causation_id: str
 ) -> Event:
-    """The event of a strategy's new revision."""
+    """The StrategyChanged event of a new revision."""
     config = strategy.config
     event = envelope(
         event_id=event_id,
@@ -56,7 +56,7 @@ def changed_event(
 
 
 def strategy_message(strategy: StoredStrategy, warm_up_missing: int = 0) -> api.Strategy:
-    """A strategy as its service answers with it."""
+    """The message of a strategy."""
     config = strategy.config
     return api.Strategy(
         strategy_id=config.strategy_id,
@@ -85,7 +85,7 @@ _KINDS = {
 
 
 def type_message(strategy_type: type[Strategy[Any]]) -> api.StrategyType:
-    """A type with its parameters' schema."""
+    """The message of a strategy type, with its parameters."""
     model = strategy_type.parameters_model
     return api.StrategyType(
         strategy_type=strategy_type.type_name,

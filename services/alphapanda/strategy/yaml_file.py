@@ -1,4 +1,4 @@
-"""Creates strategies from a YAML file, in a service that has none yet."""
+"""Creates strategies from a YAML file, in a service that never had one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _ALLOWED: Final = "a YAML file with a list named strategies"
 
 @dataclass(frozen=True, slots=True)
 class StrategyRow:
-    """A strategy of the file.
+    """A strategy in the file.
 
     Attributes:
         file: the file.
-        line: where the row begins.
-        create: the request that creates it.
-        start: whether it is started.
-        error: why the row can't be used; empty where it can.
+        line: first line of the row.
+        create: the request that creates the strategy.
+        start: whether to start it.
+        error: why the row can't be used; empty if it can.
     """
 
     file: Path
@@ -42,7 +42,7 @@ class StrategyRow:
 
 
 def read_strategies(file: Path) -> list[StrategyRow]:
-    """The file's rows; each has the fields of CreateStrategyRequest, and `start` (true where absent).
+    """Reads the file's rows; each has the fields of CreateStrategyRequest, and `start` (default true).
 
     Raises:
         InvalidInput: the file can't be read, or holds no list of strategies.
@@ -64,16 +64,16 @@ def read_strategies(file: Path) -> list[StrategyRow]:
 
 
 class StrategyFallback:
-    """Creates and starts a file's strategies where the service never had one.
+    """Creates and starts a file's strategies, if the service never had a strategy.
 
     A row that can't be used is logged with file and line. The others are created in one transaction: a process that
-    dies leaves all of them or none, and of two that start at once one creates them.
+    dies leaves all of them or none, and of two processes that start at once one creates them.
 
     Args:
-        rows: as `read_strategies` gave them.
+        rows: what `read_strategies` returned.
         store: strategy's store.
-        service: creates them.
-        logger: gets what was created and what could not be.
+        service: makes the first revisions.
+        logger: logs what was created and what couldn't be.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class StrategyFallback:
                 self._logger.info("strategy.created", strategy_id=strategy_id)
 
     async def stop(self) -> None:
-        """Has nothing to stop."""
+        """Does nothing."""
 
     def _change(self, row: StrategyRow) -> tuple[Change | None, str]:
         if row.error:
@@ -126,7 +126,7 @@ def _row(file: Path, node: yaml.Node) -> StrategyRow:
     values = yaml.safe_load(yaml.serialize(node))
     if not isinstance(values, dict):
         return StrategyRow(
-            file, line, request, start=False, error=f"{values!r} is no strategy: give its fields"
+            file, line, request, start=False, error=f"{values!r} is not a strategy; give its fields"
         )
     start = values.pop("start", True)
     if not isinstance(start, bool):

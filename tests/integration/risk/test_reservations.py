@@ -8,15 +8,15 @@ from tests.integration.risk.conftest import BROKERS, KEY
 from tests.values import replace
 
 from alphapanda.domain.order import OrderStatus
-from alphapanda.risk.reservations import EXIT_GRACE, ReservationKeeper
+from alphapanda.risk.reservations import EXIT_GRACE, ReservationReleaser
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def keeper(risk, trading) -> ReservationKeeper:
+def keeper(risk, trading) -> ReservationReleaser:
     """A keeper that looks when it is told to."""
-    return ReservationKeeper(risk.decisions, risk.store, trading, BROKERS)
+    return ReservationReleaser(risk.decisions, risk.store, trading, BROKERS)
 
 
 async def _wants(risk, target: int, valid: timedelta = MINUTE) -> str:

@@ -201,7 +201,7 @@ def statements() -> list[Statement]:
         if schema != "strategy":
             made += [(schema, value) for value in vars(PostgresParking(none, schema)).values()]  # type: ignore[arg-type]
     made.append(("risk", vars(risk)))
-    saving = import_module("alphapanda.risk.store.unit").Saving(Outbox("risk", topics))
+    saving = import_module("alphapanda.risk.store.unit").DecisionWriter(Outbox("risk", topics))
     made += [("risk", value) for value in vars(saving).values()]
     found = {
         found.sql: found

@@ -308,7 +308,9 @@ class World:
                     chosen = configs[start.strategy_id, start.revision]
                     followed = chosen.after(held.get(start.strategy_id, 0))
                     held[start.strategy_id] = start.revision
-                    here = followed.here(lambda i, shard=shard: shard_of(i.instrument_token) == shard)
+                    here = followed.restricted_to(
+                        lambda i, shard=shard: shard_of(i.instrument_token) == shard
+                    )
                     running = here.state is StrategyState.RUNNING and here.instruments
                     state = warmed(new_host(self.directory), here, before).state if running else b""
                     if running and host.build.reads_position(here):

@@ -20,7 +20,7 @@ from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.strategy import Stance, Wish
 from alphapanda.strategy.core.config import StrategyState
-from alphapanda.strategy.core.remembered import from_state
+from alphapanda.strategy.core.revision_state import revision_state
 
 
 class Exchange:
@@ -116,7 +116,7 @@ async def held(world, strategy_id) -> dict:
     for partition in range(4):
         for snapshot in await world.store.snapshots(partition):
             if snapshot.config.strategy_id == strategy_id:
-                for broker, instrument_id, holding in from_state(snapshot.state).holdings or ():
+                for broker, instrument_id, holding in revision_state(snapshot.state).holdings or ():
                     found[broker, instrument_id] = holding[0]
     return found
 

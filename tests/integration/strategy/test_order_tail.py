@@ -48,7 +48,7 @@ async def until(tail, strategies, count) -> list:
     """What the tail has found once it is so many; Kafka brings it in the background."""
     async with asyncio.timeout(20):
         for _ in counted():
-            found = await tail.news(strategies)
+            found = await tail.new_events(strategies)
             if len(found) >= count:
                 break
             await asyncio.sleep(0.01)
@@ -72,11 +72,11 @@ async def test_the_tail_and_the_past_meet_without_a_gap(log, topic_map, brokers)
     await publish(*life_of_an_order("zerodha", "others", 2), *new[::-1])
     assert await until(tail, mine, 3) == new
     assert tail.has_unrecorded
-    assert await tail.news(mine) == new
+    assert await tail.new_events(mine) == new
     where = tail.positions()
     tail.recorded()
     assert not tail.has_unrecorded
-    assert await tail.news(mine) == []
+    assert await tail.new_events(mine) == []
     assert [order_update_from(e).order.revision for e in await history(log, topic_map, mine[0], ends)] == [
         1,
         1,

@@ -18,7 +18,7 @@ from alphapanda.strategy.store.port import (
     Memory,
     OrderInput,
     OrderInputs,
-    Overtaken,
+    OwnershipLost,
     Snapshot,
     StoredStrategy,
 )
@@ -152,7 +152,7 @@ async def test_a_snapshot_never_gives_way_to_an_older_one(store) -> None:
     await store.save(owner, 59, {"trend": Memory(3, b"fifty-nine")})
     await store.save(owner, 70, {"trend": Memory(2, b"old revision")})
     for late in (Activation("trend", 3, 0, 55), Activation("trend", 2, 0, 65)):
-        with pytest.raises(Overtaken):
+        with pytest.raises(OwnershipLost):
             await store.activate(owner, late, Memory(late.revision))
     assert await store.snapshots(0) == [Snapshot(third, 60, b"sixty")]
     assert await store.activations("trend") == [Activation("trend", 3, 0, 50)]
@@ -193,11 +193,11 @@ async def test_who_lost_a_partition_stores_nothing_of_it(store) -> None:
     await store.require(before)
     after = await store.take(0)
     assert after.epoch > before.epoch
-    with pytest.raises(Overtaken):
+    with pytest.raises(OwnershipLost):
         await store.save(before, 90, {"trend": Memory(1, b"late")})
-    with pytest.raises(Overtaken):
+    with pytest.raises(OwnershipLost):
         await store.activate(before, Activation("trend", 1, 0, 90), Memory(1))
-    with pytest.raises(Overtaken):
+    with pytest.raises(OwnershipLost):
         await store.require(before)
     await store.require(other)
     await store.save(after, 60, {"trend": Memory(1, b"sixty")})
@@ -257,8 +257,8 @@ async def test_who_was_overtaken_records_no_input(store) -> None:
     late = await store.take(1)
     owner = await store.take(1)
     await store.record_inputs(owner, 7, [change(CONFIG).event], {})
-    with pytest.raises(Overtaken):
+    with pytest.raises(OwnershipLost):
         await store.record_inputs(late, 7, [], {})
-    with pytest.raises(Overtaken):
+    with pytest.raises(OwnershipLost):
         await store.forget_inputs(late, 9, {})
     assert await store.inputs(1) == OrderInputs({}, [OrderInput(7, change(CONFIG).event)])

@@ -37,7 +37,7 @@ def test_those_that_waited_longest_come_first_each_once_and_at_its_latest(wanted
     board = QuoteBoard(DIRECTORY)
     a, b, c, d, e = TOKENS
     for number, tokens in enumerate([(a, b, c, d, e), (b, a), (c,), (a, b)], 1):
-        assert board.take(frame(number, *tokens))
+        assert board.apply(frame(number, *tokens))
     assert told(board, 3, wanted) == [[a, b]]
     assert told(board, 1, wanted) == [[b, a, c]]
     assert told(board, 4, wanted) == []
@@ -51,7 +51,7 @@ def test_whoever_is_thousands_of_frames_behind_gets_each_instrument_once(wanted)
     """And nothing was kept for it."""
     board = QuoteBoard(DIRECTORY)
     for number in range(1, 3_000):
-        board.take(frame(number, TOKENS[number % 5]))
+        board.apply(frame(number, TOKENS[number % 5]))
     assert sorted(told(board, 1, wanted)[0]) == sorted(TOKENS)
     assert len(board._moves) < 1_000
 
@@ -59,19 +59,19 @@ def test_whoever_is_thousands_of_frames_behind_gets_each_instrument_once(wanted)
 def test_only_what_is_watched_is_told():
     """Others may move meanwhile."""
     board = QuoteBoard(DIRECTORY)
-    board.take(frame(1, *TOKENS))
+    board.apply(frame(1, *TOKENS))
     assert told(board, 0, {TOKENS[2]}) == [[TOKENS[2]]]
-    board.take(frame(2, TOKENS[0]))
+    board.apply(frame(2, TOKENS[0]))
     assert told(board, 1, {TOKENS[2]}) == []
 
 
 def test_neither_an_older_tick_nor_an_unknown_instrument_moves_anything():
     """A heartbeat doesn't either."""
     board = QuoteBoard(DIRECTORY)
-    board.take(frame(5, *TOKENS))
-    assert not board.take(frame(4, *TOKENS))
-    assert not board.take(frame(6, 5))
-    assert not board.take(frame(7))
+    board.apply(frame(5, *TOKENS))
+    assert not board.apply(frame(4, *TOKENS))
+    assert not board.apply(frame(6, 5))
+    assert not board.apply(frame(7))
     assert board.version == 1
 
 
@@ -79,7 +79,7 @@ def test_an_instrument_that_ticks_twice_in_a_frame_is_told_once_at_its_latest():
     """As the contract says of a message, whichever of the two comes first; one without volume takes none over."""
     board = QuoteBoard(DIRECTORY)
     a, b = TOKENS[:2]
-    board.take(
+    board.apply(
         TickFrame(
             price_scale=100,
             instrument_token=(a, b, a, b, 5),
@@ -100,7 +100,7 @@ def test_an_instrument_that_ticks_twice_in_a_frame_is_told_once_at_its_latest():
         traded_at=Timestamp(nanos=2),
         volume=11,
     )
-    board.take(frame(3, a))
+    board.apply(frame(3, a))
     (message,) = (WatchQuotesResponse.FromString(one) for one in board.updates(1, None))
     assert not message.quotes[0].HasField("volume")
 
@@ -108,10 +108,10 @@ def test_an_instrument_that_ticks_twice_in_a_frame_is_told_once_at_its_latest():
 def test_a_message_may_be_asked_for_again_by_all_who_keep_up():
     """It is encoded once, and is another one with the next frame."""
     board = QuoteBoard(DIRECTORY)
-    board.take(frame(1, *TOKENS))
+    board.apply(frame(1, *TOKENS))
     first, again = (next(board.updates(0, None)) for _ in range(2))
     assert first is again
-    board.take(frame(2, TOKENS[0]))
+    board.apply(frame(2, TOKENS[0]))
     assert next(board.updates(1, None)) != first
 
 
@@ -137,7 +137,7 @@ def test_frames_of_the_same_instruments_again_and_again_tell_what_single_ones_wo
             if made.exchange_time[n] >= latest.get(token, (0,))[0]:
                 volume = made.volume[n] if made.volume else None
                 latest[token] = (made.exchange_time[n], f"{Decimal(made.last_price[n]) / 100:f}", volume)
-        board.take(made)
+        board.apply(made)
         for reader, (wanted, every) in enumerate(readers):
             if turn % every == 0:
                 told = [WatchQuotesResponse.FromString(one) for one in board.updates(seen[reader], wanted)]

@@ -168,7 +168,7 @@ def test_an_unknown_revision_is_waited_for_by_entries_alone(market) -> None:
 
 def test_a_revision_that_never_comes_is_refused_in_the_end(market) -> None:
     """Once it was waited for long enough the entry is refused."""
-    inputs = replace(market.inputs(revision=2), given_up={("ema-1", 3)})
+    inputs = replace(market.inputs(revision=2), timed_out={("ema-1", 3)})
     _entries_are_barred(market, inputs, "strategy_state", RuleOutcome.WAIVED)
 
 

@@ -111,8 +111,8 @@ def test_every_rule_answers_on_every_input(new_market, data: st.DataObject) -> N
         assert result.outcome in RuleOutcome
         says_why = result.outcome in (RuleOutcome.FAILED, RuleOutcome.CLAMPED, RuleOutcome.WAIVED)
         assert bool(result.message) == says_why or result.outcome is RuleOutcome.NOT_APPLICABLE
-        if rule.most is not None:
-            assert rule.most(check) >= 0
+        if rule.largest_quantity is not None:
+            assert rule.largest_quantity(check) >= 0
 
 
 def test_an_instrument_with_a_new_token_has_a_position_value_that_is_unknown(market) -> None:

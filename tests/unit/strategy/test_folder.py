@@ -48,6 +48,16 @@ def replayed(bars, folder, *arguments):
     return CliRunner().invoke(main, [*command, "--strategies-folder", str(folder), *arguments])
 
 
+def test_every_example_of_the_readme_is_a_whole_file(tmp_path) -> None:
+    """Each Python example in the README is loaded from a folder as it is printed."""
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    folder = write(tmp_path / "mine", **{f"example_{n}": text for n, text in enumerate(examples)})
+    bad = []
+    registry = registry_with(folder, bad.append)
+    assert bad == []
+    assert {"high_water", "careful"} <= set(registry.names)
+
+
 def test_the_readmes_example_trades_in_a_replay(bars, tmp_path) -> None:
     """The example as printed, in a file outside the package: its signals are those a person computes."""
     folder = write(tmp_path / "mine", high_water=EXAMPLE)

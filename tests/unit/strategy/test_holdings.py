@@ -166,7 +166,7 @@ def test_who_did_not_ask_is_told_how() -> None:
     host = new_host()
     host.configure(config("curious", "curious"))
     host.on_frame(frame(1, ("NSE:A", 10_000, at(10))))
-    assert "Curious has to say wants_position = True" in host.take_failures()[0].error
+    assert "Curious has to set wants_position = True" in host.take_failures()[0].error
     assert not host.on_order(order("a", Side.BUY, 10, key=replace(KEY, strategy_id="curious")))
     assert host.readers() == []
     assert b"ticks" in host.state("curious")

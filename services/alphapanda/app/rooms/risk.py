@@ -17,7 +17,7 @@ from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
-from alphapanda.risk.reservations import ReservationKeeper
+from alphapanda.risk.reservations import ReservationReleaser
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.strategy_statuses import StrategyStatuses
@@ -51,7 +51,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
     channel = open_channel(resources.target("trading"), [TRADING_SERVICE])
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(store, resources.mirror, trading, settings.active_brokers, wall_clock)
-    reservations = ReservationKeeper(decisions, store, trading, settings.active_brokers)
+    reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
     timer = SquareOffTimer(decisions, store, resources.simulated_brokers, lambda view: view.frame_id)
     signals = RawSignalHandler(decisions)
     servicer = RiskApi(

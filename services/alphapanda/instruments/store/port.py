@@ -1,4 +1,4 @@
-"""The port of the registry's store."""
+"""The port (interface) of the instruments' store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.instruments.search import SearchKey
 
 SortKey = tuple[str, str, str]
-MOST_SUGGESTED: Final = 5_000
+MAX_SUGGESTED: Final = 5_000
 LENGTH_SLACK: Final = 2
-"""How many characters longer or shorter a symbol may be to be suggested for another."""
+"""How many characters longer or shorter a suggested symbol may be than the misspelt one."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAssignment:
-    """A token belongs to an instrument from `from_day` up to, not including, `until_day`; None: until today."""
+    """The days on which a token belongs to an instrument: [from_day, until_day); until_day None: it still does."""
 
     instrument_id: str
     instrument_token: int
@@ -28,11 +28,11 @@ class TokenAssignment:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentFilter:
-    """A filter of instruments.
+    """Which instruments to list.
 
     Attributes:
-        exchange: only this one's; empty: all.
-        symbol_prefix: only symbols ("INFY" or "NSE:INFY") that begin so; empty: all.
+        exchange: only instruments of this exchange; empty: all.
+        symbol_prefix: only symbols ("INFY" or "NSE:INFY") with this prefix; empty: all.
     """
 
     exchange: str = ""
@@ -45,51 +45,51 @@ def sort_key(instrument: Instrument) -> SortKey:
 
 
 class InstrumentStore(Protocol):
-    """The registry: instruments, and the tokens they had.
+    """Stores instruments, and the tokens that they had.
 
-    An instrument that has lost its token to another one (tokens are reused after expiry) is kept, and not found any
-    more.
+    An instrument that has lost its token to another one (tokens are reused after expiry) is kept, but no query finds it
+    any more.
     """
 
     async def upsert(self, instruments: Sequence[Instrument], day: date) -> None:
         """Stores a dump, all or nothing: instruments, and their tokens from `day` on.
 
-        A token that belongs to another instrument than before changes hands on that day. Instruments that the dump doesn't
-        have stay. Storing the same dump again changes nothing.
+        A token that belongs to a different instrument than before is reassigned on that day. Instruments that the dump
+        doesn't list are kept. Storing the same dump again changes nothing.
         """
 
     async def by_id(self, instrument_id: str) -> Instrument | None:
-        """The instrument of this id, if it has a token."""
+        """The instrument with this id; None if there is none with a token."""
 
     async def by_token(self, instrument_token: int) -> Instrument | None:
-        """The instrument that has this token."""
+        """The instrument that has this token now; None if there is none."""
 
     async def by_symbol(self, exchange: str, tradingsymbol: str) -> Instrument | None:
-        """The instrument of this symbol that has a token; of several the one that expires last."""
+        """The instrument with this symbol and a token; of several the one that expires last; None if there is none."""
 
     async def page(self, wanted: InstrumentFilter, after: SortKey | None, limit: int) -> Sequence[Instrument]:
-        """Those with a token, in order of `sort_key`, the first `limit` after `after`."""
+        """Lists instruments with a token, sorted by `sort_key`: the first `limit` after `after`."""
 
     async def search(
         self, query: str, exchange: str, after: SearchKey | None, limit: int
     ) -> Sequence[Instrument]:
-        """Those with a token that match a normalised query, in order of `search_key`, the first `limit` after `after`.
+        """Lists instruments with a token that match a normalised query, by `search_key`: the first `limit` after `after`.
 
         An empty exchange means all.
         """
 
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
-        """Symbols ("NSE:INFY") of about this length, to suggest one for a misspelt symbol."""
+        """Symbols ("NSE:INFY") of about the same length, to suggest one for a misspelt symbol."""
 
     async def token_history(self, instrument_token: int) -> Sequence[TokenAssignment]:
-        """The instruments that a token belonged to, in order."""
+        """The instruments to which a token has belonged, in order."""
 
 
 async def directory_of(store: InstrumentStore) -> InstrumentDirectory:
-    """Every instrument that has a token now, for services in the registry's own process."""
+    """Loads every instrument with a token; used by services in the same process as the store."""
     instruments: list[Instrument] = []
     after: SortKey | None = None
-    while page := await store.page(InstrumentFilter(), after, MOST_SUGGESTED):
+    while page := await store.page(InstrumentFilter(), after, MAX_SUGGESTED):
         instruments += page
         after = sort_key(page[-1])
     return InstrumentDirectory(instruments)

@@ -1,4 +1,4 @@
-"""The registry's store in PostgreSQL."""
+"""The instruments' store in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.instruments.search import SearchKey
 from alphapanda.instruments.store.port import (
     LENGTH_SLACK,
-    MOST_SUGGESTED,
+    MAX_SUGGESTED,
     InstrumentFilter,
     InstrumentStore,
     SortKey,
@@ -28,7 +28,7 @@ _INCOMING: Final = (
 )
 _LOCK: Final = text("LOCK TABLE instruments.token_assignments IN SHARE ROW EXCLUSIVE MODE")
 _insert: Final = insert(INSTRUMENTS)
-# An instrument keeps its exchange, symbol and expiry: with others it would be another instrument.
+# Exchange, symbol and expiry never change: with other values it would be another instrument.
 _CHANGING: Final = (
     "name", "segment", "instrument_type", "tick_size", "lot_size", "freeze_quantity", "session_segment",
 )  # fmt: skip
@@ -50,7 +50,7 @@ _CLOSE: Final = text(
         WHERE held.until_day IS NULL AND held.instrument_token <> incoming.instrument_token
     ) AS lost
     WHERE ended.assignment = lost.assignment
-    """  # one join on either column can only be a nested loop: minutes for a dump of 100,000
+    """  # two joins: one with OR would be a nested loop, minutes for a dump of 100,000 rows
 )
 _OPEN: Final = text(
     f"""
@@ -74,7 +74,7 @@ _CURRENT: Final = select(INSTRUMENTS, TOKEN_ASSIGNMENTS.c.instrument_token).join
 
 
 class PostgresInstrumentStore(InstrumentStore):
-    """The port on the schema `instruments`."""
+    """The instruments' store on the schema `instruments`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -118,7 +118,7 @@ class PostgresInstrumentStore(InstrumentStore):
         if wanted.exchange:
             query = query.where(INSTRUMENTS.c.exchange == wanted.exchange)
         if wanted.symbol_prefix:
-            query = query.where(_begins_so(wanted.symbol_prefix))
+            query = query.where(_has_prefix(wanted.symbol_prefix))
         if after is not None:
             query = query.where(_comes_after(_PLACE, after))
         return await self._all(query)
@@ -142,7 +142,7 @@ class PostgresInstrumentStore(InstrumentStore):
             .where(INSTRUMENTS.c.exchange == exchange)
             .where(func.length(symbol).between(length - LENGTH_SLACK, length + LENGTH_SLACK))
             .order_by(symbol)
-            .limit(MOST_SUGGESTED)
+            .limit(MAX_SUGGESTED)
         )
         async with self._engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
@@ -171,13 +171,13 @@ def _comes_after(place: Sequence[ColumnElement[Any]], key: SortKey | SearchKey) 
     return tuple_(*place).op(">", is_comparison=True)(tuple_(*key))
 
 
-def _begins_so(prefix: str) -> ColumnElement[bool]:
+def _has_prefix(prefix: str) -> ColumnElement[bool]:
     symbol, exchange = INSTRUMENTS.c.tradingsymbol, INSTRUMENTS.c.exchange
     return or_(func.starts_with(symbol, prefix), func.starts_with(exchange + ":" + symbol, prefix))
 
 
 def _rank(query: str) -> ColumnElement[int | None]:
-    """search.search_rank in SQL. Nothing is a pattern here, so no character of a query means more than itself."""
+    """`search.search_rank` in SQL, without LIKE, so that no character of a query is a wildcard."""
     symbol = func.upper(INSTRUMENTS.c.tradingsymbol)
     full = func.upper(INSTRUMENTS.c.exchange + ":" + INSTRUMENTS.c.tradingsymbol)
     name = func.upper(INSTRUMENTS.c.name)

@@ -25,7 +25,7 @@ INSTRUMENTS = Table(
     Index("instruments_listed", "exchange", "tradingsymbol", "instrument_id"),
 )
 
-# A token belongs to an instrument from from_day up to, not including, until_day; null: still (rule 13).
+# A token belongs to an instrument on the days [from_day, until_day); until_day null: it still does.
 TOKEN_ASSIGNMENTS = Table(
     "token_assignments",
     METADATA,

@@ -1,1 +1,1 @@
-"""Ticks from feeds to frames: parsing, simulating, sanitising, framing."""
+"""The pure core of market data: parses, simulates, sanitises and frames ticks."""

@@ -1,9 +1,9 @@
-"""Reads recorded ticks and bars from CSV exactly: no price passes through a float.
+"""Parses recorded ticks and bars from CSV exactly: no price is converted to a float.
 
-Ticks are `ts,instrument_token,last_price[,volume…]`, `ts` in RFC 3339 with a zone or in nanoseconds since the epoch;
-other columns are ignored. Bars are `datetime_ist,open,high,low,close,volume`: each is one tick, its close,
-at its start + 60 s (rule 9). In both, `symbol` ("NSE:INFY") may stand in place of `instrument_token`. Bars of several
-instruments have one of the two as a further column, anywhere, and their rows are in the order of time.
+Ticks have the columns `ts,instrument_token,last_price[,volume…]`, with `ts` in RFC 3339 with a zone or in nanoseconds since the
+epoch; other columns are ignored. Bars have the columns `datetime_ist,open,high,low,close,volume`; each becomes one tick, its
+close, at its start + 60 s. In both, `symbol` ("NSE:INFY") may replace `instrument_token`. Bars of several instruments have
+one of the two as an additional column, anywhere, and their rows are in time order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEADERS: Final = (
 _DECIMALS: Final = len(str(PRICE_SCALE)) - 1
 _IST: Final = ZoneInfo("Asia/Kolkata")
 _MINUTE_NS: Final = 60_000_000_000
-_MOST_CACHED: Final = 100_000
+_MAX_CACHED: Final = 100_000
 _PRICE: Final = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,18}))?")
 _WHOLE: Final = re.compile(r"\d{1,18}")
 _NANOSECONDS: Final = re.compile(r"\d{1,19}")
@@ -55,13 +55,13 @@ _TS_ALLOWED: Final = (
 
 
 _Cells = dict[str, tuple[Callable[[str], int], str]]
-"""By column: the function that reads a cell, and what is allowed there."""
+"""By column: the function that parses a cell, and a description of allowed values."""
 
 _NO_INSTRUMENTS: Final = InstrumentDirectory(())
 
 
 class MalformedRow(InvalidInput):
-    """A row that can't be read: which file, line and column, the value, and what is allowed there."""
+    """A row can't be parsed; the error has file, line, column, value and what is allowed."""
 
     def __init__(self, file: str, line: int, column: str, value: str, allowed: str) -> None:
         self.file = file
@@ -71,14 +71,14 @@ class MalformedRow(InvalidInput):
 
 
 class _Cached(dict[str, int]):
-    """Caches the values of cells, which repeat; it is emptied before it grows too big."""
+    """Caches the values of cells, because cells repeat; it is cleared when it reaches its maximum size."""
 
     def __init__(self, read: Callable[[str], int]) -> None:
         super().__init__()
         self._read = read
 
     def __missing__(self, text: str) -> int:
-        if len(self) >= _MOST_CACHED:
+        if len(self) >= _MAX_CACHED:
             self.clear()
         value = self[text] = self._read(text)
         return value
@@ -90,17 +90,17 @@ def read_ticks(
     instrument_token: int | None = None,
     directory: InstrumentDirectory = _NO_INSTRUMENTS,
 ) -> Iterator[Tick]:
-    """The ticks of one file, in its order.
+    """Parses the ticks of one file, in their order.
 
     Args:
-        file: its name, for errors.
-        lines: its lines; the first is the header.
-        instrument_token: of bars that don't name their instrument; ignored otherwise.
-        directory: where symbols are looked up.
+        file: name of the file, for errors.
+        lines: lines of the file; the first is the header.
+        instrument_token: instrument of bars that don't name theirs; otherwise ignored.
+        directory: the instruments, to look up symbols.
 
     Raises:
-        MalformedRow: a row can't be read; raised after the ticks before it.
-        InvalidInput: a file of bars without an instrument.
+        MalformedRow: a row can't be parsed; raised after the ticks before it.
+        InvalidInput: the file has bars without an instrument.
     """
     rows = iter(lines)
     header = next(rows, "").removeprefix("\ufeff").strip()
@@ -120,7 +120,7 @@ def read_ticks(
 
 
 def bars_without_instrument(file: str) -> InvalidInput:
-    """The error of a file of bars without an instrument."""
+    """Makes the error for a file of bars without an instrument."""
     return InvalidInput(
         "instrument",
         "",
@@ -129,7 +129,7 @@ def bars_without_instrument(file: str) -> InvalidInput:
 
 
 def merge_ticks(files: Iterable[Iterator[Tick]]) -> Iterator[Tick]:
-    """The ticks of several files by time; at one time, in the order the files were given."""
+    """Merges the ticks of several files by time; ticks of one time are in the order of the files."""
     sources = list(files)
     return sources[0] if len(sources) == 1 else merge(*sources, key=itemgetter(2))
 
@@ -156,7 +156,7 @@ def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming
             day = start_text[:10]
             start = days[day] + minutes[start_text[10:]]
             price = prices[close]
-            prices[open_], prices[high], prices[low]  # a broken cell anywhere is a broken file
+            prices[open_], prices[high], prices[low]  # a malformed cell anywhere is an error
             traded = int(volume)
         except (ValueError, IndexError):
             if not row.strip():
@@ -185,7 +185,7 @@ def _trades(file: str, rows: Iterator[str], columns: list[str], naming: _Cells) 
         cells = row.rstrip("\r\n").split(",")
         try:
             if len(cells) != len(columns):
-                raise ValueError  # noqa: TRY301 - one place finds the wrong cell
+                raise ValueError  # noqa: TRY301 - one place finds the malformed cell
             if volume_at is not None:
                 volume = _whole(cells[volume_at]) if cells[volume_at] else None
             tick = new_tick((tokens[cells[1]], prices[cells[2]], times[cells[0]], volume, None))
@@ -226,7 +226,7 @@ def _ist_midnight(text: str) -> int:
 
 
 def _minute_of_day(text: str) -> int:
-    # strptime would take one-digit fields; a bar's start is written in full.
+    # strptime would accept one-digit fields; a bar's start has two digits everywhere.
     if len(text) != len(" 09:15:00") or not text.endswith(":00"):
         raise ValueError
     at = datetime.strptime(text, " %H:%M:%S").replace(tzinfo=_IST)
@@ -252,7 +252,7 @@ def _token_of(directory: InstrumentDirectory, symbol: str) -> int:
 
 
 def _raise_malformed(file: str, line: int, row: str, columns: list[str], known: _Cells) -> NoReturn:
-    """Raises for the cell that is wrong; the fast loops only know that there is one."""
+    """Finds the malformed cell of a row and raises its error; the fast loops only know that there is one."""
     cells = row.rstrip("\r\n").split(",")
     if len(cells) != len(columns):
         raise MalformedRow(file, line, "all", ",".join(cells), f"{len(columns)} cells: {','.join(columns)}")

@@ -1,4 +1,4 @@
-"""Ticks to frames: one frame holds one shard's instruments, each at most once (rules 7 and 9)."""
+"""Makes frames of ticks; a frame has ticks of one shard, at most one for each instrument."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapanda.marketdata.core.ticks import Tick
 
 
 class _Open:
-    """A frame being filled."""
+    """A frame that is being filled."""
 
     __slots__ = ("shape", "ticks", "tokens")
 
@@ -24,11 +24,11 @@ class FrameBuilder:
     """Makes the frames of one run of a feed, numbered per shard. Market time never goes back.
 
     Args:
-        feed_run: run of the feed.
-        shards: how many there are.
-        shard_of: an instrument token's shard, 0 to shards - 1.
+        feed_run: name of the feed's run.
+        shards: number of shards.
+        shard_of: returns an instrument token's shard, 0 to shards - 1.
         price_scale: units of a price in one rupee.
-        simulated: whether the feed owns its market time.
+        simulated: whether market time is the feed's own, not the wall clock's.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class FrameBuilder:
 
     @property
     def market_time_ns(self) -> int:
-        """Market time so far."""
+        """The market time reached so far."""
         return self._market_time_ns
 
     def continue_after(self, sequences: Mapping[int, int], market_time_ns: int) -> None:
@@ -63,8 +63,8 @@ class FrameBuilder:
     def frames(self, market_time_ns: int, ticks: Sequence[Tick]) -> list[Frame]:
         """Makes frames of sanitised ticks, in the order of their first ticks.
 
-        A second tick of an instrument begins a new frame of its shard, and so does one that has a bar's start or a
-        volume where those before have none, because a column is whole or empty.
+        A second tick of an instrument begins a new frame of its shard. So does a tick that has a bar's start or a volume if
+        the earlier ones have none, or the reverse, because a column is either complete or empty.
         """
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
         if len(ticks) == 1:
@@ -85,8 +85,8 @@ class FrameBuilder:
     def heartbeats(self, market_time_ns: int, frames: Sequence[Frame] = ()) -> list[Frame]:
         """Makes a frame without ticks for each shard that has none among `frames`."""
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
-        heard = {frame.shard for frame in frames}
-        return [self._frame(shard, ()) for shard in range(self._shards) if shard not in heard]
+        with_ticks = {frame.shard for frame in frames}
+        return [self._frame(shard, ()) for shard in range(self._shards) if shard not in with_ticks]
 
     def _shard(self, token: int) -> int:
         shard = self._shard_by_token.get(token)
@@ -99,7 +99,7 @@ class FrameBuilder:
         return self._sequences[shard]
 
     def _frame_of_one(self, tick: Tick) -> Frame:
-        # A replayed bar file is nothing but these; the columns are right by construction, so no check is run.
+        # All frames of a replayed bar file are made here; the columns are valid by construction, so checks are skipped.
         token, price, time, volume, bar_start = tick
         shard = self._shard(token)
         self._sequences[shard] = sequence = self._sequences[shard] + 1

@@ -1,4 +1,4 @@
-"""Drops ticks that can't be right; everything after it relies on that."""
+"""Drops invalid ticks; everything after it relies on that."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class DropReason(StrEnum):
 
 
 class Sanitiser:
-    """Drops ticks of unknown instruments, without a positive price, off the price grid, late, or duplicate.
+    """Drops ticks that are of an unknown instrument, without a positive price, off the price grid, late, or duplicate.
 
-    Late is older than the instrument's last tick. A duplicate has the instrument, time, price and volume of the last tick;
-    the same price at a later time is a tick of its own.
+    A late tick is older than the instrument's last tick. A duplicate has the time, price and volume of the instrument's last
+    tick; the same price at a later time is a new tick.
 
     Args:
-        instruments: the known ones.
+        instruments: the known instruments.
         price_scale: units of a tick's price in one rupee.
 
     Attributes:
-        passed: ticks let through so far.
-        dropped: ticks dropped so far, by reason; every reason is in it.
+        passed: number of ticks that passed.
+        dropped: number of ticks dropped, by reason; all reasons are in it.
     """
 
     def __init__(self, instruments: Iterable[Instrument], price_scale: int) -> None:
@@ -62,7 +62,7 @@ class Sanitiser:
         return kept
 
     def counts(self) -> Mapping[str, int]:
-        """Ticks dropped so far, by reason; reasons without any are left out."""
+        """The number of ticks dropped, by reason; zeros are left out."""
         return {str(reason): count for reason, count in self.dropped.items() if count}
 
 
@@ -72,5 +72,5 @@ def _repeats(tick: Tick, before: Tick) -> bool:
 
 
 def _grid(instrument: Instrument, price_scale: int) -> int:
-    """The instrument's tick size in units of a price; where that is no whole number, the whole steps on the grid."""
+    """The instrument's tick size in units of a price; if that is no whole number, its smallest whole multiple."""
     return (Fraction(instrument.tick_size) * price_scale).numerator

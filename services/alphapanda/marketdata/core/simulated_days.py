@@ -1,4 +1,4 @@
-"""The trading days that the simulator runs through, and the names of its runs."""
+"""The trading days that the simulator runs, and the names of its runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _RUN: Final = re.compile(r"sim:(\d+):(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRun:
-    """One simulated day, and the day its prices started from.
+    """A run of the simulator: one trading day, and the day from which its prices started.
 
     Attributes:
-        seed: of the simulator.
-        first_day: the day that began at the reference prices; each later day begins where the one before ended.
+        seed: seed of the simulator.
+        first_day: the day that began at the reference prices; each later day begins where the previous one ended.
         day: the trading day.
     """
 
@@ -28,12 +28,12 @@ class SimulatedRun:
 
     @property
     def feed_run(self) -> str:
-        """Its name as a feed's run."""
+        """The name of the run."""
         return f"sim:{self.seed}:{self.first_day}:{self.day}"
 
     @classmethod
     def of(cls, feed_run: str) -> SimulatedRun | None:
-        """The run with this name; None where the name isn't a simulated run's."""
+        """The run with this name; None if it isn't the name of a simulated run."""
         found = _RUN.fullmatch(feed_run)
         if found is None:
             return None
@@ -42,7 +42,7 @@ class SimulatedRun:
 
 
 def first_simulated_day(calendar: TradingCalendar, today: date) -> date:
-    """The trading day on or after today; where the calendar has none, the first one of its last year."""
+    """The trading day on or after today; if the calendar doesn't cover it, the first one of the last covered year."""
     try:
         return calendar.trading_day_on_or_after(today)
     except CalendarNotCovered:
@@ -51,7 +51,7 @@ def first_simulated_day(calendar: TradingCalendar, today: date) -> date:
 
 
 def following_day(calendar: TradingCalendar, day: date) -> date | None:
-    """The next trading day, skipping days without data; None at the calendar's end."""
+    """The next trading day, skipping days that the calendar doesn't cover; None after the last covered day."""
     try:
         return calendar.next_trading_day(day)
     except CalendarNotCovered:

@@ -1,8 +1,8 @@
-"""A simulated market: the ticks of a (seed, day, step) are always the same, in whatever order steps are computed.
+"""Simulates a market; the ticks of a (seed, day, step) are always the same, in whatever order steps are computed.
 
-A day's price path is drawn in blocks of 20 s: volatility comes in clusters, a common factor moves all stocks together,
-and a slow trend lasts a minute or so in each. Within a block the path is a bridge between the block's ends, drawn when it
-is needed, so that a day's end and any of its steps are known without computing the steps before.
+A day's price path is drawn in blocks of 20 s, with volatility clusters, a common factor that moves all stocks together, and
+a slow trend of about a minute in each stock. Within a block the path is a Brownian bridge between the block's ends, drawn when it is
+needed. So the closing prices of a day, and any of its steps, can be computed without the steps before.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class SimulatedStock:
     """A stock and its hours on the day.
 
     Attributes:
-        instrument_token: the broker's.
-        tick: smallest price step, in 1/PRICE_SCALE rupees.
-        start_price: its price when the day begins, in 1/PRICE_SCALE rupees, on the grid.
-        hours: its sessions.
+        instrument_token: the broker's token.
+        tick: tick size in 1/PRICE_SCALE rupees.
+        start_price: price at the beginning of the day in 1/PRICE_SCALE rupees, on the price grid.
+        hours: sessions of the day.
     """
 
     instrument_token: int
@@ -65,7 +65,7 @@ class SimulatedStock:
 def stocks_of_day(
     calendar: TradingCalendar, day: date, instruments: Sequence[Instrument], prices: Mapping[int, int]
 ) -> tuple[SimulatedStock, ...]:
-    """The instruments that have a price to start from, by token, with their sessions of the day."""
+    """The instruments with a start price, sorted by token, with their sessions of the day."""
     return tuple(
         SimulatedStock(
             i.instrument_token,
@@ -79,15 +79,15 @@ def stocks_of_day(
 
 
 class SimulatedDay:
-    """One trading day, as steps 1 to `steps`.
+    """One simulated trading day, as steps 1 to `steps`.
 
-    A trading period has a step every interval from its open, and at its close one without ticks that moves market time past
-    it. A stock ticks at most once a step, and only within its own hours.
+    A trading period has a step every interval from its open, and one at its close without ticks, which moves market time
+    to the close. A stock has at most one tick a step, and only within its own hours.
 
     Args:
-        seed: of the simulator.
-        day: trading day.
-        stocks: what trades.
+        seed: seed of the simulator.
+        day: the trading day.
+        stocks: the stocks.
         interval_ns: market time between steps.
     """
 
@@ -109,11 +109,11 @@ class SimulatedDay:
 
     @property
     def steps(self) -> int:
-        """How many there are."""
+        """The number of steps."""
         return self._ends[-1] if self._ends else 0
 
     def step(self, number: int) -> TickBatch:
-        """Step 1, 2, 3 … of the day."""
+        """The ticks of step `number`, from 1."""
         time, trading = self._time(number)
         if not trading:
             return TickBatch(time, ())
@@ -132,7 +132,7 @@ class SimulatedDay:
         )
 
     def steps_until(self, market_time_ns: int) -> int:
-        """How many steps lie at or before a market time."""
+        """The number of steps at or before a market time."""
         low, high = 0, self.steps
         while low < high:
             middle = (low + high + 1) // 2
@@ -143,11 +143,11 @@ class SimulatedDay:
         return low
 
     def closing_prices(self) -> dict[int, int]:
-        """Where the path ends, by token, on the grid: the start of the next day."""
+        """The closing prices by token, on the price grid; the next day starts from them."""
         return dict(zip(self._tokens, self._on_grid(self._path[-1]).tolist(), strict=True))
 
     def _time(self, number: int) -> tuple[int, bool]:
-        """Market time of a step, and whether it is one with trading (not a close)."""
+        """The market time of a step, and whether it has ticks (the step at a close has none)."""
         if not 1 <= number <= self.steps:
             raise IndexError(f"step {number} of a day with {self.steps}")
         for window, count, end in zip(self._windows, self._steps_of, self._ends, strict=True):
@@ -157,7 +157,7 @@ class SimulatedDay:
         raise IndexError(number)
 
     def _bridge(self, block: int) -> tuple[list[list[int]], list[list[int]], list[list[bool]]]:
-        """Prices, day volumes and who ticks, each by step of the block and then by stock."""
+        """Prices, day volumes, and which stocks have a tick; each by step of the block and then by stock."""
         draws = np.random.default_rng([*self._seed, 1, block])
         shape = (self._block_steps, len(self._tokens))
         share = np.arange(1, self._block_steps + 1)[:, None] / self._block_steps
@@ -177,19 +177,19 @@ class SimulatedDay:
 
 
 def _block_path(seed: list[int], start: _Floats, blocks: int, length: float) -> _Floats:
-    """Logarithm of the price at each block's begin and at the day's end: (blocks + 1) x stocks."""
+    """The logarithm of the price at the start of each block and at the end of the day: (blocks + 1) x stocks."""
     draws = np.random.default_rng([*seed, 0])
     stocks = len(start)
     own = draws.standard_normal((blocks, stocks))
     common = draws.standard_normal((blocks, 1))
-    trend = _remembering(draws.standard_normal((blocks, stocks)), _TREND_MEMORY)
+    trend = _autoregressive(draws.standard_normal((blocks, stocks)), _TREND_MEMORY)
     returns = (
         (1 - _COMMON_SHARE - _TREND_SHARE) ** 0.5 * own
         + _COMMON_SHARE**0.5 * common
         + _TREND_SHARE**0.5 * trend
     )
     cluster = np.exp(
-        _CLUSTER_SIZE * _remembering(draws.standard_normal((blocks, stocks)), _CLUSTER_MEMORY)
+        _CLUSTER_SIZE * _autoregressive(draws.standard_normal((blocks, stocks)), _CLUSTER_MEMORY)
         - _CLUSTER_SIZE**2 / 2
     )
     volatility = _BLOCK_VOLATILITY * length**0.5 * cluster
@@ -200,8 +200,8 @@ def _block_path(seed: list[int], start: _Floats, blocks: int, length: float) -> 
     return path
 
 
-def _remembering(shocks: _Floats, memory: float) -> _Floats:
-    """Shocks that fade: an AR(1) of variance 1, as a weighted sum over as far back as it matters."""
+def _autoregressive(shocks: _Floats, memory: float) -> _Floats:
+    """An AR(1) process of variance 1, computed as a truncated weighted sum of its shocks."""
     reach = min(len(shocks), int(np.ceil(np.log(0.01) / np.log(memory))))
     weights = memory ** np.arange(reach) * (1 - memory**2) ** 0.5
     faded = np.empty_like(shocks)
@@ -211,7 +211,7 @@ def _remembering(shocks: _Floats, memory: float) -> _Floats:
 
 
 def _block_volumes(seed: list[int], start: _Floats, blocks: int) -> _Whole:
-    """Shares traded in the day until each block's begin, and in all: (blocks + 1) x stocks."""
+    """Shares traded in the day up to the start of each block, and in total: (blocks + 1) x stocks."""
     draws = np.random.default_rng([*seed, 2])
     usual = _BLOCK_RUPEES * PRICE_SCALE / start
     traded = (draws.exponential(1.0, (blocks, len(start))) * usual).astype(np.int64) + 1
@@ -223,7 +223,7 @@ def _window(session: Session) -> Window:
 
 
 def _union(windows: Iterable[Window]) -> list[Window]:
-    """The periods in which any of them trades, in order, merged where they touch."""
+    """The union of the windows, sorted, with touching ones merged."""
     joined: list[Window] = []
     for window in sorted(set(windows), key=lambda each: (each.open_ns, each.close_ns)):
         if joined and window.open_ns <= joined[-1].close_ns:

@@ -1,1 +1,1 @@
-"""Sources of ticks. A new feed is one file and one line in `registry.py`."""
+"""Feeds: the sources of ticks. A new feed is one file here and one line in `registry.py`."""

@@ -1,4 +1,4 @@
-"""How large a recording is, and how much of it was read."""
+"""The size of a recording, and how much of it was read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 class Extent:
-    """Counts the bytes of a recording's files on disk; what is read ahead counts as read.
+    """Counts the bytes of a recording's files and those that were read, including bytes read ahead.
 
     Attributes:
-        total: bytes of all files that were opened.
+        total: size of all opened files in bytes.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Extent:
 
         Args:
             file: the file.
-            part: returns how much of it was read, 0 to 1.
+            part: returns the fraction that was read, 0 to 1.
         """
         size = file.stat().st_size
         self.total += size

@@ -16,7 +16,7 @@ from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 
 
 class MarketClockWouldGoBack(InvalidInput):
-    """A recording begins before the data directory's market clock."""
+    """A recording begins before the data directory's market clock, which never goes back."""
 
     def __init__(self, files: str, begins_ns: int, clock_ns: int) -> None:
         super().__init__(
@@ -29,13 +29,12 @@ class MarketClockWouldGoBack(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class LastFrames:
-    """The last frames on the log, or the price cache's clock where the log has none any more.
+    """The last published frames, from the log; if the log has none any more, from the price cache's clock.
 
     Attributes:
         feed_run: the last run.
         market_time_ns: its last market time, nanoseconds since the epoch.
-        sequences: sequence of that run's last frame, for every shard (0: none); empty where the log has no frame
-            any more.
+        sequences: sequence of that run's last frame in every shard (0: none); empty if the log has no frame any more.
     """
 
     feed_run: str
@@ -54,25 +53,25 @@ class FeedRun:
     """A run of a feed, as batches of ticks.
 
     Attributes:
-        feed_run: its name, the same for the same input.
-        batches: its ticks; a batch without ticks moves market time.
-        made_before: frames that each shard had before the first of these batches.
+        feed_run: name of the run, the same for the same input.
+        batches: its ticks; a batch without ticks only advances market time.
+        frames_before: number of frames that each shard had before the first batch.
         price_scale: units of a price in one rupee.
     """
 
     feed_run: str
     batches: AsyncIterator[TickBatch]
-    made_before: int = 0
+    frames_before: int = 0
     price_scale: int = PRICE_SCALE
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A recorded run: its frames are published as they are.
+    """A recorded run, whose frames are published as they were recorded.
 
     Attributes:
-        feed_run: its name.
-        frames: in the order they were published, all of this run.
+        feed_run: name of the run.
+        frames: all frames of the run, in the order in which they were published.
     """
 
     feed_run: str
@@ -83,9 +82,9 @@ class Feed(Protocol):
     """A source of ticks.
 
     Attributes:
-        name: under which it is registered.
-        simulated: whether it owns its market time.
-        heartbeats: whether each batch makes a frame for every shard.
+        name: registered name.
+        simulated: whether market time is the feed's own, not the wall clock's.
+        heartbeats: whether each batch makes a frame for every shard, without ticks if need be.
     """
 
     name: ClassVar[str]
@@ -94,24 +93,24 @@ class Feed(Protocol):
 
     @property
     def lockstep(self) -> bool:
-        """Whether the next frame waits until everything the last one caused is done."""
+        """Whether each frame waits until everything that the previous one caused has been processed."""
 
     @property
     def resting(self) -> bool:
-        """Whether it is waiting for its pace, so that no frame is due."""
+        """Whether it is pausing to keep its pace, so that no frame is due."""
 
     def check(self) -> None:
-        """Checks its input as far as possible before anything is started.
+        """Checks the feed's input as far as possible before anything is started.
 
         Raises:
-            InvalidInput: it can't be used.
+            InvalidInput: the input can't be used.
         """
 
     def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun | RecordedRun]:
-        """Its runs, one after the other, continuing after the last frames.
+        """Yields its runs, one after the other, continuing after the last frames.
 
         Raises:
-            InvalidInput: its input can't be used, or is earlier than the market's clock. Raised before the first run.
+            InvalidInput: the input can't be used, or begins before the market's clock; raised before the first run.
         """
 
 
@@ -120,14 +119,14 @@ class FeedContext:
     """What a feed may need to be opened.
 
     Attributes:
-        seed: of simulated prices.
+        seed: seed of simulated prices.
         frame_interval_ms: market time between simulated frames.
-        speed: market seconds in a wall second, > 0, pace.MAX for as fast as possible; None is the feed's default.
-        directory: the known instruments.
-        calendar: trading days.
-        today: the day in India, by the wall clock.
-        reference_prices: where a made-up stock starts, rupees by tradingsymbol.
-        instrument: "NSE:INFY", for files that don't name theirs.
+        speed: market seconds per wall second, > 0; pace.MAX: as fast as possible; None: the feed's default.
+        directory: the instruments.
+        calendar: trading days and sessions.
+        today: the current day in India, by the wall clock.
+        reference_prices: start prices of simulated stocks, rupees by tradingsymbol.
+        instrument: such as "NSE:INFY", for files that don't name their instrument.
     """
 
     seed: int

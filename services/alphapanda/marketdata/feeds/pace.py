@@ -1,4 +1,4 @@
-"""The pace of a feed that owns its market time."""
+"""The pace at which a simulated or replayed feed delivers ticks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from alphapanda.domain.frame import SECOND_NS
 REAL: Final = 1.0
 MAX: Final = math.inf
 
-_MOST_BEHIND_SECONDS: Final = 1.0
+_MAX_BEHIND_SECONDS: Final = 1.0
 _IST_NS: Final = 19_800 * SECOND_NS
 _DAY_NS: Final = 86_400 * SECOND_NS
 
 
 def parsed_speed(text: str) -> float:
-    """Parses `--speed`: market seconds in a wall second; "max" is MAX, without any wait.
+    """Parses `--speed`: market seconds per wall second, or "max" (MAX: no waits).
 
     Raises:
-        InvalidInput: it isn't a number above 0, nor max.
+        InvalidInput: it is neither a number above 0 nor max.
     """
     allowed = "market seconds in a wall second, above 0, or max"
     if text == "max":
@@ -37,15 +37,15 @@ def parsed_speed(text: str) -> float:
 
 
 class Pacer:
-    """Waits until a step is due; after a long delay it doesn't catch up.
+    """Waits until a step is due; it doesn't catch up after a long delay.
 
     Args:
-        speed: market seconds in a wall second, > 0.
-        sleep: waits that many wall seconds.
-        monotonic: wall seconds from an arbitrary start, never decreasing.
+        speed: market seconds per wall second, > 0.
+        sleep: waits a number of wall seconds.
+        monotonic: returns seconds of a monotonic clock.
 
     Attributes:
-        resting: whether it is waiting, so that no frame is due.
+        resting: whether it is waiting now, so that no frame is due.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Pacer:
         self._reached_ns = 0
 
     def begin_at(self, market_time_ns: int) -> None:
-        """Sets the market time up to which there is no wait."""
+        """Sets the market time up to which it doesn't wait."""
         self._reached_ns = market_time_ns
         self._due = self._monotonic()
 
     async def reach(self, market_time_ns: int) -> None:
-        """Waits until this market time is due; a night is skipped."""
+        """Waits until this market time is due; nights are skipped."""
         gap_ns = market_time_ns - self._reached_ns
         if gap_ns > 0:
             same_day = _ist_day(market_time_ns) == _ist_day(self._reached_ns)
@@ -75,12 +75,12 @@ class Pacer:
             await self.step(gap_ns / SECOND_NS if same_day else 0)
 
     async def step(self, market_seconds: float) -> None:
-        """Waits for a step that is that much market time after the one before."""
+        """Waits for a step that is this much market time after the previous one."""
         if self._speed == MAX:
             return
         now = self._monotonic()
         self._due += market_seconds / self._speed
-        if self._due < now - _MOST_BEHIND_SECONDS:
+        if self._due < now - _MAX_BEHIND_SECONDS:
             self._due = now
         elif self._due > now:
             self.resting = True

@@ -1,4 +1,4 @@
-"""Reads ticks and bars from Parquet files; pyarrow is imported only for such a file."""
+"""Reads ticks and bars from Parquet files; pyarrow is imported only when such a file is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from alphapanda.marketdata.feeds.extent import Extent
 
 SUFFIX: Final = ".parquet"
 RECORDING_KEY: Final = b"alphapanda.recording"
-"""Key in the metadata of a file's schema that marks a recording of frames (feeds.recording)."""
+"""Key in the metadata of a Parquet schema that marks a recording of frames (feeds.recording)."""
 
 IST_NS: Final = 19_800 * SECOND_NS
 DAY_NS: Final = 86_400 * SECOND_NS
@@ -40,7 +40,7 @@ Whole = NDArray[np.int64]
 
 
 class _BadCell(Exception):
-    """A cell can't be used; `at` is its row in the batch."""
+    """A cell can't be used; `at` is its index in the batch."""
 
     def __init__(self, at: int, value: object, allowed: str) -> None:
         super().__init__(allowed)
@@ -50,10 +50,10 @@ class _BadCell(Exception):
 
 
 def pyarrow() -> Any:
-    """Pyarrow with its Parquet part.
+    """Imports pyarrow with pyarrow.parquet.
 
     Raises:
-        InvalidInput: it isn't installed.
+        InvalidInput: pyarrow isn't installed.
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - 170 MB, needed for Parquet files alone
@@ -68,10 +68,10 @@ def pyarrow() -> Any:
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Turns errors of reading a file into one that names it.
+    """Converts errors of reading a file to one that names the file.
 
     Raises:
-        InvalidInput: it isn't there, is cut short, or is no Parquet file.
+        InvalidInput: the file doesn't exist, is cut short, or isn't a Parquet file.
     """
     try:
         yield
@@ -83,17 +83,17 @@ def readable(file: Path) -> Iterator[None]:
 def parquet_ticks(
     file: Path, instrument_token: int | None, directory: InstrumentDirectory, extent: Extent
 ) -> Iterator[Tick]:
-    """The ticks of one file, in its order.
+    """Reads the ticks of one file, in their order.
 
     Args:
         file: a Parquet file of ticks or bars.
-        instrument_token: of bars that don't name their instrument.
-        directory: where symbols are looked up.
-        extent: gets the file and how much of it was read.
+        instrument_token: instrument of bars that don't name theirs.
+        directory: the instruments, to look up symbols.
+        extent: counts the bytes of the file and those that were read.
 
     Raises:
-        InvalidInput: the file can't be read; a column is missing or of another type; a row can't be used;
-            raised after the ticks before it.
+        InvalidInput: the file can't be read, a column is missing or has the wrong type, or a row can't be used (raised
+            after the ticks before it).
     """
     with readable(file):
         source = pyarrow().parquet.ParquetFile(file)
@@ -116,7 +116,7 @@ def parquet_ticks(
 def _batches(
     file: Path, source: Any, readers: Mapping[str, Callable[[Any], Whole]], extent: Extent
 ) -> Iterator[tuple[int, dict[str, Whole]]]:
-    """The file's rows as columns of whole numbers, with the number of the first row, from 1."""
+    """Batches of rows as columns of integers, each with the number of its first row, from 1."""
     first_row = 1
     extent.begin(file, lambda: (first_row - 1) / max(source.metadata.num_rows, 1))
     batches = source.iter_batches(batch_size=_ROWS, columns=list(readers))
@@ -209,7 +209,7 @@ def _reader(file: Path, column: str, kind: Any, directory: InstrumentDirectory) 
     """The function that reads a column of this type.
 
     Raises:
-        InvalidInput: this column can't be of this type.
+        InvalidInput: the column can't have this type.
     """
     choose, allowed = _COLUMN_KINDS.get(column, (_price_reader, _PRICE_ALLOWED))
     read = choose(kind, directory)
@@ -263,7 +263,7 @@ _COLUMN_KINDS: Final[Mapping[str, tuple[Callable[[Any, InstrumentDirectory], _Re
 
 
 def _whole_cells(cells: Any) -> Any:
-    """The cells, after a check that none is missing."""
+    """Checks that no cell is missing, and returns the cells."""
     if cells.null_count:
         raise _BadCell(
             int(np.argmax(cells.is_null().to_numpy(zero_copy_only=False))), "", "a value in every row"
@@ -281,7 +281,7 @@ def _rupees(cells: Any) -> Whole:
 
 
 def _volumes(cells: Any) -> Whole:
-    """Volumes; a missing one is -1."""
+    """Volumes as integers; a missing one is -1."""
     return _wholes(cells.fill_null(-1))
 
 
@@ -307,7 +307,7 @@ def _tokens(cells: Any, directory: InstrumentDirectory) -> Whole:
 
 
 def decimals(cells: Any, scale: int) -> Whole:
-    """Prices in 1/PRICE_SCALE rupees of a decimal128 column; OFF_SCALE where one has no exact value."""
+    """Prices of a decimal128 column in 1/PRICE_SCALE rupees; OFF_SCALE if a price has no exact value."""
     _whole_cells(cells)
     words = np.frombuffer(cells.buffers()[1], dtype=np.int64).reshape(-1, 2)
     words = words[cells.offset : cells.offset + len(cells)]
@@ -324,7 +324,7 @@ def decimals(cells: Any, scale: int) -> Whole:
 
 
 def _floats(cells: Any) -> Whole:
-    """Prices of floats, each read as its nearest decimal; OFF_SCALE where that is finer than PRICE_SCALE."""
+    """Prices of a float column, each rounded to its nearest decimal; OFF_SCALE if that needs more decimals."""
     values = _whole_cells(cells).to_numpy(zero_copy_only=False)
     bad = ~(np.abs(values) < _LARGEST_FLOAT)
     if bad.any():
@@ -334,10 +334,10 @@ def _floats(cells: Any) -> Whole:
 
 
 def is_recording(file: Path) -> bool:
-    """Whether a file holds recorded frames.
+    """Whether a file is a recording of frames.
 
     Raises:
-        InvalidInput: it is a Parquet file by its name and can't be read.
+        InvalidInput: its name ends with .parquet and it can't be read.
     """
     if file.suffix != SUFFIX:
         return False

@@ -1,7 +1,7 @@
-"""Writes and reads recordings of frames: a Parquet row for each tick, in the order of publishing.
+"""Writes and reads recordings of frames: Parquet files with a row for each tick, in the order of publishing.
 
-A frame without ticks (a heartbeat) is a row without an instrument. An unfinished recording is an Arrow stream in FILE.part,
-of which a crash loses the last second at most; FILE itself exists when it is complete.
+A frame without ticks (a heartbeat) is a row without an instrument. An unfinished recording is an Arrow stream in FILE.part; a
+crash loses at most its last second. FILE itself is created when the recording is complete.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def _schema() -> Any:
 
 
 def check_recording(file: Path) -> None:
-    """Checks that a recording can be made there.
+    """Checks that a recording can be written to a file.
 
     Raises:
-        InvalidInput: the suffix is another, the folder doesn't exist, or the file exists.
+        InvalidInput: the suffix isn't .parquet, the folder doesn't exist, or the file exists.
     """
     pyarrow()
     if file.suffix != SUFFIX:
@@ -65,26 +65,26 @@ def check_recording(file: Path) -> None:
 
 
 def unfinished(folder: Path) -> Sequence[Path]:
-    """The recordings in a folder that a crash cut short, by their final names."""
+    """The recordings in a folder that a crash has cut short, by their final names."""
     return sorted(part.with_name(part.name.removesuffix(PART)) for part in folder.glob(f"*{SUFFIX}{PART}"))
 
 
-async def save_left_over(file: Path) -> None:
-    """Saves a recording that was cut short as a Parquet file beside it, named NAME.cut-short.parquet."""
+async def save_cut_short(file: Path) -> None:
+    """Saves a recording that was cut short as a Parquet file named NAME.cut-short.parquet."""
     saved = _cut_short(file)
     rows = await asyncio.to_thread(_to_parquet, _part(file), saved)
     _log.warning("recording.salvaged", saved_as=str(saved), rows=rows)
 
 
 class FrameRecorder:
-    """Records frames. A write error ends the recording and is logged; the feed continues.
+    """Records frames in a file. A write error ends the recording and is logged; the feed continues.
 
     Args:
-        file: the complete recording; checked by `check_recording`.
+        file: the file of the complete recording; checked by `check_recording`.
 
     Attributes:
-        frames: recorded so far.
-        failure: why the recording ended early; empty where it didn't.
+        frames: number of frames recorded so far.
+        failure: why the recording ended early; empty if it didn't.
     """
 
     def __init__(self, file: Path) -> None:
@@ -98,13 +98,13 @@ class FrameRecorder:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Starts; an earlier recording that a crash cut short is saved first.
+        """Starts recording; first saves an earlier recording that a crash has cut short.
 
         Raises:
-            InvalidInput: nothing can be written there.
+            InvalidInput: the file can't be written.
         """
         if _part(self._file).exists():
-            await save_left_over(self._file)
+            await save_cut_short(self._file)
         try:
             self._stream = _part(self._file).open("wb")
         except OSError as error:
@@ -118,7 +118,7 @@ class FrameRecorder:
     async def stop(self) -> None:
         """Writes the remaining rows and completes the file."""
         if self._task is not None:
-            # Never cancelled: rows under way to the disk would be lost, or written beside the last ones.
+            # Not cancelled: rows being written would be lost, or written at the same time as the last ones.
             self._stopping.set()
             await self._task
             self._task = None
@@ -205,9 +205,9 @@ def _cut_short(file: Path) -> Path:
 
 
 def _to_parquet(part: Path, file: Path) -> int:
-    """Converts a stream, as far as it is readable, to a Parquet file and removes it; returns the number of rows.
+    """Converts a stream, as far as it is readable, to a Parquet file and removes the stream; returns the number of rows.
 
-    Every row group ends with a frame. The file appears when it is complete.
+    No frame is split over two row groups. The file gets its name when it is complete.
     """
     arrow = pyarrow()
     making = file.with_name(file.name + ".tmp")
@@ -224,7 +224,7 @@ def _to_parquet(part: Path, file: Path) -> int:
 
 
 def _tables(part: Path) -> Iterator[Any]:
-    """The stream's batches, joined into tables; ends where the stream was cut off."""
+    """The stream's batches, joined to tables; ends where the stream was cut off."""
     arrow = pyarrow()
     held: list[Any] = []
     with part.open("rb") as stream:
@@ -244,10 +244,10 @@ def _tables(part: Path) -> Iterator[Any]:
 
 
 def recorded_runs(file: Path) -> Sequence[str]:
-    """The feed runs of a recording, in order.
+    """The names of a recording's feed runs, in order.
 
     Raises:
-        InvalidInput: it can't be read.
+        InvalidInput: the file can't be read.
     """
     with readable(file):
         source = pyarrow().parquet.ParquetFile(file, read_dictionary=["feed_run"])
@@ -256,15 +256,16 @@ def recorded_runs(file: Path) -> Sequence[str]:
 
 
 def recorded_frames(file: Path, directory: InstrumentDirectory, extent: Extent) -> Iterator[Frame]:
-    """The frames of a recording as they were published, with `simulated` set: a replay owns its market time.
+    """Reads the frames of a recording as they were published, but with `simulated` always true.
 
     Args:
         file: the recording.
         directory: the known instruments.
-        extent: gets the file and how much of it was read.
+        extent: counts the bytes of the file and those that were read.
 
     Raises:
-        InvalidInput: it can't be read, frames are missing in it, or an instrument isn't known; raised after the frames before.
+        InvalidInput: the file can't be read, frames are missing, or an instrument isn't known; raised after the frames
+            before the error.
     """
     known = {instrument.instrument_token for instrument in directory}
     with readable(file):
@@ -301,7 +302,7 @@ def _frames(table: Any) -> Iterator[Frame]:
     arrow = pyarrow()
 
     def wholes(name: str) -> list[Any]:
-        """A column as integers, None where a cell is empty."""
+        """A column as integers; an empty cell is None."""
         cells: list[Any] = table.column(name).cast(arrow.int64()).to_pylist()
         return cells
 

@@ -1,4 +1,4 @@
-"""Records for days on end: a file in a folder for each day of market time in India."""
+"""Records frames for many days: a file in a folder for each day of market time in India."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import structlog
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.marketdata.feeds.parquet import SUFFIX, pyarrow
-from alphapanda.marketdata.feeds.recording import FrameRecorder, save_left_over, unfinished
+from alphapanda.marketdata.feeds.recording import FrameRecorder, save_cut_short, unfinished
 
 LOCK: Final = ".recording"
 _IST: Final = ZoneInfo("Asia/Kolkata")
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 def check_recording_folder(folder: Path) -> None:
-    """Checks that recordings can be made there.
+    """Checks that recordings can be written to a folder.
 
     Raises:
         InvalidInput: it isn't a folder.
@@ -35,13 +35,13 @@ def check_recording_folder(folder: Path) -> None:
 
 
 class FolderRecorder:
-    """Records frames, each day in a file that is complete when the day is over or the process ends.
+    """Records frames in a file for each day; a file is complete when its day is over or the process ends.
 
-    The files are YYYY-MM-DD.parquet, after a restart on the same day YYYY-MM-DD.2.parquet and so on. One process at a
-    time records in a folder. A file that can't be written ends that day's recording and is logged; the feed continues.
+    The files are named YYYY-MM-DD.parquet; after a restart on the same day YYYY-MM-DD.2.parquet and so on. Only one process
+    at a time records in a folder. A write error ends the day's recording and is logged; the feed continues.
 
     Args:
-        folder: where the files go; checked by `check_recording_folder`.
+        folder: folder of the files; checked by `check_recording_folder`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,10 +54,10 @@ class FolderRecorder:
         self._lock: BinaryIO | None = None
 
     async def start(self) -> None:
-        """Starts; recordings that a crash cut short are saved as NAME.cut-short.parquet.
+        """Starts recording; first saves recordings that a crash has cut short as NAME.cut-short.parquet.
 
         Raises:
-            InvalidInput: another process records there, or nothing can be written there.
+            InvalidInput: another process records in the folder, or it can't be written.
         """
         try:
             self._lock = (self._folder / LOCK).open("wb")
@@ -68,11 +68,11 @@ class FolderRecorder:
             allowed = f"a folder that can be written, and that no other process records in ({error.strerror})"
             raise InvalidInput("--record", self._folder, allowed) from None
         for file in unfinished(self._folder):
-            await save_left_over(file)
+            await save_cut_short(file)
         self._task = asyncio.create_task(self._change_files(), name="recording.days")
 
     async def stop(self) -> None:
-        """Completes the files."""
+        """Stops recording and completes the files."""
         if self._task is not None:
             self._begun.put_nowait(None)
             await self._task

@@ -17,11 +17,11 @@ FEEDS: Final[Mapping[str, Callable[[str, FeedContext], Feed]]] = {
 
 
 def open_feed(wanted: str, context: FeedContext) -> Feed:
-    """The feed of `--feed`: "sim", "replay:FILE".
+    """Opens the feed that `--feed` names: "sim" or "replay:FILE".
 
     Raises:
         UnknownName: no feed has this name.
-        InvalidInput: what follows the colon can't be used.
+        InvalidInput: the argument after the colon can't be used.
     """
     name, _, argument = wanted.partition(":")
     opener = FEEDS.get(name)

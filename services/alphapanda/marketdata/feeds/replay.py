@@ -41,7 +41,7 @@ _ALLOWED = "a readable file of ticks or bars: CSV, .gz or plain, or Parquet"
 
 
 def replay_run(files: Sequence[Path], instrument: str | None, seed: int) -> str:
-    """The name of a replay's run: the same for the same contents, instruments and seed.
+    """The name of a replay's run; the same for the same file contents, instruments and seed.
 
     Raises:
         InvalidInput: a file can't be read.
@@ -62,18 +62,17 @@ def replay_run(files: Sequence[Path], instrument: str | None, seed: int) -> str:
 def recorded_ticks(
     files: Sequence[Path], directory: InstrumentDirectory, instrument: str | None, extent: Extent
 ) -> Iterator[Tick]:
-    """The ticks of all files by time.
+    """Reads the ticks of all files, merged by time.
 
     Args:
-        files: at least one, each CSV (.gz or plain) or Parquet; `NSE:INFY=FILE` names the instrument of a file's bars.
-        directory: where typed instruments are looked up.
-        instrument: "NSE:INFY", of files with bars that don't name theirs.
-        extent: gets the files and how much of them was read.
+        files: at least one, each CSV (plain or .gz) or Parquet; `NSE:INFY=FILE` names the instrument of a file's bars.
+        directory: the instruments, to look up symbols.
+        instrument: such as "NSE:INFY", for files with bars that don't name theirs.
+        extent: counts the bytes of the files and those that were read.
 
     Raises:
-        InvalidInput: a file or a row can't be read (a row's error comes after the ticks before it), or bars have no
-            instrument.
-        UnknownName: no such instrument.
+        InvalidInput: a file or a row can't be read (raised after the ticks before it), or bars have no instrument.
+        UnknownName: there is no such instrument.
     """
     sources = []
     for symbol, file in map(_named, files):
@@ -97,20 +96,20 @@ def replay_frames(
     sanitiser: Sanitiser,
     extent: Extent,
 ) -> Iterator[Frame]:
-    """The frames of a recording, the same that `up --feed replay:…` publishes, with one tick an instrument.
+    """Makes the frames of a recording, the same ones that `up --feed replay:…` publishes.
 
     Args:
         files: the recording.
         directory: the known instruments.
-        instrument: "NSE:INFY", of files with bars.
+        instrument: such as "NSE:INFY", for files with bars that don't name theirs.
         seed: part of the run's name.
-        shards: how many there are.
-        shard_of: an instrument token's shard.
-        sanitiser: made for `directory` and PRICE_SCALE; counts what passed and what was dropped.
-        extent: gets the files and how much of them was read.
+        shards: number of shards.
+        shard_of: returns an instrument token's shard.
+        sanitiser: made for `directory` and PRICE_SCALE; counts the ticks that passed and those that were dropped.
+        extent: counts the bytes of the files and those that were read.
 
     Raises:
-        InvalidInput: as `recorded_ticks`, and `recording_of`.
+        InvalidInput: raised as by `recorded_ticks` and `recording_of`.
     """
     recording = recording_of(files)
     if recording is not None:
@@ -127,10 +126,10 @@ def replay_frames(
 
 
 def recording_of(files: Sequence[Path]) -> Path | None:
-    """The recording of frames among these files.
+    """The recording of frames among these files; None if there is none.
 
     Raises:
-        InvalidInput: there are other files beside it.
+        InvalidInput: there is one, and other files besides it.
     """
     found = [file for _, file in map(_named, files) if is_recording(file)]
     if found and len(files) > 1:
@@ -139,14 +138,14 @@ def recording_of(files: Sequence[Path]) -> Path | None:
 
 
 class ReplayFeed(Feed):
-    """Replays recorded ticks or bars in lockstep, so it ends with the same books at any pace on any machine.
+    """Replays recorded ticks or bars in lockstep, so that it ends with the same books at any pace on any machine.
 
     Args:
         files: the recording.
         directory: the known instruments.
-        instrument: "NSE:INFY", of files with bars.
+        instrument: such as "NSE:INFY", for files with bars that don't name theirs.
         seed: part of the run's name.
-        pacer: the pace; nights and days without trading are skipped.
+        pacer: keeps the pace; it skips nights and days without trading.
     """
 
     name: ClassVar[str] = "replay"
@@ -183,7 +182,7 @@ class ReplayFeed(Feed):
 
     @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
-        """One run, from the start of the recording; the publisher skips what the log has already.
+        """Yields one run, from the start of the recording; the publisher skips frames that are on the log already.
 
         Raises:
             InvalidInput: the recording can't be read, or begins before the market's clock.
@@ -197,7 +196,7 @@ class ReplayFeed(Feed):
         yield FeedRun(run, self._paced(batches))
 
     def _batches(self) -> tuple[int, Iterator[TickBatch]]:
-        """The market time of the first batch, and all batches."""
+        """The market time of the first batch, and an iterator over all batches."""
         batches = batches_by_time(recorded_ticks(self._files, self._directory, self._instrument, Extent()))
         first = next(batches, None)
         if first is None:
@@ -215,12 +214,12 @@ class ReplayFeed(Feed):
 
 
 class RecordedFeed(Feed):
-    """Replays recorded frames as they were, in lockstep.
+    """Replays recorded frames as they were published, in lockstep.
 
     Args:
         file: the recording.
         directory: the known instruments.
-        pacer: the pace.
+        pacer: keeps the pace.
     """
 
     name: ClassVar[str] = ReplayFeed.name
@@ -248,7 +247,7 @@ class RecordedFeed(Feed):
 
     @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[RecordedRun]:
-        """Its runs under their own names, so that all ids are the same.
+        """Yields the recorded runs under their own names, so that all ids are the same.
 
         Raises:
             InvalidInput: the recording can't be read, or begins before the market's clock.
@@ -256,13 +255,13 @@ class RecordedFeed(Feed):
         begins_ns, frames = self._begin()
         names = recorded_runs(self._file)
         clock_ns = 0 if last is None else last.market_time_ns
-        goes_on_at = names.index(last.feed_run) if last is not None and last.feed_run in names else None
-        if goes_on_at is None and begins_ns < clock_ns:
+        continues_at = names.index(last.feed_run) if last is not None and last.feed_run in names else None
+        if continues_at is None and begins_ns < clock_ns:
             raise MarketClockWouldGoBack(str(self._file), begins_ns, clock_ns)
-        fed = set(names[: goes_on_at or 0])
+        finished = set(names[: continues_at or 0])
         self._pacer.begin_at(max(begins_ns, clock_ns))
         for run, of_run in groupby(frames, key=attrgetter("feed_run")):
-            if run not in fed:
+            if run not in finished:
                 yield RecordedRun(run, self._paced(of_run))
 
     def _begin(self) -> tuple[int, Iterator[Frame]]:
@@ -295,16 +294,16 @@ def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFee
 
 
 def _named(file: Path) -> tuple[str | None, Path]:
-    """The symbol, if any, and the path of `SYMBOL=FILE` or `FILE`."""
+    """Splits `SYMBOL=FILE` or `FILE` into symbol (None if there is none) and path."""
     found = _SYMBOL_AND_FILE.fullmatch(str(file))
     return (found[1], Path(found[2]).expanduser()) if found else (None, file.expanduser())
 
 
 def _lines(file: Path, extent: Extent) -> Iterator[str]:
-    """The file's lines.
+    """Reads the lines of a file.
 
     Raises:
-        InvalidInput: it can't be read; raised with the first line, or with the one that can't be read.
+        InvalidInput: the file can't be read; raised at the first line, or at the one that can't be read.
     """
     try:
         with file.open("rb") as content:

@@ -1,4 +1,4 @@
-"""The simulated feed: trading day after trading day, at a pace."""
+"""The simulated feed: simulates one trading day after another, at a pace."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _HEARTBEAT_SECONDS: Final = 1.0
 
 
 class SimulatedFeed(Feed):
-    """Simulates a market. Outside of sessions its clock jumps to the next open.
+    """Simulates a market. Outside sessions its clock jumps to the next open.
 
     Args:
-        seed: of the simulated prices.
+        seed: seed of the simulated prices.
         interval_ms: market time between steps.
-        speed: market seconds in a wall second, > 0; above 1 it moves in lockstep, at most that fast.
-        directory: the known instruments; those with a reference price trade.
-        reference_prices: where a stock starts, rupees by tradingsymbol.
-        calendar: trading days.
-        today: the first day is this one, or the next trading day.
-        sleep: waits that many wall seconds.
-        monotonic: wall seconds from an arbitrary start, never decreasing.
+        speed: market seconds per wall second, > 0; above 1 it moves in lockstep, at most at this speed.
+        directory: the instruments; those with a reference price are simulated.
+        reference_prices: start prices, rupees by tradingsymbol.
+        calendar: trading days and sessions.
+        today: the simulation starts on this day, or on the next trading day.
+        sleep: waits a number of wall seconds.
+        monotonic: returns seconds of a monotonic clock.
     """
 
     name: ClassVar[str] = "sim"
@@ -69,13 +69,13 @@ class SimulatedFeed(Feed):
 
     @classmethod
     def open(cls, argument: str, context: FeedContext) -> SimulatedFeed:
-        """`sim`; it takes no argument.
+        """Opens the feed; it takes no argument.
 
         Raises:
-            InvalidInput: there is one.
+            InvalidInput: an argument was given.
         """
         if argument:
-            raise InvalidInput("feed", f"sim:{argument}", "sim, without more")
+            raise InvalidInput("feed", f"sim:{argument}", "sim, without an argument")
         return cls(
             context.seed,
             context.frame_interval_ms,
@@ -100,11 +100,11 @@ class SimulatedFeed(Feed):
 
     @override
     def check(self) -> None:
-        """Has nothing to check: it needs no input."""
+        """Does nothing: the feed has no input."""
 
     @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
-        """A run for each day. The last day continues after its last step that every shard has."""
+        """Yields a run for each day. The day of the last frames continues after the last step that all shards have."""
         run = self._first_run(last)
         prices = self._prices_before(run)
         made = None if last is None or last.feed_run != run.feed_run else last
@@ -148,7 +148,7 @@ class SimulatedFeed(Feed):
         return following
 
     def _prices_before(self, run: SimulatedRun) -> Mapping[int, int]:
-        """The prices at which the day starts: each day after the first begins where the one before ended."""
+        """The start prices of the run's day: each day after the first begins where the previous one ended."""
         by_symbol = self._reference_prices
         prices: Mapping[int, int] = {
             instrument.instrument_token: int(by_symbol[instrument.tradingsymbol] * PRICE_SCALE)
@@ -176,7 +176,7 @@ class SimulatedFeed(Feed):
             yield day.step(number)
         if last_day:
             logger.warning(
-                "calendar.ended", message="no further trading day is known: the market stands still"
+                "calendar.ended", message="no further trading day is known, so the market stays closed"
             )
             closed = TickBatch(day.step(day.steps).market_time_ns, ())
             while True:

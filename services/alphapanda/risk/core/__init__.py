@@ -1,1 +1,1 @@
-"""The decisions of risk, pure: a book of positions and open orders, rules, square-offs."""
+"""Risk's pure core: positions and open orders, rules, limits, square-offs."""

@@ -1,4 +1,4 @@
-"""The positions, orders and verdicts that decisions are made on. Replay keeps one whole; a store loads what a batch touches."""
+"""The positions, orders and verdicts of risk, and the decisions on them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 DayKey = tuple[str, str, str]
-"""Broker, account, and a strategy's id or WHOLE_ACCOUNT."""
+"""(broker, account, strategy id or WHOLE_ACCOUNT)."""
 
 
 class RiskBook:
-    """One code path for every way of running. A method that raises has changed nothing.
+    """Decides signals and applies order events, on positions, orders and verdicts in memory.
+
+    The services load the part of the book that a batch needs from the store; a replay keeps the whole book. A method that
+    raises has changed nothing.
 
     Args:
-        positions: those that aren't flat and untouched.
-        orders: those that were approved, or that an order event was about.
-        judged: ids of signals that have their verdict.
-        days: the newest counters of accounts and strategies.
-        keeps_accounts: False where no limit will ever read costs, the day's counters or the last request: a replay's
-            limits don't change, and that is a tenth of its time.
+        positions: positions with a quantity, an order or a history; a key without one is flat.
+        orders: orders that were approved, or of which an order event came.
+        judged: ids of signals that have a verdict.
+        days: the newest day counters of accounts and strategies.
+        tracks_history: False if no limit will ever read costs, day counters or last requests. A replay, whose limits
+            don't change, saves a tenth of its time by that.
     """
 
     def __init__(
@@ -44,19 +47,19 @@ class RiskBook:
         judged: Iterable[str] = (),
         days: Mapping[DayKey, DayCounters] | None = None,
         *,
-        keeps_accounts: bool = True,
+        tracks_history: bool = True,
     ) -> None:
         self.positions = {state.key: state for state in positions}
         self.orders = {order.signal_id: order for order in orders}
         self.judged = set(judged)
         self.days = dict(days or {})
-        self.keeps_accounts = keeps_accounts
+        self.tracks_history = tracks_history
 
     def position(self, key: PositionKey) -> PositionState:
-        """What is known under a key; flat where nothing is."""
+        """The position under a key; flat if none is known."""
         return self.positions.get(key) or PositionState(key)
 
-    def alive(self, broker: str, account: str) -> Iterable[PositionState]:
+    def active_positions(self, broker: str, account: str) -> Iterable[PositionState]:
         """The account's positions that are held or have an open order."""
         return [
             state
@@ -65,15 +68,19 @@ class RiskBook:
         ]
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
-        """The counters of the exchange's day; None where the market's time is unknown."""
+        """The counters of the exchange's current day; None if the market's time is unknown."""
         at = inputs.market.market_time
         return None if at is None else self._counters(key, whose, inputs.calendar.trading_day(at))
 
     def judge(self, signal: Signal, inputs: Inputs) -> list[Verdict]:
-        """The verdicts that follow from a signal: its own, an older waiting one's, or none (it waits, or was seen).
+        """Decides a signal.
+
+        Returns:
+            Its verdict, or that on an older target which it replaces; empty if it waits for an open order, or was
+            decided before.
 
         Raises:
-            StrategyRevisionUnknown: its strategy's revision isn't known yet.
+            StrategyRevisionUnknown: the revision of its strategy isn't known yet.
         """
         if signal.signal_id in self.judged:
             return []
@@ -83,38 +90,41 @@ class RiskBook:
         return self._decide(state, signal, inputs)
 
     def discard(self, signal: Signal, inputs: Inputs) -> list[Verdict]:
-        """The verdict on a signal that a person gave up while it was parked; none where it has one already."""
+        """Refuses a signal that a person discarded while it was parked; empty if it has a verdict already."""
         if signal.signal_id in self.judged:
             return []
         self.judged.add(signal.signal_id)
         return [refused(signal, inputs, "DISCARDED", "a person discarded it while it was parked")]
 
     def on_order(self, order: OrderState, inputs: Inputs, fill: Fill | None = None) -> list[Verdict]:
-        """The verdicts that follow from an order event: the waiting target's where the open order has ended.
+        """Applies an order event; if the open order has ended, decides the target that waited for it.
 
         Args:
-            order: as it stands now.
-            inputs: for the waiting target.
-            fill: the one that the event tells of; None where it tells of none.
+            order: the order's state after the event.
+            inputs: for the decision on the waiting target.
+            fill: the event's fill; None if it has none.
+
+        Returns:
+            The verdict on the waiting target; empty if none waited or the order is still open.
 
         Raises:
-            StrategyRevisionUnknown: of the waiting target.
+            StrategyRevisionUnknown: the revision of the waiting target's strategy isn't known yet.
         """
-        keeps = self.keeps_accounts
+        keeps = self.tracks_history
         before = self.orders.get(order.signal_id)
         applied = apply_order(self.position(order.key), before, order, fill, inputs, priced=keeps)
         if applied.order is None:
             return []
-        undo = self._undo(order.key) if applied.freed is not None else None
+        undo = self._undo(order.key) if applied.next_target is not None else None
         self.positions[order.key] = applied.state
         if keeps:
-            if applied.gained or applied.unfilled:
+            if applied.realised or applied.unfilled:
                 self._count(applied, order.market_time or inputs.market.market_time, inputs)
             self._trip(order.key, inputs)
         verdicts: list[Verdict] = []
-        if applied.freed is not None:
+        if applied.next_target is not None:
             try:
-                verdicts = self._decide(applied.state, applied.freed, inputs)
+                verdicts = self._decide(applied.state, applied.next_target, inputs)
             except StrategyRevisionUnknown:
                 if undo is not None:
                     undo()
@@ -123,13 +133,13 @@ class RiskBook:
         return verdicts
 
     def release(self, key: PositionKey, signal_id: str, inputs: Inputs) -> list[Verdict]:
-        """Ends the reservation of an order that never appeared and never will, as though it had failed unsent.
+        """Ends the reservation of an order that never appeared and never will, as if the order had failed unsent.
 
         Returns:
-            The verdict on the target that waited for it; nothing where it has appeared after all, or has ended.
+            The verdict on the target that waited for it; empty if none waited, or an event of the order has come.
 
         Raises:
-            StrategyRevisionUnknown: of the waiting target.
+            StrategyRevisionUnknown: the revision of the waiting target's strategy isn't known yet.
         """
         open_order = self.position(key).open
         if open_order is None or open_order.signal_id != signal_id or open_order.revision:
@@ -154,11 +164,11 @@ class RiskBook:
         return self.on_order(never_sent, inputs)
 
     def due(self, inputs: Inputs, brokers: Collection[str], cause: str) -> list[Signal]:
-        """The square-offs that are due at these brokers, to be judged like any signal; none while market time is unknown.
+        """The square-off signals that are due at these brokers; empty while market time is unknown.
 
         Args:
             inputs: market time, calendar, instruments, the cut-off.
-            brokers: simulated ones; a live broker squares off itself.
+            brokers: simulated brokers; a live broker squares off itself.
             cause: id of the frame whose market time made them due.
         """
         if inputs.market.market_time is None:
@@ -183,9 +193,9 @@ class RiskBook:
             self.orders[state.open.signal_id] = state.open
         for verdict in decision.verdicts:
             self.judged.add(verdict.signal_id)
-            if self.keeps_accounts and isinstance(verdict, Approved):
+            if self.tracks_history and isinstance(verdict, Approved):
                 self._count_order(state.key, limits, inputs)
-        if self.keeps_accounts:
+        if self.tracks_history:
             self._trip(state.key, inputs)
         return list(decision.verdicts)
 
@@ -203,7 +213,7 @@ class RiskBook:
             self.days[key.broker, key.account, whose] = counters.with_order(at, remembered)
 
     def _count(self, applied: Applied, at: datetime | None, inputs: Inputs) -> None:
-        """Takes an order's outcome into the day it belongs to; one of an earlier day changes nothing."""
+        """Adds an order's outcome to its day's counters; an outcome of an earlier day changes nothing."""
         key, last_request_at = applied.state.key, applied.state.history.last_request_at
         if at is None:
             return
@@ -214,7 +224,7 @@ class RiskBook:
             counters = self._counters(key, whose, day)
             if counters.day == day:
                 self.days[key.broker, key.account, whose] = counters.with_outcome(
-                    applied.gained, unfilled=unfilled
+                    applied.realised, unfilled=unfilled
                 )
 
     def _trip(self, key: PositionKey, inputs: Inputs) -> None:
@@ -227,12 +237,12 @@ class RiskBook:
             self.days[key.broker, key.account, WHOLE_ACCOUNT] = today.with_trip(why)
 
     def _counters(self, key: PositionKey, whose: str, day: date) -> DayCounters:
-        """Those that are kept, or new ones where they are of an earlier day."""
+        """The stored counters, or new ones if the stored ones are of an earlier day."""
         kept = self.days.get((key.broker, key.account, whose))
         return kept if kept is not None and kept.day >= day else DayCounters(day)
 
     def _undo(self, key: PositionKey) -> Callable[[], None]:
-        """Puts a position and its counters back as they are now."""
+        """Returns a function that restores a position and its counters to their current values."""
         whose = [(key.broker, key.account, one) for one in (WHOLE_ACCOUNT, key.strategy_id)]
         state, days = self.positions.get(key), [(one, self.days.get(one)) for one in whose]
 

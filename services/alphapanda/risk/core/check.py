@@ -1,4 +1,4 @@
-"""What a rule is shown, and how it answers."""
+"""The interface of a rule: the order to check, the inputs, and the rule's registration."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 
 @dataclass(frozen=True, slots=True)
 class StrategyStatus:
-    """A strategy's latest state on the control topic: the newest revision of its configuration, and whether it trades."""
+    """A strategy's latest state on the control topic: the newest revision of its configuration, and whether it runs."""
 
     revision: int
     running: bool
 
 
 class StrategyRevisionUnknown(Exception):
-    """An entry of a strategy revision that is not on the control topic yet: wait for it, then decide."""
+    """An entry is of a strategy revision that is not on the control topic yet; the decision has to wait for it."""
 
     def __init__(self, strategy_id: str, revision: int) -> None:
         self.strategy_id = strategy_id
@@ -40,19 +40,19 @@ class StrategyRevisionUnknown(Exception):
 
 
 class Inputs(Struct, frozen=True):
-    """Everything a decision reads besides the book. Whatever is absent or None is unknown (rule 4 of the design).
+    """Everything that a decision reads besides the book. An absent or None value is unknown: it refuses entries only.
 
     Attributes:
-        market: prices and market time of one reading.
-        instruments: the day's instruments.
-        calendar: sessions.
-        limits: what the settings allow.
+        market: prices and market time, read together.
+        instruments: today's instruments.
+        calendar: the exchange's sessions.
+        limits: the limits from the settings.
         trading_state: the broker's kill switch.
         strategy_statuses: by strategy id.
-        given_up: (strategy id, revision) whose status was waited for long enough: their entries are refused.
-        scoped: what is set for the account, its strategies and instruments, over `limits`.
-        strategy_switches: kill switches of single strategies at the broker, by strategy id; None: none was ever set.
-        unknown_positions: (strategy id, instrument token) whose records are parked behind a bug: nothing passes there.
+        timed_out: (strategy id, revision) whose status didn't come in time; their entries are refused.
+        scoped: limits set for the account, its strategies and instruments; they override `limits`.
+        strategy_switches: kill switches of single strategies at the broker, by strategy id; None if none was ever set.
+        unknown_positions: (strategy id, instrument token) whose records are parked because of a bug; nothing passes there.
     """
 
     market: MarketView
@@ -61,59 +61,59 @@ class Inputs(Struct, frozen=True):
     limits: Limits
     trading_state: TradingState
     strategy_statuses: Mapping[str, StrategyStatus]
-    given_up: Collection[tuple[str, int]] = ()
+    timed_out: Collection[tuple[str, int]] = ()
     scoped: ScopedLimits = NOTHING_SET
     strategy_switches: Mapping[str, TradingState] | None = None
     unknown_positions: Collection[tuple[str, int]] = ()
 
     def limits_for(self, key: PositionKey) -> Limits:
-        """The limits that hold under a position key."""
+        """The limits in force for a position key."""
         return self.scoped.over(self.limits, key.strategy_id, key.instrument_id)
 
     def price_of(self, instrument_id: str) -> Decimal | None:
-        """Last price, of any age; None where there is none."""
+        """Last price of an instrument, of any age; None if there is none."""
         instrument = self.instruments.by_id(instrument_id)
         last = self.market.prices.get(instrument.instrument_token) if instrument is not None else None
         return last.price if last is not None else None
 
 
 class AccountView(Protocol):
-    """What a rule may ask about the account that a signal is for."""
+    """What a rule may read of the account that a signal is for."""
 
     @property
-    def keeps_accounts(self) -> bool:
-        """Whether costs, day counters and last requests are kept."""
+    def tracks_history(self) -> bool:
+        """Whether costs, day counters and last requests are tracked."""
 
-    def alive(self, broker: str, account: str) -> Iterable[PositionState]:
-        """The account's positions that are held or have an open order; all of them where a rule in force asks."""
+    def active_positions(self, broker: str, account: str) -> Iterable[PositionState]:
+        """The account's positions that are held or have an open order; complete if a rule in force needs them."""
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
-        """The counters of the exchange's day.
+        """The counters of the exchange's current day.
 
         Args:
-            key: its broker and account count.
+            key: names the broker and the account.
             whose: a strategy's id, or WHOLE_ACCOUNT.
-            inputs: market time.
+            inputs: market time and calendar.
 
         Returns:
-            None where the market's time is unknown.
+            None if the market's time is unknown.
         """
 
 
 class Check(Struct, frozen=True):
-    """An order that a signal would become.
+    """The order that a signal would become, as rules check it.
 
     Attributes:
-        signal: what is wanted.
+        signal: the signal.
         side: direction of the order.
-        quantity: its units, > 0.
-        effect: what it does to `position`.
-        position: signed units held before it.
-        instrument: None where it isn't known.
-        inputs: market, calendar, switches, strategies' statuses.
-        limits: those for the position.
-        state: the position it is about.
-        account: the rest of the account.
+        quantity: units of the order, > 0.
+        effect: what the order does to `position`: opens, reduces or flips it.
+        position: signed units held before the order.
+        instrument: None if it isn't known.
+        inputs: market, calendar, kill switches, strategies' statuses.
+        limits: the limits in force for the position.
+        state: the position that the order changes.
+        account: the whole account.
     """
 
     signal: Signal
@@ -129,7 +129,7 @@ class Check(Struct, frozen=True):
 
     @property
     def price(self) -> Decimal | None:
-        """Last price, of any age; None where there is none."""
+        """Last price of the signal's instrument, of any age; None if there is none."""
         last = self.inputs.market.prices.get(self.signal.instrument_token)
         return last.price if last is not None else None
 
@@ -137,19 +137,19 @@ class Check(Struct, frozen=True):
     def others(self) -> Iterator[PositionState]:
         """The account's other positions that are held or have an open order."""
         key = self.signal.key
-        return (state for state in self.account.alive(key.broker, key.account) if state.key != key)
+        return (state for state in self.account.active_positions(key.broker, key.account) if state.key != key)
 
     def today(self, whose: str) -> DayCounters | None:
-        """The counters of the exchange's day; `whose` is a strategy's id or WHOLE_ACCOUNT."""
+        """The counters of the exchange's current day; `whose` is a strategy's id or WHOLE_ACCOUNT."""
         return self.account.today(self.signal.key, whose, self.inputs)
 
     @property
     def position_after(self) -> int:
-        """Signed units held once the order has filled."""
+        """Signed units held after the order has filled."""
         return self.position + self.side.sign * self.quantity
 
     def cut_to_flat(self) -> Check:
-        """The exit that a flip holds."""
+        """The same check for the part of a flip that closes the position."""
         return Check(
             self.signal,
             self.side,
@@ -166,47 +166,47 @@ class Check(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule under its registered name.
+    """A rule and its limits.
 
     Attributes:
-        name: in a verdict.
-        judge: asks it.
-        most: units that it would have let through, of an order that it refused; None: not one.
-        limits: those it measures against; where none of them is set it isn't in force. Empty: it always is.
-        parameters: limits that say how it measures; there is always a value of them.
-        says: word that a refusal carries, where it isn't the name.
+        name: its name in verdicts.
+        judge: checks an order.
+        largest_quantity: of an order that the rule refused, the largest quantity that it would have approved; None: 0.
+        limits: the limits that it enforces. It is in force if one of them is set; without any, always.
+        parameters: limits that say how it measures; they always have a value.
+        reason_code: reason of its refusals, if that isn't the name in upper case.
     """
 
     name: str
     judge: Callable[[Check], RuleResult]
-    most: Callable[[Check], int] | None = None
+    largest_quantity: Callable[[Check], int] | None = None
     limits: tuple[Limit[Any], ...] = ()
     parameters: tuple[Limit[Any], ...] = ()
-    says: str = ""
+    reason_code: str = ""
 
     @property
     def declares(self) -> tuple[Limit[Any], ...]:
-        """All that may be set of it."""
+        """All limits and parameters of the rule that may be set."""
         return (*self.limits, *self.parameters)
 
     @property
     def reason(self) -> str:
-        """The word that a refusal by it carries."""
-        return self.says or self.name.upper()
+        """Reason of a refusal by this rule."""
+        return self.reason_code or self.name.upper()
 
 
 def only_exits_pass(
     check: Check, rule: str, limit: str, observed: str, message: str, *, unknown: bool = False
 ) -> RuleResult:
-    """What a rule says where it lets no entry through: an opening fails, a flip is cut to flat, an exit passes.
+    """The result of a rule that refuses entries: an opening order fails, a flip is cut to flat, an exit passes.
 
     Args:
         check: the order.
         rule: name of the rule.
         limit: the limit as text.
-        observed: what was seen, as text.
+        observed: the measured value as text.
         message: why no entry passes.
-        unknown: True where an input isn't known; an exit is then WAIVED (rule 4), else PASSED.
+        unknown: True if an input isn't known; an exit is then WAIVED, otherwise PASSED.
     """
     match check.effect:
         case PositionEffect.OPENS:

@@ -1,4 +1,4 @@
-"""What an account, or one strategy in it, has done in the exchange's day."""
+"""Counters of the exchange's day, for an account or for one strategy in it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from msgspec import Struct
 from alphapanda.domain.money import ZERO
 
 WHOLE_ACCOUNT = ""
-"""In place of a strategy's id where counters are the account's."""
+"""In place of a strategy's id: the counters are those of the whole account."""
 
 
 class DayCounters(Struct, frozen=True):
-    """Counters that end with their day.
+    """Counters of one day of the exchange.
 
     Attributes:
-        day: the exchange's, in Asia/Kolkata.
-        trades: orders let through that have filled or still may.
-        realised: rupees that closing fills made, before charges.
-        tripped: why the account only reduces for the rest of the day; empty where it doesn't.
-        recent: market times of the last orders let through, oldest first; only kept while a rate is limited.
+        day: the exchange's day, in Asia/Kolkata.
+        trades: approved orders that have filled or may still fill.
+        realised: rupees realised by closing fills, before charges.
+        tripped: why the account may only reduce for the rest of the day; empty if it may trade.
+        recent: market times of the last approved orders, oldest first; only kept while an order rate is limited.
     """
 
     day: date
@@ -31,11 +31,11 @@ class DayCounters(Struct, frozen=True):
     recent: tuple[datetime, ...] = ()
 
     def with_order(self, at: datetime | None, remembered: timedelta | None) -> DayCounters:
-        """After an order was let through.
+        """The counters after an order was approved.
 
         Args:
-            at: market time; None where it is unknown.
-            remembered: window of the order rate; None where no rate is limited.
+            at: market time; None if it is unknown.
+            remembered: window of the order rate; None if no rate is limited.
         """
         recent = self.recent
         if at is not None and remembered is not None:
@@ -44,15 +44,15 @@ class DayCounters(Struct, frozen=True):
             recent = ()
         return DayCounters(self.day, self.trades + 1, self.realised, self.tripped, recent)
 
-    def with_outcome(self, gained: Decimal, *, unfilled: bool) -> DayCounters:
-        """After an order event that realised `gained`; `unfilled` where an order ended without a fill."""
+    def with_outcome(self, realised: Decimal, *, unfilled: bool) -> DayCounters:
+        """The counters after an order event that realised this many rupees; `unfilled`: its order ended without a fill."""
         trades = max(0, self.trades - 1) if unfilled else self.trades
-        return DayCounters(self.day, trades, self.realised + gained, self.tripped, self.recent)
+        return DayCounters(self.day, trades, self.realised + realised, self.tripped, self.recent)
 
     def with_trip(self, why: str) -> DayCounters:
-        """After the day's loss reached its limit."""
+        """The counters after the daily loss has reached its limit."""
         return DayCounters(self.day, self.trades, self.realised, why, self.recent)
 
     def within(self, window: timedelta, now: datetime) -> int:
-        """Orders let through in the window that ends now; an order exactly a window ago is out of it."""
+        """The number of orders approved in the window that ends now; an order exactly one window ago is not counted."""
         return sum(1 for at in self.recent if now - at < window)

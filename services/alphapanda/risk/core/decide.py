@@ -1,4 +1,4 @@
-"""From a signal and a position to verdicts. Everything here returns new values; nothing is changed in place."""
+"""Decides a signal on a position, and applies an order event to it. Functions return new values and change nothing."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from alphapanda.risk.core.position import (
     OrderProgress,
     PositionState,
     TradeHistory,
+    after_event,
+    after_fill,
     is_square_off,
-    moved,
-    progressed,
     request_of,
 )
 from alphapanda.risk.core.rules import in_force, product
 
 
 class Decision(Struct, frozen=True):
-    """What came of an input.
+    """The result of a decision.
 
     Attributes:
         state: the position afterwards.
-        verdicts: given now, in order; at most one a signal, over all decisions together.
+        verdicts: the new verdicts, in order; a signal gets at most one, over all decisions.
     """
 
     state: PositionState
@@ -40,37 +40,37 @@ class Decision(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """What an order event changed.
+    """The result of an order event.
 
     Attributes:
         state: the position afterwards.
-        order: the order; None where the event was old news.
-        gained: rupees that its fills realised, before charges.
-        unfilled: True where an order that was let through ended without a fill.
-        freed: the target whose turn has come, None where none waited.
+        order: the order afterwards; None if the event was applied before, or a later one was.
+        realised: rupees realised by its fills, before charges.
+        unfilled: True if an approved order ended without a fill.
+        next_target: the waiting target that can be decided now; None if none waited.
     """
 
     state: PositionState
     order: OrderProgress | None = None
-    gained: Decimal = ZERO
+    realised: Decimal = ZERO
     unfilled: bool = False
-    freed: Signal | None = None
+    next_target: Signal | None = None
 
 
 def decide(
     state: PositionState, signal: Signal, inputs: Inputs, limits: Limits, account: AccountView
 ) -> Decision:
-    """Judges a signal that has no verdict yet. A target waits while an order is open under its key.
+    """Decides a signal that has no verdict yet; a target waits while an order is open under its key.
 
     Args:
-        state: the position it is about.
-        signal: it.
-        inputs: market, calendar, switches, strategies' statuses.
-        limits: those for the position.
-        account: the rest of the account.
+        state: the signal's position.
+        signal: the signal.
+        inputs: market, calendar, kill switches, strategies' statuses.
+        limits: the limits in force for the position.
+        account: the whole account.
 
     Raises:
-        StrategyRevisionUnknown: its strategy's revision isn't known yet; nothing was decided.
+        StrategyRevisionUnknown: the revision of its strategy isn't known yet; nothing was decided.
     """
     if inputs.unknown_positions and _unknown(signal, inputs):
         message = "records of this position are parked behind a bug, so what is held isn't known"
@@ -99,35 +99,35 @@ def apply_order(
     *,
     priced: bool,
 ) -> Applied:
-    """Takes in an order event: fills once, by the highest revision; the end of the open order frees the key.
+    """Applies an order event to a position, once per revision; when the open order ends, the key is free again.
 
     Args:
-        state: the position the order moves.
-        before: the order as known; None where risk never let it through (it moves the position all the same).
-        order: as it stands now.
-        fill: the one that this event tells of; None where it tells of none.
-        inputs: calendar, and the market's time where the event doesn't have it.
-        priced: False where nobody reads what fills were worth.
+        state: the order's position.
+        before: the order so far; None if risk didn't approve it (its fills count all the same).
+        order: the order's state after the event.
+        fill: the event's fill; None if it has none.
+        inputs: calendar, and the market's time if the event has none.
+        priced: False if the value of fills isn't needed.
     """
-    after = progressed(before, order, fill, priced=priced)
+    after = after_event(before, order, fill, priced=priced)
     if after is None:
         return Applied(state)
     filled, value = (before.filled, before.value) if before is not None else (0, ZERO)
     sign, at = order.side.sign, order.market_time or inputs.market.market_time
     if state.history.losses and at is not None:
-        state = _without_old_losses(state, at, inputs)
+        state = _with_losses_of_day(state, at, inputs)
     worth = sign * (after.value - value) if priced else None
-    state, gained = moved(state, sign * (order.filled - filled), worth, at)
+    state, realised = after_fill(state, sign * (order.filled - filled), worth, at)
     if state.open is None or state.open.signal_id != order.signal_id:
-        return Applied(state, after, gained)
+        return Applied(state, after, realised)
     if not after.final:
         open_still = PositionState(
             state.key, state.quantity, state.opened_at, after, state.waiting, state.history
         )
-        return Applied(open_still, after, gained)
+        return Applied(open_still, after, realised)
     unfilled = after.filled == 0
-    freed = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
-    return Applied(freed, after, gained, unfilled, state.waiting)
+    next_target = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
+    return Applied(next_target, after, realised, unfilled, state.waiting)
 
 
 def refused(
@@ -138,7 +138,7 @@ def refused(
     rules: tuple[RuleResult, ...] = (),
     largest_quantity: int = 0,
 ) -> Refused:
-    """A refusal; without `rules`, none of those in force was asked."""
+    """Makes a refusal; without `rules`, each rule in force is listed as NOT_APPLICABLE."""
     return Refused(
         signal.signal_id,
         signal.correlation_id,
@@ -160,7 +160,7 @@ def _unknown(signal: Signal, inputs: Inputs) -> bool:
 def _judge(
     state: PositionState, signal: Signal, inputs: Inputs, limits: Limits, account: AccountView
 ) -> Decision:
-    """Judges a signal of a position without an open order."""
+    """Checks a signal of a position without an open order against the rules."""
     delta = _delta(signal, state.quantity)
     if delta == 0 or (_short_delivery(signal) and state.quantity == 0):
         return Decision(state, (_held(signal, state.quantity, inputs),))
@@ -200,7 +200,7 @@ def _judge(
     )
     order = OrderProgress(signal.signal_id, signal.key, check.side, check.quantity)
     history = state.history
-    if account.keeps_accounts:
+    if account.tracks_history:
         history = TradeHistory(
             history.cost,
             history.round_trip,
@@ -214,20 +214,20 @@ def _judge(
 
 
 def _largest_quantity(asked: tuple[Rule, ...], check: Check, results: tuple[RuleResult, ...]) -> int:
-    """The most units, in whole lots, with which a refused order would have passed every rule; 0 where none would.
+    """The largest quantity, in whole lots, with which a refused order would have passed every rule; 0 if there is none.
 
-    A rule that let the order through lets a smaller one through as well, so only those that failed are asked.
+    A rule that passed the order passes a smaller one too, so only the failed rules are evaluated.
     """
     most = check.quantity
     for rule, result in zip(asked, results, strict=True):
         if result.outcome is RuleOutcome.FAILED:
-            most = min(most, rule.most(check)) if rule.most is not None else 0
+            most = min(most, rule.largest_quantity(check)) if rule.largest_quantity is not None else 0
     lot = check.instrument.lot_size if check.instrument else 1
     return most // lot * lot
 
 
-def _without_old_losses(state: PositionState, at: datetime, inputs: Inputs) -> PositionState:
-    """A row of losses ends with the exchange's day."""
+def _with_losses_of_day(state: PositionState, at: datetime, inputs: Inputs) -> PositionState:
+    """The position with its losses in a row reset, if they are of an earlier day."""
     lost_at, day_of = state.history.lost_at, inputs.calendar.trading_day
     if lost_at is not None and day_of(lost_at) == day_of(at):
         return state
@@ -235,22 +235,22 @@ def _without_old_losses(state: PositionState, at: datetime, inputs: Inputs) -> P
 
 
 def _judged(asked: tuple[Rule, ...], check: Check) -> tuple[Check, tuple[RuleResult, ...], RuleResult | None]:
-    """Asks the rules. One that cuts a flip to flat shows the others the cut order, those before it once more.
+    """Evaluates the rules. After one cuts a flip to flat, all rules, earlier ones too, are evaluated for the cut order.
 
     Returns:
-        The order as cut, what each rule said, and the first that refused it.
+        The order as cut, the result of each rule, and the first result that refused it.
     """
     results: list[RuleResult] = []
-    passed, unmoved = RuleOutcome.PASSED, True
+    passed, all_passed = RuleOutcome.PASSED, True
     for rule in asked:
         result = rule.judge(check)
         if result.outcome is not passed:
-            unmoved = False
+            all_passed = False
             if result.outcome is RuleOutcome.CLAMPED:
                 check = check.cut_to_flat()
                 results = [earlier.judge(check) for earlier in asked[: len(results)]]
         results.append(result)
-    if unmoved:
+    if all_passed:
         return check, tuple(results), None
     failed = (result for result in results if result.outcome is RuleOutcome.FAILED)
     return check, tuple(results), next(failed, None)
@@ -269,7 +269,7 @@ def _short_delivery(signal: Signal) -> bool:
 
 
 def _held(signal: Signal, position: int, inputs: Inputs) -> Refused:
-    """The target is held already; in CNC a short target is one to be flat."""
+    """The refusal of a target that is reached already; with CNC a short target means flat."""
     message = f"the position is {position} already"
     if not _short_delivery(signal):
         return refused(signal, inputs, "ALREADY_AT_TARGET", message)

@@ -1,6 +1,6 @@
-"""What an account holds and has on its way, at the last prices, and what its day has made so far.
+"""An account's exposure and unrealised profit at the last prices, open orders included.
 
-A last price has no age here: it is the mark, as it is in the portfolio's books. A missing one makes the sum unknown.
+Last prices of any age count, as they do for the portfolio's marks. A missing price makes a sum unknown.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ from alphapanda.domain.money import ZERO, to_paisa
 from alphapanda.risk.core.position import PositionState
 
 PriceOf = Callable[[str], Decimal | None]
-"""From an instrument's id to its last price; None where there is none."""
+"""Returns the last price of an instrument id; None if there is none."""
 
 
 class ValueUnknown(Exception):
-    """A sum that can't be made; the message says of what the price, or the cost, is missing."""
+    """A sum can't be computed; the message says which price or cost is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstrumentExposure:
-    """One instrument in an account, all its positions together.
+    """An account's exposure in one instrument, over all its positions.
 
     Attributes:
-        instrument_id: ours.
-        held: signed units, long and short offset.
-        in_flight: signed units on their way.
-        most: units it can come to hold, long and short added up.
-        price: last price; None where there is none.
-        gross: rupees of `most`; None without a price.
-        net: signed rupees of what is held and on its way; None without a price.
+        instrument_id: the platform's id.
+        held: signed units held, long and short offset.
+        in_flight: signed units of open orders that may still fill.
+        most: largest number of units that positions and open orders can reach, long and short added up.
+        price: last price; None if there is none.
     """
 
     instrument_id: str
@@ -42,17 +40,17 @@ class InstrumentExposure:
 
     @property
     def gross(self) -> Decimal | None:
-        """Rupees of `most`; None without a price."""
+        """Value of `most` in rupees; None without a price."""
         return None if self.price is None else self.most * self.price
 
     @property
     def net(self) -> Decimal | None:
-        """Signed rupees of what is held and on its way; None without a price."""
+        """Signed value of held and in-flight units in rupees; None without a price."""
         return None if self.price is None else (self.held + self.in_flight) * self.price
 
 
 def by_instrument(states: Iterable[PositionState], price_of: PriceOf) -> list[InstrumentExposure]:
-    """What there is of each instrument, in the order of their ids."""
+    """The exposure in each instrument, sorted by instrument id."""
     sums: dict[str, tuple[int, int, int]] = {}
     for state in states:
         in_flight = state.open.on_its_way if state.open else 0
@@ -61,7 +59,7 @@ def by_instrument(states: Iterable[PositionState], price_of: PriceOf) -> list[In
             sums[state.key.instrument_id] = (
                 held + state.quantity,
                 flying + in_flight,
-                most + state.most,
+                most + state.max_units,
             )
     return [InstrumentExposure(name, *of, price_of(name)) for name, of in sorted(sums.items())]
 
@@ -69,7 +67,7 @@ def by_instrument(states: Iterable[PositionState], price_of: PriceOf) -> list[In
 def gross_value(
     states: Iterable[PositionState], price_of: PriceOf, instrument_id: str | None = None
 ) -> Decimal:
-    """Rupees of positions, long and short added up, what is on its way included.
+    """The gross value of positions and their open orders in rupees, long and short added up.
 
     Args:
         states: of one account.
@@ -81,16 +79,16 @@ def gross_value(
     """
     total = ZERO
     for state in states:
-        if instrument_id in (None, state.key.instrument_id) and (most := state.most):
+        if instrument_id in (None, state.key.instrument_id) and (most := state.max_units):
             total += most * _price(state, price_of)
     return total
 
 
 def unrealised(states: Iterable[PositionState], price_of: PriceOf) -> Decimal:
-    """What the positions of an account would make at the last prices, before charges.
+    """The unrealised profit of an account's positions at the last prices, in rupees, before charges.
 
     Raises:
-        ValueUnknown: a price is missing, or what a position cost.
+        ValueUnknown: a price, or the cost of a position, is missing.
     """
     total = ZERO
     for state in states:
@@ -102,7 +100,7 @@ def unrealised(states: Iterable[PositionState], price_of: PriceOf) -> Decimal:
 
 
 def rupees(amount: Decimal) -> str:
-    """An amount for a person: in paise, finer only where it is."""
+    """An amount as text with two decimals, or more if it has more."""
     whole = to_paisa(amount)
     return f"{whole:f}" if whole == amount else f"{amount.normalize():f}"
 

@@ -1,4 +1,4 @@
-"""A limit, as the rule that reads it declares it: its name, what it counts, where it may be set."""
+"""The declaration of a limit: its name, its unit, and where it may be set."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final, Generic, TypeVar
 from alphapanda.domain.errors import InvalidInput
 
 OFF: Final = "off"
-"""The value of a limit that isn't enforced."""
+"""The text for a limit that isn't enforced."""
 
 Value = int | Decimal | timedelta | None
 V = TypeVar("V", int, Decimal, timedelta)
 
 
 class Unit(Enum):
-    """What a limit counts."""
+    """The unit of a limit's value."""
 
     UNITS = "units"
     RUPEES = "rupees"
@@ -28,7 +28,7 @@ class Unit(Enum):
 
 
 class Reach(Enum):
-    """The narrowest scope at which a limit means something."""
+    """The scopes at which a limit may be set."""
 
     ACCOUNT = "an account"
     STRATEGY = "an account or a strategy"
@@ -38,18 +38,18 @@ class Reach(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limit(Generic[V]):
-    """A limit that may be set: in the settings, in a limits file and by UpdateLimits, under the same name.
+    """A limit that may be set in the settings, in a limits file and by UpdateLimits, under the same name.
 
     Attributes:
-        name: as people type it; in the settings one of seconds ends with _seconds.
-        unit: of its value.
-        reach: where it may be set.
+        name: as users type it; in the settings a limit in seconds ends with _seconds.
+        unit: unit of its value.
+        reach: scopes at which it may be set.
         means: its meaning, for the list of settings.
-        default: the settings' value where nobody sets one; None: off.
-        may_be_off: False where there is always one; it then has a default.
-        account_wide: whether measuring it takes the account's other positions and their prices.
-        counted: whether measuring it takes what is kept of orders and fills: costs, day counters, the last request.
-        least: that its value may be in the settings, where it is a whole number.
+        default: the value if no setting gives one; None: off.
+        may_be_off: False if it always has a value; it then has a default.
+        account_wide: whether measuring it needs the account's other positions and their prices.
+        counted: whether measuring it needs history: costs, day counters, the last request.
+        least: smallest value in the settings, if it is a whole number.
     """
 
     name: str
@@ -73,10 +73,10 @@ class Limit(Generic[V]):
         return self.unit in (Unit.UNITS, Unit.ORDERS, Unit.TRIPS)
 
     def parse(self, value: str, field: str) -> Value:
-        """The value of a text.
+        """Parses a value from text.
 
         Raises:
-            InvalidInput: it isn't one that this limit takes.
+            InvalidInput: the limit doesn't accept this value.
         """
         if value == OFF and self.may_be_off:
             return None
@@ -98,7 +98,7 @@ class Limit(Generic[V]):
         return timedelta(seconds=float(number)) if self.unit is Unit.SECONDS else number
 
     def text(self, value: Value) -> str:
-        """A value as text, as `parse` reads it."""
+        """Formats a value as text that `parse` accepts."""
         if value is None:
             return OFF
         if isinstance(value, timedelta):

@@ -1,4 +1,4 @@
-"""Changes of an account's limits, as somebody asks for them."""
+"""Changes of an account's limits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from alphapanda.risk.core.scoped_limits import LimitScope, ScopedLimits, SetLimi
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A change that somebody asks for.
+    """A requested change of limits.
 
     Attributes:
-        scope: of what.
-        to_set: value by name, as text.
-        to_clear: names whose next wider scope is to hold again.
-        author: who asks.
-        reason: why, one sentence.
+        scope: the scope at which limits are set or cleared.
+        to_set: new values by name, as text.
+        to_clear: names of limits to remove, so that the next wider scope applies again.
+        author: who requests it.
+        reason: why, in one sentence.
         at: wall time.
     """
 
@@ -36,8 +36,8 @@ def changed(current: ScopedLimits, change: LimitChange) -> ScopedLimits:
     """The next version of an account's limits.
 
     Raises:
-        InvalidInput: an unknown name, a value it doesn't take, a scope at which it means nothing, a name both set and
-            cleared, one to be cleared that isn't set, or nothing to do.
+        InvalidInput: an unknown name, a value that the limit doesn't accept, a scope at which it can't be set, a name both
+            set and cleared, a name to be cleared that isn't set, or no name at all.
     """
     scope, version = change.scope, current.version + 1
     if not change.to_set and not change.to_clear:

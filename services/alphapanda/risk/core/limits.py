@@ -1,4 +1,4 @@
-"""What the rules measure against."""
+"""The values of the limits that rules enforce."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing_extensions import override
 from alphapanda.risk.core.limit import Limit, V, Value
 
 FREEZE_SLICES = 10
-"""Most slices of an instrument's freeze quantity that trading cuts one entry into."""
+"""Maximum number of slices, each at most the freeze quantity, into which trading splits one entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that hold for a position.
+    """The limits in force for a position.
 
     Attributes:
         price_max_age: market time after which a price is stale.
-        mis_cut_off: market's local time from which MIS positions may only shrink.
-        values: of the limits that rules declare, by name; one that is absent or None is off, or has its default where
-            it can't be off.
+        mis_cut_off: the exchange's local time from which MIS positions may only be reduced.
+        values: values of the rules' limits by name; a limit that is absent or None is off, or has its default if it
+            can't be off.
     """
 
     price_max_age: timedelta
@@ -34,13 +34,13 @@ class Limits:
     def __post_init__(self) -> None:
         values = {name: value for name, value in self.values.items() if value is not None}
         object.__setattr__(self, "values", values)
-        # The rules in force are looked up by it for every signal.
+        # Computed once: the rules in force are looked up by this hash for every signal.
         object.__setattr__(
             self, "_hash", hash((self.price_max_age, self.mis_cut_off, frozenset(values.items())))
         )
 
     def of(self, limit: Limit[V]) -> V | None:
-        """A limit's value; None: not enforced."""
+        """A limit's value; None if it isn't enforced."""
         value: Any = self.values.get(limit.name)
         return value if value is not None or limit.may_be_off else limit.default
 

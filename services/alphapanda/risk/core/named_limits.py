@@ -1,4 +1,4 @@
-"""The limits of all rules by their names."""
+"""The limits of all rules by name."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ NAMED_LIMITS: Final[Mapping[str, Limit[Any]]] = MappingProxyType(
 RULE_OF: Final[Mapping[str, str]] = MappingProxyType(
     {limit.name: rule.name for rule in RULES for limit in rule.declares}
 )
-"""Name of the rule that reads a limit, by the limit's name."""
+"""Name of the rule that enforces a limit, by the limit's name."""
 
 ACCOUNT_WIDE: Final = tuple(limit for limit in NAMED_LIMITS.values() if limit.account_wide)
-"""The limits that take the account's other positions, and their prices, to measure."""
+"""The limits that need the account's other positions and their prices."""
 
 COUNTED: Final = tuple(limit for limit in NAMED_LIMITS.values() if limit.counted)
-"""The limits that take what is kept of orders and fills to measure."""
+"""The limits that need history: costs, day counters, last requests."""
 
 
 def named_limit(name: str, field: str) -> Limit[Any]:
-    """The limit of a name.
+    """The limit with this name.
 
     Raises:
-        UnknownName: there is none.
+        UnknownName: there is no such limit.
     """
     known = NAMED_LIMITS.get(name)
     if known is None:

@@ -1,4 +1,4 @@
-"""A position and what is on its way to it."""
+"""A position with its open order, its waiting target and the history of its trades."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
 
 _EXACT = Decimal("0.0001")
-"""The finest price there is, and so the finest cost."""
+"""Precision of prices, and so of costs."""
 
 
 class OrderProgress(Struct, frozen=True):
-    """How far an order has got, by the order events applied.
+    """An order's progress, from the order events applied so far.
 
     Attributes:
-        signal_id: the signal (or manual intent) it executes.
-        key: whose position it moves.
+        signal_id: the signal (or manual intent) that it executes.
+        key: the position that it changes.
         side: direction.
         quantity: units ordered, > 0.
         filled: units filled so far.
-        revision: of the newest order event applied; 0 before the first.
-        final: True once nothing can follow; the reservation has ended.
-        value: rupees of what filled, >= 0, before charges.
+        revision: revision of the newest order event applied; 0 before the first.
+        final: True if no further fill can follow; the reservation has ended.
+        value: value of the fills in rupees, >= 0, before charges.
     """
 
     signal_id: str
@@ -46,15 +46,15 @@ class OrderProgress(Struct, frozen=True):
 
 
 class TradeHistory(Struct, frozen=True):
-    """What trading under a key has come to, as the rules of the day and of money read it.
+    """The history of trades under a position key, for rules on losses and repeated signals.
 
     Attributes:
-        cost: signed rupees that what is held was bought (or, short, sold) for; 0 where flat, or where it isn't known.
-        round_trip: rupees realised since the position last was flat or crossed, before charges.
-        losses: round trips in a row that lost.
-        lost_at: market time at which the last of them ended; None where it is unknown or there is none.
-        last_request: what the last approved signal asked for, as text; empty where none was approved.
-        last_request_at: market time at which it was let through; None where it was unknown.
+        cost: signed rupees for which the held units were bought (or, if short, sold); 0 if flat or unknown.
+        round_trip: rupees realised since the position was last flat or changed sides, before charges.
+        losses: number of losing round trips in a row.
+        lost_at: market time at which the last of them ended; None if there is none or the time is unknown.
+        last_request: what the last approved signal asked for, as text; empty if none was approved.
+        last_request_at: market time of that approval; None if it was unknown.
     """
 
     cost: Decimal = ZERO
@@ -69,15 +69,15 @@ NO_TRADES = TradeHistory()
 
 
 class PositionState(Struct, frozen=True):
-    """What risk knows under one position key.
+    """The state of one position.
 
     Attributes:
-        key: whose it is.
-        quantity: signed units held, fills of order events added up.
-        opened_at: market time of the fill that took it from flat or across; None where flat or unknown.
-        open: the one order that may still fill, None where there is none.
-        waiting: the target to be decided when `open` ends, None where none waits.
-        history: what its trades have come to.
+        key: its key.
+        quantity: signed units held: the sum of the fills in order events.
+        opened_at: market time of the fill that opened it, or that changed its side; None if flat or unknown.
+        open: the open order; None if there is none.
+        waiting: the target that is decided when `open` ends; None if none waits.
+        history: history of its trades.
     """
 
     key: PositionKey
@@ -88,34 +88,34 @@ class PositionState(Struct, frozen=True):
     history: TradeHistory = NO_TRADES
 
     @property
-    def most(self) -> int:
-        """Most units, long or short, that it can come to with what is on its way."""
+    def max_units(self) -> int:
+        """The largest number of units, long or short, that the position can reach with its open order."""
         in_flight = self.open.on_its_way if self.open is not None else 0
         return max(abs(self.quantity), abs(self.quantity + in_flight))
 
 
 def is_square_off(signal: Signal) -> bool:
-    """Whether it is risk's own demand to be flat at the cut-off; no strategy's target takes its place."""
+    """Whether a signal is a square-off made by risk; a strategy's target never replaces a waiting one."""
     return signal.target == 0 and signal.config_revision == 0 and signal.key.strategy_id != MANUAL
 
 
 def request_of(signal: Signal) -> str:
-    """What a signal asks for, as text; equal for equal requests."""
+    """What a signal asks for, as text; the same text for the same request."""
     if signal.side is None:
         return f"target {signal.target}"
     return f"{signal.side.name} {signal.quantity}"
 
 
-def progressed(
+def after_event(
     before: OrderProgress | None, order: OrderState, fill: Fill | None = None, *, priced: bool = True
 ) -> OrderProgress | None:
-    """The order after an event; None where the event is old news (its revision was seen, or a later one).
+    """The order's progress after an event; None if this revision, or a later one, was applied before.
 
     Args:
-        before: the order as known; None where it wasn't.
-        order: as it stands now.
-        fill: the one that the event tells of; where it isn't all that filled since, the order's average counts.
-        priced: False where nobody reads what fills were worth.
+        before: the order's progress so far; None if it wasn't known.
+        order: the order's state after the event.
+        fill: the event's fill; if more units filled since `before`, the order's average price counts instead.
+        priced: False if the value of fills isn't needed.
     """
     if before is not None and order.revision <= before.revision:
         return None
@@ -137,19 +137,19 @@ def progressed(
     )
 
 
-def moved(
+def after_fill(
     state: PositionState, delta: int, value: Decimal | None, at: datetime | None
 ) -> tuple[PositionState, Decimal]:
-    """The position after a fill, and the rupees that it realised, before charges.
+    """The position after a fill, and the rupees that the fill realised, before charges.
 
-    A partial close takes its share of the cost, rounded to the paisa; a full close takes all of it.
+    A partial close removes its share of the cost, rounded to the paisa; a full close removes all of it.
 
     Args:
-        state: before.
+        state: the position before.
         delta: signed units filled.
-        value: signed rupees they were worth: what was paid, or with a minus what was received; None where nobody
-            reads them, the history then stays as it is.
-        at: market time of the fill; None where it is unknown.
+        value: signed rupees: positive if paid, negative if received; None if they aren't needed, and the history then
+            stays as it is.
+        at: market time of the fill; None if it is unknown.
     """
     if not delta:
         return state, ZERO
@@ -172,16 +172,16 @@ def moved(
         return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), ZERO
     if held * quantity > 0:
         removed = to_paisa(cost * abs(delta) / abs(held))
-        gained = -value - removed if cost else ZERO
+        realised = -value - removed if cost else ZERO
         left = cost - removed
     else:
         opening = (value * abs(quantity) / abs(delta)).quantize(_EXACT)
-        gained = opening - value - cost if cost else ZERO
+        realised = opening - value - cost if cost else ZERO
         left = opening
-    round_trip, losses, lost_at = history.round_trip + gained, history.losses, history.lost_at
+    round_trip, losses, lost_at = history.round_trip + realised, history.losses, history.lost_at
     opened_at = state.opened_at or at
     if held * quantity <= 0:
         losses, lost_at = (losses + 1, at) if round_trip < 0 else (0, None)
         round_trip, opened_at = ZERO, at if quantity else None
     after = TradeHistory(left, round_trip, losses, lost_at, history.last_request, history.last_request_at)
-    return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), gained
+    return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), realised

@@ -1,4 +1,4 @@
-"""Limits set for an account, a strategy or an instrument: the most specific one wins, name by name."""
+"""Limits set for an account, a strategy or an instrument; for each name the narrowest scope wins."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from alphapanda.risk.core.limits import Limits
 
 @dataclass(frozen=True, slots=True, order=True)
 class LimitScope:
-    """What of an account a limit is for; empty means any. Both empty: the whole account."""
+    """The scope of a limit within an account; an empty field means any, both empty the whole account."""
 
     strategy_id: str = ""
     instrument_id: str = ""
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The scope in words, such as "strategy trend, instrument NSE:INFY"."""
         parts = []
         if self.strategy_id:
             parts.append(f"strategy {self.strategy_id}")
@@ -31,10 +31,10 @@ class LimitScope:
         return ", ".join(parts) or "account"
 
     def require(self, limit: Limit[Any], where: str) -> None:
-        """Refuses a limit that means nothing at this scope.
+        """Requires that a limit may be set at this scope.
 
         Raises:
-            InvalidInput: it does not.
+            InvalidInput: it may not.
         """
         reach = limit.reach
         strategy = not self.strategy_id or reach in (Reach.STRATEGY, Reach.ANY)
@@ -45,15 +45,15 @@ class LimitScope:
 
 @dataclass(frozen=True, slots=True)
 class SetLimit:
-    """A limit in force at a scope.
+    """A limit that was set at a scope.
 
     Attributes:
-        scope: of what.
-        limit: which.
-        text: its value as it was set.
-        version: of the account's limits that set it.
+        scope: the scope.
+        limit: the limit.
+        text: its value, as it was set.
+        version: version of the account's limits that set it.
         author: who set it.
-        changed_at: wall time; None where it came from a file.
+        changed_at: wall time of the change; None if it came from a file.
     """
 
     scope: LimitScope
@@ -65,17 +65,17 @@ class SetLimit:
 
     @property
     def name(self) -> str:
-        """The limit's."""
+        """Name of the limit."""
         return self.limit.name
 
 
 @dataclass(frozen=True, slots=True)
 class ScopedLimits:
-    """What is set for one account, over the limits of the settings.
+    """The limits set for one account, which override those of the settings.
 
     Attributes:
-        version: 0 where nothing was ever set, then 1, 2, 3 ….
-        rows: what is in force, at most one a scope and name.
+        version: 0 if nothing was ever set, then 1, 2, 3 ….
+        rows: the limits set, at most one for each scope and name.
     """
 
     version: int = 0
@@ -93,7 +93,7 @@ class ScopedLimits:
         object.__setattr__(self, "_values", values)
 
     def over(self, defaults: Limits, strategy_id: str = "", instrument_id: str = "") -> Limits:
-        """The limits for a strategy and an instrument; empty: none in particular."""
+        """The limits in force for a strategy and an instrument; an empty id means none in particular."""
         if not self.rows:
             return defaults
         whose = (defaults, strategy_id, instrument_id)
@@ -103,13 +103,13 @@ class ScopedLimits:
         return limits
 
     def may_set(self, limits: tuple[Limit[Any], ...], defaults: Limits) -> bool:
-        """Whether one of these limits may be in force anywhere in the account."""
+        """Whether any of these limits is set at some scope of the account, or by default."""
         return _any_set(defaults, limits) or any(
             value is not None for limit in limits for value in self._values.get(limit.name, {}).values()
         )
 
     def in_force(self, name: str, strategy_id: str, instrument_id: str) -> SetLimit | None:
-        """The row that wins for a strategy and an instrument (empty: none in particular); None where none is set."""
+        """The limit set at the narrowest scope for a strategy and an instrument (empty: any); None if none is set."""
         rows = {row.scope: row for row in self.rows if row.name == name}
         return next((rows[s] for s in _narrowest_first(strategy_id, instrument_id) if s in rows), None)
 
@@ -132,7 +132,7 @@ def _any_set(defaults: Limits, limits: tuple[Limit[Any], ...]) -> bool:
 
 
 def _narrowest_first(strategy_id: str, instrument_id: str) -> Iterator[LimitScope]:
-    """An instrument is more specific than a strategy, both together most."""
+    """The scopes from the narrowest to the widest; an instrument is narrower than a strategy."""
     yield LimitScope(strategy_id, instrument_id)
     yield LimitScope("", instrument_id)
     yield LimitScope(strategy_id, "")

@@ -1,4 +1,4 @@
-"""Intraday positions are flat by the day's cut-off: the demands that make them so."""
+"""Makes the square-off signals that close MIS positions from the day's cut-off on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.risk.core.position import PositionState, is_square_off
 
-AGAIN_AFTER = timedelta(minutes=1)
-"""Market time after which a position that is still there is squared off by a new demand."""
+SIGNAL_INTERVAL = timedelta(minutes=1)
+"""Market time after which a position that isn't flat yet gets a new square-off signal."""
 
 
 def due_square_offs(
@@ -27,20 +27,20 @@ def due_square_offs(
     brokers: Collection[str],
     cause: str,
 ) -> list[Signal]:
-    """The square-offs that are due, one a position, in the order of their keys.
+    """The square-off signals that are due, one for each position, sorted by position key.
 
-    A MIS position is due from the cut-off of the day it was opened on; one that was missed is due in the next session.
-    A demand is made while a session is open, and a new one each AGAIN_AFTER while the position is not flat. Asked
-    again within that time, the same demands come back with the same ids.
+    A MIS position is due from the cut-off of the day on which it was opened; a position that was missed is due in the next
+    session. Signals are made while a session is open, and a new one every SIGNAL_INTERVAL until the position is flat. A
+    repeated call within that time makes the same signals with the same ids.
 
     Args:
-        states: positions; flat ones, other products and other brokers are passed over.
-        market_time: now.
-        calendar: sessions.
-        instruments: the day's instruments, for tokens.
-        cut_off: market's local time of the cut-off.
-        brokers: whose positions are squared off here.
-        cause: id of the event whose market time made them due; empty where there is none.
+        states: positions; flat ones, other products and other brokers are ignored.
+        market_time: current market time.
+        calendar: the exchange's sessions.
+        instruments: today's instruments, for tokens.
+        cut_off: the exchange's local time of the cut-off.
+        brokers: brokers whose positions are squared off here.
+        cause: id of the event whose market time made them due; empty if there is none.
     """
     signals = []
     for state in states:
@@ -53,7 +53,7 @@ def due_square_offs(
         due = _due(state, calendar, session, instrument.session_segment, cut_off)
         if due is None or market_time < due:
             continue
-        due += (market_time - due) // AGAIN_AFTER * AGAIN_AFTER
+        due += (market_time - due) // SIGNAL_INTERVAL * SIGNAL_INTERVAL
         signals.append(_square_off(state.key, instrument, session, market_time, due, cause))
     return sorted(
         signals, key=attrgetter("key.broker", "key.account", "key.strategy_id", "key.instrument_id")
@@ -61,7 +61,7 @@ def due_square_offs(
 
 
 def earliest_cut_off(market_time: datetime, calendar: TradingCalendar, cut_off: time) -> datetime | None:
-    """The first moment of the market's day at which a position opened on it can be due; None on a day off."""
+    """The earliest cut-off of the market's day, over all segments; None on a day without a session."""
     day = calendar.trading_day(market_time)
     if not calendar.covers(day):
         return None

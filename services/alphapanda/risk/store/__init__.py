@@ -1,1 +1,1 @@
-"""Risk's own schema: the port, PostgreSQL and memory."""
+"""Risk's store: the port, PostgreSQL, and the tables."""

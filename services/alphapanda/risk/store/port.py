@@ -1,4 +1,4 @@
-"""The port of risk's store."""
+"""The port (interface) of risk's store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from panda.events.v1.events_pb2 import Event
 
 
 class SwitchScope(NamedTuple):
-    """What a kill switch is for: a broker, one strategy at it, or (set by its daily loss) one account."""
+    """The scope of a kill switch: a broker, one strategy at it, or one account (whose daily loss sets it)."""
 
     broker: str
     strategy_id: str = ""
@@ -33,12 +33,12 @@ class KillSwitch:
     """A kill switch.
 
     Attributes:
-        scope: what it is for.
-        state: what may be traded.
-        revision: 0 where it was never set, then 1, 2, 3 ….
+        scope: its scope.
+        state: ACTIVE, REDUCING or HALTED.
+        revision: 0 if it was never set, then 1, 2, 3 ….
         changed_by: who set it.
         reason: why.
-        changed_at: wall time of the change; None where it was never set.
+        changed_at: wall time of the change; None if it was never set.
     """
 
     scope: SwitchScope
@@ -50,14 +50,14 @@ class KillSwitch:
 
 
 class HeldPosition(NamedTuple):
-    """A position that isn't flat, and the market time of the fill that opened it (None: unknown)."""
+    """A position that isn't flat, and the market time of the fill that opened it; None if unknown."""
 
     key: PositionKey
     opened_at: datetime | None
 
 
 class Reservation(NamedTuple):
-    """An order that was let through, by its signal."""
+    """The reservation of an approved order, by position key and signal."""
 
     key: PositionKey
     signal_id: str
@@ -65,11 +65,16 @@ class Reservation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VerdictFilter:
-    """Which verdicts to list; an empty field, or None, lets all pass.
+    """Which verdicts to list; an empty or None field doesn't filter.
 
     Attributes:
-        since: least market time of the decision.
-        until: market time that it is before.
+        broker: the verdict's broker.
+        account: its account.
+        strategy_id: its strategy.
+        instrument_id: its instrument.
+        approved: True for approvals, False for refusals.
+        since: earliest market time of the decision, inclusive.
+        until: latest market time of the decision, exclusive.
     """
 
     broker: str = ""
@@ -82,20 +87,21 @@ class VerdictFilter:
 
 
 class NumberedVerdict(NamedTuple):
-    """A verdict and its place in the list of all, 1, 2, 3 … with gaps."""
+    """A verdict and its ascending number, with gaps."""
 
     number: int
     verdict: Verdict
 
 
 Change = Callable[[KillSwitch], tuple[KillSwitch, Event] | None]
-"""From the current kill switch to its next revision and the event of it; None changes nothing."""
+"""Returns the next revision of a kill switch and its event; None changes nothing."""
 
 Answer = Callable[[KillSwitch], Message]
+"""Makes the answer to a command from the kill switch after it."""
 
 
 class AccountFacts(Protocol):
-    """What the store knows of an account besides its book."""
+    """What a decision reads from the store besides the book."""
 
     @property
     def trading_state(self) -> TradingState:
@@ -107,57 +113,60 @@ class AccountFacts(Protocol):
 
     @property
     def unknown_positions(self) -> frozenset[tuple[str, int]]:
-        """(strategy id, instrument token) of positions whose records are parked behind a bug."""
+        """(strategy id, instrument token) of positions whose records are parked because of a bug."""
 
     @property
     def limits(self) -> ScopedLimits:
-        """What is set for the account."""
+        """The limits set for the account."""
 
 
 class AccountReading(AccountFacts, Protocol):
     """An account as it was read without a lock, for `RiskStore.save_if_unchanged`."""
 
     def book(self) -> RiskBook:
-        """A book to decide on, with what was asked for; each call makes one."""
+        """Makes a book of what was read; each call makes a new one."""
 
 
 class DecisionUnit(AccountFacts, Protocol):
-    """One transaction under an account's lock. It commits when its block ends without an error.
+    """A transaction under an account's lock; it commits if its block ends without an error.
 
-    `trading_state` and `strategy_switches` are known once `book` was read, and can't change before the unit has ended.
+    `trading_state` and `strategy_switches` may be read after `book`, and can't change before the unit ends.
     """
 
     async def book(
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
     ) -> RiskBook:
-        """The positions under these keys, the orders and verdicts of these signals, the newest day's counters.
+        """Reads positions, orders, verdicts and the newest day counters.
 
         Args:
-            keys: of the unit's account.
-            signal_ids: of signals and orders.
-            whole: all positions of the account that are held or have an open order, too.
+            keys: positions of the unit's account to read.
+            signal_ids: signals and orders to read.
+            whole: whether to read all positions of the account that are held or have an open order, too.
         """
 
     async def verdict(self, signal_id: str) -> Verdict | None:
-        """The verdict given on a signal."""
+        """The verdict on a signal; None if there is none."""
 
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
-        """Stores what changed in the book, the verdicts given on it, and the events that tell of them."""
+        """Stores the book's changes, the new verdicts and their events."""
 
     async def account_switch(self) -> KillSwitch:
-        """The account's own kill switch, for `save_account_switch`."""
+        """Reads the account's own kill switch."""
 
     async def save_account_switch(self, switch: KillSwitch, event: Event) -> None:
-        """Stores the account's own kill switch and the event that tells of it."""
+        """Stores the account's own kill switch and its event."""
 
     async def save_limits(self, change: LimitChange) -> None:
-        """Stores a change of the account's limits, as the version that follows `limits`."""
+        """Stores a change of the account's limits as the version after that of `limits`."""
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
-        """None where the command is new and now the caller's; else the answer remembered.
+        """Claims a command, so that it is carried out once.
+
+        Returns:
+            None if the command is new; otherwise the stored answer.
 
         Raises:
-            RequestReused: its request_id came with another body.
+            RequestReused: its request_id came with a different body.
         """
 
     async def remember(self, key: CommandKey, answer: Message) -> None:
@@ -165,15 +174,15 @@ class DecisionUnit(AccountFacts, Protocol):
 
 
 class RiskStore(Protocol):
-    """Risk's own schema."""
+    """Stores risk's accounts, positions, orders, verdicts, limits and kill switches."""
 
     async def prepare(self, brokers: Sequence[str]) -> None:
-        """Makes a row for each broker's kill switch that has none; those that are there stay as they are."""
+        """Adds the row of each broker's kill switch that has none; existing rows stay as they are."""
 
     def unit(
         self, broker: str, account: str, *, dry: bool = False
     ) -> AbstractAsyncContextManager[DecisionUnit]:
-        """A transaction on an account; it waits for the one that holds the account's lock. A dry one leaves nothing."""
+        """Begins a transaction that locks an account, waiting for the lock; a dry one locks and stores nothing."""
 
     async def read(
         self,
@@ -184,63 +193,66 @@ class RiskStore(Protocol):
         *,
         whole: bool = False,
     ) -> AccountReading | None:
-        """An account without a lock, of one snapshot; None where there is nothing yet that could be compared.
+        """Reads an account from one snapshot, without a lock.
 
         Args:
-            broker: its broker.
-            account: it.
-            keys: of its positions.
-            signal_ids: of signals and orders.
-            whole: all positions of the account that are held or have an open order, too.
+            broker: the account's broker.
+            account: the account.
+            keys: positions to read.
+            signal_ids: signals and orders to read.
+            whole: whether to read all positions of the account that are held or have an open order, too.
+
+        Returns:
+            None if the account or its broker's kill switch has no row yet to compare with.
         """
 
     async def save_if_unchanged(
         self, reading: AccountReading, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]
     ) -> bool:
-        """Stores what was decided on a reading: one compare-and-set, which waits for who holds the account's lock.
+        """Stores a decision made on a reading, by compare-and-set; waits for a transaction that holds the account's lock.
 
         Returns:
-            False where something was stored on the account, or a switch was set, since: nothing is stored then.
+            False if the account or a kill switch has changed since the reading; nothing is stored then.
         """
 
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
-        """The verdict on a signal, the signal itself while it waits, or None where it isn't known."""
+        """The verdict on a signal, the signal itself while it waits, or None if it isn't known."""
 
     async def verdicts(
         self, wanted: VerdictFilter, before: int | None, limit: int
     ) -> Sequence[NumberedVerdict]:
-        """At most `limit` verdicts, newest first, of those with a number below `before` (None: all)."""
+        """Lists at most `limit` verdicts, newest first, with numbers below `before` (None: any)."""
 
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
-        """The MIS positions of these brokers that aren't flat."""
+        """Lists the MIS positions at these brokers that aren't flat."""
 
     async def overdue_reservations(
         self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
     ) -> Sequence[Reservation]:
-        """Approved orders at these brokers of which no order event has come.
+        """Lists approved orders at these brokers of which no order event has come in time.
 
         Args:
-            brokers: whose.
-            entries_before: market time; only those entries whose valid_until is before it.
-            exits_before: market time; the same for exits.
+            brokers: the brokers.
+            entries_before: market time; entries are listed if their valid_until is before it.
+            exits_before: market time; exits are listed if their valid_until is before it.
         """
 
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
-        """A kill switch; as never set where it has no row."""
+        """Reads a kill switch; one without a row was never set."""
 
     async def strategy_switches(self, brokers: Collection[str]) -> Sequence[KillSwitch]:
-        """The kill switches of single strategies at these brokers that were ever set."""
+        """Lists the kill switches of single strategies at these brokers that were ever set."""
 
     async def set_kill_switch(
         self, key: CommandKey, request: Message, scope: SwitchScope, change: Change, answer: Answer
     ) -> bytes:
-        """Carries out a command once: row, event and remembered answer in one transaction.
+        """Carries out a command once: stores row, event and answer in one transaction.
 
-        It waits for the decisions under way; those that begin after it has returned see the new state.
+        It waits for decisions in progress; decisions that begin after it has returned see the new state.
 
         Returns:
-            The answer, serialised; the one given before where the command was carried out before.
+            The answer, serialised; for a repeated command the stored answer.
 
         Raises:
-            RequestReused: the request_id came with another body.
+            RequestReused: the request_id came with a different body.
         """

@@ -31,9 +31,9 @@ from alphapanda.risk.store.port import (
     VerdictFilter,
 )
 from alphapanda.risk.store.unit import (
+    DecisionWriter,
     LoadedBook,
     PostgresDecisionUnit,
-    Saving,
     add_switch,
     locked_switch,
     stored_verdict,
@@ -46,7 +46,7 @@ from panda.events.v1.events_pb2 import Event
 
 @dataclass(frozen=True, slots=True)
 class PostgresAccountReading(AccountReading):
-    """An account without a lock: its version, and the rows that were read at it."""
+    """An account read without a lock: its version and its rows."""
 
     broker: str
     account: str
@@ -81,7 +81,7 @@ class PostgresAccountReading(AccountReading):
 
     @property
     def read_at(self) -> dict[str, object]:
-        """What has to stand still until what was decided on it is stored."""
+        """The versions that must not have changed when the decision is stored."""
         return {
             "broker": self.broker,
             "account": self.account,
@@ -91,7 +91,7 @@ class PostgresAccountReading(AccountReading):
 
 
 class PostgresRiskStore(RiskStore):
-    """The port on the schema `risk`.
+    """Risk's store on the schema `risk`.
 
     Args:
         engine: the database.
@@ -102,7 +102,7 @@ class PostgresRiskStore(RiskStore):
         self._engine = engine
         self._reading = without_transactions(engine)
         self._outbox = outbox
-        self._saving = Saving(outbox)
+        self._writer = DecisionWriter(outbox)
         self._requests = RequestMemory(sql.SCHEMA)
         self._limits: dict[tuple[str, str], ScopedLimits] = {}
 
@@ -119,7 +119,7 @@ class PostgresRiskStore(RiskStore):
     ) -> AsyncGenerator[PostgresDecisionUnit]:
         if dry:
             async with self._engine.connect() as connection:
-                # One snapshot, and nobody waits for it.
+                # One snapshot, without locks.
                 await connection.execution_options(isolation_level="REPEATABLE READ")
                 yield await self._dry_unit(connection, {"broker": broker, "account": account})
             return
@@ -160,7 +160,7 @@ class PostgresRiskStore(RiskStore):
         if not isinstance(reading, PostgresAccountReading):
             raise TypeError(f"{type(reading).__name__} is not a reading of this store")
         async with self._reading.connect() as connection:
-            return await self._saving.write_if_unchanged(
+            return await self._writer.write_if_unchanged(
                 connection, reading.read_at, reading.loaded.changes(book, verdicts), events
             )
 
@@ -181,7 +181,7 @@ class PostgresRiskStore(RiskStore):
         return PostgresDecisionUnit(
             connection,
             self._outbox,
-            self._saving,
+            self._writer,
             self._requests,
             whose,
             await self._limits_at(connection, whose, version),
@@ -192,7 +192,7 @@ class PostgresRiskStore(RiskStore):
     async def _limits_at(
         self, connection: AsyncConnection, whose: dict[str, str], version: int
     ) -> ScopedLimits:
-        """They change under the account's lock, and with their version: read once each."""
+        """The account's limits, cached by version: every change makes a new version."""
         kept = self._limits.get((whose["broker"], whose["account"]), NOTHING_SET)
         if kept.version != version:
             found = await connection.execute(sql.LIMITS, whose)
@@ -205,7 +205,7 @@ class PostgresRiskStore(RiskStore):
     @override
     async def verdict(self, signal_id: str) -> Verdict | Signal | None:
         async with self._reading.connect() as connection:
-            # The waiting first: what is decided between the two reads is then found as a verdict.
+            # Waiting signals first: one that is decided between the two reads is then found as a verdict.
             waiting = (await connection.execute(sql.WAITING, {"id": signal_id})).first()
             if waiting is not None:
                 return rows.waiting_of(waiting.waiting)

@@ -1,4 +1,4 @@
-"""Rows of the schema `risk` to values and back."""
+"""Converts values of risk to rows of the schema `risk` and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from panda.events.v1.events_pb2 import Event
 
 Values = dict[str, object]
 AnyRow = Row[Any] | SimpleNamespace
-"""A row of a query, or a whole row within one."""
+"""A row of a query, or a composite row inside one."""
 
 
 def key_values(key: PositionKey) -> Values:
@@ -37,12 +37,12 @@ def key_values(key: PositionKey) -> Values:
 
 
 def key_of(row: AnyRow) -> PositionKey:
-    """A position key."""
+    """Reads a position key from a row."""
     return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
 
 
 def wanted(keys: Collection[PositionKey], signal_ids: Collection[str]) -> Values:
-    """The parameters of what a decision reads."""
+    """The query parameters for what a decision reads."""
     asked = list(dict.fromkeys(keys))
     return {
         "strategies": [key.strategy_id for key in asked],
@@ -53,7 +53,7 @@ def wanted(keys: Collection[PositionKey], signal_ids: Collection[str]) -> Values
 
 
 def order_values(order: OrderProgress) -> Values:
-    """A row of risk.orders."""
+    """The columns of a row of risk.orders."""
     return key_values(order.key) | {
         "signal_id": order.signal_id,
         "side": int(order.side),
@@ -66,7 +66,7 @@ def order_values(order: OrderProgress) -> Values:
 
 
 def order_of(row: AnyRow) -> OrderProgress:
-    """An order."""
+    """Reads an order from a row."""
     return OrderProgress(
         str(row.signal_id),
         key_of(row),
@@ -80,7 +80,7 @@ def order_of(row: AnyRow) -> OrderProgress:
 
 
 def position_values(state: PositionState) -> Values:
-    """A row of risk.positions."""
+    """The columns of a row of risk.positions."""
     return key_values(state.key) | {
         "quantity": state.quantity,
         "opened_at": state.opened_at,
@@ -97,7 +97,7 @@ def position_values(state: PositionState) -> Values:
 
 
 def position_of(row: AnyRow, open_order: OrderProgress | None) -> PositionState:
-    """A position with its open order."""
+    """Reads a position from a row, with its open order."""
     waiting = waiting_of(row.waiting) if row.waiting is not None else None
     history = TradeHistory(
         row.cost, row.round_trip, row.losses, row.lost_at, row.last_request, row.last_request_at
@@ -106,7 +106,7 @@ def position_of(row: AnyRow, open_order: OrderProgress | None) -> PositionState:
 
 
 def day_values(whose: DayKey, counters: DayCounters) -> Values:
-    """A row of risk.days."""
+    """The columns of a row of risk.days."""
     broker, account, strategy_id = whose
     return {
         "broker": broker,
@@ -121,12 +121,12 @@ def day_values(whose: DayKey, counters: DayCounters) -> Values:
 
 
 def day_of(row: AnyRow) -> DayCounters:
-    """Counters of a day."""
+    """Reads day counters from a row."""
     return DayCounters(row.day, row.trades, row.realised, row.tripped, tuple(row.recent))
 
 
 def limit_of(row: AnyRow) -> SetLimit:
-    """A limit in force."""
+    """Reads a limit that was set from a row."""
     scope = LimitScope(row.strategy_id, row.instrument_id)
     return SetLimit(
         scope, named_limit(row.name, "limits"), row.value, row.version, row.author, row.changed_at
@@ -134,7 +134,7 @@ def limit_of(row: AnyRow) -> SetLimit:
 
 
 def waiting_of(stored: bytes) -> Signal:
-    """The target that waits."""
+    """Parses a stored waiting target."""
     return signal_from(Event.FromString(stored))
 
 
@@ -143,7 +143,7 @@ def _waiting_bytes(signal: Signal) -> bytes:
 
 
 def verdict_values(verdict: Verdict) -> Values:
-    """A row of risk.verdicts."""
+    """The columns of a row of risk.verdicts."""
     common = key_values(verdict.key) | {
         "signal_id": verdict.signal_id,
         "correlation_id": verdict.correlation_id,
@@ -178,7 +178,7 @@ def verdict_values(verdict: Verdict) -> Values:
 
 
 def verdict_of(row: AnyRow) -> Verdict:
-    """A verdict."""
+    """Reads a verdict from a row."""
     rules = tuple(
         RuleResult(rule, known(RuleOutcome, outcome), limit, observed, message)
         for rule, outcome, limit, observed, message in row.rules
@@ -213,7 +213,7 @@ def verdict_of(row: AnyRow) -> Verdict:
 
 
 def switch_values(switch: KillSwitch) -> Values:
-    """A row of risk.kill_switches."""
+    """The columns of a row of risk.kill_switches."""
     return switch.scope._asdict() | {
         "state": int(switch.state),
         "revision": switch.revision,
@@ -224,7 +224,7 @@ def switch_values(switch: KillSwitch) -> Values:
 
 
 def switch_of(row: AnyRow) -> KillSwitch:
-    """A kill switch."""
+    """Reads a kill switch from a row."""
     return KillSwitch(
         SwitchScope(row.broker, row.strategy_id, row.account),
         TradingState(row.state),
@@ -236,6 +236,6 @@ def switch_of(row: AnyRow) -> KillSwitch:
 
 
 def unknown_positions(parked: Iterable[bytes]) -> frozenset[tuple[str, int]]:
-    """What the keys of parked records say: "{strategy_id}:{instrument_token}", as the contract's option has it."""
+    """The positions of parked records, from their keys "{strategy_id}:{instrument_token}" (the contract's key option)."""
     halves = (key.decode().rpartition(":") for key in parked)
     return frozenset((strategy_id, int(token)) for strategy_id, _, token in halves)

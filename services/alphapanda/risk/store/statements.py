@@ -1,4 +1,4 @@
-"""The statements of risk's PostgreSQL store."""
+"""The SQL statements of risk's PostgreSQL store."""
 
 from __future__ import annotations
 
@@ -72,18 +72,19 @@ SET_SWITCH = text(
 _KEYS_ASKED = "SELECT * FROM unnest(CAST(:strategies AS text[]), CAST(:instruments AS text[]), CAST(:products AS smallint[]))"
 _OF_ACCOUNT = "SELECT p, p.open_signal_id FROM risk.positions p WHERE broker = :broker AND account = :account"
 _ASKED = f"{_OF_ACCOUNT} AND (strategy_id, instrument_id, product) IN ({_KEYS_ASKED})"
-# Two reads by two indexes; one read by either condition goes through all the account ever held.
-_ALL_ALIVE = (
+# Two reads with an index each: a single one with OR would scan every position the account ever had.
+_ALL_ACTIVE = (
     f"{_ASKED} UNION ALL {_OF_ACCOUNT} AND (quantity <> 0 OR open_signal_id IS NOT NULL)"
     f" AND (strategy_id, instrument_id, product) NOT IN ({_KEYS_ASKED})"
 )
 
 
 def _book(positions: str, *, share: str = "", account: str = "") -> str:
-    """What a decision reads, in one round trip. With `share` it waits for who changes a switch, and holds the switches.
+    """The query for everything that a decision reads, in one round trip.
 
-    The switches are all but the accounts' own, which change under their accounts' locks. Who sets a strategy's locks the
-    broker's first. `account` adds the account's row, which is then locked by nobody.
+    With `share` it locks the kill switches against changes, and waits for a change in progress. Accounts' own switches
+    are left out, because they change under their accounts' locks. Setting a strategy's switch locks the broker's first.
+    `account` adds the account's row without locking it.
     """
     return (
         "WITH switches AS MATERIALIZED (SELECT strategy_id, state, revision FROM risk.kill_switches"
@@ -99,19 +100,19 @@ def _book(positions: str, *, share: str = "", account: str = "") -> str:
     )
 
 
-_WHICH = {False: _ASKED, True: _ALL_ALIVE}
+_WHICH = {False: _ASKED, True: _ALL_ACTIVE}
 BOOK = {
     (whole, dry): text(_book(which, share="" if dry else " FOR SHARE"))
     for whole, which in _WHICH.items()
     for dry in (False, True)
 }
-"""By whether all that is alive is read, and whether nobody is to wait for the reader."""
+"""By (whole: all active positions are read, dry: kill switches are not locked)."""
 READ = {whole: text(_book(which, account=f", {_ACCOUNT}")) for whole, which in _WHICH.items()}
-"""The book with the account's version, of one snapshot and without a lock; by whether all that is alive is read."""
+"""The book with the account's version, from one snapshot without locks; by whether all active positions are read."""
 
 
 def verdicts(wanted: VerdictFilter, before: int | None, limit: int) -> tuple[TextClause, Values]:
-    """The statement that lists verdicts, with those conditions only that the filter has, and its parameters."""
+    """The query that lists verdicts, with only the conditions that the filter sets, and its parameters."""
     asked = {
         "broker = :broker": wanted.broker,
         "account = :account": wanted.account,
@@ -123,7 +124,7 @@ def verdicts(wanted: VerdictFilter, before: int | None, limit: int) -> tuple[Tex
     }
     given = {condition: value for condition, value in asked.items() if value not in ("", None)}
     conditions = [*given]
-    if wanted.approved is not None:  # said in words, which a partial index is found by
+    if wanted.approved is not None:  # a literal condition, so that the partial index is used
         conditions.append("approved" if wanted.approved else "NOT approved")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     values = {condition.rpartition(":")[2]: value for condition, value in given.items()}
@@ -134,20 +135,20 @@ def verdicts(wanted: VerdictFilter, before: int | None, limit: int) -> tuple[Tex
 
 
 UNCHANGED = "unchanged"
-"""Name of the row that is there where nothing was stored on the account, and no switch set, since it was read."""
+"""Name of the CTE that has a row if neither the account nor a kill switch has changed since the reading."""
 EXISTS = f"EXISTS (SELECT 1 FROM {UNCHANGED})"
 COMPARE = (
     "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account AND version = :version"
     " AND :switches_revision = (SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM (SELECT revision"
     " FROM risk.kill_switches WHERE broker = :broker AND account = '' FOR SHARE) AS held) RETURNING version"
 )
-"""It waits for who holds the account or changes a switch, and holds both until the statement has ended."""
+"""Increments the account's version if nothing has changed; locks account and switches until the statement ends."""
 COUNT = "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account"
-"""The same, where the account is locked."""
+"""Increments the version of an account that is locked."""
 
 
 def _saves(condition: str = "") -> dict[str, str]:
-    """What a decision writes, by table, whose rows come under its name; with a condition, only where that holds."""
+    """The statements that store a decision, by table; the rows are a parameter named after the table."""
 
     def save(table: str, columns: str, conflict: str = "") -> str:
         given = rows_of(f"risk.{table}", table)

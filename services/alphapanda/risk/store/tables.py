@@ -1,4 +1,4 @@
-"""Tables of the schema `risk`. Numbers of enums are the contract's."""
+"""Tables of the schema `risk`; enums are stored as the contract's numbers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from alphapanda.storage.tables import INSTANT, RUPEES, add_parking, column, serv
 METADATA = service_tables("risk")
 add_parking(METADATA)
 
-# The row that every decision on an account locks. version counts what was stored on the account, limits_version changes of
-# its limits; 0: none was ever set.
+# One row an account, which a decision locks. version rises with every change stored on the account, limits_version with every
+# change of its limits (0: none was ever set).
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -38,7 +38,7 @@ ACCOUNTS = Table(
     column("version", BigInteger, server_default=text("0")),
 )
 
-# Orders as trading's events report them; the one that is not final is the reservation under its position key.
+# Orders as order events report them; an order that is not final is the reservation of its position key.
 ORDERS = Table(
     "orders",
     METADATA,
@@ -57,8 +57,8 @@ ORDERS = Table(
     CheckConstraint("filled BETWEEN 0 AND quantity"),
 )
 
-# waiting is the serialised TradingSignal event of the target that waits for the open order's end. A held position whose
-# cost is 0 is older than costs are: what it cost is unknown.
+# waiting: the serialised TradingSignal event of the target that waits for the end of the open order. A held position with
+# cost 0 was stored before costs were: its cost is unknown.
 POSITIONS = Table(
     "positions",
     METADATA,
@@ -126,7 +126,7 @@ VERDICTS = Table(
     Index("verdicts_decided", "decided_at"),
 )
 
-# Empty account and strategy: the broker's own switch. An account's is set by its daily loss.
+# With empty account and strategy it is the broker's switch. An account's switch is set by its daily loss.
 KILL_SWITCHES = Table(
     "kill_switches",
     METADATA,
@@ -157,8 +157,8 @@ LIMITS = Table(
     column("changed_at", INSTANT),
 )
 
-# Counters of an exchange's day; strategy_id '' is the account as a whole. recent: market times of the orders let
-# through within the window of the order rate.
+# Counters of an exchange's day; strategy_id '' is the account as a whole. recent: market times of the orders approved
+# within the window of the order rate.
 DAYS = Table(
     "days",
     METADATA,

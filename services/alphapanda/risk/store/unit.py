@@ -1,4 +1,4 @@
-"""Decisions in PostgreSQL: what one reads, what it has changed, and how that is stored with its events."""
+"""Reads what a decision needs from PostgreSQL, and stores what it changed together with its events."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from alphapanda.storage.requests import CommandKey, RequestMemory
 from panda.events.v1.events_pb2 import Event
 
 BROKERS_OWN = ""
-"""In place of a strategy's id where a switch is the broker's own."""
+"""In place of a strategy's id: the switch is the broker's own."""
 
 
 class LoadedBook:
-    """A book as it was read.
+    """The rows of a book as they were read.
 
     Args:
-        row: of one of the BOOK or READ statements.
+        row: result of a BOOK or READ statement.
     """
 
     def __init__(self, row: Row[Any]) -> None:
@@ -52,11 +52,11 @@ class LoadedBook:
         self._judged = [str(signal_id) for signal_id in row.judged]
 
     def book(self) -> RiskBook:
-        """A book to decide on."""
+        """Makes a book to decide on."""
         return RiskBook(self._positions.values(), self._orders.values(), self._judged, self._days)
 
     def changes(self, book: RiskBook, verdicts: Sequence[Verdict]) -> dict[str, Sequence[rows.Values]]:
-        """The rows, by table, that decisions on this book have changed or made."""
+        """The new and changed rows, by table, after decisions on this book."""
         return {
             "orders": [
                 rows.order_values(order)
@@ -77,8 +77,8 @@ class LoadedBook:
         }
 
 
-class Saving:
-    """What decisions write, with the outbox: one statement, of those tables whose rows have changed."""
+class DecisionWriter:
+    """Stores decisions and their events in one statement, which writes only the tables with changes."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -97,7 +97,7 @@ class Saving:
         tables: Mapping[str, Sequence[rows.Values]],
         events: Sequence[Event],
     ) -> None:
-        """Writes rows by table, and the events of the decisions. The transaction holds the account's lock."""
+        """Writes rows and events in a transaction that holds the account's lock."""
         changed = {table: recordset(given) for table, given in tables.items() if given}
         if events:
             values = {**changed, **whose, **self._outbox.values(events)}
@@ -112,13 +112,16 @@ class Saving:
         tables: Mapping[str, Sequence[rows.Values]],
         events: Sequence[Event],
     ) -> bool:
-        """The same without a lock; False where the account, or a switch, has changed: nothing is written then.
+        """Writes rows and events by compare-and-set, without a lock.
 
         Args:
-            connection: each statement of which is a transaction.
-            read_at: broker, account, and the versions that the account and the switches were read at.
+            connection: a connection on which each statement is its own transaction.
+            read_at: broker, account, and the versions at which the account and the switches were read.
             tables: rows by table.
-            events: of the decisions.
+            events: events of the decisions.
+
+        Returns:
+            False if the account or a switch has changed; nothing is written then.
         """
         changed = {table: recordset(given) for table, given in tables.items() if given}
         if events:
@@ -132,24 +135,24 @@ class Saving:
 
 
 class PostgresDecisionUnit(DecisionUnit):
-    """One transaction on an account.
+    """A transaction on an account.
 
     Args:
-        connection: in a transaction that has locked the account, unless it is dry.
-        outbox: the schema's.
-        saving: writes to the schema.
-        requests: the schema's remembered commands.
+        connection: a connection in a transaction, which has locked the account unless it is dry.
+        outbox: outbox of the schema.
+        writer: stores decisions.
+        requests: the commands carried out before, with their answers.
         whose: broker and account.
-        limits: the account's.
-        unknown_positions: those with records parked behind a bug.
-        dry: whether it only looks, and nobody is to wait for it.
+        limits: limits of the account.
+        unknown_positions: positions with records parked because of a bug.
+        dry: whether it only reads, without locks.
     """
 
     def __init__(
         self,
         connection: AsyncConnection,
         outbox: Outbox,
-        saving: Saving,
+        writer: DecisionWriter,
         requests: RequestMemory,
         whose: dict[str, str],
         limits: ScopedLimits,
@@ -159,7 +162,7 @@ class PostgresDecisionUnit(DecisionUnit):
     ) -> None:
         self._connection = connection
         self._outbox = outbox
-        self._saving = saving
+        self._writer = writer
         self._requests = requests
         self._whose = whose
         self._limits = limits
@@ -194,7 +197,7 @@ class PostgresDecisionUnit(DecisionUnit):
         query, wanted = sql.BOOK[whole, self._dry], self._whose | rows.wanted(keys, signal_ids)
         loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
         if not loaded.has_switch and not self._dry:
-            # A row to be held in common has to be there.
+            # Only a row that exists can be locked.
             await add_switch(self._connection, SwitchScope(self._whose["broker"]))
             loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
         self._loaded = loaded
@@ -206,7 +209,7 @@ class PostgresDecisionUnit(DecisionUnit):
 
     @override
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
-        await self._saving.write(self._connection, self._whose, self._read.changes(book, verdicts), events)
+        await self._writer.write(self._connection, self._whose, self._read.changes(book, verdicts), events)
 
     @override
     async def account_switch(self) -> KillSwitch:
@@ -251,22 +254,22 @@ class PostgresDecisionUnit(DecisionUnit):
 
 
 async def stored_verdict(connection: AsyncConnection, signal_id: str) -> Verdict | None:
-    """The verdict on a signal."""
+    """Reads the verdict on a signal; None if there is none."""
     row = (await connection.execute(sql.VERDICT, {"id": signal_id})).first()
     return None if row is None else rows.verdict_of(row)
 
 
 async def locked_switch(connection: AsyncConnection, scope: SwitchScope) -> KillSwitch:
-    """A kill switch, which waits for who holds it and is then kept from everybody else."""
+    """Reads and locks a kill switch, waiting for its lock; adds its row first if there is none."""
     await add_switch(connection, scope)
     return rows.switch_of((await connection.execute(sql.LOCK_SWITCH, scope._asdict())).one())
 
 
 async def add_switch(connection: AsyncConnection, scope: SwitchScope) -> None:
-    """Makes certain that a kill switch has a row."""
+    """Adds the row of a kill switch if there is none."""
     await connection.execute(sql.ADD_SWITCH, scope._asdict() | {"state": int(TradingState.ACTIVE)})
 
 
 def _rows(found: Iterable[Record]) -> Iterable[SimpleNamespace]:
-    """Whole rows, as the driver gives them within another, with columns as attributes."""
+    """Composite rows inside a row, with their columns as attributes."""
     return (SimpleNamespace(**record) for record in found)

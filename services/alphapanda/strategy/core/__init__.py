@@ -1,1 +1,1 @@
-"""The strategies and the host that runs them on ticks: plain Python, the same in the mesh and in replay."""
+"""The strategies, and the host that runs them on ticks; pure, and the same in services and in replay."""

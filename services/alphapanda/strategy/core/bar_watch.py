@@ -1,4 +1,4 @@
-"""Builds the bars of an instrument for the strategies on it, and passes their targets on."""
+"""Builds the bars of an instrument, calls the strategies on them, and returns their targets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from alphapanda.strategy.core.strategy import Stance, Target
 
 W = TypeVar("W")
 
-Asked = tuple[W, Target, float]
-"""A strategy, its target, and the price at which it was made, rupees."""
+BarTarget = tuple[W, Target, float]
+"""(strategy, its target, price in rupees at which the target was made)."""
 
 
 class BarWatch(Generic[W]):
-    """One strategy on the bars of one instrument: counts its warm-up, and passes a stance on only where it is new.
+    """A strategy on the bars of one instrument: counts its warm-up and drops targets that repeat the stance.
 
     Args:
         watcher: the strategy on the instrument.
         on_bar: calls the strategy.
-        interval: of its bars.
-        warm_up: bars it needs before a target counts.
+        interval: interval of its bars.
+        warm_up: bars that it needs before a target counts.
     """
 
     __slots__ = ("_day_open_ns", "_on_bar", "_seen", "_stance", "_warm_up", "builder", "waiting", "watcher")
@@ -41,8 +41,8 @@ class BarWatch(Generic[W]):
         self._stance: int | None = None
         self._day_open_ns = 0
 
-    def ask(self, bar: Bar) -> Target | None:
-        """The strategy's target after a bar; None during its warm-up."""
+    def target_after(self, bar: Bar) -> Target | None:
+        """Calls the strategy with a bar and returns its target; None during its warm-up."""
         target = self._on_bar(bar)
         if self._seen < self._warm_up:
             self._seen += 1
@@ -52,15 +52,15 @@ class BarWatch(Generic[W]):
 
     @property
     def missing(self) -> int:
-        """Bars that it still needs before a target counts."""
+        """Bars that the strategy still needs before a target counts."""
         return self._warm_up - self._seen
 
-    def rest(self) -> None:
-        """Forgets the stance, so that the next bar's makes a signal; the strategy's state stays."""
+    def forget_stance(self) -> None:
+        """Forgets the last stance, so that the next target makes a signal; the strategy's state stays."""
         self.waiting = self._stance = None
 
-    def turned(self, target: Target, day_open_ns: int) -> bool:
-        """Takes the target's stance over; False where it is the same as before on the same day."""
+    def update_stance(self, target: Target, day_open_ns: int) -> bool:
+        """Stores the target's stance; False if it is the same as before on the same day."""
         if target.stance == self._stance and day_open_ns == self._day_open_ns:
             return False
         self._stance = target.stance
@@ -68,7 +68,7 @@ class BarWatch(Generic[W]):
         return True
 
     def state(self) -> JsonValue:
-        """Warm-up, stance, a target that waits for a session, and the builder."""
+        """The state: warm-up, stance, a target that waits for the next session, and the bar builder."""
         waiting: JsonValue = None if self.waiting is None else [int(self.waiting.stance), self.waiting.reason]
         stance = None if self._stance is None else int(self._stance)
         return [self._seen, stance, self._day_open_ns, waiting, self.builder.state()]
@@ -81,15 +81,15 @@ class BarWatch(Generic[W]):
 
 
 class InstrumentBars(Generic[W]):
-    """The bars of one instrument, built once for all strategies that want the same.
+    """The bars of one instrument, built once for all strategies with the same interval.
 
-    Each strategy comes with a builder of its own, which has only the ticks since the strategy's revision; as soon as two of
-    one interval have the same state, one continues for both. So a strategy's bars never depend on which other strategies
-    run, nor on which was restored from which snapshot (rule 11).
+    Each strategy begins with a builder of its own, which has only the ticks since the strategy's revision. As soon as two
+    builders of one interval have the same state, both strategies share one. So a strategy's bars never depend on which
+    other strategies run, or on the snapshots from which they were restored.
 
     Args:
-        window: the session.
-        watches: in the order in which they are called.
+        window: the current session.
+        watches: the strategies, in the order in which they are called.
     """
 
     __slots__ = ("builders", "watches", "window")
@@ -102,16 +102,18 @@ class InstrumentBars(Generic[W]):
 
     @property
     def next_end_ns(self) -> int:
-        """End of the open bar that ends first; 0 where none is open."""
+        """The earliest end of an open bar; 0 if no bar is open."""
         return min((builder.end_ns for builder in self.builders if builder.end_ns), default=0)
 
     @property
     def shard(self) -> int:
-        """Shard of its ticks; -1 where there was none."""
+        """Shard of the instrument's ticks; -1 before the first tick."""
         return max((builder.shard for builder in self.builders), default=-1)
 
-    def tick(self, price: float, at_ns: int, time_ns: int, volume: int | None, shard: int) -> list[Asked[W]]:
-        """Handles a tick inside the window's session; returns the targets it caused, in the watches' order."""
+    def tick(
+        self, price: float, at_ns: int, time_ns: int, volume: int | None, shard: int
+    ) -> list[BarTarget[W]]:
+        """Handles a tick inside the window's session; returns the targets that it caused, in the watches' order."""
         closed: dict[BarBuilder, list[Bar]] = {}
         for builder in self.builders:
             if builder.end_ns and at_ns >= builder.end_ns:
@@ -121,41 +123,41 @@ class InstrumentBars(Generic[W]):
                 closed.setdefault(builder, []).append(builder.close())
         window = self.window
         in_session = window.open_ns <= time_ns < window.close_ns
-        targets: list[Asked[W]] = []
+        targets: list[BarTarget[W]] = []
         if in_session:
             for watch in self.watches:
                 if watch.waiting is not None:
                     target, watch.waiting = watch.waiting, None
-                    if watch.turned(target, window.day_open_ns):
+                    if watch.update_stance(target, window.day_open_ns):
                         targets.append((watch.watcher, target, price))
-        return targets + self._asked(closed, in_session=in_session) if closed else targets
+        return targets + self._targets_after(closed, in_session=in_session) if closed else targets
 
-    def passed(self, market_time_ns: int) -> list[Asked[W]]:
-        """Closes the bars whose end market time has passed; returns the targets that caused."""
+    def close_due(self, market_time_ns: int) -> list[BarTarget[W]]:
+        """Closes the bars that end before this market time; returns the targets that this caused."""
         closed = {
             builder: [builder.close()]
             for builder in self.builders
             if builder.end_ns and builder.end_ns < market_time_ns
         }
         window = self.window
-        in_session = window.open_ns <= market_time_ns < window.close_ns or window.moved_to(market_time_ns)
-        return self._asked(closed, in_session=in_session)
+        in_session = window.open_ns <= market_time_ns < window.close_ns or window.move_to(market_time_ns)
+        return self._targets_after(closed, in_session=in_session)
 
     def keep(self, stays: Callable[[W], bool]) -> None:
-        """Drops the watches of strategies that don't stay."""
+        """Drops the watches of strategies for which `stays` is false."""
         self.watches = tuple(watch for watch in self.watches if stays(watch.watcher))
         self._share()
 
-    def _asked(self, closed: dict[BarBuilder, list[Bar]], *, in_session: bool) -> list[Asked[W]]:
-        targets: list[Asked[W]] = []
+    def _targets_after(self, closed: dict[BarBuilder, list[Bar]], *, in_session: bool) -> list[BarTarget[W]]:
+        targets: list[BarTarget[W]] = []
         for watch in self.watches:
             for bar in closed.get(watch.builder, ()):
-                target = watch.ask(bar)
+                target = watch.target_after(bar)
                 if target is None:
                     continue
                 if not in_session:
                     watch.waiting = target
-                elif watch.turned(target, self.window.day_open_ns):
+                elif watch.update_stance(target, self.window.day_open_ns):
                     targets.append((watch.watcher, target, bar.close))
         if len(self.builders) > 1:
             self._share()

@@ -1,15 +1,15 @@
-"""Bars from ticks, on event time.
+"""Builds bars from ticks, on event time.
 
-A bar is [start, end). Bars of less than a day are counted from their session's open, as the exchange's charts count
-them, and the session's close ends the last one however short it is, so half days and special sessions need no rule of
-their own. A bar of a day is the trading day, from its first session's open to its last one's close.
+A bar covers [start, end). Bars shorter than a day are counted from the session's open, as on the exchange's charts. The
+session's close ends the last bar, however short it is, so half days and special sessions need no special rule. A bar of a
+day covers the trading day, from the open of its first session to the close of its last one.
 
-A bar closes with the first of these: a tick of its instrument at or past its end, or a frame of the instrument's shard,
-heartbeats included, whose market time is past its end (not at its end: other ticks of that moment may still belong to
-it). A tick that arrives after its bar closed is dropped. An interval without a tick has no bar.
+A bar is closed by the first of these: a tick of its instrument at or after its end, or a frame of the instrument's shard,
+heartbeats included, whose market time is after its end (not equal to it: other ticks of that moment may still belong to
+the bar). A tick that arrives after its bar was closed is dropped. An interval without a tick has no bar.
 
-A minute bar of a recording arrives as one tick, its close, which belongs to the bar that holds its start. So a 1m bar
-built from it has that close as open, high and low too, and a longer bar is made of the minutes' closes.
+A minute bar of a recording arrives as one tick, its close, and belongs to the bar that contains the minute's start. So a 1m
+bar built from it has that close as open, high and low too, and a longer bar is built from the minutes' closes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DAY: Final = 0
 Interval = Literal[
     "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "1d"
 ]
-"""The intervals of bars."""
+"""The allowed intervals of bars."""
 
 INTERVALS: Final[dict[str, int]] = {
     "1s": _SECOND,
@@ -43,22 +43,22 @@ INTERVALS: Final[dict[str, int]] = {
     "2h": 7200 * _SECOND,
     "1d": _DAY,
 }
-"""Nanoseconds of each; 0 for the trading day, whose length the calendar knows."""
+"""Length of each interval in nanoseconds; 0 for the trading day, whose length the calendar defines."""
 
 
 class Bar(NamedTuple):
     """A closed bar; a tuple, because a replay makes millions.
 
     Attributes:
-        start_ns: its start, nanoseconds since the epoch.
-        end_ns: its end, which is no longer in it.
-        day_open_ns: open of the trading day's first session.
-        open: rupees, of its first tick.
-        high: rupees.
-        low: rupees.
-        close: rupees, of its last tick.
-        volume: units traded; 0 where the feed has no volumes.
-        ticks: ticks in it, > 0.
+        start_ns: start, nanoseconds since the epoch, inclusive.
+        end_ns: end, nanoseconds since the epoch, exclusive.
+        day_open_ns: open of the trading day's first session, nanoseconds since the epoch.
+        open: price of the first tick, rupees.
+        high: highest price, rupees.
+        low: lowest price, rupees.
+        close: price of the last tick, rupees.
+        volume: units traded; 0 if the feed has no volumes.
+        ticks: number of ticks, > 0.
     """
 
     start_ns: int
@@ -73,7 +73,7 @@ class Bar(NamedTuple):
 
 
 class Hours(Protocol):
-    """The session that holds a tick, and its trading day; [open, close) in nanoseconds since the epoch."""
+    """The session of a tick and its trading day; each [open, close) in nanoseconds since the epoch."""
 
     open_ns: int
     close_ns: int
@@ -82,17 +82,17 @@ class Hours(Protocol):
 
 
 class BarBuilder:
-    """Bars of one interval of one instrument.
+    """Builds the bars of one interval of one instrument.
 
-    Its behaviour depends on its state and its ticks alone, so two builders with the same state stay the same.
+    Its behaviour depends only on its state and the ticks, so two builders with the same state stay equal.
 
     Args:
         interval: one of INTERVALS.
 
     Attributes:
-        end_ns: end of the open bar; 0 where none is open.
-        shard: of its ticks; -1 where it has seen none.
-        late: ticks dropped because their bar was closed.
+        end_ns: end of the open bar; 0 if no bar is open.
+        shard: shard of the ticks; -1 before the first tick.
+        late: number of ticks dropped because their bar was closed.
     """
 
     __slots__ = (
@@ -127,10 +127,10 @@ class BarBuilder:
 
         Args:
             price: rupees.
-            at_ns: the time that decides its bar, inside `hours`.
-            volume: units traded in the day so far; None where the feed has no volumes.
+            at_ns: the time that decides to which bar the tick belongs; inside `hours`.
+            volume: units traded in the day so far; None if the feed has no volumes.
             hours: the session.
-            shard: of the frame it came in.
+            shard: shard of the tick's frame.
         """
         self.shard = shard
         if at_ns < (self._start_ns if self.end_ns else self._closed_until_ns):
@@ -148,7 +148,7 @@ class BarBuilder:
             self._traded = volume
 
     def close(self) -> Bar:
-        """Closes the open bar."""
+        """Closes the open bar and returns it."""
         bar = Bar(
             self._start_ns,
             self.end_ns,
@@ -167,7 +167,7 @@ class BarBuilder:
         return bar
 
     def state(self) -> list[JsonValue]:
-        """Everything that later bars depend on; exact in JSON."""
+        """The state: everything on which later bars depend; exact in JSON."""
         return [
             self._start_ns,
             self.end_ns,
@@ -207,7 +207,7 @@ class BarBuilder:
             self._start_ns = at_ns - (at_ns - hours.open_ns) % self._length
             self.end_ns = min(self._start_ns + self._length, hours.close_ns)
         if hours.day_open_ns != self._day_open_ns:
-            # A day's volume begins at 0, but a builder that joins later doesn't know what was traded before.
+            # A day's volume begins at 0, but a builder that starts later in the day doesn't know the volume before.
             joined_later = not self._day_open_ns and self._start_ns > hours.day_open_ns
             self._before = self._traded = volume if joined_later and volume is not None else 0
             self._day_open_ns = hours.day_open_ns

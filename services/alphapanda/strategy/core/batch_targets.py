@@ -1,4 +1,4 @@
-"""The targets of strategies at many frames' ticks, found strategy by strategy instead of tick by tick."""
+"""Computes the targets at the ticks of many frames, strategy by strategy instead of tick by tick."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class BatchTarget(NamedTuple):
     """A target at a tick of a batch.
 
     Attributes:
-        tick: number of the tick in the batch, from 0.
-        watcher: whose it is.
-        target: what.
-        session_close: of the session that the tick lies in.
+        tick: index of the tick in the batch, from 0.
+        watcher: the strategy on the instrument.
+        target: its target.
+        session_close: close of the session that contains the tick.
     """
 
     tick: int
@@ -28,10 +28,15 @@ class BatchTarget(NamedTuple):
 
 
 def batch_targets(batch: FrameBatch, routes: Mapping[int, Route]) -> list[BatchTarget] | None:
-    """The targets, in the order of the ticks; of one tick in the order of the route.
+    """Computes the targets at the ticks of a batch.
+
+    Args:
+        batch: the frames.
+        routes: the strategies by instrument token.
 
     Returns:
-        None where it can't be done this way; every strategy is as it was then.
+        The targets in the order of the ticks, at one tick in the order of the route. None if a strategy can't handle the
+        batch at once; then the state of every strategy is unchanged.
     """
     before: list[tuple[Watcher, object]] = []
     targets: list[BatchTarget] = []
@@ -52,8 +57,8 @@ def batch_targets(batch: FrameBatch, routes: Mapping[int, Route]) -> list[BatchT
 def _of_route(
     batch: FrameBatch, ticks: Sequence[int], route: Route, before: list[tuple[Watcher, object]]
 ) -> list[BatchTarget] | None:
-    """The targets on one instrument; `before` takes the states that strategies had."""
-    if route.always or route.bars is not None or not all(w.isolated.takes_many for w in route.watchers):
+    """The targets on one instrument; adds the strategies' earlier states to `before`."""
+    if route.always or route.bars is not None or not all(w.isolated.supports_batches for w in route.watchers):
         return None
     belongs_at, prices, times = batch.belongs_at, batch.last_price, batch.exchange_time
     if len(ticks) < len(prices):
@@ -79,7 +84,7 @@ def _of_route(
 
 
 def _by_token(batch: FrameBatch) -> Mapping[int, Sequence[int]]:
-    """Numbers of the ticks of each instrument."""
+    """The indexes of each instrument's ticks."""
     if batch.only_token is not None:
         return {batch.only_token: range(len(batch.instrument_token))}
     by_token: dict[int, list[int]] = {}

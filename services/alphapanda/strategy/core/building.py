@@ -1,4 +1,4 @@
-"""Builds a strategy on its instruments from its configuration."""
+"""Builds strategies on their instruments, from their configurations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Holding, restore
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
-from alphapanda.strategy.core.remembered import from_state
+from alphapanda.strategy.core.revision_state import revision_state
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.watching import Running, Watcher, bar_watch, position_keys
 
@@ -23,10 +23,10 @@ class StrategyBuilder:
 
     Args:
         directory: the instruments, with their session hours.
-        calendar: the sessions.
-        router: which brokers get a strategy's signals.
-        registry: the types there are.
-        failed: called with what strategies raise.
+        calendar: the exchange's sessions.
+        router: decides which brokers get a strategy's signals.
+        registry: the strategy types.
+        failed: called with each error that a strategy raises.
     """
 
     def __init__(
@@ -46,20 +46,20 @@ class StrategyBuilder:
 
     @property
     def not_covered(self) -> CalendarNotCovered | None:
-        """The first day with ticks that the calendar has no data for."""
+        """The error of the first day with ticks that the calendar doesn't cover."""
         return next((w.not_covered for w in self._windows.values() if w.not_covered), None)
 
     def __call__(self, config: StrategyConfig, state: bytes) -> Running:
         """Builds a strategy that continues from a state.
 
         Raises:
-            InvalidInput: type, parameters or an instrument don't exist.
+            InvalidInput: the type, a parameter or an instrument doesn't exist.
             StrategyBroken: the type's own code raised.
         """
         strategy_type = self._registry.type_named(config.strategy_type)
         parameters = self._registry.parameters(config.strategy_type, config.parameters)
         running = Running(config, self.brokers(config), self._failed)
-        remembered = from_state(state)
+        remembered = revision_state(state)
         running.stopped = remembered.stopped
         if strategy_type.wants_position:
             running.holdings = {key: Holding() for key in self.position_keys(config)}
@@ -70,7 +70,7 @@ class StrategyBuilder:
             watcher.isolated = Isolated(strategy_type, parameters, watcher)
             watcher.on_tick = watcher.isolated.on_tick
             watcher.bars = bar_watch(watcher, strategy_type, parameters)
-            watcher.read_holdings()
+            watcher.set_context()
             if instrument.instrument_id in remembered.instruments:
                 watcher.restore(remembered.instruments[instrument.instrument_id])
             watcher.minute, watcher.made = remembered.made.get(instrument.instrument_id, (0, 0))
@@ -78,30 +78,30 @@ class StrategyBuilder:
         return running
 
     def stopped(self, config: StrategyConfig) -> Running:
-        """A stopped strategy, without instruments."""
+        """Makes a stopped strategy without instruments."""
         running = Running(config.only(()), self.brokers(config), self._failed)
         running.stopped = True
         return running
 
     def brokers(self, config: StrategyConfig) -> tuple[str, ...]:
-        """The brokers that get its signals."""
+        """The brokers that get the strategy's signals."""
         return self._router.brokers(config.brokers)
 
     def warm_up(self, config: StrategyConfig) -> int:
-        """Ticks, or bars, that it needs before its first target."""
+        """The number of ticks (or bars) that the strategy needs before its first target."""
         parameters = self._registry.parameters(config.strategy_type, config.parameters)
         return self._registry.type_named(config.strategy_type).warm_up(parameters)
 
     def position_keys(self, config: StrategyConfig) -> list[PositionKey]:
-        """The positions that it trades."""
+        """The keys of the positions that the strategy trades."""
         brokers = self.brokers(config)
         return [key for each in config.instruments for key in position_keys(config, each, brokers)]
 
     def reads_position(self, config: StrategyConfig) -> bool:
-        """Whether it reads its position and its open orders.
+        """Whether the strategy reads its position and its open orders.
 
         Raises:
-            UnknownName: no such type.
+            UnknownName: there is no such type.
         """
         return self._registry.type_named(config.strategy_type).wants_position
 

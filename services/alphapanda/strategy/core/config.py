@@ -1,4 +1,4 @@
-"""A strategy's configuration as of one revision."""
+"""A strategy's configuration at one revision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StrategyState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StrategyInstrument:
-    """An instrument of a strategy: its id, and its token when the strategy was changed."""
+    """An instrument of a strategy: its id, and the token that it had when the strategy was changed."""
 
     instrument_id: str
     instrument_token: int
@@ -37,9 +37,9 @@ class Flattening:
     Later revisions keep it, because one of them may replace `revision` before any frame arrives.
 
     Attributes:
-        revision: the revision that flattens.
-        instruments: what the earlier ones traded.
-        product: product of its positions.
+        revision: the revision that closes them.
+        instruments: the instruments that the earlier revisions traded.
+        product: product of the positions.
     """
 
     revision: int
@@ -49,21 +49,21 @@ class Flattening:
 
 @dataclass(frozen=True, slots=True)
 class StrategyConfig:
-    """A strategy as configured; every change makes the next revision.
+    """A strategy's configuration; every change makes the next revision.
 
     Attributes:
-        strategy_id: its name.
+        strategy_id: the strategy's name.
         revision: 1, 2, 3 …
         state: whether it trades.
         strategy_type: registered name of its type.
-        parameters: as text, complete, valid for the type.
-        instruments: what it trades.
-        brokers: brokers it opted in to; paper always belongs to them.
-        account: account at each of these brokers.
+        parameters: all parameters as text, valid for the type.
+        instruments: the instruments that it trades.
+        brokers: brokers that it opted in to; paper always gets its signals, too.
+        account: its account at each of these brokers.
         quantity: units of a full position, > 0.
         product: product of its signals.
-        signal_ttl_seconds: market time its signals stay valid, > 0.
-        flattens: what is closed when it takes effect; None where positions stay as they are.
+        signal_ttl_seconds: market time for which its signals are valid, > 0.
+        flattens: the positions that it closes when it takes effect; None if positions stay as they are.
     """
 
     strategy_id: str
@@ -80,17 +80,17 @@ class StrategyConfig:
     flattens: Flattening | None = None
 
     def only(self, instruments: Iterable[StrategyInstrument]) -> StrategyConfig:
-        """The same configuration with these instruments alone."""
+        """The same configuration with only these instruments."""
         return replace(self, instruments=tuple(instruments))
 
     def after(self, revision: int) -> StrategyConfig:
-        """The same configuration after that revision: what was flattened up to there isn't flattened again."""
+        """The same configuration without a flattening that `revision`, or an earlier one, has done already."""
         if self.flattens is None or self.flattens.revision > revision:
             return self
         return replace(self, flattens=None)
 
-    def here(self, holds: Callable[[StrategyInstrument], bool]) -> StrategyConfig:
-        """The same configuration with those instruments, traded or to be flattened, for which `holds` is true."""
+    def restricted_to(self, holds: Callable[[StrategyInstrument], bool]) -> StrategyConfig:
+        """The same configuration with only the instruments, traded or to be flattened, for which `holds` is true."""
         flattens = self.flattens
         if flattens is not None:
             flattens = replace(flattens, instruments=tuple(filter(holds, flattens.instruments)))

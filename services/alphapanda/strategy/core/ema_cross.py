@@ -1,4 +1,4 @@
-"""Trend following by two exponential moving averages of the tick's price."""
+"""Trend following with two exponential moving averages of the tick price."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class EmaCrossParameters(StrategyParameters):
 
 
 class EmaCross(Strategy[EmaCrossParameters]):
-    """Long while the fast average stands above the slow one, else short; each change of side is a wish.
+    """Long while the fast average is above the slow one, else short; each change of side is a target.
 
-    Both averages begin at the first price and move by `average += 2 / (n + 1) * (price - average)`. It is silent
-    before tick number `slow`; the side at that tick is its first wish.
+    Both averages begin at the first price and move by `average += 2 / (n + 1) * (price - average)`. There is no target
+    before tick number `slow`; the side at that tick is the first target.
     """
 
     __slots__ = ("_fast", "_fast_alpha", "_long", "_parameters", "_seen", "_slow", "_slow_alpha", "_warm")
@@ -51,7 +51,6 @@ class EmaCross(Strategy[EmaCrossParameters]):
 
     @override
     def on_tick(self, price: float, time_ns: int) -> Target | None:
-        """Moves the averages; a wish where the side is a new one."""
         if self._seen:
             self._fast = fast = self._fast + self._fast_alpha * (price - self._fast)
             self._slow = slow = self._slow + self._slow_alpha * (price - self._slow)
@@ -65,17 +64,16 @@ class EmaCross(Strategy[EmaCrossParameters]):
         if side is self._long:
             return None
         self._long = side
-        return self._wish(side)
+        return self._target(side)
 
     @override
     def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]]:
-        """The same arithmetic in one loop."""
-        wishes: list[tuple[int, Target]] = []
+        targets: list[tuple[int, Target]] = []
         begin = 0
         while begin < len(prices) and self._seen < self._warm:
-            wish = self.on_tick(prices[begin], times_ns[begin])
-            if wish is not None:
-                wishes.append((begin, wish))
+            target = self.on_tick(prices[begin], times_ns[begin])
+            if target is not None:
+                targets.append((begin, target))
             begin += 1
         fast, slow, long = self._fast, self._slow, self._long
         fast_alpha, slow_alpha = self._fast_alpha, self._slow_alpha
@@ -85,32 +83,28 @@ class EmaCross(Strategy[EmaCrossParameters]):
             if (fast > slow) is not long:
                 self._fast, self._slow, self._long = fast, slow, fast > slow
                 long = self._long
-                wishes.append((index, self._wish(long)))
+                targets.append((index, self._target(long)))
         self._fast, self._slow = fast, slow
-        return wishes
+        return targets
 
     @classmethod
     @override
     def warm_up(cls, parameters: EmaCrossParameters) -> int:
-        """As many ticks as the slow average averages."""
         return parameters.slow
 
     @override
     def still_needs(self) -> int:
-        """Ticks up to number `slow`."""
         return max(0, self._warm - self._seen)
 
     @override
     def state(self) -> JsonValue:
-        """Ticks seen (no more than it needs to be warm), both averages, the side."""
         return [self._seen, self._fast, self._slow, self._long]
 
     @override
     def restore(self, state: JsonValue) -> None:
-        """Takes up a state."""
         self._seen, self._fast, self._slow, self._long = state  # type: ignore[misc, str-unpack, assignment]
 
-    def _wish(self, side: bool) -> Target:
+    def _target(self, side: bool) -> Target:
         where = "above" if side else "not above"
         reason = f"EMA {self._parameters.fast} at {self._fast:.4f} is {where} EMA {self._parameters.slow} at {self._slow:.4f}"
         return Target(Stance.LONG if side else Stance.SHORT, reason)

@@ -1,4 +1,4 @@
-"""Signals that close the positions of an earlier revision."""
+"""Makes the signals that close the positions of an earlier revision."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ BEFORE_ALL_TICKS: Final = -1
 
 
 def flattening_signals(config: StrategyConfig, brokers: Sequence[str], frame: Frame) -> list[Signal]:
-    """One for each instrument that the configuration flattens and each broker, as of the frame.
+    """Makes a signal with target 0 for each instrument that the configuration flattens, at each broker.
 
-    They are numbered by the instrument's token, since no tick of the frame causes them.
+    In their ids the instrument's token takes the place of a number, because no tick of the frame causes them.
     """
     held = config.flattens
     if held is None:

@@ -1,4 +1,4 @@
-"""A strategy's positions and open orders, from its order events."""
+"""A strategy's positions and open orders, computed from its order events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import PositionKey
 
 REMEMBERED_ORDERS: Final = 64
-"""Ended orders that a holding still knows, so that a repeated or late event changes nothing."""
+"""Number of ended orders that a holding remembers, so that a repeated or late event changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Signed units held, and the average price they were bought (or, short, sold) at, rupees; 0.0 where flat."""
+    """Signed units held, and their average price in rupees; 0.0 if flat."""
 
     quantity: int = 0
     average_price: float = 0.0
@@ -29,7 +29,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order that a broker has accepted and that may still fill; `filled` of its `quantity` are."""
+    """An order that a broker has accepted and that may still fill; `filled` units of `quantity` have filled."""
 
     order_id: str
     side: Side
@@ -43,8 +43,8 @@ class OpenOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """An order as of its newest event: units that moved the position already, and their value in rupees."""
+class _OrderProgress:
+    """An order as of its newest event: units filled so far, and their value in rupees."""
 
     revision: int
     side: Side
@@ -54,11 +54,11 @@ class _Known:
 
 
 class Holding:
-    """The position under one key and the orders that move it, from its order events in whatever order they come.
+    """The position under one key and its orders, computed from order events that may arrive in any order.
 
     Args:
         quantity: signed units held.
-        average_price: rupees a unit.
+        average_price: rupees per unit.
     """
 
     __slots__ = ("_ended", "_open", "average_price", "quantity")
@@ -66,24 +66,24 @@ class Holding:
     def __init__(self, quantity: int = 0, average_price: Decimal = ZERO) -> None:
         self.quantity = quantity
         self.average_price = average_price
-        self._open: dict[str, _Known] = {}
-        self._ended: dict[str, _Known] = {}
+        self._open: dict[str, _OrderProgress] = {}
+        self._ended: dict[str, _OrderProgress] = {}
 
     @property
     def position(self) -> Position:
-        """What is held."""
+        """The position."""
         return Position(self.quantity, float(self.average_price))
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """Orders that may still fill, the oldest first."""
+        """The orders that may still fill, oldest first."""
         return tuple(
             OpenOrder(order_id, known.side, known.quantity, known.filled)
             for order_id, known in self._open.items()
         )
 
     def apply(self, order: OrderState) -> bool:
-        """Applies an order's new state; False where a newer one was applied before."""
+        """Applies an order's state; False if this one, or a newer one, was applied before."""
         known = self._open.get(order.order_id) or self._ended.pop(order.order_id, None)
         if known is not None and known.revision >= order.revision:
             if order.order_id not in self._open:
@@ -93,7 +93,7 @@ class Holding:
         moved = order.filled - (known.filled if known else 0)
         if moved > 0:
             self._fill(order.side.sign * moved, (value - (known.value if known else ZERO)) / moved)
-        now = _Known(order.revision, order.side, order.quantity, order.filled, value)
+        now = _OrderProgress(order.revision, order.side, order.quantity, order.filled, value)
         if not order.status.is_final:
             self._open[order.order_id] = now
             return True
@@ -104,7 +104,7 @@ class Holding:
         return True
 
     def state(self) -> JsonValue:
-        """The whole state; exact."""
+        """The whole state, exact."""
         opened, ended = _stored(self._open), _stored(self._ended)
         return [self.quantity, str(self.average_price), opened, ended]
 
@@ -115,7 +115,7 @@ class Holding:
         holding = cls(quantity, Decimal(average_price))
         for orders, stored in ((holding._open, opened), (holding._ended, ended)):
             for name, revision, side, ordered, filled, value in stored:
-                orders[name] = _Known(revision, Side(side), ordered, filled, Decimal(value))
+                orders[name] = _OrderProgress(revision, Side(side), ordered, filled, Decimal(value))
         return holding
 
     def _fill(self, units: int, price: Decimal) -> None:
@@ -129,7 +129,7 @@ class Holding:
         self.quantity = after
 
 
-def _stored(orders: Mapping[str, _Known]) -> list[JsonValue]:
+def _stored(orders: Mapping[str, _OrderProgress]) -> list[JsonValue]:
     return [
         [name, each.revision, int(each.side), each.quantity, each.filled, str(each.value)]
         for name, each in orders.items()
@@ -145,7 +145,7 @@ def state_of(holdings: Holdings) -> JsonValue:
 
 
 def restore(holdings: Holdings, state: Any) -> None:
-    """Restores what `state_of` returned under the same keys."""
+    """Restores the state that `state_of` returned for the same keys."""
     restored = {(broker, instrument_id): Holding.restored(held) for broker, instrument_id, held in state}
     for key in holdings:
         holding = restored.get((key.broker, key.instrument_id))
@@ -154,7 +154,7 @@ def restore(holdings: Holdings, state: Any) -> None:
 
 
 def after(keys: Iterable[PositionKey], orders: Iterable[OrderState]) -> Holdings:
-    """Holdings under these keys after these order states."""
+    """The holdings under these keys after these order states."""
     holdings = {key: Holding() for key in keys}
     for order in orders:
         holding = holdings.get(order.key)
@@ -164,12 +164,11 @@ def after(keys: Iterable[PositionKey], orders: Iterable[OrderState]) -> Holdings
 
 
 class Context:
-    """A strategy's position and open orders on one instrument: `self.context` where `wants_position` is True.
+    """A strategy's position and open orders on one instrument: `self.context` if `wants_position` is True.
 
-    It is as of the start of the current frame: a signal is executed after the frame at the soonest, so all ticks of a frame
-    see the same. A strategy may run at several brokers and has one target for all of them. `position` and `open_orders` are
-    those at the leading broker: the first live one that gets its signals, paper where none does. `position_at` and
-    `open_orders_at` are those at any broker.
+    All ticks of a frame see the same position and orders: those at the start of the frame. A strategy may trade at several
+    brokers and has one target for all of them. `position` and `open_orders` are those at the leading broker: the first
+    live broker that gets its signals, or paper if there is none. `position_at` and `open_orders_at` are for any broker.
 
     Args:
         holdings: by broker, in the deployment's order.
@@ -184,7 +183,7 @@ class Context:
 
     @property
     def brokers(self) -> tuple[str, ...]:
-        """The brokers that get its signals."""
+        """The brokers that get the strategy's signals."""
         return tuple(self._holdings)
 
     @property
@@ -194,15 +193,15 @@ class Context:
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """Open orders at the leading broker."""
+        """The open orders at the leading broker."""
         return self.open_orders_at(self._leading)
 
     def position_at(self, broker: str) -> Position:
-        """The position at a broker; flat at one that doesn't get its signals."""
+        """The position at a broker; flat if the broker doesn't get the strategy's signals."""
         holding = self._holdings.get(broker)
         return Position() if holding is None else holding.position
 
     def open_orders_at(self, broker: str) -> tuple[OpenOrder, ...]:
-        """Open orders at a broker."""
+        """The open orders at a broker."""
         holding = self._holdings.get(broker)
         return () if holding is None else holding.open_orders

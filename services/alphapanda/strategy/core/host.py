@@ -1,4 +1,4 @@
-"""Runs strategies on ticks and turns their targets into signals."""
+"""Runs strategies on frames of ticks and turns their targets into signals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alphapanda.domain.order import OrderType
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.strategy.core.bar_watch import Asked, BarWatch, InstrumentBars
+from alphapanda.strategy.core.bar_watch import BarTarget, BarWatch, InstrumentBars
 from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets
 from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
@@ -25,7 +25,7 @@ from alphapanda.strategy.core.flattening import flattening_signals
 from alphapanda.strategy.core.holdings import Holding, state_of
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
-from alphapanda.strategy.core.remembered import Remembered, as_state, is_fresh
+from alphapanda.strategy.core.revision_state import RevisionState, is_fresh, state_bytes
 from alphapanda.strategy.core.strategy import Target
 from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher
 
@@ -35,27 +35,26 @@ _MINUTE_NS: Final = 60_000_000_000
 
 
 class StrategyHost:
-    """The strategies of one partition, or of a whole replay.
+    """Runs the strategies of one partition, or of a whole replay.
 
-    It is a function of the configurations, states and frames it is given, in their order: the same make the same
-    signals with the same ids (rule 11). Strategies on one instrument are asked in the order of their names, those on
-    ticks before those on bars. Bars that a frame's market time closes come after its ticks, in the order of their
-    tokens; only frames of an instrument's own shard close its bars, so that one host for all shards does what one for
-    each does.
+    It is deterministic: the same configurations, states and frames in the same order make the same signals with the same
+    ids. Strategies on one instrument are called in the order of their names, those on ticks before those on bars. Bars
+    that a frame's market time closes are handled after its ticks, in the order of their tokens. Only frames of an
+    instrument's own shard close its bars, so one host for all shards makes the same signals as one host for each.
 
     Args:
-        directory: the instruments; says which session hours an instrument has.
-        calendar: the sessions.
-        router: which brokers get a strategy's signals.
-        registry: the types there are.
-        max_errors: errors in a row on one instrument after which a strategy is stopped.
-        max_signals_per_minute: wishes of a strategy on one instrument in a minute of market time; one more stops it.
-            None sets no limit.
+        directory: the instruments with their session hours.
+        calendar: the exchange's sessions.
+        router: decides which brokers get a strategy's signals.
+        registry: the strategy types; None: the shipped ones.
+        max_errors: number of errors in a row on one instrument after which a strategy is stopped.
+        max_signals_per_minute: maximum number of targets of a strategy on one instrument in a minute of market time; one
+            more stops it. None: no limit.
 
     Attributes:
-        build: builds its strategies.
-        frames: frames seen.
-        ticks: ticks in them, watched or not.
+        build: builds the strategies.
+        frames: frames handled.
+        ticks: ticks in these frames.
         signals: signals made, by strategy.
         errors: errors raised, by strategy.
     """
@@ -89,19 +88,20 @@ class StrategyHost:
 
     @property
     def not_covered(self) -> CalendarNotCovered | None:
-        """The first day with ticks that the calendar has no data for: strategies saw none of them."""
+        """The error of the first day with ticks that the calendar doesn't cover; strategies got none of these ticks."""
         return self.build.not_covered
 
     def configure(self, config: StrategyConfig, state: bytes = b"") -> None:
-        """Puts a revision in the place of the one before, from the next frame on.
+        """Replaces a strategy's revision, from the next frame on.
 
-        A new revision starts its state anew, whatever changed in it, unless `state` (as `states` gave it for this
-        revision) is taken up. A stopped one drops the strategy; its positions are nobody's concern here. Where the
-        revision flattens what the one before held, the next frame begins with the signals for it.
+        Args:
+            config: the new revision. If its strategy is stopped, the strategy is removed; its positions stay as they are.
+                If it flattens positions, the signals for that are made at the next frame, before all others.
+            state: what `state` returned for this revision; empty: it begins with an empty state.
 
         Raises:
-            InvalidInput: type, parameters or an instrument that don't exist; the strategy is dropped.
-            StrategyBroken: the type's own code raised; the strategy is dropped.
+            InvalidInput: the type, a parameter or an instrument doesn't exist; the strategy is removed.
+            StrategyBroken: the type's own code raised; the strategy is removed.
         """
         self._readers.pop(config.strategy_id, None)
         if self._running.pop(config.strategy_id, None):
@@ -110,9 +110,8 @@ class StrategyHost:
         if flattens:
             self._flattening.append(config)
         if config.state is not StrategyState.RUNNING:
-            if (
-                flattens
-            ):  # it stays here as one that sees nothing, so that its state says that it was flattened
+            if flattens:
+                # Kept without instruments, so that its stored state says that it was flattened.
                 self._running[config.strategy_id] = self.build.stopped(config)
             return
         running = self.build(config, state)
@@ -123,54 +122,53 @@ class StrategyHost:
             self._rebuild_routes()
 
     def revisions(self) -> dict[str, int]:
-        """Revision of each strategy it holds, those stopped by their errors too."""
+        """Revision of each strategy in the host, including those stopped by their errors."""
         return {strategy_id: running.config.revision for strategy_id, running in self._running.items()}
 
     def state(self, strategy_id: str) -> bytes:
-        """What a strategy remembers on all its instruments; exact.
+        """The exact state of a strategy on all its instruments, as bytes.
 
         Raises:
-            StrategyBroken: its type doesn't give a state that can be stored.
+            StrategyBroken: the type's state can't be stored.
         """
         running = self._running[strategy_id]
         remembered = {w.instrument.instrument_id: w.state() for w in running.watchers}
         made = {w.instrument.instrument_id: [w.minute, w.made] for w in running.watchers if w.made}
         holdings = None if running.holdings is None else state_of(running.holdings)
         fresh = any(waits.strategy_id == strategy_id for waits in self._flattening)
-        return as_state(Remembered(running.stopped, remembered, made, holdings), fresh=fresh)
+        return state_bytes(RevisionState(running.stopped, remembered, made, holdings), fresh=fresh)
 
     def warm_up(self, strategy_id: str) -> int:
-        """Ticks, or bars, that a strategy has to have seen before its first target."""
+        """The number of ticks (or bars) that a strategy needs before its first target."""
         return self.build.warm_up(self._running[strategy_id].config)
 
     def is_on_bars(self, strategy_id: str) -> bool:
-        """Whether a strategy is shown bars."""
+        """Whether a strategy gets bars."""
         return any(watcher.bars is not None for watcher in self._running[strategy_id].watchers)
 
     def missing(self, strategy_id: str) -> int:
-        """What a strategy still has to see before its first target, on the instrument that lacks most."""
+        """Ticks (or bars) that a strategy still needs before its first target, on the instrument that lacks most."""
         return max((watcher.missing for watcher in self._running[strategy_id].watchers), default=0)
 
-    def rest(self, strategy_id: str) -> None:
-        """Lets a strategy on bars tell its next stance whatever it was before."""
+    def forget_stance(self, strategy_id: str) -> None:
+        """Makes a strategy on bars signal its next target even if it repeats the last stance."""
         for watcher in self._running[strategy_id].watchers:
             if watcher.bars is not None:
-                watcher.bars.rest()
+                watcher.bars.forget_stance()
 
     def holdings(self, strategy_id: str) -> Mapping[PositionKey, Holding]:
-        """What a strategy was told it holds; empty where it doesn't read that, or isn't here."""
+        """The holdings of a strategy; empty if it doesn't read its position, or isn't in the host."""
         running = self._running.get(strategy_id)
         return {} if running is None or running.holdings is None else running.holdings
 
     def readers(self) -> list[StrategyConfig]:
-        """Configurations of the strategies that read their position."""
+        """The configurations of the strategies that read their position."""
         return list(self._readers.values())
 
     def on_order(self, order: OrderState) -> bool:
-        """A strategy's order has changed; False where its strategy doesn't read that, or knows it already.
+        """Applies a new state of a strategy's order; False if the strategy doesn't read its position, or knows it already.
 
-        What happens to the orders is an input like the frames: the same, at the same place between them, makes the
-        same signals.
+        Order events are inputs like frames: the same ones at the same places between frames make the same signals.
         """
         running = self._running.get(order.key.strategy_id)
         if running is None or running.holdings is None:
@@ -179,15 +177,15 @@ class StrategyHost:
         return holding is not None and holding.apply(order)
 
     def shows(self, token: int, at_ns: int) -> bool:
-        """Whether a tick of an instrument that belongs to this time is shown to its strategies."""
+        """Whether a tick of an instrument at this time is passed to its strategies."""
         route = self._routes.get(token)
         if route is None:
             return False
         window = route.window
-        return bool(route.always) or window.open_ns <= at_ns < window.close_ns or window.moved_to(at_ns)
+        return bool(route.always) or window.open_ns <= at_ns < window.close_ns or window.move_to(at_ns)
 
     def on_frame(self, frame: Frame) -> list[Signal]:
-        """The signals that the frame's ticks cause, in the ticks' order."""
+        """Runs the strategies on a frame; returns the signals, in the order of the ticks."""
         self._frame = frame
         tokens = frame.instrument_token
         self.frames += 1
@@ -204,13 +202,13 @@ class StrategyHost:
                 continue
             at = belongs_at[ordinal]
             window = route.window
-            inside = window.open_ns <= at < window.close_ns or window.moved_to(at)
+            inside = window.open_ns <= at < window.close_ns or window.move_to(at)
             for watcher in route.watchers if inside else route.always:
-                wish = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
-                if wish is not None:
+                target = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
+                if target is not None:
                     signals += self._signals(
                         watcher,
-                        wish,
+                        target,
                         frame,
                         ordinal,
                         0,
@@ -225,45 +223,45 @@ class StrategyHost:
         return signals
 
     def on_batch(self, batch: FrameBatch) -> list[BatchTarget] | None:
-        """The targets of the strategies at the ticks of many frames, which makes no signals yet.
+        """Computes the strategies' targets at the ticks of many frames, without making signals yet.
 
         Returns:
-            In the order of the ticks, of one tick in the order of the strategies' names. None where they have to be
-            shown the frames one by one: they want bars, read their position, don't take many ticks, one raised, or a
-            tick lies outside the sessions. Nothing has changed then.
+            The targets in the order of the ticks, at one tick in the order of the strategies' names. None if the frames
+            have to be handled one by one: a strategy is on bars, reads its position, doesn't support batches or raised,
+            or a tick is outside the sessions. Nothing has changed then.
         """
         if self._flattening or self._readers or self._next_ends or self._bars:
             return None
-        wishes = batch_targets(batch, self._routes)
-        if wishes is not None:
+        targets = batch_targets(batch, self._routes)
+        if targets is not None:
             self.frames += len(batch.frames)
             self.ticks += len(batch.instrument_token)
-        return wishes
+        return targets
 
-    def signals_of(self, wishes: Iterable[BatchTarget], frame: Frame, end: int) -> list[Signal]:
-        """The signals of targets at a frame's ticks, as `on_frame` would have made them.
+    def signals_of(self, targets: Iterable[BatchTarget], frame: Frame, end: int) -> list[Signal]:
+        """Makes the signals of targets at a frame's ticks, as `on_frame` would have made them.
 
         Args:
-            wishes: of `on_batch`.
-            frame: theirs.
-            end: how many ticks the batch has up to the frame's end.
+            targets: targets from `on_batch`.
+            frame: the frame of their ticks.
+            end: number of ticks in the batch up to the end of the frame.
         """
         self._frame = frame
         begin = end - len(frame.instrument_token)
         signals: list[Signal] = []
-        for tick, watcher, wish, close in wishes:
+        for tick, watcher, target, close in targets:
             at = tick - begin
             time_ns, price = frame.exchange_time[at], frame.last_price[at]
-            signals += self._signals(watcher, wish, frame, at, 0, time_ns, price, close)
+            signals += self._signals(watcher, target, frame, at, 0, time_ns, price, close)
         return signals
 
     def take_failures(self) -> list[StrategyFailure]:
-        """What strategies raised since this was asked last."""
+        """The strategies' failures since the last call."""
         failures, self._failures = self._failures, []
         return failures
 
     def _rebuild_routes(self) -> None:
-        """One lookup from instrument to watchers; built anew at each change, which is rare."""
+        """Rebuilds the lookup from instrument to strategies; changes are rare."""
         routes: dict[int, Route] = {}
         on_bars: dict[int, list[BarWatch[Watcher]]] = {}
         for strategy_id in sorted(self._running):
@@ -284,18 +282,18 @@ class StrategyHost:
         self._next_ends = {}
         for token, watches in on_bars.items():
             bars = routes[token].bars = InstrumentBars(routes[token].window, watches)
-            self._expect(bars, token, bars.shard)
+            self._schedule_close(bars, token, bars.shard)
 
-    def _unwatch(self, running: Running) -> None:
-        """Takes a strategy off its instruments at once, within a frame too."""
+    def _remove_routes(self, running: Running) -> None:
+        """Removes a strategy from all instruments at once, even within a frame."""
         for route in self._routes.values():
             route.watchers = tuple(w for w in route.watchers if w.running is not running)
             route.always = tuple(w for w in route.always if w.running is not running)
             if route.bars is not None:
                 route.bars.keep(lambda watcher: watcher.running is not running)
 
-    def _expect(self, bars: InstrumentBars[Watcher], token: int, shard: int) -> None:
-        """Remembers when the instrument's bars have to be closed by market time alone, if no tick does it before."""
+    def _schedule_close(self, bars: InstrumentBars[Watcher], token: int, shard: int) -> None:
+        """Stores when market time has to close the instrument's bars, if no tick closes them before."""
         of_shard = self._bars.setdefault(shard, {})
         of_shard[token] = bars
         ends = bars.next_end_ns
@@ -303,7 +301,7 @@ class StrategyHost:
             self._next_ends[shard] = ends
 
     def _flatten(self, frame: Frame) -> list[Signal]:
-        """Signals to hold nothing, for what revisions before those just put in effect held."""
+        """The signals with target 0 for revisions that have just taken effect and flatten."""
         configs, self._flattening = self._flattening, []
         signals = [
             signal
@@ -319,28 +317,28 @@ class StrategyHost:
         price = frame.last_price[ordinal] / frame.price_scale
         volume = frame.volume[ordinal] if len(frame.volume) else None
         time_ns = frame.exchange_time[ordinal]
-        wishes = bars.tick(price, at_ns, time_ns, volume, frame.shard)
-        self._expect(bars, frame.instrument_token[ordinal], frame.shard)
-        return self._signals_of_bars(bars, wishes, frame, ordinal, 0, time_ns) if wishes else []
+        targets = bars.tick(price, at_ns, time_ns, volume, frame.shard)
+        self._schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
+        return self._signals_of_bars(bars, targets, frame, ordinal, 0, time_ns) if targets else []
 
     def _close_bars(self, frame: Frame) -> list[Signal]:
-        """Closes the bars of the frame's shard whose end its market time is past."""
+        """Closes the bars of the frame's shard that end before its market time."""
         signals: list[Signal] = []
         now = frame.market_time_ns
         del self._next_ends[frame.shard]
         for token, bars in sorted(self._bars[frame.shard].items()):
             if 0 < bars.next_end_ns < now:
-                # Numbered by token: these come from no tick of the frame, and a strategy has one for each instrument.
+                # Numbered by token: no tick causes these, and a strategy may have one for each instrument.
                 signals += self._signals_of_bars(
-                    bars, bars.passed(now), frame, len(frame.instrument_token), token, now
+                    bars, bars.close_due(now), frame, len(frame.instrument_token), token, now
                 )
-            self._expect(bars, token, frame.shard)
+            self._schedule_close(bars, token, frame.shard)
         return signals
 
     def _signals_of_bars(
         self,
         bars: InstrumentBars[Watcher],
-        wishes: Sequence[Asked[Watcher]],
+        targets: Sequence[BarTarget[Watcher]],
         frame: Frame,
         ordinal: int,
         n: int,
@@ -348,11 +346,11 @@ class StrategyHost:
     ) -> list[Signal]:
         signals: list[Signal] = []
         made: Counter[str] = Counter()
-        for watcher, wish, price in wishes:
+        for watcher, target, price in targets:
             strategy_id = watcher.running.config.strategy_id
             units = round(price * frame.price_scale)
             signals += self._signals(
-                watcher, wish, frame, ordinal, n + made[strategy_id], time_ns, units, bars.window.close
+                watcher, target, frame, ordinal, n + made[strategy_id], time_ns, units, bars.window.close
             )
             made[strategy_id] += 1
         return signals
@@ -360,7 +358,7 @@ class StrategyHost:
     def _signals(
         self,
         watcher: Watcher,
-        wish: Target,
+        target: Target,
         frame: Frame,
         ordinal: int,
         n: int,
@@ -370,7 +368,9 @@ class StrategyHost:
     ) -> list[Signal]:
         running = watcher.running
         config = running.config
-        if self._max_signals is not None and self._flooded(watcher, time_ns // _MINUTE_NS, self._max_signals):
+        if self._max_signals is not None and self._exceeds_signal_limit(
+            watcher, time_ns // _MINUTE_NS, self._max_signals
+        ):
             return []
         frame_id = frame.frame_id
         market_time = instant(time_ns)
@@ -378,11 +378,11 @@ class StrategyHost:
         if session_close is not None and session_close < valid_until:
             valid_until = session_close
         self.signals[config.strategy_id] += len(running.brokers)
-        token, target = (
+        token, target_position = (
             watcher.instrument.instrument_token,
-            max(running.shortest, wish.stance * running.quantity),
+            max(running.min_quantity, target.stance * running.quantity),
         )
-        reference_price, reason = Decimal(price) / frame.price_scale, wish.reason[:MAX_REASON]
+        reference_price, reason = Decimal(price) / frame.price_scale, target.reason[:MAX_REASON]
         return [
             Signal(
                 ids.signal_id(config.strategy_id, config.revision, frame_id, ordinal, n, key.broker),
@@ -391,7 +391,7 @@ class StrategyHost:
                 key,
                 token,
                 config.revision,
-                target,
+                target_position,
                 None,
                 None,
                 OrderType.MARKET,
@@ -403,8 +403,8 @@ class StrategyHost:
             for key in watcher.keys
         ]
 
-    def _flooded(self, watcher: Watcher, minute: int, most: int) -> bool:
-        """Counts a wish; one too many in a minute of market time stops the strategy."""
+    def _exceeds_signal_limit(self, watcher: Watcher, minute: int, most: int) -> bool:
+        """Counts a target; stops the strategy if it is one too many in a minute of market time."""
         if watcher.running.stopped:
             return True
         if minute != watcher.minute:
@@ -423,11 +423,11 @@ class StrategyHost:
         self._note(watcher, f"{type(error).__name__}: {error}", isolated.errors_in_a_row, stops=stops)
 
     def _note(self, watcher: Watcher, error: str, errors_in_a_row: int, *, stops: bool) -> None:
-        """Notes a failure, and where it `stops` the strategy takes it off its instruments."""
+        """Records a failure; if it `stops` the strategy, removes the strategy from its instruments."""
         running = watcher.running
         if stops:
             running.stopped = True
-            self._unwatch(running)
+            self._remove_routes(running)
         self._failures.append(
             StrategyFailure(
                 strategy_id=running.config.strategy_id,

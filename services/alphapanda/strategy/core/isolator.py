@@ -1,4 +1,4 @@
-"""Contains a strategy's errors: whatever its code raises is reported, and the other strategies go on."""
+"""Catches and reports whatever a strategy's code raises, so that the other strategies continue."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from alphapanda.strategy.core.strategy import BarStrategy, P, Strategy, Target
 
 
 class StrategyBroken(Exception):
-    """A strategy that can't be built, or can't take up its state; the error it raised is the cause."""
+    """A strategy can't be built or can't restore its state; the error that its code raised is the cause."""
 
 
 class Isolated:
-    """A strategy on one instrument whose errors are reported and go no further.
+    """A strategy on one instrument; its errors are caught and reported.
 
     Args:
-        strategy_type: the type, built here.
-        parameters: one of its `parameters_model`.
-        failed: called with this and the error, after the error was counted.
+        strategy_type: the type; it is built here.
+        parameters: an instance of its `parameters_model`.
+        failed: called with this object and the error, after the error was counted.
 
     Raises:
-        StrategyBroken: the type's construction raised.
+        StrategyBroken: the constructor raised.
     """
 
     __slots__ = ("_failed", "_strategy", "errors_in_a_row")
@@ -43,11 +43,11 @@ class Isolated:
         except Exception as error:
             raise StrategyBroken(f"{strategy_type.type_name} can't be built: {error_text(error)}") from error
 
-    def may_read(self, context: Context) -> None:
-        """Gives the strategy what it reads of its own trading.
+    def set_context(self, context: Context) -> None:
+        """Sets the strategy's context, from which it reads its position and open orders.
 
         Raises:
-            StrategyBroken: it doesn't take it.
+            StrategyBroken: the attribute can't be set.
         """
         try:
             object.__setattr__(self._strategy, "context", context)
@@ -55,51 +55,51 @@ class Isolated:
             raise StrategyBroken(f"it can't be given its context: {error_text(error)}") from error
 
     def on_tick(self, price: float, time_ns: int) -> Target | None:
-        """What the strategy says of a tick; None where it raises."""
+        """Calls `on_tick`; None if it raises."""
         try:
-            wish = self._strategy.on_tick(price, time_ns)
-            if wish is not None:
-                _require_wish(wish, "on_tick")
+            target = self._strategy.on_tick(price, time_ns)
+            if target is not None:
+                _require_target(target, "on_tick")
         except Exception as error:
             self.errors_in_a_row += 1
             self._failed(self, error)
             return None
         if self.errors_in_a_row:
             self.errors_in_a_row = 0
-        return wish
+        return target
 
     @property
-    def takes_many(self) -> bool:
-        """Whether the strategy takes many ticks at once."""
+    def supports_batches(self) -> bool:
+        """Whether the strategy implements `on_ticks`."""
         return type(self._strategy).on_ticks is not Strategy.on_ticks
 
     def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]] | None:
-        """What the strategy says of many ticks, as (index, wish); None where it raises, and it has to be restored then."""
+        """Calls `on_ticks`; None if it raises, and the strategy then has to be restored."""
         try:
-            wishes = self._strategy.on_ticks(prices, times_ns)
-            for _, wish in wishes:
-                _require_wish(wish, "on_ticks")
+            targets = self._strategy.on_ticks(prices, times_ns)
+            for _, target in targets:
+                _require_target(target, "on_ticks")
         except Exception:
             return None
         if len(prices):
             self.errors_in_a_row = 0
-        return wishes
+        return targets
 
     def on_bar(self, bar: Bar) -> Target | None:
-        """What a strategy on bars says of one; None where it raises."""
+        """Calls `on_bar`; None if it raises."""
         try:
-            wish = self._strategy.on_bar(bar) if isinstance(self._strategy, BarStrategy) else None
-            if wish is not None:
-                _require_wish(wish, "on_bar")
+            target = self._strategy.on_bar(bar) if isinstance(self._strategy, BarStrategy) else None
+            if target is not None:
+                _require_target(target, "on_bar")
         except Exception as error:
             self.errors_in_a_row += 1
             self._failed(self, error)
             return None
         self.errors_in_a_row = 0
-        return wish
+        return target
 
     def still_needs(self) -> int:
-        """Ticks that the strategy still needs, as it says; 0 where it raises."""
+        """Calls `still_needs`; 0 if it raises."""
         try:
             return max(0, int(self._strategy.still_needs()))
         except Exception as error:
@@ -107,10 +107,10 @@ class Isolated:
             return 0
 
     def state(self) -> JsonValue:
-        """What the strategy remembers, as it comes back from JSON, and its errors in a row.
+        """The number of errors in a row and the strategy's state, as it comes back from JSON.
 
         Raises:
-            StrategyBroken: it doesn't give a JSON value.
+            StrategyBroken: `state` raised or returned no JSON value.
         """
         try:
             remembered = json.loads(json.dumps(self._strategy.state()))
@@ -119,19 +119,19 @@ class Isolated:
         return [self.errors_in_a_row, remembered]
 
     def restore(self, state: JsonValue) -> None:
-        """Takes up what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
-            StrategyBroken: the strategy doesn't take it.
+            StrategyBroken: the strategy's `restore` raised.
         """
         try:
             self.errors_in_a_row, remembered = state  # type: ignore[misc, str-unpack, assignment]
             self._strategy.restore(remembered)
         except Exception as error:
-            raise StrategyBroken(f"its state can't be taken up: {error_text(error)}") from error
+            raise StrategyBroken(f"its state can't be restored: {error_text(error)}") from error
 
 
-def _require_wish(returned: object, by: str) -> None:
+def _require_target(returned: object, by: str) -> None:
     if not isinstance(returned, Target):
         raise TypeError(f"{by} returned {returned!r}; it returns a Target or None")
 

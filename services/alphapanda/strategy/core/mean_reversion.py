@@ -1,4 +1,4 @@
-"""Trades against a close far from its mean."""
+"""Mean reversion: trades against a close that is far from its mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance
 
 
 class MeanReversionParameters(BarParameters):
-    """The window, and where to get in and out, in standard deviations."""
+    """The window, and the z-scores for entry and exit."""
 
     lookback: int = Field(20, ge=2, le=1_000, description="bars of mean and deviation, the last one included")
     entry: float = Field(2.0, gt=0, le=10, description="z-score from which on it enters")

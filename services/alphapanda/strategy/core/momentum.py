@@ -1,4 +1,4 @@
-"""Goes with the return of the last bars."""
+"""Momentum: trades in the direction of the return over the last bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance
 
 
 class MomentumParameters(BarParameters):
-    """How far back, and how much is a move."""
+    """The lookback, and the threshold of the return."""
 
     lookback: int = Field(20, ge=1, le=5_000, description="bars back to the close compared with")
     threshold_percent: float = Field(
@@ -22,7 +22,7 @@ class MomentumParameters(BarParameters):
 
 
 class Momentum(BarStrategy[MomentumParameters]):
-    """Long where the close stands more than the threshold above the one `lookback` bars ago, short below, else flat.
+    """Long if the close is more than the threshold above the one `lookback` bars ago, short if below, else flat.
 
     return = 100 * (close / close[lookback] - 1) percent, and the side is its sign: time series momentum, T. Moskowitz,
     Y. H. Ooi, L. H. Pedersen, Journal of Financial Economics 104 (2012), on bars of any length and with a dead band.

@@ -1,4 +1,4 @@
-"""Goes with the first break out of the day's opening range."""
+"""Opening range breakout: trades in the direction of a break out of the day's opening range."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _MINUTE_NS = 60_000_000_000
 
 
 class OpeningRangeBreakoutParameters(BarParameters):
-    """How long the opening is."""
+    """The length of the opening range."""
 
     minutes: int = Field(15, ge=1, le=240, description="minutes after the day's open that make the range")
 
 
 class OpeningRangeBreakout(BarStrategy[OpeningRangeBreakoutParameters]):
-    """Long once a close stands above the high of the day's first `minutes`, short below their low, else as before.
+    """Long after a close above the high of the day's first `minutes`, short after one below their low, else unchanged.
 
-    The range is of the bars that start in these minutes; a day whose opening it hasn't seen has none, and is left out.
+    The range covers the bars that start in these minutes. A day whose opening was missed has no range and no target.
     T. Crabel: Day Trading with Short Term Price Patterns and Opening Range Breakout (1990), without a stretch.
     """
 

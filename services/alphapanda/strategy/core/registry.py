@@ -30,10 +30,10 @@ SHIPPED: tuple[type[Strategy[Any]], ...] = (
 
 
 class StrategyRegistry:
-    """Types by name.
+    """The strategy types by name.
 
     Args:
-        types: the known types, by default those shipped.
+        types: the types; by default the shipped ones.
 
     Raises:
         ValueError: two types have the same name.
@@ -48,14 +48,14 @@ class StrategyRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names, sorted."""
+        """The names of all types, sorted."""
         return tuple(sorted(self._types))
 
     def type_named(self, name: str) -> type[Strategy[Any]]:
-        """The type.
+        """The type with this name.
 
         Raises:
-            UnknownName: there is none; the nearest is suggested.
+            UnknownName: there is no such type; the error suggests the nearest name.
         """
         found = self._types.get(name)
         if found is None:
@@ -63,7 +63,7 @@ class StrategyRegistry:
         return found
 
     def parameters(self, name: str, parameters: Mapping[str, str]) -> StrategyParameters:
-        """A type's parameters from text, checked; what is absent has its default.
+        """Parses and checks a type's parameters from text; absent ones get their defaults.
 
         Raises:
             UnknownName: no such type, or no such parameter.
@@ -79,7 +79,7 @@ class StrategyRegistry:
             raise _invalid(error.errors()[0], model) from None
 
     def complete(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-        """All parameters as text, defaults filled in; raises as `parameters` does."""
+        """All parameters as text, with defaults filled in; raises as `parameters` does."""
         return {
             field: str(value)
             for field, value in self.parameters(name, parameters).model_dump(mode="json").items()

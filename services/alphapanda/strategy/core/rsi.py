@@ -1,4 +1,4 @@
-"""Trades against a market that is bought or sold too much, by its relative strength index."""
+"""Trades against an overbought or oversold market, by the relative strength index (RSI)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RsiParameters(BarParameters):
 
 
 class Rsi(BarStrategy[RsiParameters]):
-    """Long from `oversold` down, short from `overbought` up; flat once the index has come back to 50, else as before.
+    """Long at or below `oversold`, short at or above `overbought`, flat when the index is back at 50, else unchanged.
 
     index = 100 - 100 / (1 + gain / loss); gain and loss are Wilder's averages of the rises and falls of the close:
     first the mean of `period` of them, then average += (new - average) / period. Without any fall it is 100, without

@@ -1,4 +1,4 @@
-"""Whether a tick lies in a session, in two comparisons."""
+"""Checks whether a tick is in a session of the exchange, in two comparisons."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from alphapanda.domain.frame import instant
 
 
 class SessionWindow:
-    """The session that a segment's last tick was in.
+    """The session that contained a segment's last tick.
 
-    The hot path compares with `open_ns` and `close_ns` itself and asks `moved_to` only where that fails. A day that
-    the calendar has no data for has no session that is known, so no tick of it is in one; `not_covered` keeps the
-    first such day's error for whoever shows it. `day_open_ns` and `day_close_ns` are of the session's trading day.
+    The hot path compares with `open_ns` and `close_ns` itself and calls `move_to` only if that fails. On a day that the
+    calendar doesn't cover no tick is in a session; `not_covered` keeps the error of the first such day. `day_open_ns`
+    and `day_close_ns` are those of the session's trading day. All are nanoseconds since the epoch.
     """
 
     __slots__ = (
@@ -42,9 +42,11 @@ class SessionWindow:
         self.not_covered: CalendarNotCovered | None = None
 
     def closes(self, belongs_at: Sequence[int]) -> list[tuple[int, datetime]] | None:
-        """The sessions that instants in order lie in: for each, how many instants end with it, and its close.
+        """Finds the sessions of many ascending times; the window stays as it is.
 
-        None where one lies in no session, or they are out of order; the window stays.
+        Returns:
+            For each session the number of times up to its end, and its close. None if a time is in no session, or the times
+            aren't ascending.
         """
         found: list[tuple[int, datetime]] = []
         begin = 0
@@ -60,8 +62,8 @@ class SessionWindow:
             found.append((begin, instant(close_ns)))
         return found if all(map(le, belongs_at, islice(belongs_at, 1, None))) else None
 
-    def moved_to(self, at_ns: int) -> bool:
-        """Takes the session that holds the instant; False where there is none, and the window stays."""
+    def move_to(self, at_ns: int) -> bool:
+        """Moves the window to the session that contains the time; False if there is none, and the window stays."""
         try:
             session = self._calendar.session_at_ns(at_ns, self._segment)
         except CalendarNotCovered as error:

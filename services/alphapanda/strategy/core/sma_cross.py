@@ -1,4 +1,4 @@
-"""Trend following by two simple moving averages of the close."""
+"""Trend following with two simple moving averages of the close."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SmaCrossParameters(BarParameters):
 
 
 class SmaCross(BarStrategy[SmaCrossParameters]):
-    """Long while the mean of the last `fast` closes stands above that of the last `slow`, else short.
+    """Long while the mean of the last `fast` closes is above that of the last `slow`, else short.
 
     The double crossover of R. D. Donchian's moving average rules, as in W. Brock, J. Lakonishok, B. LeBaron: Simple
     Technical Trading Rules and the Stochastic Properties of Stock Returns, Journal of Finance 47 (1992), with no band.

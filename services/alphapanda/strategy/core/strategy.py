@@ -1,4 +1,4 @@
-"""The interface of a strategy: parameters, a state per instrument, and targets."""
+"""The interface of a strategy: parameters, handlers of ticks or bars, targets, state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alphapanda.strategy.core.holdings import Context
 
 
 class Stance(IntEnum):
-    """Long, flat or short; times the configured quantity it is the target position."""
+    """Long, flat or short; the target position is the stance times the configured quantity."""
 
     SHORT = -1
     FLAT = 0
@@ -26,10 +26,10 @@ class Stance(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The position that a strategy wants in the instrument from now on.
+    """The position that a strategy wants to hold in the instrument from now on.
 
     Attributes:
-        stance: long, flat or short by the configured quantity; CNC turns short into flat.
+        stance: long, flat or short by the configured quantity; with product CNC short means flat.
         reason: one sentence, at most 500 characters.
     """
 
@@ -38,17 +38,17 @@ class Target:
 
 
 Wish = Target
-"""Target's earlier name, for strategies that import it."""
+"""The earlier name of Target, for strategies that import it."""
 
 
 class StrategyParameters(BaseModel):
-    """The parameters of a type: a subclass's fields, each with a default, a range and a description."""
+    """Base class of a type's parameters: fields with a default, a range and a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BarParameters(StrategyParameters):
-    """The parameters of a type that wants bars."""
+    """Base class of the parameters of a type on bars."""
 
     interval: Interval = Field("1m", description="length of a bar")
 
@@ -57,28 +57,28 @@ P = TypeVar("P", bound=StrategyParameters)
 B = TypeVar("B", bound=BarParameters)
 
 
-class _NotAsked:
-    """The context of a strategy that doesn't set `wants_position`: reading it is an error."""
+class _NoContext:
+    """The context of a strategy without `wants_position`: reading it is an error."""
 
     def __get__(self, strategy: object, owner: type[Any]) -> Context:
         raise AttributeError(
-            f"{owner.__name__} has to say wants_position = True to read its context in a handler"
+            f"{owner.__name__} has to set wants_position = True to read its context in a handler"
         )
 
 
 class Strategy(ABC, Generic[P]):
-    """One strategy on one instrument, with a state of its own.
+    """A strategy on ticks, on one instrument.
 
-    A subclass is a type: it names itself and its parameters, and is built once for each instrument with the
-    parameters checked. It reads nothing but its arguments: the same ticks give the same targets (rule 11). One on bars
-    is a BarStrategy.
+    A subclass is a strategy type. It is built once for each instrument, with checked parameters. It must be
+    deterministic: it reads only its arguments and its context, so that the same ticks make the same targets. A type on
+    bars subclasses BarStrategy instead.
 
     Attributes:
-        type_name: name under which it is registered, such as "ema_cross".
-        parameters_model: its parameters.
-        outside_sessions: True where it wants ticks outside the exchange's sessions too.
-        wants_position: True where it reads `context`.
-        context: its position and open orders on the instrument, in handlers; during warm-up flat, and none.
+        type_name: name of the type, such as "ema_cross".
+        parameters_model: class of its parameters.
+        outside_sessions: True if it gets ticks outside the exchange's sessions, too.
+        wants_position: True if it reads `context`.
+        context: position and open orders on the instrument, to be read in handlers; flat and empty during the warm-up.
     """
 
     __slots__ = ()
@@ -90,35 +90,35 @@ class Strategy(ABC, Generic[P]):
     if TYPE_CHECKING:
         context: Context
     else:
-        context = _NotAsked()
+        context = _NoContext()
 
     @abstractmethod
     def __init__(self, parameters: P) -> None:
-        """Starts with an empty state; `parameters` is one of `parameters_model`."""
+        """Starts with an empty state; `parameters` is an instance of `parameters_model`."""
 
     @abstractmethod
     def on_tick(self, price: float, time_ns: int) -> Target | None:
-        """Handles a tick: rupees, and exchange time in nanoseconds since the epoch. None keeps the target as it is."""
+        """Handles a tick: price in rupees, exchange time in nanoseconds since the epoch. None keeps the target as it is."""
 
     def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]]:
-        """Many ticks at once: what `on_tick` would wish of each of them in turn, as (index, wish).
+        """Handles many ticks at once; returns (index, target) of each tick at which `on_tick` would return a target.
 
-        A type that can say so faster overrides it, and a replay then asks it rather than `on_tick`; the wishes and
-        the state afterwards have to be the same to the last bit. Never asked of one that reads its position.
+        Optional: a type may override it to be faster, and a replay then calls it instead of `on_tick`. The targets and the
+        state afterwards must be the same to the last bit. It isn't called for a type that reads its position.
         """
         raise NotImplementedError
 
     @classmethod
     def warm_up(cls, parameters: Any) -> int:  # noqa: ARG003 - for those that override it
-        """Ticks, or bars, that it needs before its first target; earlier ones are read from the log."""
+        """The number of ticks (or bars) that it needs before its first target; they are read from the log."""
         return 0
 
     def still_needs(self) -> int:
-        """Ticks that it still needs before its first target. For a strategy on bars the host counts them."""
+        """The number of ticks that it still needs before its first target. Not used for strategies on bars."""
         return 0
 
     def state(self) -> JsonValue:
-        """Its whole state. JSON keeps floats exact, so restoring it changes no later target.
+        """The whole state, as JSON. JSON keeps floats exact, so restoring it changes no later target.
 
         By default all attributes except parameters: numbers, texts, lists, deques and dictionaries with text keys.
         """
@@ -138,11 +138,11 @@ class Strategy(ABC, Generic[P]):
 
 
 class BarStrategy(Strategy[B]):
-    """A strategy on closed bars of the interval in its parameters.
+    """A strategy on closed bars, on one instrument; the interval is one of its parameters.
 
-    It may return a target at each bar: a signal is made where the stance differs from the one before, and at the first of
-    a day. Targets of the first `warm_up` bars, except the last of them, are ignored. A target at a session's end becomes a
-    signal with the next session's first tick.
+    It may return a target at each bar: a signal is made if the stance differs from the one before, and at the first target
+    of a day. Targets of the first `warm_up` bars, except the last of them, are ignored. A target at the end of a session
+    becomes a signal at the first tick of the next session.
     """
 
     __slots__ = ()
@@ -154,5 +154,5 @@ class BarStrategy(Strategy[B]):
     @final
     @override
     def on_tick(self, price: float, time_ns: int) -> Target | None:
-        """Never called."""
+        """Is never called: a strategy on bars gets no ticks."""
         return None

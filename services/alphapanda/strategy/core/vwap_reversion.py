@@ -1,4 +1,4 @@
-"""Trades against a close far from the day's volume weighted average price."""
+"""Trades against a close that is far from the day's volume-weighted average price (VWAP)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance
 
 
 class VwapReversionParameters(BarParameters):
-    """Where to get in and out, in percent of the average price."""
+    """The distances from the average price for entry and exit, in percent."""
 
     entry_percent: float = Field(
         0.5, gt=0, le=50, description="percent off the average from which on it enters"
@@ -37,7 +37,7 @@ class VwapReversionParameters(BarParameters):
 
 
 class VwapReversion(BarStrategy[VwapReversionParameters]):
-    """Short from `entry_percent` above the day's VWAP up, long as far below, flat within `exit_percent`, else as before.
+    """Short if at least `entry_percent` above the day's VWAP, long if below, flat within `exit_percent`, else unchanged.
 
     VWAP = sum of (high + low + close) / 3 * volume over the day's bars, divided by their volume: S. Berkowitz,
     D. Logue, E. Noser: The Total Cost of Transactions on the NYSE, Journal of Finance 43 (1988), on bars. It needs a

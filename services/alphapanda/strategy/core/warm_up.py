@@ -1,8 +1,8 @@
-"""Warms a strategy up on earlier ticks of the log, so that its first signal needn't wait.
+"""Warms a strategy up on earlier ticks, so that it can signal from its first tick on.
 
-It begins as if it had been started just long enough ago. A strategy on ticks gets, of each instrument, one tick less than
-it needs: the next tick may make its first target. One on bars gets all of them without a signal, and its next bar makes
-its first. So no target of the past becomes a signal, and none gets lost.
+The strategy begins as if it had been started just long enough ago. A strategy on ticks gets one tick less per instrument than
+it needs, so that the next tick may make its first target. A strategy on bars gets all the bars that it needs, without signals; its next
+bar makes its first target. So no past target becomes a signal, and no new one is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from alphapanda.domain.frame import Frame
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
-from alphapanda.strategy.core.remembered import FRESH
+from alphapanda.strategy.core.revision_state import FRESH
 from alphapanda.strategy.core.watching import StrategyFailure
 
 
@@ -23,10 +23,10 @@ class Warmed(NamedTuple):
     """The result of a warm-up.
 
     Attributes:
-        state: for StrategyHost.configure; empty where there was nothing to warm up on.
-        missing: ticks, or bars, that it still needs before its first target, on the instrument that lacks most.
-        complete: whether earlier frames would change nothing.
-        failures: what it raised meanwhile.
+        state: for StrategyHost.configure; empty if the strategy needs no warm-up.
+        missing: ticks (or bars) that it still needs before its first target, on the instrument that lacks most.
+        complete: whether it needs no earlier frames.
+        failures: the errors that it raised during the warm-up.
     """
 
     state: bytes
@@ -36,7 +36,7 @@ class Warmed(NamedTuple):
 
 
 def narrowed(frame: Frame, tokens: frozenset[int], stays: Callable[[int, int], bool] | None = None) -> Frame:
-    """The frame with these instruments' ticks alone, and of those the ones for whose (ordinal, token) `stays` is true."""
+    """The frame with only the ticks of these instruments for which `stays(index, token)` is true."""
     kept = [
         ordinal
         for ordinal, token in enumerate(frame.instrument_token)
@@ -62,15 +62,15 @@ def narrowed(frame: Frame, tokens: frozenset[int], stays: Callable[[int, int], b
 
 
 def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) -> Warmed:
-    """A configuration's state after the frames before it takes effect.
+    """Warms a configuration up on the frames before it takes effect.
 
     Args:
-        host: empty.
-        config: of one partition's instruments; running.
-        frames: in their order, each once.
+        host: an empty host.
+        config: a running configuration, with the instruments of one partition.
+        frames: the frames in their order, each once.
 
     Raises:
-        InvalidInput: type, parameters or an instrument don't exist.
+        InvalidInput: the type, a parameter or an instrument doesn't exist.
         StrategyBroken: the type's own code raised.
     """
     host.configure(replace(config, flattens=None))
@@ -82,11 +82,10 @@ def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) 
     shown: Iterable[Frame] = frames if on_bars else _last_ticks(host, frames, tokens, wanted - 1)
     for frame in shown:
         host.on_frame(frame)
-    host.rest(config.strategy_id)
+    host.forget_stance(config.strategy_id)
     failures = host.take_failures()
-    if any(
-        failure.stopped for failure in failures
-    ):  # it begins with an empty state, and is stopped by its next errors
+    if any(failure.stopped for failure in failures):
+        # It begins with an empty state, and its next errors stop it.
         return Warmed(b"", wanted, complete=True, failures=())
     missing = host.missing(config.strategy_id)
     complete = missing == 0 if on_bars else missing <= 1
@@ -96,7 +95,7 @@ def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) 
 def _last_ticks(
     host: StrategyHost, frames: Sequence[Frame], tokens: frozenset[int], most: int
 ) -> Iterable[Frame]:
-    """The frames with no more than the last `most` ticks of each instrument that strategies receive."""
+    """The frames with at most the last `most` ticks of each instrument that strategies would receive."""
 
     def shows(frame: Frame, ordinal: int, token: int) -> bool:
         belongs_at = frame.bar_start if len(frame.bar_start) else frame.exchange_time

@@ -1,4 +1,4 @@
-"""What a host keeps of its strategies: a strategy at a revision, on an instrument, and by instrument."""
+"""What a host holds for its strategies: by strategy, by strategy and instrument, by instrument."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strate
 
 @dataclass(frozen=True, slots=True)
 class StrategyFailure:
-    """A strategy raised, or made more signals than it may.
+    """A strategy raised an error, or made more signals than allowed.
 
     Attributes:
-        strategy_id: which strategy.
+        strategy_id: the strategy.
         revision: its revision.
-        instrument_id: on which instrument.
-        frame_id: on which frame.
+        instrument_id: the instrument on which it failed.
+        frame_id: the frame on which it failed.
         error: class and message of the error.
-        errors_in_a_row: how many on this instrument, this one included; 0 where it made too many signals.
-        stopped: True where it was one too many: the strategy receives nothing more until its next revision.
+        errors_in_a_row: errors in a row on this instrument, this one included; 0 if it made too many signals.
+        stopped: True if this failure stopped the strategy; it receives nothing until its next revision.
     """
 
     strategy_id: str
@@ -50,15 +50,15 @@ class StrategyFailure:
 
 
 class Running:
-    """A strategy at one revision; `holdings` is None where it doesn't read them."""
+    """A strategy at one revision; `holdings` is None if it doesn't read its position."""
 
     __slots__ = (
         "brokers",
         "config",
         "failed",
         "holdings",
+        "min_quantity",
         "quantity",
-        "shortest",
         "stopped",
         "ttl",
         "watchers",
@@ -74,7 +74,7 @@ class Running:
         self.brokers = brokers
         self.failed = failed
         self.quantity = config.quantity
-        self.shortest = 0 if config.product is Product.CNC else -config.quantity
+        self.min_quantity = 0 if config.product is Product.CNC else -config.quantity
         self.ttl = timedelta(seconds=config.signal_ttl_seconds)
         self.watchers: list[Watcher] = []
         self.holdings: Holdings | None = None
@@ -109,19 +109,19 @@ class Watcher:
         self.minute = 0
         self.made = 0
 
-    def read_holdings(self) -> None:
-        """Gives the strategy its context: what is held under its keys."""
+    def set_context(self) -> None:
+        """Sets the strategy's context to the holdings under its position keys."""
         holdings = self.running.holdings
         if holdings is not None:
-            self.isolated.may_read(Context({key.broker: holdings[key] for key in self.keys}))
+            self.isolated.set_context(Context({key.broker: holdings[key] for key in self.keys}))
 
     @property
     def missing(self) -> int:
-        """Ticks, or bars, that the strategy still needs here before its first target."""
+        """Ticks (or bars) that the strategy still needs on this instrument before its first target."""
         return self.isolated.still_needs() if self.bars is None else self.bars.missing
 
     def state(self) -> JsonValue:
-        """The strategy's state here, and the state of its bars."""
+        """The strategy's state on this instrument, with the state of its bars."""
         remembered = self.isolated.state()
         return remembered if self.bars is None else [remembered, self.bars.state()]
 
@@ -133,12 +133,12 @@ class Watcher:
         self.isolated.restore(state)
 
     def __call__(self, isolated: Isolated, error: Exception) -> None:
-        """Passes an error on. There may be 100,000 watchers, so none has a callable of its own for this."""
+        """Reports an error. The watcher itself is the callable, to save memory: there may be 100,000 watchers."""
         self.running.failed(self, isolated, error)
 
 
 class Route:
-    """The strategies on an instrument, on ticks and on bars, and its session."""
+    """The strategies on an instrument, and the instrument's session."""
 
     __slots__ = ("always", "bars", "watchers", "window")
 
@@ -152,7 +152,7 @@ class Route:
 def position_keys(
     config: StrategyConfig, instrument: StrategyInstrument, brokers: Iterable[str]
 ) -> tuple[PositionKey, ...]:
-    """The positions of a strategy on an instrument, broker by broker."""
+    """The keys of a strategy's positions on an instrument, one for each broker."""
     return tuple(
         PositionKey(broker, config.account, config.strategy_id, instrument.instrument_id, config.product)
         for broker in brokers
@@ -162,7 +162,7 @@ def position_keys(
 def bar_watch(
     watcher: Watcher, strategy_type: type[Strategy[Any]], parameters: StrategyParameters
 ) -> BarWatch[Watcher] | None:
-    """The watch that builds bars for a strategy on bars; None for one on ticks."""
+    """Makes the watch of a strategy on bars; None for one on ticks."""
     if not issubclass(strategy_type, BarStrategy) or not isinstance(parameters, BarParameters):
         return None
     return BarWatch(watcher, watcher.isolated.on_bar, parameters.interval, strategy_type.warm_up(parameters))

@@ -1,1 +1,1 @@
-"""Where strategies are kept: configurations by revision, activations, snapshots of state."""
+"""Strategy's store: configurations by revision, activations, snapshots of state."""

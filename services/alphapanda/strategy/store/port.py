@@ -1,4 +1,4 @@
-"""The port of strategy's store."""
+"""The port (interface) of strategy's store."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class StoredStrategy:
 
     Attributes:
         config: the configuration.
-        note: a sentence for people; empty where there is nothing to say.
-        changed_by: the caller that made this revision.
+        note: a sentence for users, such as why it was stopped; may be empty.
+        changed_by: the caller who made this revision.
         changed_at: wall time of the change, aware.
     """
 
@@ -41,14 +41,15 @@ class Change:
 
 
 Decide = Callable[[StoredStrategy | None], Change | None]
-"""Decides a strategy's next revision from its current one (None: there is none); None changes nothing. May raise."""
+"""Makes a strategy's next revision from its current one (None: there is none); None changes nothing. May raise."""
 
 Answer = Callable[[StoredStrategy], Message]
+"""Makes the answer to a command from the strategy after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A revision is in effect on a partition of the ticks from `next_offset` on."""
+    """A revision takes effect on a partition of the ticks at `next_offset`."""
 
     strategy_id: str
     revision: int
@@ -57,7 +58,7 @@ class Activation:
 
 
 class Ownership(NamedTuple):
-    """A partition and the epoch under which a process owns it; another process takes it over by raising the epoch."""
+    """A partition and the epoch under which a process owns it; a process takes it over by raising the epoch."""
 
     partition: int
     epoch: int
@@ -68,8 +69,8 @@ class Memory(NamedTuple):
 
     Attributes:
         revision: the revision.
-        state: as StrategyHost.state returned it; empty where the revision has seen nothing yet.
-        missing: ticks, or bars, that it still needs before its first target, on the instrument that lacks most.
+        state: what StrategyHost.state returned; empty if the revision has handled nothing yet.
+        missing: ticks (or bars) that it still needs before its first target, on the instrument that lacks most.
     """
 
     revision: int
@@ -82,10 +83,10 @@ class Snapshot:
     """A strategy's stored state on a partition, after every offset below `next_offset`.
 
     Attributes:
-        config: the revision that is in effect there.
-        next_offset: the first offset that isn't in the state.
-        state: as StrategyHost.state returned it; empty where the revision has seen nothing yet.
-        replaced: the revision that was in effect there before; 0 where none was.
+        config: the revision in effect on the partition.
+        next_offset: the first offset that isn't included in the state.
+        state: what StrategyHost.state returned; empty if the revision has handled nothing yet.
+        replaced: the previous revision on the partition; 0 if there was none.
     """
 
     config: StrategyConfig
@@ -105,76 +106,76 @@ class OrderInputs(NamedTuple):
     """The recorded order events of a partition's strategies.
 
     Attributes:
-        positions: how far the order topics were read; None where they never were.
-        inputs: events since the snapshots, in their order.
+        positions: offsets up to which the order topics were read; None if they never were.
+        inputs: events since the snapshots, in the order in which they are applied.
     """
 
     positions: Mapping[TopicPartition, int] | None
     inputs: Sequence[OrderInput]
 
 
-class Overtaken(Exception):
-    """Another process owns the partition now: this one must neither store nor publish anything of it."""
+class OwnershipLost(Exception):
+    """Another process owns the partition now; this process must neither store nor publish anything for it."""
 
 
 class StrategyStore(Protocol):
-    """Strategies by revision, and what the partitions of the ticks have stored of them."""
+    """Stores strategies by revision, and their activations, snapshots and order inputs by partition of the ticks."""
 
     async def command(
         self, key: CommandKey, request: Message, strategy_id: str, decide: Decide, answer: Answer
     ) -> bytes:
-        """Carries out a command once: row, event and remembered answer in one transaction.
+        """Carries out a command once: stores revision, event and answer in one transaction.
 
         Returns:
-            The answer, serialised; the one given before where the command was carried out before.
+            The answer, serialised; for a repeated command the stored answer.
 
         Raises:
-            RequestReused: the request_id came with another body.
+            RequestReused: the request_id came with a different body.
         """
 
     async def change(self, strategy_id: str, decide: Decide) -> StoredStrategy | None:
-        """Makes a change of the service's own; returns the strategy afterwards."""
+        """Makes a change that no command asked for; returns the strategy afterwards."""
 
     async def get(self, strategy_id: str) -> StoredStrategy | None:
-        """The current revision of a strategy, a deleted one too."""
+        """The current revision of a strategy, even a deleted one; None if there is no such strategy."""
 
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
-        """Strategies by name, from the first after `after` on; only those in `state` where it is given.
+        """Lists strategies by name, those after the name `after`; only those in `state`, if it is given.
 
-        Deleted ones are in no page.
+        Deleted strategies are never listed.
         """
 
     async def current(self) -> Sequence[StrategyConfig]:
         """The current configuration of every strategy."""
 
     async def seed(self, changes: Sequence[Change]) -> bool:
-        """Stores the first strategies ever, all in one transaction; False where there was one already."""
+        """Stores the first strategies, all in one transaction; False, and nothing stored, if there ever was one."""
 
     async def take(self, partition: int) -> Ownership:
-        """Takes a partition over: its earlier owner can store nothing of it any more."""
+        """Takes a partition over by raising its epoch; the previous owner can't store anything for it any more."""
 
     async def require(self, owner: Ownership) -> None:
         """Requires that the partition is still the owner's.
 
         Raises:
-            Overtaken: it was taken over.
+            OwnershipLost: another process took it over.
         """
 
     async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
-        """Records once that a revision takes effect at an offset, with the state that its warm-up gave it.
+        """Stores once that a revision takes effect at an offset, with its state after the warm-up.
 
         Raises:
-            Overtaken: the partition was taken over, or the strategy's snapshot is of a later offset or revision.
+            OwnershipLost: the partition was taken over, or the strategy's snapshot is of a later offset or revision.
         """
 
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
-        """Where each revision took effect, by partition and revision."""
+        """The activations of a strategy, by partition and revision."""
 
     async def save(self, owner: Ownership, next_offset: int, states: Mapping[str, Memory]) -> None:
-        """Stores strategies' states as of an offset; an older one never replaces a newer one.
+        """Stores strategies' states at an offset; an older state never replaces a newer one.
 
         Raises:
-            Overtaken: the partition was taken over.
+            OwnershipLost: the partition was taken over.
         """
 
     async def record_inputs(
@@ -184,26 +185,26 @@ class StrategyStore(Protocol):
         events: Sequence[Event],
         positions: Mapping[TopicPartition, int],
     ) -> None:
-        """Records order events that take effect before an offset, and how far they have been read, in one transaction.
+        """Stores order events that are applied before an offset, and the offsets read so far, in one transaction.
 
         Raises:
-            Overtaken: the partition was taken over.
+            OwnershipLost: the partition was taken over.
         """
 
     async def forget_inputs(
         self, owner: Ownership, before: int, positions: Mapping[TopicPartition, int]
     ) -> None:
-        """Deletes order events from before an offset, which every snapshot has now, and stores the positions.
+        """Deletes order events applied before an offset that all snapshots include, and stores the offsets read so far.
 
         Raises:
-            Overtaken: the partition was taken over.
+            OwnershipLost: the partition was taken over.
         """
 
     async def inputs(self, partition: int) -> OrderInputs:
         """The recorded order events of a partition."""
 
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
-        """Ticks, or bars, that running strategies lack of their warm-up, as of the last snapshots; those that lack any."""
+        """Ticks (or bars) missing from the warm-up of running strategies, as of their last snapshots; zeros left out."""
 
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
         """The snapshots of a partition, by offset and name."""

@@ -24,8 +24,8 @@ from alphapanda.strategy.store.port import (
     Memory,
     OrderInput,
     OrderInputs,
-    Overtaken,
     Ownership,
+    OwnershipLost,
     Snapshot,
     StoredStrategy,
     StrategyStore,
@@ -73,7 +73,7 @@ _TAKE = text(
     "INSERT INTO strategy.partition_owners AS held (partition, epoch) VALUES (:partition, 1)"
     " ON CONFLICT (partition) DO UPDATE SET epoch = held.epoch + 1 RETURNING epoch"
 )
-# Shared, so that a take-over waits for what its predecessor is storing, and the predecessor sees it afterwards.
+# A shared lock: a take-over waits for what the previous owner is storing, and the previous owner then sees the new epoch.
 _EPOCH = text("SELECT epoch FROM strategy.partition_owners WHERE partition = :partition FOR SHARE")
 _RECORD_INPUT = text(
     "INSERT INTO strategy.order_inputs (partition, next_offset, event) VALUES (:partition, :next_offset, :event)"
@@ -99,7 +99,7 @@ _ANY = text("SELECT EXISTS (SELECT FROM strategy.strategies)")
 
 
 class PostgresStrategyStore(StrategyStore):
-    """The port on the schema `strategy`.
+    """Strategy's store on the schema `strategy`.
 
     Args:
         engine: the database.
@@ -121,7 +121,7 @@ class PostgresStrategyStore(StrategyStore):
                 return before
             stored = await self._change(connection, strategy_id, decide)
             if stored is None:
-                raise ValueError("a command's decision refuses by raising, or leaves a strategy")
+                raise ValueError("a command's decision must raise or leave a strategy")
             message = answer(stored)
             await self._requests.remember(connection, key, message)
             return message.SerializeToString(deterministic=True)
@@ -187,7 +187,9 @@ class PostgresStrategyStore(StrategyStore):
             remembered = {"state": warmed.state, "missing": warmed.missing}
             saved = await connection.execute(_SAVE, values | remembered)
             if not saved.rowcount:
-                raise Overtaken(f"{activation} comes after what the partition's snapshot holds")
+                raise OwnershipLost(
+                    f"the partition's snapshot is of a later offset or revision than {activation}"
+                )
 
     @override
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
@@ -268,8 +270,8 @@ class PostgresStrategyStore(StrategyStore):
     async def _require(self, connection: AsyncConnection, owner: Ownership) -> None:
         epoch = (await connection.execute(_EPOCH, {"partition": owner.partition})).scalar_one_or_none()
         if epoch != owner.epoch:
-            raise Overtaken(
-                f"partition {owner.partition} was taken over: epoch {epoch}, here {owner.epoch} before"
+            raise OwnershipLost(
+                f"partition {owner.partition} was taken over: its epoch is {epoch}, this process owned epoch {owner.epoch}"
             )
 
     async def _get(self, connection: AsyncConnection, strategy_id: str) -> StoredStrategy | None:
@@ -279,7 +281,7 @@ class PostgresStrategyStore(StrategyStore):
     async def _change(
         self, connection: AsyncConnection, strategy_id: str, decide: Decide
     ) -> StoredStrategy | None:
-        # A lock on the name, as a strategy to be created has no row to lock.
+        # A lock on the name, because a new strategy has no row to lock.
         await connection.execute(_LOCK, {"strategy_id": strategy_id})
         stored = await self._get(connection, strategy_id)
         change = decide(stored)
@@ -357,5 +359,5 @@ def _flattening(stored: Any) -> Flattening | None:
 
 
 def _json(value: Any) -> Any:
-    """A jsonb column of a textual statement, which the driver gives as text."""
+    """Parses a jsonb column; the driver returns it as text for a textual statement."""
     return json.loads(value) if isinstance(value, str) else value

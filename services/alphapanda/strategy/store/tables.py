@@ -50,7 +50,7 @@ REVISIONS = Table(
     column("changed_at", INSTANT),
 )
 
-# The revision of each strategy that is current, and its state once more, to list by.
+# The current revision of each strategy; its state is repeated here to filter lists by it.
 STRATEGIES = Table(
     "strategies",
     METADATA,
@@ -60,7 +60,7 @@ STRATEGIES = Table(
     _revision_key(),
 )
 
-# A revision is in effect on a partition from next_offset on (rule 11).
+# A revision takes effect on a partition at next_offset.
 ACTIVATIONS = Table(
     "activations",
     METADATA,
@@ -71,8 +71,8 @@ ACTIVATIONS = Table(
     _revision_key(),
 )
 
-# The state of a revision after all ticks below next_offset, whose signals the log has acknowledged; `missing` counts
-# the ticks or bars that its warm-up still lacks.
+# The state of a revision after all records below next_offset, whose signals the log has acknowledged. missing: ticks or bars
+# that its warm-up still lacks.
 SNAPSHOTS = Table(
     "snapshots",
     METADATA,
@@ -87,7 +87,7 @@ SNAPSHOTS = Table(
     Index("snapshots_of_partition", "partition", "next_offset"),
 )
 
-# The epoch rises with each take-over of a partition: its earlier owner stores nothing any more.
+# Each take-over of a partition raises its epoch, so that the previous owner can't store anything any more.
 PARTITION_OWNERS = Table(
     "partition_owners",
     METADATA,
@@ -95,7 +95,7 @@ PARTITION_OWNERS = Table(
     column("epoch", BigInteger, CheckConstraint("epoch > 0")),
 )
 
-# Order events that strategies were given before the ticks at next_offset, since the snapshots.
+# Order events that were applied before the record at next_offset, since the snapshots.
 ORDER_INPUTS = Table(
     "order_inputs",
     METADATA,
@@ -106,7 +106,7 @@ ORDER_INPUTS = Table(
     Index("order_inputs_place", "partition", "next_offset", "seq"),
 )
 
-# How far the order topics were read for a partition: [[topic, partition, offset], …].
+# The offsets up to which the order topics were read for a partition: [[topic, partition, offset], …].
 INPUT_POSITIONS = Table(
     "input_positions",
     METADATA,

@@ -1,4 +1,4 @@
-"""The rules, in the order they are asked. A rule is one file here, with its limits, and one line below."""
+"""The rules, in the order in which they are evaluated. A rule is one file here, with its limits, and one line below."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RULES: Final[tuple[Rule, ...]] = tuple(import_module(f"{__name__}.{file}").RULE 
 
 @dataclass(frozen=True, slots=True)
 class RulesInForce:
-    """The rules that have something to say under some limits, and what a verdict says where none was asked."""
+    """The rules in force under some limits, and their results in a verdict for which none was evaluated."""
 
     rules: tuple[Rule, ...]
     not_asked: tuple[RuleResult, ...]
@@ -45,7 +45,7 @@ class RulesInForce:
 
 @lru_cache(maxsize=4096)
 def in_force(limits: Limits) -> RulesInForce:
-    """Those rules whose limit is set, and those without one; chosen once for the same limits."""
+    """The rules with at least one limit set, and those without limits; cached per set of limits."""
     rules = tuple(
         rule
         for rule in RULES

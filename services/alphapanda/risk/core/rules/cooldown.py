@@ -1,4 +1,4 @@
-"""A pause after losing round trips in a row."""
+"""Refuses entries for some time after several losing round trips in a row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAUSE: Limit[timedelta] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Each further loss in the row starts the pause anew; a round trip that doesn't lose, or a new day, ends the row."""
+    """Checks the pause. Each further loss restarts it; a round trip without a loss, or a new day, resets the count."""
     losses = check.limits.of(LOSSES)
     if losses is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)

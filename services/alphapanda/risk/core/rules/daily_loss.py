@@ -1,4 +1,4 @@
-"""What the account may lose in the exchange's day, realised and marked. Once reached, it only reduces until the next."""
+"""Limits the account's loss in the exchange's day. Once it is reached, the account may only reduce until the next day."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LIMIT: Limit[Decimal] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """An account that has tripped stays REDUCING for the day, though its positions recover.
+    """Checks the loss. An account that has tripped stays REDUCING for the day, even if its positions recover.
 
-    What a position makes counts from what it cost, though it was opened on a day before.
+    The profit of a position counts from its cost, even if it was opened on an earlier day.
     """
     most = check.limits.of(LIMIT)
     if most is None:
@@ -49,7 +49,7 @@ def judge(check: Check) -> RuleResult:
 def tripping(
     today: DayCounters, most: Decimal, account: AccountView, key: PositionKey, inputs: Inputs
 ) -> str:
-    """Why the account only reduces from now on; empty where the day's loss is below the limit, or unknown."""
+    """Why the account may only reduce from now on; empty if the daily loss is below the limit, or unknown."""
     try:
         lost = _loss(today, account, key, inputs)
     except ValueUnknown:
@@ -62,7 +62,7 @@ def _why(today: DayCounters, lost: Decimal, most: Decimal) -> str:
 
 
 def _loss(today: DayCounters, account: AccountView, key: PositionKey, inputs: Inputs) -> Decimal:
-    return -today.realised - unrealised(account.alive(key.broker, key.account), inputs.price_of)
+    return -today.realised - unrealised(account.active_positions(key.broker, key.account), inputs.price_of)
 
 
 RULE = Rule(NAME, judge, limits=(LIMIT,))

@@ -1,4 +1,4 @@
-"""Orders in the exchange's day, of the account and of the strategy."""
+"""Limits the number of orders in the exchange's day, of the account and of the strategy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_STRATEGY: Limit[int] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Counts this order too, and exits among the others; an order that ended unfilled is no trade."""
+    """Checks the count, this order and earlier exits included; an order that ended unfilled doesn't count."""
     limits = check.limits
     of_account, of_strategy = limits.of(OF_ACCOUNT), limits.of(OF_STRATEGY)
     strategy_id = check.signal.key.strategy_id

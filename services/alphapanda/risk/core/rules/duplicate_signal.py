@@ -1,4 +1,4 @@
-"""Refuses the same request under the same key within a window."""
+"""Refuses a repeated request under the same position key within a time window."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WINDOW: Limit[timedelta] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Compared with the last signal let through under the key. An exit passes each time.
+    """Compares the signal with the last one approved under its key. Exits always pass.
 
-    So it stops a target made again after its order failed, and a person's order sent twice.
+    This stops a target that is repeated after its order failed, and a manual order that is sent twice.
     """
     window = check.limits.of(WINDOW)
     if window is None:
@@ -38,7 +38,7 @@ def judge(check: Check) -> RuleResult:
     ):
         return RuleResult(NAME, RuleOutcome.PASSED, limit)
     ago = f"{(now - history.last_request_at).total_seconds():g} s ago"
-    message = f"{history.last_request} was let through {ago} under the same position"
+    message = f"{history.last_request} was approved {ago} under the same position"
     return only_exits_pass(check, NAME, limit, ago, message)
 
 

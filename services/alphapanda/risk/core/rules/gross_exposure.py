@@ -1,4 +1,4 @@
-"""Rupees of the whole account, held or on their way, long and short added up."""
+"""Limits the account's gross exposure in rupees: positions and open orders, long and short added up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT: Limit[Decimal] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Measured once this order and all open ones have filled; without one of the prices no entry passes."""
+    """Checks the exposure after this order and all open orders have filled; if a price is missing, no entry passes."""
     most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -37,8 +37,8 @@ def judge(check: Check) -> RuleResult:
     return only_exits_pass(check, NAME, limit, rupees(value), message)
 
 
-def most(check: Check) -> int:
-    """Units that what is left of the limit buys."""
+def largest_quantity(check: Check) -> int:
+    """Units that the rest of the limit buys."""
     limit, price = check.limits.of(LIMIT), check.price
     if limit is None or not price:
         return 0
@@ -57,4 +57,4 @@ def _after(check: Check) -> Decimal:
     return others + abs(check.position_after) * price
 
 
-RULE = Rule(NAME, judge, most, limits=(LIMIT,))
+RULE = Rule(NAME, judge, largest_quantity, limits=(LIMIT,))

@@ -1,6 +1,6 @@
-"""What the exchange takes of an instrument: tradable, whole lots, at most ten freeze quantities.
+"""Checks the instrument: tradable, whole lots, at most ten freeze quantities.
 
-A MARKET order carries no price, so its tick size has nothing to say yet.
+The tick size isn't checked: a MARKET order has no price.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAME = "instrument"
 
 
 def judge(check: Check) -> RuleResult:
-    """Exits too: the exchange itself would refuse. Only the number of slices is for entries alone."""
+    """Checks exits too, because the exchange would refuse them; only the maximum quantity is for entries alone."""
     instrument, signal, quantity = check.instrument, check.signal, check.quantity
     if instrument is None:
         known = f"{len(check.inputs.instruments)} known instruments"
@@ -39,8 +39,8 @@ def judge(check: Check) -> RuleResult:
     return _passed(instrument.lot_size, quantity)
 
 
-def most(check: Check) -> int:
-    """Whole lots, at most ten freeze quantities; nothing of what isn't tradable, or isn't what it says it is."""
+def largest_quantity(check: Check) -> int:
+    """Whole lots, at most ten freeze quantities; 0 if the instrument isn't tradable or has a different token."""
     instrument = check.instrument
     if (
         instrument is None
@@ -57,4 +57,4 @@ def _passed(lot_size: int, quantity: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"lots of {lot_size}", str(quantity))
 
 
-RULE = Rule(NAME, judge, most)
+RULE = Rule(NAME, judge, largest_quantity)

@@ -1,4 +1,4 @@
-"""The kill switches of the broker and of the strategy: REDUCING lets only reductions through, HALTED nothing."""
+"""Checks the kill switches of the broker and of the strategy: at REDUCING only exits pass, at HALTED nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PASSED = RuleResult(NAME, RuleOutcome.PASSED, "ACTIVE", "ACTIVE")
 
 
 def judge(check: Check) -> RuleResult:
-    """The one rule that may refuse every exit. The stricter of the two switches counts."""
+    """Applies the stricter of the two switches. At HALTED it refuses every exit."""
     key, state = check.signal.key, check.inputs.trading_state
     whose = key.broker
     if check.inputs.strategy_switches:

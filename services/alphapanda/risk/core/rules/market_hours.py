@@ -1,4 +1,4 @@
-"""The exchange's session, and the cut-off from which intraday positions may only shrink."""
+"""Checks the exchange's session, and the cut-off from which MIS positions may only be reduced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "market_hours"
 
 
 def judge(check: Check) -> RuleResult:
-    """Outside the session nothing passes: there is no exchange. Unknown hours let exits through."""
+    """Checks market time. Outside the session nothing passes; if the hours are unknown, exits pass."""
     market_time = check.inputs.market.market_time
     if check.instrument is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -72,7 +72,7 @@ def _clock(moment: datetime) -> str:
 
 @lru_cache(maxsize=4096)
 def _in_utc(moment: datetime) -> datetime:
-    """The same moment: datetimes of one zone compare in C, and market time is in UTC."""
+    """The same moment in UTC, as market time is: datetimes of one zone compare faster."""
     return moment.astimezone(UTC)
 
 

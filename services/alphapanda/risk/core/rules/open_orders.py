@@ -1,4 +1,4 @@
-"""How many orders of the account may be open at once."""
+"""Limits the number of open orders of the account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIMIT: Limit[int] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Counts this order too; an exit passes though it is one too many."""
+    """Checks the count, this order included; an exit passes even if the limit is exceeded."""
     most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)

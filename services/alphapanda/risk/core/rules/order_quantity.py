@@ -1,4 +1,4 @@
-"""Units in one entry."""
+"""Limits the quantity of one entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT: Limit[int] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """An exit of any size passes."""
+    """Checks the quantity; an exit of any quantity passes."""
     limit = check.limits.of(LIMIT)
     if limit is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -26,7 +26,7 @@ def judge(check: Check) -> RuleResult:
     return only_exits_pass(check, NAME, f"<= {limit}", observed, message)
 
 
-def most(check: Check) -> int:
+def largest_quantity(check: Check) -> int:
     """The limit."""
     return check.limits.of(LIMIT) or 0
 
@@ -36,4 +36,4 @@ def _passed(limit: int, quantity: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"<= {limit}", str(quantity))
 
 
-RULE = Rule(NAME, judge, most, limits=(LIMIT,))
+RULE = Rule(NAME, judge, largest_quantity, limits=(LIMIT,))

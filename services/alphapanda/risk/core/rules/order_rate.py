@@ -1,4 +1,4 @@
-"""Orders in a sliding window of market time, of the account and of the strategy."""
+"""Limits the orders in a sliding window of market time, of the account and of the strategy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WINDOW: Limit[timedelta] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Counts this order too, and exits among the others; an exit passes at any rate."""
+    """Checks the rate, this order and earlier exits included; an exit passes at any rate."""
     limits = check.limits
     strategy_id, window = check.signal.key.strategy_id, limits.required(WINDOW)
     now, passed = check.inputs.market.market_time, RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)

@@ -1,4 +1,4 @@
-"""Rupees of one entry, at the last price."""
+"""Limits the value of one entry in rupees, at the last price."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT: Limit[Decimal] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """An exit of any value passes; without a price no entry does."""
+    """Checks the value; an exit of any value passes, and without a price no entry does."""
     most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -31,10 +31,10 @@ def judge(check: Check) -> RuleResult:
     return only_exits_pass(check, NAME, limit, rupees(value), message)
 
 
-def most(check: Check) -> int:
+def largest_quantity(check: Check) -> int:
     """Units that the limit buys."""
     limit, price = check.limits.of(LIMIT), check.price
     return int(limit // price) if limit is not None and price else 0
 
 
-RULE = Rule(NAME, judge, most, limits=(LIMIT,))
+RULE = Rule(NAME, judge, largest_quantity, limits=(LIMIT,))

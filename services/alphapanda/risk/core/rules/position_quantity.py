@@ -1,4 +1,4 @@
-"""Units held under one position key."""
+"""Limits the quantity held under one position key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT: Limit[int] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Measured after the order has filled; an exit passes though what is left is over the limit."""
+    """Checks the position after the order has filled; an exit passes even if the rest is over the limit."""
     limit, after = check.limits.of(LIMIT), check.position_after
     if limit is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -30,8 +30,8 @@ def judge(check: Check) -> RuleResult:
     return only_exits_pass(check, NAME, f"<= {limit}", str(after), message)
 
 
-def most(check: Check) -> int:
-    """What is left of the limit."""
+def largest_quantity(check: Check) -> int:
+    """The rest of the limit."""
     return max(0, (check.limits.of(LIMIT) or 0) - abs(check.position))
 
 
@@ -40,4 +40,4 @@ def _passed(limit: int, after: int) -> RuleResult:
     return RuleResult(NAME, RuleOutcome.PASSED, f"<= {limit}", str(after))
 
 
-RULE = Rule(NAME, judge, most, limits=(LIMIT,))
+RULE = Rule(NAME, judge, largest_quantity, limits=(LIMIT,))

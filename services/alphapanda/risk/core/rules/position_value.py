@@ -1,4 +1,4 @@
-"""Rupees in one instrument, held or on its way, of all the account's strategies together."""
+"""Limits the value held in one instrument in rupees, open orders included, over all strategies of the account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT: Limit[Decimal] = Limit(
 
 
 def judge(check: Check) -> RuleResult:
-    """Measured once this order and all open ones have filled; long and short of two strategies don't offset."""
+    """Checks the value after this order and all open orders have filled; two strategies' long and short don't offset."""
     most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -30,7 +30,7 @@ def judge(check: Check) -> RuleResult:
         return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
     try:
         value = _others(check) + abs(check.position_after) * price
-    except ValueUnknown as why:  # another strategy holds it, and it has another token than the signal's today
+    except ValueUnknown as why:  # another strategy holds it under a token that has no price
         return only_exits_pass(check, NAME, limit, "unknown", str(why), unknown=True)
     if value <= most:
         return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(value))
@@ -38,8 +38,8 @@ def judge(check: Check) -> RuleResult:
     return only_exits_pass(check, NAME, limit, rupees(value), message)
 
 
-def most(check: Check) -> int:
-    """Units that what is left of the limit buys."""
+def largest_quantity(check: Check) -> int:
+    """Units that the rest of the limit buys."""
     limit, price = check.limits.of(LIMIT), check.price
     if limit is None or not price:
         return 0
@@ -53,4 +53,4 @@ def _others(check: Check) -> Decimal:
     return gross_value(check.others, check.inputs.price_of, check.signal.key.instrument_id)
 
 
-RULE = Rule(NAME, judge, most, limits=(LIMIT,))
+RULE = Rule(NAME, judge, largest_quantity, limits=(LIMIT,))

@@ -1,4 +1,4 @@
-"""A price to judge an entry by: there, and fresh in market time."""
+"""Requires a fresh last price for an entry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "price"
 
 
 def judge(check: Check) -> RuleResult:
-    """Without one, or with a stale one, only exits pass."""
+    """Checks that there is a price and that it isn't stale in market time; otherwise only exits pass."""
     market = check.inputs.market
     max_age = check.inputs.limits.price_max_age
     limit = _seconds_old("<= ", max_age)

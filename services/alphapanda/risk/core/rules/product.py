@@ -1,4 +1,4 @@
-"""What the product allows: delivery (CNC) is never short."""
+"""Refuses short positions with product CNC (delivery)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PASSED = RuleResult(NAME, RuleOutcome.PASSED)
 
 
 def judge(check: Check) -> RuleResult:
-    """A CNC order that would go short sells what is held."""
+    """Checks the position after the order; a CNC order that would go short is cut to close the position."""
     if check.signal.key.product is not Product.CNC or check.position_after >= 0:
         return _PASSED
     after = str(check.position_after)

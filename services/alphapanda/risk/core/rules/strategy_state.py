@@ -1,4 +1,4 @@
-"""Whether the strategy runs, and whether the signal is of its current configuration (rule 11 of the design)."""
+"""Requires for an entry that the strategy runs and that the signal is of its current revision."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _NO_STRATEGY = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE, "", "", "a person's 
 
 
 def judge(check: Check) -> RuleResult:
-    """A stopped strategy's or an old revision's openings fail, its reductions pass.
+    """Checks state and revision; exits of a stopped strategy or an old revision pass.
 
     Raises:
-        StrategyRevisionUnknown: an entry of a revision that isn't known yet and wasn't waited for.
+        StrategyRevisionUnknown: an entry is of a revision that isn't known yet, and the wait for it hasn't timed out.
     """
     signal = check.signal
     revision = signal.config_revision
@@ -24,7 +24,7 @@ def judge(check: Check) -> RuleResult:
     strategy_id = signal.key.strategy_id
     status = check.inputs.strategy_statuses.get(strategy_id)
     if status is None or revision > status.revision:
-        if check.effect.is_entry and (strategy_id, revision) not in check.inputs.given_up:
+        if check.effect.is_entry and (strategy_id, revision) not in check.inputs.timed_out:
             raise StrategyRevisionUnknown(strategy_id, revision)
         message = f"revision {revision} of {strategy_id} is not known here"
         return only_exits_pass(check, NAME, "a known revision", str(revision), message, unknown=True)

@@ -1,4 +1,4 @@
-"""How long an entry may be executed."""
+"""Refuses entries whose signal has expired."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NAME = "valid_until"
 
 
 def judge(check: Check) -> RuleResult:
-    """Past valid_until only exits pass, measured against the position as it is now."""
+    """Checks valid_until against market time; after it only exits pass."""
     market_time, valid_until = check.inputs.market.market_time, check.signal.valid_until
     if market_time is not None and market_time <= valid_until:
         return RuleResult(NAME, RuleOutcome.PASSED, valid_until.isoformat, market_time.isoformat)
@@ -19,4 +19,4 @@ def judge(check: Check) -> RuleResult:
     return only_exits_pass(check, NAME, limit, market_time.isoformat(), f"the signal was valid until {limit}")
 
 
-RULE = Rule(NAME, judge, says="EXPIRED")
+RULE = Rule(NAME, judge, reason_code="EXPIRED")

@@ -13,18 +13,18 @@ from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.warm_up import Warmed, narrowed, warmed
 
-MOST_RECORDS = 20_000
+MAX_RECORDS = 20_000
 _FIRST_RECORDS = 256
 _WIDER = 4
 _FETCH = 500
 _WAIT_SECONDS = 1.0
 
 
-class LookBack:
-    """Warms strategies up from the records before an offset.
+class WarmUpReader:
+    """Warms strategies up on the records before an offset.
 
-    It reads from further and further back until the strategy has seen enough: at most `MOST_RECORDS` records, or what
-    retention left.
+    It reads from further and further back until the strategy has enough ticks: at most `MAX_RECORDS` records, or as many
+    as retention has kept.
 
     Args:
         log: the log.
@@ -38,10 +38,10 @@ class LookBack:
         self._new_host = new_host
 
     async def warmed(self, at: TopicPartition, offset: int, config: StrategyConfig) -> Warmed:
-        """The state with which a configuration begins that takes effect at an offset.
+        """Makes the state with which a configuration begins that takes effect at an offset.
 
         Raises:
-            InvalidInput: type, parameters or an instrument don't exist.
+            InvalidInput: the type, a parameter or an instrument doesn't exist.
             StrategyBroken: the type's own code raised.
             LogUnavailable: the log can't be read now.
         """
@@ -52,13 +52,13 @@ class LookBack:
             first = max(offset - length, 0)
             frames = [narrowed(frame, tokens) async for frame in self._frames(at, first, offset)]
             made = warmed(self._new_host(), config, frames)
-            if first == 0 or length >= MOST_RECORDS:
+            if first == 0 or length >= MAX_RECORDS:
                 break
-            length = min(length * _WIDER, MOST_RECORDS)
+            length = min(length * _WIDER, MAX_RECORDS)
         return made
 
     async def frame_before(self, at: TopicPartition, offset: int) -> Frame | None:
-        """The frame of the record before an offset; None where the record is gone or has none.
+        """The frame of the record before an offset; None if the record is gone or unreadable.
 
         Raises:
             LogUnavailable: the log can't be read now.
@@ -67,7 +67,7 @@ class LookBack:
         return frames[-1] if frames else None
 
     async def _frames(self, at: TopicPartition, first: int, end: int) -> AsyncIterator[Frame]:
-        """The frames of a partition, each once, though the log may hold one twice."""
+        """The frames of a partition, each once, even if the log has one twice."""
         starts = dict(await self._log.end_offsets([at.topic])) | {at: first}
         reader = self._log.topic_reader([at.topic], starts)
         await reader.start()
