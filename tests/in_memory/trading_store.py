@@ -15,13 +15,13 @@ from typing_extensions import override
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey, RequestReused
-from alphapanda.trading.core.late_arrival import given_up
+from alphapanda.trading.core.late_arrival import is_absent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.store.port import (
+    AbsentIntent,
     Account,
     ChangedOrder,
-    GivenUp,
     KillSwitchCopy,
     OrderChange,
     OrderFilter,
@@ -84,7 +84,7 @@ class _MemoryTransaction(TradingTransaction):
         return added
 
     @override
-    async def bury(self, signal_id: str) -> bool:
+    async def add_tombstone(self, signal_id: str) -> bool:
         if signal_id in self._tables.order_of_signal:
             return False
         self._tables.buried.add(signal_id)
@@ -221,7 +221,7 @@ class MemoryTradingStore(TradingStore):
         return await self.find(order_id) if order_id else None
 
     @override
-    async def is_buried(self, signal_id: str) -> bool:
+    async def has_tombstone(self, signal_id: str) -> bool:
         return signal_id in self._tables.buried
 
     @override
@@ -230,13 +230,15 @@ class MemoryTradingStore(TradingStore):
         return [order_id for order_id, stored in orders if not stored.order.status.is_final]
 
     @override
-    async def given_up(self, since: datetime) -> Sequence[GivenUp]:
+    async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
         return [
-            GivenUp(order_id, intent.number, intent.tag, stored.order.key.broker, stored.order.key.account)
+            AbsentIntent(
+                order_id, intent.number, intent.tag, stored.order.key.broker, stored.order.key.account
+            )
             for order_id, stored in self._tables.orders.items()
             if stored.created_at >= since
             for intent in stored.order.intents
-            if given_up(intent)
+            if is_absent(intent)
         ]
 
     @override

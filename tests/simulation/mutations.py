@@ -68,10 +68,10 @@ class SendsLate(OrderExecutor):
     """Calls the broker however long ago it committed SUBMITTING."""
 
     @override
-    async def _make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+    async def _call_broker(self, call: Call) -> tuple[bool, BrokerOrder | None]:
         self._uncalled.pop(call.order.order_id, None)
         try:
-            return True, await self._with.traders[call.order.key.broker].execute_order(call.placement)
+            return True, await self._context.traders[call.order.key.broker].execute_order(call.placement)
         except NoClearAnswer:
             return True, None
 
@@ -80,8 +80,8 @@ class ForgetsItsCall(OrderExecutor):
     """Takes a call that it made, and whose answer it couldn't store, for one that was never made."""
 
     @override
-    async def _make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
-        made, report = await super()._make(call)
+    async def _call_broker(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+        made, report = await super()._call_broker(call)
         self._uncalled[call.order.order_id].add(call.intent.epoch)
         return made, report
 

@@ -1,1 +1,1 @@
-"""Values that the cores share: pure, exact, without I/O or clock."""
+"""Values that all cores share. Pure: no I/O, no clock, no protobuf."""

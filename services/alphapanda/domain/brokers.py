@@ -1,4 +1,4 @@
-"""Broker names. A broker is a checked name, not an enum: a third one needs no change here."""
+"""Broker names. A broker is a validated name, not an enum, so a new broker needs no change here."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def checked_broker(name: str, field: str = "broker") -> str:
-    """The name itself.
+    """Validates a broker's name and returns it.
+
+    Args:
+        name: the name.
+        field: the field that it came in, for the error.
 
     Raises:
-        InvalidInput: it is not lower case letters, digits and underscores, beginning with a letter.
+        InvalidInput: the name isn't 1 to 32 lower-case letters, digits and underscores, beginning with a letter.
     """
     if not PATTERN.fullmatch(name):
         raise InvalidInput(field, name, f"a broker's name matches ^{PATTERN.pattern}$")

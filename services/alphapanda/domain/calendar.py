@@ -1,8 +1,8 @@
 """Trading days and sessions of the NSE cash market, from dated data.
 
-A session is [open, close) of continuous trading, in Asia/Kolkata. Which days trade and between which times is
-`data/nse_calendar.json`; a day outside the ranges that file covers is an error, never a guess. Everything is
-computed when the calendar is built, so a question costs one bisection.
+A session is continuous trading in [open, close), in Asia/Kolkata. Days and times come from `data/nse_calendar.json`; a
+day outside the ranges that the file covers raises an error. All sessions are computed when the calendar is built,
+so a query is one bisection.
 """
 
 import json
@@ -27,7 +27,7 @@ _SATURDAY: Final = 5
 
 
 class SessionKind(StrEnum):
-    """Whether a session's hours are its segment's usual ones or were announced for that one day."""
+    """Regular hours of the segment, or hours announced for one day."""
 
     REGULAR = "regular"
     SPECIAL = "special"
@@ -45,12 +45,12 @@ class DateRange:
 
     @property
     def text(self) -> str:
-        """As messages name it: 2019-01-01 to 2019-12-31."""
+        """The range as text, such as 2019-01-01 to 2019-12-31."""
         return f"{self.first} to {self.last}"
 
 
 class CalendarNotCovered(LookupError):
-    """The calendar has no data for this day, so it can't say whether the market trades."""
+    """The calendar has no data for a day, so it is unknown whether the market trades on it."""
 
     def __init__(self, day: date, ranges: Sequence[DateRange]) -> None:
         self.day = day
@@ -61,7 +61,7 @@ class CalendarNotCovered(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Continuous trading in the half-open interval [open, close) of one trading day; both times are IST."""
+    """Continuous trading on one trading day, in the half-open interval [open, close); both times are IST."""
 
     day: date
     open: datetime
@@ -81,7 +81,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class _Timeline:
-    """One segment's sessions in order, and what finds one of them."""
+    """One segment's sessions in order, with indexes by time and by day."""
 
     sessions: tuple[Session, ...]
     opens_ns: tuple[int, ...]
@@ -90,15 +90,15 @@ class _Timeline:
 
 
 class TradingCalendar:
-    """When each segment trades.
+    """The sessions of each segment.
 
     Args:
         zone: the market's time zone; a trading day is a date in it.
-        covered: the days the calendar knows, in order, apart from each other by at least a day.
+        covered: the ranges of days with data, in order, with a gap of at least a day between them.
         sessions: for each segment its sessions within the covered days, in order and disjoint.
 
-    Every method that needs a day's data raises CalendarNotCovered where there is none, UnknownName for a segment
-    without hours and InvalidInput for a naive datetime.
+    Methods raise CalendarNotCovered for a day without data, UnknownName for a segment without hours, and InvalidInput
+    for a naive datetime.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class TradingCalendar:
 
     @property
     def first_covered_day(self) -> date:
-        """The earliest day with data; days between two covered ranges have none."""
+        """The earliest day with data; days between two covered ranges have no data."""
         return self._covered[0].first
 
     @property
@@ -129,7 +129,7 @@ class TradingCalendar:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """The segment classes the calendar has hours for."""
+        """The segments that the calendar has hours for."""
         return tuple(self._timelines)
 
     def covers(self, day: date) -> bool:
@@ -137,12 +137,12 @@ class TradingCalendar:
         return any(day in covered for covered in self._covered)
 
     def trading_day(self, instant: datetime) -> date:
-        """The date in Asia/Kolkata, whether the market trades on it or not."""
+        """The date of an instant in Asia/Kolkata, whether the market trades on it or not."""
         _require_aware(instant)
         return instant.astimezone(self._zone).date()
 
     def is_trading_day(self, day: date) -> bool:
-        """Whether the market has any session on this day, a special one included."""
+        """Whether the market has any session on this day, including special ones."""
         self._covering(day)
         return day in self._trading_day_set
 
@@ -153,8 +153,8 @@ class TradingCalendar:
         return timeline.by_day.get(day, ())
 
     def session_at(self, instant: datetime, segment: str) -> Session | None:
-        """The session that holds this instant; for a bar give its start, which is what decides for a bar."""
-        # Most questions are about the session found last, and datetimes of one zone compare in C.
+        """The session that contains this instant, None if none does. For a bar pass its start, which decides its session."""
+        # Most calls are about the session found last, and datetimes of the same zone compare quickly.
         found = self._found.get(segment)
         if found is not None and instant.tzinfo is UTC and found[0] <= instant < found[1]:
             return found[2]
@@ -164,7 +164,7 @@ class TradingCalendar:
         return session
 
     def session_at_ns(self, instant_ns: int, segment: str) -> Session | None:
-        """The same for nanoseconds since the Unix epoch."""
+        """Like `session_at`, for nanoseconds since the Unix epoch."""
         timeline = self._timeline_of(segment)
         at = bisect_right(timeline.opens_ns, instant_ns) - 1
         if at >= 0 and instant_ns < timeline.closes_ns[at]:
@@ -173,7 +173,7 @@ class TradingCalendar:
         return None
 
     def next_session_open(self, instant: datetime, segment: str) -> datetime:
-        """The first session open strictly after this instant."""
+        """The first opening of a session strictly after this instant."""
         timeline = self._timeline_of(segment)
         covered = self._covering(self.trading_day(instant))
         at = bisect_right(timeline.opens_ns, _nanoseconds(instant))
@@ -182,7 +182,7 @@ class TradingCalendar:
         return timeline.sessions[at].open
 
     def trading_day_on_or_after(self, day: date) -> date:
-        """This day if the market trades on it, else the next one on which it does."""
+        """This day if the market trades on it, else the next trading day."""
         covered = self._covering(day)
         at = bisect_left(self._trading_days, day)
         if at == len(self._trading_days) or self._trading_days[at] not in covered:
@@ -194,9 +194,10 @@ class TradingCalendar:
         return self.trading_day_on_or_after(day + _DAY)
 
     def mis_cut_off(self, day: date, segment: str, cut_off: time = DEFAULT_MIS_CUT_OFF) -> datetime | None:
-        """When the day's intraday positions are squared off: the cut-off of its last session.
+        """When the day's intraday (MIS) positions are squared off: the cut-off of the day's last session.
 
-        Earlier sessions of the day do not end its intraday positions. None on a day without a session.
+        Returns:
+            Aware market time; None on a day without a session.
         """
         asked = (day, segment, cut_off)
         if asked not in self._mis_cut_offs:
@@ -223,9 +224,9 @@ class TradingCalendar:
 def mis_cut_off(session: Session, cut_off: time = DEFAULT_MIS_CUT_OFF) -> datetime:
     """When a session's intraday (MIS) positions are squared off.
 
-    The cut-off (market local time) if it lies inside [open, close); else 15 minutes before the close, as for
-    Muhurat and other short sessions, but not before the open. 15:00 by default: published broker cut-offs run
-    15:00-15:12 under the closing auction, and continuous trading may end at 15:15.
+    This is the cut-off (market local time) if it lies in [open, close). Otherwise, as in Muhurat and other short
+    sessions, it is 15 minutes before the close, but not before the open. The default is 15:00: brokers publish cut-offs
+    of 15:00-15:12 under the closing auction, and continuous trading may end at 15:15.
     """
     if cut_off.tzinfo is not None:
         raise InvalidInput("cut_off", cut_off, "a time without a zone: it is the market's local time")
@@ -236,16 +237,20 @@ def mis_cut_off(session: Session, cut_off: time = DEFAULT_MIS_CUT_OFF) -> dateti
 
 
 def load_nse_calendar() -> TradingCalendar:
-    """The calendar shipped with the package. Builds it anew each time; keep it."""
+    """Loads the calendar shipped with the package. It is built on each call, so keep the result."""
     shipped = resources.files("alphapanda.domain").joinpath("data/nse_calendar.json")
     return parse_calendar(json.loads(shipped.read_text(encoding="utf-8")))
 
 
 def parse_calendar(document: Mapping[str, Any]) -> TradingCalendar:
-    """Build a calendar from a document shaped as `data/nse_calendar.json`.
+    """Builds a calendar from a document with the form of `data/nse_calendar.json`.
 
-    A weekday trades its segment's hours unless it is a holiday; a special session's hours replace whatever the
-    day would have had, in every segment. Raises ValueError naming the entry that is wrong.
+    A weekday has its segment's regular hours unless it is a holiday. Special sessions replace a day's regular hours in
+    every segment.
+
+    Raises:
+        ValueError: an entry is wrong; the message names it.
+        CalendarNotCovered: a holiday or special session lies outside the covered ranges.
     """
     zone = ZoneInfo(document["time_zone"])
     covered = _covered(document["covered"])

@@ -1,8 +1,8 @@
-"""What an executed order costs at Zerodha: brokerage, taxes and fees by rates that change with the date.
+"""Charges of an executed order at Zerodha: brokerage, taxes and fees, at dated rates.
 
-The rates are `data/charges_rates.json`. Amounts are exact and unrounded rupees. The contract note rounds
-transaction tax and stamp duty to the rupee over all of a scrip's trades of a day, so an order's own figures
-are accruals that the note trues up.
+The rates are in `data/charges_rates.json`. Amounts are exact, unrounded rupees. The contract note rounds transaction tax
+and stamp duty to whole rupees over all trades of a scrip in a day, so one order's figures are accruals that the
+contract note adjusts.
 """
 
 import json
@@ -21,7 +21,7 @@ from alphapanda.domain.order import Side
 
 
 class ChargeSegment(StrEnum):
-    """What a trade is charged as. A delivery bought and sold the same day is charged as intraday."""
+    """The segment that sets a trade's charges. Delivery shares bought and sold on one day are charged as intraday."""
 
     EQ_DELIVERY = "EQ_DELIVERY"
     EQ_INTRADAY = "EQ_INTRADAY"
@@ -35,7 +35,7 @@ class ChargesNotKnown(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """One order's costs in exact rupees, none negative."""
+    """The charges of one order in exact rupees, none negative."""
 
     brokerage: Decimal
     transaction_tax: Decimal
@@ -47,7 +47,7 @@ class Charges:
 
     @property
     def total(self) -> Decimal:
-        """The sum of all parts."""
+        """The sum of all charges."""
         return (
             self.brokerage
             + self.transaction_tax
@@ -61,7 +61,7 @@ class Charges:
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
-    """A rate in force from a day on: a fraction of turnover, or rupees an order."""
+    """A rate in force from a date on: a fraction of turnover, or rupees per order."""
 
     since: date
     value: Decimal
@@ -85,7 +85,7 @@ _PER = {"turnover": False, "order": True}
 
 @dataclass(frozen=True, slots=True)
 class ChargeRates:
-    """Dated rates by (charge, exchange, segment), each series in the order of its dates, and those of GST."""
+    """Dated rates by (charge, exchange, segment), and the rates of GST; each series is ordered by date."""
 
     by_key: Mapping[_Key, tuple[_Rate, ...]]
     gst: tuple[_Rate, ...]
@@ -107,16 +107,18 @@ def charges_for(
         rates: the dated rates.
         day: the trading day.
         exchange: NSE or BSE.
-        segment: what the trade is charged as.
+        segment: the charge segment.
         side: of the order.
-        quantity: units filled (not lots), positive. Brokerage is capped per executed order, so for an order
-            with several fills give the whole filled quantity and its average price; what a further fill adds
-            is the difference.
-        price: rupees a unit, positive; for options the premium.
+        quantity: units filled (not lots), positive. Brokerage is capped per executed order, so for an order with several
+            fills pass the whole filled quantity and its average price; the charge of a further fill is the difference.
+        price: rupees per unit, positive; for options the premium.
 
-    GST is on brokerage, exchange turnover charge and SEBI fee; the investor protection levy (ipft) is outside it,
-    as in Kite's charges API. Raises ChargesNotKnown when a rate for the day is missing, InvalidInput for a quantity
-    or price that is not positive.
+    GST is due on brokerage, exchange turnover charge and SEBI fee, but not on the investor protection levy (ipft), as in
+    Kite's charges API.
+
+    Raises:
+        ChargesNotKnown: a rate for the day is missing.
+        InvalidInput: quantity or price isn't positive.
     """
     if quantity <= 0:
         raise InvalidInput("quantity", quantity, "an executed order has a positive one")
@@ -142,13 +144,17 @@ def charges_for(
 
 
 def load_charge_rates() -> ChargeRates:
-    """The rates shipped with the package. Builds them anew each time; keep them."""
+    """Loads the rates shipped with the package. It parses the file on each call, so keep the result."""
     shipped = resources.files("alphapanda.domain").joinpath("data/charges_rates.json")
     return parse_charge_rates(json.loads(shipped.read_text(encoding="utf-8")))
 
 
 def parse_charge_rates(document: Mapping[str, Any]) -> ChargeRates:
-    """Build the rates from a document shaped as `data/charges_rates.json`; ValueError names a wrong entry."""
+    """Parses rates from a document with the form of `data/charges_rates.json`.
+
+    Raises:
+        ValueError: an entry is wrong; the message names it.
+    """
     by_key: dict[_Key, tuple[_Rate, ...]] = {}
     for entry in document["rates"]:
         series = _series(entry, entry["charge"])

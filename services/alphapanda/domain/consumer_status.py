@@ -1,4 +1,4 @@
-"""What a consumer of the log counts and reports, from the place where it is counted to the answer of an RPC."""
+"""The status and counters of a log consumer, as its service reports them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from datetime import datetime
 
 @dataclass(slots=True)
 class ConsumerStatus:
-    """One consumer for one broker, since the start of the process. The consumer counts in it; everybody else has a copy.
+    """Counters of one consumer for one broker since the process started. The consumer updates it; others get copies.
 
     Attributes:
         consumer: its name, such as "risk.signals".
-        broker: broker of its topics; empty for shared ones.
-        processed: records handled, those that needed no handling included.
+        broker: broker of its topics; empty for shared topics.
+        processed: records handled, including those that needed nothing done.
         failed: attempts that failed.
-        retried: attempts made again.
-        dead_lettered: records that went to a dead-letter topic.
-        paused: partitions that don't move because of an error, as "topic/partition@offset".
-        lag: records on the log not handled yet.
-        last_error: one line without secrets; empty where there was none.
-        last_error_at: wall time of it.
-        parked: keys that stand still because of a bug, in the partitions it holds.
+        retried: attempts that were repeated.
+        dead_lettered: records sent to a dead-letter topic.
+        paused: partitions paused because of an error, as "topic/partition@offset".
+        lag: records on the log that aren't handled yet.
+        last_error: one line without secrets; empty if there was none.
+        last_error_at: wall time of the last error.
+        parked: keys parked because of a bug, in the partitions assigned to it.
     """
 
     consumer: str
@@ -37,7 +37,7 @@ class ConsumerStatus:
     parked: int = 0
 
     def count_failure(self, error: str, wall_time: datetime) -> None:
-        """Counts an attempt that failed with `error`, one line."""
+        """Counts a failed attempt; `error` is one line."""
         self.failed += 1
         self.last_error = error
         self.last_error_at = wall_time

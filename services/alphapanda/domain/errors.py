@@ -1,7 +1,7 @@
 """Refusals of bad input.
 
-InvalidInput            a value a caller can mend
-└── UnknownName         a name that isn't registered; says which are
+InvalidInput            a value that the caller can correct
+└── UnknownName         a name that isn't registered; the message lists those that are
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 LONGEST_VALUE = 100
-"""Characters of a refused value that a message shows."""
+"""Most characters of a refused value in a message."""
 MOST_NAMES = 30
-"""Known names that a message lists."""
-_COMPARED = 500  # comparing takes 40 µs a name: a typo among an exchange's 100,000 would hold a process up for seconds
+"""Most known names listed in a message."""
+_COMPARED = (
+    500  # a comparison takes 40 µs: all 100,000 names of an exchange would block the process for seconds
+)
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it, cut where it is long."""
+    """A value's repr for a message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 
 
 def nearest(value: str, names: Sequence[str]) -> str | None:
-    """The name that somebody most likely meant, None where none is near.
+    """The known name most similar to a value; None if none is similar.
 
     Args:
-        value: what came.
-        names: the known ones, sorted; of very many only the neighbours are looked at.
+        value: the unknown name.
+        names: the known names, sorted; of more than 1,000 only the neighbours in sort order are compared.
     """
     if len(names) > 2 * _COMPARED:
         at = bisect_left(names, value)
@@ -38,12 +40,12 @@ def nearest(value: str, names: Sequence[str]) -> str | None:
 
 
 class InvalidInput(ValueError):
-    """A value that can't be used, with the field it came in and what is allowed.
+    """A value that isn't allowed, with its field and what is allowed.
 
     Args:
         field: dotted name of the field, such as "parameters.fast".
-        value: what came, as text.
-        allowed: what would have been taken, in words.
+        value: the refused value.
+        allowed: what is allowed, in words.
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
@@ -54,7 +56,7 @@ class InvalidInput(ValueError):
 
 
 class UnknownName(InvalidInput):
-    """A name that isn't one of the known ones; the nearest is suggested."""
+    """A name that isn't known; the message suggests the most similar known one."""
 
     def __init__(self, field: str, value: str, known: Iterable[str]) -> None:
         names = sorted(known)

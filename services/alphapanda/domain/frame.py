@@ -1,4 +1,4 @@
-"""Many ticks as columns (rule 7)."""
+"""A frame: many ticks as columns (rule 7)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-@lru_cache(maxsize=64)  # an order on its way asks for the same moment several times
+@lru_cache(maxsize=64)  # an order converts the same moment several times
 def instant(nanoseconds: int) -> datetime:
-    """An aware UTC datetime of nanoseconds since the epoch; parts of a microsecond are cut off."""
+    """Converts nanoseconds since the epoch to an aware UTC datetime; fractions of a microsecond are dropped."""
     return EPOCH + nanoseconds // 1000 * _MICROSECOND
 
 
 def nanoseconds(moment: datetime) -> int:
-    """Nanoseconds since the epoch of an aware datetime, exact."""
+    """Converts an aware datetime to nanoseconds since the epoch, exactly."""
     delta = moment - EPOCH
     return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
@@ -41,22 +41,22 @@ class _Columns(NamedTuple):
 
 
 class Frame(_Columns):
-    """Ticks as columns; every non-empty column has one value per tick. Without ticks it is a heartbeat.
+    """Ticks as columns; every non-empty column has one value per tick. A frame without ticks is a heartbeat.
 
-    A tuple below, because a replay makes one for every bar: it is built in C and can't be changed.
+    It is a tuple, which is fast to make and immutable, because a replay makes one for every bar.
 
     Attributes:
-        feed_run: run of the feed that made it.
-        shard: which shard's instruments it holds.
+        feed_run: id of the feed's run that made it.
+        shard: the shard of its instruments.
         sequence: 1, 2, 3 … within (feed_run, shard).
-        market_time_ns: market time at its end, nanoseconds since the epoch.
-        price_scale: units of a price in one rupee.
+        market_time_ns: market time at the frame's end, nanoseconds since the epoch.
+        price_scale: price units in one rupee.
         instrument_token: per tick.
         last_price: per tick, in 1/price_scale rupees, > 0.
         exchange_time: per tick, nanoseconds since the epoch.
-        bar_start: start of the bar a tick closes, nanoseconds; empty where ticks are not bars' closes.
-        volume: units traded in the day, per tick; empty where not given.
-        simulated: True where the feed owns its market time.
+        bar_start: start of the bar that a tick closes, nanoseconds since the epoch; empty if ticks don't close bars.
+        volume: units traded in the day, per tick; empty if not given.
+        simulated: True if the feed sets market time itself (simulator, recording).
     """
 
     __slots__ = ()
@@ -75,10 +75,10 @@ class Frame(_Columns):
         volume: Sequence[int] = (),
         simulated: bool = True,
     ) -> Frame:
-        """Checks the columns' lengths; O(1) in the ticks.
+        """Makes a frame after checking the columns' lengths, in constant time.
 
         Raises:
-            ValueError: a column's length differs.
+            ValueError: a column has another length.
         """
         ticks = len(instrument_token)
         for name, column in (("last_price", last_price), ("exchange_time", exchange_time)):
@@ -106,10 +106,10 @@ class Frame(_Columns):
 
     @property
     def frame_id(self) -> str:
-        """UUIDv5 of (feed_run, shard, sequence); computed when asked for, most frames of a replay are not."""
+        """The frame's id, derived from (feed_run, shard, sequence); computed on demand, because a replay rarely needs it."""
         return ids.frame_id(self.feed_run, self.shard, self.sequence)
 
     @property
     def market_time(self) -> datetime:
-        """Market time at its end, aware UTC."""
+        """Market time at the frame's end, aware UTC."""
         return instant(self.market_time_ns)

@@ -1,4 +1,4 @@
-"""Consecutive frames at once: their ticks as one column each, so that what is asked of all of them costs no loop."""
+"""A batch of consecutive frames with their ticks joined into columns, for processing without a Python loop per frame."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from alphapanda.domain.frame import Frame
 
 
 class OutOfOrder(ValueError):
-    """Frames that can't be taken as one batch: their market time falls, or their price scales differ."""
+    """Frames that can't form a batch: their market time falls, or their price scales differ."""
 
 
 class FrameBatch:
-    """Frames in the order of their market time.
+    """Consecutive frames, ordered by market time, with their ticks as columns.
 
     Attributes:
         frames: the frames.
-        ends: per frame, how many ticks the batch has up to the frame's end.
+        ends: per frame, the number of ticks in the batch up to the frame's end.
         market_time_ns: per frame, nanoseconds since the epoch; never falls.
-        price_scale: units of a price in one rupee, of all frames.
+        price_scale: price units in one rupee, the same for all frames.
         instrument_token: per tick.
-        only_token: the instrument of every tick; None where there are several, or no ticks.
+        only_token: the token of every tick; None if there are several, or no ticks.
         last_price: per tick, in 1/price_scale rupees.
         exchange_time: per tick, nanoseconds since the epoch.
-        belongs_at: per tick, what decides for its session: the start of the bar it closes, else its exchange time.
+        belongs_at: per tick, the time that decides its session: the start of the bar it closes, else its exchange time.
     """
 
     __slots__ = (
@@ -41,7 +41,7 @@ class FrameBatch:
     )
 
     def __init__(self, frames: Sequence[Frame]) -> None:
-        """Takes at least one frame.
+        """Joins the frames, of which there is at least one.
 
         Raises:
             OutOfOrder: their market time falls, or their price scales differ.

@@ -1,6 +1,6 @@
-"""Identities. Every id follows from what caused it (UUIDv5), so that doing a thing twice names the same thing.
+"""Ids. Every id is a UUIDv5 derived from its cause, so the same output computed twice has the same id.
 
-Rule 1 of the design: whoever computes an output again, after a crash or a second delivery, gets the same id, and the
+This is rule 1 of the design: after a crash or a second delivery an output is computed again with the same id, and the
 stores keep one row per id.
 """
 
@@ -17,7 +17,7 @@ _VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
 
 def derived_id(*parts: object) -> str:
-    """UUIDv5 of the parts, as text. Parts are joined by a character that none of them holds."""
+    """The UUIDv5 of the parts, as text. They are joined by a separator that no part may contain."""
     return _uuid(_SEPARATOR.join(map(str, parts)))
 
 
@@ -29,35 +29,35 @@ def _uuid(name: str) -> str:
 
 
 def frame_id(feed_run: str, shard: int, sequence: int) -> str:
-    """Id of a tick frame."""
+    """The id of a tick frame."""
     return _uuid(f"frame\x1f{feed_run}\x1f{shard}\x1f{sequence}")
 
 
 def signal_id(strategy_id: str, config_revision: int, frame: str, ordinal: int, n: int, broker: str) -> str:
-    """Id of the n-th signal that a strategy's revision made of the tick at `ordinal` in a frame, for one broker."""
+    """The id of the n-th signal that a strategy's revision makes from the tick at `ordinal` of a frame, for one broker."""
     return _uuid(f"signal\x1f{strategy_id}\x1f{config_revision}\x1f{frame}\x1f{ordinal}\x1f{n}\x1f{broker}")
 
 
 def output_id(producer: str, input_id: str, kind: str, n: int = 0) -> str:
-    """Id of any other output: the n-th of its kind that a service makes of an input."""
+    """The id of any other output: the n-th of its kind that a service makes from an input."""
     return _uuid(f"output\x1f{producer}\x1f{input_id}\x1f{kind}\x1f{n}")
 
 
 def fill_id(broker: str, account: str, day: str, exchange_trade_id: str) -> str:
-    """Id of a trade at a paper exchange, which numbers its trades anew each day (a date, YYYY-MM-DD)."""
+    """The id of a fill; `day` (YYYY-MM-DD) is part of it, because exchanges restart trade numbers each day."""
     return _uuid(f"fill\x1f{broker}\x1f{account}\x1f{day}\x1f{exchange_trade_id}")
 
 
 def command_id(caller: str, method: str, request_id: str) -> str:
-    """Id of a command that came by RPC."""
+    """The id of a command received by RPC."""
     return derived_id("command", caller, method, request_id)
 
 
 def timer_id(aggregate: str, kind: str, due: datetime) -> str:
-    """Id of a timer's firing. `due` is market time, aware."""
+    """The id of a timer's firing; `due` is aware market time."""
     return derived_id("timer", aggregate, kind, due.isoformat())
 
 
 def intent_tag(intent_id: str) -> str:
-    """The tag under which a broker knows an intent: 20 characters of A-Z and 2-7, the most that Kite takes."""
+    """The tag of an intent at its broker: 20 characters of A-Z and 2-7, the longest that Kite accepts."""
     return b32encode(UUID(intent_id).bytes[:12]).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""What can be traded."""
+"""Instruments, and the directory of the day's instruments."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Instrument:
     """One instrument of an exchange.
 
     Attributes:
-        instrument_id: ours, never reused: "NSE:INFY", or "NFO:NIFTY26NOVFUT@2026-11-24" where it expires.
-        instrument_token: the broker's, reused after expiry.
+        instrument_id: our id, never reused: "NSE:INFY", or "NFO:NIFTY26NOVFUT@2026-11-24" if it expires.
+        instrument_token: the broker's token, reused after expiry.
         exchange: such as "NSE".
         tradingsymbol: such as "INFY".
         name: company or underlying.
-        segment: Kite's, such as "NSE" or "INDICES".
-        instrument_type: Kite's: EQ, FUT, CE, PE.
+        segment: Kite's segment, such as "NSE" or "INDICES".
+        instrument_type: Kite's type: EQ, FUT, CE, PE.
         tick_size: smallest price step, rupees, > 0.
         lot_size: units of one lot, > 0.
-        freeze_quantity: most units in one order at the exchange; 0 where no limit is known.
-        session_segment: row of the calendar that holds its hours, such as "NSE_EQ_CAS".
-        expiry: last trading day, None where it has none.
+        freeze_quantity: most units in one order at the exchange; 0 if no limit is known.
+        session_segment: segment of the trading calendar with its hours, such as "NSE_EQ_CAS".
+        expiry: last trading day; None if it doesn't expire.
     """
 
     instrument_id: str
@@ -44,22 +44,22 @@ class Instrument:
 
     @property
     def symbol(self) -> str:
-        """What people write: "NSE:INFY"."""
+        """The symbol that users type, such as "NSE:INFY"."""
         return f"{self.exchange}:{self.tradingsymbol}"
 
     @property
     def tradable(self) -> bool:
-        """False for indices."""
+        """Whether it can be traded; False for indices."""
         return self.segment != "INDICES"
 
 
 def instrument_id_of(exchange: str, tradingsymbol: str, expiry: date | None) -> str:
-    """Our id of an instrument. A symbol comes back after expiry, so the expiry is part of it."""
+    """Our id of an instrument. The expiry is part of it, because symbols are reused after expiry."""
     return f"{exchange}:{tradingsymbol}" + (f"@{expiry.isoformat()}" if expiry else "")
 
 
 class InstrumentDirectory:
-    """The instruments of a day, found by id, token or symbol. Built whole; replaced, not changed."""
+    """The instruments of a day, by id, token or symbol. Immutable; the next day gets a new directory."""
 
     def __init__(self, instruments: Iterable[Instrument]) -> None:
         self._by_id = {instrument.instrument_id: instrument for instrument in instruments}
@@ -73,22 +73,22 @@ class InstrumentDirectory:
         return iter(self._by_id.values())
 
     def by_id(self, instrument_id: str) -> Instrument | None:
-        """The instrument of our id."""
+        """The instrument with this id; None if there is none."""
         return self._by_id.get(instrument_id)
 
     def by_token(self, instrument_token: int) -> Instrument | None:
-        """The instrument that has this token today."""
+        """The instrument with this token today; None if there is none."""
         return self._by_token.get(instrument_token)
 
     def by_symbol(self, symbol: str) -> Instrument | None:
-        """The instrument people write as "NSE:INFY"."""
+        """The instrument with this symbol, such as "NSE:INFY"; None if there is none."""
         return self._by_symbol.get(symbol)
 
     def require_symbol(self, symbol: str, field: str) -> Instrument:
-        """The instrument of a symbol somebody typed.
+        """The instrument with this symbol, which a user typed into `field`.
 
         Raises:
-            UnknownName: there is none; the nearest is suggested.
+            UnknownName: there is none; the message suggests the most similar symbol.
         """
         found = self._by_symbol.get(symbol)
         if found is None:

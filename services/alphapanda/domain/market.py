@@ -1,4 +1,4 @@
-"""What is known of the market at the moment of a decision: read once, together, from the price cache."""
+"""The market as a decision sees it: prices and market time, read together from the price cache."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from msgspec import Struct
 
 
 class LastPrice(Struct, frozen=True):
-    """Last traded price, rupees, and the market time of that trade (aware)."""
+    """Last traded price in rupees, and the aware market time of that trade."""
 
     price: Decimal
     traded_at: datetime
 
 
 class MarketView(Struct, frozen=True):
-    """Prices and the market's clock, of one reading.
+    """Prices and market time from one read of the price cache.
 
     Attributes:
-        market_time: aware; None where it is unknown (no clock, or a real-time feed whose clock is too old: rule 9).
-        feed_run: run of the feed that wrote it; empty where unknown.
-        prices: by instrument token; an instrument without a price is absent.
-        frame_id: the frame that brought the clock here: what a timer that is due by then is caused by; empty where
-            unknown.
+        market_time: aware; None if unknown (none stored, or a real-time feed's market time is too old: rule 9).
+        feed_run: id of the feed's run that wrote it; empty if unknown.
+        prices: last prices by instrument token; an instrument without a price is absent.
+        frame_id: the frame that set this market time, the cause of timers that are due by then; empty if unknown.
     """
 
     market_time: datetime | None
@@ -35,4 +34,4 @@ class MarketView(Struct, frozen=True):
 
 
 NOTHING_KNOWN: Final = MarketView(market_time=None, feed_run="", prices={})
-"""What is known while the price cache is away."""
+"""The view while the price cache can't be read."""

@@ -1,4 +1,4 @@
-"""Exact money: Decimal rupees, rounded only where a rule says so."""
+"""Exact money: rupees as Decimal, with explicit rounding."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ ZERO = Decimal(0)
 
 
 def to_paisa(amount: Decimal) -> Decimal:
-    """The amount in whole paise, halves away from zero."""
+    """Rounds an amount to whole paise, halves away from zero."""
     return amount.quantize(PAISA, rounding=ROUND_HALF_UP)
 
 
 def up_to_paisa(amount: Decimal) -> Decimal:
-    """The next whole paisa at or above."""
+    """Rounds an amount up to whole paise."""
     return amount.quantize(PAISA, rounding=ROUND_CEILING)
 
 
 def down_to_paisa(amount: Decimal) -> Decimal:
-    """The next whole paisa at or below."""
+    """Rounds an amount down to whole paise."""
     return amount.quantize(PAISA, rounding=ROUND_FLOOR)

@@ -1,4 +1,4 @@
-"""The words of an order and its life. The lifecycle is one table; a pair that isn't in it is an error."""
+"""Enums of orders, and the order lifecycle as one transition table; a pair that isn't in it is an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Side(IntEnum):
-    """Direction; numbered as in panda.common.v1."""
+    """Buy or sell; numbered as in panda.common.v1."""
 
     BUY = 1
     SELL = 2
@@ -21,7 +21,7 @@ class Side(IntEnum):
 
     @classmethod
     def of(cls, delta: int) -> Side:
-        """The side that moves a position by `delta`, which isn't 0."""
+        """The side of an order that changes a position by `delta` units (signed, not 0)."""
         return cls.BUY if delta > 0 else cls.SELL
 
 
@@ -47,10 +47,10 @@ class PositionEffect(IntEnum):
     FLIPS = 3
 
     is_entry: bool
-    """A flip is an entry; only what at most reaches flat is an exit."""
+    """True if it opens or flips a position; False if it only reduces one (an exit)."""
 
     def __init__(self, number: int) -> None:
-        self.is_entry = number != 2  # noqa: PLR2004 - REDUCES, which has no name yet here
+        self.is_entry = number != 2  # noqa: PLR2004 - REDUCES; members have no names yet in __init__
 
     @classmethod
     def of(cls, position: int, delta: int) -> PositionEffect:
@@ -68,7 +68,7 @@ class TradingState(IntEnum):
     HALTED = 3
 
     def permits(self, *, entry: bool) -> bool:
-        """Whether an order may be submitted."""
+        """Whether an entry or an exit may be submitted."""
         return self is TradingState.ACTIVE or (self is TradingState.REDUCING and not entry)
 
 
@@ -106,11 +106,11 @@ class OrderStatus(IntEnum):
     NOT_SENT = 11
 
     is_final: bool
-    """True where nothing can follow."""
+    """True if no transition leads out of it."""
 
 
 class OrderEvent(Enum):
-    """What can happen to an order."""
+    """Events that change the status of an order or an intent."""
 
     VALIDATED = "validated"
     REFUSED_BY_RISK = "refused by risk"
@@ -129,7 +129,7 @@ class OrderEvent(Enum):
 
     __hash__ = (
         object.__hash__
-    )  # members are single; Enum's own hashes the name anew, and transitions are looked up a lot
+    )  # members are singletons; Enum's own hash is slower, and transitions are looked up often
 
 
 S, E = OrderStatus, OrderEvent
@@ -140,7 +140,7 @@ TRANSITIONS: Final = MappingProxyType(
         (S.PENDING_SUBMIT, E.SUBMITTING): S.SUBMITTING,
         (S.PENDING_SUBMIT, E.NOT_SENT): S.FAILED,
         (S.SUBMITTING, E.NO_CLEAR_ANSWER): S.UNKNOWN,
-        # The sender knows that it never called: its intent ends, the order is decided anew (rule 18).
+        # The process knows that it never began the call: the intent ends, the order is decided again (rule 18).
         (S.SUBMITTING, E.NEVER_CALLED): S.NOT_SENT,
         (S.SUBMITTING, E.DECIDED_ANEW): S.PENDING_SUBMIT,
         (S.SUBMITTING, E.ACCEPTED): S.OPEN,
@@ -149,7 +149,7 @@ TRANSITIONS: Final = MappingProxyType(
         (S.UNKNOWN, E.ACCEPTED): S.OPEN,
         (S.UNKNOWN, E.REJECTED_BY_BROKER): S.REJECTED,
         (S.UNKNOWN, E.ABSENT): S.FAILED,
-        # An exit whose intent is absent goes on with a new one (rule 2).
+        # An exit whose intent is absent continues with a new intent (rule 2).
         (S.SUBMITTING, E.EXIT_AGAIN): S.PENDING_SUBMIT,
         (S.UNKNOWN, E.EXIT_AGAIN): S.PENDING_SUBMIT,
         (S.OPEN, E.PARTIAL_FILL): S.PARTIALLY_FILLED,
@@ -173,7 +173,7 @@ del S, E, _status
 
 
 class IllegalTransition(Exception):
-    """An event that the table has no line for."""
+    """A pair of status and event that isn't in the transition table."""
 
     def __init__(self, status: OrderStatus, event: OrderEvent) -> None:
         super().__init__(f"an order that is {status.name} can't be {event.value}")
@@ -183,7 +183,7 @@ def transition(status: OrderStatus, event: OrderEvent) -> OrderStatus:
     """The status after an event.
 
     Raises:
-        IllegalTransition: the table has no such line.
+        IllegalTransition: the transition table has no such pair.
     """
     try:
         return TRANSITIONS[status, event]

@@ -1,4 +1,4 @@
-"""What happened to an order. Each event carries the order whole, so order between topics doesn't matter (rule 6)."""
+"""Events of an order. Each one contains the whole order state, so the sequence across topics doesn't matter (rule 6)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from alphapanda.domain.signal import PositionKey
 
 
 class OrderState(Struct, frozen=True):
-    """An order as it stood after a change.
+    """The state of an order after a change.
 
     Attributes:
-        order_id: ours.
-        signal_id: the signal (or manual intent) it executes.
-        key: whose position it moves.
+        order_id: our id.
+        signal_id: the signal (or manual intent) that it executes.
+        key: the position that it changes.
         instrument_token: the broker's token.
         side: direction.
         quantity: units ordered, > 0.
         order_type: how it is priced.
-        effect: what it did to the position it was decided against; None where the event has no word known here.
+        effect: what it does to the position it was decided against; None if the event has a value unknown to this version.
         status: after the change.
-        revision: 1, 2, 3 … of the published changes.
+        revision: number of the published change: 1, 2, 3 ….
         filled: units filled so far.
         leaves: units that may still fill; 0 in a final status.
-        average_price: rupees, None while nothing is filled.
-        market_time: of the change; None where it was unknown.
+        average_price: rupees; None while nothing is filled.
+        market_time: of the change; None if it was unknown.
     """
 
     order_id: str
@@ -66,7 +66,7 @@ class Submitted(Struct, frozen=True):
 
 
 class Filled(Struct, frozen=True):
-    """One fill."""
+    """A fill of the order."""
 
     order: OrderState
     fill: Fill
@@ -74,7 +74,7 @@ class Filled(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It ended unexecuted, or executed in part. Final. `reason` is None where the event has no word known here."""
+    """The order ended unexecuted or executed in part. Final. `reason` is None if its value is unknown to this version."""
 
     order: OrderState
     reason: FailureReason | None
@@ -83,7 +83,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """It was cancelled at the broker. Final."""
+    """The order was cancelled at the broker. Final."""
 
     order: OrderState
     message: str

@@ -1,4 +1,4 @@
-"""Which brokers get a strategy's orders: one pure function, asked when a signal is made and again before it is executed."""
+"""Routing: which brokers get a strategy's orders. Asked when a signal is made, and again before it is sent."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ DEFAULT_BROKER = "paper"
 
 
 class ExecutionRouter:
-    """Paper where it is enabled; any other broker where it is enabled and the strategy opted in.
+    """Routes signals to the paper broker and to the brokers that the strategy opted in to, as far as they are enabled.
 
     Args:
-        enabled: brokers that are active and enabled, in the deployment's order.
+        enabled: the active and enabled brokers, in the order of the settings.
     """
 
     def __init__(self, enabled: Iterable[str]) -> None:
@@ -19,7 +19,7 @@ class ExecutionRouter:
         self._chosen: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def brokers(self, opted_in: Iterable[str]) -> tuple[str, ...]:
-        """The brokers that get the signals of a strategy with these opt-ins, in the deployment's order."""
+        """The brokers that get the signals of a strategy with these opt-ins, in the order of the settings."""
         asked = tuple(opted_in)
         chosen = self._chosen.get(asked)
         if chosen is None:
@@ -29,9 +29,9 @@ class ExecutionRouter:
 
     @property
     def enabled(self) -> tuple[str, ...]:
-        """Brokers orders may go to."""
+        """The brokers that orders may go to."""
         return self._enabled
 
     def is_enabled(self, broker: str) -> bool:
-        """Whether orders may go to a broker at all; a manual order asks only this."""
+        """Whether orders may go to a broker; for manual orders this is the only routing check."""
         return broker in self._enabled

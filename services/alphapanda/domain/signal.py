@@ -1,4 +1,4 @@
-"""What a strategy, a person or a timer wants."""
+"""Signals: what a strategy, a person or a timer asks for."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing_extensions import override
 from alphapanda.domain.order import OrderType, Product, Side
 
 MANUAL = "manual"
+"""The strategy_id of manual orders."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionKey:
-    """Whose position: the key of every position, limit and ledger line (rule 13)."""
+    """The key of a position, used for positions, limits and ledger entries alike (rule 13)."""
 
     broker: str
     account: str
@@ -26,7 +27,7 @@ class PositionKey:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # A key is looked up far more often than it is made.
+        # The hash is cached, because a key is looked up far more often than it is made.
         parts = (self.broker, self.account, self.strategy_id, self.instrument_id, self.product)
         object.__setattr__(self, "_hash", hash(parts))
 
@@ -36,23 +37,23 @@ class PositionKey:
 
 
 class Signal(Struct, frozen=True):
-    """A wish for one broker: a signed target position, or an explicit side and quantity; exactly one of the two.
+    """A request to risk for one broker: either a target position, or an explicit side and quantity.
 
     Attributes:
-        signal_id: its identity; the same wish computed again has the same.
-        correlation_id: id at the start of the chain (the frame, the command).
-        causation_id: id of what directly caused it.
-        key: whose position it is about.
-        instrument_token: the broker's token now.
-        config_revision: revision of the strategy's configuration; 0 for a person and for square-offs.
-        target: signed units to hold, or None.
-        side: direction of an explicit order, or None.
-        quantity: units of an explicit order, or None.
+        signal_id: its id; the same signal computed again has the same id.
+        correlation_id: id at the start of the chain of events (the frame or the command).
+        causation_id: id of its direct cause.
+        key: the position to change.
+        instrument_token: the broker's token today.
+        config_revision: revision of the strategy's configuration; 0 for manual orders and square-offs.
+        target: signed units to hold; None for an explicit order.
+        side: side of an explicit order, else None.
+        quantity: units of an explicit order, else None.
         order_type: how it is priced.
-        market_time: aware; when it was made.
-        valid_until: aware market time; past it an entry isn't executed.
-        reference_price: rupees it was made at, or None.
-        reason: one sentence.
+        market_time: when it was made; aware.
+        valid_until: aware market time; after it an entry isn't executed.
+        reference_price: the price, in rupees, at which it was made; None if there is none.
+        reason: one sentence; may be empty.
     """
 
     signal_id: str

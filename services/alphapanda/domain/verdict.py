@@ -1,4 +1,4 @@
-"""What risk says. An approved order is a type of its own, so that what was not vetted can't be passed on."""
+"""Verdicts of risk. Approved is a type of its own, so a signal that risk hasn't approved can't be passed to trading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alphapanda.domain.signal import PositionKey
 
 
 class RuleOutcome(IntEnum):
-    """What one rule said; numbered as in panda.common.v1."""
+    """The outcome of one rule; numbered as in panda.common.v1."""
 
     PASSED = 1
     FAILED = 2
@@ -24,16 +24,16 @@ class RuleOutcome(IntEnum):
 
 
 Text = str | Callable[[], str]
-"""A text, or what makes it when somebody reads it: a replay reads few of those that its rules give."""
+"""A text, or a function that makes it when it is read, because a replay reads few of them."""
 
 
 class RuleResult:
-    """One line of a verdict: the rule, its limit and what was observed, as text for a person. Never changed.
+    """The result of one rule in a verdict: outcome, limit and observed value, as text for a person. Immutable.
 
     Attributes:
-        rule: its registered name.
-        outcome: what it said; None where the event has no word known here.
-        message: one sentence; empty where there is nothing to say.
+        rule: the rule's registered name.
+        outcome: its outcome; None if the event has a value unknown to this version.
+        message: one sentence; may be empty.
     """
 
     __slots__ = ("_limit", "_observed", "message", "outcome", "rule")
@@ -46,7 +46,7 @@ class RuleResult:
         observed: Text = "",
         message: str = "",
     ) -> None:
-        """A text that is made later has to come from values that don't change."""
+        """Makes a result; a function for `limit` or `observed` must use only values that don't change."""
         self.rule = rule
         self.outcome = outcome
         self._limit = limit
@@ -55,12 +55,12 @@ class RuleResult:
 
     @property
     def limit(self) -> str:
-        """What it allows."""
+        """The rule's limit."""
         return self._limit if isinstance(self._limit, str) else self._limit()
 
     @property
     def observed(self) -> str:
-        """What it saw."""
+        """The value that the rule observed."""
         return self._observed if isinstance(self._observed, str) else self._observed()
 
     def _parts(self) -> tuple[object, ...]:
@@ -81,7 +81,7 @@ class RuleResult:
 
 
 class Approved(Struct, frozen=True):
-    """A signal let through as an order of `quantity` units (> 0)."""
+    """A signal that risk approved as an order of `quantity` units (> 0)."""
 
     signal_id: str
     correlation_id: str
@@ -98,15 +98,15 @@ class Approved(Struct, frozen=True):
 
     @property
     def product(self) -> Product:
-        """Product of the position."""
+        """The position's product."""
         return self.key.product
 
 
 class Refused(Struct, frozen=True):
-    """A signal refused.
+    """A signal that risk refused.
 
-    `reason` is one word in capitals; `message` one sentence; `largest_quantity` the most units, in whole lots, with
-    which the same order would have passed, 0 where none would.
+    `reason` is one word in capitals and `message` one sentence. `largest_quantity` is the largest quantity, in whole lots,
+    with which the same order would have passed; 0 if none would.
     """
 
     signal_id: str

@@ -1,4 +1,4 @@
-"""YAML as nodes, which know their lines; what can't be read is told in one."""
+"""Parses YAML into nodes, which have line numbers, so that errors name line and column."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import yaml
 
 
 class NoYaml(ValueError):
-    """The text is no YAML; the message is one line with line and column."""
+    """The text isn't valid YAML; the message is one line with line and column."""
 
 
 def yaml_root(text: str) -> yaml.Node | None:
-    """The root of a YAML document; None where it is empty.
+    """The root node of a YAML document; None if it is empty.
 
     Raises:
-        NoYaml: it can't be read.
+        NoYaml: the text isn't valid YAML.
     """
     try:
         root: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)
@@ -21,16 +21,16 @@ def yaml_root(text: str) -> yaml.Node | None:
         mark = error.problem_mark
         where = f" (at line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise NoYaml(f"{error.problem}{where}") from None
-    except yaml.YAMLError as error:  # a character that YAML hasn't
+    except yaml.YAMLError as error:  # a character that YAML doesn't allow
         raise NoYaml(" ".join(str(error).split())) from None
     return root
 
 
 def yaml_mapping(node: yaml.MappingNode) -> dict[str, yaml.Node]:
-    """Its values by name.
+    """The values of a mapping by key.
 
     Raises:
-        NoYaml: a key is no single value, or stands there twice: which of its values was meant, nobody knows.
+        NoYaml: a key isn't a scalar, or occurs twice.
     """
     found: dict[str, yaml.Node] = {}
     for key, value in node.value:

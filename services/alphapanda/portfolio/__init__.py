@@ -1,1 +1,1 @@
-"""The portfolio service: the ledger, and the positions, cash and profit that follow from it."""
+"""The portfolio service: books fills in a ledger, and derives positions, cash and profit from it."""

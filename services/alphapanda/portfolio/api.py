@@ -1,4 +1,4 @@
-"""PortfolioService: answers questions about the books from the store and the last prices in memory."""
+"""PortfolioService: answers queries from the store, at the last prices in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILLS_PAGE = 50
 LEDGER_PAGE = 100
 PORTFOLIOS_PAGE = 20
 POINTS_PAGE = 500
-"""Rows of a page where the request names no page_size."""
+"""Items on a page if the request has no page_size."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 OfAccount = (
@@ -44,16 +44,16 @@ OfAccount = (
 
 
 class PortfolioApi(PortfolioServiceServicer):
-    """The servicer of PortfolioService.
+    """The gRPC servicer of PortfolioService.
 
     Args:
         store: the books.
-        manager: has the last prices.
+        manager: last prices.
         reader: reads accounts.
-        watches: makes watches on accounts.
-        messages: makes the answers.
-        brokers: the active ones.
-        account: whose books an empty account means.
+        watches: watches on accounts.
+        messages: converts books to messages.
+        brokers: the active brokers.
+        account: the default account, used if a request names none.
     """
 
     def __init__(
@@ -232,4 +232,4 @@ def _order_id(order_id: str) -> str:
     try:
         return str(UUID(order_id))
     except ValueError:
-        raise InvalidInput("order_id", order_id, "an order's id (a UUID), or nothing for all") from None
+        raise InvalidInput("order_id", order_id, "an order's id (a UUID), or empty for all") from None

@@ -1,7 +1,7 @@
-"""Caches books in Redis. A copy is named by its revision, so it is never out of date.
+"""Caches books in Redis. The key contains the revision, so a cached copy is never out of date.
 
-Key: `portfolio:account:{broker}:{account}:{opened_at, microseconds}:{revision}`. When the account was opened is part of
-it, so that a new database beside an old Redis finds nothing.
+Key: `portfolio:account:{broker}:{account}:{opened_at, microseconds}:{revision}`. The opening time is part of it, so that
+a new database doesn't find copies of an old one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from alphapanda.portfolio.store.port import AccountBooks, AccountName, AccountSt
 
 KEY: Final = "portfolio:account:"
 KEPT: Final = timedelta(minutes=10)
+"""Expiry of a cached copy."""
 
 
 class BooksCache:
-    """Reads books from Redis, or from the store where Redis has no copy or is away.
+    """Reads books from Redis, or from the store if Redis has no copy or can't be reached.
 
     Args:
         store: the books.
@@ -38,19 +39,19 @@ class BooksCache:
         self._redis = redis
 
     async def books(self, name: AccountName, state: AccountState) -> AccountBooks | None:
-        """The account's books at the revision of `state` or a later one; None where it isn't open."""
+        """The account's books at the revision of `state` or a later one; None if the account isn't open."""
         try:
-            kept = await self._redis.get(_key(name, state, state.revision))
+            cached = await self._redis.get(_key(name, state, state.revision))
         except (RedisError, OSError):
             return await self._store.books(name)
-        if kept is not None:
-            return _from_text(name, state.revision, kept)
+        if cached is not None:
+            return _from_text(name, state.revision, cached)
         books = await self._store.books(name)
         if books is not None:
-            await self._keep(books, state)
+            await self._cache(books, state)
         return books
 
-    async def _keep(self, books: AccountBooks, state: AccountState) -> None:
+    async def _cache(self, books: AccountBooks, state: AccountState) -> None:
         try:
             await self._redis.set(_key(books.name, state, books.revision), _to_text(books), ex=KEPT)
         except (RedisError, OSError):

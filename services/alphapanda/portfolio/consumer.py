@@ -1,4 +1,4 @@
-"""Books fills: order events come in, ledger entries come out."""
+"""Consumes order events and books their fills."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, 
 
 GROUP = "portfolio"
 PAYLOADS = ("order_filled",)
-"""The payloads of the topics it reads; the other order events move no money."""
+"""Payloads of the topics it reads; other order events move no money."""
 
 OnBooked = Callable[[Mapping[AccountName, Cause]], None]
-"""Called with the accounts whose books changed, each with the last event that changed it, once that is committed."""
+"""Called after each commit with the accounts whose books changed, each with the last event that changed it."""
 
 _log = structlog.get_logger(__name__)
 
 
 class PortfolioConsumer(Handler):
-    """Books the fills of a batch in one transaction; a fill's own row says that it was booked before (rule 1).
+    """Books the fills of a batch in one transaction; a fill whose row exists already is skipped (rule 1).
 
     Args:
-        manager: which brokers' fills are booked, and what a new account begins with.
+        manager: the managed brokers and the starting cash of new accounts.
         store: the books.
         on_booked: called after each commit.
     """
@@ -45,8 +45,8 @@ class PortfolioConsumer(Handler):
         """Books the fills among the batch's events.
 
         Raises:
-            BrokerNotManaged: a fill of a broker whose portfolios are not kept here.
-            InvalidInput: a fill whose amounts the ledger can't hold.
+            BrokerNotManaged: the fill's broker has no portfolios here.
+            InvalidInput: the ledger can't hold a fill's amounts.
         """
         received = []
         changed = {}
@@ -58,7 +58,7 @@ class PortfolioConsumer(Handler):
                 changed[AccountName(key.broker, key.account)] = Cause(event.event_id, event.correlation_id)
         if not received:
             return
-        # A batch is of one partition, so of one broker.
+        # A batch comes from one partition, so all its fills have one broker.
         starting_cash = self._manager.starting_cash(batch[0].broker)
         async with self._store.unit(received, starting_cash) as unit:
             for fill in received:

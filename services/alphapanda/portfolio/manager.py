@@ -1,4 +1,4 @@
-"""Manages the portfolios of all brokers: which accounts there are, their proof, and the last prices they are valued at."""
+"""Manages the portfolios of all brokers: opening accounts, proving the books, and last prices for valuation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alphapanda.storage.price_cache import MarketViews
 
 
 class BrokerNotManaged(LookupError):
-    """A fill of a broker whose portfolios are not kept here."""
+    """A fill's broker has no portfolios here."""
 
     def __init__(self, broker: str, managed: Iterable[str]) -> None:
         known = ", ".join(sorted(managed)) or "none"
@@ -22,20 +22,20 @@ class BrokerNotManaged(LookupError):
 
 
 class BooksDisagree(Exception):
-    """Cash, positions or totals of an account differ from what its ledger adds up to."""
+    """Cash, positions or totals of an account differ from the sums of its ledger."""
 
     def __init__(self, name: AccountName, found: str) -> None:
         super().__init__(f"the books of {name.broker} account {name.account!r} disagree: {found}")
 
 
 class PortfolioManager:
-    """The portfolios of all brokers. What fills made is in the store; last prices are in memory, in each process whole.
+    """The portfolios of all brokers: the books are in the store, all last prices in the memory of each process.
 
-    Brokers differ by data alone: what the ledger of their accounts begins with.
+    Brokers differ only in the cash that their accounts begin with.
 
     Args:
-        starting_cash: rupees, 0 or more, that an account begins with, by managed broker.
-        account: the account of each broker that is open from the start; others open with their first fill.
+        starting_cash: cash that an account begins with, rupees, 0 or more; by managed broker.
+        account: the account that each broker has from the start; others open with their first fill.
         store: the books.
         market: reads the price cache.
         directory: the instruments of today.
@@ -58,14 +58,14 @@ class PortfolioManager:
 
     @property
     def brokers(self) -> tuple[str, ...]:
-        """The managed ones."""
+        """The managed brokers."""
         return tuple(self._starting_cash)
 
     def starting_cash(self, broker: str) -> Decimal:
-        """Rupees that an account of the broker begins with, 0 or more.
+        """Cash that an account of the broker begins with, rupees, 0 or more.
 
         Raises:
-            BrokerNotManaged: its portfolios are not kept here.
+            BrokerNotManaged: the broker has no portfolios here.
         """
         cash = self._starting_cash.get(broker)
         if cash is None:
@@ -73,9 +73,9 @@ class PortfolioManager:
         return cash
 
     async def start(self) -> None:
-        """Opens each broker's first account where it isn't open, proves all books, takes the cached prices.
+        """Opens each broker's first account if necessary, proves all books, and loads the cached prices.
 
-        Frames are followed by then, so no price is missed between the two.
+        Tick frames must be followed before this, so that no price is missed in between.
 
         Raises:
             BooksDisagree: an account's cash, positions or totals don't follow from its ledger.
@@ -87,7 +87,7 @@ class PortfolioManager:
         self._marks.seed((await self._market.view(tokens)).prices)
 
     async def stop(self) -> None:
-        """Forgets the prices: without frames they only grow old."""
+        """Forgets the prices, because without frames they become stale."""
         self._marks = Marks()
 
     async def prove(self) -> int:
@@ -103,11 +103,11 @@ class PortfolioManager:
         return len(names)
 
     def handle_frame(self, frame: Frame) -> None:
-        """Takes the frame's prices, in memory; older ones change nothing."""
+        """Updates the last prices in memory from a frame; older prices change nothing."""
         self._marks.apply(frame)
 
     def prices(self, instrument_ids: Collection[str]) -> Mapping[str, LastPrice]:
-        """Last prices by instrument_id; an instrument that has none, is unknown or has expired is absent."""
+        """Last prices by instrument_id; an instrument without a price, unknown or expired, is absent."""
         directory = self._directory()
         found = {}
         for instrument_id in instrument_ids:

@@ -1,4 +1,4 @@
-"""Turns books into the contract's messages. Rupees have two decimals where they are exact in paise."""
+"""Converts books to the contract's messages. Amounts that are whole paise have two decimals."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ POSITIONS_IN_PORTFOLIO = 100
 
 
 def decimal(amount: Decimal | None) -> WireDecimal | None:
-    """An exact number, in paise where that is exact; None stays absent."""
+    """An exact number, with two decimals if it is whole paise; None stays absent."""
     if amount is None:
         return None
     rounded = to_paisa(amount)
-    # Adding zero takes the sign off a zero.
+    # Adding zero turns -0 into 0.
     return wire.decimal((rounded if rounded == amount else amount) + 0)
 
 
@@ -35,7 +35,7 @@ def money(amount: Decimal | None) -> common.Money | None:
 
 
 class PortfolioMessages:
-    """Makes the messages; an instrument that isn't in the directory any more goes by our id.
+    """Makes the messages. An instrument that is no longer listed appears by its instrument_id.
 
     Args:
         directory: the instruments of today.
@@ -45,7 +45,7 @@ class PortfolioMessages:
         self._directory = directory
 
     def account(self, books: AccountBooks, prices: Mapping[str, LastPrice]) -> portfolio.Portfolio:
-        """An account at last prices by instrument_id."""
+        """An account, valued at the given last prices (by instrument_id)."""
         valued = statement(
             books.cash, books.strategies, books.positions, {name: last.price for name, last in prices.items()}
         )
@@ -78,7 +78,7 @@ class PortfolioMessages:
 
     @staticmethod
     def add_day(answer: portfolio.Portfolio, day: date | None, base: Decimal | None) -> None:
-        """Adds the day and its profit: equity now less `base`, the equity at its start; what is unknown stays absent."""
+        """Adds the trading day and its P&L: equity now less `base`, the equity at the day's start. Unknown stays absent."""
         if day is None:
             return
         answer.trading_day = day.isoformat()

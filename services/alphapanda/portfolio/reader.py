@@ -13,14 +13,14 @@ from panda.portfolio.v1 import portfolio_pb2 as portfolio
 
 
 class PortfolioReader:
-    """Reads portfolios.
+    """Reads the portfolios of accounts.
 
     Args:
-        store: the revision of an account.
-        cache: its books.
-        manager: has the last prices.
-        messages: makes the answers.
-        trading_day: the market's day; None where market time is unknown.
+        store: revisions of accounts.
+        cache: books of accounts.
+        manager: last prices.
+        messages: converts books to messages.
+        trading_day: returns the market's day; None if market time is unknown.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class PortfolioReader:
         self._trading_day = trading_day
 
     async def portfolio(self, name: AccountName) -> portfolio.Portfolio | None:
-        """The account now; None where it isn't open."""
+        """The account now; None if it isn't open."""
         day = self._trading_day()
         state = await self._store.state(name, day)
         books = await self._cache.books(name, state) if state else None

@@ -1,4 +1,4 @@
-"""Proves the books against the ledger, at an interval."""
+"""Proves the books against the ledger at an interval of wall time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Reconciliation:
-    """A service whose books disagree with their ledger is not serving, and says so until they agree again.
+    """Proves the books at an interval; while they differ from their ledger, the service is NOT_SERVING.
 
     Args:
-        manager: proves the books; it does so at its start, too.
+        manager: proves the books; it also does so at its own start.
         interval_seconds: wall time between two proofs.
 
     Attributes:
-        name: in the service's status.
+        name: name in the service's status.
     """
 
     name = "reconciliation"
@@ -30,27 +30,27 @@ class Reconciliation:
 
     @property
     def last_error(self) -> str:
-        """How the books disagree, or why they can't be proved; empty where they agree."""
+        """How the books differ, or why they can't be proved; empty if they agree."""
         return self._disagreement or self._rounds.last_error
 
     @property
     def serving(self) -> bool:
-        """Whether the books agreed when they were last proved, and the next proof is due."""
+        """Whether the books agreed at the last proof, and the proofs go on."""
         return self._rounds.serving and not self._disagreement
 
     async def start(self) -> None:
-        """Begins; the first proof is due after an interval."""
+        """Starts the proofs; the first one comes after an interval."""
         await self._rounds.start()
 
     async def stop(self) -> None:
-        """Ends, after a proof that is under way."""
+        """Stops the proofs, after one that is under way."""
         await self._rounds.stop()
 
     async def prove(self) -> None:
         """Proves every account's books now.
 
         Raises:
-            SQLAlchemyError, OSError: the database is away.
+            SQLAlchemyError, OSError: the database can't be reached.
         """
         try:
             proved = await self._manager.prove()

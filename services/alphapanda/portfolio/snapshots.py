@@ -1,4 +1,4 @@
-"""Takes the snapshots: when the market's day begins, each interval of market time, and after fills."""
+"""Takes snapshots of accounts: at the start of the market's day, at each interval of market time, and after fills."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from panda.events.v1 import portfolio_pb2 as events
 from panda.events.v1.events_pb2 import Event
 
 COALESCE_SECONDS = 1.0
-"""Wall time in which an account's fills share one snapshot."""
+"""Wall time within which an account's fills share one snapshot."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Snapshots:
-    """Stores snapshots with their events. Every process takes them all; a snapshot's id lets the first one in.
+    """Takes snapshots and stores them with their events. Every process takes all of them; the first with an id is kept.
 
     Args:
         store: the books.
-        manager: the last prices, and which brokers are managed.
-        market: market time before the first frame.
+        manager: last prices, and the managed brokers.
+        market: market time, before the first frame.
         interval: market time between two snapshots.
-        zone: the market's.
+        zone: the market's time zone.
         wall_clock: aware wall time.
-        coalesce_seconds: wall time in which an account's fills share one snapshot.
+        coalesce_seconds: wall time within which an account's fills share one snapshot.
 
     Attributes:
-        rounds: takes the snapshots that are due after fills.
+        rounds: takes the snapshots due after fills.
     """
 
     def __init__(
@@ -70,24 +70,24 @@ class Snapshots:
 
     @property
     def taken_to(self) -> datetime | None:
-        """Market time up to which everything that was due is taken; None where market time is unknown."""
+        """Market time up to which all due snapshots are taken; None if market time is unknown."""
         return self._clock.market_time
 
     @property
     def trading_day(self) -> date | None:
-        """The market's day; None where market time is unknown."""
+        """The market's day; None if market time is unknown."""
         now = self._clock.market_time
         return None if now is None else self._clock.trading_day(now)
 
     async def start(self) -> None:
-        """Begins to take snapshots after fills."""
+        """Starts taking snapshots."""
         if (now := (await self._market.view(())).market_time) is not None:
             self._clock.seen(now)
         self._started = True
         await self.rounds.start()
 
     async def stop(self) -> None:
-        """Takes the snapshots that are due after fills, then ends."""
+        """Stops, after taking the snapshots due after fills."""
         self._started = False
         await self.rounds.stop()
         await self.rounds.once()
@@ -99,10 +99,10 @@ class Snapshots:
     async def before(self, market_time_ns: int, cause: Cause) -> None:
         """Takes the snapshots that a frame of this market time makes due, at the prices before that frame.
 
-        Nothing is taken before the start: the last prices aren't there yet.
+        Does nothing before `start`, because the last prices aren't loaded yet.
 
         Raises:
-            SQLAlchemyError, OSError: the database is away; asked again with the same frame it goes on.
+            SQLAlchemyError, OSError: the database can't be reached; call it again with the same frame.
         """
         if not self._started:
             return
@@ -158,7 +158,7 @@ class Snapshots:
 
 
 def snapshot_message(taken: Snapshot) -> events.PortfolioSnapshot:
-    """A snapshot as it is published."""
+    """The message of a snapshot, as it is published."""
     return events.PortfolioSnapshot(
         account=taken.account,
         revision=taken.revision,

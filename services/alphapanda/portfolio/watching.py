@@ -1,4 +1,4 @@
-"""A watch on an account: the account as it is now, then every fill with the account after it."""
+"""WatchPortfolio: the account now, then every fill with the account after it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FILLS_IN_MESSAGE = 200
 
 
 class PortfolioWatches:
-    """Makes watches.
+    """Makes watches on accounts.
 
     Args:
-        store: the fills, by revision.
+        store: fills, by revision.
         reader: reads accounts.
-        messages: makes the answers.
-        revisions: says when an account has changed.
+        messages: converts books to messages.
+        revisions: waits until an account's revision has risen.
     """
 
     def __init__(
@@ -39,7 +39,13 @@ class PortfolioWatches:
     async def watch(
         self, name: AccountName, now: portfolio.Portfolio, after_revision: int, mark_interval: float | None
     ) -> AsyncIterator[portfolio.WatchPortfolioResponse]:
-        """The messages of one watch on an open account, which is `now`; see WatchPortfolioRequest.
+        """The messages of one watch on an open account, until the server drains.
+
+        Args:
+            name: the account.
+            now: the account's present portfolio.
+            after_revision: continues after this revision; 0: begins with `now`.
+            mark_interval: seconds between messages at new prices while no fill comes; None: none are sent.
 
         Raises:
             OutOfRange: the watch can't continue after that revision.
@@ -69,7 +75,7 @@ class PortfolioWatches:
     async def _changes(
         self, name: AccountName, at: int, latest: portfolio.Portfolio
     ) -> AsyncIterator[portfolio.WatchPortfolioResponse]:
-        """The fills after revision `at` up to the latest account, which comes with the last of them."""
+        """The fills after revision `at`; the last message also has the portfolio after them."""
         while at < latest.revision:
             wanted = min(latest.revision - at, FILLS_IN_MESSAGE)
             fills = await self._store.fills_after(name, at, wanted)

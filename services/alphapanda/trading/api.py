@@ -1,4 +1,4 @@
-"""TradingService: manual orders, questions about orders, and the kill switch from risk."""
+"""TradingService: manual orders, order queries and watches, square-off, and risk's calls."""
 
 from __future__ import annotations
 
@@ -43,30 +43,30 @@ from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 MANUAL_ORDER_LIFE = timedelta(seconds=60)
 DEFAULT_PAGE = 50
 _READ_TOGETHER = 1000
-_TO_ANSWER = 0.25
-"""Seconds of the caller's deadline that are left for the answer itself."""
-_LONGEST_ANSWER = 10.0
-"""Seconds that a caller without a deadline waits for the order's end."""
+_ANSWER_RESERVE = 0.25
+"""Seconds of the caller's deadline reserved for sending the answer."""
+_DEFAULT_WAIT = 10.0
+"""Seconds that PlaceOrder waits for the order's end if the caller sets no deadline."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class TradingApi(TradingServiceServicer):
-    """The servicer.
+    """The gRPC servicer of TradingService.
 
     Args:
-        store: orders and the copy of the kill switch.
+        store: orders and copies of the kill switches.
         executor: executes orders.
-        manual: takes manual orders to their verdict.
-        square_offs: squares off.
-        watches: orders as they change.
-        traders: one for each active broker.
+        manual: stores manual orders and gets risk's verdict on them.
+        square_offs: squares positions off.
+        watches: watches on orders.
+        traders: one for each active broker, by name.
         router: which brokers are enabled.
         market: market time.
         calendar: sessions.
-        instruments: today's.
-        account: the account that an empty one means.
-        wall_clock: aware wall time; stands in for a market time that is unknown.
+        instruments: today's instruments.
+        account: the default account, used if a request names none.
+        wall_clock: aware wall time; used if market time is unknown.
     """
 
     def __init__(
@@ -102,18 +102,18 @@ class TradingApi(TradingServiceServicer):
     async def PlaceOrder(
         self, request: trading.PlaceOrderRequest, context: Context
     ) -> trading.PlaceOrderResponse:
-        order = await self._asked_for(request)
+        order = await self._requested_order(request)
         key = CommandKey(current_caller.get(), "PlaceOrder", request.request_id)
         is_new = await self._manual.place(order, key, request)
         left = seconds_to_answer()
-        seconds = (_LONGEST_ANSWER if left is None else left) - _TO_ANSWER
-        # Nothing has had its turn since it was placed, so a new one can't have ended unnoticed.
+        seconds = (_DEFAULT_WAIT if left is None else left) - _ANSWER_RESERVE
+        # No other task has run since `place` returned, so a new order can't have ended before this wait begins.
         await self._executor.wait_for_end(order.order_id, max(seconds, 0.0), is_new=is_new)
-        return trading.PlaceOrderResponse(order=await self._told(order.order_id))
+        return trading.PlaceOrderResponse(order=await self._order_message(order.order_id))
 
     @override
     async def GetOrder(self, request: trading.GetOrderRequest, context: Context) -> trading.GetOrderResponse:
-        return trading.GetOrderResponse(order=await self._told(request.order_id))
+        return trading.GetOrderResponse(order=await self._order_message(request.order_id))
 
     @override
     async def ListOrders(
@@ -155,7 +155,7 @@ class TradingApi(TradingServiceServicer):
             raise InvalidInput(
                 "strategy_id",
                 "",
-                "at least one of strategy_id, symbol and broker, so that nothing is meant by nothing",
+                "name at least one of strategy_id, symbol and broker",
             )
         if request.broker:
             self._trader(request.broker)
@@ -184,11 +184,11 @@ class TradingApi(TradingServiceServicer):
         self, request: trading.ConfirmNoOrderRequest, context: Context
     ) -> trading.ConfirmNoOrderResponse:
         async with self._store.transaction() as transaction:
-            return trading.ConfirmNoOrderResponse(never=await transaction.bury(request.signal_id))
+            return trading.ConfirmNoOrderResponse(never=await transaction.add_tombstone(request.signal_id))
 
     # -- a manual order -----------------------------------------------------------------------------------------------
 
-    async def _asked_for(self, request: trading.PlaceOrderRequest) -> Order:
+    async def _requested_order(self, request: trading.PlaceOrderRequest) -> Order:
         broker = request.broker or DEFAULT_BROKER
         self._trader(broker)
         if not self._router.is_enabled(broker):
@@ -218,11 +218,11 @@ class TradingApi(TradingServiceServicer):
         )
 
     async def _valid_until(self, instrument: Instrument) -> datetime:
-        """A minute of market time, but not past the session's end."""
+        """A minute of market time from now, but not past the session's end."""
         try:
-            market_time = await self._market_times.ask(instrument)
+            market_time = await self._market_times.submit(instrument)
         except RedisError:
-            raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; ask again") from None
+            raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; try again") from None
         if market_time is None:
             return self._wall_clock() + MANUAL_ORDER_LIFE
         life = market_time + MANUAL_ORDER_LIFE
@@ -233,13 +233,13 @@ class TradingApi(TradingServiceServicer):
         return min(life, session.close) if session else life
 
     async def _read_market_time(self, asked: Sequence[Instrument]) -> list[datetime | None]:
-        """One reading for all who asked before it began: a storm of orders is no storm of readings."""
+        """Reads market time once for a group of orders, so that many orders at once don't cause as many Redis reads."""
         market_time = (await self._market.view(())).market_time
         return [market_time] * len(asked)
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    async def _told(self, order_id: str) -> trading.Order:
+    async def _order_message(self, order_id: str) -> trading.Order:
         stored = await self._store.find(order_id)
         if stored is None:
             raise NotFound("ORDER_UNKNOWN", f"there is no order {order_id!r}", order_id=order_id)

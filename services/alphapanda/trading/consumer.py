@@ -1,32 +1,35 @@
-"""Verdicts in, orders executed."""
+"""Reads risk's verdicts from the log and executes the approved ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alphapanda.consuming.delivery import CannotDiscard, Delivery
+from typing_extensions import override
+
+from alphapanda.consuming.delivery import CannotDiscard, Delivery, Handler
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.contract.wire import approved_from, refused_from
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
+from alphapanda.eventlog.port import Assignment
 from alphapanda.trading.executor import OrderExecutor
 
 GROUP = "trading"
 PAYLOADS = ("signal_validated", "signal_rejected")
-"""The payloads of the topics it reads; of the rejections only those of manual orders concern it."""
+"""Payloads of the topics it reads. Of the rejections it handles only those of manual orders."""
 
 
-class TradingConsumer:
-    """Executes the signals that risk let through.
+class TradingConsumer(Handler):
+    """Executes the signals that risk approved, and ends the manual orders that risk rejected.
 
-    An order's row under its signal's id is its inbox: a duplicate goes on from the row's state (rule 1).
+    No inbox table is needed: an order's row has its signal's id, so a duplicate continues from the row (rule 1).
     """
 
     def __init__(self, executor: OrderExecutor) -> None:
         self._executor = executor
 
+    @override
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """See consuming.delivery.Handler."""
         approved: list[tuple[Approved, str]] = []
         for delivery in batch:
             if delivery.event.WhichOneof("payload") == "signal_validated":
@@ -40,10 +43,10 @@ class TradingConsumer:
         """Ends a parked signal as FAILED(DISCARDED).
 
         Raises:
-            CannotDiscard: it is no signal that risk let through, or part of its order was sent.
+            CannotDiscard: the record is not an approved signal, or part of its order was sent.
         """
         if delivery.event.WhichOneof("payload") != "signal_validated":
-            raise CannotDiscard("only a signal that risk let through has an order to end")
+            raise CannotDiscard("only an approved signal has an order to end")
         await self._executor.discard(approved_from(delivery.event), delivery.event.event_id)
 
     async def _refused(self, delivery: Delivery) -> None:
@@ -55,19 +58,20 @@ class TradingConsumer:
             )
 
 
-class TradingAssignment:
-    """Resumes open orders before new records are handled (rule 1).
+class TradingAssignment(Assignment):
+    """Resumes all open orders when partitions are assigned, before new records are handled (rule 1).
 
-    A member that died for good may have left orders whose records it had committed: it was looking them up. All of
-    them are resumed, not only those of the new partitions: each is changed by compare-and-set, so that does no harm.
+    A member that failed may have left orders that it was looking up and whose offsets it had committed. All open orders
+    are resumed, not only those of the new partitions. That is safe, because an order changes by compare-and-set only.
     """
 
     def __init__(self, executor: OrderExecutor) -> None:
         self._executor = executor
 
-    async def on_assigned(self, _: Sequence[TopicPartition]) -> None:
-        """See eventlog.port.Assignment."""
+    @override
+    async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         await self._executor.resume()
 
-    async def on_revoked(self, _: Sequence[TopicPartition]) -> None:
-        """Nothing is to be let go of: whoever drives an order changes its row only as it knows it."""
+    @override
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Does nothing: an order changes by compare-and-set, so another member may continue it at any time."""

@@ -1,4 +1,4 @@
-"""Decides whether the next intent of an order is sent now."""
+"""Decides whether the next intent of an order is sent now, and prepares its broker call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import structlog
 
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
-from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
+from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.execution_context import UNREADABLE, ExecutionContext
@@ -21,13 +21,13 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What is known before a transaction that decides.
+class DecisionInputs:
+    """Inputs of a decision that are read before its transaction.
 
     Attributes:
-        market: market time and prices; None while the cache can't be read.
-        states: the brokers' kill switches as they are shown; a missing one is REDUCING.
-        began: boot time.
+        market: market time and prices; None while the price cache can't be read.
+        states: each broker's kill switch in Redis; a missing one counts as REDUCING.
+        began: boot time of the reading, seconds.
     """
 
     market: MarketView | None
@@ -37,13 +37,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A broker call that is to be made once its intent is committed as SUBMITTING.
+    """A broker call to make once its intent is committed as SUBMITTING.
 
     Attributes:
-        order: as it is stored then.
-        intent: of the order.
-        placement: what is sent.
-        began: boot time read before the commit.
+        order: the order as it is stored then.
+        intent: the order's intent to send.
+        placement: the parameters of the call.
+        began: boot time read before the commit, seconds; the send window begins here.
         market_time: read before the commit; None where unknown.
     """
 
@@ -56,42 +56,42 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about an order: the change to be stored, and the call to be made then; None where it ended."""
+    """A decision on an order: the change to store, and the broker call to make then; no call where the order ended."""
 
     change: OrderChange
     call: Call | None
 
 
 class Decisions:
-    """Decides on orders, several at once.
+    """Decides orders, several in one transaction.
 
     Args:
-        context: what it works with.
+        context: store, traders, market and clocks.
         checks: the checks before sending.
     """
 
     def __init__(self, context: ExecutionContext, checks: PreSubmitChecks) -> None:
-        self._with = context
+        self._context = context
         self._checks = checks
 
-    async def read(self, orders: Sequence[Order]) -> Reading:
-        """What is known now of the orders' markets; asked outside of every transaction (rule 14)."""
-        found = await self._with.market_and_states(orders) if orders else UNREADABLE
+    async def read(self, orders: Sequence[Order]) -> DecisionInputs:
+        """Reads the orders' prices, market time and kill switches from Redis; call it outside transactions (rule 14)."""
+        found = await self._context.market_and_states(orders) if orders else UNREADABLE
         market, states = found or (None, {})
-        return Reading(market, states, self._with.boot_clock())
+        return DecisionInputs(market, states, self._context.boot_clock())
 
     async def decide(
-        self, transaction: TradingTransaction, attempts: Sequence[tuple[Order, int]], known: Reading
+        self, transaction: TradingTransaction, attempts: Sequence[tuple[Order, int]], known: DecisionInputs
     ) -> list[Decision | None]:
-        """Decides on each order, whose next intent is PENDING_SUBMIT, and changes it; the kill switches stay held.
+        """Decides orders whose next intent is PENDING_SUBMIT, and changes them; the kill switches stay locked.
 
         Args:
-            transaction: which is to store the decisions.
-            attempts: orders, each with the number that its intent gets where it is to be sent.
-            known: about them.
+            transaction: the one that will store the decisions.
+            attempts: orders, each with the attempt number that its intent gets if it is sent.
+            known: the inputs read before the transaction.
 
         Returns:
-            A decision for each; None for one that has to wait: a paper exit while the price cache can't be read.
+            A decision for each order; None for a paper exit that has to wait because the price cache can't be read.
         """
         if not attempts:
             return []
@@ -108,17 +108,17 @@ class Decisions:
         self,
         transaction: TradingTransaction,
         order: Order,
-        known: Reading,
+        known: DecisionInputs,
         state: TradingState,
         attempt: int,
     ) -> Decision | None:
-        simulated = self._with.traders[order.key.broker].get_execution_mode() is ExecutionMode.PAPER
+        simulated = self._context.traders[order.key.broker].get_execution_mode() is ExecutionMode.PAPER
         if known.market is None and simulated and not order.effect.is_entry:
             return None
         market = known.market or UNREADABLE[0]
-        instrument = self._with.instruments().by_id(order.key.instrument_id)
+        instrument = self._context.instruments().by_id(order.key.instrument_id)
         late = market.market_time is not None and market.market_time > order.valid_until
-        at = Circumstances(
+        at = CheckInputs(
             instrument=instrument,
             market=market,
             position=await transaction.position(order.key) if late and not order.effect.is_entry else 0,
@@ -135,8 +135,8 @@ class Decisions:
                 reason=verdict.reason.name,
                 message=verdict.message,
             )
-            return Decision(self._with.change(order, events), None)
-        if instrument is None:  # the checks refuse what isn't known
+            return Decision(self._context.change(order, events), None)
+        if instrument is None:  # the checks refuse an unknown instrument
             raise LookupError(f"order {order.order_id} passed its checks without an instrument")
         order.send_as(verdict.parts)
         intent = order.submitting(attempt)
@@ -151,4 +151,4 @@ class Decisions:
             order_type=order.order_type,
         )
         call = Call(order, intent, placement, known.began, market.market_time)
-        return Decision(self._with.change(order), call)
+        return Decision(self._context.change(order), call)

@@ -1,4 +1,4 @@
-"""What orders are executed with, and the few things that whoever works on an order does."""
+"""The execution context: what the executor, the decisions and the look-ups share, and helpers that they all use."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from alphapanda.trading.traders.trader import Trader
 from panda.events.v1.events_pb2 import Event
 
 OPT_IN_PAYLOAD: Final = "strategy_changed"
-"""The payload of the topic that OptIns follows, whole, from before the first signal on."""
+"""Payload of the topic that OptIns follows from its beginning; it is read completely before the first signal."""
 
 Instruments = Callable[[], InstrumentDirectory]
-"""The instruments of today; asked anew each time, because the directory is replaced as a whole."""
+"""Returns today's instruments. Call it each time: the directory is replaced as a whole, not changed."""
 
 BootClock = Callable[[], float]
-"""Seconds since boot, suspension included, so that a frozen process sees how long it was away (CLOCK_BOOTTIME)."""
+"""Seconds since boot, suspension included (CLOCK_BOOTTIME), so that a frozen process sees how long it was frozen."""
 
 Step = Callable[[str], None]
-"""Told of each step an order takes; tests stop the process in it."""
+"""Called with the name of each step of an order; tests stop the process in it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,16 +48,16 @@ def no_latency(_broker: str, _seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
-    """What orders are executed with.
+    """Store, traders, market and clocks that orders are executed with.
 
     Attributes:
-        store: orders, fills, the copy of the kill switch.
-        traders: one for each active broker.
-        market: prices, market time, and the kill switch as Redis shows it.
-        instruments: today's.
+        store: orders, fills, copies of the kill switches.
+        traders: one for each active broker, by name.
+        market: prices, market time and kill switches from Redis.
+        instruments: today's instruments.
         boot_clock: seconds since boot, suspension included.
         wall_clock: aware wall time.
-        order_sent: told of a broker and the seconds from the decision to send until its answer was committed.
+        order_sent: latency callback: broker, and seconds from the decision to send until the answer was committed.
     """
 
     store: TradingStore
@@ -69,13 +69,13 @@ class ExecutionContext:
     order_sent: Callable[[str, float], None] = no_latency
 
     def change(self, order: Order, events: Sequence[OrderUpdate] = ()) -> OrderChange:
-        """An order as it shall be stored, with what happened to it."""
+        """The change to store: an order, with the events and fills of its updates."""
         fills = [event.fill for event in events if isinstance(event, Filled)]
         now = self.wall_clock()
         return OrderChange(order, fills, [_event(order, event, now) for event in events])
 
     async def market_time(self) -> datetime | None:
-        """Market time; None where it is unknown or the cache can't be read (rule 4)."""
+        """Market time; None where it is unknown or Redis can't be read (rule 4)."""
         try:
             return (await self.market.view(())).market_time
         except (RedisError, OSError):
@@ -84,7 +84,7 @@ class ExecutionContext:
     async def market_and_states(
         self, orders: Collection[Order]
     ) -> tuple[MarketView, Mapping[str, TradingState]] | None:
-        """Market time, the orders' prices, and the brokers' kill switches; None while the cache can't be read."""
+        """Market time, the orders' prices and their brokers' kill switches; None while Redis can't be read."""
         tokens = sorted({order.instrument_token for order in orders})
         brokers = sorted({order.key.broker for order in orders})
         try:
@@ -94,31 +94,31 @@ class ExecutionContext:
 
 
 UNREADABLE: Final[tuple[MarketView, Mapping[str, TradingState]]] = (NOTHING_KNOWN, {})
-"""What is known of the market and the kill switches while the cache can't be read."""
+"""Market and kill switches while Redis can't be read: nothing is known."""
 
 
 class OptIns:
-    """The brokers that each strategy opted in to, as the control topic last said; the newest revision counts."""
+    """The brokers that each strategy opted in to, from the control topic; the newest revision counts."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, tuple[str, ...]]] = {}
 
     async def learn(self, event: Event) -> None:
-        """Applies a StrategyChanged; an older revision than the one known changes nothing."""
+        """Applies a StrategyChanged event; one with an older revision changes nothing."""
         changed = event.strategy_changed
         if changed.revision > self._known.get(changed.strategy_id, (0, ()))[0]:
             self._known[changed.strategy_id] = (changed.revision, tuple(changed.brokers))
 
     def __call__(self, strategy_id: str) -> Collection[str]:
-        """The brokers a strategy opted in to; none where it isn't known."""
+        """The brokers a strategy opted in to; none for an unknown strategy."""
         return self._known.get(strategy_id, (0, ()))[1]
 
 
 async def locked_order(transaction: TradingTransaction, order_id: str) -> Order:
-    """An order, locked.
+    """Locks and reads an order.
 
     Raises:
-        LookupError: there is none.
+        LookupError: there is no such order.
     """
     order = await transaction.locked(order_id)
     if order is None:
@@ -129,7 +129,7 @@ async def locked_order(transaction: TradingTransaction, order_id: str) -> Order:
 def reported(
     order: Order, intent: Intent, report: BrokerOrder, market_time: datetime | None
 ) -> list[OrderUpdate]:
-    """What a broker's report changes. One that can't be true changes nothing and is for a person to look at."""
+    """Applies a broker's report to an order; an impossible report changes nothing and is logged as an error."""
     try:
         return order.report(intent, report, market_time)
     except ImpossibleReport as impossible:
@@ -138,7 +138,7 @@ def reported(
 
 
 def _event(order: Order, update: OrderUpdate, wall_time: datetime) -> Event:
-    """Its id by the order's revision, caused by the verdict."""
+    """The event of an order update. Its id is derived from the order's revision; its cause is risk's verdict."""
     return order_event(
         update,
         event_id=event_id_of(order.order_id, update.order.revision),

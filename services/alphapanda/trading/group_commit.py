@@ -1,4 +1,4 @@
-"""One transaction for what many ask for at the same time."""
+"""Group commit: work requested at the same time shares one transaction."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ R = TypeVar("R")
 
 
 class GroupCommit(Generic[T, R]):
-    """What is asked for while a transaction is under way goes into the next one, together.
+    """Runs work in groups: items submitted while a transaction is under way go into the next one together.
 
-    Nobody waits for company: what is asked for alone is done at once. Whoever stops waiting before its transaction has
-    begun isn't in it; after that it is done all the same.
+    An item submitted while nothing is under way is processed at once; it never waits for a group to fill. An item whose
+    caller is cancelled before its transaction begins is dropped; after that it is processed anyway.
 
     Args:
-        work: does it for some at once, in one transaction; returns a result for each, in order.
-        most: at once.
+        work: processes a group in one transaction; returns one result per item, in order.
+        most: items in a group.
     """
 
     def __init__(self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], most: int) -> None:
@@ -31,46 +31,46 @@ class GroupCommit(Generic[T, R]):
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._working: asyncio.Task[None] | None = None
 
-    async def ask(self, item: T) -> R:
-        """The result of one.
+    async def submit(self, item: T) -> R:
+        """Processes an item in the next group and returns its result.
 
         Raises:
-            what the work raises for it.
+            what the work raises for the item.
         """
         loop = asyncio.get_running_loop()
-        asked: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((item, asked))
+        result: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((item, result))
         if self._working is None:
-            self._working = loop.create_task(self._until_nobody_waits())
-        return await asked
+            self._working = loop.create_task(self._run_groups())
+        return await result
 
-    async def _until_nobody_waits(self) -> None:
+    async def _run_groups(self) -> None:
         try:
-            while group := self._next():
-                await self._settle(group)
+            while group := self._next_group():
+                await self._process(group)
         finally:
             self._working = None
 
-    def _next(self) -> list[tuple[T, asyncio.Future[R]]]:
+    def _next_group(self) -> list[tuple[T, asyncio.Future[R]]]:
         group: list[tuple[T, asyncio.Future[R]]] = []
         while self._waiting and len(group) < self._most:
-            item, asked = self._waiting.popleft()
-            if not asked.done():
-                group.append((item, asked))
+            item, result = self._waiting.popleft()
+            if not result.done():
+                group.append((item, result))
         return group
 
-    async def _settle(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _process(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         async def work() -> None:
             results = await self._work([item for item, _ in group])
-            for (_, asked), result in zip(group, results, strict=True):
-                if not asked.done():
-                    asked.set_result(result)
+            for (_, result), value in zip(group, results, strict=True):
+                if not result.done():
+                    result.set_result(value)
 
         error = await attempted(work())
         if error is not None and len(group) > 1 and not is_transient(error):
-            for one in group:  # the fault of one keeps no other from its result
-                await self._settle([one])
+            for one in group:  # each alone, so that one item's error fails no other
+                await self._process([one])
         elif error is not None:
-            for _, asked in group:
-                if not asked.done():
-                    asked.set_exception(error)
+            for _, result in group:
+                if not result.done():
+                    result.set_exception(error)

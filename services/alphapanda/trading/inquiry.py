@@ -1,4 +1,4 @@
-"""Asks a broker for what it didn't answer, by its tag, until it is seen or its absence is certain (rule 2)."""
+"""Looks up intents without a clear answer at the broker, by tag, until one is found or certainly absent (rule 2)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from alphapanda.trading.store.port import TradingTransaction
 from alphapanda.trading.traders.trader import NoClearAnswer, Trader
 
 _LONGEST_PAUSE = 16
-"""Times the interval."""
+"""The longest pause between two look-ups, as a multiple of the interval."""
 _log = structlog.get_logger(__name__)
 
 
 class LookUps:
-    """The orders being looked up: each is driven on in a task of its own until it has ended.
+    """The orders being looked up: a background task for each drives it again and again until it has ended.
 
     Args:
-        drive: takes an order as far as it goes; it forgets the order here once that has ended or isn't there.
+        drive: drives an order as far as possible; calls `forget` once the order has ended or doesn't exist.
         boot_clock: seconds since boot, suspension included.
-        interval: seconds before the first look-up; the pause doubles up to 16 times that.
+        interval: seconds before the first look-up; the pause doubles up to 16 times the interval.
     """
 
     def __init__(
@@ -49,33 +49,33 @@ class LookUps:
         self._stopped = False
 
     def begin(self) -> None:
-        """Orders may be followed again after a stop."""
+        """Allows `follow` again after a stop."""
         self._stopped = False
 
     def deadline(self, intent_id: str, window: float) -> float:
-        """Boot time from which an intent that isn't seen is absent: `window` seconds after it was first asked for.
+        """Boot time from which an intent that the broker doesn't show is absent: `window` seconds after the first call here.
 
-        It is kept in memory and by the boot clock, so neither a wrong wall clock nor a restart ever shortens it.
+        It is kept in memory and measured by the boot clock, so neither a wrong wall clock nor a restart shortens it.
         """
         return self._deadlines.setdefault(intent_id, self._boot_clock() + window)
 
     def settled(self, intent_id: str) -> None:
-        """The intent isn't asked for any more."""
+        """Forgets the deadline of an intent that has ended."""
         self._deadlines.pop(intent_id, None)
 
     def follow(self, order_id: str) -> None:
-        """Looks the order up again and again; does nothing where that is being done, or after the stop."""
+        """Starts the order's look-ups; does nothing if they run already, or after the stop."""
         if order_id not in self._tasks and not self._stopped:
             task = asyncio.get_running_loop().create_task(self._follow(order_id), name=f"look-up {order_id}")
             self._tasks[order_id] = task
-            task.add_done_callback(lambda ended: self._ended(order_id, ended))
+            task.add_done_callback(lambda ended: self._task_done(order_id, ended))
 
     def forget(self, order_id: str) -> None:
-        """The order has ended: its task ends after this turn."""
+        """Ends the order's look-ups; its task ends after the current one."""
         self._tasks.pop(order_id, None)
 
     async def stop(self) -> None:
-        """Ends all of them."""
+        """Cancels all look-ups and waits for their tasks."""
         self._stopped = True
         tasks = list(self._tasks.values())
         self._tasks.clear()
@@ -84,8 +84,8 @@ class LookUps:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _ended(self, order_id: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(order_id) is task:  # nobody looks it up any more; who meets it next begins anew
+    def _task_done(self, order_id: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(order_id) is task:  # the task failed; the next `follow` starts a new one
             del self._tasks[order_id]
         if not task.cancelled() and (error := task.exception()):
             _log.error(
@@ -93,35 +93,35 @@ class LookUps:
             )
 
     async def _follow(self, order_id: str) -> None:
-        turn = 1
+        factor = 1
         while order_id in self._tasks:
-            await asyncio.sleep(self._interval * turn)
-            turn = min(turn * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(self._interval * factor)
+            factor = min(factor * 2, _LONGEST_PAUSE)
             try:
                 await self._drive(order_id)
-            except (SQLAlchemyError, OSError, TransientFailure) as away:
-                _log.warning("order.look_up_delayed", order_id=order_id, error=repr(away))
+            except (SQLAlchemyError, OSError, TransientFailure) as unavailable:
+                _log.warning("order.look_up_delayed", order_id=order_id, error=repr(unavailable))
 
 
 class Inquiry:
-    """One look-up at a time.
+    """Looks up one intent at the broker and stores the result.
 
     Args:
-        context: what it works with.
+        context: store, traders, market and clocks.
         options: send window and call timeout.
         look_ups: keeps the deadline of each intent.
     """
 
     def __init__(self, context: ExecutionContext, options: TradingOptions, look_ups: LookUps) -> None:
-        self._with = context
+        self._context = context
         self._options = options
         self._look_ups = look_ups
 
-    async def ask(self, order: Order, intent: Intent) -> tuple[Order, bool]:
-        """Asks for an intent; the order after that, and whether the intent has ended."""
-        trader = self._with.traders[order.key.broker]
+    async def look_up(self, order: Order, intent: Intent) -> tuple[Order, bool]:
+        """Looks up an intent; returns the order afterwards, and whether the intent has ended."""
+        trader = self._context.traders[order.key.broker]
         deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
-        window_is_over = self._with.boot_clock() >= deadline
+        window_is_over = self._context.boot_clock() >= deadline
         try:
             async with asyncio.timeout(self._options.call_timeout_seconds):
                 report = await trader.look_up(order.key.account, intent.tag)
@@ -130,28 +130,33 @@ class Inquiry:
             return order, False
         if report is None and not (window_is_over and intent.unanswered):
             return order, False
-        market_time = await self._with.market_time()
-        async with self._with.store.transaction() as transaction:
+        market_time = await self._context.market_time()
+        async with self._context.store.transaction() as transaction:
             locked = await locked_order(transaction, order.order_id)
-            mine = locked.intents[intent.number]
+            locked_intent = locked.intents[intent.number]
             events: list[OrderUpdate] = []
             if report is not None:
-                events = reported(locked, mine, report, market_time)
-            elif mine.unanswered:
-                again = await self._exit_again(transaction, locked)
-                events = locked.absent(mine, _absent(trader.broker, mine), market_time, again)
-                _log.warning(
-                    "order.absent", order_id=order.order_id, tag=mine.tag, quantity_sent_again=sum(again)
+                events = reported(locked, locked_intent, report, market_time)
+            elif locked_intent.unanswered:
+                again = await self._slices_left(transaction, locked)
+                events = locked.absent(
+                    locked_intent, _absent(trader.broker, locked_intent), market_time, again
                 )
-            await transaction.save([self._with.change(locked, events)])
-        if mine.status.is_final:
-            self._look_ups.settled(mine.intent_id)
-        return locked, mine.status.is_final
+                _log.warning(
+                    "order.absent",
+                    order_id=order.order_id,
+                    tag=locked_intent.tag,
+                    quantity_sent_again=sum(again),
+                )
+            await transaction.save([self._context.change(locked, events)])
+        if locked_intent.status.is_final:
+            self._look_ups.settled(locked_intent.intent_id)
+        return locked, locked_intent.status.is_final
 
-    async def _exit_again(self, transaction: TradingTransaction, order: Order) -> tuple[int, ...]:
-        """What is left to exit, in parts; nothing of an entry, and nothing where the position is gone."""
-        instrument = self._with.instruments().by_id(order.key.instrument_id)
-        quantity = order.exit_again(await transaction.position(order.key))
+    async def _slices_left(self, transaction: TradingTransaction, order: Order) -> tuple[int, ...]:
+        """Units still to exit, in slices; none for an entry, and none if nothing is held any more."""
+        instrument = self._context.instruments().by_id(order.key.instrument_id)
+        quantity = order.quantity_to_exit_again(await transaction.position(order.key))
         if instrument is None or not quantity:
             return ()
         try:
@@ -160,7 +165,7 @@ class Inquiry:
             return ()
 
     def _visibility(self, trader: Trader) -> float:
-        """Seconds after the commit (or, after a restart, after now, which is later) until absence is certain."""
+        """Seconds from the first look-up until absence is certain."""
         options = self._options
         return options.send_window_seconds + options.call_timeout_seconds + trader.visibility_window
 

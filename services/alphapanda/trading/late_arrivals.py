@@ -1,4 +1,4 @@
-"""Watches what was given up as absent: a broker order that shows up after all is adopted, and an alarm says so (rule 2)."""
+"""Looks up absent intents for a day: a broker order that shows up late is adopted, with an alarm (rule 2)."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import structlog
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport
-from alphapanda.trading.core.late_arrival import adopt, given_up, has_ended
+from alphapanda.trading.core.late_arrival import adopt, has_ended, is_absent
 from alphapanda.trading.execution_context import ExecutionContext, locked_order
-from alphapanda.trading.store.port import GivenUp
+from alphapanda.trading.store.port import AbsentIntent
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer
 
 WATCHED_FOR = timedelta(days=1)
-"""Wall time; a broker's order book is that of a day."""
+"""Wall time since the order was made; a broker's order book covers one day."""
 
 _log = structlog.get_logger(__name__)
 
 
 class LateArrivals:
-    """Looks again, slowly, for intents that ended as absent. Two processes that do so adopt an order once.
+    """Looks up absent intents at an interval. If several processes do so, each order is still adopted once.
 
     Args:
-        context: what it works with.
-        call_timeout_seconds: of one look-up.
+        context: store, traders, market and clocks.
+        call_timeout_seconds: timeout of one look-up.
         interval: seconds between two rounds.
 
     Attributes:
-        rounds: look again; they are started and stopped.
+        rounds: runs `look` at the interval; the owner starts and stops it.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class LateArrivals:
         call_timeout_seconds: float,
         interval: float = 30.0,
     ) -> None:
-        self._with = context
+        self._context = context
         self._call_timeout = call_timeout_seconds
         self.rounds = Rounds("late arrivals", self.look, interval, _log)
 
     async def look(self) -> None:
-        """One round."""
-        since = self._with.wall_clock() - WATCHED_FOR
-        for intent in await self._with.store.given_up(since):
-            trader = self._with.traders.get(intent.broker)
+        """Looks up every absent intent once."""
+        since = self._context.wall_clock() - WATCHED_FOR
+        for intent in await self._context.store.absent_intents(since):
+            trader = self._context.traders.get(intent.broker)
             if trader is None or trader.get_execution_mode() is ExecutionMode.OFF:
                 continue
             try:
@@ -61,12 +61,12 @@ class LateArrivals:
             if report is not None:
                 await self._arrived(intent, report)
 
-    async def _arrived(self, late: GivenUp, report: BrokerOrder) -> None:
-        market_time = await self._with.market_time()
-        async with self._with.store.transaction() as transaction:
+    async def _arrived(self, late: AbsentIntent, report: BrokerOrder) -> None:
+        market_time = await self._context.market_time()
+        async with self._context.store.transaction() as transaction:
             order = await locked_order(transaction, late.order_id)
             intent = order.intents[late.number]
-            if not given_up(intent):
+            if not is_absent(intent):
                 return
             _log.error(
                 "order.arrived_late",
@@ -77,7 +77,7 @@ class LateArrivals:
                 status=report.status.value,
             )
             if not has_ended(intent, report):
-                return  # adopted once the broker is done with it
+                return  # adopted once the broker order has ended
             if report.fills:
                 position = await transaction.position(order.key)
                 try:
@@ -85,6 +85,6 @@ class LateArrivals:
                 except ImpossibleReport as impossible:
                     _log.error("order.report_impossible", order_id=late.order_id, error=str(impossible))
                     return
-                await transaction.add([self._with.change(adopted, events)])
+                await transaction.add([self._context.change(adopted, events)])
             intent.broker_order_id = report.broker_order_id
-            await transaction.save([self._with.change(order)])
+            await transaction.save([self._context.change(order)])

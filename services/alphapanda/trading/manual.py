@@ -1,8 +1,8 @@
-"""A person's orders: a row first, then risk's verdict, then as any order.
+"""Manual orders: stored first, then authorised by risk, then executed like any order.
 
-The verdict comes by RPC and, published under the same id, by topic; whichever is first moves the row on. So a crash
-between risk's answer and our row heals, here on the next start (AuthorizeOrder gives the same intent the same verdict)
-or by the topic.
+The verdict comes twice, as the RPC's answer and as an event with the same id; the first one to arrive is applied. So a
+crash between risk's answer and our commit is repaired, either by the event or at the next start, because AuthorizeOrder
+gives the same intent the same verdict.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 
 _AT_ONCE = 64
-"""Orders stored in one transaction, and questions to risk under way."""
+"""Most orders stored in one transaction, and most AuthorizeOrder calls under way at once."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _REFUSALS = (
@@ -45,22 +45,22 @@ _log = structlog.get_logger(__name__)
 
 
 class Authorizer(Protocol):
-    """What is asked of risk; a RiskServiceStub has it."""
+    """The RPC of risk that manual orders need; RiskServiceStub implements it."""
 
     def AuthorizeOrder(  # noqa: N802 - the contract's name
         self, request: risk.AuthorizeOrderRequest, /
     ) -> Awaitable[risk.AuthorizeOrderResponse]:
-        """The verdict; the same for the same intent."""
+        """Returns the verdict; the same one each time for the same intent."""
 
 
 def verdict_event_id(signal_id: str) -> str:
-    """The id under which risk publishes its verdict on a signal or manual order."""
+    """The id of the event by which risk publishes its verdict on a signal or manual order."""
     return ids.output_id("risk", signal_id, "verdict", 0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placing:
-    """An order to be stored under a command, unless that was done before."""
+class _Placement:
+    """An order to store for a command, unless the command was executed before."""
 
     order: Order
     key: CommandKey
@@ -68,75 +68,75 @@ class _Placing:
 
 
 class ManualOrders:
-    """Takes manual orders from PENDING_RISK on.
+    """Stores manual orders as PENDING_RISK, gets risk's verdict, and passes them to the executor.
 
     Args:
         store: orders.
-        executor: executes what is let through.
-        risk: gives verdicts.
+        executor: executes approved orders.
+        risk: authorises orders.
     """
 
     def __init__(self, store: TradingStore, executor: OrderExecutor, risk: Authorizer) -> None:
         self._store = store
         self._executor = executor
         self._risk = risk
-        self._asking: dict[str, asyncio.Task[None]] = {}
-        self._few = asyncio.Semaphore(_AT_ONCE)
-        self._placing = GroupCommit(self._place, _AT_ONCE)
+        self._verdict_tasks: dict[str, asyncio.Task[None]] = {}
+        self._risk_slots = asyncio.Semaphore(_AT_ONCE)
+        self._placements = GroupCommit(self._place, _AT_ONCE)
 
     async def start(self) -> None:
-        """Asks risk again about every order that waits for its verdict; goes on in the background."""
+        """Continues every order that has not ended, in background tasks; those without a verdict are authorised again."""
         for order_id in await self._store.open_orders():
-            self._ask(order_id)
+            self._await_verdict(order_id)
 
     async def stop(self) -> None:
-        """Ends the asking; the next start goes on."""
-        tasks = list(self._asking.values())
+        """Cancels the background tasks; the next start continues their orders."""
+        tasks = list(self._verdict_tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
     async def place(self, order: Order, key: CommandKey, request: PlaceOrderRequest) -> bool:
-        """Stores an order, unless this command did before, and sees that it goes on.
+        """Stores an order, unless the command was executed before, and continues it in the background.
 
         Returns:
-            Whether it is new.
+            Whether the order is new.
 
         Raises:
             RequestReused: the request_id came with another body.
         """
-        placed = await self._placing.ask(_Placing(order, key, request))
+        placed = await self._placements.submit(_Placement(order, key, request))
         if isinstance(placed, RequestReused):
             raise placed
-        self._ask(order.order_id, order if placed else None)
+        self._await_verdict(order.order_id, order if placed else None)
         return placed
 
-    async def _place(self, placings: Sequence[_Placing]) -> list[bool | RequestReused]:
-        results: list[bool | RequestReused] = [False] * len(placings)
-        # In one order, so that two processes with the same commands don't wait for each other in a circle.
-        in_order = sorted(range(len(placings)), key=lambda at: placings[at].key.request_id)
+    async def _place(self, placements: Sequence[_Placement]) -> list[bool | RequestReused]:
+        results: list[bool | RequestReused] = [False] * len(placements)
+        # Commands are claimed in sorted order, so that two processes with the same commands can't deadlock.
+        in_order = sorted(range(len(placements)), key=lambda at: placements[at].key.request_id)
         async with self._store.transaction() as transaction:
             for at in in_order:
-                placing = placings[at]
+                placement = placements[at]
                 try:
-                    results[at] = await transaction.claim(placing.key, placing.request) is None
+                    results[at] = await transaction.claim(placement.key, placement.request) is None
                 except RequestReused as reused:
                     results[at] = reused
-            new = [placing for placing, result in zip(placings, results, strict=True) if result is True]
-            await transaction.add([OrderChange(placing.order) for placing in new])
+            new = [placement for placement, result in zip(placements, results, strict=True) if result is True]
+            await transaction.add([OrderChange(placement.order) for placement in new])
         return results
 
-    def _ask(self, order_id: str, order: Order | None = None) -> None:
-        if order_id not in self._asking:
+    def _await_verdict(self, order_id: str, order: Order | None = None) -> None:
+        if order_id not in self._verdict_tasks:
             task = asyncio.get_running_loop().create_task(
                 self._authorise(order_id, order), name=f"verdict {order_id}"
             )
-            self._asking[order_id] = task
-            task.add_done_callback(lambda ended: self._asked(order_id, ended))
+            self._verdict_tasks[order_id] = task
+            task.add_done_callback(lambda ended: self._verdict_task_done(order_id, ended))
 
-    def _asked(self, order_id: str, task: asyncio.Task[None]) -> None:
-        self._asking.pop(order_id, None)
+    def _verdict_task_done(self, order_id: str, task: asyncio.Task[None]) -> None:
+        self._verdict_tasks.pop(order_id, None)
         if not task.cancelled() and (error := task.exception()):
             _log.error("order.verdict_failed", order_id=order_id, error=repr(error), exc_info=error)
 
@@ -149,33 +149,33 @@ class ManualOrders:
                     if stored is None:
                         return
                     order = stored.order
-                await self._go_on(order)
-            except (SQLAlchemyError, OSError, TransientFailure, grpc.aio.AioRpcError) as away:
-                _log.warning("order.verdict_delayed", order_id=order_id, error=repr(away))
+                await self._request_verdict(order)
+            except (SQLAlchemyError, OSError, TransientFailure, grpc.aio.AioRpcError) as unavailable:
+                _log.warning("order.verdict_delayed", order_id=order_id, error=repr(unavailable))
             else:
                 return
             order = None
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _go_on(self, order: Order) -> None:
-        """Asks for an order's verdict and follows it; asking again would change nothing."""
+    async def _request_verdict(self, order: Order) -> None:
+        """Gets an order's verdict from risk and applies it; doing so again changes nothing."""
         if order.status is not OrderStatus.PENDING_RISK:
             await self._executor.drive(order.order_id)
             return
         try:
-            async with self._few:
-                verdict = (await self._risk.AuthorizeOrder(_question(order))).verdict
+            async with self._risk_slots:
+                verdict = (await self._risk.AuthorizeOrder(_authorize_request(order))).verdict
         except grpc.aio.AioRpcError as refusal:
             if refusal.code() not in _REFUSALS:
                 raise
             message = refusal.details() or refusal.code().name
             await self._executor.refuse(order.signal_id, message, order.signal_id, None)
             return
-        # A waiting one is decided later; that verdict comes by topic.
+        # A verdict that is still waiting comes later, as an event.
         causation_id = verdict_event_id(order.signal_id)
         if verdict.approved:
-            await self._executor.let_through(order, _approved(order, verdict), causation_id)
+            await self._executor.execute_manual(order, _approved(order, verdict), causation_id)
         elif not verdict.waiting:
             await self._executor.refuse(
                 order.signal_id,
@@ -185,7 +185,7 @@ class ManualOrders:
             )
 
 
-def _question(order: Order) -> risk.AuthorizeOrderRequest:
+def _authorize_request(order: Order) -> risk.AuthorizeOrderRequest:
     return risk.AuthorizeOrderRequest(
         intent_id=order.signal_id,
         correlation_id=order.correlation_id,

@@ -1,4 +1,4 @@
-"""Orders to the contract's messages."""
+"""Turns orders into the contract's messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from panda.trading.v1 import trading_pb2 as trading
 
 
 def order_message(stored: StoredOrder, instruments: Instruments) -> trading.Order:
-    """An order; one of an instrument that isn't known any more goes by our id."""
+    """The message of an order; its symbol is our instrument_id if the instrument is no longer listed."""
     order = stored.order
     instrument = instruments().by_id(order.key.instrument_id)
     return trading.Order(

@@ -1,4 +1,4 @@
-"""How long trading waits for a broker."""
+"""Timeouts of broker calls."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradingOptions:
-    """How long trading waits for a broker.
+    """Timeouts of broker calls, in seconds.
 
     Attributes:
-        send_window_seconds: most time between the commit of SUBMITTING and the call.
-        call_timeout_seconds: a broker call without an answer is UNKNOWN after this.
+        send_window_seconds: longest time from before the commit of SUBMITTING to the call.
+        call_timeout_seconds: timeout of a broker call; without an answer its intent is UNKNOWN.
     """
 
     send_window_seconds: float = 2.0

@@ -1,4 +1,4 @@
-"""Orders and fills in the log's channel `trading`, once they are committed."""
+"""Logs order events once they are committed: one line for each, with the same fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 
 
 def log_orders(events: Sequence[Event]) -> None:
-    """One line for each of what happened to an order; other events have none here."""
+    """Logs one line for each order event; other events are skipped."""
     for event in events:
         match event.WhichOneof("payload"):
             case "order_submitted":
@@ -41,7 +41,7 @@ def log_orders(events: Sequence[Event]) -> None:
 
 
 def _order(event: Event, order: OrderState) -> dict[str, object]:
-    """The fields of each line."""
+    """The fields that each line has."""
     return {
         "order_id": order.order_id,
         "signal_id": order.signal_id,

@@ -1,8 +1,8 @@
-"""The paper exchange: stands where a broker stands.
+"""The paper exchange: simulates a broker's side of an order.
 
-It has rows and connections of its own and commits by itself, never in trading's transaction, so that its journal is a
-witness that knows nothing of trading's rows. Like Kite it is not idempotent (placing twice makes two orders), shows
-orders by their tag, and writes down every call.
+It has its own schema and connections and its own transactions, never trading's. So its journal of calls is independent
+evidence, with which tests compare trading's rows. Like Kite it is not idempotent (placing twice makes two
+orders) and finds orders by tag.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.paper_market import NO_MARKET, PaperMarket
 from alphapanda.trading.traders.trader import Placement
 
-# Each call is one statement and so one transaction: it is written down with all that it does, or none of it happened.
+# Each call is one statement and so one transaction: the journal line is stored together with the call's effect.
 _PLACED = (
     "placed AS (INSERT INTO paper_exchange.orders (broker, account, tag, instrument_id, instrument_token, side, quantity,"
     " product, order_type, status, message, market_time)"
@@ -55,28 +55,28 @@ _NUMBERS_AT_ONCE = 64
 
 
 class PaperExchange:
-    """The exchange, for every paper broker.
+    """The exchange of all paper brokers.
 
     Args:
-        engine: connections of its own.
+        engine: its own connections, not shared with trading's store.
         market: the fill model.
         prices: last prices and market time.
     """
 
     def __init__(self, engine: AsyncEngine, market: PaperMarket, prices: MarketViews) -> None:
-        self._at_once = without_transactions(engine)
+        self._engine = without_transactions(engine)
         self._market = market
         self._prices = prices
         self._trade_numbers: deque[int] = deque()
 
     async def place(self, broker: str, placement: Placement) -> BrokerOrder:
-        """Takes a market order, which fills at once, or is rejected where there is no price; says how it stands."""
+        """Places a market order, which fills at once, or is rejected without a price or market time; returns its state."""
         view = await self._view(placement.instrument_token)
         last = view.prices.get(placement.instrument_token)
-        async with self._at_once.connect() as connection:
+        async with self._engine.connect() as connection:
             if last is None or view.market_time is None:
                 rejected = BrokerOrder("", BrokerOrderStatus.REJECTED, message=NO_MARKET)
-                return await self._take(connection, broker, placement, view, rejected)
+                return await self._store(connection, broker, placement, view, rejected)
             fill = self._market.fill(
                 broker,
                 placement.account,
@@ -87,15 +87,15 @@ class PaperExchange:
                 view.market_time,
             )
             filled = BrokerOrder("", BrokerOrderStatus.COMPLETE, (fill,))
-            return await self._take(connection, broker, placement, view, filled)
+            return await self._store(connection, broker, placement, view, filled)
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:
-        """The orders under a tag, oldest first, with their trades."""
+        """The orders with a tag, oldest first, with their trades."""
         key = {"broker": broker, "account": account, "tag": tag}
-        async with self._at_once.connect() as connection:
+        async with self._engine.connect() as connection:
             return _broker_orders((await connection.execute(_LOOK_UP, key)).all())
 
-    async def _take(
+    async def _store(
         self,
         connection: AsyncConnection,
         broker: str,
@@ -129,7 +129,7 @@ class PaperExchange:
         return BrokerOrder(str(number), order.status, order.fills, order.message)
 
     async def _trade_number(self, connection: AsyncConnection) -> int:
-        """A number that no other trade has; they are fetched many at once, and those of a process that ends are left out."""
+        """A unique trade number. Numbers are fetched 64 at once; those left when a process ends are never used."""
         if not self._trade_numbers:
             found = await connection.execute(_TRADE_NUMBERS, {"count": _NUMBERS_AT_ONCE})
             self._trade_numbers += found.scalars()

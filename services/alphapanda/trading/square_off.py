@@ -1,9 +1,9 @@
-"""SquareOff: a plan and the targets of 0 that follow it, in one transaction with the command.
+"""SquareOff: stores the plan and publishes its signals with target 0, in one transaction with the command.
 
-The positions are those of trading's own fills, read in that transaction: portfolio's lag behind them by a topic, and
-asking it would make leaving a position depend on one more service. The exits are targets, not quantities: risk counts
-against the position and what is in flight when an exit's turn comes, one order a position at a time, so a fill between
-the plan and the order turns nobody around.
+The positions are those of trading's own fills, read in that transaction. Portfolio's positions are later by one topic,
+and asking portfolio would make closing a position depend on one more service. The exits are targets, not quantities:
+risk computes the quantity from position and open order when the exit's turn comes, so a fill between plan and order
+can't reverse a position.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.intent import PRODUCER
-from alphapanda.trading.core.square_off import PlanLine, SquareOffCommand, Surface, plan
+from alphapanda.trading.core.square_off import PlanLine, SquareOffCommand, SquareOffContext, plan
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.store.port import PositionFilter, SwitchScope, TradingStore, TradingTransaction
 from panda.common.v1 import common_pb2 as common
@@ -30,14 +30,14 @@ _log = structlog.get_logger(__name__)
 
 
 class SquareOffs:
-    """Squares off.
+    """Executes SquareOff commands.
 
     Args:
-        store: positions, orders under way, kill switches.
+        store: positions, open orders, kill switches.
         enabled: brokers that orders may go to.
         market: market time.
         calendar: sessions.
-        instruments: today's.
+        instruments: today's instruments.
         wall_clock: aware wall time.
     """
 
@@ -64,7 +64,7 @@ class SquareOffs:
         key: CommandKey,
         request: trading.SquareOffRequest,
     ) -> trading.SquareOffResponse:
-        """Makes the plan and sends its targets to risk; the same command again gets the same plan and sends nothing.
+        """Makes the plan and sends its signals to risk; a repeated command gets the same plan and sends nothing.
 
         Raises:
             RequestReused: the request_id came with another body.
@@ -78,7 +78,7 @@ class SquareOffs:
             scopes = {SwitchScope(exposure.key.broker) for exposure in exposures}
             switches = await transaction.kill_switches(scopes) if scopes else {}
             states = {scope.broker: copy.state for scope, copy in switches.items()}
-            surface = Surface(
+            context = SquareOffContext(
                 enabled=self._enabled,
                 states=states,
                 instruments=self._instruments(),
@@ -86,7 +86,7 @@ class SquareOffs:
                 market_time=market.market_time,
                 wall_time=self._wall_clock(),
             )
-            lines = plan(command, exposures, surface)
+            lines = plan(command, exposures, context)
             answer = trading.SquareOffResponse(plan=[self._message(line) for line in lines])
             await self._send(transaction, lines)
             await transaction.remember(key, answer)

@@ -1,4 +1,4 @@
-"""A watch on an account's orders: a snapshot, then every order that changes, as it stands."""
+"""WatchOrders: a snapshot of an account's orders, then each order that changes, in its latest state."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ENDED = frozenset(OrderStatus) - _OPEN
 
 
 class OrderWatches:
-    """Makes watches.
+    """Makes watches on the orders of accounts.
 
     Args:
         store: orders, by the revision of their account.
-        revisions: says when to look.
-        instruments: today's.
+        revisions: waits until an account's revision has risen.
+        instruments: today's instruments.
     """
 
     def __init__(self, store: TradingStore, revisions: Revisions[Account], instruments: Instruments) -> None:
@@ -35,12 +35,17 @@ class OrderWatches:
     async def watch(
         self, account: Account, strategy_id: str, after_revision: int
     ) -> AsyncIterator[trading.WatchOrdersResponse]:
-        """The messages of one watch; see WatchOrdersRequest.
+        """The messages of one watch, until the server drains.
+
+        Args:
+            account: whose orders.
+            strategy_id: only this strategy's; empty: all.
+            after_revision: continues after this revision of the account; 0: begins with a snapshot.
 
         Raises:
-            OutOfRange: it can't go on after that revision.
+            OutOfRange: the watch can't continue after that revision.
         """
-        # Read before the orders, so that what changes meanwhile comes again; never after, or it would be passed over.
+        # The revision is read before the orders: a change in between is sent twice. Read afterwards, it would be lost.
         at = await self._store.account_revision(account)
         if after_revision:
             check_reachable(after_revision, at)

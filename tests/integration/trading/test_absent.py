@@ -71,7 +71,7 @@ async def test_a_late_arrival_is_adopted_once(opened) -> None:
         await room.handle(verdict)
         order = await room.ended(verdict)
         assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
-        context = room.executor._with
+        context = room.executor._context
         watchers = [LateArrivals(context, SETTINGS.call_timeout_seconds) for _ in range(2)]
         await watchers[0].look()
         assert await room.store.find(adopted_id(order.intents[0])) is None
@@ -89,5 +89,5 @@ async def test_a_late_arrival_is_adopted_once(opened) -> None:
         assert told[0].events == 1
         (held,) = await room.rows("SELECT quantity FROM trading.positions")
         assert held.quantity == 10
-        assert await room.store.given_up(context.wall_clock() - timedelta(days=1)) == []
+        assert await room.store.absent_intents(context.wall_clock() - timedelta(days=1)) == []
         assert list((await room.calls()).values()) == [1]

@@ -252,7 +252,7 @@ async def test_a_signal_that_was_buried_keeps_no_other_from_its_order(opened) ->
     async with opened() as room:
         await room.open_for_trading()
         async with room.store.transaction() as transaction:
-            assert await transaction.bury(late.signal_id)
+            assert await transaction.add_tombstone(late.signal_id)
         await room.handle(late, other)
         assert (await room.ended(other)).status is OrderStatus.FILLED
         assert await room.store.find_by_signal(late.signal_id) is None
@@ -282,7 +282,7 @@ async def test_who_thaws_too_late_does_not_send_that_intent(opened, effect: Posi
         assert [intent.status for intent in order.intents] == [OrderStatus.NOT_SENT, OrderStatus.FILLED]
         assert await room.calls() == {("paper", order.intents[1].tag): 1}
         assert len(terminal(await room.events(verdict))) == 1
-        assert await room.store.given_up(NOON - timedelta(days=9999)) == []
+        assert await room.store.absent_intents(NOON - timedelta(days=9999)) == []
 
 
 async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -> None:
@@ -298,7 +298,7 @@ async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -
     async with opened(options=SETTINGS) as other, opened(at=freeze, boot=lambda: frozen_for) as frozen:
         await frozen.open_for_trading()
         verdict = approved()
-        make = frozen.executor._make
+        make = frozen.executor._call_broker
 
         async def thaws_late(call):
             meanwhile.append(other)
@@ -306,7 +306,7 @@ async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -
             await other.ended(verdict)
             return await make(call)
 
-        frozen.executor._make = thaws_late
+        frozen.executor._call_broker = thaws_late
         await frozen.handle(verdict)
         assert meanwhile == [other]
         order = await frozen.order(verdict)
@@ -319,18 +319,18 @@ async def test_a_call_cut_off_before_it_began_is_decided_anew(opened) -> None:
     """A batch that is cancelled between the commit and the call leaves no order to wait for its visibility window."""
     async with opened(boot=always_now) as room:
         await room.open_for_trading()
-        reached, make = asyncio.Event(), room.executor._make
+        reached, make = asyncio.Event(), room.executor._call_broker
 
         async def stuck(call):
             reached.set()
             await asyncio.Event().wait()
 
-        room.executor._make = stuck
+        room.executor._call_broker = stuck
         verdict = approved()
         handling = asyncio.create_task(room.handle(verdict))
         await reached.wait()
         assert (await room.order(verdict)).status is OrderStatus.SUBMITTING
-        room.executor._make = make
+        room.executor._call_broker = make
         handling.cancel()
         order = await room.ended(verdict)
         assert [intent.status for intent in order.intents] == [OrderStatus.NOT_SENT, OrderStatus.FILLED]

@@ -16,7 +16,7 @@ from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, Tr
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import RequestReused
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, Surface, plan
+from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, SquareOffContext, plan
 from alphapanda.trading.store.port import OrderChange
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1.events_pb2 import Event
@@ -146,12 +146,12 @@ SUNDAY = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
 )
 def test_why_a_position_is_left(changes: Any, token: int, skip: Skip | None) -> None:
     """What can't pass is skipped with its reason; what is unknown keeps nobody from leaving a position."""
-    surface = {
+    context = {
         "enabled": ("paper",), "states": {}, "instruments": INSTRUMENTS, "calendar": CALENDAR,
         "market_time": NOON, "wall_time": NOON,
     } | changes  # fmt: skip
     command = SquareOffCommand(ids.derived_id("command"), ids.derived_id("chain"), "a test")
-    (line,) = plan(command, [Exposure(key(token), 10)], Surface(**surface))
+    (line,) = plan(command, [Exposure(key(token), 10)], SquareOffContext(**context))
     assert line.skipped is skip
     assert (line.signal is None) is (skip is not None)
     assert bool(line.message) is (skip is not None)

@@ -127,14 +127,14 @@ async def test_what_was_given_up_is_found(store: TradingStore) -> None:
         locked.no_clear_answer(intent)
         locked.absent(intent, "never seen", NOON)
         await transaction.save([OrderChange(locked)])
-    (found,) = await store.given_up(WALL)
+    (found,) = await store.absent_intents(WALL)
     assert (found.order_id, found.number, found.tag) == (made.order_id, 0, intent.tag)
     assert (found.broker, found.account) == (made.key.broker, made.key.account)
-    assert await store.given_up(WALL + timedelta(seconds=1)) == []
+    assert await store.absent_intents(WALL + timedelta(seconds=1)) == []
     intent.broker_order_id = "b1"
     async with store.transaction() as transaction:
         await transaction.save([OrderChange(locked)])
-    assert await store.given_up(WALL) == []
+    assert await store.absent_intents(WALL) == []
 
 
 async def test_fewer_intents_replace_more(store: TradingStore) -> None:
@@ -242,13 +242,13 @@ async def test_a_buried_signal_never_gets_an_order(store: TradingStore) -> None:
         assert await transaction.add([OrderChange(known)])
     for _ in range(2):
         async with store.transaction() as transaction:
-            assert await transaction.bury(late.signal_id)
-            assert not await transaction.bury(known.signal_id)
+            assert await transaction.add_tombstone(late.signal_id)
+            assert not await transaction.add_tombstone(known.signal_id)
     for _ in range(2):
         async with store.transaction() as transaction:
             assert not await transaction.add([OrderChange(late)])
-    assert await store.is_buried(late.signal_id)
-    assert not await store.is_buried(known.signal_id)
+    assert await store.has_tombstone(late.signal_id)
+    assert not await store.has_tombstone(known.signal_id)
     assert await store.find_by_signal(late.signal_id) is None
     assert await store.find_by_signal(known.signal_id) is not None
 
@@ -259,13 +259,13 @@ async def test_burying_waits_for_an_order_on_its_way(tables: str) -> None:
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE)), lambda: WALL)
     one = order(3)
 
-    async def bury() -> bool:
+    async def add_tombstone() -> bool:
         async with store.transaction() as transaction:
-            return await transaction.bury(one.signal_id)
+            return await transaction.add_tombstone(one.signal_id)
 
     async with store.transaction() as transaction:
         assert await transaction.add([OrderChange(one)])
-        asked = asyncio.create_task(bury())
+        asked = asyncio.create_task(add_tombstone())
         await asyncio.sleep(0.2)
         assert not asked.done()
     assert await asked is False

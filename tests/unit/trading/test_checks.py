@@ -15,7 +15,7 @@ from alphapanda.domain.order import FailureReason, PositionEffect, Side, Trading
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.checks import Circumstances, Go, NotSent, PreSubmitChecks
+from alphapanda.trading.core.checks import CheckInputs, Go, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
 
 Judge = Callable[..., Go | NotSent]
@@ -29,7 +29,7 @@ def judge(calendar: TradingCalendar, infy: Instrument, market: MarketView) -> Ju
     def judged(verdict: Approved, opted_in: tuple[str, ...] = (), **changes: object) -> Go | NotSent:
         router = ExecutionRouter(["paper", "live"])
         checks = PreSubmitChecks(router, lambda _: opted_in, calendar, timedelta(seconds=30))
-        at = Circumstances(infy, market, 0, TradingState.ACTIVE, simulated=True)
+        at = CheckInputs(infy, market, 0, TradingState.ACTIVE, simulated=True)
         order = Order.approved(verdict, "", (verdict.quantity,))
         return checks.judge(order, replace(at, **changes))  # type: ignore[arg-type]
 

@@ -29,7 +29,7 @@ class Work:
 
 
 async def asked(group: GroupCommit[int, int], *items: int) -> list[asyncio.Task[int]]:
-    tasks = [asyncio.create_task(group.ask(item)) for item in items]
+    tasks = [asyncio.create_task(group.submit(item)) for item in items]
     await asyncio.sleep(0)
     return tasks
 

@@ -25,7 +25,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import ImpossibleReport
-from alphapanda.trading.core.late_arrival import adopt, given_up, has_ended
+from alphapanda.trading.core.late_arrival import adopt, has_ended, is_absent
 from alphapanda.trading.core.order import Order
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
@@ -182,15 +182,15 @@ def test_an_absent_exit_is_tried_again_as_a_new_intent() -> None:
     order.report(order.submitting(1), told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
     second = order.submitting(1)
     order.no_clear_answer(second)
-    units = order.exit_again(position=6)
+    units = order.quantity_to_exit_again(position=6)
     assert units == 6
     assert order.absent(second, "never seen", NOON, (units,)) == []
     third = order.submitting(2)
     assert (third.number, third.quantity, third.tag == second.tag) == (2, 6, False)
     (end,) = order.report(third, told(BrokerOrderStatus.COMPLETE, trade(2, 6)), NOON)
     assert (end.order.status, end.order.filled, end.order.quantity) == (OrderStatus.FILLED, 16, 16)
-    assert ordered(10).exit_again(position=-10) == 0
-    assert exit_of(10).exit_again(position=0) == 0
+    assert ordered(10).quantity_to_exit_again(position=-10) == 0
+    assert exit_of(10).quantity_to_exit_again(position=0) == 0
 
 
 def test_an_exit_is_tried_four_times() -> None:
@@ -199,7 +199,7 @@ def test_an_exit_is_tried_four_times() -> None:
     for attempt in range(1, 5):
         intent = order.submitting(attempt)
         order.no_clear_answer(intent)
-        units = order.exit_again(position=10)
+        units = order.quantity_to_exit_again(position=10)
         said = order.absent(intent, "never seen", NOON, (units,) if units else ())
         assert (units, len(said)) == ((10, 0) if attempt < 4 else (0, 1))
     assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
@@ -213,7 +213,7 @@ def test_an_intent_that_was_never_called_is_replaced() -> None:
     assert (order.status, first.status) == (OrderStatus.PENDING_SUBMIT, OrderStatus.NOT_SENT)
     assert [(intent.number, intent.quantity) for intent in order.intents] == [(0, 10), (1, 10), (2, 5)]
     assert len({intent.tag for intent in order.intents}) == 3
-    assert not given_up(first)
+    assert not is_absent(first)
     second = order.submitting(2)
     order.report(second, told(BrokerOrderStatus.COMPLETE, trade(1, 10)), NOON)
     third = order.submitting(3)
@@ -239,7 +239,7 @@ def test_a_late_arrival_is_an_order_of_its_own() -> None:
     intent = order.submitting(1)
     order.no_clear_answer(intent)
     order.absent(intent, "never seen", NOON)
-    assert given_up(intent)
+    assert is_absent(intent)
     broker = told(BrokerOrderStatus.COMPLETE, trade(1, 4))
     assert not has_ended(intent, broker)
     whole = told(BrokerOrderStatus.COMPLETE, trade(1, 4), trade(2, 6))

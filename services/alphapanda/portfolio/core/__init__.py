@@ -1,1 +1,1 @@
-"""The pure core of the portfolio: ledger, positions, marks, the book. No I/O, no clock, no await."""
+"""The pure core of portfolio: ledger, positions, last prices, books. No I/O, no clock, no await."""

@@ -1,4 +1,4 @@
-"""The book of one account: its cash and positions, changed by fills, each once."""
+"""The book of one account: cash and positions, and the booking of fills, each once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 
 
 class Booking(Struct, frozen=True):
-    """A fill as booked.
+    """The booking of a fill.
 
     Attributes:
         filled: the event.
-        change: what it did to its position.
-        cash_change: what it did to cash, commission included.
-        revision: of the account, after it.
-        first_sequence: number of its first line in the account's ledger, from 1.
+        change: of the fill's position.
+        cash_change: of the account's cash, rupees, commission included.
+        revision: the account's revision after it.
+        first_sequence: number of its first entry in the account's ledger, from 1.
     """
 
     filled: Filled
@@ -33,34 +33,34 @@ class Booking(Struct, frozen=True):
 
     @property
     def position(self) -> Position:
-        """Its position after it."""
+        """The fill's position after it."""
         return self.change.position
 
     @property
     def realised(self) -> Decimal:
-        """Profit it realised, rupees before commission; 0 where it only opened."""
+        """Profit that the fill realised, rupees before commission; 0 if it only opened."""
         return self.change.realised
 
     @property
     def transaction(self) -> LedgerTransaction:
-        """Its lines in the ledger, made when asked for: a replay reads none of them."""
+        """The fill's ledger transaction, made on demand because a replay reads none of them."""
         return fill_transaction(self.filled, self.change)
 
 
 class PortfolioBook:
     """Cash and positions of one (broker, account).
 
-    Replay keeps one from the opening on; a store makes one of the rows that a batch touches.
+    Replay keeps one from the opening on. The store makes one from the rows that a batch touches.
 
     Args:
-        broker: its broker.
-        account: its account at the broker.
-        starting_cash: rupees it was opened with, 0 or more.
+        broker: the account's broker.
+        account: the account's name at the broker.
+        starting_cash: rupees at the opening, 0 or more.
         cash: rupees now; None for an account just opened.
         revision: 1 after the opening, one more with each fill booked.
-        entries: lines in its ledger so far; None for an account just opened.
-        positions: those that fills may touch; others are taken for new.
-        booked: fill ids booked already.
+        entries: entries in its ledger so far; None for an account just opened.
+        positions: the positions that fills may touch; any other counts as flat.
+        booked: ids of fills booked already.
     """
 
     def __init__(
@@ -86,23 +86,23 @@ class PortfolioBook:
 
     @property
     def opening(self) -> LedgerTransaction:
-        """The transaction it was opened with."""
+        """The ledger transaction of the account's opening."""
         return opening(self.broker, self.account, self.starting_cash)
 
     @property
     def positions(self) -> Mapping[PositionKey, Position]:
-        """By key, flat ones too."""
+        """All positions by key, flat ones included."""
         return self._positions
 
     def position(self, key: PositionKey) -> Position:
-        """What is held under a key; flat where nothing ever was."""
+        """The position of a key; flat if there never was one."""
         return self._positions.get(key) or Position(key)
 
     def apply(self, filled: Filled) -> Booking | None:
-        """Books a fill; None where its fill_id was booked before.
+        """Books a fill; returns None if its fill_id was booked before.
 
         Raises:
-            InvalidInput: see Position.after; nothing is changed then.
+            InvalidInput: the ledger can't hold the fill's amounts (Position.after); nothing is changed.
         """
         fill, order = filled.fill, filled.order
         if fill.fill_id in self._booked:

@@ -1,4 +1,4 @@
-"""Equity followed tick by tick, and how far it fell from its peak. Integers, one multiplication a tick."""
+"""Equity after every tick, and its drawdown from the peak. Integers only, one multiplication per tick."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _LEDGER_SCALE = 10_000
 
 
 class EquityTracker:
-    """Equity = cash + market value, of one account, after every mark and every fill.
+    """Tracks one account's equity (cash + market value) and drawdown, after every tick and every fill.
 
-    Nothing is measured while an instrument is held that has no price yet.
+    Drawdown isn't measured while a held instrument has no price.
 
     Args:
-        cash: rupees it begins with; nothing is held yet.
-        price_scale: units of a marked price in one rupee, as in the frames.
+        cash: starting cash in rupees; no positions are held yet.
+        price_scale: price units in one rupee, as in the frames.
     """
 
     def __init__(self, cash: Decimal, price_scale: int) -> None:
@@ -29,13 +29,13 @@ class EquityTracker:
         self._peak = self._trough = self._equity
         self._drop = 0
         self._worst, self._worst_peak = 0, 1
-        # Of what is held: signed units x factor, so that times a marked price they are equity.
+        # Held quantity by token, as signed units x factor; times a price it is market value in the tracker's scale.
         self._units: dict[int, int] = {}
         self._price: dict[int, int] = {}
         self._unpriced: set[int] = set()
 
     def mark(self, token: int, price: int) -> None:
-        """A tick: `price` in 1/price_scale rupees."""
+        """Applies a tick; `price` in 1/price_scale rupees."""
         last = self._price
         if token not in self._units:
             last[token] = price
@@ -48,14 +48,14 @@ class EquityTracker:
             self._unpriced.discard(token)
             before = 0
         self._equity = equity = self._equity + self._units[token] * (price - before)
-        # Between the peak and the deepest point since, neither changes.
+        # Between peak and trough, neither of them changes.
         if not self._trough <= equity <= self._peak:
             self._measure()
 
     def marks_of(self, token: int, prices: Sequence[int]) -> None:
-        """Ticks of one instrument, at least one, as `mark` one after the other.
+        """Applies ticks of one instrument, at least one, with the same result as `mark` for each.
 
-        Where none of them makes a new peak, the lowest says it all.
+        If none of them makes a new peak, only the lowest equity among them matters.
         """
         units, before, equity = self._units.get(token), self._price.get(token), self._equity
         if units is None:
@@ -83,7 +83,7 @@ class EquityTracker:
         self._price[token] = prices[-1]
 
     def booked(self, booking: Booking) -> None:
-        """A fill, as the book took it."""
+        """Applies a booked fill."""
         order = booking.filled.order
         token = order.instrument_token
         delta = order.side.sign * booking.filled.fill.quantity * self._factor
@@ -119,20 +119,20 @@ class EquityTracker:
 
     @property
     def equity(self) -> Decimal | None:
-        """Rupees; None while an instrument is held without a price."""
+        """Equity in rupees; None while a held instrument has no price."""
         return None if self._unpriced else Decimal(self._equity) / self._scale
 
     @property
     def max_drawdown(self) -> Decimal:
-        """The deepest fall from a peak, rupees, 0 or more."""
+        """The largest fall from a peak, rupees, 0 or more."""
         return Decimal(self._drop) / self._scale
 
     @property
     def max_drawdown_fraction(self) -> Decimal:
-        """The deepest fall as a fraction of the peak it began at, six decimals; it need not be the same fall."""
+        """The largest relative fall, as a fraction of its peak, six decimals; it may be another fall than max_drawdown."""
         return (Decimal(self._worst) / self._worst_peak).quantize(Decimal("0.000001"))
 
     def last_price(self, token: int) -> Decimal | None:
-        """Last marked price, rupees; None where there was none."""
+        """Last price of an instrument, rupees; None if there was none."""
         price = self._price.get(token)
         return None if price is None else Decimal(price) / self._price_scale

@@ -1,7 +1,7 @@
 """Double entry: every transaction's entries add up to exactly zero. Debit is positive, credit negative.
 
-A fill moves cost between CASH and POSITIONS; what a close brought above (or below) the cost it removed is
-REALISED_PNL; commission goes from CASH to CHARGES. An account begins with one transaction, CASH against CAPITAL.
+A fill moves cost between CASH and POSITIONS. The proceeds of a close less the cost it removes are REALISED_PNL.
+Commission goes from CASH to CHARGES. An account begins with one transaction, CASH against CAPITAL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRODUCER = "portfolio"
 
 
 class LedgerAccount(IntEnum):
-    """The accounts of the ledger; numbered as in panda.portfolio.v1."""
+    """The ledger's accounts; numbered as in panda.portfolio.v1."""
 
     CASH = 1
     POSITIONS = 2
@@ -33,7 +33,7 @@ class LedgerAccount(IntEnum):
 
 
 class LedgerEntry(NamedTuple):
-    """One line: an amount in rupees, not 0, debit positive."""
+    """One entry: an amount in rupees, not 0, debit positive."""
 
     ledger_account: LedgerAccount
     amount: Decimal
@@ -43,12 +43,12 @@ class LedgerTransaction(Struct, frozen=True):
     """Entries that belong together and add up to zero.
 
     Attributes:
-        cause_id: the fill, or the opening of the account.
-        broker: its broker.
-        account: its account at the broker.
-        key: the position that moved; None where cash came in.
-        market_time: of the cause; None for an opening.
-        entries: at least two, in the order of booking; none in the opening of an account that begins with nothing.
+        cause_id: id of the fill, or of the account's opening.
+        broker: the account's broker.
+        account: the account's name at the broker.
+        key: the fill's position key; None for an opening.
+        market_time: of the fill; None for an opening.
+        entries: at least two, in the order of booking; none if an account is opened with 0 cash.
     """
 
     cause_id: str
@@ -60,21 +60,21 @@ class LedgerTransaction(Struct, frozen=True):
 
     @property
     def transaction_id(self) -> str:
-        """Its identity, which follows from the cause."""
+        """The transaction's id, derived from the cause."""
         return ids.output_id(PRODUCER, self.cause_id, "transaction")
 
     def entry_id(self, n: int) -> str:
-        """Identity of the n-th entry, from 0."""
+        """The id of the n-th entry, from 0."""
         return ids.output_id(PRODUCER, self.cause_id, "entry", n)
 
 
 def opening_id(broker: str, account: str) -> str:
-    """The cause of an account's first transaction."""
+    """The cause id of an account's opening transaction."""
     return ids.derived_id("portfolio opening", broker, account)
 
 
 def opening(broker: str, account: str, starting_cash: Decimal) -> LedgerTransaction:
-    """The first transaction of an account; `starting_cash` in rupees. One that begins with 0 has no entries."""
+    """The opening transaction of an account; `starting_cash` in rupees. With 0 it has no entries."""
     return LedgerTransaction(
         cause_id=opening_id(broker, account),
         broker=broker,
@@ -91,7 +91,7 @@ def opening(broker: str, account: str, starting_cash: Decimal) -> LedgerTransact
 
 
 def fill_transaction(filled: Filled, change: PositionChange) -> LedgerTransaction:
-    """The transaction of a fill that changed its position by `change`: what it closed, what it opened, its commission."""
+    """The transaction of a fill that made `change` to its position: closed cost, opened cost, cash, profit, commission."""
     order, fill = filled.order, filled.fill
     entries = []
     if change.removed:
@@ -109,11 +109,11 @@ def fill_transaction(filled: Filled, change: PositionChange) -> LedgerTransactio
 
 
 def entry_count(filled: Filled, change: PositionChange) -> int:
-    """How many entries the transaction of a fill has, without making it."""
+    """The number of entries in a fill's transaction, without making the transaction."""
     count = 1 + bool(change.removed) + bool(change.added) + bool(change.realised)
     return count + 2 if filled.fill.commission else count
 
 
 def balance(entries: Iterable[LedgerEntry]) -> Decimal:
-    """What the entries add up to: zero in a transaction."""
+    """The sum of entries; zero for a whole transaction."""
     return sum((entry.amount for entry in entries), Decimal(0))

@@ -1,4 +1,4 @@
-"""Last prices as frames bring them, kept as scaled integers: no Decimal is made for a tick nobody asks about."""
+"""Last prices from frames, kept as scaled integers; a Decimal is made only when a price is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alphapanda.domain.market import LastPrice
 
 
 class Marks:
-    """The newest price of each instrument token, by market time."""
+    """The last price of each instrument token, by market time."""
 
     def __init__(self) -> None:
         self._scale = 100
@@ -19,7 +19,7 @@ class Marks:
         self._time: dict[int, int] = {}
 
     def apply(self, frame: Frame) -> None:
-        """Takes the frame's prices but for those older than what is known; of the same instant the later frame's."""
+        """Applies a frame's prices; a price older than the known one is ignored, one of the same instant replaces it."""
         factor = 1 if frame.price_scale == self._scale else self._aligned(frame.price_scale)
         prices, times = self._price, self._time
         for token, price, traded in zip(
@@ -30,7 +30,7 @@ class Marks:
                 prices[token] = price * factor
 
     def seed(self, prices: Mapping[int, LastPrice]) -> None:
-        """Takes prices read elsewhere, but for those that aren't newer than what is known."""
+        """Applies prices read from the cache, if they are newer than the known ones."""
         for token, last in prices.items():
             traded = nanoseconds(last.traded_at)
             if self._time.get(token, 0) < traded:
@@ -40,14 +40,14 @@ class Marks:
                 self._price[token] = numerator * factor
 
     def last(self, token: int) -> LastPrice | None:
-        """The newest price; None where there was none."""
+        """The last price of a token; None if there was none."""
         scaled = self._price.get(token)
         if scaled is None:
             return None
         return LastPrice(Decimal(scaled) / self._scale, instant(self._time[token]))
 
     def _aligned(self, scale: int) -> int:
-        """What a price of 1/scale rupees is multiplied with; the common scale grows where it must."""
+        """The factor that converts prices in 1/scale rupees to the common scale, which grows if necessary."""
         common = lcm(self._scale, scale)
         if common != self._scale:
             growth = common // self._scale

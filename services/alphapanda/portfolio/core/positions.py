@@ -1,7 +1,7 @@
-"""What is held under a key, at its exact cost: running average, no lots.
+"""Positions at exact cost: running average, no lots.
 
-Cost carries the position's sign: what was paid for a long one, minus what was received for a short one. So the market
-value is quantity x price, the unrealised profit is market value - cost, on both sides alike.
+Cost has the sign of the position: the amount paid for a long one, minus the amount received for a short one. So on both
+sides market value is quantity x price, and unrealised profit is market value - cost.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Position(Struct, frozen=True):
     """A position; amounts in rupees, exact.
 
     Attributes:
-        key: its broker, account, strategy, instrument and product.
-        quantity: signed units.
-        cost: of what is held, with the sign of `quantity`; 0 when flat.
-        realised: profit of what was closed, before commission.
+        key: broker, account, strategy, instrument and product.
+        quantity: units held, signed.
+        cost: of the units held, with the sign of `quantity`; 0 when flat.
+        realised: profit of closed units, before commission.
         charges: commission and charges paid, 0 or more.
     """
 
@@ -39,11 +39,11 @@ class Position(Struct, frozen=True):
 
     @property
     def average_price(self) -> Decimal | None:
-        """Cost of one unit, in four decimals, for people to read; None when flat."""
+        """Cost of one unit, rounded to four decimals for display; None when flat."""
         return (self.cost / self.quantity).quantize(_SMALLEST) if self.quantity else None
 
     def after(self, delta: int, price: Decimal, commission: Decimal) -> PositionChange:
-        """The change that a fill of `delta` signed units (not 0) at `price` makes.
+        """The change made by a fill of `delta` signed units (not 0) at `price` rupees.
 
         A partial close removes cost x closed / held, rounded to the paisa (halves away from zero); a full close
         removes all of it; a flip closes all and opens the rest. Realised = proceeds - cost removed, so that nothing
@@ -72,14 +72,14 @@ class Position(Struct, frozen=True):
 
 
 class PositionChange(NamedTuple):
-    """What a fill did to a position; removed, added and turnover are signed, and turnover = added - removed - realised.
+    """The change of a position by a fill; all amounts are signed rupees, and turnover = added - removed - realised.
 
     Attributes:
-        position: after it.
-        removed: cost that left with the units closed.
-        added: cost that came with the units opened.
+        position: after the fill.
+        removed: cost of the units closed.
+        added: cost of the units opened.
         realised: profit of the units closed, before commission.
-        turnover: signed units filled x price: what cash paid.
+        turnover: signed units filled x price, which is the cash paid before commission.
     """
 
     position: Position
@@ -97,7 +97,7 @@ def _check_amounts(price: Decimal, commission: Decimal) -> None:
 
 
 def _part(cost: Decimal, closed: int, held: int) -> Decimal:
-    """Cost x closed / held in whole paise, halves away from zero; in integers, where no context's precision cuts."""
+    """Cost x closed / held in whole paise, halves away from zero; integers avoid the Decimal context's precision limit."""
     whole = abs(int(cost * _PER_RUPEE)) * closed
     divisor = held * _PAISA_UNITS
     paise = (2 * whole + divisor) // (2 * divisor)

@@ -1,4 +1,4 @@
-"""Profit and value of an account at given prices; strategies add up to the account."""
+"""Profit and value of an account at given prices; the strategies' profits add up to the account's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from alphapanda.portfolio.core.positions import Position
 
 @dataclass(frozen=True, slots=True)
 class Profit:
-    """Rupees, exact.
+    """Profit of a position, strategy or account; rupees, exact.
 
     Attributes:
         realised: by closing fills, before commission.
-        unrealised: market value - cost; None where a price is missing.
-        charges: paid, 0 or more.
+        unrealised: market value - cost; None if a price is missing.
+        charges: charges paid, 0 or more.
     """
 
     realised: Decimal
@@ -27,27 +27,27 @@ class Profit:
 
     @property
     def net(self) -> Decimal | None:
-        """Realised + unrealised - charges; None where a price is missing."""
+        """Realised + unrealised - charges; None if a price is missing."""
         return None if self.unrealised is None else self.realised + self.unrealised - self.charges
 
 
 @dataclass(frozen=True, slots=True)
 class ValuedPosition:
-    """A position at its last price (None where unknown)."""
+    """A position with its last price, None if unknown."""
 
     position: Position
     last_price: Decimal | None
 
     @property
     def market_value(self) -> Decimal | None:
-        """Signed; 0 when flat, None where a price is missing."""
+        """Market value, signed rupees; 0 when flat, None if the price is missing."""
         if not self.position.quantity:
             return ZERO
         return None if self.last_price is None else self.position.quantity * self.last_price
 
     @property
     def profit(self) -> Profit:
-        """Of this position."""
+        """The position's profit."""
         value = self.market_value
         return Profit(
             self.position.realised,
@@ -58,12 +58,12 @@ class ValuedPosition:
 
 @dataclass(frozen=True, slots=True)
 class StrategyTotals:
-    """What one strategy has realised and paid, over all its positions, flat ones too; rupees.
+    """Realised profit and charges of one strategy over all its positions, flat ones included; rupees.
 
     Attributes:
         strategy_id: the strategy.
         realised: by closing fills, before commission.
-        charges: paid, 0 or more.
+        charges: charges paid, 0 or more.
     """
 
     strategy_id: str
@@ -73,7 +73,7 @@ class StrategyTotals:
 
 @dataclass(frozen=True, slots=True)
 class StrategyProfit:
-    """Profit of one strategy, and how many positions it holds."""
+    """Profit of one strategy, and its number of open positions."""
 
     strategy_id: str
     profit: Profit
@@ -82,15 +82,15 @@ class StrategyProfit:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An account at given prices.
+    """An account valued at given prices.
 
     Attributes:
         cash: rupees.
-        equity: cash + market value; None where a price is missing.
+        equity: cash + market value; None if a price is missing.
         profit: of the account.
-        strategies: the same by strategy, ordered by name.
-        positions: those given, ordered by strategy, instrument, product.
-        without_price: instruments held without a price, ordered.
+        strategies: profit by strategy, ordered by name.
+        positions: the given positions, ordered by strategy, instrument, product.
+        without_price: ids of held instruments without a price, ordered.
     """
 
     cash: Decimal
@@ -107,12 +107,12 @@ def statement(
     positions: Iterable[Position],
     prices: Mapping[str, Decimal],
 ) -> Statement:
-    """The statement of an account.
+    """Values an account at given prices.
 
     Args:
         cash: rupees.
         strategies: the totals of every strategy that has ever had a fill.
-        positions: the open ones at least; a flat one is listed and adds nothing.
+        positions: at least the open ones; flat ones are listed and add nothing.
         prices: last prices by instrument_id; an instrument without a price is absent.
     """
     valued = tuple(
@@ -140,7 +140,7 @@ def statement(
 
 
 def totals_of(positions: Iterable[Position]) -> list[StrategyTotals]:
-    """The totals of the strategies, ordered by name, from all their positions, flat ones too."""
+    """The totals of all strategies, ordered by name, from all their positions, flat ones included."""
     totals: dict[str, StrategyTotals] = {}
     for position in positions:
         name = position.key.strategy_id
@@ -158,7 +158,7 @@ def _strategy_profit(totals: StrategyTotals, lines: Iterable[ValuedPosition]) ->
 
 
 def sort_key(position: Position) -> tuple[str, str, int]:
-    """The order in which positions are listed: strategy, instrument, product."""
+    """Sort key of positions: strategy, instrument, product."""
     return position.key.strategy_id, position.key.instrument_id, position.key.product
 
 

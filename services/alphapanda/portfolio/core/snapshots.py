@@ -1,4 +1,4 @@
-"""Snapshots: an account at one moment of market time, and when the market's clock makes them due."""
+"""Snapshots of accounts at a moment of market time, and the clock that says when they are due."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Due:
     trading_day: date
 
     def snapshot_id(self, broker: str, account: str) -> str:
-        """The id of an account's snapshot then: the same whoever takes it."""
+        """The id of an account's snapshot at this moment; the same in every process."""
         return ids.timer_id(f"{broker}/{account}", f"{PRODUCER} snapshot {self.cause.name}", self.market_time)
 
 
 def fills_snapshot_id(broker: str, account: str, revision: int) -> str:
-    """The id of the snapshot of an account's revision."""
+    """The id of the snapshot taken after fills, at an account's revision."""
     return ids.output_id(PRODUCER, ids.derived_id("account", broker, account), "snapshot", revision)
 
 
@@ -52,19 +52,19 @@ class Snapshot:
     """An account at one moment; amounts in rupees.
 
     Attributes:
-        snapshot_id: its identity, the event's id.
-        broker: its broker.
-        account: its account at the broker.
+        snapshot_id: its id, which is also the event's id.
+        broker: the account's broker.
+        account: the account's name at the broker.
         cause: why it was taken.
         market_time: aware.
-        trading_day: of `market_time`, in the market's zone.
-        revision: of the account.
+        trading_day: date of `market_time` in the market's zone.
+        revision: the account's revision.
         cash: rupees.
-        equity: cash + market value; None where a price is missing.
-        realised: before commission.
-        unrealised: market value - cost; None where a price is missing.
-        charges: paid, 0 or more.
-        open_positions: that are not flat.
+        equity: cash + market value; None if a price is missing.
+        realised: realised profit before commission.
+        unrealised: market value - cost; None if a price is missing.
+        charges: charges paid, 0 or more.
+        open_positions: number of positions that aren't flat.
     """
 
     snapshot_id: str
@@ -94,7 +94,19 @@ def snapshot(
     positions: Iterable[Position],
     prices: Mapping[str, Decimal],
 ) -> Snapshot:
-    """The snapshot of an account; see `statement` for its strategies, positions and prices."""
+    """Makes the snapshot of an account.
+
+    Args:
+        due: cause and moment.
+        snapshot_id: its id.
+        broker: the account's broker.
+        account: the account's name at the broker.
+        revision: the account's revision.
+        cash: rupees.
+        strategies: the totals of every strategy that has ever had a fill.
+        positions: at least the open ones.
+        prices: last prices by instrument_id; an instrument without a price is absent.
+    """
     valued = statement(cash, strategies, positions, prices)
     return Snapshot(
         snapshot_id=snapshot_id,
@@ -114,11 +126,11 @@ def snapshot(
 
 
 class SnapshotClock:
-    """Says what is due when market time moves. Intervals are counted from the epoch, so every process counts alike.
+    """Tells which snapshots are due as market time advances. Intervals count from the epoch, the same in every process.
 
     Args:
         interval: of market time, > 0.
-        zone: the market's.
+        zone: the market's time zone.
     """
 
     def __init__(self, interval: timedelta, zone: tzinfo) -> None:
@@ -129,16 +141,16 @@ class SnapshotClock:
 
     @property
     def market_time(self) -> datetime | None:
-        """The newest market time seen; None where there was none."""
+        """The newest market time seen; None before the first."""
         return self._now
 
     def seen(self, market_time: datetime) -> None:
-        """Market time was seen; an older one changes nothing."""
+        """Records a market time; an older one changes nothing."""
         if self._now is None or market_time > self._now:
             self._now = market_time
 
     def due(self, market_time: datetime) -> list[Due]:
-        """What is due once market time gets to `market_time`, oldest first; until `settled` the same again."""
+        """The moments due when market time reaches `market_time`, oldest first; the same until `settled` is called."""
         settled = self._settled
         found = []
         day = self.trading_day(market_time)
@@ -151,7 +163,7 @@ class SnapshotClock:
         return found
 
     def settled(self, market_time: datetime) -> None:
-        """What was due by then is done with."""
+        """Marks everything due up to `market_time` as taken."""
         self.seen(market_time)
         if self._settled is None or market_time > self._settled:
             self._settled = market_time

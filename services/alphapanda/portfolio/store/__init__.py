@@ -1,1 +1,1 @@
-"""Where the books are kept: one port, PostgreSQL for the service, memory for replay and simulation."""
+"""Portfolio's store: the port, and the books in PostgreSQL."""

@@ -1,4 +1,4 @@
-"""The port of the portfolio store, and the rows it returns."""
+"""The port of portfolio's store, its rows, and the comparison of books with their ledger."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from panda.events.v1.events_pb2 import Event
 
 
 class AccountName(NamedTuple):
-    """Names an account: its broker, and its name there."""
+    """An account's broker and its name at the broker."""
 
     broker: str
     account: str
 
 
 class Cause(NamedTuple):
-    """The event that caused something, and the correlation id of its chain."""
+    """The id of an event that caused a change, and its correlation id."""
 
     event_id: str
     correlation_id: str
@@ -37,7 +37,7 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFill:
-    """A fill as received, with the correlation id of its chain."""
+    """A received fill event with its correlation id."""
 
     filled: Filled
     correlation_id: str
@@ -48,12 +48,12 @@ class AccountBooks:
     """An account at one revision.
 
     Attributes:
-        name: its broker and account.
-        starting_cash: rupees it was opened with.
+        name: broker and account.
+        starting_cash: rupees at the opening.
         cash: rupees now.
         revision: 1 after the opening, one more with each fill booked.
-        strategies: what each has realised and paid in all, ordered by name.
-        positions: the open ones, ordered by strategy, instrument, product.
+        strategies: totals of each strategy, ordered by name.
+        positions: open positions, ordered by strategy, instrument, product.
     """
 
     name: AccountName
@@ -66,7 +66,7 @@ class AccountBooks:
 
 @dataclass(frozen=True, slots=True)
 class BookedFill:
-    """A fill as booked; `realised` rupees before commission, `revision` the account's after it."""
+    """A booked fill; `realised` is in rupees before commission, `revision` is the account's after the fill."""
 
     fill_id: str
     order_id: str
@@ -83,20 +83,20 @@ class BookedFill:
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """An entry as stored.
+    """A stored ledger entry.
 
     Attributes:
-        entry_id: its identity.
-        transaction_id: the transaction it belongs to.
+        entry_id: its id.
+        transaction_id: id of its transaction.
         sequence: 1, 2, 3 … in the account's ledger.
-        name: its broker and account.
-        strategy_id: empty for capital.
-        instrument_id: empty for capital.
-        product: None for capital.
+        name: broker and account.
+        strategy_id: empty for an opening.
+        instrument_id: empty for an opening.
+        product: None for an opening.
         ledger_account: CASH, POSITIONS, REALISED_PNL, CHARGES or CAPITAL.
         amount: rupees, debit positive.
-        fill_id: its cause; empty for capital.
-        market_time: of the cause; None for capital.
+        fill_id: the fill that caused it; empty for an opening.
+        market_time: of the fill; None for an opening.
     """
 
     entry_id: str
@@ -114,12 +114,12 @@ class LedgerLine:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """The revision of an account, and its equity when the day began.
+    """The revision of an account, and its equity at the start of the day.
 
     Attributes:
         revision: 1 after the opening, one more with each fill booked.
-        opened_at: wall time; with broker, account and revision it names books that never change.
-        day_base: equity at the day's start, rupees; None where it is unknown. See PortfolioStore.state.
+        opened_at: wall time; together with broker, account and revision it identifies one unchanging state of the books.
+        day_base: equity at the day's start, rupees; None if unknown (PortfolioStore.state).
     """
 
     revision: int
@@ -128,7 +128,7 @@ class AccountState:
 
 
 class SnapshotCursor(NamedTuple):
-    """Where a page of snapshots begins: after this one."""
+    """The last snapshot of a page; the next page begins after it."""
 
     market_time: datetime
     number: int
@@ -136,14 +136,14 @@ class SnapshotCursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredSnapshot:
-    """A snapshot with its place among those of all accounts (1, 2, 3 …, with gaps)."""
+    """A snapshot with its number among those of all accounts (1, 2, 3 …, with gaps)."""
 
     snapshot: Snapshot
     number: int
 
 
 class PositionCursor(NamedTuple):
-    """Where a page of positions begins: after this one."""
+    """The last position of a page; the next page begins after it."""
 
     strategy_id: str
     instrument_id: str
@@ -154,7 +154,7 @@ class BookingUnit:
     """The fills of one batch, booked together or not at all.
 
     Args:
-        books: of the accounts that the batch's fills name, locked, with the positions and fill ids the batch touches.
+        books: of the batch's accounts, which are locked, with the positions and fill ids that the batch touches.
     """
 
     def __init__(self, books: Mapping[AccountName, PortfolioBook]) -> None:
@@ -162,10 +162,10 @@ class BookingUnit:
         self.bookings: list[tuple[Booking, ReceivedFill]] = []
 
     def book(self, received: ReceivedFill) -> Booking | None:
-        """Books a fill of the batch; None where it was booked before.
+        """Books a fill of the batch; returns None if it was booked before.
 
         Raises:
-            InvalidInput: see Position.after.
+            InvalidInput: the ledger can't hold the fill's amounts (Position.after).
         """
         key = received.filled.order.key
         booking = self.books[AccountName(key.broker, key.account)].apply(received.filled)
@@ -178,34 +178,34 @@ class PortfolioStore(Protocol):
     """The books of all accounts."""
 
     async def open_account(self, name: AccountName, starting_cash: Decimal) -> None:
-        """Opens an account with cash, rupees > 0; does nothing where it is open, with whatever it began."""
+        """Opens an account with cash, rupees, 0 or more; does nothing if it is open already."""
 
     def unit(
         self, batch: Sequence[ReceivedFill], starting_cash: Decimal
     ) -> AbstractAsyncContextManager[BookingUnit]:
-        """One transaction for a batch: accounts not open yet are opened with `starting_cash`, all are locked.
+        """One transaction for a batch: opens missing accounts with `starting_cash` and locks all accounts of the batch.
 
-        What was booked is stored where the block ends without an exception, and nothing of it where it doesn't.
+        The bookings are stored if the block ends without an exception, otherwise none of them.
         """
 
     async def books(self, name: AccountName) -> AccountBooks | None:
-        """An account at one revision; None where it isn't open."""
+        """The books of an account, all of one revision; None if it isn't open."""
 
     async def accounts(self, broker: str) -> Sequence[AccountName]:
         """The open accounts of a broker, ordered by name."""
 
     async def state(self, name: AccountName, day: date | None) -> AccountState | None:
-        """The state of an account; None where it isn't open.
+        """The state of an account; None if it isn't open.
 
-        The day's base is the equity of its DAY_START snapshot; for an account that never saw a day begin, and so was
-        opened within the day, the cash it began with. None for no day.
+        The day's base is the equity of the day's DAY_START snapshot. An account without any DAY_START snapshot was opened
+        during the day; its base is its starting cash. The base is None if `day` is None.
         """
 
     async def revisions(self) -> Mapping[AccountName, int]:
         """The revision of every open account."""
 
     async def fills_after(self, name: AccountName, revision: int, limit: int) -> Sequence[BookedFill]:
-        """At most `limit` fills of a revision above `revision`, oldest first."""
+        """At most `limit` fills with a revision above `revision`, oldest first."""
 
     async def take_snapshot(
         self,
@@ -214,10 +214,10 @@ class PortfolioStore(Protocol):
         make: Callable[[AccountBooks], Snapshot],
         event: Callable[[Snapshot, Cause], Event],
     ) -> bool:
-        """Stores the snapshot that `make` makes of an open account's books, with its event, in one transaction.
+        """Makes a snapshot of an open account's books with `make` and stores it with its event, in one transaction.
 
         Returns:
-            False where its id is there already, or where it is a day's start and the day has snapshots already.
+            False if its id exists already, or if it is a DAY_START snapshot and the day has snapshots already.
         """
 
     async def snapshots(
@@ -245,7 +245,7 @@ class PortfolioStore(Protocol):
     async def fills(
         self, name: AccountName, *, strategy_id: str, order_id: str, before: int | None, limit: int
     ) -> Sequence[BookedFill]:
-        """At most `limit` fills of a revision below `before`, newest first; an empty filter means all, `order_id` is a UUID."""
+        """At most `limit` fills with a revision below `before`, newest first; an empty filter means all, `order_id` is a UUID."""
 
     async def ledger(
         self, name: AccountName, *, strategy_id: str, after: int, limit: int
@@ -253,11 +253,11 @@ class PortfolioStore(Protocol):
         """At most `limit` entries with a sequence above `after`, oldest first; an empty filter means all."""
 
     async def disagreements(self, name: AccountName) -> Sequence[str]:
-        """How cash and positions differ from what the account's ledger adds up to, as sentences; empty is right."""
+        """How an account's cash, positions and totals differ from the sums of its ledger, as sentences; empty if equal."""
 
 
 def fill_row(booking: Booking, correlation_id: str) -> BookedFill:
-    """The row of a booking."""
+    """The booked fill of a booking."""
     order, fill = booking.filled.order, booking.filled.fill
     return BookedFill(
         fill_id=fill.fill_id,
@@ -275,7 +275,7 @@ def fill_row(booking: Booking, correlation_id: str) -> BookedFill:
 
 
 def ledger_rows(transaction: LedgerTransaction, first_sequence: int) -> tuple[LedgerLine, ...]:
-    """The rows of a transaction whose first entry is number `first_sequence` of its account."""
+    """The ledger lines of a transaction; its first entry is number `first_sequence` of the account."""
     transaction_id, key = transaction.transaction_id, transaction.key
     return tuple(
         LedgerLine(
@@ -301,13 +301,13 @@ def disagreements(
     strategies: Iterable[StrategyTotals],
     ledger: Mapping[tuple[str, str, int, LedgerAccount], Decimal],
 ) -> list[str]:
-    """How an account's cash and positions differ from its ledger.
+    """How an account's cash, positions and totals differ from its ledger, as sentences; empty if equal.
 
     Args:
         cash: as stored.
-        positions: as stored, flat ones too.
-        strategies: their totals as stored.
-        ledger: sums of the entries by (strategy_id, instrument_id, product, ledger account); capital has "", "", 0.
+        positions: all positions as stored, flat ones included.
+        strategies: the strategies' totals as stored.
+        ledger: sums of entries by (strategy_id, instrument_id, product, ledger account); an opening has "", "", 0.
     """
     found = []
     in_ledger = sum(

@@ -1,4 +1,4 @@
-"""The books in PostgreSQL, schema `portfolio`. The database itself refuses a transaction that doesn't balance."""
+"""The books in PostgreSQL, schema `portfolio`; the database refuses a ledger transaction that doesn't balance."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class PostgresPortfolioStore(PortfolioStore):
                 stored = (await connection.execute(self._add_snapshot, values)).one()
             if stored.current:
                 return bool(stored.added)
-            # A fill was booked between the two: the books are read again.
+            # A fill was booked since the books were read, so they are read again.
 
     @override
     async def snapshots(
@@ -187,7 +187,7 @@ class PostgresPortfolioStore(PortfolioStore):
 
     @override
     async def disagreements(self, name: AccountName) -> Sequence[str]:
-        # A snapshot of the database: nobody waits for a proof that takes the longer the longer the ledger is.
+        # Reads a snapshot of the database without locks, because a proof takes longer as the ledger grows.
         async with self._snapshot_of_all.begin() as connection:
             account = (await connection.execute(sql.BOOKS, name._asdict())).one()
             positions = (await connection.execute(sql.EVERY_POSITION, name._asdict())).all()
@@ -223,7 +223,7 @@ async def _open(connection: AsyncConnection, name: AccountName, starting_cash: D
 async def _locked_books(
     connection: AsyncConnection, batch: Sequence[ReceivedFill], starting_cash: Decimal
 ) -> dict[AccountName, PortfolioBook]:
-    """The books of the batch's accounts, locked, with the positions and fill ids that the batch touches."""
+    """Locks the batch's accounts and reads their books, with the positions and fill ids that the batch touches."""
     keys: dict[AccountName, set[PositionKey]] = {}
     for received in batch:
         key = received.filled.order.key
@@ -297,5 +297,5 @@ async def _write(connection: AsyncConnection, tables: Mapping[str, Sequence[rows
 
 
 def _whole(found: Iterable[Record]) -> Iterable[SimpleNamespace]:
-    """Whole rows, as the driver gives them within another, with columns as attributes."""
+    """Converts composite values, as the driver returns whole rows within a row, to objects with columns as attributes."""
     return (SimpleNamespace(**record) for record in found)

@@ -1,4 +1,4 @@
-"""Rows of the schema `portfolio` to values and back."""
+"""Converts rows of the schema `portfolio` to values and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alphapanda.portfolio.store.port import AccountName, BookedFill, LedgerLine,
 
 Values = dict[str, object]
 AnyRow = Row[Any] | SimpleNamespace
-"""A row of a query, or a whole row within one."""
+"""A row of a query, or a whole row returned as a column."""
 
 
 def key_values(key: PositionKey) -> Values:
@@ -34,7 +34,7 @@ def key_values(key: PositionKey) -> Values:
 
 
 def key_of(row: AnyRow) -> PositionKey:
-    """A position key."""
+    """The position key of a row."""
     return PositionKey(row.broker, row.account, row.strategy_id, row.instrument_id, Product(row.product))
 
 
@@ -54,17 +54,17 @@ def position_values(position: Position) -> Values:
 
 
 def position_of(row: AnyRow) -> Position:
-    """A position."""
+    """The position of a row."""
     return Position(key_of(row), row.quantity, row.cost, row.realised, row.charges)
 
 
 def totals_of(row: AnyRow) -> StrategyTotals:
-    """A strategy's totals."""
+    """The strategy totals of a row."""
     return StrategyTotals(row.strategy_id, row.realised, row.charges)
 
 
 def totals_values(bookings: Sequence[Booking]) -> list[Values]:
-    """Rows of portfolio.strategy_totals: what these bookings add to each strategy's."""
+    """Rows of portfolio.strategy_totals: the amounts that bookings add to each strategy's totals."""
     added: dict[tuple[str, str, str], Values] = {}
     for booking in bookings:
         key = booking.position.key
@@ -96,7 +96,7 @@ def fill_values(booking: Booking, correlation_id: str) -> Values:
 
 
 def fill_of(row: AnyRow) -> BookedFill:
-    """A fill as booked."""
+    """The booked fill of a row."""
     return BookedFill(
         fill_id=str(row.fill_id),
         order_id=str(row.order_id),
@@ -144,7 +144,7 @@ def entry_values(transaction: LedgerTransaction, first_sequence: int) -> list[Va
 
 
 def line_of(row: AnyRow) -> LedgerLine:
-    """An entry, with its transaction's fill_id and market_time."""
+    """The ledger line of a row that comes with its transaction's fill_id and market_time."""
     return LedgerLine(
         entry_id=str(row.entry_id),
         transaction_id=str(row.transaction_id),
@@ -161,7 +161,7 @@ def line_of(row: AnyRow) -> LedgerLine:
 
 
 def snapshot_of(row: AnyRow) -> Snapshot:
-    """A snapshot."""
+    """The snapshot of a row."""
     return Snapshot(
         snapshot_id=str(row.snapshot_id),
         broker=row.broker,

@@ -1,4 +1,4 @@
-"""The statements of the PostgreSQL store, schema `portfolio`."""
+"""The SQL statements of portfolio's store."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import Final
 
 from sqlalchemy import TextClause, text
 
+from alphapanda.portfolio.core.snapshots import SnapshotCause
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import rows_of, together
 
 SCHEMA: Final = "portfolio"
 _ACCOUNT = "broker = :broker AND account = :account"
 _KEY = "broker, account, strategy_id, instrument_id, product"
+_DAY_START = f"s.cause = {int(SnapshotCause.DAY_START)}"
 
 
 def _listing(select: str, filters: Mapping[str, str], order: str) -> Callable[..., TextClause]:
-    """A list of an account's rows.
+    """Makes a function that builds a query of an account's rows from the filters given.
 
     Args:
-        select: up to the WHERE; every table of it that has a broker is `l`.
+        select: the query up to its WHERE; the table with broker and account has the alias `l`.
         filters: conditions by name.
-        order: how it is ordered.
+        order: the ORDER BY.
 
     Returns:
-        Names of the filters that are given to their statement, which is made once.
+        A function from names of filters to the statement; each statement is built once.
     """
 
     @cache
@@ -44,9 +46,9 @@ OPEN = text(
 _ACCOUNTS_ASKED = (
     "(a.broker, a.account) IN (SELECT * FROM unnest(CAST(:brokers AS text[]), CAST(:accounts AS text[])))"
 )
-# Everybody locks accounts in one order, so that nobody waits in a circle. Whoever had to wait for a lock, or came just
-# after a commit, has the account as it is now, but everything else as it was when the statement began: then the revision
-# of `accounts` is not that of `seen`, and it has to be asked again.
+# Accounts are locked in sorted order to prevent deadlocks. After waiting for a lock, the statement has the locked account
+# in its present state, but all other rows from before its wait. Then the revisions in `accounts` and `seen` differ, and
+# the statement has to be executed again.
 LOCKED_BOOKS = text(
     "WITH locked AS MATERIALIZED (SELECT a FROM portfolio.accounts a"
     f" WHERE {_ACCOUNTS_ASKED} ORDER BY a.broker, a.account FOR UPDATE)"
@@ -57,7 +59,7 @@ LOCKED_BOOKS = text(
     "CAST(:key_brokers AS text[]), CAST(:key_accounts AS text[]), CAST(:strategies AS text[]),"
     " CAST(:instruments AS text[]), CAST(:products AS smallint[])))) AS positions"
 )
-"""The accounts of a batch, locked, with what its fills may change, in one round trip."""
+"""Locks the accounts of a batch and reads all rows that its fills may change, in one round trip."""
 
 
 def _save(table: str, columns: str, conflict: str = "") -> str:
@@ -97,9 +99,9 @@ SAVE = together(
     },
     "SELECT",
 )
-"""What a batch writes, by table, whose rows come under its name."""
+"""Writes a batch; the rows of each table are the parameter of its name."""
 
-# One statement, so one snapshot: cash and positions are of the same revision.
+# One statement reads one database snapshot, so cash and positions have the same revision.
 BOOKS = text(
     "SELECT a.starting_cash, a.cash, a.revision,"
     " ARRAY(SELECT t FROM portfolio.strategy_totals t WHERE (t.broker, t.account) = (a.broker, a.account)"
@@ -151,9 +153,9 @@ ACCOUNTS = text("SELECT broker, account FROM portfolio.accounts WHERE broker = :
 STATE = text(
     "SELECT a.revision, a.opened_at, CASE"
     " WHEN CAST(:day AS date) IS NULL THEN NULL"
-    " WHEN EXISTS (SELECT FROM portfolio.snapshots s WHERE (s.broker, s.account) = (a.broker, a.account) AND s.cause = 1)"
+    f" WHEN EXISTS (SELECT FROM portfolio.snapshots s WHERE (s.broker, s.account) = (a.broker, a.account) AND {_DAY_START})"
     " THEN (SELECT s.equity FROM portfolio.snapshots s WHERE (s.broker, s.account) = (a.broker, a.account)"
-    " AND s.cause = 1 AND s.trading_day = :day)"
+    f" AND {_DAY_START} AND s.trading_day = :day)"
     " ELSE a.starting_cash END AS day_base"
     " FROM portfolio.accounts a WHERE a.broker = :broker AND a.account = :account"
 )
@@ -166,12 +168,12 @@ _SNAPSHOT_COLUMNS = (
 
 
 def add_snapshot(outbox: Outbox) -> TextClause:
-    """Stores a snapshot of an account that is still at its revision, with its event, in one statement.
+    """Stores a snapshot with its event in one statement, if the account is still at the snapshot's revision.
 
-    It answers with `current`, whether the account was at that revision, and `added`, whether the snapshot was new. The
-    account stays locked until both are stored, so that an account's events are numbered in the order of its snapshots.
+    It returns `current`, whether the account was at that revision, and `added`, whether the snapshot was new. The account
+    stays locked until both are stored, so that its events have the order of its snapshots.
     """
-    # The day's snapshots are counted: EXISTS would rather scan the table from its beginning for the first of them.
+    # count(*) instead of EXISTS, for which the planner would scan the table from its beginning.
     return text(
         f"WITH current AS MATERIALIZED (SELECT FROM portfolio.accounts WHERE {_ACCOUNT}"
         " AND revision = CAST(:revision AS bigint) FOR UPDATE),"
@@ -180,7 +182,7 @@ def add_snapshot(outbox: Outbox) -> TextClause:
         " CAST(:market_time AS timestamptz), CAST(:trading_day AS date), CAST(:revision AS bigint),"
         " CAST(:cash AS numeric), CAST(:equity AS numeric), CAST(:realised AS numeric),"
         " CAST(:unrealised AS numeric), CAST(:charges AS numeric), CAST(:open_positions AS integer) FROM current"
-        f" WHERE CAST(:cause AS smallint) <> 1 OR (SELECT count(*) FROM portfolio.snapshots WHERE {_ACCOUNT}"
+        f" WHERE CAST(:cause AS smallint) <> {int(SnapshotCause.DAY_START)} OR (SELECT count(*) FROM portfolio.snapshots WHERE {_ACCOUNT}"
         " AND trading_day = CAST(:trading_day AS date)) = 0 ON CONFLICT DO NOTHING RETURNING snapshot_id),"
         f" outbox AS ({outbox.insert_where('EXISTS (SELECT FROM added)')})"
         " SELECT EXISTS (SELECT FROM current) AS current, EXISTS (SELECT FROM added) AS added,"

@@ -1,4 +1,4 @@
-"""Tables of the schema `portfolio`. The ledger balances, and stays as it is, because the database says so."""
+"""Tables of the schema `portfolio`. Triggers enforce that the ledger balances and is append-only."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from sqlalchemy import (
     text,
 )
 
+from alphapanda.domain.order import Side
+from alphapanda.portfolio.core.snapshots import SnapshotCause
 from alphapanda.storage.tables import INSTANT, RUPEES, SORTED_TEXT, add_parking, column, service_tables
 
 METADATA = service_tables("portfolio")
@@ -93,7 +95,7 @@ FILLS = Table(
     column("strategy_id", SORTED_TEXT),
     column("instrument_id", SORTED_TEXT),
     column("product", SmallInteger),
-    column("side", SmallInteger, CheckConstraint("side IN (1, 2)")),
+    column("side", SmallInteger, CheckConstraint(f"side IN ({int(Side.BUY)}, {int(Side.SELL)})")),
     column("quantity", BigInteger, CheckConstraint("quantity > 0")),
     column("price", RUPEES, CheckConstraint("price > 0")),
     column("commission", RUPEES, CheckConstraint("commission >= 0")),
@@ -139,7 +141,7 @@ LEDGER_ENTRIES = Table(
     Index("ledger_entries_of_strategy", "broker", "account", "strategy_id", "sequence"),
 )
 
-# The equity curve, and where each day began.
+# The equity curve, and the equity at the start of each day.
 SNAPSHOTS = Table(
     "snapshots",
     METADATA,
@@ -166,12 +168,12 @@ SNAPSHOTS = Table(
         "account",
         "trading_day",
         unique=True,
-        postgresql_where=text("cause = 1"),
+        postgresql_where=text(f"cause = {int(SnapshotCause.DAY_START)}"),
     ),
     Index("snapshots_of_day", "broker", "account", "trading_day"),
 )
 
-# Checked at commit, once all entries of a transaction are there; for the transaction too, so that none is without.
+# Checked at commit, when all entries of a transaction are stored; also for the transaction's row, so that none has no entries.
 _REQUIRE_BALANCE = """
     CREATE FUNCTION portfolio.require_balance() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE

@@ -1,1 +1,1 @@
-"""What trading decides: slices, the order's life, the checks before sending, the paper exchange's fills."""
+"""The pure core of trading: order lifecycle, slices, checks before sending, the paper exchange's fill model."""

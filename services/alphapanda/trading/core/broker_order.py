@@ -1,4 +1,4 @@
-"""What a broker says of one call: the same words for every broker."""
+"""A broker's report of one order, in the same form for every broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapanda.domain.order_events import Fill
 
 
 class BrokerOrderStatus(Enum):
-    """How an order stands at the broker. COMPLETE may run ahead of the trades that the broker lists."""
+    """Status of an order at the broker. COMPLETE may come before the broker lists all trades."""
 
     OPEN = "open"
     COMPLETE = "complete"
@@ -19,13 +19,13 @@ class BrokerOrderStatus(Enum):
 
 
 class BrokerOrder(Struct, frozen=True):
-    """One broker order as it stands.
+    """An order at the broker, in its present state.
 
     Attributes:
-        broker_order_id: the broker's; empty where it refused before giving one.
-        status: how it stands.
-        fills: every trade so far, oldest first; ones reported before may be among them.
-        message: the broker's words; empty where it has none.
+        broker_order_id: the broker's id; empty if it rejected the order before giving one.
+        status: at the broker.
+        fills: every trade so far, oldest first, including those reported before.
+        message: the broker's message; empty if there is none.
     """
 
     broker_order_id: str

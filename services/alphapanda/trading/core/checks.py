@@ -1,7 +1,7 @@
-"""What is checked just before an order is sent; the first that fails decides.
+"""The checks just before an order is sent; the first one that fails ends the order.
 
-Fails closed for entries and lets exits through (rule 4): an unknown input never keeps an exit from a live broker, but
-a simulated one can't fill without a price and a market time.
+An unknown input refuses entries and lets exits pass (rule 4): it never keeps an exit from a live broker. A paper exit
+needs a price and a market time, because the paper exchange can't fill without them.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 
 OptIns = Callable[[str], Collection[str]]
-"""The brokers that a strategy opted in to; empty for one that isn't known."""
+"""Returns the brokers that a strategy opted in to; empty for an unknown strategy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """It may be sent: the unsent intents as they shall be, units each."""
+    """The order may be sent; `parts` are the units of each intent still to send."""
 
     parts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """It ends here: why, and one sentence for a person."""
+    """The order ends unsent, with the reason and one sentence for a person."""
 
     reason: FailureReason
     message: str
 
 
-class Circumstances(Struct, frozen=True):
-    """What the checks look at besides the order.
+class CheckInputs(Struct, frozen=True):
+    """Inputs of the checks besides the order.
 
     Attributes:
-        instrument: the order's; None where it isn't known.
-        market: price and market time.
-        position: units held under the order's key by trading's own fills, signed; asked of late exits only.
-        state: what may be traded at the broker, the strictest that is known.
-        simulated: True where the broker is a paper exchange.
+        instrument: the order's instrument; None where it is unknown.
+        market: prices and market time.
+        position: units held under the order's key by trading's own fills, signed; used for late exits only.
+        state: what may be traded at the broker, the strictest state known.
+        simulated: True for a paper broker.
     """
 
     instrument: Instrument | None
@@ -61,11 +61,11 @@ class Circumstances(Struct, frozen=True):
 
 
 class PreSubmitChecks:
-    """The checks.
+    """Checks an order before each of its broker calls.
 
     Args:
-        router: which brokers get what.
-        opt_ins: what each strategy opted in to.
+        router: which brokers get a strategy's orders.
+        opt_ins: the brokers each strategy opted in to.
         calendar: sessions.
         price_max_age: market time after which an entry's price is stale.
     """
@@ -82,38 +82,42 @@ class PreSubmitChecks:
         self._calendar = calendar
         self._price_max_age = price_max_age
 
-    def judge(self, order: Order, at: Circumstances) -> Go | NotSent:
-        """Whether the next intent may be sent."""
-        instrument = at.instrument
+    def judge(self, order: Order, inputs: CheckInputs) -> Go | NotSent:
+        """Decides whether the next intent may be sent."""
+        instrument = inputs.instrument
         if instrument is None:
             return NotSent(
                 FailureReason.NOT_EXECUTABLE, f"no instrument {order.key.instrument_id!r} is known"
             )
         refused = (
-            self._routed(order) or _permitted(order, at.state) or self._in_session(order, instrument, at)
+            self._routed(order)
+            or _permitted(order, inputs.state)
+            or self._in_session(order, instrument, inputs)
         )
         if refused is not None:
             return refused
-        quantity = _in_time(order, at)
+        quantity = _in_time(order, inputs)
         if isinstance(quantity, NotSent):
             return quantity
-        return self._priced(order, at) or _fitting(quantity, instrument.lot_size, instrument.freeze_quantity)
+        return self._priced(order, inputs) or _fitting(
+            quantity, instrument.lot_size, instrument.freeze_quantity
+        )
 
     def _routed(self, order: Order) -> NotSent | None:
         broker, strategy = order.key.broker, order.key.strategy_id
         if not self._router.is_enabled(broker):
             return NotSent(FailureReason.NOT_ROUTED, f"broker {broker!r} is off")
-        # An exit follows the position, wherever the strategy trades now.
+        # An exit goes where the position is, even if the strategy no longer trades there.
         if strategy == MANUAL or not order.effect.is_entry:
             return None
         if broker not in self._router.brokers(self._opt_ins(strategy)):
             return NotSent(FailureReason.NOT_ROUTED, f"strategy {strategy!r} trades no longer at {broker!r}")
         return None
 
-    def _in_session(self, order: Order, instrument: Instrument, at: Circumstances) -> NotSent | None:
-        market_time = at.market.market_time
+    def _in_session(self, order: Order, instrument: Instrument, inputs: CheckInputs) -> NotSent | None:
+        market_time = inputs.market.market_time
         if market_time is None:
-            if order.effect.is_entry or at.simulated:
+            if order.effect.is_entry or inputs.simulated:
                 return NotSent(FailureReason.MARKET_TIME_UNKNOWN, "market time is unknown")
             return None
         try:
@@ -127,14 +131,14 @@ class PreSubmitChecks:
             )
         return None
 
-    def _priced(self, order: Order, at: Circumstances) -> NotSent | None:
+    def _priced(self, order: Order, inputs: CheckInputs) -> NotSent | None:
         entry = order.effect.is_entry
-        if not entry and not at.simulated:
+        if not entry and not inputs.simulated:
             return None
-        last = at.market.prices.get(order.instrument_token)
+        last = inputs.market.prices.get(order.instrument_token)
         if last is None:
             return NotSent(FailureReason.NO_PRICE, f"no price of {order.key.instrument_id} is known")
-        market_time = at.market.market_time
+        market_time = inputs.market.market_time
         if entry and market_time is not None and market_time - last.traded_at > self._price_max_age:
             return NotSent(
                 FailureReason.STALE_PRICE,
@@ -150,18 +154,18 @@ def _permitted(order: Order, state: TradingState) -> NotSent | None:
     return NotSent(FailureReason.KILL_SWITCH, f"{order.key.broker!r} is {state.name}")
 
 
-def _in_time(order: Order, at: Circumstances) -> int | NotSent:
-    """Units to send. A late entry isn't sent, a late exit only as far as there is something left to exit."""
+def _in_time(order: Order, inputs: CheckInputs) -> int | NotSent:
+    """Units to send. After valid_until an entry isn't sent, and an exit is reduced to the position."""
     unsent = order.unsent()
-    market_time = at.market.market_time
+    market_time = inputs.market.market_time
     if market_time is None or market_time <= order.valid_until:
         return unsent
     late = f"valid until {order.valid_until.isoformat()}, it is {market_time.isoformat()}"
     if order.effect.is_entry:
         return NotSent(FailureReason.EXPIRED, late)
-    quantity = min(unsent, max(-order.side.sign * at.position, 0))
+    quantity = min(unsent, max(-order.side.sign * inputs.position, 0))
     if quantity == 0:
-        return NotSent(FailureReason.NOTHING_TO_EXIT, f"{late}; the position is {at.position}")
+        return NotSent(FailureReason.NOTHING_TO_EXIT, f"{late}; the position is {inputs.position}")
     return quantity
 
 

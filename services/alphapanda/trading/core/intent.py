@@ -1,4 +1,4 @@
-"""One broker call: what an order is sent as, whole or in slices."""
+"""Intents: the broker calls of an order, one for the whole order or one for each slice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapanda.domain.order import OrderStatus
 
 PRODUCER = "trading"
 UNANSWERED = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
-"""The broker may have it without our knowing."""
+"""Statuses in which the broker may or may not have the order; only a look-up can tell."""
 
 
 class ImpossibleReport(ValueError):
@@ -19,15 +19,15 @@ class ImpossibleReport(ValueError):
 
 @dataclass(slots=True)
 class Intent:
-    """One broker call: the whole order or a slice.
+    """One broker call, for the whole order or a slice of it.
 
     Attributes:
-        order_id: the order's.
+        order_id: the order's id.
         number: 0, 1, 2 …, in the order of sending.
         quantity: units, > 0.
         status: of this call.
-        epoch: number of the attempt that took it to SUBMITTING, of all processes' one; 0 before.
-        broker_order_id: the broker's; empty while unknown.
+        epoch: number of the attempt that took it to SUBMITTING, unique over all processes; 0 before.
+        broker_order_id: the broker's id; empty while unknown.
         filled: units filled.
     """
 
@@ -41,17 +41,17 @@ class Intent:
 
     @property
     def intent_id(self) -> str:
-        """Its identity, which follows from the order's and its number."""
+        """Its id, derived from the order's id and the intent's number."""
         return ids.output_id(PRODUCER, self.order_id, "intent", self.number)
 
     @property
     def tag(self) -> str:
-        """The name under which the broker knows it."""
+        """The tag sent with the call, by which the broker can be asked for it."""
         return ids.intent_tag(self.intent_id)
 
     @property
     def unanswered(self) -> bool:
-        """Whether the broker may have it without our knowing."""
+        """Whether the broker may or may not have it (SUBMITTING or UNKNOWN)."""
         return self.status in UNANSWERED
 
 

@@ -1,7 +1,7 @@
-"""A broker order that shows up after its intent was given up as absent: adopted as an order of its own (rule 2).
+"""Adopts a broker order that shows up after its intent ended as absent, as an order of its own (rule 2).
 
-The order that was given up has had its one end, and others may have acted on it; so what the broker did all the same is
-told as another order under the same position, with an identity that follows from the intent.
+The absent order has had its one end, and others may have acted on it. So the fills that the broker made anyway are
+published as another order under the same position, with ids derived from the intent.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
 
 
-def given_up(intent: Intent) -> bool:
-    """Whether an intent was sent, or may have been, and ended as absent without the broker's number."""
+def is_absent(intent: Intent) -> bool:
+    """Whether an intent may have been sent and ended as absent, and no broker order of it is known since."""
     return intent.status is OrderStatus.FAILED and intent.epoch > 0 and not intent.broker_order_id
 
 
-def has_ended(intent: Intent, told: BrokerOrder) -> bool:
-    """Whether the broker is done with it and has listed every trade."""
-    if told.status is BrokerOrderStatus.COMPLETE:
-        return sum(fill.quantity for fill in told.fills) == intent.quantity
-    return told.status is not BrokerOrderStatus.OPEN
+def has_ended(intent: Intent, report: BrokerOrder) -> bool:
+    """Whether the broker order is final and lists every trade."""
+    if report.status is BrokerOrderStatus.COMPLETE:
+        return sum(fill.quantity for fill in report.fills) == intent.quantity
+    return report.status is not BrokerOrderStatus.OPEN
 
 
 def adopted_id(intent: Intent) -> str:
-    """Id of the order that a late arrival of this intent is adopted as."""
+    """Id of the order as which a late arrival of this intent is adopted."""
     return ids.output_id(PRODUCER, intent.intent_id, "adopted")
 
 
 def adopt(
-    order: Order, intent: Intent, told: BrokerOrder, position: int, market_time: datetime | None
+    order: Order, intent: Intent, report: BrokerOrder, position: int, market_time: datetime | None
 ) -> tuple[Order, list[OrderUpdate]]:
-    """The adopted order and what happened to it, its end included.
+    """The adopted order and its updates, up to and including its end.
 
     Args:
-        order: the one whose intent was given up.
-        intent: that intent.
-        told: the broker's order, which has ended.
-        position: units held under the key before its fills, signed.
+        order: the order whose intent ended as absent.
+        intent: the absent intent.
+        report: the broker's order, which has ended.
+        position: units held under the order's key before these fills, signed.
         market_time: now; None where it is unknown.
 
     Raises:
-        ImpossibleReport: it can't be true of this intent.
+        ImpossibleReport: the report can't be true of this intent.
     """
     call = Intent(intent.order_id, intent.number, intent.quantity, OrderStatus.SUBMITTING, intent.epoch)
     adopted = Order(
@@ -65,6 +65,6 @@ def adopt(
         status=OrderStatus.SUBMITTING,
         intents=[call],
     )
-    updates = adopted.report(call, told, market_time)
-    adopted.intents = []  # one broker call is one intent, and that is the given-up order's
+    updates = adopted.report(call, report, market_time)
+    adopted.intents = []  # one broker call is one intent, and that belongs to the absent order
     return adopted, updates

@@ -1,8 +1,8 @@
-"""The order: what was decided, its broker calls (intents) and how far it came.
+"""The order: risk's decision, its broker calls (intents), and its status and fills.
 
-Status moves by `domain.order.transition` alone. What is published comes out as updates with revisions 1, 2, 3 …,
-and exactly one of them is terminal (a final status, leaves 0). Slices go one after the other: the next is sent when
-the one before is filled; one that fails ends the order with what is filled.
+Status changes by `domain.order.transition` alone. Changes that are published are returned as updates with revisions
+1, 2, 3 …; exactly one of them is terminal (a final status, leaves 0). Slices are sent one after the other: the next one
+once the one before is filled. A slice that fails ends the order with what has filled so far.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from alphapanda.trading.core.intent import PRODUCER, UNANSWERED, ImpossibleRepor
 
 _MICRO_RUPEE = Decimal("0.000001")
 MOST_EXIT_TRIES = 4
-"""Intents of one exit that may end as absent before the exit does."""
+"""Absent intents of one exit before the exit itself ends as absent."""
 
 
 @dataclass(slots=True)
@@ -49,13 +49,15 @@ class Order:
     """An order and its intents; quantities in units, prices in rupees.
 
     Attributes:
-        causation_id: id of the verdict's event; empty while that is due.
-        turnover: sum of price times quantity over the fills, exact.
-        failure: why it ended unexecuted.
+        causation_id: id of the verdict's event; empty until there is one.
+        revision: of the last published change; 0 before the first.
+        filled: units filled.
+        turnover: sum of price times quantity over the fills, rupees, exact.
+        failure: why the order ended unexecuted or executed in part.
         message: one sentence for a person.
         market_time: of the last change; None where it was unknown.
-        fill_ids: fills applied.
-        version: of its row, as the store gave it; what a compare-and-set compares.
+        fill_ids: ids of the fills applied.
+        version: of the order's row, set by the store; a compare-and-set compares it.
     """
 
     order_id: str
@@ -83,7 +85,7 @@ class Order:
 
     @classmethod
     def approved(cls, verdict: Approved, causation_id: str, parts: Sequence[int]) -> Order:
-        """The order of an approved signal, PENDING_SUBMIT, with one intent for each of `parts` (units)."""
+        """The order of an approved signal: PENDING_SUBMIT, with one intent for each of `parts` (units)."""
         order_id = order_id_of(verdict.signal_id)
         return cls(
             order_id,
@@ -114,7 +116,7 @@ class Order:
         order_type: OrderType,
         valid_until: datetime,
     ) -> Order:
-        """A person's order, PENDING_RISK. It counts as an entry until risk has said what it does."""
+        """A manual order, PENDING_RISK. It counts as an entry until risk's verdict gives its effect."""
         return cls(
             order_id=order_id_of(signal_id),
             signal_id=signal_id,
@@ -133,7 +135,7 @@ class Order:
         )
 
     def copy(self) -> Order:
-        """One that changes apart from this."""
+        """An independent copy; changing one doesn't change the other."""
         twin = copy(self)
         twin.intents = [copy(intent) for intent in self.intents]
         twin.fill_ids = set(self.fill_ids)
@@ -155,7 +157,7 @@ class Order:
 
     @property
     def current(self) -> Intent | None:
-        """The intent that is under way or to be sent next; None where the order has ended or waits for risk."""
+        """The intent under way, else the next one to send; None if the order has ended or waits for risk."""
         if self.status.is_final:
             return None
         for intent in self.intents:
@@ -164,7 +166,7 @@ class Order:
         return None
 
     def state(self) -> OrderState:
-        """The order as an event carries it."""
+        """The order's state, as events carry it."""
         return OrderState(
             self.order_id,
             self.signal_id,
@@ -187,7 +189,7 @@ class Order:
     def validated(
         self, side: Side, quantity: int, effect: PositionEffect, causation_id: str, parts: Sequence[int]
     ) -> None:
-        """Risk let a person's order through, as `quantity` units in `parts`."""
+        """Applies risk's approval of a manual order: `quantity` units, with one intent for each of `parts`."""
         self.status = transition(self.status, OrderEvent.VALIDATED)
         self.side, self.quantity, self.effect, self.causation_id = side, quantity, effect, causation_id
         self.intents = intents_of(self.order_id, parts, 0)
@@ -195,7 +197,7 @@ class Order:
     def refused_by_risk(
         self, message: str, causation_id: str, market_time: datetime | None
     ) -> list[OrderUpdate]:
-        """Risk refused a person's order."""
+        """Ends a manual order that risk refused."""
         self.causation_id = causation_id
         return self._fail(OrderEvent.REFUSED_BY_RISK, FailureReason.RISK_REJECTED, message, market_time)
 
@@ -208,7 +210,7 @@ class Order:
         return units
 
     def send_as(self, parts: Sequence[int]) -> None:
-        """The unsent intents become `parts` (units), which are as much as was decided or less."""
+        """Replaces the unsent intents by one for each of `parts` (units, at most as many as were unsent)."""
         if len(self.intents) == len(parts) == 1 and self.unsent() == parts[0]:
             return
         unsent = [intent for intent in self.intents if intent.status is OrderStatus.PENDING_SUBMIT]
@@ -221,13 +223,13 @@ class Order:
     def not_sent(
         self, reason: FailureReason, message: str, market_time: datetime | None
     ) -> list[OrderUpdate]:
-        """The next intent, and so every later one, is not sent."""
-        self._sendable()
+        """Ends the order before its next intent is sent."""
+        self._next_to_send()
         return self._fail(OrderEvent.NOT_SENT, reason, message, market_time)
 
     def submitting(self, epoch: int) -> Intent:
-        """The next intent is about to be sent: from here it is never sent again."""
-        intent = self._sendable()
+        """Marks the next intent as SUBMITTING, with the attempt number `epoch`; once stored, it is never sent again."""
+        intent = self._next_to_send()
         intent.status = transition(intent.status, OrderEvent.SUBMITTING)
         intent.epoch = epoch
         if self.status is OrderStatus.PENDING_SUBMIT:
@@ -235,9 +237,9 @@ class Order:
         return intent
 
     def never_called(self, intent: Intent) -> None:
-        """The process that took an intent to SUBMITTING knows that it never made the call: another takes its place.
+        """Ends a SUBMITTING intent as NOT_SENT, because the process that decided it knows that it never began the call.
 
-        The order is decided anew, as what it had not sent yet and this intent's units (rule 18).
+        A new intent of the same units replaces it, before those not sent yet; the order is decided again (rule 18).
         """
         intent.status = transition(intent.status, OrderEvent.NEVER_CALLED)
         if self.status is OrderStatus.SUBMITTING:
@@ -246,41 +248,43 @@ class Order:
         sent = len(self.intents) - len(unsent)
         self.intents[sent:] = intents_of(self.order_id, [intent.quantity, *unsent], sent)
 
-    # -- what the broker says -----------------------------------------------------------------------------------------
+    # -- broker reports -----------------------------------------------------------------------------------------------
 
     def no_clear_answer(self, intent: Intent) -> None:
-        """The call timed out or broke off: only look-up tells."""
+        """Marks an intent as UNKNOWN: its call timed out or broke off, and only a look-up can tell its state."""
         if intent.status is not OrderStatus.UNKNOWN:
             intent.status = transition(intent.status, OrderEvent.NO_CLEAR_ANSWER)
         if self.status is OrderStatus.SUBMITTING:
             self.status = transition(self.status, OrderEvent.NO_CLEAR_ANSWER)
 
-    def report(self, intent: Intent, told: BrokerOrder, market_time: datetime | None) -> list[OrderUpdate]:
-        """The broker's order as it stands; what was reported before has no second effect.
+    def report(
+        self, intent: Intent, broker_order: BrokerOrder, market_time: datetime | None
+    ) -> list[OrderUpdate]:
+        """Applies the broker's order in its present state; what was applied before has no second effect.
 
         Raises:
-            ImpossibleReport: it can't be true of this intent.
+            ImpossibleReport: the report can't be true of this intent.
         """
-        fresh = self._fresh(intent, told)
+        fresh = self._new_fills(intent, broker_order)
         if intent.status.is_final:
             return []
         updates: list[OrderUpdate] = []
-        intent.broker_order_id = told.broker_order_id or intent.broker_order_id
-        rejected = told.status is BrokerOrderStatus.REJECTED
+        intent.broker_order_id = broker_order.broker_order_id or intent.broker_order_id
+        rejected = broker_order.status is BrokerOrderStatus.REJECTED
         if intent.unanswered and not (rejected and not fresh):
-            updates += self.accepted(intent, told.broker_order_id, market_time)
+            updates += self.accepted(intent, broker_order.broker_order_id, market_time)
         updates += [self.fill(intent, fill) for fill in fresh]
         if intent.status is not OrderStatus.FILLED:
             if rejected:
-                updates += self.rejected(intent, told.message, market_time)
-            elif told.status is BrokerOrderStatus.CANCELLED:
-                updates += self.cancelled(intent, told.message, market_time)
+                updates += self.rejected(intent, broker_order.message, market_time)
+            elif broker_order.status is BrokerOrderStatus.CANCELLED:
+                updates += self.cancelled(intent, broker_order.message, market_time)
         return updates
 
     def accepted(
         self, intent: Intent, broker_order_id: str, market_time: datetime | None
     ) -> list[OrderUpdate]:
-        """The broker has it. The first accepted intent is published; later slices are the same order."""
+        """Marks an intent as accepted by the broker; Submitted is published for the order's first one only."""
         intent.status = transition(intent.status, OrderEvent.ACCEPTED)
         intent.broker_order_id = broker_order_id
         if self.status not in UNANSWERED:
@@ -289,10 +293,10 @@ class Order:
         return [Submitted(self._changed(market_time))]
 
     def fill(self, intent: Intent, fill: Fill) -> Filled:
-        """One trade that was not applied before.
+        """Applies a new fill.
 
         Raises:
-            ImpossibleReport: applied before, not positive, or more than was sent.
+            ImpossibleReport: the fill was applied before, isn't positive, or exceeds what was sent.
         """
         room = intent.quantity - intent.filled
         if fill.fill_id in self.fill_ids or not 0 < fill.quantity <= room or fill.price <= 0:
@@ -308,20 +312,20 @@ class Order:
         return Filled(self._changed(fill.traded_at), fill)
 
     def rejected(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
-        """The broker refused the intent, or what was left of it."""
+        """Ends the order: the broker rejected the intent, or its unfilled rest."""
         intent.status = transition(intent.status, OrderEvent.REJECTED_BY_BROKER)
         return self._fail(OrderEvent.REJECTED_BY_BROKER, FailureReason.BROKER_REJECTED, message, market_time)
 
     def cancelled(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
-        """The intent was cancelled at the broker."""
+        """Ends the order: the intent was cancelled at the broker."""
         intent.status = transition(intent.status, OrderEvent.CANCELLED)
         self.status = transition(self.status, OrderEvent.CANCELLED)
         self.message = message
         self._drop_unsent()
         return [Cancelled(self._changed(market_time), message)]
 
-    def exit_again(self, position: int) -> int:
-        """Units of an exit to try once more now that an intent is absent; 0 where there is nothing to be tried.
+    def quantity_to_exit_again(self, position: int) -> int:
+        """Units of an exit to send again after an intent was absent; 0 for an entry, or if nothing is left or allowed.
 
         Args:
             position: units held under the order's key, signed, read after the intent was found absent.
@@ -334,9 +338,9 @@ class Order:
     def absent(
         self, intent: Intent, message: str, market_time: datetime | None, again: Sequence[int] = ()
     ) -> list[OrderUpdate]:
-        """The intent was looked for until the visibility window ended and never seen.
+        """Ends an intent that the broker didn't show until the visibility window ended, and with it the order.
 
-        An exit goes on with new intents of the parts `again` (units) in place of what it had not sent yet (rule 2).
+        With `again`, an exit continues: new intents of these units replace those not sent yet (rule 2).
         """
         intent.status = transition(intent.status, OrderEvent.ABSENT)
         if again:
@@ -348,11 +352,11 @@ class Order:
             return []
         return self._fail(OrderEvent.ABSENT, FailureReason.ABSENT, message, market_time)
 
-    # -- within -------------------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------------
 
-    def _fresh(self, intent: Intent, told: BrokerOrder) -> list[Fill]:
-        """Its fills not applied so far, each once; checked before anything changes."""
-        fresh = [fill for fill in told.fills if fill.fill_id not in self.fill_ids]
+    def _new_fills(self, intent: Intent, broker_order: BrokerOrder) -> list[Fill]:
+        """The report's fills that were not applied yet, each once; all are checked before anything changes."""
+        fresh = [fill for fill in broker_order.fills if fill.fill_id not in self.fill_ids]
         if not fresh:
             return fresh
         if len(fresh) > 1:
@@ -368,7 +372,7 @@ class Order:
             )
         return fresh
 
-    def _sendable(self) -> Intent:
+    def _next_to_send(self) -> Intent:
         intent = self.current
         if intent is None or intent.status is not OrderStatus.PENDING_SUBMIT:
             raise IllegalTransition(intent.status if intent else self.status, OrderEvent.SUBMITTING)
@@ -394,7 +398,7 @@ class Order:
 
 
 def order_id_of(signal_id: str) -> str:
-    """The id of a signal's one order."""
+    """The id of a signal's order; a signal has one."""
     return ids.output_id(PRODUCER, signal_id, "order", 0)
 
 

@@ -1,4 +1,4 @@
-"""A paper exchange in memory, for replay and simulation: the fill model of the real one, without its rows."""
+"""A paper exchange in memory, for replay and simulation: the fill model of `paper_exchange.py`, without a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the paper exchange fills: at the last price with slippage against you, at once and in full."""
+"""The paper exchange's fill model: at once and in full, at the last price with slippage against the order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _IST = ZoneInfo("Asia/Kolkata")
 _WHOLE = Decimal(100)
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
-"""Its words when it rejects."""
+"""The paper exchange's message when it rejects an order."""
 
 
 class PaperMarket:
-    """The fill model.
+    """Computes fill price and commission.
 
     Args:
-        slippage_percent: percent of the last price, against you; the result is rounded to the paisa, against you.
+        slippage_percent: percent of the last price, against the order; the result is rounded to the paisa, against it.
         commission_percent: percent of the turnover, rounded to the paisa, halves up.
     """
 
@@ -32,13 +32,13 @@ class PaperMarket:
         self._commission_rate = commission_percent / _WHOLE
 
     def fill_price(self, side: Side, last_price: Decimal) -> Decimal:
-        """Rupees at which an order fills; never less than a paisa."""
+        """The price at which an order fills, rupees; at least one paisa."""
         if side is Side.BUY:
             return up_to_paisa(last_price * self._buy_factor)
         return max(down_to_paisa(last_price * self._sell_factor), PAISA)
 
     def commission(self, price: Decimal, quantity: int) -> Decimal:
-        """Rupees of commission on a fill."""
+        """The commission on a fill, rupees."""
         return to_paisa(price * quantity * self._commission_rate)
 
     def fill(
@@ -58,6 +58,6 @@ class PaperMarket:
 
 
 def fill_id(broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
-    """Identity of a trade: exchanges number trades anew each day (a date in IST)."""
+    """The id of a trade. The date (in IST) is part of it, because exchanges restart trade numbers each day."""
     day = traded_at.astimezone(_IST).date().isoformat()
     return ids.fill_id(broker, account, day, exchange_trade_id)

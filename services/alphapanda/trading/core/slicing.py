@@ -1,4 +1,4 @@
-"""Slices: the exchange refuses more than its freeze quantity in one order, so a larger one goes in parts."""
+"""Splits an order into slices, because the exchange refuses more than its freeze quantity in one order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def slices(quantity: int, lot_size: int, freeze_quantity: int) -> tuple[int, ...
     Args:
         quantity: units, > 0.
         lot_size: units of one lot, > 0.
-        freeze_quantity: most units of one broker order; 0 where no limit is known.
+        freeze_quantity: most units of one broker order; 0 if no limit is known.
 
     Raises:
-        InvalidInput: not a multiple of the lot, or more than MOST_SLICES slices.
+        InvalidInput: the quantity isn't a multiple of the lot, or needs more than MOST_SLICES slices.
     """
     if quantity <= 0 or quantity % lot_size:
         raise InvalidInput("quantity", quantity, f"a positive multiple of the lot of {lot_size} units")

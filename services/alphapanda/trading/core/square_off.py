@@ -1,4 +1,4 @@
-"""What a square-off does: one line a position, with a target of 0 for it, or why it is left."""
+"""The plan of a square-off: for each position, a signal with target 0, or the reason why it is skipped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.trading.core.intent import PRODUCER
 
 LIFE = timedelta(seconds=60)
-"""Market time for which a target of 0 is good where no session's end is known."""
+"""Market time for which a target of 0 is valid if no session's end is known."""
 
 
 class Skip(IntEnum):
-    """Why a position is left; numbered as in panda.trading.v1."""
+    """Why a position is skipped; numbered as in panda.trading.v1."""
 
     BROKER_OFF = 1
     HALTED = 2
@@ -29,7 +29,7 @@ class Skip(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Units held under a key by trading's own fills, signed; 0 where only an order is under way."""
+    """Units held under a position key by trading's own fills, signed; 0 if only an order is under way."""
 
     key: PositionKey
     held: int
@@ -37,7 +37,7 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class PlanLine:
-    """One position of the plan: a signal, or why there is none and one sentence for a person."""
+    """One position of the plan: its signal, or why it is skipped and one sentence for a person."""
 
     exposure: Exposure
     signal: Signal | None
@@ -46,18 +46,18 @@ class PlanLine:
 
     @property
     def side(self) -> Side | None:
-        """Direction of the exit; None where nothing is held."""
+        """Side of the exit; None if nothing is held."""
         return Side.of(-self.exposure.held) if self.exposure.held else None
 
 
 @dataclass(frozen=True, slots=True)
 class SquareOffCommand:
-    """A person's command.
+    """A person's SquareOff command.
 
     Attributes:
-        command_id: its identity; the signals' ids follow from it.
-        correlation_id: the chain it begins or belongs to.
-        reason: one sentence.
+        command_id: its id; the signals' ids are derived from it.
+        correlation_id: of the chain of events that it begins or belongs to.
+        reason: one sentence; may be empty.
     """
 
     command_id: str
@@ -66,16 +66,16 @@ class SquareOffCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
-    """What a plan is made upon.
+class SquareOffContext:
+    """Inputs of a plan besides the command and the positions.
 
     Attributes:
         enabled: brokers that orders may go to.
-        states: what may be traded, by broker.
-        instruments: the day's.
+        states: kill switches by broker.
+        instruments: today's instruments.
         calendar: sessions.
-        market_time: now; None where unknown, which keeps nobody from leaving a position.
-        wall_time: stands in for a market time that is unknown.
+        market_time: now; None where unknown, which doesn't prevent a square-off.
+        wall_time: used if market time is unknown.
     """
 
     enabled: Collection[str]
@@ -86,37 +86,39 @@ class Surface:
     wall_time: datetime
 
 
-def plan(command: SquareOffCommand, exposures: Iterable[Exposure], surface: Surface) -> list[PlanLine]:
-    """The plan, in the order of the exposures."""
-    return [_line(command, exposure, surface) for exposure in exposures]
+def plan(
+    command: SquareOffCommand, exposures: Iterable[Exposure], context: SquareOffContext
+) -> list[PlanLine]:
+    """Makes the plan: one line for each exposure, in their order."""
+    return [_line(command, exposure, context) for exposure in exposures]
 
 
-def _line(command: SquareOffCommand, exposure: Exposure, surface: Surface) -> PlanLine:
+def _line(command: SquareOffCommand, exposure: Exposure, context: SquareOffContext) -> PlanLine:
     key = exposure.key
-    if key.broker not in surface.enabled:
+    if key.broker not in context.enabled:
         return PlanLine(exposure, None, Skip.BROKER_OFF, f"broker {key.broker!r} is off")
-    if surface.states.get(key.broker) is TradingState.HALTED:
+    if context.states.get(key.broker) is TradingState.HALTED:
         message = f"{key.broker!r} is HALTED: set its kill switch to REDUCING, then square off again"
         return PlanLine(exposure, None, Skip.HALTED, message)
-    instrument = surface.instruments.by_id(key.instrument_id)
+    instrument = context.instruments.by_id(key.instrument_id)
     if instrument is None:
         message = f"{key.instrument_id} is not among today's instruments"
         return PlanLine(exposure, None, Skip.INSTRUMENT_UNKNOWN, message)
-    valid_until = _valid_until(instrument, surface)
+    valid_until = _valid_until(instrument, context)
     if valid_until is None:
-        message = f"no session of {instrument.symbol} is open at {surface.market_time}"
+        message = f"no session of {instrument.symbol} is open at {context.market_time}"
         return PlanLine(exposure, None, Skip.MARKET_CLOSED, message)
-    return PlanLine(exposure, _to_flat(command, key, instrument, surface, valid_until))
+    return PlanLine(exposure, _to_flat(command, key, instrument, context, valid_until))
 
 
-def _valid_until(instrument: Instrument, surface: Surface) -> datetime | None:
-    """The session's end; None where none is open."""
-    if surface.market_time is None:
-        return surface.wall_time + LIFE
+def _valid_until(instrument: Instrument, context: SquareOffContext) -> datetime | None:
+    """The end of the open session; None if none is open."""
+    if context.market_time is None:
+        return context.wall_time + LIFE
     try:
-        session = surface.calendar.session_at(surface.market_time, instrument.session_segment)
+        session = context.calendar.session_at(context.market_time, instrument.session_segment)
     except CalendarNotCovered:
-        return surface.market_time + LIFE
+        return context.market_time + LIFE
     return session.close if session else None
 
 
@@ -124,7 +126,7 @@ def _to_flat(
     command: SquareOffCommand,
     key: PositionKey,
     instrument: Instrument,
-    surface: Surface,
+    context: SquareOffContext,
     valid_until: datetime,
 ) -> Signal:
     whose = f"{key.broker}:{key.account}:{key.strategy_id}:{key.instrument_id}:{key.product.name}"
@@ -139,7 +141,7 @@ def _to_flat(
         side=None,
         quantity=None,
         order_type=OrderType.MARKET,
-        market_time=surface.market_time or surface.wall_time,
+        market_time=context.market_time or context.wall_time,
         valid_until=valid_until,
         reason=f"square-off: {command.reason}" if command.reason else "square-off",
     )

@@ -1,6 +1,6 @@
-"""Trading without a shell, for replay: an approved signal becomes an order and fills in one call.
+"""Trading for replay, without I/O: an approved signal becomes an order with its fills in one call.
 
-The order, the checks and the fill model are the ones the shell uses.
+The order, the checks and the fill model are those of the running service.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.checks import Circumstances, NotSent, PreSubmitChecks
+from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.paper_book import PaperBook
 
@@ -25,7 +25,7 @@ class SynchronousTrading:
     Args:
         checks: the checks before sending.
         instruments: what can be traded.
-        books: the paper exchange of each broker.
+        books: the in-memory paper exchange of each broker, by name.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class SynchronousTrading:
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
 
     def execute(self, verdict: Approved, market: MarketView, causation_id: str = "") -> list[OrderUpdate]:
-        """Everything that happens to the signal's order, in order; the last is terminal."""
+        """The updates of the signal's order, oldest first; the last one is terminal."""
         key = verdict.key
         order = Order.approved(verdict, causation_id, (verdict.quantity,))
         position = self._positions[key]
         instrument = self._instruments.by_id(key.instrument_id)
-        at = Circumstances(instrument, market, position, TradingState.ACTIVE, True)  # noqa: FBT003 - simulated
+        at = CheckInputs(instrument, market, position, TradingState.ACTIVE, True)  # noqa: FBT003 - simulated
         decision = self._checks.judge(order, at)
         if isinstance(decision, NotSent):
             return order.not_sent(decision.reason, decision.message, market.market_time)
@@ -51,7 +51,7 @@ class SynchronousTrading:
         updates: list[OrderUpdate] = []
         while not order.status.is_final:
             intent = order.submitting(0)
-            told = book.place(key.account, verdict.instrument_token, verdict.side, intent.quantity, market)
-            updates += order.report(intent, told, market.market_time)
+            report = book.place(key.account, verdict.instrument_token, verdict.side, intent.quantity, market)
+            updates += order.report(intent, report, market.market_time)
         self._positions[key] = position + verdict.side.sign * order.filled
         return updates

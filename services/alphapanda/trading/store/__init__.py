@@ -1,1 +1,1 @@
-"""Where orders, fills, positions and the copy of the kill switch are kept."""
+"""Trading's store: orders, intents, fills, positions and copies of the kill switches."""

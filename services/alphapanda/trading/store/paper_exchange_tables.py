@@ -1,4 +1,4 @@
-"""Tables of the schema `paper_exchange`, which stands for a broker: it has no outbox and remembers no requests."""
+"""Tables of the schema `paper_exchange`. It simulates a broker, so it has no outbox and no remembered requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from alphapanda.storage.tables import EXACT, INSTANT, column
 
 METADATA = MetaData(schema="paper_exchange")
 
-# The exchange's journal: every call it was ever made, whatever became of it.
+# The exchange's journal: every call it ever received, whatever its result.
 CALLS = Table(
     "calls",
     METADATA,
@@ -37,7 +37,7 @@ CALLS = Table(
     Index("calls_of_tag", "broker", "account", "tag"),
 )
 
-# The tag is not unique: like Kite, the exchange takes the same tag twice and makes two orders.
+# The tag is not unique: like Kite, the exchange accepts the same tag twice and makes two orders.
 ORDERS = Table(
     "orders",
     METADATA,

@@ -1,4 +1,4 @@
-"""The port of trading's store. Everything that decides happens in one transaction."""
+"""The port of trading's store: transactions that change orders, and reads outside of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from panda.events.v1.events_pb2 import Event
 
 
 class Account(NamedTuple):
-    """Whose orders."""
+    """An account at a broker."""
 
     broker: str
     account: str
@@ -28,14 +28,14 @@ class Account(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KillSwitchCopy:
-    """Trading's own copy of a kill switch; revision 0 where it was never set."""
+    """Trading's own copy of a kill switch; revision 0 if it was never set."""
 
     state: TradingState
     revision: int
 
 
 class SwitchScope(NamedTuple):
-    """Whose kill switch: a broker's, or one strategy's at it."""
+    """What a kill switch applies to: a broker, or one strategy at a broker."""
 
     broker: str
     strategy_id: str = ""
@@ -44,7 +44,7 @@ class SwitchScope(NamedTuple):
 def strictest(
     scopes: Collection[SwitchScope], copies: Mapping[SwitchScope, KillSwitchCopy]
 ) -> Mapping[SwitchScope, KillSwitchCopy]:
-    """What holds for each of `scopes`: the broker's own, or its strategy's where that lets less through."""
+    """The kill switch in force for each of `scopes`: the stricter one of the broker's and the strategy's."""
     held = {}
     for scope in scopes:
         own, one = copies[SwitchScope(scope.broker)], copies[scope]
@@ -54,7 +54,7 @@ def strictest(
 
 @dataclass(frozen=True, slots=True)
 class StoredOrder:
-    """An order with its place in the list of all (1, 2, 3 …) and the wall time at which it was made."""
+    """An order with its sequence number among all orders (1, 2, 3 …) and the wall time of its creation."""
 
     order: Order
     sequence: int
@@ -63,7 +63,7 @@ class StoredOrder:
 
 @dataclass(frozen=True, slots=True)
 class OrderChange:
-    """An order as it shall stand, with its new fills, which move its key's position, and the events that tell of it."""
+    """A change to store: the order's new state, its new fills, which move its key's position, and its events."""
 
     order: Order
     fills: Sequence[Fill] = ()
@@ -72,7 +72,7 @@ class OrderChange:
 
 @dataclass(frozen=True, slots=True)
 class OrderFilter:
-    """Which orders to list; an empty field lets all pass."""
+    """A filter for orders; an empty field matches all."""
 
     broker: str = ""
     account: str = ""
@@ -82,7 +82,7 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True)
 class PositionFilter:
-    """Which positions; an empty field lets all pass."""
+    """A filter for positions; an empty field matches all."""
 
     strategy_id: str = ""
     instrument_id: str = ""
@@ -92,15 +92,15 @@ class PositionFilter:
 
 @dataclass(frozen=True, slots=True)
 class ChangedOrder:
-    """An order as it stands, with the revision that its account had by its last change."""
+    """An order in its present state, with its account's revision at the order's last change."""
 
     stored: StoredOrder
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
-    """An intent that ended as absent, of which the broker has shown nothing since."""
+class AbsentIntent:
+    """An intent that ended as absent, and of which no broker order is known."""
 
     order_id: str
     number: int
@@ -110,121 +110,123 @@ class GivenUp:
 
 
 def by_key(exposure: Exposure) -> tuple[str, str, str, str, int]:
-    """The order in which exposures are listed."""
+    """Sort key of exposures: by position key."""
     key = exposure.key
     return key.broker, key.account, key.strategy_id, key.instrument_id, int(key.product)
 
 
 class TradingTransaction(Protocol):
-    """One transaction. Orders it hands out are the caller's own; `add` and `save` store them.
+    """One transaction. Orders that it returns are copies for the caller; `add` and `save` store them.
 
-    Each order that it adds or saves raises the revision of its (broker, account) by one, and gets it as its `version`.
-    Whoever changes several orders locks all of them first, and adds and saves last of all: the account's row is taken
-    after the orders' and held until the end.
+    Each order added or saved raises the revision of its (broker, account) by one and gets that revision as its `version`.
+    Lock order: lock all orders first, and add and save last, because that locks the account's row until the commit.
     """
 
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
         """Stores new orders.
 
         Returns:
-            The ids of those stored; the others' signals have an order already, which stays as it is, or were buried.
+            The ids of those stored. The others' signals have an order already, which is unchanged, or a tombstone.
         """
 
-    async def bury(self, signal_id: str) -> bool:
-        """Makes certain that a signal never gets an order, once every transaction that may add one has ended.
+    async def add_tombstone(self, signal_id: str) -> bool:
+        """Ensures that a signal never gets an order, by a tombstone; waits for transactions that may be adding one.
 
         Returns:
-            False where it has one; nothing is changed then.
+            False if it has an order already; nothing is changed then.
         """
 
     async def locked(self, order_id: str) -> Order | None:
-        """The order, kept from everybody else until the transaction ends."""
+        """Locks an order until the transaction ends and reads it; None if there is none."""
 
     async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
-        """Stores orders as they shall stand, each where its row still has the order's `version`.
+        """Stores changed orders by compare-and-set: each only if its row still has the order's `version`.
 
         Returns:
-            The ids of those stored; the others were changed by somebody else, and nothing of theirs is stored.
+            The ids of those stored. The others were changed by another transaction; nothing of their changes is stored.
         """
 
     async def position(self, key: PositionKey) -> int:
-        """Units held by trading's own fills, signed."""
+        """Units held under a position key by trading's own fills, signed."""
 
     async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
-        """Positions that are held or have an order under way that risk let through, ordered by key."""
+        """Positions that are held or have an open order that risk approved, ordered by key."""
 
     async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
-        """The copies as they stand; they can't change until the transaction ends.
+        """Reads the kill switches of the scopes and locks them FOR SHARE until the transaction ends.
 
-        A strategy's is the stricter of its own and the broker's.
+        For a strategy, the stricter one of its own and the broker's is returned.
         """
 
     async def apply_kill_switch(
         self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
     ) -> int:
-        """Takes a newer kill switch, once every transaction that read the older one has ended.
+        """Stores a newer kill switch, after every transaction that has read the older one has ended.
 
         Args:
-            broker: whose.
+            broker: the broker.
             state: what may be traded.
-            revision: 1, 2, 3 ….
-            strategy_id: the strategy whose own it is; empty: the broker's.
+            revision: 1, 2, 3 …; an older one than the stored changes nothing.
+            strategy_id: the strategy it applies to; empty: the whole broker.
 
         Returns:
-            The revision held now; that of a newer one where `revision` is older.
+            The revision stored now.
         """
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
-        """None where the command is new and now the caller's; else the answer remembered, b"" where there is none.
+        """Claims a command for this transaction.
+
+        Returns:
+            None if the command is new; otherwise its remembered answer, b"" if it has none.
 
         Raises:
-            RequestReused: its request_id came with another body.
+            RequestReused: its request_id came before with another body.
         """
 
     async def remember(self, key: CommandKey, answer: Message) -> None:
         """Stores the answer to a claimed command."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Stores events that belong to no order, for the relay."""
+        """Adds events that belong to no order to the outbox."""
 
 
 class TradingStore(Protocol):
-    """The store."""
+    """Orders, intents, fills, positions and kill-switch copies."""
 
     def transaction(self) -> AbstractAsyncContextManager[TradingTransaction]:
         """A transaction, committed at the end of the block unless that raises."""
 
     async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
-        """TradingTransaction.save as a transaction of its own."""
+        """Stores changed orders like TradingTransaction.save, in a transaction of its own."""
 
     async def next_epoch(self) -> int:
-        """A number greater than any before: the epoch of a process that takes over."""
+        """A new epoch for a process that starts, greater than every earlier one."""
 
     async def find(self, order_id: str) -> StoredOrder | None:
-        """An order."""
+        """The order with this id; None if there is none."""
 
     async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
-        """The order of a signal."""
+        """The order of a signal; None if there is none."""
 
-    async def is_buried(self, signal_id: str) -> bool:
-        """Whether a signal never gets an order."""
+    async def has_tombstone(self, signal_id: str) -> bool:
+        """Whether a signal has a tombstone, and so never gets an order."""
 
     async def open_orders(self) -> Sequence[str]:
         """Ids of the orders that have not ended, oldest first."""
 
-    async def given_up(self, since: datetime) -> Sequence[GivenUp]:
-        """The intents given up as absent of orders made since a wall time, oldest order first."""
+    async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
+        """The absent intents, not found since, of orders created since a wall time; oldest order first."""
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """At most `limit` orders, newest first, of those with a sequence below `before`."""
 
     async def account_revision(self, account: Account) -> int:
-        """The revision of an account's orders; 0 where there was none."""
+        """The revision of an account's orders; 0 if it never had one."""
 
     async def account_revisions(self) -> Mapping[Account, int]:
-        """The same of every account."""
+        """The revisions of all accounts."""
 
     async def changed(
         self, account: Account, strategy_id: str, after: int, limit: int
     ) -> Sequence[ChangedOrder]:
-        """At most `limit` orders that changed after a revision, by their last change; an empty strategy means all."""
+        """At most `limit` orders that changed after a revision, ordered by last change; an empty strategy means all."""

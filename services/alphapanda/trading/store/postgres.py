@@ -23,9 +23,9 @@ from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.order_log import log_orders
 from alphapanda.trading.store import statements as sql
 from alphapanda.trading.store.port import (
+    AbsentIntent,
     Account,
     ChangedOrder,
-    GivenUp,
     KillSwitchCopy,
     OrderChange,
     OrderFilter,
@@ -46,7 +46,7 @@ _END_OF_ORDERS = 2**63 - 1
 
 
 class PostgresTradingTransaction(TradingTransaction):
-    """A transaction on one connection."""
+    """A transaction on one PostgreSQL connection."""
 
     def __init__(
         self,
@@ -65,23 +65,27 @@ class PostgresTradingTransaction(TradingTransaction):
 
     @override
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
-        return self._wrote(await self._writer.add(self._connection, changes, self._wall_time))
+        return self._record(await self._writer.add(self._connection, changes, self._wall_time))
 
     @override
-    async def bury(self, signal_id: str) -> bool:
-        await self._connection.execute(sql.ALONE)
-        await self._connection.execute(sql.BURY, {"signal_id": signal_id, "buried_at": self._wall_time})
-        return bool((await self._connection.execute(sql.BURIED, {"signal_id": signal_id})).scalar_one())
+    async def add_tombstone(self, signal_id: str) -> bool:
+        await self._connection.execute(sql.LOCK_TABLE)
+        await self._connection.execute(
+            sql.ADD_TOMBSTONE, {"signal_id": signal_id, "buried_at": self._wall_time}
+        )
+        return bool(
+            (await self._connection.execute(sql.HAS_TOMBSTONE, {"signal_id": signal_id})).scalar_one()
+        )
 
     @override
     async def locked(self, order_id: str) -> Order | None:
-        await self._connection.execute(sql.LOCK, {"order_id": order_id})
+        await self._connection.execute(sql.LOCK_ORDER, {"order_id": order_id})
         found = await read_orders(self._connection, sql.ORDER, {"order_id": order_id})
         return found[0].order if found else None
 
     @override
     async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
-        return self._wrote(await self._writer.save(self._connection, changes))
+        return self._record(await self._writer.save(self._connection, changes))
 
     @override
     async def position(self, key: PositionKey) -> int:
@@ -107,8 +111,8 @@ class PostgresTradingTransaction(TradingTransaction):
     async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
         asked = {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
         copies = await self._switches(asked)
-        if missing := asked - copies.keys():  # a row to be held in common has to be there
-            await self._first_switches(missing)
+        if missing := asked - copies.keys():  # only an existing row can be locked
+            await self._add_switches(missing)
             copies = await self._switches(asked)
         return strictest(scopes, copies)
 
@@ -116,13 +120,13 @@ class PostgresTradingTransaction(TradingTransaction):
     async def apply_kill_switch(
         self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
     ) -> int:
-        whose = SwitchScope(broker, strategy_id)
-        await self._first_switches([whose])
-        held = int((await self._connection.execute(sql.SWITCH_ALONE, whose._asdict())).scalar_one())
+        scope = SwitchScope(broker, strategy_id)
+        await self._add_switches([scope])
+        held = int((await self._connection.execute(sql.LOCK_SWITCH, scope._asdict())).scalar_one())
         if revision <= held:
             return held
         change = {"state": int(state), "revision": revision}
-        await self._connection.execute(sql.SWITCH_CHANGE, whose._asdict() | change)
+        await self._connection.execute(sql.CHANGE_SWITCH, scope._asdict() | change)
         return revision
 
     @override
@@ -138,7 +142,7 @@ class PostgresTradingTransaction(TradingTransaction):
         await self._outbox.add(self._connection, events)
         self.published += events
 
-    def _wrote(self, written: Written) -> Collection[str]:
+    def _record(self, written: Written) -> Collection[str]:
         self.published += written.events
         return written.order_ids
 
@@ -149,13 +153,13 @@ class PostgresTradingTransaction(TradingTransaction):
             for row in rows
         }
 
-    async def _first_switches(self, scopes: Collection[SwitchScope]) -> None:
+    async def _add_switches(self, scopes: Collection[SwitchScope]) -> None:
         first = _switch_columns(scopes) | {"state": int(TradingState.ACTIVE)}
-        await self._connection.execute(sql.SWITCHES_FIRST, first)
+        await self._connection.execute(sql.ADD_SWITCHES, first)
 
 
 class PostgresTradingStore(TradingStore):
-    """The store.
+    """Orders, intents, fills, positions and kill-switch copies in the schema `trading`.
 
     Args:
         engine: connections to the database.
@@ -165,7 +169,7 @@ class PostgresTradingStore(TradingStore):
 
     def __init__(self, engine: AsyncEngine, outbox: Outbox, wall_clock: Callable[[], datetime]) -> None:
         self._engine = engine
-        self._at_once = without_transactions(engine)
+        self._autocommit = without_transactions(engine)
         self._outbox = outbox
         self._writer = OrderWriter(outbox)
         self._requests = RequestMemory(SCHEMA)
@@ -183,14 +187,14 @@ class PostgresTradingStore(TradingStore):
 
     @override
     async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             written = await self._writer.save(connection, changes)
         log_orders(written.events)
         return written.order_ids
 
     @override
     async def next_epoch(self) -> int:
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return int((await connection.execute(sql.NEXT_EPOCH)).scalar_one())
 
     @override
@@ -202,20 +206,20 @@ class PostgresTradingStore(TradingStore):
         return await self._one(sql.ORDER_OF_SIGNAL, {"signal_id": signal_id})
 
     @override
-    async def is_buried(self, signal_id: str) -> bool:
-        async with self._at_once.connect() as connection:
-            return bool((await connection.execute(sql.BURIED, {"signal_id": signal_id})).scalar_one())
+    async def has_tombstone(self, signal_id: str) -> bool:
+        async with self._autocommit.connect() as connection:
+            return bool((await connection.execute(sql.HAS_TOMBSTONE, {"signal_id": signal_id})).scalar_one())
 
     @override
     async def open_orders(self) -> Sequence[str]:
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return [str(row.order_id) for row in await connection.execute(sql.OPEN_ORDERS)]
 
     @override
-    async def given_up(self, since: datetime) -> Sequence[GivenUp]:
-        async with self._at_once.connect() as connection:
+    async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
+        async with self._autocommit.connect() as connection:
             return [
-                GivenUp(str(row.order_id), row.number, row.tag, row.broker, row.account)
+                AbsentIntent(str(row.order_id), row.number, row.tag, row.broker, row.account)
                 for row in await connection.execute(sql.ABSENT_INTENTS, {"since": since})
             ]
 
@@ -229,18 +233,18 @@ class PostgresTradingStore(TradingStore):
         }
         given = {name: value for name, value in given.items() if value}
         page = {"before": _END_OF_ORDERS if before is None else before, "limit": limit}
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return await read_orders(connection, sql.newest(*given), given | page)
 
     @override
     async def account_revision(self, account: Account) -> int:
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             found = (await connection.execute(sql.REVISION, account._asdict())).scalar_one_or_none()
         return int(found or 0)
 
     @override
     async def account_revisions(self) -> Mapping[Account, int]:
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             rows = await connection.execute(sql.REVISIONS)
             return {Account(row.broker, row.account): row.revision for row in rows}
 
@@ -250,14 +254,14 @@ class PostgresTradingStore(TradingStore):
     ) -> Sequence[ChangedOrder]:
         given = {"strategy_id": strategy_id} if strategy_id else {}
         where = account._asdict() | given | {"after": after, "limit": limit}
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return [
                 ChangedOrder(_stored(row), row.account_revision)
                 for row in await connection.execute(sql.changed(*given), where)
             ]
 
     async def _one(self, query: Any, parameters: dict[str, Any]) -> StoredOrder | None:
-        async with self._at_once.connect() as connection:
+        async with self._autocommit.connect() as connection:
             found = await read_orders(connection, query, parameters)
         return found[0] if found else None
 
@@ -265,7 +269,7 @@ class PostgresTradingStore(TradingStore):
 async def read_orders(
     connection: AsyncConnection, query: Any, parameters: dict[str, Any]
 ) -> list[StoredOrder]:
-    """The orders of a query on trading.orders, with their intents and fills."""
+    """Executes a query on trading.orders and returns the orders with their intents and fills."""
     return [_stored(row) for row in await connection.execute(query, parameters)]
 
 

@@ -1,4 +1,4 @@
-"""Rows to orders and back."""
+"""Converts orders to database rows and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTENT_COLUMNS = (
 
 
 def key_columns(key: PositionKey) -> Columns:
-    """A position key."""
+    """The columns of a position key."""
     return {
         "broker": key.broker,
         "account": key.account,
@@ -41,7 +41,7 @@ def key_columns(key: PositionKey) -> Columns:
 
 
 def order_rows(changes: Sequence[OrderChange]) -> list[Columns]:
-    """The orders, each with the version that its row has to have in the place of the account's revision."""
+    """Rows of trading.orders. The column `account_revision` holds the version that the stored row must still have."""
     return [_order_row(change.order) for change in changes]
 
 
@@ -70,7 +70,7 @@ def _order_row(order: Order) -> Columns:
 
 
 def intent_rows(changes: Sequence[OrderChange]) -> list[Columns]:
-    """The orders' intents."""
+    """Rows of trading.intents: all intents of the orders."""
     return [_intent_row(change.order, intent) for change in changes for intent in change.order.intents]
 
 
@@ -89,7 +89,7 @@ def _intent_row(order: Order, intent: Intent) -> Columns:
 
 
 def fill_rows(changes: Sequence[OrderChange]) -> list[Columns]:
-    """The orders' new fills."""
+    """Rows of trading.fills: the new fills of the orders."""
     return [
         {
             "fill_id": fill.fill_id,
@@ -106,7 +106,7 @@ def fill_rows(changes: Sequence[OrderChange]) -> list[Columns]:
 
 
 def order_from(row: Row[Any]) -> Order:
-    """The order of a row of trading.orders with its `intents` (JSON, in order of number) and its `fill_ids`."""
+    """The order of a row of trading.orders that comes with its `intents` (JSON, ordered by number) and `fill_ids`."""
     return Order(
         order_id=str(row.order_id),
         signal_id=str(row.signal_id),

@@ -1,4 +1,4 @@
-"""The statements of trading's store. What changes orders is one statement, however many orders it changes."""
+"""The SQL statements of trading's store. Orders are added or changed by one statement, however many there are."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import rows_of
 from alphapanda.trading.store.rows import CHANGING_COLUMNS, INTENT_COLUMNS, ORDER_COLUMNS
+from alphapanda.trading.store.tables import ABSENT_CONDITIONS, OPEN
 
-OPEN: Final = f"status < {int(OrderStatus.FILLED)}"
-"""Orders that have not ended; the index `orders_open` has the same words."""
-GIVEN_UP: Final = f"i.status = {int(OrderStatus.FAILED)} AND i.epoch > 0 AND i.broker_order_id = ''"
-"""Intents that ended as absent, of which the broker has shown nothing since; as the index `intents_given_up` has it."""
+_ABSENT: Final = " AND ".join(f"i.{condition}" for condition in ABSENT_CONDITIONS)
 
-# -- orders are changed -----------------------------------------------------------------------------------------------
+# -- writing orders ---------------------------------------------------------------------------------------------------
 
 _GIVEN = f"{rows_of('trading.orders', 'orders')} WITH ORDINALITY AS given"
-# What is new: neither an order of the signal nor a tombstone is seen. The statement has its lock on the table before it
-# looks, so that who buries a signal, alone with the table, comes before (and is seen) or after (and sees the order).
+# The orders whose signals have neither an order nor a tombstone. The INSERT locks the table before this is evaluated, and
+# ADD_TOMBSTONE locks it exclusively. So either this statement sees the tombstone, or ADD_TOMBSTONE sees the order.
 _NEW = (
     f"chosen AS (SELECT given.* FROM {_GIVEN}"
     " WHERE NOT EXISTS (SELECT FROM trading.orders held WHERE held.signal_id = given.signal_id)"
     " AND NOT EXISTS (SELECT FROM trading.tombstones dead WHERE dead.signal_id = given.signal_id))"
 )
-# What still is as its writer knows it: locked, and after a wait compared anew with what the row has become.
+# The orders whose rows still have the version that the writer knows. FOR UPDATE compares again after waiting for a lock.
 _UNCHANGED = (
     f"chosen AS (SELECT given.* FROM trading.orders held JOIN {_GIVEN}"
     " ON held.order_id = given.order_id AND held.account_revision = given.account_revision"
     " ORDER BY held.order_id FOR UPDATE OF held)"
 )
-# The accounts' rows are taken after the orders', all in one order, so that nobody waits in a circle.
+# Accounts are locked after orders, and in sorted order, to prevent deadlocks.
 _RAISED = (
     "raised AS (INSERT INTO trading.accounts AS held (broker, account, revision)"
     " SELECT broker, account, count(*) FROM chosen GROUP BY broker, account ORDER BY broker, account"
@@ -45,7 +43,7 @@ _NUMBERED = (
     " + row_number() OVER (PARTITION BY broker, account ORDER BY chosen.ordinality) AS new_revision"
     " FROM chosen JOIN raised USING (broker, account))"
 )
-# Any unique key may be the one that another process's order of the same signal is met on.
+# No conflict target: another process's order of the same signal may conflict on any of the unique keys.
 _ADDED = (
     f"stored AS (INSERT INTO trading.orders ({', '.join(ORDER_COLUMNS)}, created_at, account_revision)"
     f" SELECT {', '.join(ORDER_COLUMNS)}, created_at, new_revision FROM numbered ORDER BY ordinality"
@@ -85,10 +83,10 @@ _MOVED = (
 
 
 class OrderWrites:
-    """The two statements that change orders, with as much in them as there is to be written.
+    """The two statements that add and change orders; each is made with only the parts that are needed.
 
-    Their parameters: `orders`, `intents` and `fills` are recordsets, the events are those of the outbox with
-    `outbox_order_id`. They return `order_id` and `account_revision` of what they stored.
+    Parameters: the recordsets `orders`, `intents` and `fills`, and the outbox's parameters with `outbox_order_id`.
+    They return the `order_id` and `account_revision` of each order stored.
 
     Args:
         outbox: of schema `trading`.
@@ -114,16 +112,18 @@ class OrderWrites:
         return text(f"WITH {', '.join(parts)} SELECT order_id, account_revision{woken} FROM stored")
 
 
-# A signal is buried by who has the table alone. Nobody is kept waiting often: only orders that never came are asked about.
-ALONE = text("LOCK TABLE trading.orders IN SHARE ROW EXCLUSIVE MODE")
-BURY = text(
+# Adding a tombstone locks the table against inserts. That is rare: risk asks only about orders that are overdue.
+LOCK_TABLE = text("LOCK TABLE trading.orders IN SHARE ROW EXCLUSIVE MODE")
+ADD_TOMBSTONE = text(
     "INSERT INTO trading.tombstones (signal_id, buried_at) SELECT CAST(:signal_id AS uuid), :buried_at"
     " WHERE NOT EXISTS (SELECT FROM trading.orders WHERE signal_id = CAST(:signal_id AS uuid))"
     " ON CONFLICT (signal_id) DO NOTHING"
 )
-BURIED = text("SELECT EXISTS (SELECT FROM trading.tombstones WHERE signal_id = CAST(:signal_id AS uuid))")
+HAS_TOMBSTONE = text(
+    "SELECT EXISTS (SELECT FROM trading.tombstones WHERE signal_id = CAST(:signal_id AS uuid))"
+)
 
-# -- orders are read --------------------------------------------------------------------------------------------------
+# -- reading orders ---------------------------------------------------------------------------------------------------
 
 _SELECT = (
     "SELECT o.*, (SELECT json_agg(i ORDER BY i.number) FROM trading.intents i WHERE i.order_id = o.order_id) AS intents,"
@@ -131,35 +131,35 @@ _SELECT = (
     " FROM trading.orders o"
 )
 ORDER = text(f"{_SELECT} WHERE order_id = :order_id")
-# Locked first and read then: one statement would read the intents and fills as they were before it waited.
-LOCK = text("SELECT FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
+# Lock first, then read: one statement would read intents and fills from before its wait for the lock.
+LOCK_ORDER = text("SELECT FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
 ORDER_OF_SIGNAL = text(f"{_SELECT} WHERE signal_id = :signal_id")
 OPEN_ORDERS = text(f"SELECT order_id FROM trading.orders WHERE {OPEN} ORDER BY seq")
 ABSENT_INTENTS = text(
     "SELECT i.order_id, i.number, i.tag, o.broker, o.account FROM trading.intents i JOIN trading.orders o USING (order_id)"
-    f" WHERE {GIVEN_UP} AND o.created_at >= :since ORDER BY o.seq, i.number"
+    f" WHERE {_ABSENT} AND o.created_at >= :since ORDER BY o.seq, i.number"
 )
 
 
 @cache
 def newest(*filters: str) -> TextClause:
-    """Orders whose columns `filters` are as the parameters of their names, newest first; `statuses` is a list."""
-    return text(f"{_SELECT} WHERE {_given(filters)} AND seq < :before ORDER BY seq DESC LIMIT :limit")
+    """Orders, newest first, whose columns named in `filters` equal the parameters of the same name; `statuses` is a list."""
+    return text(f"{_SELECT} WHERE {_conditions(filters)} AND seq < :before ORDER BY seq DESC LIMIT :limit")
 
 
 @cache
 def changed(*filters: str) -> TextClause:
-    """Orders of an account that changed after a revision, and are as `filters` say."""
+    """Orders of an account that changed after a revision and match the columns named in `filters`."""
     return text(
-        f"{_SELECT} WHERE {_given(('broker', 'account', *filters))} AND account_revision > :after"
+        f"{_SELECT} WHERE {_conditions(('broker', 'account', *filters))} AND account_revision > :after"
         " ORDER BY account_revision LIMIT :limit"
     )
 
 
 @cache
 def held(*filters: str) -> TextClause:
-    """Positions that are held or have an order under way that risk let through."""
-    chosen = _given(filters)
+    """Positions that are held or have an open order that risk approved."""
+    chosen = _conditions(filters)
     return text(
         f"SELECT {_KEY}, sum(quantity)::bigint AS held FROM ("
         f" SELECT {_KEY}, quantity FROM trading.positions WHERE quantity <> 0 AND {chosen}"
@@ -168,14 +168,14 @@ def held(*filters: str) -> TextClause:
     )
 
 
-def _given(filters: tuple[str, ...]) -> str:
-    words = [
+def _conditions(filters: tuple[str, ...]) -> str:
+    conditions = [
         "status = ANY(CAST(:statuses AS smallint[]))" if n == "statuses" else f"{n} = :{n}" for n in filters
     ]
-    return " AND ".join(words) or "true"
+    return " AND ".join(conditions) or "true"
 
 
-POSITION = text(f"SELECT quantity FROM trading.positions WHERE {_given(_POSITION)}")
+POSITION = text(f"SELECT quantity FROM trading.positions WHERE {_conditions(_POSITION)}")
 REVISION = text("SELECT revision FROM trading.accounts WHERE broker = :broker AND account = :account")
 REVISIONS = text("SELECT broker, account, revision FROM trading.accounts")
 NEXT_EPOCH = text("SELECT nextval('trading.epochs')")
@@ -183,20 +183,20 @@ NEXT_EPOCH = text("SELECT nextval('trading.epochs')")
 # -- kill switches ----------------------------------------------------------------------------------------------------
 
 _ASKED = "unnest(CAST(:brokers AS text[]), CAST(:strategies AS text[])) AS asked (broker, strategy_id)"
-# Held in common by everybody who is about to submit, alone by who changes it: after the change is
-# committed, nobody's submit that read the older state is still to be committed.
+# Every submit locks its switches FOR SHARE, a change locks FOR UPDATE. So once a change is committed, no submit that
+# read the older state can still commit.
 SWITCHES = text(
     f"SELECT broker, strategy_id, state, revision FROM trading.kill_switches held JOIN {_ASKED}"
     " USING (broker, strategy_id) ORDER BY broker, strategy_id FOR SHARE OF held"
 )
-SWITCHES_FIRST = text(
+ADD_SWITCHES = text(
     f"INSERT INTO trading.kill_switches (broker, strategy_id, state, revision)"
     f" SELECT broker, strategy_id, :state, 0 FROM {_ASKED} ORDER BY broker, strategy_id ON CONFLICT DO NOTHING"
 )
-SWITCH_ALONE = text(
+LOCK_SWITCH = text(
     "SELECT revision FROM trading.kill_switches WHERE broker = :broker AND strategy_id = :strategy_id FOR UPDATE"
 )
-SWITCH_CHANGE = text(
+CHANGE_SWITCH = text(
     "UPDATE trading.kill_switches SET state = :state, revision = :revision"
     " WHERE broker = :broker AND strategy_id = :strategy_id"
 )

@@ -1,6 +1,8 @@
-"""Tables of the schema `trading`. Numbers of enums are the contract's."""
+"""Tables of the schema `trading`. Enums are stored as the contract's numbers."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,12 +21,18 @@ from sqlalchemy import (
     text,
 )
 
+from alphapanda.domain.order import OrderStatus
 from alphapanda.storage.tables import EXACT, INSTANT, add_parking, column, service_tables
+
+OPEN: Final = f"status < {int(OrderStatus.FILLED)}"
+"""Condition of orders that have not ended: the final statuses are the highest numbers, from FILLED on."""
+ABSENT_CONDITIONS: Final = (f"status = {int(OrderStatus.FAILED)}", "epoch > 0", "broker_order_id = ''")
+"""Conditions of intents that ended as absent and were not found since; an epoch > 0 says that it may have been sent."""
 
 METADATA = service_tables("trading")
 add_parking(METADATA)
 
-# signal_id is unique: one signal, one order. The final statuses are FILLED 7, CANCELLED 8, REJECTED 9, FAILED 10.
+# signal_id is unique: a signal has one order.
 ORDERS = Table(
     "orders",
     METADATA,
@@ -55,13 +63,13 @@ ORDERS = Table(
     column("created_at", INSTANT),
     column("account_revision", BigInteger, server_default=text("0")),
     CheckConstraint("filled BETWEEN 0 AND quantity"),
-    Index("orders_open", "seq", postgresql_where=text("status < 7")),
+    Index("orders_open", "seq", postgresql_where=text(OPEN)),
     Index("orders_of_account", "broker", "account", "seq"),
     Index("orders_of_strategy", "strategy_id", "seq"),
     Index("orders_changed", "broker", "account", "account_revision"),
 )
 
-# One call of a broker: one intent, one tag.
+# One broker call: one intent, one tag.
 INTENTS = Table(
     "intents",
     METADATA,
@@ -76,12 +84,7 @@ INTENTS = Table(
     column("filled", BigInteger),
     CheckConstraint("filled BETWEEN 0 AND quantity"),
     UniqueConstraint("order_id", "number"),
-    # FAILED is 10; an epoch says that it was about to be sent.
-    Index(
-        "intents_given_up",
-        "order_id",
-        postgresql_where=text("status = 10 AND epoch > 0 AND broker_order_id = ''"),
-    ),
+    Index("intents_given_up", "order_id", postgresql_where=text(" AND ".join(ABSENT_CONDITIONS))),
 )
 
 FILLS = Table(
@@ -108,7 +111,7 @@ POSITIONS = Table(
     column("quantity", BigInteger),
 )
 
-# An account's revision counts the changes of its orders, for watches to go on from.
+# An account's revision counts the changes of its orders; watches continue from it.
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -126,7 +129,7 @@ KILL_SWITCHES = Table(
     column("revision", BigInteger),
 )
 
-# Signals of which trading has told risk that there will never be an order.
+# Signals that never get an order, because trading has confirmed that to risk (ConfirmNoOrder).
 TOMBSTONES = Table(
     "tombstones",
     METADATA,

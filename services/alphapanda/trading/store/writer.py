@@ -1,4 +1,4 @@
-"""Changes of orders as one statement: rows, fills, positions, events and the account's revision (rule 3)."""
+"""Writes changed orders in one statement: rows, fills, positions, events and the account's revision (rule 3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from panda.events.v1.events_pb2 import Event
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a statement stored: the orders' ids, and the events that went with them."""
+    """What a statement stored: the ids of the orders, and their events."""
 
     order_ids: Collection[str]
     events: Sequence[Event]
@@ -40,13 +40,13 @@ class OrderWriter:
     async def add(
         self, connection: AsyncConnection, changes: Sequence[OrderChange], created_at: datetime
     ) -> Written:
-        """Stores new orders, one a signal, and gives them their versions."""
+        """Stores new orders, the first one of each signal, and sets their versions."""
         unique = {change.order.signal_id: change for change in reversed(changes)}
         first = list(reversed(unique.values()))
         return await self._write(connection, first, self._writes.add, {"created_at": created_at})
 
     async def save(self, connection: AsyncConnection, changes: Sequence[OrderChange]) -> Written:
-        """Stores orders whose rows still have the version known, and gives them their new ones."""
+        """Stores orders whose rows still have the known version, and sets their new versions."""
         return await self._write(connection, changes, self._writes.save, {})
 
     async def _write(

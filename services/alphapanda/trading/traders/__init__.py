@@ -1,1 +1,1 @@
-"""Traders: one file a broker, one line in `brokers` to register it."""
+"""Traders: one file for each broker, and one line in `brokers.py` to register it."""

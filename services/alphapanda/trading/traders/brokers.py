@@ -1,4 +1,4 @@
-"""The brokers there are: a new one is a file beside this one and a line in it."""
+"""The registered brokers: to add one, add a file beside this one and a line here."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ BROKERS: tuple[BrokerRegistration, ...] = (
     paper.registration("paper"),
     zerodha.REGISTRATION,
 )
-"""Every broker there is."""
+"""Every registered broker."""

@@ -1,4 +1,4 @@
-"""Paper brokers: each is a name at the paper exchange."""
+"""Paper brokers: traders that send orders to the paper exchange."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Plac
 
 
 class PaperTrader(Trader):
-    """A broker whose orders go to the paper exchange.
+    """A trader whose orders go to the paper exchange.
 
     Args:
-        broker: its name there.
+        broker: the broker's name.
         exchange: the paper exchange.
-        visibility_window: seconds within which the exchange shows an order that it has.
+        visibility_window: seconds within which the exchange shows an order that it has received.
     """
 
     def __init__(self, broker: str, exchange: PaperExchange, visibility_window: float) -> None:
@@ -29,16 +29,15 @@ class PaperTrader(Trader):
 
     @override
     def get_execution_mode(self) -> ExecutionMode:
-        """Paper."""
         return ExecutionMode.PAPER
 
     @override
     async def initialize(self) -> None:
-        """Nothing to do: the exchange is there when its database is."""
+        """Does nothing: the exchange is ready when its database is."""
 
     @override
     async def shutdown(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
@@ -49,7 +48,7 @@ class PaperTrader(Trader):
 
     @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
-        """The first order under the tag; there is one at most, because a tag is sent once."""
+        """The first order with the tag; there is at most one, because a tag is sent once."""
         try:
             found = await self._exchange.orders_by_tag(self.broker, account, tag)
         except (SQLAlchemyError, OSError) as broken:
@@ -58,7 +57,7 @@ class PaperTrader(Trader):
 
 
 def registration(name: str) -> BrokerRegistration:
-    """A paper broker of this name."""
+    """The registration of a paper broker with this name."""
     return BrokerRegistration(name, live=False, build=partial(_build, name))
 
 

@@ -1,4 +1,4 @@
-"""Brokers by name: what each is, and how its trader is built."""
+"""The registry of brokers: builds a trader for each active broker."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from alphapanda.trading.traders.trader import OffTrader, Trader
 
 @dataclass(frozen=True, slots=True)
 class TraderParts:
-    """What traders are built of.
+    """Dependencies that traders are built with.
 
     Attributes:
         paper_exchange: the paper exchange.
-        paper_visibility_window: seconds within which it shows an order that it has.
+        paper_visibility_window: seconds within which it shows an order that it has received.
     """
 
     paper_exchange: PaperExchange
@@ -37,10 +37,10 @@ class BrokerRegistry:
     """The registered brokers.
 
     Args:
-        registrations: normally `traders.BROKERS`.
+        registrations: normally `traders.brokers.BROKERS`.
 
     Raises:
-        InvalidInput: a name is not a broker's name, or is registered twice.
+        InvalidInput: a name isn't a valid broker name, or is registered twice.
     """
 
     def __init__(self, registrations: Iterable[BrokerRegistration]) -> None:
@@ -52,21 +52,21 @@ class BrokerRegistry:
             self._registrations[name] = registration
 
     def live(self, active: Iterable[str]) -> tuple[str, ...]:
-        """Those of the active brokers whose orders reach a real exchange.
+        """The active brokers whose orders reach a real exchange.
 
         Raises:
-            UnknownName: one isn't registered.
+            UnknownName: an active broker isn't registered.
         """
         return tuple(name for name in active if self._require(name).live)
 
     def traders(
         self, active: Iterable[str], enabled: Collection[str], parts: TraderParts
     ) -> Mapping[str, Trader]:
-        """A trader for every active broker; what isn't enabled gets one that is off, and nothing of it is built.
+        """Builds a trader for every active broker, by name; a broker that isn't enabled gets an OffTrader.
 
         Raises:
             UnknownName: an active broker isn't registered.
-            InvalidInput: an enabled one can't be built.
+            InvalidInput: the trader of an enabled broker can't be built.
         """
         registrations = [self._require(name) for name in active]
         return {

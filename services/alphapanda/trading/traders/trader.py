@@ -1,7 +1,7 @@
-"""What a broker looks like to trading.
+"""The interface to a broker.
 
-NoClearAnswer      the broker may or may not have the order: only look-up tells
-BrokerIsOff        nothing may be sent there; nothing was
+NoClearAnswer      the broker may or may not have the order; only a look-up can tell
+BrokerIsOff        the broker isn't enabled; nothing was sent
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alphapanda.trading.core.broker_order import BrokerOrder
 
 
 class ExecutionMode(Enum):
-    """What becomes of an order."""
+    """Where a broker's orders go: nowhere, to the paper exchange, or to a real exchange."""
 
     OFF = "off"
     PAPER = "paper"
@@ -26,7 +26,7 @@ class ExecutionMode(Enum):
 
 
 class NoClearAnswer(Exception):
-    """A call broke off, so the broker may or may not have done it."""
+    """A call failed without an answer; the broker may or may not have executed it."""
 
 
 class BrokerIsOff(Exception):
@@ -35,7 +35,7 @@ class BrokerIsOff(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One broker call: `quantity` units (> 0) under a tag of at most 20 characters."""
+    """The parameters of one broker call: `quantity` units (> 0), with a tag of at most 20 characters."""
 
     account: str
     tag: str
@@ -48,11 +48,11 @@ class Placement:
 
 
 class Trader(ABC):
-    """One broker.
+    """Sends orders to one broker and looks them up.
 
     Attributes:
-        broker: its name.
-        visibility_window: seconds after a call could last have reached the broker, within which it shows the order.
+        broker: the broker's name.
+        visibility_window: seconds within which the broker shows an order, from the latest time the call could reach it.
     """
 
     broker: str
@@ -60,27 +60,27 @@ class Trader(ABC):
 
     @abstractmethod
     def get_execution_mode(self) -> ExecutionMode:
-        """What becomes of an order now."""
+        """Where the broker's orders go now."""
 
     @abstractmethod
     async def initialize(self) -> None:
-        """Makes it ready."""
+        """Connects to the broker. Nothing calls it yet, because no trader needs a connection of its own."""
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Lets go of what it holds."""
+        """Releases connections. Nothing calls it yet; see `initialize`."""
 
     @abstractmethod
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        """Sends an order once and says how it stands. Never called twice for one tag.
+        """Sends an order once and returns its state at the broker. It is never called twice for one tag.
 
         Raises:
-            NoClearAnswer: it may or may not have arrived.
+            NoClearAnswer: the broker may or may not have received the order.
         """
 
     @abstractmethod
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
-        """The order under a tag as it stands; None where the broker shows none.
+        """The order with a tag, in its present state; None if the broker shows none.
 
         Raises:
             NoClearAnswer: the broker can't be asked now.
@@ -88,7 +88,7 @@ class Trader(ABC):
 
 
 class OffTrader(Trader):
-    """Stands for a broker that is active but not enabled."""
+    """The trader of a broker that is active but not enabled."""
 
     visibility_window = 0.0
 
@@ -97,23 +97,22 @@ class OffTrader(Trader):
 
     @override
     def get_execution_mode(self) -> ExecutionMode:
-        """Off."""
         return ExecutionMode.OFF
 
     @override
     async def initialize(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     @override
     async def shutdown(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        """Refuses."""
+        """Raises BrokerIsOff."""
         raise BrokerIsOff(f"broker {self.broker!r} is off; {placement.tag} was not sent")
 
     @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
-        """Can't be asked."""
+        """Raises NoClearAnswer: the broker can't be asked."""
         raise NoClearAnswer(f"broker {self.broker!r} is off; {tag} of {account!r} can't be looked up")

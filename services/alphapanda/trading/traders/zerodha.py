@@ -1,4 +1,4 @@
-"""Zerodha: active, so that its topics exist and its checks say "off"; it can't be enabled in this version."""
+"""Zerodha, registered without a trader: its topics exist, its orders fail as "off", and it can't be enabled yet."""
 
 from __future__ import annotations
 
