@@ -9,9 +9,7 @@ from click.testing import CliRunner
 from alphapanda.cli import main
 from alphapanda.settings.sources import SettingsInvalid, load_settings, read_settings
 
-PLAINTEXT_DATABASE = (
-    "PostgreSQL is spoken to in plaintext: add ?ssl=verify-full (or verify-ca, require) to database.url"
-)
+PLAINTEXT_DATABASE = "the connection to PostgreSQL is not encrypted: add ?ssl=verify-full (or verify-ca, require) to database.url"
 INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 
 
@@ -200,12 +198,12 @@ class TestProduction:
         )
         assert problems[0].startswith("setting ALPHAPANDA_API__PORT: '70000'")
         assert problems[3:] == [
-            "Kafka at k1:9092 is spoken to in plaintext: set kafka.security_protocol to SASL_SSL",
+            "Kafka at k1:9092 is reached without encryption: set kafka.security_protocol to SASL_SSL",
             PLAINTEXT_DATABASE,
             "database.url has no password",
-            "Redis is spoken to in plaintext: begin redis.url with rediss://",
+            "the connection to Redis is not encrypted: begin redis.url with rediss://",
             "redis.url has no password",
-            "the collector is spoken to in plaintext: begin telemetry.otlp_endpoint with https://",
+            "the connection to the collector is not encrypted: begin telemetry.otlp_endpoint with https://",
         ]
 
     @pytest.mark.parametrize(
@@ -235,7 +233,7 @@ class TestProduction:
     def test_what_only_looks_safe_is_not(self, database):
         """An encryption that may be left out, a host named in the query, an address that is none: plaintext."""
         problems = refusals(DATABASE__URL=database)
-        assert any("PostgreSQL is spoken to in plaintext" in problem for problem in problems)
+        assert any("the connection to PostgreSQL is not encrypted" in problem for problem in problems)
         assert "secret" not in str(problems)
 
     def test_other_environments_ask_for_none_of_it(self):

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app.bound import StopBound
-from alphapanda.app.health import Watched, lag_watch
+from alphapanda.app.health import ActiveChecks, lag_watch
 from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.resources import ProcessResources, open_redis
@@ -62,7 +62,7 @@ def process_of(
     """
     lifecycle = Lifecycle()
     groups = lag_watch(resources) if watch_groups else None
-    watched = Watched(resources, rooms, [groups] if groups else ())
+    watched = ActiveChecks(resources, rooms, [groups] if groups else ())
     running = {
         room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
         for room in rooms

@@ -274,7 +274,7 @@ class Embedded:
                 try:
                     await stub.CreateStrategy(create)
                 except grpc.aio.AioRpcError as refusal:
-                    # An earlier version's demo, or a person's strategy of that name: it stays as it is.
+                    # An earlier version's demo, or a user's strategy of that name: it is left unchanged.
                     if refusal.code() is not grpc.StatusCode.ALREADY_EXISTS:
                         raise
                 started = await stub.StartStrategy(start)

@@ -18,7 +18,7 @@ ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "p
 ON_REDIS: Final = frozenset({"marketdata", "risk", "trading", "portfolio"})
 
 
-class Watched:
+class ActiveChecks:
     """The active checks of a process, by service.
 
     Args:

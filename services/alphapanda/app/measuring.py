@@ -67,14 +67,14 @@ async def _collect(
     market_age: float | None,
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
-        GroupFigures,
-        ServiceFigures,
+        GroupMetrics,
+        ServiceMetrics,
     )
 
     reports: list[ServiceReport] = [await service.status() for service in services]
     metrics.observe(
         [
-            ServiceFigures(
+            ServiceMetrics(
                 one.service, one.state is ServiceState.SERVING, one.outbox_unpublished, one.counters
             )
             for one in reports
@@ -83,7 +83,7 @@ async def _collect(
         []
         if lag_watch is None
         else [
-            GroupFigures(lag.group, lag.topic, lag.broker, lag.lag, lag_watch.alarms_about(lag))
+            GroupMetrics(lag.group, lag.topic, lag.broker, lag.lag, lag_watch.alarms_about(lag))
             for lag in lag_watch.lags
         ],
         market_age,
@@ -103,7 +103,7 @@ def measuring(
     seconds = resources.settings.monitoring.metrics_interval_seconds
 
     async def collect() -> None:
-        async with asyncio.timeout(seconds):  # a stop waits for it
+        async with asyncio.timeout(seconds):  # bounded, because a stop waits for this round
             clock = (await resources.prices.read(())).clock
             age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
             await _collect(metrics, services, lag_watch, age)

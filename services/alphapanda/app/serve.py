@@ -268,7 +268,7 @@ async def _require_topics(log: EventLog, topic_map: TopicMap) -> None:
         if there[spec.name] != spec.partitions:
             raise NotReady(
                 f"topic {spec.name} has {there[spec.name]} partitions, the contract says {spec.partitions}: a key's"
-                " records would stand in two of them. Keep what it holds, delete it and run `alphapanda topics ensure`"
+                " records would be in two of them. Save its records, delete it and run `alphapanda topics ensure`"
             )
 
 

@@ -40,7 +40,7 @@ class Reason(StrEnum):
     WRONG_TOPIC = "WRONG_TOPIC"
     WRONG_BROKER = "WRONG_BROKER"
     BUG = "BUG"
-    PARKED = "PARKED"  # it came behind a bug of its key
+    PARKED = "PARKED"  # an earlier record of its key is parked
 
 
 class Unreadable(Exception):

@@ -77,7 +77,7 @@ class Guard:
         self._audit = audit
         self._slow = slow_call_seconds
         self._watches = watches
-        # The request is parsed here, so that bytes which are no request get a status of ours.
+        # The request is parsed here, so that malformed bytes get a status of ours.
         if handler.response_streaming:
             self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
                 self._serve_watch, request_deserializer=None, response_serializer=_encoded

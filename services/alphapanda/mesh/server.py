@@ -27,7 +27,7 @@ Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
 
 MEBIBYTE = 1024 * 1024
 OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.so_reuseport", 0),  # a second process on the port is an error, not a sharer
+    ("grpc.so_reuseport", 0),  # a second process on the port is an error: it must not share the port
     ("grpc.max_receive_message_length", 4 * MEBIBYTE),
     ("grpc.max_send_message_length", 16 * MEBIBYTE),
     ("grpc.max_metadata_size", 16 * 1024),
@@ -73,7 +73,7 @@ class _Collector:
         self.services: dict[str, Handlers] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Ignored: the same handlers once more."""
+        """Does nothing: these are the same handlers again."""
 
     def add_registered_method_handlers(self, service: str, handlers: Handlers) -> None:
         """Keeps a service's handlers by RPC name."""

@@ -55,10 +55,10 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
 
 
 def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield "api.host", "gRPC has no TLS: this version can't encrypt it, so nobody may be served"
+    yield "api.host", "gRPC has no TLS: this version can't encrypt it, so it may not serve"
     yield (
         "api.host",
-        "gRPC has no authentication: this version can't tell callers apart, so nobody may be served",
+        "gRPC has no authentication: this version can't tell callers apart, so it may not serve",
     )
     yield from _kafka_in_production(KafkaOptions(**dict(settings.kafka)))
     yield from _database(settings)
@@ -67,7 +67,7 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
     if collector.scheme == "http" and not _stays_here(collector, ""):
         yield (
             "telemetry.otlp_endpoint",
-            "the collector is spoken to in plaintext: begin telemetry.otlp_endpoint with https://",
+            "the connection to the collector is not encrypted: begin telemetry.otlp_endpoint with https://",
         )
 
 
@@ -101,12 +101,12 @@ def _kafka_in_production(kafka: KafkaOptions) -> Iterator[tuple[str, str]]:
     if away and not kafka.encrypted:
         yield (
             "kafka.security_protocol",
-            f"Kafka at {', '.join(away)} is spoken to in plaintext: set kafka.security_protocol to SASL_SSL",
+            f"Kafka at {', '.join(away)} is reached without encryption: set kafka.security_protocol to SASL_SSL",
         )
     elif away and not kafka.authenticated:
         yield (
             "kafka.security_protocol",
-            f"Kafka at {', '.join(away)} is spoken to without a password: set kafka.security_protocol to SASL_SSL",
+            f"Kafka at {', '.join(away)} is reached without a password: set kafka.security_protocol to SASL_SSL",
         )
 
 
@@ -118,7 +118,7 @@ def _database(settings: Settings) -> Iterator[tuple[str, str]]:
     if query.get("ssl", [""])[0] not in ENCRYPTED:
         yield (
             "database.url",
-            "PostgreSQL is spoken to in plaintext: add ?ssl=verify-full (or verify-ca, require) to database.url",
+            "the connection to PostgreSQL is not encrypted: add ?ssl=verify-full (or verify-ca, require) to database.url",
         )
     if not url.password and "password" not in query:
         yield "database.url", "database.url has no password"
@@ -129,7 +129,7 @@ def _redis(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.redis.url or url.scheme == "unix" or _stays_here(url, ""):
         return
     if url.scheme != "rediss":
-        yield "redis.url", "Redis is spoken to in plaintext: begin redis.url with rediss://"
+        yield "redis.url", "the connection to Redis is not encrypted: begin redis.url with rediss://"
     if not url.password:
         yield "redis.url", "redis.url has no password"
 

@@ -26,7 +26,7 @@ LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceFigures:
+class ServiceMetrics:
     """Metrics of a service: counters since the start of the process; `serving` and `outbox_unpublished` as of now."""
 
     service: str
@@ -36,7 +36,7 @@ class ServiceFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupFigures:
+class GroupMetrics:
     """Lag of a consumer group on a topic, in records, and whether it raises an alarm."""
 
     group: str
@@ -65,8 +65,8 @@ class Metrics:
         )
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._consumers: Sequence[tuple[str, ConsumerStatus]] = ()
-        self._services: Sequence[ServiceFigures] = ()
-        self._groups: Sequence[GroupFigures] = ()
+        self._services: Sequence[ServiceMetrics] = ()
+        self._groups: Sequence[GroupMetrics] = ()
         self._market_age: float | None = None
         meter = self._provider.get_meter("alphapanda")
         for name in ("processed", "failed", "retried", "dead_lettered"):
@@ -89,9 +89,9 @@ class Metrics:
 
     def observe(
         self,
-        services: Sequence[ServiceFigures],
+        services: Sequence[ServiceMetrics],
         consumers: Sequence[tuple[str, ConsumerStatus]],
-        groups: Sequence[GroupFigures],
+        groups: Sequence[GroupMetrics],
         market_age_seconds: float | None,
     ) -> None:
         """Stores the newest reports. Consumers come with their service; the newest frame's age is None where unknown."""

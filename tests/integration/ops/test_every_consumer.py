@@ -9,7 +9,7 @@ from decimal import Decimal
 from tests.values import replace
 
 from alphapanda.app.groups import GROUPS
-from alphapanda.app.health import Watched
+from alphapanda.app.health import ActiveChecks
 from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.contract import order_wire, wire
 from alphapanda.domain import ids
@@ -172,7 +172,7 @@ async def test_while_a_key_is_parked_in_risk_its_position_is_unknown(embedded) -
 
 async def test_a_log_that_is_away_keeps_its_readers_from_serving_and_is_named(embedded, monkeypatch) -> None:
     """Fetching from a log that is away only brings nothing; the active checks ask it, and say so."""
-    watched = Watched(embedded.resources, embedded.rooms)
+    watched = ActiveChecks(embedded.resources, embedded.rooms)
 
     async def away(topics) -> None:
         raise LogUnavailable("no broker of the log answers")

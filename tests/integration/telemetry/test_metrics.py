@@ -10,10 +10,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.telemetry.metrics import (
-    GroupFigures,
+    GroupMetrics,
     Metrics,
     PrometheusEndpoint,
-    ServiceFigures,
+    ServiceMetrics,
     collector_reader,
 )
 
@@ -21,8 +21,8 @@ CONSUMER = (
     "risk",
     ConsumerStatus("risk.signals", "paper", processed=7, failed=2, retried=1, dead_lettered=3, lag=5),
 )
-GROUP = GroupFigures("risk.signals", "paper.signals.raw", "paper", 1001, alarm=True)
-SERVICE = ServiceFigures("risk", serving=True, outbox_unpublished=4, counters={"signals": 9})
+GROUP = GroupMetrics("risk.signals", "paper.signals.raw", "paper", 1001, alarm=True)
+SERVICE = ServiceMetrics("risk", serving=True, outbox_unpublished=4, counters={"signals": 9})
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ class KafkaFetching:
         for at in tuple(self._next):
             with suppress(
                 TimeoutError, IllegalStateError
-            ):  # it has no position at this moment, or no partition
+            ):  # the consumer has no position or partition at this moment
                 async with asyncio.timeout(0):
                     position = await self._consumer.position(*kafka_partitions([at]))
                     if at in self._next and at not in self._sought:
