@@ -100,9 +100,9 @@ class CommitsFirst(ReliableConsumer):
     """Commits the offset before the effect is stored."""
 
     @override
-    async def _work_through(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
+    async def _process_records(self, at: TopicPartition, records: Sequence[StoredRecord]) -> None:
         await attempted(self._reader.commit({at: records[-1].offset + 1}))
-        await super()._work_through(at, records)
+        await super()._process_records(at, records)
 
 
 class PublishesBackwards(OutboxRelay):
