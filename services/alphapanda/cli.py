@@ -1,4 +1,4 @@
-"""`alphapanda`: the commands a user meets."""
+"""`alphapanda`: the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = {
     "watch": "show strategies, positions, orders, rates and services as they change",
     "status": "show the state of every service",
     "strategies": "show strategies and their types; create, start, stop, change, delete them",
-    "orders": "show orders, place one, make positions flat",
+    "orders": "show orders, place one, square off positions",
     "positions": "show what is held",
     "risk": "show limits and verdicts, show and set the kill switch",
     "replay": "run the real cores over recorded data, as fast as they go",
@@ -46,7 +46,7 @@ MEANT = {
 
 
 class Commands(click.Group):
-    """Loads a command when it is asked for, so that `--help` and `call` don't pay for what `up` imports."""
+    """Imports a command when it is used, so that `--help` and `call` don't import what `up` needs."""
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -70,7 +70,7 @@ class Commands(click.Group):
 
     @override
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so, without loading any of them; options where the word begins with one."""
+        """Completes commands without importing any; a word that begins with "-" is completed as an option."""
         commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items()]
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [one for one in commands if one.value.startswith(incomplete)] + options

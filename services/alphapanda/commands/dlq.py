@@ -34,12 +34,12 @@ def dlq() -> None:
     """Show dead letters: records that a consumer could not handle; redrive or discard them."""
 
 
-topic_option = click.option("--topic", default="", help="only those of this topic")
+topic_option = click.option("--topic", default="", help="only letters of this topic")
 group_option = click.option(
-    "--group", default="", help='only those of this consumer group, such as "trading"'
+    "--group", default="", help='only letters of this consumer group, such as "trading"'
 )
-key_option = click.option("--key", default="", help='only those of this key, such as "ema_cross:408065"')
-reason_option = click.option("--reason", default="", help="only those with this reason, such as BUG")
+key_option = click.option("--key", default="", help='only letters of this key, such as "ema_cross:408065"')
+reason_option = click.option("--reason", default="", help="only letters with this reason, such as BUG")
 
 
 @dlq.command("list")
@@ -47,7 +47,7 @@ reason_option = click.option("--reason", default="", help="only those with this 
 @group_option
 @key_option
 @reason_option
-@click.option("--all", "every", is_flag=True, help="those redriven and discarded too")
+@click.option("--all", "every", is_flag=True, help="redriven and discarded ones too")
 @pages
 @asks
 def list_letters(
@@ -62,7 +62,7 @@ def list_letters(
     every: bool,
     as_json: bool,
 ) -> None:
-    """Show dead letters, those that wait."""
+    """List the dead letters that wait."""
     wanted = DeadLetterFilter(topic=topic, group=group, key=key, reason=reason)
     if not every:
         wanted.state = DEAD_LETTER_STATE_WAITING
@@ -81,7 +81,7 @@ def list_letters(
 @click.argument("letter_id")
 @asks
 def show_letter(letter_id: str, target: Target, *, as_json: bool) -> None:
-    """Show one dead letter: why, its headers, the event where it can be read, the bytes always."""
+    """Show one dead letter: reason, headers, the event where it can be decoded, and the raw bytes."""
     request = GetDeadLetterRequest(letter_id=letter_id)
     answer = ask(target, lambda services: services.ops.GetDeadLetter(request))
     show(answer, as_json=as_json, table=lambda: _whole(answer))
@@ -104,7 +104,7 @@ def redrive(
     *,
     as_json: bool,
 ) -> None:
-    """Hand dead letters to the group that failed once more: these, or all that fit the options.
+    """Redrive dead letters: their consumer group handles them again; those named, or all that match the options.
 
     The letters of a key are handled in order, and what came for it meanwhile behind them. A letter that was handled
     already has no second effect.
@@ -135,9 +135,9 @@ async def _redriven(services: Services, request: RedriveDeadLettersRequest) -> R
 @click.argument("letter_ids", nargs=-1, required=True)
 @asks
 def discard(letter_ids: tuple[str, ...], target: Target, *, as_json: bool) -> None:
-    """Give letters up: parked signals end (an order as FAILED(DISCARDED), a signal refused as DISCARDED).
+    """Discard dead letters: parked signals end (an order as FAILED(DISCARDED), a signal rejected as DISCARDED).
 
-    Records that cannot be decoded, and market data, are only marked as given up. Order events can only be redriven.
+    Records that cannot be decoded, and market data, are only marked as discarded. Order events can only be redriven.
     """
     request = DiscardDeadLettersRequest(request_id=new_request_id(), letter_ids=letter_ids)
     answer = ask(target, lambda services: services.ops.DiscardDeadLetters(request))

@@ -25,7 +25,7 @@ STATUSES = [name.removeprefix("ORDER_STATUS_").lower() for name in OrderStatus.k
 
 @click.group(cls=ListsByDefault)
 def orders() -> None:
-    """Show orders, place one, make positions flat."""
+    """Show orders, place one, square off positions."""
 
 
 @orders.command("list")
@@ -33,7 +33,11 @@ def orders() -> None:
 @click.option("--account", default="", help="only this account's")
 @click.option("--strategy", default="", help='only this strategy\'s; "manual" for yours')
 @click.option(
-    "--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="only these; repeat it"
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(STATUSES),
+    help="only orders with this status; may be repeated",
 )
 @click.option("--ids", "with_ids", is_flag=True, help="show their ids")
 @pages
@@ -50,7 +54,7 @@ def list_orders(
     with_ids: bool,
     as_json: bool,
 ) -> None:
-    """Show orders, newest first, with what became of them."""
+    """List orders, newest first, with their outcome."""
     request = ListOrdersRequest(
         broker=broker,
         account=account,
@@ -86,7 +90,7 @@ def show_order(order_id: str, target: Target, *, as_json: bool) -> None:
 @click.option("--product", type=click.Choice(["MIS", "CNC", "NRML"]), default="MIS", show_default=True)
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
-@click.option("--request-id", help="the same one again places nothing more  [default: a new one]")
+@click.option("--request-id", help="idempotency key: the same one places one order  [default: a new one]")
 @asks
 def place_order(
     direction: str,
@@ -100,7 +104,7 @@ def place_order(
     *,
     as_json: bool,
 ) -> None:
-    """Place an order at the market, such as `buy NSE:INFY 10`; risk judges it like any other."""
+    """Place a market order, such as `buy NSE:INFY 10`; risk decides on it as on any order."""
     request = PlaceOrderRequest(
         request_id=request_id or new_request_id(),
         broker=broker,
@@ -124,7 +128,7 @@ def place_order(
 def square_off(
     strategy: str, symbol: str, broker: str, account: str, reason: str, target: Target, *, as_json: bool
 ) -> None:
-    """Make positions flat: those of a strategy, an instrument or a broker. It stops no strategy."""
+    """Close the positions of a strategy, an instrument or a broker. It stops no strategy."""
     request = SquareOffRequest(
         request_id=new_request_id(),
         strategy_id=strategy,

@@ -1,4 +1,4 @@
-"""`alphapanda positions`: the open positions."""
+"""`alphapanda positions`: lists positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
 @click.option("--strategy", default="", help="only this strategy's")
-@click.option("--flat", is_flag=True, help="those that are flat too")
+@click.option("--flat", is_flag=True, help="flat positions too")
 @pages
 @asks
 def positions(
@@ -28,7 +28,7 @@ def positions(
     flat: bool,
     as_json: bool,
 ) -> None:
-    """Show what is held, marked at the last prices."""
+    """List the positions held, marked at the last prices."""
     request = ListPositionsRequest(
         broker=broker,
         account=account,

@@ -1,4 +1,4 @@
-"""`alphapanda replay FILE…`: strategies over recorded data, through the real cores."""
+"""`alphapanda replay FILE…`: runs strategies over recorded data, with the real risk, trading and portfolio cores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `alphapanda replay` does: strategies over recorded data, through the real cores; a summary, a report, the fills."""
+"""`alphapanda replay`: runs strategies over recorded data; prints a summary, writes a report and the fills."""
 
 from __future__ import annotations
 

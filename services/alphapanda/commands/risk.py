@@ -1,4 +1,4 @@
-"""`alphapanda risk`: limits, verdicts, the kill switch."""
+"""`alphapanda risk`: limits, verdicts, exposure and kill switches."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def risk() -> None:
 @risk.command("limits")
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
-@click.option("--strategy", default="", help="those that hold for this strategy")
-@click.option("--instrument", default="", help="those that hold for this instrument, such as NSE:INFY")
+@click.option("--strategy", default="", help="limits in force for this strategy")
+@click.option("--instrument", default="", help="limits in force for this instrument, such as NSE:INFY")
 @asks
 def limits(
     broker: str, account: str, strategy: str, instrument: str, target: Target, *, as_json: bool
 ) -> None:
-    """Show the limits in force, and where each comes from."""
+    """Show the limits in force, and where each value comes from."""
     request = GetLimitsRequest(broker=broker, account=account, strategy_id=strategy, instrument_id=instrument)
     answer = ask(target, lambda services: services.risk.GetLimits(request))
     show(answer, as_json=as_json, table=lambda: limits_table(answer.limits))
@@ -53,7 +53,12 @@ def limits(
 
 @risk.command("set")
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]…")
-@click.option("--clear", multiple=True, metavar="NAME", help="the next wider scope holds again; repeat it")
+@click.option(
+    "--clear",
+    multiple=True,
+    metavar="NAME",
+    help="remove a limit here: the next wider scope applies again; may be repeated",
+)
 @click.option("--reason", required=True, help="why, one sentence")
 @click.option("--broker", default="paper", show_default=True)
 @click.option("--account", default="default", show_default=True)
@@ -101,7 +106,7 @@ def set_limits(
 @click.argument("signal_id")
 @asks
 def verdict(signal_id: str, target: Target, *, as_json: bool) -> None:
-    """Show what risk said of a signal, rule by rule."""
+    """Show the verdict on one signal or manual order, rule by rule."""
     answer = ask(target, lambda services: services.risk.GetVerdict(GetVerdictRequest(signal_id=signal_id)))
     show(answer, as_json=as_json, table=lambda: _verdict(answer.verdict))
 
@@ -110,7 +115,7 @@ def verdict(signal_id: str, target: Target, *, as_json: bool) -> None:
 @click.option("--broker", default="", help="only this broker's")
 @click.option("--account", default="", help="only this account's")
 @click.option("--strategy", default="", help='only this strategy\'s; "manual" for yours')
-@click.option("--refused/--approved", default=None, help="only those refused, or those let through")
+@click.option("--refused/--approved", default=None, help="only rejected or only approved ones")
 @pages
 @asks
 def verdicts(
@@ -124,7 +129,7 @@ def verdicts(
     refused: bool | None,
     as_json: bool,
 ) -> None:
-    """Show what risk said of signals and orders, newest first."""
+    """List verdicts on signals and manual orders, newest first."""
     request = ListVerdictsRequest(
         broker=broker,
         account=account,
@@ -148,7 +153,7 @@ def verdicts(
 @click.option("--account", default="", help="[default: default]")
 @asks
 def exposure(broker: str, account: str, target: Target, *, as_json: bool) -> None:
-    """Show what an account holds and has on its way, by instrument, and what its day has made."""
+    """Show an account's positions and open orders by instrument, and its profit of the day."""
     request = GetExposureRequest(broker=broker, account=account)
     answer = ask(target, lambda services: services.risk.GetExposure(request))
     show(answer, as_json=as_json, table=lambda: exposure_table(answer))
@@ -160,13 +165,13 @@ def _verdict(given: Verdict) -> RenderableType:
 
 @risk.group("kill-switch", cls=ListsByDefault)
 def kill_switch() -> None:
-    """Show and set what may be traded at a broker."""
+    """Show and set kill switches: what may be traded at a broker."""
 
 
 @kill_switch.command("show")
 @click.option("--broker", default="", help="[default: paper]")
-@click.option("--strategy", default="", help="this strategy's own")
-@click.option("--account", default="", help="this account's own, which its daily loss sets")
+@click.option("--strategy", default="", help="the switch of this strategy")
+@click.option("--account", default="", help="the switch of this account, set by its daily loss")
 @asks
 def show_kill_switch(broker: str, strategy: str, account: str, target: Target, *, as_json: bool) -> None:
     """Show a broker's kill switch, a strategy's or an account's."""
@@ -184,7 +189,7 @@ def show_kill_switch(broker: str, strategy: str, account: str, target: Target, *
 def set_kill_switch(
     state: str, reason: str, broker: str, strategy: str, target: Target, *, as_json: bool
 ) -> None:
-    """Set what may be traded: everything (active), only what reduces (reducing), nothing but cancels (halted)."""
+    """Set what may be traded: everything (active), only exits (reducing), nothing but cancels (halted)."""
     request = SetKillSwitchRequest(
         request_id=new_request_id(),
         broker=broker,

@@ -1,4 +1,4 @@
-"""`alphapanda strategies`: list and create them, start and stop them, change and delete them."""
+"""`alphapanda strategies`: lists, creates, starts, stops, changes and deletes strategies."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def strategies() -> None:
 def list_strategies(
     state: str | None, page_size: int, page_token: str, target: Target, *, as_json: bool
 ) -> None:
-    """Show strategies by name."""
+    """List strategies by name."""
     wanted = f"STRATEGY_STATE_{(state or 'unspecified').upper()}"
     request = ListStrategiesRequest(
         state=StrategyState.Value(wanted), page_size=page_size, page_token=page_token
@@ -78,7 +78,7 @@ def show_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
 @click.argument("strategy_type", required=False)
 @asks
 def types(strategy_type: str | None, target: Target, *, as_json: bool) -> None:
-    """Show the types there are (or one), with their parameters and what is allowed."""
+    """Show all strategy types (or one), with their parameters and allowed values."""
     answer = ask(
         target, lambda services: services.strategy.ListStrategyTypes(ListStrategyTypesRequest(page_size=1000))
     )
@@ -99,15 +99,21 @@ def _types(answer: ListStrategyTypesResponse) -> RenderableType:
 @click.argument("strategy_type", metavar="TYPE")
 @click.option("--name", help="its name  [default: the type and the first instrument, rsi.infy]")
 @click.option(
-    "--instrument", "symbols", multiple=True, required=True, help="NSE:INFY, what it trades; repeat it"
+    "--instrument",
+    "symbols",
+    multiple=True,
+    required=True,
+    help="instrument to trade, such as NSE:INFY; may be repeated",
 )
 @parameters_option
 @click.option("--quantity", type=int, required=True, help="units of a full position")
 @click.option("--product", type=click.Choice(PRODUCTS), default="MIS", show_default=True)
-@click.option("--broker", "brokers", multiple=True, help="broker to opt in to; repeat it  [default: paper]")
+@click.option(
+    "--broker", "brokers", multiple=True, help="broker to opt in to; may be repeated  [default: paper]"
+)
 @click.option("--account", default="", help="[default: default]")
 @click.option("--ttl", type=click.IntRange(0), default=0, help="seconds a signal stays valid  [default: 60]")
-@click.option("--start", "starts", is_flag=True, help="start it, too")
+@click.option("--start", "starts", is_flag=True, help="start it as well")
 @asks
 def create_strategy(
     strategy_type: str,
@@ -162,7 +168,7 @@ def _start(strategy_id: str, target: Target, *, as_json: bool) -> None:
 @click.argument("strategy_id")
 @asks
 def stop_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
-    """Stop a strategy; its position stays as it is."""
+    """Stop a strategy; its positions are left open."""
     request = StopStrategyRequest(request_id=new_request_id(), strategy_id=strategy_id)
     answer = ask(target, lambda services: services.strategy.StopStrategy(request))
     show(answer, as_json=as_json, table=lambda: strategies_table([answer.strategy]))
@@ -171,13 +177,26 @@ def stop_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
 @strategies.command("change")
 @click.argument("strategy_id")
 @parameters_option
-@click.option("--instrument", "symbols", multiple=True, help="all of what it trades from now on; repeat it")
+@click.option(
+    "--instrument",
+    "symbols",
+    multiple=True,
+    help="instruments to trade from now on, all of them; may be repeated",
+)
 @click.option("--quantity", type=int, help="units of a full position")
 @click.option("--product", type=click.Choice(PRODUCTS))
-@click.option("--broker", "brokers", multiple=True, help="all brokers it opts in to; repeat it")
+@click.option(
+    "--broker",
+    "brokers",
+    multiple=True,
+    help="brokers to opt in to from now on, all of them; may be repeated",
+)
 @click.option("--ttl", type=click.IntRange(0), help="seconds a signal stays valid")
 @click.option(
-    "--flatten/--keep", "flattens", default=False, help="what becomes of its open position  [default: keep]"
+    "--flatten/--keep",
+    "flattens",
+    default=False,
+    help="close its open positions or leave them open  [default: keep]",
 )
 @asks
 def change_strategy(
@@ -193,7 +212,7 @@ def change_strategy(
     flattens: bool,
     as_json: bool,
 ) -> None:
-    """Change a strategy, while it runs too: what isn't named stays; the new revision warms up anew."""
+    """Change a running or stopped strategy: only what is named changes; the new revision warms up again."""
     wanted = _parameters(parameters)
     changed = {
         "symbols": bool(symbols),
@@ -227,7 +246,7 @@ def change_strategy(
 @click.argument("strategy_id")
 @asks
 def delete_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
-    """Delete a stopped strategy; its position stays as it is."""
+    """Delete a stopped strategy; its positions are left open."""
     request = DeleteStrategyRequest(request_id=new_request_id(), strategy_id=strategy_id)
     answer = ask(target, lambda services: services.strategy.DeleteStrategy(request))
     show(answer, as_json=as_json, table=lambda: strategies_table([answer.strategy]))
@@ -241,5 +260,5 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _name(strategy_type: str, symbol: str) -> str:
-    """Such as "rsi.infy"."""
+    """Default name of a strategy, such as "rsi.infy"."""
     return NOT_IN_NAMES.sub("-", f"{strategy_type}.{symbol.partition(':')[2]}".lower())
