@@ -164,11 +164,11 @@ class Replay:
         """Handles a batch, stopping only at frames with a target or a square-off check."""
         frames, times, ends = batch.frames, batch.market_time_ns, batch.ends
         waiting = deque(targets)
-        next_target = bisect_right(ends, waiting[0].tick) if waiting else len(frames)
+        target_frame = bisect_right(ends, waiting[0].tick) if waiting else len(frames)
         position = 0
         while position < len(frames):
             due = bisect_left(times, max(self._watch.next_ns, self._market_time_ns + 1), position)
-            stop = min(next_target, due)
+            stop = min(target_frame, due)
             if stop == len(frames):
                 break
             self._take_prices(batch, position, stop)
@@ -176,14 +176,14 @@ class Replay:
             frame = frames[stop]
             if stop == due:
                 self._square_off(times[stop], frame.frame_id)
-            if stop == next_target:
+            if stop == target_frame:
                 frame_targets = []
                 while waiting and waiting[0].tick < ends[stop]:
                     frame_targets.append(waiting.popleft())
                 signals = self._host.signals_of(frame_targets, frame, ends[stop])
                 if signals:
                     self._decide(signals, frame.market_time, frame.feed_run)
-                next_target = bisect_right(ends, waiting[0].tick, position) if waiting else len(frames)
+                target_frame = bisect_right(ends, waiting[0].tick, position) if waiting else len(frames)
         if position < len(frames):
             self._take_prices(batch, position, len(frames) - 1)
 

@@ -126,8 +126,8 @@ def apply_order(
         )
         return Applied(open_still, after, realised)
     unfilled = after.filled == 0
-    next_target = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
-    return Applied(next_target, after, realised, unfilled, state.waiting)
+    without_order = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
+    return Applied(without_order, after, realised, unfilled, state.waiting)
 
 
 def refused(
