@@ -1,1 +1,1 @@
-"""Trading: turns what risk let through into orders at a broker, each sent at most once."""
+"""Trading: sends the orders that risk approved to brokers, each broker call at most once."""
