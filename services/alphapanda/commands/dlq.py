@@ -106,8 +106,8 @@ def redrive(
 ) -> None:
     """Redrive dead letters: their consumer group handles them again; those named, or all that match the options.
 
-    The letters of a key are handled in order, and what came for it meanwhile behind them. A letter that was handled
-    already has no second effect.
+    The letters of a key are handled in order, then the records that arrived for the key meanwhile. A letter that was
+    handled already has no second effect.
     """
     wanted = DeadLetterFilter(topic=topic, group=group, key=key, reason=reason)
     if bool(letter_ids) == bool(wanted.ByteSize()):
