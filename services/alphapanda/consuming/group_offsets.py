@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
@@ -14,6 +15,8 @@ from alphapanda.resilience.failures import in_one_line
 
 COMMIT_SECONDS = 0.5
 """While the log answers, an offset is committed within this time after its record was handled."""
+REPEAT_SECONDS = 10.0
+"""After a commit failed all offsets are committed once more this much later: the log may carry it out late, over newer ones."""
 _LAST_COMMIT_SECONDS = 2.0
 
 Commit = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
@@ -32,6 +35,7 @@ class GroupOffsets:
         failed: called with the partitions and the error of a failed commit.
         sleep: waits for seconds after a failure.
         logger: bound to the consumer.
+        repeat_seconds: seconds after a failed commit until all offsets are committed once more.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class GroupOffsets:
         failed: Callable[[Iterable[TopicPartition], Exception], None],
         sleep: Callable[[float], Awaitable[None]],
         logger: FilteringBoundLogger,
+        repeat_seconds: float = REPEAT_SECONDS,
     ) -> None:
         self._commit = commit
         self._interval = interval_seconds
@@ -53,6 +58,8 @@ class GroupOffsets:
         self._unhandled: dict[TopicPartition, int] = {}
         self._stored: dict[TopicPartition, int] = {}
         self._failures = 0
+        self._repeat_seconds = repeat_seconds
+        self._repeat_at: float | None = None
         self._moved = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -98,8 +105,7 @@ class GroupOffsets:
 
     async def _commit_at_intervals(self) -> None:
         while True:
-            await self._moved.wait()
-            self._moved.clear()
+            await self._until_due()
             partitions = tuple(self._handled)
             error = await attempted(self._store(partitions))
             if error is None:
@@ -107,6 +113,7 @@ class GroupOffsets:
                 await asyncio.sleep(self._interval)
                 continue
             self._failures += 1
+            self._repeat_at = asyncio.get_running_loop().time() + self._repeat_seconds
             self._failed(partitions, error)
             if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
                 self._logger.warning(
@@ -114,6 +121,16 @@ class GroupOffsets:
                 )
             self._moved.set()
             await self._sleep(self._backoff.seconds(self._failures))
+
+    async def _until_due(self) -> None:
+        """Waits until an offset has moved, or until all are to be committed once more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._repeat_at):
+                await self._moved.wait()
+        self._moved.clear()
+        if self._repeat_at is not None and asyncio.get_running_loop().time() >= self._repeat_at:
+            self._repeat_at = None
+            self._stored.clear()
 
     async def _store(self, partitions: Iterable[TopicPartition]) -> None:
         async with self._one_at_a_time:

@@ -126,3 +126,39 @@ async def test_a_log_that_does_not_answer_holds_up_no_hand_over(offsets, log, mo
     log.answers.set()
     await offsets.hand_over([AT])
     assert log.commits in ([], [{AT: 1}])  # the one that was under way
+
+
+async def test_offsets_are_committed_once_more_after_a_commit_that_failed() -> None:
+    """The log may carry out a failed commit late, over a newer one; what it holds then is put right without new records."""
+    held: dict[TopicPartition, int] = {}
+    attempts: list[Mapping[TopicPartition, int]] = []
+
+    async def commit(asked: Mapping[TopicPartition, int]) -> None:
+        attempts.append(dict(asked))
+        if len(attempts) == 1:
+            raise LogUnavailable("no answer")
+        held.update(asked)
+
+    offsets = GroupOffsets(
+        commit,
+        0.001,
+        Backoff(0.001, 0.002, random.random),
+        lambda _partitions, _error: None,
+        asyncio.sleep,
+        structlog.get_logger(),
+        repeat_seconds=0.2,
+    )
+    offsets.start()
+    offsets.handled(AT, 2)
+    await turns()
+    offsets.handled(AT, 3)
+    await turns()
+    assert held == {AT: 3}
+    held.update(attempts[0])  # the failed one is carried out now
+    async with asyncio.timeout(10):
+        while held != {AT: 3}:
+            await turns()
+    made = len(attempts)
+    await asyncio.sleep(0.3)
+    await offsets.stop()
+    assert len(attempts) == made
