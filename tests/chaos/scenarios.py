@@ -37,7 +37,8 @@ FOUND = {
     "submitting_committed": ((OrderStatus.SUBMITTING, 0),),
     "called": ((OrderStatus.SUBMITTING, 1),),
     "answered": ((OrderStatus.SUBMITTING, 1),),
-    "committed": ((OrderStatus.FILLED, 1),),
+    # What was committed may be published, and the next signal of the key approved, before the step is told.
+    "committed": ((OrderStatus.FILLED, 1), (None, 0)),
 }
 RELAYED = ("publishing", "published")
 STEPS = (

@@ -77,7 +77,7 @@ async def test_a_row_that_cannot_be_used_is_named_and_the_others_are_created(beg
     for line, (error, words) in enumerate(
         zip(
             told,
-            ["quantiti", "strategy_id", "did you mean 'rsi'", "did you mean 'NSE:INFY'", "PRODUCT_XYZ", "'maybe'", "'rsi' is no strategy"],
+            ["quantiti", "strategy_id", "did you mean 'rsi'", "did you mean 'NSE:INFY'", "PRODUCT_XYZ", "'maybe'", "'rsi' is not a strategy"],
             strict=True,
         ),
         start=2,
