@@ -56,10 +56,15 @@ def document(figures: Sequence[Figure], at: datetime, *, full: bool) -> dict[str
     }
 
 
-def keep(run: dict[str, Any], at: datetime) -> Path:
-    """Keeps a run for those after it to be compared with."""
-    path = HISTORY / run["machine"] / f"{at:%Y-%m-%d}-{run['commit'].rstrip('+')}.json"
+def keep(run: dict[str, Any], at: datetime, history: Path = HISTORY) -> Path:
+    """Keeps a run for later ones to be compared with; of the same commit and day it replaces only the cards it measured."""
+    path = history / run["machine"] / f"{at:%Y-%m-%d}-{run['commit'].rstrip('+')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        measured = {figure["card"] for figure in run["figures"]}
+        others = [figure for figure in before if figure["card"] not in measured]
+        run = {**run, "figures": [*others, *run["figures"]]}
     path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     return path
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from tests.bench.figures import Figure
-from tests.bench.kept_runs import compared, kept
+from tests.bench.kept_runs import compared, keep, kept
 
 
 def test_a_slip_beyond_noise_is_marked_in_either_direction(tmp_path):
@@ -27,3 +28,17 @@ def test_a_slip_beyond_noise_is_marked_in_either_direction(tmp_path):
         assert compared(Figure("P2", "median", "", ratio=ratio, bar="<= 3x"), before) == less
     assert compared(Figure("P9", "memory", ""), before) == ""
     assert compared(Figure("P7", "new", "", ratio=1.0, bar=">= 1x"), before) == ""
+
+
+def test_a_second_run_of_a_commit_replaces_only_what_it_measured(tmp_path) -> None:
+    """Cards that were kept before on the same commit and day stay where a later run measured others."""
+    at = datetime(2026, 11, 30, 8, tzinfo=UTC)
+
+    def run(*figures: tuple[str, float]) -> dict[str, object]:
+        made = [{"card": card, "what": "it", "ratio": ratio} for card, ratio in figures]
+        return {"at": at.isoformat(), "commit": "abc", "machine": "m-2-cores", "figures": made}
+
+    keep(run(("P2", 2.0), ("P5", 0.5)), at, tmp_path)
+    path = keep(run(("P5", 0.6)), at, tmp_path)
+    kept_figures = json.loads(path.read_text())["figures"]
+    assert {figure["card"]: figure["ratio"] for figure in kept_figures} == {"P2": 2.0, "P5": 0.6}
