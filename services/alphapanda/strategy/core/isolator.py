@@ -70,8 +70,8 @@ class Isolated:
 
     @property
     def supports_batches(self) -> bool:
-        """Whether the strategy implements `on_ticks`."""
-        return type(self._strategy).on_ticks is not Strategy.on_ticks
+        """Whether the strategy's own class implements `on_ticks`: an inherited one knows nothing of an `on_tick` that was overridden."""
+        return "on_ticks" in vars(type(self._strategy))
 
     def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]] | None:
         """Calls `on_ticks`; None if it raises, and the strategy then has to be restored."""
