@@ -69,6 +69,18 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     @override
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command; an error that it doesn't handle ends as one line, never as a traceback on the terminal."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last place that can say it in one line
+            from alphapanda.commands.edge import end_unexpected
+
+            end_unexpected(error)
+
+    @override
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Completes commands without importing any; a word that begins with "-" is completed as an option."""
         commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items()]

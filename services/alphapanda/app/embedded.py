@@ -16,6 +16,7 @@ import structlog
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
+from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.measuring import open_metrics
@@ -42,7 +43,7 @@ from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.mesh.channel import open_channel
-from alphapanda.mesh.server import ReservedPort
+from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import upgrade_schema
@@ -132,6 +133,7 @@ class Embedded:
             EmbeddedError: the data directory can't be used, or PostgreSQL or Redis didn't start.
             PreflightFailed: a blocking check failed.
             PortInUse: another process listens there.
+            TooFewDescriptors: this process may open too few files.
             InvalidInput: the feed can't be opened.
         """
         try:
@@ -153,6 +155,7 @@ class Embedded:
 
     async def _start(self) -> None:
         progress = self._options.on_progress
+        raise_descriptor_limit()
         check_feed(self._settings, load_nse_calendar(), self._feed_wanted)
         if self._options.record is not None:
             check_recording(self._options.record)
@@ -160,6 +163,8 @@ class Embedded:
         directory = DataDirectory(self._options.data_dir)
         directory.acquire(wall_clock(), self.port)
         self._stack.callback(directory.release)
+        if self._settings.api.port:
+            probe_port(self._settings.api.host, self.port)
         if self._options.fresh:
             progress("starting over: the data directory is wiped")
             await directory.fresh()

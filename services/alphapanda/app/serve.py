@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
+from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
@@ -42,6 +43,7 @@ from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.pace import REAL
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.server import probe_port
 from alphapanda.ops.remote import RemoteService
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
@@ -114,6 +116,7 @@ class Serving:
         Raises:
             NotReady: the schema is behind, topics are missing, or a dependency didn't answer in time.
             PortInUse: another process listens there.
+            TooFewDescriptors: this process may open too few files.
             InvalidInput: the feed can't be opened.
         """
         try:
@@ -128,6 +131,9 @@ class Serving:
 
     async def _start(self) -> None:
         settings = self._settings
+        raise_descriptor_limit()
+        if self._port:
+            probe_port(settings.api.host, self._port)
         if "marketdata" in self._services:
             check_feed(settings, load_nse_calendar(), FeedWanted(self._feed, REAL))
         if self._record is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from alphapanda.app.descriptors import TooFewDescriptors
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
 from alphapanda.app.options import logging_options
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
@@ -28,7 +29,15 @@ from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
 
-REFUSALS = (EmbeddedError, PreflightFailed, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable)
+REFUSALS = (
+    EmbeddedError,
+    PreflightFailed,
+    PortInUse,
+    TooFewDescriptors,
+    InvalidInput,
+    CalendarNotCovered,
+    LogUnavailable,
+)
 _log = structlog.get_logger(__name__)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from alphapanda.app.descriptors import TooFewDescriptors
 from alphapanda.app.options import logging_options
 from alphapanda.app.serve import NotReady, Serving
 from alphapanda.commands.console import fail
@@ -37,7 +38,14 @@ def run_serve(
                 logging_options(settings.logging), sys.stdout, settings.logging.folder / "-".join(services)
             )
         asyncio.run(_serve(settings, services, port, feed, record))
-    except (NotReady, PortInUse, InvalidInput, CalendarNotCovered, LogUnavailable) as error:
+    except (
+        NotReady,
+        PortInUse,
+        TooFewDescriptors,
+        InvalidInput,
+        CalendarNotCovered,
+        LogUnavailable,
+    ) as error:
         _log.error("process.start_failed", error=str(error))
         fail(str(error))
 

@@ -153,7 +153,7 @@ class MeshServer:
         names = (*self._serving, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         self._before_binding()
-        self._probe()
+        probe_port(self._host, self._port)
         try:
             bound = server.add_insecure_port(_address(self._host, self._port))
         except RuntimeError:  # taken since the probe
@@ -190,15 +190,21 @@ class MeshServer:
         for service, serving in states.items():
             await self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
 
-    def _probe(self) -> None:
-        """Binds the port once before gRPC does, because gRPC doesn't say why it can't."""
-        try:
-            socket.create_server((self._host, self._port), family=_family(self._host)).close()
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(self._host, self._port) from None
-            allowed = f"an address and port this process may bind ({error.strerror})"
-            raise InvalidInput("api.host", _address(self._host, self._port), allowed) from None
+
+def probe_port(host: str, port: int) -> None:
+    """Binds a port and lets it go again: finds one in use before anything is started, and says why, which gRPC doesn't.
+
+    Raises:
+        PortInUse: another process listens there.
+        InvalidInput: the host is no address of this machine, or this process may not bind the port.
+    """
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(host, port) from None
+        allowed = f"an address and port this process may bind ({error.strerror})"
+        raise InvalidInput("api.host", _address(host, port), allowed) from None
 
 
 def _family(host: str) -> socket.AddressFamily:
