@@ -33,11 +33,13 @@ from alphapanda.risk.messages import (
 )
 from alphapanda.risk.store.port import RiskStore, SwitchScope, VerdictFilter
 from alphapanda.risk.switch_events import kill_switch_message
+from alphapanda.storage.group_commit import GroupCommit
 from panda.risk.v1 import risk_pb2 as risk
 from panda.risk.v1.risk_pb2_grpc import RiskServiceServicer
 
 DEFAULT_PAGE = 50
 """Verdicts on a page if the request doesn't set page_size."""
+_READ_TOGETHER = 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -72,13 +74,14 @@ class RiskApi(RiskServiceServicer):
         self._instruments = instruments
         self._brokers = tuple(brokers)
         self._account = account
+        self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
 
     @override
     async def AuthorizeOrder(
         self, request: risk.AuthorizeOrderRequest, context: Context
     ) -> risk.AuthorizeOrderResponse:
         broker = self._active(request.broker)
-        now = (await self._decisions.market(())).market_time or EPOCH
+        now = await self._market_times.submit(request) or EPOCH
         valid_until = optional_moment(request, "valid_until")
         signal = Signal(
             signal_id=request.intent_id,
@@ -211,6 +214,10 @@ class RiskApi(RiskServiceServicer):
     ) -> risk.SetKillSwitchResponse:
         self._active(request.broker)
         return await self._kill_switches.set(current_caller.get(), request)
+
+    async def _read_market_time(self, asked: Sequence[risk.AuthorizeOrderRequest]) -> list[datetime | None]:
+        """Reads market time once for a group of orders, so that many at once don't cause as many Redis reads."""
+        return [(await self._decisions.market(())).market_time] * len(asked)
 
     def _active(self, broker: str) -> str:
         if broker not in self._brokers:

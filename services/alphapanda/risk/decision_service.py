@@ -33,6 +33,7 @@ from alphapanda.risk.core.named_limits import ACCOUNT_WIDE
 from alphapanda.risk.store.port import AccountFacts, DecisionUnit, RiskStore
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.risk.switch_events import SOURCE, account_switch_event, next_switch
+from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1.events_pb2 import Event
 
@@ -42,6 +43,8 @@ Instruments = Callable[[], InstrumentDirectory]
 PRICE_BUDGET_SECONDS = 0.25
 """Timeout for reading prices from Redis; after it the market is unknown, as if Redis were down."""
 
+_AUTHORISED_TOGETHER = 64
+"""Most explicit orders in one decision, so that a signal of the account waits for few of them."""
 _MAX_ATTEMPTS = 8
 _LOCKED_AFTER_CHANGE = 16
 """Number of decisions on an account that lock it at once, after another process changed it during a decision."""
@@ -118,6 +121,7 @@ class DecisionService:
         self._wall_time = wall_time
         self._price_budget = price_budget_seconds
         self._account_locks: dict[_Account, asyncio.Lock] = {}
+        self._authorising: dict[_Account, GroupCommit[Signal, Verdict]] = {}
         self._lock_at_once: dict[_Account, int] = {}
         self._position_tokens: dict[_Account, frozenset[int]] = {}
 
@@ -190,13 +194,26 @@ class DecisionService:
         )
 
     async def authorize(self, signal: Signal) -> Verdict:
-        """Decides an explicit order; if it was decided before, returns that verdict."""
-        given = await self.judge(signal.key.broker, signal.key.account, [signal])
-        verdict = next((one for one in given if one.signal_id == signal.signal_id), None)
-        found = verdict or await self._store.verdict(signal.signal_id)
-        if found is None or isinstance(found, Signal):
-            raise LookupError(f"no verdict was stored on the explicit order {signal.signal_id}")
-        return found
+        """Decides an explicit order; if it was decided before, returns that verdict.
+
+        Orders of one account that are asked for while a decision on it is under way are decided together.
+        """
+        account = signal.key.broker, signal.key.account
+        if account not in self._authorising:
+            self._authorising[account] = GroupCommit(self._authorize, _AUTHORISED_TOGETHER)
+        return await self._authorising[account].submit(signal)
+
+    async def _authorize(self, signals: Sequence[Signal]) -> list[Verdict]:
+        """Decides explicit orders of one account, in one decision; returns the verdict on each."""
+        key = signals[0].key
+        given = {one.signal_id: one for one in await self.judge(key.broker, key.account, signals)}
+        verdicts = []
+        for signal in signals:
+            found = given.get(signal.signal_id) or await self._store.verdict(signal.signal_id)
+            if found is None or isinstance(found, Signal):
+                raise LookupError(f"no verdict was stored on the explicit order {signal.signal_id}")
+            verdicts.append(found)
+        return verdicts
 
     async def inspect(
         self, broker: str, account: str, keys: Sequence[PositionKey] = (), tokens: Collection[int] = ()

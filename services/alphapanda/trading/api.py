@@ -21,6 +21,7 @@ from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.deadlines import seconds_to_answer
 from alphapanda.mesh.errors import FailedPrecondition, NotFound, Unavailable
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
@@ -30,7 +31,6 @@ from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.core.square_off import SquareOffCommand
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.executor import OrderExecutor
-from alphapanda.trading.group_commit import GroupCommit
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.messages import order_message
 from alphapanda.trading.square_off import SquareOffs

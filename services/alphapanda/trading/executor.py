@@ -26,6 +26,7 @@ from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.resilience.failures import TransientFailure
+from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
@@ -39,7 +40,6 @@ from alphapanda.trading.execution_context import (
     no_step,
     reported,
 )
-from alphapanda.trading.group_commit import GroupCommit
 from alphapanda.trading.inquiry import Inquiry, LookUps
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import Account, OrderChange, TradingTransaction

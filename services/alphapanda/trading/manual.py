@@ -21,10 +21,10 @@ from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side
 from alphapanda.domain.verdict import Approved
 from alphapanda.resilience.failures import TransientFailure
+from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.executor import OrderExecutor
-from alphapanda.trading.group_commit import GroupCommit
 from alphapanda.trading.store.port import OrderChange, TradingStore
 from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as risk

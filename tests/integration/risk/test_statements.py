@@ -107,6 +107,28 @@ async def test_a_manual_order_costs_two_statements(counted) -> None:
     assert len(await counted.cost(risk.decisions.authorize(signal))) == 3
 
 
+async def test_manual_orders_at_once_are_decided_together(counted) -> None:
+    """Fifty orders that people place at once cost two decisions: that of the first, and one for all that came meanwhile."""
+    risk = counted.risk
+    orders = [
+        replace(
+            risk.signal(0, replace(KEY, strategy_id="manual", instrument_id=f"NSE:S{n}"), 0),
+            target=None,
+            side=Side.BUY,
+            quantity=5,
+        )
+        for n in range(50)
+    ]
+    verdicts: list[Any] = []
+
+    async def at_once() -> None:
+        verdicts.extend(await asyncio.gather(*map(risk.decisions.authorize, [*orders, orders[0]])))
+
+    assert len(await counted.cost(at_once())) <= 2 * DECISION + 1
+    assert [one.signal_id for one in verdicts] == [one.signal_id for one in [*orders, orders[0]]]
+    assert verdicts[0] == verdicts[-1]
+
+
 async def test_account_wide_limits_cost_no_statement_more(counted) -> None:
     """Once the account's instruments are known, their prices are read before and the whole account in the one read."""
     risk = counted.risk

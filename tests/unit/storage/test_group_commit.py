@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from alphapanda.trading.group_commit import GroupCommit
+from alphapanda.storage.group_commit import GroupCommit
 
 
 class Work:
