@@ -27,6 +27,7 @@ def running_service(
     return RunningService(
         room.service,
         lifecycle,
+        wall_clock,
         readers=[*room.followers, *room.consumers],
         relay=room.relay,
         brokers=room.brokers,

@@ -95,7 +95,7 @@ def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
     troubles = [
         text
         for text in (
-            service.last_error,
+            "" if service.last_error_over else with_time(service),
             f"{parked:,} keys parked" if parked else "",
             f"{dead:,} dead letters" if dead else "",
         )
@@ -103,8 +103,18 @@ def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
     ]
     if troubles:
         return remark("; ".join(troubles), DOWN, one_line=one_line)
+    if service.last_error:
+        return remark(f"over: {with_time(service)}", "dim", one_line=one_line)
     off = ", ".join(broker.broker for broker in service.brokers if broker.mode == "off")
     return remark(f"{off} off" if off else "", "dim", one_line=one_line)
+
+
+def with_time(service: ServiceStatus) -> str:
+    """The last error of a service with its time: when it was, or since when it lasts; empty where there was none."""
+    at = market_moment(service, "last_error_at")
+    if not service.last_error or at is None:
+        return service.last_error
+    return f"{service.last_error} ({'at' if service.last_error_over else 'since'} {shown_time(at)})"
 
 
 def backlog(count: int) -> Text:

@@ -177,6 +177,8 @@ def service_status(report: ServiceReport) -> pb.ServiceStatus:
             for broker in report.brokers
         ],
         outbox_unpublished=report.outbox_unpublished,
-        last_error=report.last_error,
+        last_error=report.last_error.text,
+        last_error_at=timestamp(report.last_error.at),
+        last_error_over=report.last_error.over,
         counters=report.counters,
     )

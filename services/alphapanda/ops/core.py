@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 
 from alphapanda.domain.consumer_status import ConsumerStatus
@@ -28,6 +29,21 @@ class BrokerReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LastError:
+    """The last error of a service.
+
+    Attributes:
+        text: one line; empty where there was none.
+        at: its wall time; where it lasts, when it began; None where that is not known.
+        over: whether the service has worked on since.
+    """
+
+    text: str = ""
+    at: datetime | None = None
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceReport:
     """Status report of one service, such as "risk"; `counters` are specific to the service."""
 
@@ -36,7 +52,7 @@ class ServiceReport:
     consumers: tuple[ConsumerStatus, ...] = ()
     brokers: tuple[BrokerReport, ...] = ()
     outbox_unpublished: int = 0
-    last_error: str = ""
+    last_error: LastError = LastError()
     counters: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -75,6 +91,7 @@ def service_report(
     outbox_unpublished: int,
     counters: Mapping[str, int],
     degradation: str = "",
+    since: datetime | None = None,
 ) -> ServiceReport:
     """Builds a service's report from its parts: NOT_SERVING where it should be SERVING and a part doesn't serve.
 
@@ -89,25 +106,30 @@ def service_report(
         outbox_unpublished: rows of its outbox not yet published.
         counters: counters specific to the service.
         degradation: a problem with which it goes on serving.
+        since: when the failure or degradation that lasts now began; None where not known.
     """
     failure = blocking_failure(parts) if lifecycle is ServiceState.SERVING else ""
+    lasting = failure or degradation
     return ServiceReport(
         service=service,
         state=ServiceState.NOT_SERVING if failure else lifecycle,
         consumers=tuple(consumers),
         brokers=tuple(brokers),
         outbox_unpublished=outbox_unpublished,
-        last_error=failure or degradation or newest_error(consumers),
+        last_error=LastError(lasting, since) if lasting else newest_error(consumers),
         counters=dict(counters),
     )
 
 
-def newest_error(consumers: Iterable[ConsumerStatus]) -> str:
-    """Returns the newest error of these consumers; empty where there was none."""
-    timed = [(report.last_error_at, report.last_error) for report in consumers if report.last_error_at]
-    return max(timed)[1] if timed else ""
+def newest_error(consumers: Iterable[ConsumerStatus]) -> LastError:
+    """Returns the newest error of these consumers; it is over where no partition of that consumer is paused by it."""
+    failed = [(one.last_error_at, one) for one in consumers if one.last_error and one.last_error_at]
+    if not failed:
+        return LastError()
+    at, newest = max(failed, key=lambda pair: pair[0])
+    return LastError(newest.last_error, at, over=not newest.paused)
 
 
-def unanswered(service: str, why: str) -> ServiceReport:
+def unanswered(service: str, why: str, since: datetime | None = None) -> ServiceReport:
     """Builds the report of a service that didn't report: NOT_SERVING."""
-    return ServiceReport(service, ServiceState.NOT_SERVING, last_error=why)
+    return ServiceReport(service, ServiceState.NOT_SERVING, last_error=LastError(why, since))

@@ -10,7 +10,7 @@ import grpc
 
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.mesh.status import describe_rpc_error
-from alphapanda.ops.core import BrokerReport, ServiceReport, ServiceState, unanswered
+from alphapanda.ops.core import BrokerReport, LastError, ServiceReport, ServiceState, unanswered
 from panda.ops.v1 import ops_pb2 as pb
 
 
@@ -49,15 +49,16 @@ def _report(status: pb.ServiceStatus) -> ServiceReport:
         consumers=tuple(_consumer(consumer) for consumer in status.consumers),
         brokers=tuple(BrokerReport(broker.broker, broker.mode, broker.detail) for broker in status.brokers),
         outbox_unpublished=status.outbox_unpublished,
-        last_error=status.last_error,
+        last_error=LastError(status.last_error, _moment(status), over=status.last_error_over),
         counters=dict(status.counters),
     )
 
 
+def _moment(status: pb.ServiceStatus | pb.ConsumerStatus) -> datetime | None:
+    return status.last_error_at.ToDatetime(tzinfo=UTC) if status.HasField("last_error_at") else None
+
+
 def _consumer(status: pb.ConsumerStatus) -> ConsumerStatus:
-    failed_at: datetime | None = None
-    if status.HasField("last_error_at"):
-        failed_at = status.last_error_at.ToDatetime(tzinfo=UTC)
     return ConsumerStatus(
         consumer=status.consumer,
         broker=status.broker,
@@ -68,6 +69,6 @@ def _consumer(status: pb.ConsumerStatus) -> ConsumerStatus:
         paused=tuple(status.paused),
         lag=status.lag,
         last_error=status.last_error,
-        last_error_at=failed_at,
+        last_error_at=_moment(status),
         parked=status.parked,
     )

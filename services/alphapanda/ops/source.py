@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -95,12 +96,33 @@ class Degradable(Protocol):
         """The degradation in one line; empty where there is none."""
 
 
+class Since:
+    """Since when something lasts, noted at each look; health looks often enough for that to be when it began.
+
+    Args:
+        wall_clock: returns the current wall time, aware.
+
+    Attributes:
+        at: wall time of the first look at which it lasted; None while it doesn't.
+    """
+
+    def __init__(self, wall_clock: Callable[[], datetime]) -> None:
+        self.at: datetime | None = None
+        self._wall_clock = wall_clock
+
+    def note(self, *, lasts: bool) -> datetime | None:
+        """Notes whether it lasts now; returns since when."""
+        self.at = (self.at or self._wall_clock()) if lasts else None
+        return self.at
+
+
 class RunningService:
     """A StatusSource over a service's running parts.
 
     Args:
         service: its name, such as "risk".
         lifecycle: returns the state of the process: STARTING, SERVING, STOPPED.
+        wall_clock: returns the current wall time, aware.
         readers: its readers of the log.
         relay: publishes its outbox; None where it has no outbox.
         brokers: returns the state of its brokers.
@@ -113,6 +135,7 @@ class RunningService:
         self,
         service: str,
         lifecycle: Callable[[], ServiceState],
+        wall_clock: Callable[[], datetime],
         readers: Sequence[LogReader] = (),
         relay: Relay | None = None,
         brokers: Callable[[], Sequence[BrokerReport]] = tuple,
@@ -122,6 +145,7 @@ class RunningService:
     ) -> None:
         self.service = service
         self._lifecycle = lifecycle
+        self._failing, self._away, self._degraded = (Since(wall_clock) for _ in range(3))
         self._readers = readers
         self._relay = relay
         self._checks = tuple(checks)
@@ -137,27 +161,37 @@ class RunningService:
     @property
     def not_serving_reason(self) -> str:
         """Why it can't serve now, in one line; empty where it can. Asks neither the database nor the log."""
-        return blocking_failure(self._parts())
+        reason = blocking_failure(self._parts())
+        self._failing.note(lasts=bool(reason))
+        return reason
 
     async def status(self) -> ServiceReport:
         """Returns its report; while the database or the log can't be reached, only why it can't serve."""
         try:
-            return await self._asked()
+            report = await self._asked()
         except (SQLAlchemyError, OSError, LogUnavailable) as away:
-            return unanswered(self.service, self.not_serving_reason or in_one_line(away))
+            began = self._away.note(lasts=True)
+            reason = self.not_serving_reason
+            return unanswered(self.service, reason or in_one_line(away), self._failing.at or began)
+        self._away.note(lasts=False)
+        return report
 
     async def _asked(self) -> ServiceReport:
         consumers: list[ConsumerStatus] = []
         for reader in self._readers:
             lag = await reader.lag()
             consumers += (replace(status, lag=lag.get(status.broker, 0)) for status in reader.status())
+        degradation = next(
+            (f"{one.name}: {one.degradation}" for one in self._concerns if one.degradation), ""
+        )
+        failing = bool(self.not_serving_reason)  # which notes since when
+        degraded_at = self._degraded.note(lasts=bool(degradation))
         return service_report(
             self.service,
             lifecycle=self._lifecycle(),
             parts=self._parts(),
-            degradation=next(
-                (f"{one.name}: {one.degradation}" for one in self._concerns if one.degradation), ""
-            ),
+            degradation=degradation,
+            since=self._failing.at if failing else degraded_at,
             consumers=consumers,
             brokers=self._brokers(),
             outbox_unpublished=0 if self._relay is None else await self._relay.pending(),
@@ -168,7 +202,7 @@ class RunningService:
         # Checks of dependencies come first: where a dependency is down, the other parts fail because of it.
         parts = [Part(check.name, check.serving, check.last_error) for check in self._checks]
         parts += (
-            Part(reader.name, reader.serving, newest_error(reader.status())) for reader in self._readers
+            Part(reader.name, reader.serving, newest_error(reader.status()).text) for reader in self._readers
         )
         if self._relay is not None:
             parts.append(Part("outbox relay", self._relay.serving, self._relay.last_error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import grpc
@@ -16,7 +16,7 @@ from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.mesh.server import MeshServer
 from alphapanda.ops.api import OpsServicer
-from alphapanda.ops.core import BrokerReport, ServiceState
+from alphapanda.ops.core import BrokerReport, LastError, ServiceState
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import RunningService
@@ -66,15 +66,17 @@ class System:
     def __init__(self) -> None:
         self.reader, self.relay = Reader(), Relay()
         self.lifecycle = ServiceState.SERVING
+        self.now = STARTED
         self.risk = RunningService(
             "risk",
             lambda: self.lifecycle,
+            lambda: self.now,
             [self.reader],
             self.relay,
             lambda: [BrokerReport("paper", "on", "simulated")],
             lambda: {"signals": 9},
         )
-        instruments = RunningService("instruments", lambda: ServiceState.SERVING)
+        instruments = RunningService("instruments", lambda: ServiceState.SERVING, lambda: self.now)
         self.market_time = MARKET
         self.server = MeshServer(
             "127.0.0.1",
@@ -151,6 +153,31 @@ async def test_a_paused_partition_is_not_serving(system) -> None:
     assert list(risk.consumers[0].paused) == ["t/0@5"]
 
 
+async def test_an_error_that_is_over_says_so_and_when_it_was(system) -> None:
+    """A green service with an old error has the error's time and that it is over."""
+    system.reader.statuses = [
+        ConsumerStatus("risk.signals", "paper", last_error="TimeoutError: no answer", last_error_at=STARTED)
+    ]
+    risk = (await system.get_status(pb.GetStatusRequest(service="risk"))).services[0]
+    assert risk.state == pb.SERVICE_STATE_SERVING
+    assert (risk.last_error, risk.last_error_over) == ("TimeoutError: no answer", True)
+    assert risk.last_error_at.ToDatetime(tzinfo=UTC) == STARTED
+
+
+async def test_an_error_that_lasts_says_since_when(system) -> None:
+    """While a service fails, its error's time is when that began; the next failure has a time of its own."""
+    system.reader.serving = False
+    for minutes in (0, 5):
+        system.now = STARTED + timedelta(minutes=minutes)
+        risk = (await system.get_status(pb.GetStatusRequest(service="risk"))).services[0]
+        assert (risk.last_error_at.ToDatetime(tzinfo=UTC), risk.last_error_over) == (STARTED, False)
+    system.reader.serving = True
+    await system.get_status(pb.GetStatusRequest(service="risk"))
+    system.reader.serving = False
+    risk = (await system.get_status(pb.GetStatusRequest(service="risk"))).services[0]
+    assert risk.last_error_at.ToDatetime(tzinfo=UTC) == system.now
+
+
 @pytest.mark.parametrize("trouble", ["fails", "hangs"])
 async def test_a_service_that_cannot_say_does_not_silence_the_others(system, trouble) -> None:
     """Where the database is away or doesn't answer, the service is NOT_SERVING and the rest is told as ever."""
@@ -206,8 +233,9 @@ async def test_what_is_away_is_named_before_what_fails_without_it() -> None:
     reader.serving = relay.serving = False
     relay.answer = OSError("connection reset")
     service = RunningService(
-        "risk", lambda: ServiceState.SERVING, readers=[reader], relay=relay, checks=[Away()]
+        "risk", lambda: ServiceState.SERVING, lambda: STARTED, readers=[reader], relay=relay, checks=[Away()]
     )
     report = await service.status()
-    assert (report.state, report.last_error) == (ServiceState.NOT_SERVING, "database: ConnectionResetError")
-    assert service.not_serving_reason == report.last_error
+    assert report.state is ServiceState.NOT_SERVING
+    assert report.last_error == LastError("database: ConnectionResetError", STARTED)
+    assert service.not_serving_reason == report.last_error.text

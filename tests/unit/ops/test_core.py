@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from alphapanda.domain.consumer_status import ConsumerStatus
-from alphapanda.ops.core import Part, ServiceState, newest_error, service_report
+from alphapanda.ops.core import LastError, Part, ServiceState, newest_error, service_report
 from panda.ops.v1 import ops_pb2
 
 STUCK = Part("risk.signals", serving=False, last_error="ValueError: no")
@@ -35,12 +35,12 @@ def test_one_part_that_stands_still_is_enough() -> None:
     """A service that should be at work is NOT_SERVING while a part is stuck, and says which and why."""
     found = report(ServiceState.SERVING, [WELL, STUCK])
     assert found.state is ServiceState.NOT_SERVING
-    assert found.last_error == "risk.signals: ValueError: no"
+    assert found.last_error.text == "risk.signals: ValueError: no"
 
 
 def test_a_part_that_never_ran_is_named() -> None:
     """A part without an error that doesn't run holds the service up just the same."""
-    assert report(ServiceState.SERVING, [Part("outbox relay", serving=False)]).last_error == (
+    assert report(ServiceState.SERVING, [Part("outbox relay", serving=False)]).last_error.text == (
         "outbox relay: is not running"
     )
 
@@ -55,9 +55,19 @@ def test_the_newest_error_is_the_last() -> None:
     """Of several consumers' errors the latest is told; of none, nothing."""
     first = ConsumerStatus("a", last_error="old", last_error_at=datetime(2026, 1, 5, tzinfo=UTC))
     second = ConsumerStatus("b", last_error="new", last_error_at=datetime(2026, 1, 6, tzinfo=UTC))
-    assert newest_error([second, first, ConsumerStatus("c")]) == "new"
-    assert newest_error([ConsumerStatus("c")]) == ""
-    assert report(ServiceState.SERVING, [WELL], (first,)).last_error == "old"
+    assert newest_error([second, first, ConsumerStatus("c")]) == LastError(
+        "new", second.last_error_at, over=True
+    )
+    assert newest_error([ConsumerStatus("c")]) == LastError()
+    assert report(ServiceState.SERVING, [WELL], (first,)).last_error.text == "old"
+
+
+def test_an_error_is_over_once_nothing_is_paused_by_it() -> None:
+    """While the consumer waits at the record that failed, its error lasts."""
+    paused = ConsumerStatus(
+        "a", paused=("t/0@5",), last_error="no", last_error_at=datetime(2026, 1, 5, tzinfo=UTC)
+    )
+    assert not newest_error([paused]).over
 
 
 def test_the_states_are_the_contracts() -> None:

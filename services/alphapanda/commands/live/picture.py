@@ -22,6 +22,7 @@ from alphapanda.commands.tables import (
     side,
     state,
     why_ended,
+    with_time,
 )
 from alphapanda.commands.wording import (
     DOWN,
@@ -161,7 +162,7 @@ def _services(view: View, *, in_full: bool) -> tuple[RenderableType, int]:
     elif len(down) < len(services):
         line.append(f"● {len(services) - len(down)} serving  ", style=UP)
     for one in down:
-        said = f"● {one.service} {word(one, 'state')}" + (f": {one.last_error}" if one.last_error else "")
+        said = f"● {one.service} {word(one, 'state')}" + (f": {with_time(one)}" if one.last_error else "")
         line.append(f"{said}  ", style=DOWN)
     dead = sum(consumer.dead_lettered for one in services for consumer in one.consumers)
     line.append(f"{dead:,} dead letters" if dead else "", style=DOWN)

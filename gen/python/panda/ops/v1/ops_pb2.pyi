@@ -232,6 +232,8 @@ class ServiceStatus(_message.Message):
     OUTBOX_UNPUBLISHED_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_AT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_OVER_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """Name of the service, such as "risk"."""
     state: Global___ServiceState.ValueType
@@ -240,6 +242,8 @@ class ServiceStatus(_message.Message):
     """Rows of its outbox that are not published yet."""
     last_error: _builtins.str
     """Text of its last error, one line. Empty where there was none."""
+    last_error_over: _builtins.bool
+    """Whether last_error is over: the service has worked on since."""
     @_builtins.property
     def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsumerStatus]:
         """Its consumers, ordered by broker."""
@@ -252,6 +256,10 @@ class ServiceStatus(_message.Message):
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Counters of the service by name, such as "frames" or "signals"."""
 
+    @_builtins.property
+    def last_error_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of last_error; where it lasts, when it began. Absent where that is not known."""
+
     def __init__(
         self,
         *,
@@ -262,10 +270,12 @@ class ServiceStatus(_message.Message):
         outbox_unpublished: _builtins.int = ...,
         last_error: _builtins.str = ...,
         counters: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        last_error_at: _timestamp_pb2.Timestamp | None = ...,
+        last_error_over: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_error_at", b"last_error_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brokers", b"brokers", "consumers", b"consumers", "counters", b"counters", "last_error", b"last_error", "outbox_unpublished", b"outbox_unpublished", "service", b"service", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brokers", b"brokers", "consumers", b"consumers", "counters", b"counters", "last_error", b"last_error", "last_error_at", b"last_error_at", "last_error_over", b"last_error_over", "outbox_unpublished", b"outbox_unpublished", "service", b"service", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
