@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alphapanda.commands.asking import Services, ask, asks, show
 from alphapanda.commands.finding import SERVICES, Target
-from alphapanda.commands.tables import figures, services_table
+from alphapanda.commands.tables import alarms, figures, services_table
 from alphapanda.commands.wording import DOWN, market_moment, shown_time
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 from panda.ops.v1.ops_pb2 import (
@@ -79,11 +79,5 @@ def _table(answer: GetStatusResponse) -> RenderableType:
             ("market time", shown_time(market_moment(answer, "market_time"), "%a %d %b %Y %H:%M:%S IST")),
         ]
     )
-    alarms = [
-        Text(
-            f"{alarm.group} is {alarm.lag:,} records behind on {alarm.topic}; {alarm.allowed:,} are allowed",
-            style=DOWN,
-        )
-        for alarm in answer.lag_alarms
-    ]
-    return Group(about, "", services_table(answer.services), *[""] * bool(alarms), *alarms)
+    lines = [Text(alarm, style=DOWN) for alarm in alarms(answer)]
+    return Group(about, "", services_table(answer.services), *[""] * bool(lines), *lines)

@@ -20,7 +20,7 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
-from panda.ops.v1.ops_pb2 import ServiceStatus
+from panda.ops.v1.ops_pb2 import GetStatusResponse, ServiceStatus
 from panda.portfolio.v1.portfolio_pb2 import Position
 from panda.risk.v1.risk_pb2 import GetExposureResponse, KillSwitch, Limit, Verdict
 from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
@@ -115,6 +115,21 @@ def with_time(service: ServiceStatus) -> str:
     if not service.last_error or at is None:
         return service.last_error
     return f"{service.last_error} ({'at' if service.last_error_over else 'since'} {shown_time(at)})"
+
+
+def alarms(status: GetStatusResponse) -> list[str]:
+    """What a person must look at, one line each: groups too far behind, and keys parked after a bug."""
+    behind = [
+        f"{alarm.group} is {alarm.lag:,} records behind on {alarm.topic}; {alarm.allowed:,} are allowed"
+        for alarm in status.lag_alarms
+    ]
+    parked = [
+        f"{consumer.consumer} has {consumer.parked:,} parked keys: alphapanda dlq list --group {consumer.consumer}"
+        for service in status.services
+        for consumer in service.consumers
+        if consumer.parked
+    ]
+    return behind + parked
 
 
 def backlog(count: int) -> Text:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import pytest
@@ -29,4 +30,6 @@ def test_errors_in_the_log_are_shown_and_nothing_less(shows):
     log.warning("feed.waiting_for_strategy", message="no strategy")
     log.error("feed_failed", error="no such file:\n  a.csv")
     logging.getLogger("aiokafka").error("group %s is gone", "a")
-    assert shows.errors == ("feed_failed: no such file: a.csv", "group a is gone")
+    times, texts = zip(*(error.split(" ", 1) for error in shows.errors), strict=True)
+    assert texts == ("feed_failed: no such file: a.csv", "group a is gone")
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", one) for one in times)

@@ -9,7 +9,14 @@ from watched_day import portfolio, position, status, strategies
 from alphapanda.commands.live.picture import picture
 from alphapanda.commands.live.sections import shares
 from alphapanda.commands.live.view import View
-from panda.ops.v1.ops_pb2 import SERVICE_STATE_NOT_SERVING, ServiceStatus
+from panda.ops.v1.ops_pb2 import (
+    SERVICE_STATE_NOT_SERVING,
+    ConsumerStatus,
+    GetStatusResponse,
+    LagAlarm,
+    ServiceStatus,
+)
+from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 
 
 def drawn(view: View, width: int = 80, height: int | None = 24, now: float = 30.0) -> list[str]:
@@ -96,17 +103,35 @@ def test_errors_are_the_last_line(view):
     assert drawn(view)[-1] == "orders: no answer"
 
 
-def test_before_anything_was_heard_there_is_a_picture():
-    """With nothing known each part says so."""
-    text = "\n".join(drawn(View(["market"])))
-    for part in (
-        "clock is not known",
-        "account is not known",
-        "nothing is held",
-        "no orders yet",
-        "not known",
-    ):
-        assert part in text
+def test_before_anything_was_heard_it_says_that_it_connects():
+    """Before a source's first answer its part says "connecting", never that there is nothing."""
+    text = "\n".join(drawn(View(["market"]), height=40))
+    assert text.count("connecting") >= 6
+    for part in ("no orders yet", "nothing is held", "nothing was refused", "no strategies", "not known"):
+        assert part not in text
+
+
+def test_what_was_heard_and_is_empty_says_so():
+    """After an answer without orders there are none."""
+    view = View(["orders"])
+    view.fold("orders", WatchOrdersResponse(revision=1), 1.0)
+    assert "no orders yet" in "\n".join(drawn(view))
+
+
+def test_an_alarm_is_the_last_line(view):
+    """A group too far behind takes the last line; of several the first is shown and the others are counted."""
+    status = GetStatusResponse(
+        services=[
+            ServiceStatus(
+                service="risk", state=1, consumers=[ConsumerStatus(consumer="risk.signals", parked=2)]
+            )
+        ],
+        lag_alarms=[LagAlarm(group="portfolio.fills", topic="paper.orders.filled", lag=5000, allowed=1000)],
+    )
+    view.fold("services", status, 1.0)
+    assert drawn(view, width=120)[-1] == (
+        "ALARM (1 of 2) portfolio.fills is 5,000 records behind on paper.orders.filled; 1,000 are allowed"
+    )
 
 
 def test_once_is_as_high_as_it_needs(view):

@@ -8,6 +8,7 @@ from watched_day import order, refusals
 from alphapanda.commands.live.reporting import Reporter, as_object
 from alphapanda.commands.live.view import View
 from panda.common.v1.common_pb2 import ORDER_STATUS_FAILED, ORDER_STATUS_OPEN
+from panda.ops.v1.ops_pb2 import GetStatusResponse, LagAlarm
 from panda.trading.v1.trading_pb2 import WatchOrdersResponse
 
 
@@ -72,3 +73,23 @@ def test_the_object_is_json_in_the_contracts_words(view):
     assert found["troubles"] == {"orders": "gone"}
     assert found["rates"]["framesASecond"] is None
     assert as_object(View([]), datetime(2026, 11, 21, tzinfo=UTC))["market"] is None
+
+
+def test_an_alarm_is_reported_once(view):
+    """A group that falls too far behind is one line, however its lag changes, and again after the alarm was over."""
+    reporter = Reporter()
+    reported(reporter, view, 0.0)
+
+    def lags(*lag: int) -> list[str]:
+        status = GetStatusResponse(
+            lag_alarms=[
+                LagAlarm(group="risk.signals", topic="paper.signals.raw", lag=one, allowed=9) for one in lag
+            ]
+        )
+        view.fold("services", status, 1.0)
+        return reported(reporter, view, 1.0)
+
+    assert lags(50) == ["ALARM risk.signals is 50 records behind on paper.signals.raw; 9 are allowed"]
+    assert lags(60) == []
+    assert lags() == []
+    assert len(lags(70)) == 1

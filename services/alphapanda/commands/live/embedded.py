@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ from alphapanda.commands.finding import Target
 from alphapanda.commands.live.following import Following
 from alphapanda.commands.live.screen import shown
 from alphapanda.commands.live.view import View
+from alphapanda.commands.wording import IST
 
 CTRL_C: Final = "Ctrl-C ends it"
 _log = structlog.get_logger(__name__)
@@ -74,4 +76,5 @@ class ErrorsShown(logging.Handler):
         text = (
             f"{said.get('event')}: {said.get('error', '')}" if isinstance(said, dict) else record.getMessage()
         )
-        self._view.failed(" ".join(text.rstrip(": ").split()))
+        at = datetime.fromtimestamp(record.created, tz=IST)
+        self._view.failed(f"{at:%H:%M:%S} {' '.join(text.rstrip(': ').split())}")

@@ -14,6 +14,7 @@ from alphapanda.commands.live.view import View
 from alphapanda.commands.tables import (
     STATE_STYLES,
     STATUS_STYLES,
+    alarms,
     backlog,
     figures,
     filled,
@@ -85,7 +86,9 @@ def _title(view: View) -> Text:
         line.append(f"{view.portfolio.broker}/{view.portfolio.account}  ", style="bold")
     market = view.market
     if market is None:
-        return line.append("the market's clock is not known", style="dim")
+        return line.append(
+            "connecting" if "market" not in view.received else "the market's clock is not known", style="dim"
+        )
     at, closes = market_moment(market, "market_time"), market_moment(market, "closes_at")
     opens = market_moment(market, "next_open")
     if market.open:
@@ -101,7 +104,8 @@ def _title(view: View) -> Text:
 def _money(view: View) -> Text:
     account = view.portfolio
     if account is None:
-        return Text("the account is not known", style="dim", no_wrap=True)
+        known = "portfolio" in view.received
+        return Text("the account is not known" if known else "connecting", style="dim", no_wrap=True)
     return _line(
         ("equity", Text(rupees(amount(account, "equity")), style="bold")),
         ("day", gain(amount(account, "day_pnl"))),
@@ -123,6 +127,8 @@ def _pace(view: View) -> Text:
 
 def _trading(view: View) -> Text:
     switch = "" if view.kill_switch is None else word(view.kill_switch, "state")
+    if "kill switch" not in view.received:
+        return Text("● connecting", style="yellow")
     said = {"": "trading not known", "active": "trading", "reducing": "only exits", "halted": "halted"}
     return Text(f"● {said.get(switch, switch)}", style=STATE_STYLES.get(switch, "yellow"))
 
@@ -142,6 +148,9 @@ def _foot(view: View, now: float) -> Text:
     text, style = view.note, "dim"
     if away is not None:
         text, style = f"{away.why} (for {now - away.since:.0f} s, trying again)", DOWN
+    elif view.status is not None and (raised := alarms(view.status)):
+        of = f" (1 of {len(raised)})" if len(raised) > 1 else ""
+        text, style = f"ALARM{of} {raised[0]}", DOWN
     elif view.troubles:
         name, trouble = next(iter(view.troubles.items()))
         text, style = f"{name}: {trouble.why}", DOWN
@@ -158,7 +167,7 @@ def _services(view: View, *, in_full: bool) -> tuple[RenderableType, int]:
     line = Text("services  ", style="dim", no_wrap=True, overflow="ellipsis")
     down = [one for one in services if one.state != SERVICE_STATE_SERVING]
     if not services:
-        line.append("not known")
+        line.append("not known" if "services" in view.received else "connecting")
     elif len(down) < len(services):
         line.append(f"● {len(services) - len(down)} serving  ", style=UP)
     for one in down:
@@ -186,7 +195,9 @@ def _strategies(view: View) -> Section:
         for one in _running_first(view.strategies)
     ]
     columns = ("~type", "~trades", "state", ">holds", ">net P&L", "~")
-    return Section("strategy", columns, lines, "no strategies: alphapanda strategies create")
+    return Section(
+        "strategy", columns, lines, _empty(view, "strategies", "no strategies: alphapanda strategies create")
+    )
 
 
 def _running_first(strategies: Sequence[Strategy]) -> list[Strategy]:
@@ -214,7 +225,7 @@ def _positions(view: View) -> Section:
         for one in (view.portfolio.positions if view.portfolio else ())
     ]
     columns = (">quantity", ">average", ">last", ">unrealised", "~strategy")
-    return Section("position", columns, lines, "nothing is held")
+    return Section("position", columns, lines, _empty(view, "portfolio", "nothing is held"))
 
 
 def _decided(view: View, most: int | None) -> list[Section]:
@@ -235,7 +246,7 @@ def _orders(view: View, most: int | None) -> Section:
         for one in view.orders[:most]
     ]
     columns = ("", ">quantity", "symbol", ">price", "~status", "~strategy")
-    return Section("order", columns, lines, "no orders yet", counted=False)
+    return Section("order", columns, lines, _empty(view, "orders", "no orders yet"), counted=False)
 
 
 def _refusals(view: View, most: int | None) -> Section:
@@ -248,7 +259,18 @@ def _refusals(view: View, most: int | None) -> Section:
         )
         for one in view.refusals[:most]
     ]
-    return Section("refusal", ("", "~strategy", "~why"), lines, "nothing was refused", counted=False)
+    return Section(
+        "refusal",
+        ("", "~strategy", "~why"),
+        lines,
+        _empty(view, "verdicts", "nothing was refused"),
+        counted=False,
+    )
+
+
+def _empty(view: View, source: str, text: str) -> str:
+    """What an empty section says: nothing is known before the source's first answer."""
+    return text if source in view.received else "connecting"
 
 
 def _status(order: Order) -> Text:

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from alphapanda.commands.live.picture import plain_figures
 from alphapanda.commands.live.view import View
-from alphapanda.commands.tables import filled, why_ended
+from alphapanda.commands.tables import alarms, filled, why_ended
 from alphapanda.commands.wording import amount, market_moment, rupees, shown_time, word
 from alphapanda.domain.order import OrderStatus
 from panda.risk.v1.risk_pb2 import Verdict
@@ -20,18 +20,19 @@ FIGURES_EVERY: Final = 15.0
 
 
 class Reporter:
-    """Reports each event once: ended orders, rejections, sources that stopped answering; the figures at an interval."""
+    """Reports each event once: ended orders, rejections, sources that stopped answering, alarms; the figures at an interval."""
 
     def __init__(self) -> None:
         self._reported: frozenset[str] = frozenset()
         self._refused: frozenset[str] | None = None
         self._troubles: dict[str, str] = {}
+        self._raised: list[str] = []
         self._figures_at: float | None = None
         self._began = False
 
     def lines(self, view: View, now: float) -> list[str]:
         """Lines for what is new since the last call; orders that had ended before the first call are not reported."""
-        lines = [*self._connections(view), *self._ended(view), *self._refusals(view)]
+        lines = [*self._connections(view), *self._alarms(view), *self._ended(view), *self._refusals(view)]
         if view.portfolio and (self._figures_at is None or now - self._figures_at >= FIGURES_EVERY):
             self._figures_at = now
             lines.append(plain_figures(view))
@@ -43,6 +44,14 @@ class Reporter:
         back = [f"{name}: answers again" for name in self._troubles if name not in troubles]
         self._troubles = troubles
         return lost + back
+
+    def _alarms(self, view: View) -> list[str]:
+        if view.status is None:
+            return []
+        before, self._raised = self._raised, alarms(view.status)
+        # A lag changes with each look: an alarm is known by what it is about, which stands before its figure.
+        known = {text.partition(" ")[0] for text in before}
+        return [f"ALARM {text}" for text in self._raised if text.partition(" ")[0] not in known]
 
     def _ended(self, view: View) -> list[str]:
         ended = [one for one in reversed(view.orders) if OrderStatus(one.state.status).is_final]
