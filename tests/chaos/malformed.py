@@ -34,6 +34,8 @@ class Spoilt:
     reason: Reason
     headers: Headers | None = None
     """Those of the good one where None."""
+    key: bytes | None = None
+    """That of the good one where None."""
 
 
 def malformed_records(cluster: Cluster, count: int, seed: int) -> Survived:
@@ -95,7 +97,8 @@ def _spoilt(good: StoredRecord, chance: random.Random) -> Malformed:
     ways = WAYS_WITH_MONEY if TopicMap(BROKERS).policy(good.topic).money else WAYS
     made = chance.choice(ways)(good, event, chance)
     headers = good.headers if made.headers is None else made.headers
-    return Malformed(Record(good.topic, good.partition, good.key, made.value, headers), made.reason)
+    key = good.key if made.key is None else made.key
+    return Malformed(Record(good.topic, good.partition, key, made.value, headers), made.reason)
 
 
 def _noise(good: StoredRecord, event: Event, chance: random.Random) -> Spoilt:
@@ -129,6 +132,10 @@ def _of_another_broker(good: StoredRecord, event: Event, chance: random.Random) 
     return Spoilt(event.SerializeToString(), Reason.WRONG_BROKER)
 
 
+def _under_another_key(good: StoredRecord, event: Event, chance: random.Random) -> Spoilt:
+    return Spoilt(good.value, Reason.WRONG_KEY, key=b"x" + good.key)
+
+
 def _of_a_later_type(good: StoredRecord, event: Event, chance: random.Random) -> Spoilt:
     headers = {**dict(good.headers), "ce_type": b"panda.events.v2.Unheard"}
     return Spoilt(b"", Reason.UNKNOWN_TYPE, tuple(headers.items()))
@@ -142,6 +149,7 @@ WAYS: Sequence[Callable[[StoredRecord, Event, random.Random], Spoilt]] = (
     _without_id,
     _of_another_topic,
     _of_another_broker,
+    _under_another_key,
 )
 WAYS_WITH_MONEY = (*WAYS, _of_a_later_type)  # elsewhere it is a newer writer's, and passed over
 

@@ -164,6 +164,17 @@ class TopicMap:
         key = _key(policy.key, payload)
         return Route(policy.topic(event.broker), self._partition(policy, event.broker, payload, key), key)
 
+    def key(self, event: Event) -> bytes:
+        """Returns the key that an event's record has.
+
+        Raises:
+            ValueError: the event has no payload.
+        """
+        name = event.WhichOneof("payload")
+        if name is None:
+            raise ValueError("an event without a payload has no key")
+        return _key(self._policies[name].key, getattr(event, name))
+
     def _partition(self, policy: PayloadPolicy, broker: str, payload: Message, key: bytes) -> int:
         match policy.partitioning:
             case options.PARTITIONING_SHARD:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     INVALID = "INVALID"
     WRONG_TOPIC = "WRONG_TOPIC"
     WRONG_BROKER = "WRONG_BROKER"
+    WRONG_KEY = "WRONG_KEY"
     BUG = "BUG"
     PARKED = "PARKED"  # an earlier record of its key is parked
 
@@ -131,6 +132,9 @@ def from_record(record: StoredRecord, topic_map: TopicMap) -> Event:
         raise Unreadable(
             Reason.INVALID, "; ".join(f"{v.field}: {v.message}" for v in found[:_DETAIL_VIOLATIONS])
         )
+    # What isn't its own key's would wait for, and hold up, the records of another position.
+    if (key := topic_map.key(event)) != record.key:
+        raise Unreadable(Reason.WRONG_KEY, f"key {record.key!r} of an event whose key is {key!r}")
     return event
 
 

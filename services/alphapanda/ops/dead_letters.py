@@ -31,7 +31,7 @@ _FETCH_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 DISCARDABLE = frozenset({"trading_signal", "signal_validated"})
 """Payloads that may be discarded: signals. An order event states a fact and can only be redriven."""
-NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER})
+NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER, Reason.WRONG_KEY})
 """Reasons of records that are no event of their topic in any version of the contract: no key waits for them."""
 
 

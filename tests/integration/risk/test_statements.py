@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from alphapanda.risk.core.limit_changes import LimitChange
 from alphapanda.risk.core.scoped_limits import LimitScope
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from alphapanda.risk.store.statements import SCHEMA
+from alphapanda.risk.switch_events import kill_switch_message, switch_event
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.storage.requests import CommandKey
@@ -320,3 +322,99 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_a_parked_key_of_another_form_names_no_position(postgres_risk) -> None:
+    """Keys that nobody's events have are left out, and the broker's other parked keys are read."""
+    risk = postgres_risk
+    keys = [b"a:1", b"", b"\xff\xfe", b"junk", b"a:", b"a:-1", b"a:1x", b"a:\xc2\xb2", b"a:" + b"9" * 5000]
+    async with risk.engine.begin() as connection:
+        for key in keys:
+            await connection.execute(
+                text(
+                    "INSERT INTO risk.parked_keys (consumer, topic, partition, key)"
+                    " VALUES ('c', 'paper.signals.raw', 0, :key)"
+                ),
+                {"key": key},
+            )
+    async with risk.store.unit("paper", "default") as unit:
+        assert unit.unknown_positions == {("a", 1)}
+    await risk.raw(risk.signal(10))
+    assert len(await risk.validated()) == 1
+
+
+class _Held:
+    """The memory of requests; a command that stores its answer waits there, its transaction open."""
+
+    def __init__(self, requests: Any) -> None:
+        self.requests = requests
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, *args: Any) -> Any:
+        return await self.requests.claim(*args)
+
+    async def remember(self, *args: Any) -> None:
+        await self.requests.remember(*args)
+        self.reached.set()
+        await self.go_on.wait()
+
+
+@pytest.fixture
+async def halting(postgres_risk, monkeypatch: pytest.MonkeyPatch) -> tuple[_Held, asyncio.Task[bytes]]:
+    """The first switch of strategy ema-1 is being set to HALTED; it isn't committed."""
+    store = postgres_risk.store
+    await store.prepare(BROKERS)
+    async with store.unit("paper", "default"):
+        pass  # the account has a row
+    held = _Held(store._requests)
+    monkeypatch.setattr(store, "_requests", held)
+    request = pb.SetKillSwitchRequest(request_id="1", broker="paper", strategy_id="ema-1", reason="drill")
+    scope = SwitchScope("paper", "ema-1")
+    now = datetime.now(tz=UTC)
+    halted = KillSwitch(scope, TradingState.HALTED, 1, "me", "drill", now)
+    key = CommandKey("me", "SetKillSwitch", "1")
+    setting = asyncio.create_task(
+        store.set_kill_switch(
+            key,
+            request,
+            scope,
+            lambda _: (halted, switch_event(halted, derived_id("c"))),
+            kill_switch_message,
+        )
+    )
+    await held.reached.wait()
+    return held, setting
+
+
+async def test_a_locked_decision_that_waited_sees_a_strategys_first_kill_switch(
+    postgres_risk, halting
+) -> None:
+    """The switch had no row when the decision began to wait for it."""
+    held, setting = halting
+
+    async def decide() -> TradingState | None:
+        async with postgres_risk.store.unit("paper", "default") as unit:
+            await unit.book([KEY], ())
+            return unit.strategy_switches.get("ema-1")
+
+    deciding = asyncio.create_task(decide())
+    await asyncio.wait([deciding], timeout=0.2)
+    assert not deciding.done()
+    held.go_on.set()
+    await setting
+    assert await deciding is TradingState.HALTED
+
+
+async def test_a_decision_that_waited_to_be_stored_is_made_again_with_a_strategys_first_kill_switch(
+    postgres_risk, halting
+) -> None:
+    """The switch had no row when the statement that stores the decision began to wait for it."""
+    held, setting = halting
+    signal = postgres_risk.signal(10)
+    deciding = asyncio.create_task(postgres_risk.raw(signal))
+    await asyncio.wait([deciding], timeout=0.2)
+    assert not deciding.done()
+    held.go_on.set()
+    await setting
+    await deciding
+    assert await postgres_risk.rejected() == [(signal.signal_id, "KILL_SWITCH")]

@@ -86,7 +86,7 @@ class PostgresAccountReading(AccountReading):
             "broker": self.broker,
             "account": self.account,
             "version": self.version,
-            "switches_revision": self.loaded.switches_revision,
+            "switch_changes": self.loaded.switch_changes,
         }
 
 
@@ -268,6 +268,7 @@ class PostgresRiskStore(RiskStore):
             if changed is not None:
                 current, event = changed
                 await connection.execute(sql.SET_SWITCH, rows.switch_values(current))
+                await connection.execute(sql.COUNT_CHANGE, scope._asdict())
                 await self._outbox.add(connection, [event])
             message = answer(current)
             await self._requests.remember(connection, key, message)

@@ -22,6 +22,8 @@ from panda.events.v1.events_pb2 import Event
 
 Values = dict[str, object]
 AnyRow = Row[Any] | SimpleNamespace
+_LONGEST_TOKEN = 10
+"""Digits of the longest instrument token, an unsigned number of 32 bits."""
 """A row of a query, or a composite row inside one."""
 
 
@@ -236,6 +238,13 @@ def switch_of(row: AnyRow) -> KillSwitch:
 
 
 def unknown_positions(parked: Iterable[bytes]) -> frozenset[tuple[str, int]]:
-    """The positions of parked records, from their keys "{strategy_id}:{instrument_token}" (the contract's key option)."""
-    halves = (key.decode().rpartition(":") for key in parked)
-    return frozenset((strategy_id, int(token)) for strategy_id, _, token in halves)
+    """The positions of parked records, from their keys "{strategy_id}:{instrument_token}" (the contract's key option).
+
+    A key of another form names no position, so it is left out: it must not fail every decision of its broker.
+    """
+    halves = (key.decode(errors="replace").rpartition(":") for key in parked)
+    return frozenset(
+        (strategy_id, int(token))
+        for strategy_id, _, token in halves
+        if token.isascii() and token.isdecimal() and len(token) <= _LONGEST_TOKEN
+    )

@@ -17,7 +17,16 @@ _ACCOUNT = (
     " FROM risk.accounts WHERE broker = :broker AND account = :account"
 )
 READ_ACCOUNT = text(f"SELECT {_ACCOUNT}")
-LOCK = text(f"SELECT {_ACCOUNT} FOR UPDATE")
+_BROKERS_OWN = "broker = :broker AND strategy_id = '' AND account = ''"
+_BROKERS_SWITCH = f"FROM risk.kill_switches WHERE {_BROKERS_OWN}"
+LOCK = text(
+    f"WITH held AS MATERIALIZED (SELECT 1 {_BROKERS_SWITCH} FOR SHARE)"
+    f" SELECT (SELECT count(*) FROM held), {_ACCOUNT} FOR UPDATE"
+)
+"""Locks the account, and the kill switches of its broker against changes: each change locks the broker's row first.
+
+The switches are read by a later statement, so it sees a strategy's first switch for which this one had to wait.
+"""
 ADD_ACCOUNT = text(
     "INSERT INTO risk.accounts (broker, account) VALUES (:broker, :account) ON CONFLICT DO NOTHING"
 )
@@ -67,6 +76,7 @@ SET_SWITCH = text(
     " reason = :reason, changed_at = :changed_at"
     " WHERE broker = :broker AND strategy_id = :strategy_id AND account = :account"
 )
+COUNT_CHANGE = text(f"UPDATE risk.kill_switches SET changes = changes + 1 WHERE {_BROKERS_OWN}")
 
 
 _KEYS_ASKED = "SELECT * FROM unnest(CAST(:strategies AS text[]), CAST(:instruments AS text[]), CAST(:products AS smallint[]))"
@@ -79,18 +89,17 @@ _ALL_ACTIVE = (
 )
 
 
-def _book(positions: str, *, share: str = "", account: str = "") -> str:
+def _book(positions: str, *, account: str = "") -> str:
     """The query for everything that a decision reads, in one round trip.
 
-    With `share` it locks the kill switches against changes, and waits for a change in progress. Accounts' own switches
-    are left out, because they change under their accounts' locks. Setting a strategy's switch locks the broker's first.
-    `account` adds the account's row without locking it.
+    Accounts' own switches are left out, because they change under their accounts' locks. `account` adds the account's row
+    without locking it.
     """
     return (
-        "WITH switches AS MATERIALIZED (SELECT strategy_id, state, revision FROM risk.kill_switches"
-        f" WHERE broker = :broker AND account = ''{share}), found AS MATERIALIZED ({positions})"
+        "WITH switches AS MATERIALIZED (SELECT strategy_id, state, changes FROM risk.kill_switches"
+        f" WHERE broker = :broker AND account = ''), found AS MATERIALIZED ({positions})"
         " SELECT ARRAY(SELECT strategy_id FROM switches) AS switched, ARRAY(SELECT state FROM switches) AS states,"
-        " (SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM switches) AS switches_revision,"
+        " (SELECT changes FROM switches WHERE strategy_id = '') AS switch_changes,"
         " ARRAY(SELECT p FROM found) AS positions,"
         " ARRAY(SELECT o FROM risk.orders o WHERE signal_id = ANY(CAST(:ids AS uuid[])"
         " || ARRAY(SELECT open_signal_id FROM found WHERE open_signal_id IS NOT NULL))) AS orders,"
@@ -101,12 +110,8 @@ def _book(positions: str, *, share: str = "", account: str = "") -> str:
 
 
 _WHICH = {False: _ASKED, True: _ALL_ACTIVE}
-BOOK = {
-    (whole, dry): text(_book(which, share="" if dry else " FOR SHARE"))
-    for whole, which in _WHICH.items()
-    for dry in (False, True)
-}
-"""By (whole: all active positions are read, dry: kill switches are not locked)."""
+BOOK = {whole: text(_book(which)) for whole, which in _WHICH.items()}
+"""By whether all active positions are read."""
 READ = {whole: text(_book(which, account=f", {_ACCOUNT}")) for whole, which in _WHICH.items()}
 """The book with the account's version, from one snapshot without locks; by whether all active positions are read."""
 
@@ -139,10 +144,13 @@ UNCHANGED = "unchanged"
 EXISTS = f"EXISTS (SELECT 1 FROM {UNCHANGED})"
 COMPARE = (
     "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account AND version = :version"
-    " AND :switches_revision = (SELECT CAST(coalesce(sum(revision), 0) AS bigint) FROM (SELECT revision"
-    " FROM risk.kill_switches WHERE broker = :broker AND account = '' FOR SHARE) AS held) RETURNING version"
+    f" AND :switch_changes = (SELECT changes {_BROKERS_SWITCH} FOR SHARE) RETURNING version"
 )
-"""Increments the account's version if nothing has changed; locks account and switches until the statement ends."""
+"""Increments the account's version if nothing has changed; locks account and switches until the statement ends.
+
+A waiting FOR SHARE reads the newest row, and every change of a switch of the broker is counted in that row. So a
+strategy's first switch, whose row a statement that waits doesn't see, is noticed too.
+"""
 COUNT = "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account"
 """Increments the version of an account that is locked."""
 

@@ -126,7 +126,8 @@ VERDICTS = Table(
     Index("verdicts_decided", "decided_at"),
 )
 
-# With empty account and strategy it is the broker's switch. An account's switch is set by its daily loss.
+# With empty account and strategy it is the broker's switch. An account's switch is set by its daily loss. changes, in the
+# broker's row: how often the broker's or a strategy's switch has changed; decisions compare it.
 KILL_SWITCHES = Table(
     "kill_switches",
     METADATA,
@@ -138,6 +139,7 @@ KILL_SWITCHES = Table(
     column("changed_by", Text),
     column("reason", Text),
     Column("changed_at", INSTANT),
+    column("changes", BigInteger, server_default=text("0")),
 )
 
 # A change is a row; the newest of each name at a scope is in force. An empty strategy_id or instrument_id means any.

@@ -42,7 +42,7 @@ class LoadedBook:
         self.has_switch = BROKERS_OWN in states
         self.trading_state: TradingState = states.pop(BROKERS_OWN, TradingState.ACTIVE)
         self.strategy_switches: Mapping[str, TradingState] = states
-        self.switches_revision = int(row.switches_revision)
+        self.switch_changes = int(row.switch_changes or 0)
         self._orders = {order.signal_id: order for order in map(rows.order_of, _rows(row.orders))}
         positions = [
             rows.position_of(one, self._orders.get(str(one.open_signal_id))) for one in _rows(row.positions)
@@ -194,11 +194,12 @@ class PostgresDecisionUnit(DecisionUnit):
     async def book(
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
     ) -> RiskBook:
-        query, wanted = sql.BOOK[whole, self._dry], self._whose | rows.wanted(keys, signal_ids)
+        query, wanted = sql.BOOK[whole], self._whose | rows.wanted(keys, signal_ids)
         loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
         if not loaded.has_switch and not self._dry:
-            # Only a row that exists can be locked.
+            # Only a row that exists can be locked; one that this transaction adds is locked.
             await add_switch(self._connection, SwitchScope(self._whose["broker"]))
+            await self._connection.execute(sql.LOCK, self._whose)
             loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
         self._loaded = loaded
         return loaded.book()

@@ -489,8 +489,8 @@ class DeadLetter(_message.Message):
     key: _builtins.str
     """Key as text; bytes that are not text are replaced."""
     reason: _builtins.str
-    """Reason code: UNDECODABLE, UNKNOWN_TYPE, INVALID, WRONG_TOPIC, WRONG_BROKER, BUG, or PARKED after a bug at an
-    earlier record of its key.
+    """Reason code: UNDECODABLE, UNKNOWN_TYPE, INVALID, WRONG_TOPIC, WRONG_BROKER, WRONG_KEY, BUG, or PARKED after a
+    bug at an earlier record of its key.
     """
     detail: _builtins.str
     """What failed, one line for a person."""
