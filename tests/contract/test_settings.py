@@ -89,6 +89,8 @@ OPTIONS = {
 CHANNEL_SETTINGS = {"level", "max_megabytes", "rotate_hours", "keep_files"}
 CONSUMER_SETTINGS = {
     "bug_attempts",
+    "bug_stop_percent",
+    "bug_stop_least",
     "backoff_initial_seconds",
     "backoff_max_seconds",
     "breaker_failures",

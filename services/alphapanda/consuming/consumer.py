@@ -4,6 +4,7 @@
     transient                                 the partition waits and retries, with growing delays; others go on
     anything else: a bug                      records are handled one by one; one that fails `bug_attempts` times goes
                                               to the .dlq on market data, and parks its key on money topics
+    most records are bugs                     the version is at fault: the consumer stops and sets no more aside
 
 A partition's records are handled in order, by one task at a time. Offsets are committed after the effects: at an
 interval, and when partitions are revoked. This module starts, stops, fetches and reports; `handling.py` handles records.
@@ -255,6 +256,7 @@ class ReliableConsumer:
             (self._fetching is not None or not self._reader.topics)
             and not self._fetch_failures
             and not self._offsets.failing
+            and not self._handling.stopped
             and not self._backoff_state.waiting
             and not self._backoff_state.halted
         )
@@ -267,7 +269,7 @@ class ReliableConsumer:
             stuck,
             self._topic_map.broker,
             self._handling.parked(),
-            self._breakers.reason,
+            lambda broker: self._handling.stopped or self._breakers.reason(broker),
         )
 
     async def lag(self) -> dict[str, int]:

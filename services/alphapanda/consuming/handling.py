@@ -10,6 +10,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.consuming.backoff_state import BackoffState
+from alphapanda.consuming.bug_share import BugShare
 from alphapanda.consuming.dead_letters import (
     PARKED_REASONS,
     Act,
@@ -36,12 +37,16 @@ Discard = Callable[[Delivery], Awaitable[None]]
 
 
 class Halted(Exception):
-    """The partition is halted: a bug on a money topic, in a consumer that has no parking."""
+    """The partition is halted: a bug on a money topic in a consumer that has no parking, or the consumer has stopped."""
 
     def __init__(self, offset: int, cause: Exception) -> None:
         self.offset = offset
         self.cause = cause
         super().__init__(in_one_line(cause))
+
+
+class TooManyBugs(Exception):
+    """The consumer has stopped because most records fail as bugs: a person has to look at the version that runs."""
 
 
 class Handling:
@@ -58,6 +63,9 @@ class Handling:
         parking: stores parked keys of money topics; None: a bug halts the partition instead.
         discard: discards a parked record; None: records of this group can't be discarded.
         logger: bound to the consumer.
+
+    Attributes:
+        stopped: why it handles no record any more, in one line; empty while it does.
     """
 
     def __init__(
@@ -83,6 +91,8 @@ class Handling:
         self._parking = parking
         self._discard = discard
         self._logger = logger
+        self.stopped = ""
+        self._bug_share = BugShare(policy.bug_stop_percent, policy.bug_stop_least)
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._parked: dict[TopicPartition, set[bytes]] = {}
 
@@ -120,6 +130,10 @@ class Handling:
         """
         deliveries: list[Delivery] = []
         for record in records:
+            if self.stopped:
+                raise Halted(
+                    (deliveries[0].record if deliveries else record).offset, TooManyBugs(self.stopped)
+                )
             if is_command(record):
                 await self._handle(at, deliveries)
                 deliveries = []
@@ -166,6 +180,7 @@ class Handling:
             error = await self._attempt(at, deliveries[0].record.offset, deliveries)
             if error is None:
                 self._backoff_state.handled(at, len(deliveries))
+                self._bug_share.handled(len(deliveries))
                 return
             if is_transient(error):
                 failures += 1
@@ -188,6 +203,7 @@ class Handling:
                 await self._give_up(at, delivery, found)
                 return number + 1
             self._backoff_state.handled(at, 1)
+            self._bug_share.handled(1)
         return len(deliveries)
 
     async def _handle_one(
@@ -210,6 +226,9 @@ class Handling:
 
     async def _give_up(self, at: TopicPartition, delivery: Delivery, error: Exception) -> None:
         record = delivery.record
+        if why := self._bug_share.failed():
+            self._stop(why, error)
+            raise Halted(record.offset, error)
         if not self._topic_map.policy(at.topic).money:
             self._backoff_state.waiting.pop(at, None)
             await self._dead_letter(at, record, Reason.BUG, in_one_line(error))
@@ -228,11 +247,23 @@ class Handling:
                 exc_info=error,
             )
 
+    def _stop(self, why: str, error: Exception) -> None:
+        """Stops the consumer before more records are set aside; what it has set aside can be redriven."""
+        self.stopped = (
+            f"stopped: {why}; run a version that handles them, then redrive the dead letters of {self._name}"
+            f" ({in_one_line(error)})"
+        )
+        self._logger.error(
+            "consumer.stopped", alarm=True, reason="TOO_MANY_BUGS", error=self.stopped, exc_info=error
+        )
+
     async def _attempt(
         self, at: TopicPartition, offset: int, deliveries: Sequence[Delivery]
     ) -> Exception | None:
         broker = self._topic_map.broker(at.topic)
         slots = self._slots.setdefault(broker, asyncio.Semaphore(self._policy.concurrency))
+        if self.stopped:
+            raise Halted(offset, TooManyBugs(self.stopped))
         while seconds := self._breakers.closed_for(broker):
             await self._backoff_state.rest({at: offset}, seconds)
         async with slots:

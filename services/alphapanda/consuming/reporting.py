@@ -23,7 +23,7 @@ def reported(
         paused: partitions stopped by an error, with the offset they are stopped at.
         broker_of: the broker of a topic.
         parked: number of parked keys, by broker.
-        open_circuit: why a broker's circuit is open, reported as its last error; empty where it is closed.
+        open_circuit: why a broker's records wait or the consumer has stopped, reported as its last error; else empty.
     """
     places: dict[str, list[str]] = {}
     for at, offset in sorted(paused.items()):

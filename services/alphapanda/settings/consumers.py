@@ -20,6 +20,19 @@ BackoffMax = Annotated[
 BugAttempts = Annotated[
     int, Field(ge=1, le=100, description="attempts before a failing record is treated as a bug")
 ]
+BugStopPercent = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="the consumer stops, and is NOT_SERVING, once so many percent of the last valid records failed as"
+        " bugs: then the version is at fault, not the records",
+    ),
+]
+BugStopLeast = Annotated[
+    int, Field(ge=1, le=100_000, description="bugs that it takes at least to stop the consumer")
+]
 BreakerFailures = Annotated[
     int, Field(ge=1, le=1000, description="failures in a row that open the circuit to a dependency")
 ]
@@ -39,6 +52,8 @@ class ConsumerSettings(Section):
     backoff_initial_seconds: BackoffInitial = _DEFAULT.backoff_initial_seconds
     backoff_max_seconds: BackoffMax = _DEFAULT.backoff_max_seconds
     bug_attempts: BugAttempts = _DEFAULT.bug_attempts
+    bug_stop_percent: BugStopPercent = _DEFAULT.bug_stop_percent
+    bug_stop_least: BugStopLeast = _DEFAULT.bug_stop_least
     breaker_failures: BreakerFailures = _DEFAULT.breaker_failures
     breaker_seconds: BreakerSeconds = _DEFAULT.breaker_seconds
 
@@ -51,6 +66,8 @@ class ConsumerOverrides(Section):
     backoff_initial_seconds: BackoffInitial | None = None
     backoff_max_seconds: BackoffMax | None = None
     bug_attempts: BugAttempts | None = None
+    bug_stop_percent: BugStopPercent | None = None
+    bug_stop_least: BugStopLeast | None = None
     breaker_failures: BreakerFailures | None = None
     breaker_seconds: BreakerSeconds | None = None
 

@@ -375,7 +375,7 @@ async def test_bytes_that_are_no_event_are_dead_lettered_at_once(
 async def test_an_event_that_breaks_a_rule_or_is_on_a_wrong_topic_is_dead_lettered(
     deployed, consume, publish, settled, books, signal, frame, dead, topic_map
 ) -> None:
-    """Invalid fields, another broker's event, another payload, a payload from the future: each with its reason."""
+    """Invalid fields, another broker's event, another payload, a payload from the future, a key of another position: each with its reason."""
     good = to_record(signal(1), topic_map)
     invalid, foreign = signal(2), signal(3, "zerodha")
     invalid.trading_signal.instrument_token = 0
@@ -386,6 +386,7 @@ async def test_an_event_that_breaks_a_rule_or_is_on_a_wrong_topic_is_dead_letter
         (b"", (("ce_type", b"panda.events.v1.FromTheFuture"),)),
     ]
     await deployed.publish([Record(good.topic, good.partition, b"k", value, more) for value, more in records])
+    await deployed.publish([Record(good.topic, good.partition, b"other:1", good.value, good.headers)])
     await publish(signal(1))
     consumer = await consume()
     await settled(consumer)
@@ -396,6 +397,7 @@ async def test_an_event_that_breaks_a_rule_or_is_on_a_wrong_topic_is_dead_letter
         "WRONG_BROKER",
         "WRONG_TOPIC",
         "UNKNOWN_TYPE",
+        "WRONG_KEY",
     ]
     assert b"trading_signal.instrument_token: 0 is not allowed" in letters[0]["dlq_detail"]
     assert b"'zerodha' on a topic of 'paper'" in letters[1]["dlq_detail"]
@@ -711,3 +713,64 @@ async def test_malformed_records_between_good_ones(
         b"INVALID",
         b"WRONG_BROKER",
     }
+
+
+async def test_a_handler_that_fails_on_most_records_stops_the_consumer(
+    deployed, consume, publish, eventually, settled, books, frame, dead, policy, topic_map
+) -> None:
+    """A bad version sets aside `bug_stop_least` - 1 records, not the topic; it says so; a good one goes on where it stood."""
+    events = [frame(n) for n in range(40)]
+    books.broken = {event.event_id: KeyError("a bug") for event in events}
+    junk = to_record(events[0], topic_map)
+    await deployed.publish([Record(junk.topic, junk.partition, junk.key, b"\xff")] * 20)
+    await publish(*events)
+    with capture_logs() as logs:
+        bad = await consume("tick_frame", policy=replace(policy, bug_stop_least=4))
+        await eventually(lambda: status(bad, "").last_error.startswith("stopped"))
+        await eventually(lambda: bool(status(bad, "").paused))
+    assert not bad.serving
+    told = status(bad, "")
+    assert told.last_error.startswith("stopped: 4 of the last 4 valid records failed as bugs; run a version")
+    assert "KeyError: 'a bug'" in told.last_error
+    assert [line["event"] for line in logs if line.get("alarm")] == ["consumer.stopped", "consumer.halted"]
+    reasons = [dict(letter.headers)["dlq_reason"] for letter in await dead("tick_frame")]
+    assert reasons == [b"UNDECODABLE"] * 20 + [b"BUG"] * 3
+    await publish(frame(40))
+    await asyncio.sleep(0.02)
+    assert told.dead_lettered == status(bad, "").dead_lettered == 23
+    await bad.stop()
+    books.broken.clear()
+    await settled(await consume("tick_frame"))
+    assert books.effects == ids([*events[3:], frame(40)])
+
+
+async def test_undecodable_records_never_stop_a_consumer(
+    deployed, consume, publish, settled, books, frame, policy, topic_map
+) -> None:
+    """Neither do a few bugs among many records: it takes the share and the least count."""
+    events = [frame(n) for n in range(20)]
+    books.broken = {event.event_id: KeyError("a bug") for event in events[:12:2]}
+    junk = to_record(events[0], topic_map)
+    for event in events:
+        await deployed.publish([Record(junk.topic, junk.partition, junk.key, b"\xff")] * 3)
+        await publish(event)
+    consumer = await consume("tick_frame", policy=replace(policy, bug_stop_least=2, bug_stop_percent=70))
+    await settled(consumer)
+    assert consumer.serving
+    assert books.effects == ids(event for event in events if event.event_id not in books.broken)
+
+
+async def test_a_stopped_consumer_stops_in_every_partition(
+    consume, publish, eventually, books, signal, policy
+) -> None:
+    """The partitions of a broker without a bug stand still too, and nothing is skipped in any."""
+    bad = [signal(n, strategy=f"s{n}") for n in range(4)]
+    books.broken = {event.event_id: KeyError("a bug") for event in bad}
+    await publish(*bad)
+    consumer = await consume(policy=replace(policy, bug_stop_least=1))
+    await eventually(lambda: status(consumer).last_error.startswith("stopped"))
+    others = [signal(n, "zerodha") for n in range(3)]
+    await publish(*others)
+    await eventually(lambda: bool(status(consumer, "zerodha").paused))
+    assert books.effects == []
+    assert (await consumer.lag())["zerodha"] == len(others)
