@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from alphapanda.app.doctor_mesh import mesh_findings
-from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
+from alphapanda.app.log_check import log_finding
 from alphapanda.app.resources import wall_clock
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory
@@ -41,7 +42,10 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):
-        findings += place_findings(data_dir, settings.api)
+        place = list(place_findings(data_dir, settings.api))
+        findings += place
+        if place[0].outcome is Outcome.OK:  # a log in use is locked
+            findings.append(await asyncio.to_thread(log_finding, data_dir))
     findings.append(disk_finding(data_dir))
     starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
     return [*findings, *(finding for each in starts for finding in each)]

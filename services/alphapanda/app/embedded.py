@@ -13,12 +13,14 @@ from typing import Final
 
 import grpc
 import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.lockstep import Barrier
+from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
@@ -28,10 +30,13 @@ from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
+from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
+from alphapanda.app.waiting import until, within
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.errors import SchemaTooNew
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
@@ -46,7 +51,7 @@ from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
-from alphapanda.storage.schema import upgrade_schema
+from alphapanda.storage.schema import schema_version, upgrade_schema
 from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.strategy.demo import demo_requests
 from alphapanda.trading.execution_context import Step, no_step
@@ -55,7 +60,10 @@ from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegist
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
 STRATEGY_SERVICE: Final = "panda.strategy.v1.StrategyService"
-_POLL_SECONDS: Final = 0.05
+MIGRATION_SECONDS: Final = 600.0
+LOG_SECONDS: Final = 120.0
+SERVICES_SECONDS: Final = 300.0
+STRATEGIES_SECONDS: Final = 60.0
 _log = structlog.get_logger(__name__)
 
 
@@ -130,7 +138,8 @@ class Embedded:
         """Starts everything; stops again what was started where something fails.
 
         Raises:
-            EmbeddedError: the data directory can't be used, or PostgreSQL or Redis didn't start.
+            EmbeddedError: the data directory, its database or its log can't be used, PostgreSQL or Redis didn't start, or a
+                part of the start took too long.
             PreflightFailed: a blocking check failed.
             PortInUse: another process listens there.
             TooFewDescriptors: this process may open too few files.
@@ -138,8 +147,10 @@ class Embedded:
         """
         try:
             await self._start()
-        except BaseException:
+        except BaseException as error:
             await self.stop()
+            if (failure := start_failure(error, self._options.data_dir)) is not None:
+                raise failure from error
             raise
 
     async def stop(self) -> None:
@@ -198,13 +209,21 @@ class Embedded:
             settings, database_url, redis_url, self._stack, self._bound
         )
         progress("migrating the database's schema")
-        await upgrade_schema(engine)
+        version = await schema_version(engine)
+        if version.foreign:
+            raise SchemaTooNew(str(version.current), version.needed)
+        await within(
+            upgrade_schema(engine), lambda: "the migration of the schema", MIGRATION_SECONDS, progress
+        )
         brokers = BrokerRegistry(self._options.brokers)
         topic_map = topics_of(settings, brokers)
-        log = SqliteEventLog(directory.layout.event_log / "events.sqlite")
-        await log.start()
-        self._stack.push_async_callback(self._bound.end, "event log", log.stop)
-        differences = await log.ensure(topic_map.specs())
+        log = SqliteEventLog(directory.layout.events)
+        differences = await within(
+            self._open_log(log, directory.layout, engine, topic_map),
+            lambda: "the event log",
+            LOG_SECONDS,
+            progress,
+        )
         calendar = load_nse_calendar()
         instruments = PostgresInstrumentStore(engine)
         await load_shipped_instruments(instruments, wall_clock().astimezone(IST).date())
@@ -224,6 +243,16 @@ class Embedded:
         )
         return resources, differences
 
+    async def _open_log(
+        self, log: EventLog, layout: Layout, engine: AsyncEngine, topic_map: TopicMap
+    ) -> Sequence[str]:
+        """Opens the log after it was checked against the database; returns how its topics differ from the contract."""
+        await require_usable_log(layout, engine)
+        await log.start()
+        self._stack.push_async_callback(self._bound.end, "event log", log.stop)
+        await require_agreement(layout, engine, log, topic_map)
+        return await log.ensure(topic_map.specs())
+
     async def _services(self, resources: ProcessResources, progress: Callable[[str], None]) -> None:
         strategy, ticks = strategy_room(resources)
         risk, timer = risk_room(resources)
@@ -234,7 +263,12 @@ class Embedded:
         process = process_of(resources, rooms, self.port, before_binding=self._before_binding)
         self._stack.push_async_callback(process.stop)
         progress("starting the services")
-        await process.start(lambda: self._before_feed(resources, ticks))
+        await within(
+            process.start(lambda: self._before_feed(resources, ticks)),
+            lambda: f"the services ({process.starting})",
+            SERVICES_SECONDS,
+            progress,
+        )
 
     def _feed_room(
         self, resources: ProcessResources, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
@@ -261,12 +295,17 @@ class Embedded:
             "feed.waiting_for_strategy",
             message="no strategy is running; create and start one, then the recording begins",
         )
-        await _until(lambda: bool(ticks.running()))
+        await until(lambda: bool(ticks.running()))
 
     async def _before_feed(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
         """Waits until the strategy service holds all its partitions, before the first frame."""
         shards = len(resources.topic_map.partitions(resources.topic_map.topic("tick_frame")))
-        await _until(lambda: len(ticks.holds()) == shards)
+        await within(
+            until(lambda: len(ticks.holds()) == shards),
+            lambda: f"the strategy service to take its partitions over ({len(ticks.holds())} of {shards})",
+            STRATEGIES_SECONDS,
+            self._options.on_progress,
+        )
         if self.feeding is not None:
             await self.feeding.publisher.start()
         if self._options.demo:
@@ -284,10 +323,9 @@ class Embedded:
                         raise
                 started = await stub.StartStrategy(start)
                 wanted = (create.strategy_id, started.strategy.revision)
-                await _until(partial(ticks.knows, *wanted))
-
-
-async def _until(reached: Callable[[], bool]) -> None:
-    """Polls until a condition holds."""
-    while not reached():  # noqa: ASYNC110 - the other task offers no event to wait for
-        await asyncio.sleep(_POLL_SECONDS)
+                await within(
+                    until(partial(ticks.knows, *wanted)),
+                    lambda: f"strategy {create.strategy_id} to start",  # noqa: B023 - awaited in this turn
+                    STRATEGIES_SECONDS,
+                    self._options.on_progress,
+                )

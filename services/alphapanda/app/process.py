@@ -126,6 +126,9 @@ class Process:
         health: health checks and health updates; started after all rooms.
         lifecycle: updated by this process.
         drain_seconds: how long calls in flight may take when the process stops.
+
+    Attributes:
+        starting: name of the part that starts now, or started last.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class Process:
         self._drain_seconds = drain_seconds
         self._stack = AsyncExitStack()
         self._bound = StopBound(PARTS_STOP_SECONDS)
+        self.starting = ""
 
     async def start(self, before_feed: Callable[[], Awaitable[None]] | None = None) -> None:
         """Starts every part; stops the started ones again where one fails.
@@ -188,8 +192,8 @@ class Process:
         for row in rows:
             started.append(AsyncExitStack())
             for part in row:
+                self.starting = name = getattr(part, "name", type(part).__name__)
                 await part.start()
-                name = getattr(part, "name", type(part).__name__)
                 started[-1].push_async_callback(self._bound.end, name, part.stop)
 
 

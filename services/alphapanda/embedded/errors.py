@@ -5,7 +5,12 @@ EmbeddedError
 │   ├── DataDirectoryInUseError      another process holds its lock
 │   ├── DataDirectoryForeignError    the folder holds things that are not ours
 │   └── DataDirectoryNotWritableError
-└── EmbeddedStartFailed         PostgreSQL or Redis didn't come up
+├── EmbeddedStartFailed         PostgreSQL or Redis didn't come up
+├── EventLogUnfit               the event log is missing or damaged, or doesn't belong to the database
+├── DatabaseDamaged             PostgreSQL found damage in its files
+├── DiskFull                    no space is left
+├── SchemaTooNew                a newer version of this program migrated the database
+└── StartTimedOut               a part of the start took too long
 """
 
 from collections.abc import Sequence
@@ -77,3 +82,53 @@ class EmbeddedStartFailed(EmbeddedError):
         self.reason = reason
         self.log_path = log_path
         self.log_tail = tuple(log_tail)
+
+
+class EventLogUnfit(EmbeddedError):
+    """The event log at `path` can't be used with the database beside it; `reason` is one line."""
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"event log {path} {reason}: {remedy}")
+        self.path = path
+        self.reason = reason
+
+
+class SchemaTooNew(EmbeddedError):
+    """The database has a revision of the schema that this program doesn't know."""
+
+    def __init__(self, revision: str, needed: str) -> None:
+        super().__init__(
+            f"the database's schema is at revision {revision}, which this version doesn't know (it needs {needed}):"
+            " install the version that last ran here, or a newer one; or choose another folder with --data-dir"
+        )
+
+
+class StartTimedOut(EmbeddedError):
+    """A part of the start wasn't done within its time; `what` is what was waited for."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(
+            f"the start waited {seconds:g} s for {what} and gave up:"
+            " the log in the data directory says more, and `alphapanda doctor` checks what a start needs"
+        )
+        self.what = what
+
+
+class DatabaseDamaged(EmbeddedError):
+    """PostgreSQL runs and can't read a page or an index of its own; `reason` is what it said."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"the database in {path} is damaged ({reason}): bring back a backup with"
+            " `alphapanda restore BACKUP --data-dir FOLDER`, or start over with --fresh, which loses the books"
+        )
+
+
+class DiskFull(EmbeddedError):
+    """No space is left on the disk of the data directory `path`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"no space is left on the disk of {path}: free some (`alphapanda doctor` says how much there is),"
+            " or choose another disk with --data-dir"
+        )

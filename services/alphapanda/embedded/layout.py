@@ -70,6 +70,11 @@ class Layout:
         return self.root / "eventlog"
 
     @property
+    def events(self) -> Path:
+        """The SQLite event log."""
+        return self.event_log / "events.sqlite"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that a fresh start removes."""
         return (self.postgres, self.redis, self.logs, self.event_log)

@@ -64,6 +64,7 @@ def test_a_machine_that_is_ready(doctor, tmp_path) -> None:
         "calendar",
         "data directory",
         "port",
+        "event log",
         "disk space",
         "PostgreSQL",
         "Redis",

@@ -20,7 +20,7 @@ from alphapanda.eventlog.port import Headers, StoredRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_VERSION = 1
+VERSION = 1
 _OFFSET_BITS = 40
 _PURGE_STEP = 5_000
 _LENGTHS = Struct("<HI")
@@ -96,9 +96,9 @@ class LogDatabase:
             if version == 0:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
-                raise sqlite3.DatabaseError(f"it has version {version}, this program needs {_VERSION}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            elif version != VERSION:
+                raise sqlite3.DatabaseError(f"it has version {version}, this program needs {VERSION}")
             connection.execute("COMMIT")
         except sqlite3.Error:
             connection.close()
