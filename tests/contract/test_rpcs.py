@@ -39,6 +39,13 @@ def test_it_has_its_options(method) -> None:
 
 
 @every_rpc
+def test_what_stops_trading_is_urgent(method) -> None:
+    """Kill switches, cancellations and square-off have the urgent lane, and nothing else has it."""
+    stops = "KillSwitch" in method.name or method.name.startswith(("Cancel", "SquareOff"))
+    assert method_policy(method).is_urgent is stops
+
+
+@every_rpc
 def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
     """What Gets, Lists, Searches, Watches or Evaluates needs PERMISSION_READ and may be sent again; all else is a command with more."""
     question = method.name.startswith(("Get", "List", "Search", "Watch", "Tail", "Evaluate"))

@@ -14,9 +14,16 @@ from typing import Any
 import pytest
 
 from alphapanda.app.groups import GROUPS
-from alphapanda.app.options import consumer_options, kafka_options, logging_options, trading_options
+from alphapanda.app.options import (
+    call_bounds,
+    consumer_options,
+    kafka_options,
+    logging_options,
+    trading_options,
+)
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.eventlog.kafka.options import KafkaOptions
+from alphapanda.mesh.bounds import CallBounds
 from alphapanda.risk.core.named_limits import NAMED_LIMITS
 from alphapanda.settings.catalogue import Setting, catalogue, env_example, section_of, value_text
 from alphapanda.settings.consumers import ConsumerOverrides, ConsumersSettings
@@ -84,6 +91,7 @@ OPTIONS = {
     "LoggingSettings": LoggingOptions,
     "LogChannelSettings": LogChannelOptions,
     "LogRotationSettings": LogRotation,
+    "ApiSettings": CallBounds,
 }
 """What a section is handed on as, where the part that reads it has options of its own (app/options.py)."""
 CHANNEL_SETTINGS = {"level", "max_megabytes", "rotate_hours", "keep_files"}
@@ -228,6 +236,7 @@ def test_options_begin_with_the_defaults_of_the_settings() -> None:
     assert kafka_options(settings.kafka) == KafkaOptions()
     assert logging_options(settings.logging) == LoggingOptions()
     assert trading_options(settings.trading) == TradingOptions()
+    assert call_bounds(settings.api) == CallBounds()
     assert consumer_options(settings.consumers) == ConsumerOptions()
     for group in GROUPS:
         assert consumer_options(settings.consumers, group) == ConsumerOptions()

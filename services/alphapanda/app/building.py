@@ -16,8 +16,10 @@ from alphapanda.app.resources import ProcessResources, open_redis
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.source import StatusSource
+from alphapanda.resilience.lanes import Lane
 from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
+from alphapanda.storage.laned_engine import LanedEngine, pool_size_of
 
 
 def open_connections(
@@ -28,7 +30,9 @@ def open_connections(
     The paper exchange has connections of its own because it takes the place of an external broker.
     """
     pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
-    engine = open_engine(database_url, pool_size, slow_query)
+    engine = LanedEngine(
+        {lane: open_engine(database_url, pool_size_of(lane, pool_size), slow_query) for lane in Lane}
+    )
     stack.push_async_callback(bound.end, "database", engine.dispose)
     paper_engine = open_engine(database_url, pool_size, slow_query)
     stack.push_async_callback(bound.end, "paper database", paper_engine.dispose)

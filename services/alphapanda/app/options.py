@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.eventlog.kafka.options import KafkaOptions
+from alphapanda.mesh.bounds import CallBounds
 from alphapanda.settings.connections import KafkaSettings
 from alphapanda.settings.consumers import ConsumersSettings
 from alphapanda.settings.logs import LoggingSettings
 from alphapanda.settings.services import TradingSettings
+from alphapanda.settings.serving import ApiSettings
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions
 from alphapanda.trading.options import TradingOptions
@@ -16,6 +18,11 @@ from alphapanda.trading.options import TradingOptions
 def consumer_options(settings: ConsumersSettings, group: str = "") -> ConsumerOptions:
     """Builds the options of a consumer group, such as "risk.signals"; without a group the defaults."""
     return ConsumerOptions(**dict(settings.policy(group) if group else settings.defaults))
+
+
+def call_bounds(settings: ApiSettings) -> CallBounds:
+    """Builds the bounds of the calls that a server works on at once."""
+    return CallBounds(**{name: value for name, value in settings if name.startswith("max_")})
 
 
 def kafka_options(settings: KafkaSettings) -> KafkaOptions:

@@ -13,6 +13,7 @@ import grpc
 import structlog
 
 from alphapanda.app.bound import StopBound
+from alphapanda.app.options import call_bounds
 from alphapanda.app.probes import Probe
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.follower import TopicFollower
@@ -114,6 +115,7 @@ def mesh_server(
         settings.monitoring.slow_call_seconds,
         structlog.get_logger(AUDIT),
         before_binding,
+        call_bounds(settings.api),
     )
 
 

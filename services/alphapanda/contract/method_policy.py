@@ -23,12 +23,19 @@ class MethodPolicy:
         is_command: whether it changes state; a command runs to its end even if its caller disconnects. Else it may be
             repeated freely.
         default_deadline: deadline in seconds of a call that came without one.
+        is_urgent: whether it has the lane of what stops trading or reduces positions.
     """
 
     method: str
     permission: options.Permission.ValueType
     is_command: bool
     default_deadline: float
+    is_urgent: bool = False
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether services call it, not people: a call that another call waits for."""
+        return self.permission == options.PERMISSION_INTERNAL
 
 
 def method_policy(method: MethodDescriptor) -> MethodPolicy:
@@ -52,6 +59,7 @@ def method_policy(method: MethodDescriptor) -> MethodPolicy:
         permission=policy.permission,
         is_command=policy.retry != options.RETRY_SAFE,
         default_deadline=policy.default_deadline_ms / 1000,
+        is_urgent=policy.lane == options.LANE_URGENT,
     )
 
 

@@ -4,7 +4,7 @@ ApiError                    carries reason (one word in capitals) and message
 ├── NotFound                NOT_FOUND
 ├── AlreadyExists           ALREADY_EXISTS
 ├── FailedPrecondition      FAILED_PRECONDITION: the state must change first
-├── TooMany                 RESOURCE_EXHAUSTED: a limit on what may be open at once is reached
+├── TooMany                 RESOURCE_EXHAUSTED: a limit on what may be open at once is reached (RetryInfo)
 ├── OutOfRange              OUT_OF_RANGE: the revision is gone or not there yet; watch from a snapshot
 └── Unavailable             UNAVAILABLE: try again later (RetryInfo)
 domain.errors.InvalidInput  INVALID_ARGUMENT with BadRequest naming the field

@@ -19,8 +19,9 @@ from google.rpc import status_pb2
 
 from alphapanda.contract.validation import Violation
 from alphapanda.domain.errors import InvalidInput, shown
-from alphapanda.mesh.errors import ApiError, Unavailable
+from alphapanda.mesh.errors import ApiError, TooMany, Unavailable
 from alphapanda.mesh.metadata import DOMAIN
+from alphapanda.mesh.status import call_failure
 from alphapanda.resilience.failures import is_transient
 from alphapanda.storage.requests import RequestReused
 
@@ -132,7 +133,7 @@ def failure_of(error: BaseException) -> Failure:
 def _known(error: BaseException) -> Failure | None:
     match error:
         case ApiError():
-            retry = isinstance(error, Unavailable)
+            retry = isinstance(error, Unavailable | TooMany)
             return Failure(error.code, error.reason, str(error), error.metadata, retry=retry)
         case ContractBroken():
             return _refused("VALIDATION", str(error), [(v.field, v.message) for v in error.violations])
@@ -159,7 +160,8 @@ def _known(error: BaseException) -> Failure | None:
 def is_away(error: BaseException) -> bool:
     """Whether a retry may succeed: database, Redis, log, network or another service can't be reached."""
     if isinstance(error, grpc.aio.AioRpcError):
-        return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+        passing = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+        return error.code() in passing or call_failure(error).retry_after is not None
     return is_transient(error)
 
 

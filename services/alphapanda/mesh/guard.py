@@ -1,4 +1,4 @@
-"""Wraps every handler: caller, correlation id, deadline, validation, errors, log. Built once per RPC.
+"""Wraps every handler: admission, caller, correlation id, deadline, validation, errors, log. Built once per RPC.
 
 A query runs in the call's own task and ends with it. A command runs in a task of the server: it completes even if the
 caller disconnects or the deadline passes, and a retry with the same request_id gets its answer (rule 12). A watch (server
@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from time import perf_counter
-from typing import Any, Never, TypeAlias
+from typing import Any, Never
 from uuid import uuid4
 
 import grpc
@@ -22,18 +22,20 @@ from structlog.typing import FilteringBoundLogger
 from alphapanda.contract.method_policy import MethodPolicy
 from alphapanda.contract.validation import bounds_broken, violations
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.abort import Context, abort_with
+from alphapanda.mesh.admission import Ticket, kind_of
 from alphapanda.mesh.caller import LOCAL, current_caller
 from alphapanda.mesh.deadlines import answer_by, first_message_limit, spend_by
 from alphapanda.mesh.effects import Effects
-from alphapanda.mesh.errors import Unavailable
+from alphapanda.mesh.errors import TooMany, Unavailable
 from alphapanda.mesh.failures import ContractBroken, DeadlinePassed, failure_of
-from alphapanda.mesh.metadata import CORRELATION_KEY, STATUS_KEY
-from alphapanda.mesh.watches import WatchLimit
+from alphapanda.mesh.gate import Gate
+from alphapanda.mesh.metadata import CORRELATION_KEY
+from alphapanda.resilience.lanes import Lane, current_lane
 from alphapanda.telemetry.correlation import current_correlation_id
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
 Watching = Callable[[Any, Context], AsyncIterator[Message | bytes]]
 """A watch may yield a message as bytes, where it was encoded for other watchers already."""
@@ -49,7 +51,7 @@ class Guard:
         log: gets errors and slow calls of queries and watches, nothing else.
         audit: gets commands with caller, request_id and outcome, without their contents.
         slow_call_seconds: an answer that takes longer is logged.
-        watches: how many the server may have open.
+        gate: admits calls.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Guard:
         log: FilteringBoundLogger,
         audit: FilteringBoundLogger,
         slow_call_seconds: float,
-        watches: WatchLimit,
+        gate: Gate,
     ) -> None:
         if handler.request_streaming or handler.request_deserializer is None:
             raise InvalidInput("method", policy.method, "an RPC with one request")
@@ -76,7 +78,9 @@ class Guard:
         self._log = log
         self._audit = audit
         self._slow = slow_call_seconds
-        self._watches = watches
+        self._gate = gate
+        self._kind = kind_of(policy, streaming=handler.response_streaming)
+        self._lane = Lane.URGENT if policy.is_urgent else Lane.CALL
         # The request is parsed here, so that malformed bytes get a status of ours.
         if handler.response_streaming:
             self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
@@ -90,14 +94,25 @@ class Guard:
     async def _serve(self, raw: bytes, context: Context) -> Message:
         started = perf_counter()
         _identify(context)
+        connection = context.peer()
+        try:
+            ticket = self._gate.admit(self._kind, self._method, connection)
+        except TooMany as refusal:
+            await self._gate.refuse(refusal, self._method, context)
+        current_lane.set(self._lane)
         request: Message | None = None
         try:
             request = self._checked(raw)
-            answer = await (self._command if self._is_command else self._query)(request, context)
+            if self._is_command:
+                answer = await self._command(request, context, ticket, connection)
+            else:
+                answer = await self._query(request, context, connection)
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error, context, started, request)
             raise
+        finally:
+            ticket.release()
         if self._is_command:
             self._audit.info(
                 "command.completed",
@@ -113,18 +128,25 @@ class Guard:
     async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
         started = perf_counter()
         _identify(context)
+        connection = context.peer()
         try:
-            with self._watches.opened():
-                messages = self._watching(self._checked(raw), context)
-                yield await self._first(messages)
-                async for message in messages:
-                    yield message
+            ticket = self._gate.admit(self._kind, self._method, connection)
+        except TooMany as refusal:
+            await self._gate.refuse(refusal, self._method, context)
+        current_lane.set(self._lane)
+        try:
+            messages = self._watching(self._checked(raw), context)
+            yield await self._first(messages, connection)
+            async for message in messages:
+                yield message
         except StopAsyncIteration:  # of a watch that ends before its first message
             return
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error, context, started)
             raise
+        finally:
+            ticket.release()
 
     async def _fail(
         self, error: Exception, context: Context, started: float, request: Message | None = None
@@ -141,10 +163,7 @@ class Guard:
             **(failure.fields | who),
             exc_info=error if failure.unexpected else None,
         )
-        correlation = (CORRELATION_KEY, current_correlation_id.get())
-        status = (STATUS_KEY, failure.status())
-        await context.abort(failure.code, failure.message, (correlation, status))
-        raise error
+        await abort_with(failure, context)
 
     def _checked(self, raw: bytes) -> Message:
         try:
@@ -155,30 +174,34 @@ class Guard:
             raise ContractBroken(broken)
         return request
 
-    async def _query(self, request: Message, context: Context) -> Message:
+    async def _query(self, request: Message, context: Context, connection: str) -> Message:
         now = asyncio.get_running_loop().time()
         left: float | None = context.time_remaining()
         if left is not None:  # the caller's own deadline: gRPC ends the call at it
             answer_by.set(now + left)
             spend_by.set(now + left)
-            return await self._behaviour(request, context)
+            return await self._in_turn(request, context, connection)
         moment = now + self._default_deadline
         answer_by.set(moment)
         spend_by.set(moment)
         limit = asyncio.timeout_at(moment)
         try:
             async with limit:
-                return await self._behaviour(request, context)
+                return await self._in_turn(request, context, connection)
         except TimeoutError:
             if limit.expired():
                 raise DeadlinePassed(f"no answer within {self._default_deadline:g} s") from None
             raise
 
-    async def _first(self, messages: AsyncIterator[Message | bytes]) -> Message | bytes:
+    async def _in_turn(self, request: Message, context: Context, connection: str) -> Message:
+        async with self._gate.turn(self._kind, connection):
+            return await self._behaviour(request, context)
+
+    async def _first(self, messages: AsyncIterator[Message | bytes], connection: str) -> Message | bytes:
         limit = asyncio.timeout(self._default_deadline)
         first_message_limit.set(limit)
         try:
-            async with limit:
+            async with limit, self._gate.turn(self._kind, connection):
                 return await anext(messages)
         except TimeoutError:
             if limit.expired():
@@ -187,18 +210,21 @@ class Guard:
         finally:
             first_message_limit.set(None)
 
-    async def _command(self, request: Message, context: Context) -> Message:
+    async def _command(self, request: Message, context: Context, ticket: Ticket, connection: str) -> Message:
         now = asyncio.get_running_loop().time()
         left: float | None = context.time_remaining()
         wait = self._default_deadline if left is None else left
         answer_by.set(now + wait)
-        effect = self._effects.start(self._method, self._behaviour(request, context))
+        effect = self._effects.start(self._method, self._in_turn(request, context, connection))
+        ticket.hold()
+        effect.add_done_callback(ticket.release)
         try:
             await asyncio.wait((effect,), timeout=wait)
-        finally:
-            if not effect.done():
-                self._effects.detach(effect)
+        except asyncio.CancelledError:
+            self._effects.detach(effect)  # even if it has ended at this moment: nobody else reads its outcome
+            raise
         if not effect.done():
+            self._effects.detach(effect)
             raise DeadlinePassed("no answer within the deadline; ask again with the same request_id")
         if effect.cancelled():
             raise Unavailable("STOPPING", "the server stopped before there was an answer; ask again")

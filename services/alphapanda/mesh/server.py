@@ -10,15 +10,19 @@ from typing import Any, TypeAlias, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.contract.method_policy import find_service, service_policies
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.admission import Admission
+from alphapanda.mesh.bounded import bounded
+from alphapanda.mesh.bounds import DEFAULT_BOUNDS, CallBounds
 from alphapanda.mesh.effects import Effects
+from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.loopback import is_loopback
-from alphapanda.mesh.watches import MOST_WATCHES, WatchLimit
 
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
@@ -93,6 +97,7 @@ class MeshServer:
         slow_call_seconds: a call that takes longer is logged.
         audit: gets commands; `log` where absent.
         before_binding: called just before the port is bound, to release a reserved one.
+        bounds: most calls at once.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -107,6 +112,7 @@ class MeshServer:
         slow_call_seconds: float = 0.5,
         audit: FilteringBoundLogger | None = None,
         before_binding: Callable[[], None] = lambda: None,
+        bounds: CallBounds = DEFAULT_BOUNDS,
     ) -> None:
         audit = audit or log
         if not is_loopback(host):
@@ -122,15 +128,21 @@ class MeshServer:
         for register in registrations:
             register(cast("grpc.aio.Server", collector))
         self._serving = dict.fromkeys(collector.services, False)
-        watches = WatchLimit(MOST_WATCHES, "watches")
+        self._bounds = bounds
+        self._gate = Gate(bounds, log)
         self._guards = {
             service: {
-                name: Guard(policy, handlers[name], self._effects, log, audit, slow_call_seconds, watches)
+                name: Guard(policy, handlers[name], self._effects, log, audit, slow_call_seconds, self._gate)
                 for name, policy in service_policies(find_service(service)).items()
             }
             for service, handlers in collector.services.items()
         }
         self._server: grpc.aio.Server | None = None
+
+    @property
+    def admission(self) -> Admission:
+        """The calls at work, and how many were refused."""
+        return self._gate.admission
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -144,14 +156,22 @@ class MeshServer:
             PortInUse: another process listens there.
             InvalidInput: the host is no address of this machine.
         """
-        server = grpc.aio.server(options=OPTIONS)
+        limits = (
+            ("grpc.max_concurrent_streams", self._bounds.streams),
+            ("grpc.max_allowed_incoming_connections", self._bounds.max_connections),
+        )
+        server = grpc.aio.server(options=(*OPTIONS, *limits))
         for service, guards in self._guards.items():
-            handlers = {name: guard.handler for name, guard in guards.items()}
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-            server.add_registered_method_handlers(service, handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*self._serving, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+            _add(server, service, {name: guard.handler for name, guard in guards.items()})
+        for service, handlers in self._health_and_reflection().items():
+            _add(
+                server,
+                service,
+                {
+                    name: bounded(f"/{service}/{name}", handler, self._gate)
+                    for name, handler in handlers.items()
+                },
+            )
         self._before_binding()
         probe_port(self._host, self._port)
         try:
@@ -184,6 +204,18 @@ class MeshServer:
             self._serving[service] = serving
             await self._publish_health()
 
+    def _health_and_reflection(self) -> Mapping[str, Handlers]:
+        collector = _Collector()
+        receiver = cast("grpc.aio.Server", collector)
+        names = [
+            *self._serving,
+            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+            reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name,
+        ]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, receiver)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(names), receiver)  # type: ignore[no-untyped-call]
+        return collector.services
+
     async def _publish_health(self) -> None:
         status = health_pb2.HealthCheckResponse
         states = self._serving | {"": all(self._serving.values())}
@@ -205,6 +237,11 @@ def probe_port(host: str, port: int) -> None:
             raise PortInUse(host, port) from None
         allowed = f"an address and port this process may bind ({error.strerror})"
         raise InvalidInput("api.host", _address(host, port), allowed) from None
+
+
+def _add(server: grpc.aio.Server, service: str, handlers: Handlers) -> None:
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {**handlers}),))
+    server.add_registered_method_handlers(service, handlers)
 
 
 def _family(host: str) -> socket.AddressFamily:

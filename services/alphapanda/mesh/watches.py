@@ -17,8 +17,6 @@ from alphapanda.mesh.errors import OutOfRange, TooMany
 from alphapanda.resilience.attempts import passing_failure
 from alphapanda.resilience.failures import in_one_line
 
-MOST_WATCHES = 2000
-"""Watches that a server keeps open at once."""
 MOST_BEHIND = 10_000
 """A watch that is further behind must begin with a snapshot, which is smaller than the missed changes."""
 

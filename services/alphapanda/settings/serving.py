@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from alphapanda.mesh.bounds import DEFAULT_BOUNDS as _BOUNDS
 from alphapanda.settings.section import Seconds, Section
 
 
@@ -14,6 +15,57 @@ class ApiSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs authentication")
     port: int = Field(50051, ge=0, le=65535, description="port; 0 takes a free one")
+    max_connections: int = Field(
+        _BOUNDS.max_connections, ge=1, le=100_000, description="connections open at once"
+    )
+    max_queries: int = Field(
+        _BOUNDS.max_queries,
+        ge=1,
+        le=100_000,
+        description="queries answered at once; more are refused, as with all bounds here",
+    )
+    max_queries_per_connection: int = Field(
+        _BOUNDS.max_queries_per_connection,
+        ge=1,
+        le=100_000,
+        description="queries of one connection answered at once",
+    )
+    max_commands: int = Field(
+        _BOUNDS.max_commands,
+        ge=1,
+        le=100_000,
+        description="commands that run at once, also beyond their call; calls between services may be twice as many",
+    )
+    max_commands_per_connection: int = Field(
+        _BOUNDS.max_commands_per_connection,
+        ge=1,
+        le=100_000,
+        description="commands of one connection that run at once",
+    )
+    max_watches: int = Field(
+        _BOUNDS.max_watches,
+        ge=1,
+        le=100_000,
+        description="watches open at once, streams of health and reflection among them",
+    )
+    max_watches_per_connection: int = Field(
+        _BOUNDS.max_watches_per_connection,
+        ge=1,
+        le=100_000,
+        description="watches that one connection has open at once",
+    )
+    max_urgent_calls: int = Field(
+        _BOUNDS.max_urgent_calls,
+        ge=1,
+        le=100_000,
+        description="kill switches, square-offs and health checks that run at once",
+    )
+    max_urgent_calls_per_connection: int = Field(
+        _BOUNDS.max_urgent_calls_per_connection,
+        ge=1,
+        le=100_000,
+        description="kill switches, square-offs and health checks of one connection",
+    )
 
 
 class MeshSettings(Section):

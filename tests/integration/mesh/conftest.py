@@ -12,6 +12,7 @@ import structlog
 from structlog.testing import LogCapture
 from typing_extensions import override
 
+from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import MeshServer
 from panda.instruments.v1 import instruments_pb2, instruments_pb2_grpc
@@ -23,6 +24,8 @@ RISK = "panda.risk.v1.RiskService"
 Query = Callable[[instruments_pb2.ListInstrumentsRequest], Awaitable[instruments_pb2.ListInstrumentsResponse]]
 Command = Callable[[risk_pb2.SetKillSwitchRequest], Awaitable[risk_pb2.SetKillSwitchResponse]]
 
+Update = Callable[[risk_pb2.UpdateLimitsRequest], Awaitable[risk_pb2.UpdateLimitsResponse]]
+
 
 async def _empty_page(_request) -> instruments_pb2.ListInstrumentsResponse:
     return instruments_pb2.ListInstrumentsResponse()
@@ -30,6 +33,10 @@ async def _empty_page(_request) -> instruments_pb2.ListInstrumentsResponse:
 
 async def _done(_request) -> risk_pb2.SetKillSwitchResponse:
     return risk_pb2.SetKillSwitchResponse()
+
+
+async def _updated(_request) -> risk_pb2.UpdateLimitsResponse:
+    return risk_pb2.UpdateLimitsResponse()
 
 
 class Instruments(instruments_pb2_grpc.InstrumentServiceServicer):
@@ -52,6 +59,7 @@ class Risk(risk_pb2_grpc.RiskServiceServicer):
 
     def __init__(self) -> None:
         self.set_kill_switch: Command = _done
+        self.update_limits: Update = _updated
 
     @override
     async def AuthorizeOrder(self, request, context):
@@ -68,6 +76,10 @@ class Risk(risk_pb2_grpc.RiskServiceServicer):
     @override
     async def GetKillSwitch(self, request, context):
         raise NotImplementedError
+
+    @override
+    async def UpdateLimits(self, request, context):
+        return await self.update_limits(request)
 
     @override
     async def SetKillSwitch(self, request, context):
@@ -109,7 +121,13 @@ class Mesh:
 
 
 @pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
+def bounds() -> CallBounds:
+    """The bounds of the server; a module may have its own."""
+    return CallBounds()
+
+
+@pytest.fixture
+async def mesh(bounds: CallBounds) -> AsyncIterator[Mesh]:
     """A server at work; stopped at the end."""
     captured = LogCapture()
     log = structlog.wrap_logger(
@@ -125,6 +143,7 @@ async def mesh() -> AsyncIterator[Mesh]:
         ],
         log,
         slow_call_seconds=0.2,
+        bounds=bounds,
     )
     mesh = Mesh(server, instruments, risk, captured)
     mesh.port = await server.start()

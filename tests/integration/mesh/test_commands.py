@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import grpc
 import pytest
@@ -81,6 +82,42 @@ async def test_a_failure_after_the_caller_left_is_in_the_log(mesh, kill_switch_r
     line = next(line for line in mesh.log.entries if line["event"] == "command.failed_after_disconnect")
     assert line["log_level"] == "error"
     assert isinstance(line["exc_info"], KeyError)
+
+
+class Call:
+    """The server's side of a call without a connection."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    def invocation_metadata(self) -> None:
+        return None
+
+    def set_trailing_metadata(self, _metadata) -> None:
+        return None
+
+    def time_remaining(self) -> None:
+        return None
+
+
+async def test_a_command_cancelled_as_it_fails_leaves_nothing_unread(mesh, kill_switch_request) -> None:
+    """A caller that leaves at the moment of the failure: the failure is in the log, and no task's exception is lost."""
+    lost: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context["message"]))
+
+    async def fails(_request):
+        serving.cancel()
+        raise KeyError("lost")
+
+    mesh.risk.set_kill_switch = fails
+    guard = mesh.server._guards["panda.risk.v1.RiskService"]["SetKillSwitch"]
+    serving = asyncio.create_task(guard._serve(kill_switch_request.SerializeToString(), Call()))
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not lost
+    assert [line["event"] for line in mesh.log.entries] == ["command.failed_after_disconnect"]
 
 
 async def test_stop_waits_for_commands(mesh, kill_switch_request) -> None:

@@ -12,11 +12,12 @@ import pytest
 import structlog
 
 from alphapanda.contract.method_policy import MethodPolicy
+from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.deadlines import watch_established
 from alphapanda.mesh.effects import Effects
+from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.status import call_failure
-from alphapanda.mesh.watches import WatchLimit
 from panda.marketdata.v1 import marketdata_pb2 as pb
 from panda.options.v1.options_pb2 import PERMISSION_READ
 
@@ -31,9 +32,8 @@ async def watched(behaviour: Callable[[Any, Any], AsyncIterator[pb.WatchQuotesRe
     log = structlog.get_logger()
     handler = grpc.unary_stream_rpc_method_handler(behaviour, pb.WatchQuotesRequest.FromString)
     policy = MethodPolicy(METHOD, PERMISSION_READ, is_command=False, default_deadline=PATIENCE)
-    guard = Guard(
-        policy, handler, Effects(log), log, log, slow_call_seconds=1, watches=WatchLimit(MOST, "watches")
-    )
+    gate = Gate(CallBounds(max_watches_per_connection=MOST), log)
+    guard = Guard(policy, handler, Effects(log), log, log, slow_call_seconds=1, gate=gate)
     service, _, name = METHOD.removeprefix("/").partition("/")
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: guard.handler}),))
@@ -82,7 +82,8 @@ async def test_watches_without_end_are_refused() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await watch(b"").read()
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert call_failure(refused.value).reason == "TOO_MANY_WATCHES"
+        failure = call_failure(refused.value)
+        assert (failure.reason, failure.retry_after) == ("TOO_MANY_WATCHES", 1)
         first.cancel()
         async with asyncio.timeout(20):
             while not await opened(watch):  # noqa: ASYNC110 - the server says nothing when a call has ended

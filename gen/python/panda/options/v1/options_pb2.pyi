@@ -85,6 +85,32 @@ one effect.
 """
 Global___Retry: _TypeAlias = Retry  # noqa: Y015
 
+class _Lane:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LaneEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lane.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LANE_UNSPECIFIED: _Lane.ValueType  # 0
+    """The lane of most calls. What is over its bounds is RESOURCE_EXHAUSTED with RetryInfo."""
+    LANE_URGENT: _Lane.ValueType  # 1
+    """What stops trading or reduces positions (kill switches, cancellations, square-off), and the calls between services
+    that carry it out. Nothing else, or it isn't urgent any more.
+    """
+
+class Lane(_Lane, metaclass=_LaneEnumTypeWrapper):
+    """Lane in which a call is admitted. Each lane has bounds, database connections and turns of its own, so that load in one
+    holds up no call in another.
+    """
+
+LANE_UNSPECIFIED: Lane.ValueType  # 0
+"""The lane of most calls. What is over its bounds is RESOURCE_EXHAUSTED with RetryInfo."""
+LANE_URGENT: Lane.ValueType  # 1
+"""What stops trading or reduces positions (kill switches, cancellations, square-off), and the calls between services
+that carry it out. Nothing else, or it isn't urgent any more.
+"""
+Global___Lane: _TypeAlias = Lane  # noqa: Y015
+
 class _Retention:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -151,13 +177,14 @@ Global___Partitioning: _TypeAlias = Partitioning  # noqa: Y015
 
 @_typing.final
 class MethodPolicy(_message.Message):
-    """Permission, retry and deadline of one RPC."""
+    """Permission, retry, deadline and lane of one RPC."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PERMISSION_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
     DEFAULT_DEADLINE_MS_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
     permission: Global___Permission.ValueType
     """Permission that its caller needs."""
     retry: Global___Retry.ValueType
@@ -166,16 +193,19 @@ class MethodPolicy(_message.Message):
     """Deadline of a call that came without one, milliseconds, 1 to 60000. Of a watch, the time until its first message;
     the watch itself lasts until the caller ends it.
     """
+    lane: Global___Lane.ValueType
+    """Lane in which its calls are admitted."""
     def __init__(
         self,
         *,
         permission: Global___Permission.ValueType = ...,
         retry: Global___Retry.ValueType = ...,
         default_deadline_ms: _builtins.int = ...,
+        lane: Global___Lane.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_deadline_ms", b"default_deadline_ms", "permission", b"permission", "retry", b"retry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_deadline_ms", b"default_deadline_ms", "lane", b"lane", "permission", b"permission", "retry", b"retry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

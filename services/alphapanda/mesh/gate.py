@@ -1,0 +1,58 @@
+"""What every call to a server passes: admission, then its turn; or a refusal."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final, Never
+
+from structlog.typing import FilteringBoundLogger
+
+from alphapanda.mesh.abort import Context
+from alphapanda.mesh.admission import Admission, CallKind, Ticket
+from alphapanda.mesh.bounds import CallBounds
+from alphapanda.mesh.errors import TooMany
+from alphapanda.mesh.refusals import Refusals
+from alphapanda.mesh.turns import Turns
+
+QUERIES_AT_WORK: Final = 2
+"""More would each take as much longer as they are more: they share one processor."""
+COMMANDS_AT_WORK: Final = 64
+"""More than queries, because commands that come together share a transaction."""
+LEASE_SECONDS: Final = 0.1
+_AT_ONCE: Final = nullcontext()
+
+
+class Gate:
+    """Admits calls, gives them turns, refuses those over the bounds.
+
+    Args:
+        bounds: most calls at once.
+        log: gets the number of refusals.
+    """
+
+    def __init__(self, bounds: CallBounds, log: FilteringBoundLogger) -> None:
+        self.admission = Admission(bounds)
+        self._refusals = Refusals(log)
+        queries = Turns(QUERIES_AT_WORK, LEASE_SECONDS)
+        self._turns = {
+            CallKind.QUERY: queries,
+            CallKind.WATCH: queries,
+            CallKind.COMMAND: Turns(COMMANDS_AT_WORK, LEASE_SECONDS),
+        }
+
+    def admit(self, kind: CallKind, method: str, connection: str) -> Ticket:
+        """Admits a call; the ticket is to be released.
+
+        Raises:
+            TooMany: a bound is reached.
+        """
+        return self.admission.admit(kind, method, (connection,))
+
+    def turn(self, kind: CallKind, connection: str) -> AbstractAsyncContextManager[None]:
+        """Waits for a turn. Urgent calls and calls between services, for which another call waits, have it at once."""
+        turns = self._turns.get(kind)
+        return _AT_ONCE if turns is None else turns.turn(connection)
+
+    async def refuse(self, refusal: TooMany, method: str, context: Context) -> Never:
+        """Answers a call that was not admitted."""
+        await self._refusals.send(refusal, method, context)

@@ -1,0 +1,95 @@
+"""Lets few calls work at a time, and each connection in its turn.
+
+Every service of a process runs on one event loop. Were all admitted calls to work on it at once, a call of a quiet
+connection would take as long as all of a loud one's together. So the others wait, and a connection that had no call waiting
+is served first: one whose calls are few hardly waits at all (the "new flows first" of fq_codel, RFC 8290).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """Gives turns to calls.
+
+    A call that holds its turn for longer than the lease is waiting for something (a database, an order's end), not
+    computing: it goes on, and its turn goes to the next call.
+
+    Args:
+        most: calls at work at once.
+        lease_seconds: how long a turn is counted.
+    """
+
+    def __init__(self, most: int, lease_seconds: float) -> None:
+        self._most = most
+        self._lease = lease_seconds
+        self._working: dict[object, float] = {}  # since when, in loop time; the oldest first
+        self._waking = 0  # have been given a turn, and take it when their task runs
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._new: deque[str] = deque()
+        self._old: deque[str] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def turn(self, holder: str) -> AsyncIterator[None]:
+        """Waits for a turn of this holder (a connection); the turn ends with the context."""
+        if self._waiting or len(self._working) + self._waking >= self._most:
+            await self._wait(holder)
+        mine = object()
+        self._working[mine] = asyncio.get_running_loop().time()
+        if self._waiting:
+            self._watch_leases()
+        try:
+            yield
+        finally:
+            if self._working.pop(mine, None) is not None:
+                self._serve()
+
+    async def _wait(self, holder: str) -> None:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (queue := self._waiting.get(holder)) is None:
+            queue = self._waiting[holder] = deque()
+            self._new.append(holder)
+        queue.append(place)
+        self._serve()
+        self._watch_leases()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # given the turn at the same moment
+                self._waking -= 1
+                self._serve()
+            raise
+        self._waking -= 1
+
+    def _serve(self) -> None:
+        """Gives free turns to waiting calls."""
+        while self._waiting and len(self._working) + self._waking < self._most:
+            holder = (self._new or self._old).popleft()
+            queue = self._waiting[holder]
+            while queue and queue[0].done():  # its call was cancelled
+                queue.popleft()
+            if queue:
+                queue.popleft().set_result(None)
+                self._waking += 1
+            if queue:
+                self._old.append(holder)
+            else:
+                del self._waiting[holder]
+
+    def _watch_leases(self) -> None:
+        if self._timer is None and self._working and self._waiting:
+            oldest = next(iter(self._working.values()))
+            self._timer = asyncio.get_running_loop().call_at(oldest + self._lease, self._end_leases)
+
+    def _end_leases(self) -> None:
+        self._timer = None
+        over = asyncio.get_running_loop().time() - self._lease
+        for turn in [turn for turn, since in self._working.items() if since <= over]:
+            del self._working[turn]
+        self._serve()
+        self._watch_leases()
