@@ -11,7 +11,7 @@ import pytest
 from portfolio_service import INFY, Market, Service, stored_in
 from redis.asyncio import Redis
 from sqlalchemy import text
-from tests.statements import Sent
+from tests.statements import CountedRelay, Quiet, Sent, quiet
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.port import Record
@@ -19,7 +19,6 @@ from alphapanda.portfolio.store.port import AccountName
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.relay import OutboxRelay
 
 MOST = 8
 """From a fill to its ledger entries, its snapshot on the log included."""
@@ -41,18 +40,19 @@ class Counted:
     """A service and its relay on a database whose statements are counted."""
 
     service: Service
-    relay: OutboxRelay
+    relay: CountedRelay
+    quiet: Quiet
     sent: Sent
 
     async def cost(self, *batch: Any) -> list[str]:
         """The statements from a batch of fills to their snapshot on the log."""
+        await self.quiet.before(self.relay)
         self.sent.statements.clear()
         published = self.relay.published
         await self.service.fill(*batch)
         await self.service.snapshots.take_after_fills()
-        async with asyncio.timeout(10):
-            while self.relay.published == published or not self.relay.idle():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await self.quiet.after(self.relay)
+        assert self.relay.published == published + 1
         return list(self.sent.statements)
 
 
@@ -64,15 +64,22 @@ async def counted(tables: str, fills, redis: Redis) -> AsyncIterator[Counted]:
     sent.listen(engine)
     service = Service(stored_in(engine), fills.broker, Market(), redis)
     outbox = Outbox("portfolio", TopicMap(("paper", "other")))
-    relay = OutboxRelay(
-        engine=engine, outbox=outbox, log=Log(), batch_size=100, backoff=Backoff(0.1, 1.0), poll_seconds=60.0
+    relay = CountedRelay(
+        engine=engine,
+        outbox=outbox,
+        log=Log(),
+        batch_size=100,
+        backoff=Backoff(0.1, 1.0),
+        poll_seconds=3600,
+        silence_seconds=3600,
     )
     await service.start()
     await relay.start()
-    counted = Counted(service, relay, sent)
-    await service.frame(INFY, "100", 0)
-    await counted.cost(fills(1, 10, "100"))
-    yield counted
+    async with quiet(tables) as waits:
+        counted = Counted(service, relay, waits, sent)
+        await service.frame(INFY, "100", 0)
+        await counted.cost(fills(1, 10, "100"))
+        yield counted
     await relay.stop()
     await service.stop()
     await engine.dispose()
@@ -100,6 +107,7 @@ async def test_a_batch_seen_before_costs_a_read(counted: Counted, fills) -> None
     """What was booked before is found by the read; nothing is written."""
     batch = [fills(n, 1, "100") for n in range(2, 12)]
     await counted.cost(*batch)
+    await counted.quiet.before(counted.relay)
     counted.sent.statements.clear()
     await counted.service.fill(*batch)
     await asyncio.sleep(0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.statements import Sent
+from tests.statements import CountedRelay, Sent, quiet
 from tests.values import replace
 
 from alphapanda.contract.topics import TopicMap
@@ -27,7 +27,6 @@ from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from alphapanda.risk.store.statements import SCHEMA
 from alphapanda.risk.switch_events import kill_switch_message, switch_event
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.relay import OutboxRelay
 from alphapanda.storage.requests import CommandKey
 from panda.risk.v1 import risk_pb2 as pb
 
@@ -140,26 +139,29 @@ async def test_account_wide_limits_cost_no_statement_more(counted) -> None:
     assert len(await counted.cost(risk.raw(risk.signal(30)))) == DECISION
 
 
-async def test_a_verdict_is_published_after_four_statements(counted) -> None:
+async def test_a_verdict_is_published_after_four_statements(counted, tables: str) -> None:
     """From a raw signal to its verdict on the log: two of the decision, two of the relay."""
     risk = counted.risk
     log = Log()
-    relay = OutboxRelay(
+    relay = CountedRelay(
         engine=risk.engine,
         outbox=Outbox(SCHEMA, TopicMap(BROKERS)),
         log=log,  # type: ignore[arg-type]
         batch_size=100,
         backoff=Backoff(0.1, 1.0),
-        poll_seconds=60.0,
+        poll_seconds=3600,
+        silence_seconds=3600,
     )
     await relay.start()
-    await _until(lambda: relay.published == 1 and relay.idle())
+    async with quiet(tables) as waits:
+        await waits.before(relay)
 
-    async def published() -> None:
-        await risk.raw(risk.signal(20))
-        await _until(lambda: relay.published == 2 and relay.idle())
+        async def published() -> None:
+            await risk.raw(risk.signal(20))
+            await waits.after(relay)
 
-    assert len(await counted.cost(published())) == DECISION + RELAY
+        assert len(await counted.cost(published())) == DECISION + RELAY
+    assert relay.published == 2
     await relay.stop()
 
 
@@ -316,12 +318,6 @@ async def _halt(risk: Any) -> None:
         lambda _: (halted, switch_event(halted, derived_id("halt", 1))),
         kill_switch_message,
     )
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_a_parked_key_of_another_form_names_no_position(postgres_risk) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 from asyncpg.prepared_stmt import PreparedStatement
+from tests.statements import CountedRelay, Quiet, quiet
 from trading_room import ACTIVE, CALENDAR, INSTRUMENTS, NOON, Room, wall_clock
 
 from alphapanda.consuming.delivery import Delivery
@@ -29,14 +30,13 @@ from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.relay import OutboxRelay
 from panda.events.v1 import control_pb2
 from panda.events.v1.events_pb2 import Event
 
 Opened = Callable[..., AbstractAsyncContextManager[Room]]
 FROM_SIGNAL_TO_FILL = 18
-OF_TRADING = 7
-"""Kill switches, orders, the exchange, the answer, two of the relay, and one more where that is woken twice."""
+OF_TRADING = 6
+"""Kill switches, orders, the exchange, the answer, two of the relay."""
 
 
 @dataclass
@@ -68,7 +68,8 @@ class Way:
     signals: RawSignalHandler
     risk_log: Published
     trading_log: Published
-    relays: Sequence[OutboxRelay]
+    relays: Sequence[CountedRelay]
+    quiet: Quiet
     made: int = 0
 
     async def take(self, tokens: Sequence[int], target: int) -> None:
@@ -78,9 +79,7 @@ class Way:
         verdicts = await self.risk_log.until("signal_validated", len(tokens))
         await self.room.consumer.handle([_delivery(event) for event in verdicts])
         await self.trading_log.until("order_filled", len(tokens))
-        async with asyncio.timeout(60):
-            while not all(relay.idle() for relay in self.relays):  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.01)
+        await self.quiet.after(*self.relays)
 
     def _signal(self, token: int, target: int) -> Signal:
         self.made += 1
@@ -117,7 +116,7 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
     )
     await statuses.apply(Event(strategy_changed=running))
     logs = Published(), Published()
-    async with opened() as room:
+    async with opened() as room, quiet(database) as waits:
         await room.open_for_trading()
         store = PostgresRiskStore(engine, outboxes[0])
         await store.prepare(ACTIVE)
@@ -135,7 +134,7 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
             wall_clock,
         )
         relays = [
-            OutboxRelay(
+            CountedRelay(
                 engine=engine,
                 outbox=outbox,
                 log=log,  # type: ignore[arg-type]
@@ -149,7 +148,7 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
         for relay in relays:
             await relay.start()
         try:
-            yield Way(room, RawSignalHandler(decisions), *logs, relays)
+            yield Way(room, RawSignalHandler(decisions), *logs, relays, waits)
         finally:
             for relay in relays:
                 await relay.stop()
@@ -197,6 +196,7 @@ async def test_an_order_is_few_statements(
     """From a signal to its fill event PostgreSQL is sent 18 statements at most, once caches and plans are there."""
     async with open_way(opened, tables) as way:
         await way.take([1], 10)
+        await way.quiet.before(*way.relays)
         with counted(monkeypatch) as sent:
             await way.take([2], 10)
     assert len(sent) <= FROM_SIGNAL_TO_FILL, _told(sent)
@@ -209,6 +209,7 @@ async def test_a_batch_is_hardly_more_than_an_order(
     """Twenty orders in one batch share their transactions: each costs a few statements of its own, not eighteen."""
     async with open_way(opened, tables) as way:
         await way.take([40], 10)
+        await way.quiet.before(*way.relays)
         with counted(monkeypatch) as sent:
             await way.take(range(1, 21), 10)
     calls = sum("INSERT INTO paper_exchange.orders" in query for query in sent)
