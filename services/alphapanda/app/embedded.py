@@ -52,6 +52,7 @@ from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import schema_version, upgrade_schema
+from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.strategy.demo import demo_requests
 from alphapanda.trading.execution_context import Step, no_step
@@ -258,7 +259,7 @@ class Embedded:
         risk, timer = risk_room(resources)
         trading, orders = trading_room(resources, self._options.at)
         rooms = [instruments_room(resources), strategy, risk, trading, portfolio_room(resources)]
-        barrier = Barrier(rooms, orders)
+        barrier = Barrier(rooms, orders, WriteWatch(resources.engine))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks))
         process = process_of(resources, rooms, self.port, before_binding=self._before_binding)
         self._stack.push_async_callback(process.stop)

@@ -78,7 +78,7 @@ class Feeding:
     @property
     def feeds_now(self) -> bool:
         """Whether frames are expected now: the feed has begun, hasn't ended, and isn't waiting for its pace."""
-        return self._begun and not self.publisher.finished.is_set() and not self.feed.resting
+        return self._begun and not self.publisher.finished.is_set() and not self.feed.pacer.resting
 
     @property
     def last_error(self) -> str:

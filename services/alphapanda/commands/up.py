@@ -21,7 +21,7 @@ from alphapanda.commands.console import PORT
 @click.option(
     "--speed",
     metavar="N|max",
-    help="market seconds in a wall second, or max  [default: 1 for sim, max for a replay]",
+    help="market seconds in a wall second; 0 or max: as fast as it goes  [default: 1 for sim, max for a replay]",
 )
 @click.option(
     "--record",

@@ -37,6 +37,14 @@ class FeedStatus(Protocol):
     def ticks(self) -> int:
         """Ticks that passed the sanitiser since the process started."""
 
+    @property
+    def speed(self) -> float | None:
+        """Market seconds per wall second that the feed is asked for; None where it goes as fast as it can."""
+
+    @property
+    def speed_reached(self) -> float | None:
+        """Market seconds per wall second over the last ten seconds; None before."""
+
     def dropped(self) -> Mapping[str, int]:
         """Ticks dropped since the process started, by reason."""
 
@@ -126,6 +134,8 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             simulated=clock.simulated if clock else False,
             ticks=self._feed.ticks,
             dropped=self._feed.dropped(),
+            speed=self._feed.speed,
+            speed_reached=self._feed.speed_reached,
         )
 
     def _require(self, symbol: str) -> Instrument:

@@ -21,6 +21,7 @@ from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
+from alphapanda.marketdata.feeds.pace import MAX
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient
@@ -52,8 +53,8 @@ async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
 class MarketDataPublisher:
     """Publishes a feed's ticks, sanitised and framed, first to the price cache and then to the log.
 
-    In lockstep it publishes one frame at a time; after timers and after each frame it waits until everything that they
-    caused has been processed. While Redis or the log is unavailable, the feed waits for it.
+    In lockstep it publishes one batch at a time (a recording: one frame); after timers and after each batch it waits until
+    everything that they caused has been processed. While Redis or the log is unavailable, the feed waits for it.
 
     Args:
         feed: the source of ticks.
@@ -121,6 +122,16 @@ class MarketDataPublisher:
         """Ticks that passed the sanitiser since the process started."""
         return self._sanitiser.passed + self._recorded_ticks
 
+    @property
+    def speed(self) -> float | None:
+        """Market seconds per wall second that the feed is asked for; None where it goes as fast as it can."""
+        return None if self._feed.pacer.speed == MAX else self._feed.pacer.speed
+
+    @property
+    def speed_reached(self) -> float | None:
+        """Market seconds per wall second over the last ten seconds; None before."""
+        return self._feed.pacer.reached
+
     def dropped(self) -> Mapping[str, int]:
         """Ticks dropped since the process started, by reason."""
         return self._sanitiser.counts()
@@ -184,7 +195,8 @@ class MarketDataPublisher:
     async def _publish(self, frames: Sequence[Frame]) -> None:
         if not frames:
             return
-        for step in [[frame] for frame in frames] if self._feed.lockstep else [frames]:
+        one_by_one = self._feed.lockstep and self._feed.frame_by_frame
+        for step in [[frame] for frame in frames] if one_by_one else [frames]:
             await self._persist(partial(self._cache.write, step))
             await self._run_timers(step[-1])
             now = self._wall_clock()

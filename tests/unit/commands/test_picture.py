@@ -9,6 +9,7 @@ from watched_day import portfolio, position, status, strategies
 from alphapanda.commands.live.picture import picture
 from alphapanda.commands.live.sections import shares
 from alphapanda.commands.live.view import View
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
 from panda.ops.v1.ops_pb2 import (
     SERVICE_STATE_NOT_SERVING,
     ConsumerStatus,
@@ -132,6 +133,23 @@ def test_an_alarm_is_the_last_line(view):
     assert drawn(view, width=120)[-1] == (
         "ALARM (1 of 2) portfolio.fills is 5,000 records behind on paper.orders.filled; 1,000 are allowed"
     )
+
+
+@pytest.mark.parametrize(
+    ("market", "said"),
+    [
+        ({}, "simulated"),
+        ({"speed": 1, "speed_reached": 1}, "simulated"),
+        ({"speed": 1, "speed_reached": 0.4}, "simulated 1x, only 0.4x reached"),
+        ({"speed": 60, "speed_reached": 59}, "simulated 60x"),
+        ({"speed": 60, "speed_reached": 16}, "simulated 60x, only 16x reached"),
+        ({"speed_reached": 220.4}, "simulated 220x"),
+    ],
+)
+def test_a_pace_is_shown_and_what_of_it_is_missed(view, market, said):
+    """The title has a feed's speed where it isn't the market's own, and how much of it is reached where it falls behind."""
+    view.fold("market", GetMarketStatusResponse(exchange="NSE", simulated=True, **market), 1.0)
+    assert drawn(view)[0].endswith(said)
 
 
 def test_once_is_as_high_as_it_needs(view):

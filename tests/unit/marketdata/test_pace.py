@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant, nanoseconds
@@ -27,13 +28,15 @@ class Wall:
         return Pacer(speed, self.sleep, lambda: self.now)
 
 
-@pytest.mark.parametrize(("text", "speed"), [("1", 1.0), ("0.5", 0.5), ("600", 600.0), ("max", MAX)])
-def test_a_speed_is_a_number_above_zero_or_max(text, speed):
+@pytest.mark.parametrize(
+    ("text", "speed"), [("1", 1.0), ("0.5", 0.5), ("600", 600.0), ("max", MAX), ("0", MAX)]
+)
+def test_a_speed_is_a_number_or_max(text, speed):
     """What --speed takes."""
     assert parsed_speed(text) == speed
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "fast", ""])
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "fast", ""])
 def test_another_speed_is_refused(text):
     """The error names the option, the value and what is allowed."""
     with pytest.raises(InvalidInput, match=r"^--speed: .* is not allowed; market seconds in a wall second"):
@@ -122,3 +125,31 @@ async def test_what_was_fed_before_is_not_waited_for(file):
     assert wall.slept == [120, 60]
     assert instant(times[1]).minute == 47
     assert nanoseconds(instant(times[1])) == times[1]
+
+
+async def test_a_pace_that_is_missed_is_said_once_a_minute():
+    """Who reaches a third of its speed says so with both figures, and again after a minute."""
+    wall = Wall()
+    pacer = wall.pacer(60)
+    with capture_logs() as logs:
+        for _ in range(75):
+            await pacer.step(20)
+            wall.now += 1.0
+    assert pacer.reached == pytest.approx(20)
+    assert logs == [
+        {"event": "feed.pace_missed", "log_level": "warning", "speed": 60, "reached": 20.0},
+        {"event": "feed.pace_missed", "log_level": "warning", "speed": 60, "reached": 20.0},
+    ]
+
+
+async def test_a_pace_that_is_kept_is_not_said():
+    """Whoever keeps its pace reports it; as fast as it goes has no pace to miss."""
+    wall = Wall()
+    pacer, fastest = wall.pacer(4), wall.pacer(MAX)
+    with capture_logs() as logs:
+        for _ in range(50):
+            await pacer.step(4)
+            await fastest.step(1)
+    assert pacer.reached == pytest.approx(4)
+    assert fastest.reached == pytest.approx(1)
+    assert logs == []

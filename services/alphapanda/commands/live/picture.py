@@ -36,6 +36,8 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
+from alphapanda.marketdata.feeds.pace import MISSED, REAL
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING
 from panda.portfolio.v1.portfolio_pb2 import Position
 from panda.strategy.v1.strategy_pb2 import Strategy
@@ -98,7 +100,22 @@ def _title(view: View) -> Text:
         line.append(f"● {market.exchange} closed", style="yellow")
         line.append(f" until {opens:%a %d %b %H:%M}" if opens else "")
     line.append(f"  {shown_time(at, '%a %d %b %Y %H:%M:%S')}", style="bold")
-    return line.append("  simulated" if market.simulated else f"  {market.feed}", style="yellow")
+    line.append("  simulated" if market.simulated else f"  {market.feed}", style="yellow")
+    return line.append(_speed(market))
+
+
+def _speed(market: GetMarketStatusResponse) -> Text:
+    """The feed's pace where it isn't the market's own, and what of it is reached where it is missed."""
+    if not market.HasField("speed_reached"):
+        return Text()
+    reached = market.speed_reached
+    if not market.HasField("speed"):
+        return Text(f" {reached:,.0f}x", style="yellow")
+    missed = reached < MISSED * market.speed
+    text = f" {market.speed:g}x" if market.speed != REAL or missed else ""
+    return Text(
+        text + (f", only {reached:.2g}x reached" if missed else ""), style=DOWN if missed else "yellow"
+    )
 
 
 def _money(view: View) -> Text:

@@ -13,6 +13,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
+from alphapanda.marketdata.feeds.pace import Pacer
 
 
 class MarketClockWouldGoBack(InvalidInput):
@@ -85,19 +86,22 @@ class Feed(Protocol):
         name: registered name.
         simulated: whether market time is the feed's own, not the wall clock's.
         heartbeats: whether each batch makes a frame for every shard, without ticks if need be.
+        frame_by_frame: whether lockstep waits after each frame of a batch, so that what they cause is decided in the order of
+            the frames, as `replay` decides it; otherwise after each batch, whose frames have one market time.
     """
 
     name: ClassVar[str]
     simulated: ClassVar[bool]
     heartbeats: ClassVar[bool]
+    frame_by_frame: ClassVar[bool]
 
     @property
     def lockstep(self) -> bool:
-        """Whether each frame waits until everything that the previous one caused has been processed."""
+        """Whether it waits until everything that the previous frame (or batch) caused has been processed."""
 
     @property
-    def resting(self) -> bool:
-        """Whether it is pausing to keep its pace, so that no frame is due."""
+    def pacer(self) -> Pacer:
+        """Keeps its pace, and says how much of it was reached."""
 
     def check(self) -> None:
         """Checks the feed's input as far as possible before anything is started.

@@ -7,6 +7,8 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import structlog
+
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS
 
@@ -14,18 +16,23 @@ REAL: Final = 1.0
 MAX: Final = math.inf
 
 _MAX_BEHIND_SECONDS: Final = 1.0
+_MEASURED_SECONDS: Final = 10.0
+MISSED: Final = 0.9
+"""Share of its speed below which a feed misses its pace."""
+SAID_EVERY_SECONDS: Final = 60.0
 _IST_NS: Final = 19_800 * SECOND_NS
 _DAY_NS: Final = 86_400 * SECOND_NS
+_log: Final = structlog.get_logger(__name__)
 
 
 def parsed_speed(text: str) -> float:
-    """Parses `--speed`: market seconds per wall second, or "max" (MAX: no waits).
+    """Parses `--speed`: market seconds per wall second; "0" or "max" is MAX: no waits.
 
     Raises:
-        InvalidInput: it is neither a number above 0 nor max.
+        InvalidInput: it is neither a number from 0 on nor max.
     """
-    allowed = "market seconds in a wall second, above 0, or max"
-    if text == "max":
+    allowed = "market seconds in a wall second, above 0; 0 or max for as fast as it goes"
+    if text in {"max", "0"}:
         return MAX
     try:
         speed = float(text)
@@ -46,6 +53,8 @@ class Pacer:
 
     Attributes:
         resting: whether it is waiting now, so that no frame is due.
+        speed: market seconds per wall second; MAX: it doesn't wait.
+        reached: market seconds per wall second in the last full 10 s; None before.
     """
 
     def __init__(
@@ -55,11 +64,15 @@ class Pacer:
         monotonic: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
     ) -> None:
         self.resting = False
-        self._speed = speed
+        self.speed: Final = speed
+        self.reached: float | None = None
         self._sleep = sleep
         self._monotonic = monotonic
         self._due = 0.0
         self._reached_ns = 0
+        self._measured_from: float | None = None
+        self._advanced = 0.0
+        self._said_at = -math.inf
 
     def begin_at(self, market_time_ns: int) -> None:
         """Sets the market time up to which it doesn't wait."""
@@ -76,10 +89,11 @@ class Pacer:
 
     async def step(self, market_seconds: float) -> None:
         """Waits for a step that is this much market time after the previous one."""
-        if self._speed == MAX:
+        self._measure(market_seconds)
+        if self.speed == MAX:
             return
         now = self._monotonic()
-        self._due += market_seconds / self._speed
+        self._due += market_seconds / self.speed
         if self._due < now - _MAX_BEHIND_SECONDS:
             self._due = now
         elif self._due > now:
@@ -88,6 +102,21 @@ class Pacer:
                 await self._sleep(self._due - now)
             finally:
                 self.resting = False
+
+    def _measure(self, market_seconds: float) -> None:
+        now = self._monotonic()
+        if self._measured_from is None:
+            self._measured_from = now
+            return
+        self._advanced += market_seconds
+        passed = now - self._measured_from
+        if passed < _MEASURED_SECONDS:
+            return
+        self.reached = self._advanced / passed
+        self._measured_from, self._advanced = now, 0.0
+        if self.reached < MISSED * self.speed < MAX and now - self._said_at >= SAID_EVERY_SECONDS:
+            self._said_at = now
+            _log.warning("feed.pace_missed", speed=self.speed, reached=round(self.reached, 2))
 
 
 def _ist_day(market_time_ns: int) -> int:

@@ -151,6 +151,7 @@ class ReplayFeed(Feed):
     name: ClassVar[str] = "replay"
     simulated: ClassVar[bool] = True
     heartbeats: ClassVar[bool] = False
+    frame_by_frame: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -173,8 +174,8 @@ class ReplayFeed(Feed):
 
     @property
     @override
-    def resting(self) -> bool:
-        return self._pacer.resting
+    def pacer(self) -> Pacer:
+        return self._pacer
 
     @override
     def check(self) -> None:
@@ -225,6 +226,7 @@ class RecordedFeed(Feed):
     name: ClassVar[str] = ReplayFeed.name
     simulated: ClassVar[bool] = True
     heartbeats: ClassVar[bool] = True
+    frame_by_frame: ClassVar[bool] = True
 
     def __init__(self, file: Path, directory: InstrumentDirectory, pacer: Pacer) -> None:
         self._file = file
@@ -238,8 +240,8 @@ class RecordedFeed(Feed):
 
     @property
     @override
-    def resting(self) -> bool:
-        return self._pacer.resting
+    def pacer(self) -> Pacer:
+        return self._pacer
 
     @override
     def check(self) -> None:

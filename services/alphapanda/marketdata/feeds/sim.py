@@ -44,6 +44,7 @@ class SimulatedFeed(Feed):
     name: ClassVar[str] = "sim"
     simulated: ClassVar[bool] = True
     heartbeats: ClassVar[bool] = True
+    frame_by_frame: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -95,8 +96,8 @@ class SimulatedFeed(Feed):
 
     @property
     @override
-    def resting(self) -> bool:
-        return self._pacer.resting
+    def pacer(self) -> Pacer:
+        return self._pacer
 
     @override
     def check(self) -> None:

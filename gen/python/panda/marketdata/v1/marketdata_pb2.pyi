@@ -271,6 +271,8 @@ class GetMarketStatusResponse(_message.Message):
     SIMULATED_FIELD_NUMBER: _builtins.int
     TICKS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    SPEED_REACHED_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
     """Exchange that the answer is about."""
     open: _builtins.bool
@@ -285,6 +287,12 @@ class GetMarketStatusResponse(_message.Message):
     """True where the feed generates or replays its prices: this is not the real market."""
     ticks: _builtins.int
     """Ticks that the sanitiser let through since the start of the process."""
+    speed: _builtins.float
+    """Market seconds in a wall second that the feed is asked for. Absent where it goes as fast as it can, and on the real
+    market.
+    """
+    speed_reached: _builtins.float
+    """Market seconds in a wall second over the last ten seconds. Absent before, and on the real market."""
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of the answer. Absent where market time is unknown."""
@@ -315,11 +323,20 @@ class GetMarketStatusResponse(_message.Message):
         simulated: _builtins.bool = ...,
         ticks: _builtins.int = ...,
         dropped: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        speed: _builtins.float | None = ...,
+        speed_reached: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "market_time", b"market_time", "next_open", b"next_open"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed", b"_speed", "_speed_reached", b"_speed_reached", "closes_at", b"closes_at", "market_time", b"market_time", "next_open", b"next_open", "speed", b"speed", "speed_reached", b"speed_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "dropped", b"dropped", "exchange", b"exchange", "feed", b"feed", "feed_run", b"feed_run", "market_time", b"market_time", "next_open", b"next_open", "open", b"open", "simulated", b"simulated", "ticks", b"ticks", "trading_day", b"trading_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed", b"_speed", "_speed_reached", b"_speed_reached", "closes_at", b"closes_at", "dropped", b"dropped", "exchange", b"exchange", "feed", b"feed", "feed_run", b"feed_run", "market_time", b"market_time", "next_open", b"next_open", "open", b"open", "simulated", b"simulated", "speed", b"speed", "speed_reached", b"speed_reached", "ticks", b"ticks", "trading_day", b"trading_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__speed: _TypeAlias = _typing.Literal["speed"]  # noqa: Y015
+    _WhichOneofArgType__speed: _TypeAlias = _typing.Literal["_speed", b"_speed"]  # noqa: Y015
+    _WhichOneofReturnType__speed_reached: _TypeAlias = _typing.Literal["speed_reached"]  # noqa: Y015
+    _WhichOneofArgType__speed_reached: _TypeAlias = _typing.Literal["_speed_reached", b"_speed_reached"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speed) -> _WhichOneofReturnType__speed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speed_reached) -> _WhichOneofReturnType__speed_reached | None: ...
 
 Global___GetMarketStatusResponse: _TypeAlias = GetMarketStatusResponse  # noqa: Y015
