@@ -9,7 +9,10 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from redis.asyncio import Redis
 
+from alphapanda.consuming.group_offsets import COMMIT_SECONDS
+
 INSERT = "INSERT INTO bare_hops (hop, payload) VALUES ($1, $2)"
+NOTIFY = "NOTIFY bare_hops"
 
 
 async def main(wanted: argparse.Namespace) -> None:
@@ -20,7 +23,8 @@ async def main(wanted: argparse.Namespace) -> None:
         wanted.source,
         bootstrap_servers=wanted.kafka,
         group_id=wanted.source,
-        enable_auto_commit=False,
+        enable_auto_commit=True,  # at an interval, as our consumers do
+        auto_commit_interval_ms=int(1000 * COMMIT_SECONDS),
         auto_offset_reset="earliest",
     )
     producer = AIOKafkaProducer(bootstrap_servers=wanted.kafka, acks="all", enable_idempotence=True)
@@ -28,22 +32,26 @@ async def main(wanted: argparse.Namespace) -> None:
     await producer.start()
     print("ready", flush=True)
 
-    async def commits(count: int, value: bytes) -> None:
-        for number in range(count):
-            async with database.transaction():
-                for _ in range(3):
-                    await database.execute(INSERT, wanted.source, value)
-                if number == count - 1:
-                    await database.execute("NOTIFY bare_hops")
+    async def commit(value: bytes, *, notify: bool) -> None:
+        async with database.transaction():
+            for _ in range(3):
+                await database.execute(INSERT, wanted.source, value)
+            if notify:
+                await database.execute(NOTIFY)
 
     while True:
         for records in (await consumer.getmany(timeout_ms=1000)).values():
             for record in records:
                 await redis.get("market:clock")
-                await commits(wanted.before, record.value)
-                await producer.send_and_wait(wanted.target, record.value)
-                await commits(1, record.value)  # as the outbox is marked: after the publish
-            await consumer.commit()
+                for left in reversed(range(wanted.before)):
+                    await commit(record.value, notify=not left)
+                if not wanted.before:
+                    await database.execute(NOTIFY)
+                await producer.send_and_wait(
+                    wanted.target, record.value, record.key, partition=record.partition
+                )
+                for _ in range(wanted.after):
+                    await commit(record.value, notify=False)
 
 
 if __name__ == "__main__":
@@ -51,4 +59,5 @@ if __name__ == "__main__":
     for name in ("source", "target", "kafka", "database", "redis"):
         parser.add_argument(name)
     parser.add_argument("before", type=int)
+    parser.add_argument("after", type=int)
     asyncio.run(main(parser.parse_args()))
