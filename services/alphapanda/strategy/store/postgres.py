@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import Product
+from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
@@ -108,6 +109,7 @@ class PostgresStrategyStore(StrategyStore):
 
     def __init__(self, engine: AsyncEngine, outbox: Outbox) -> None:
         self._engine = engine
+        self._reading = without_transactions(engine)
         self._outbox = outbox
         self._requests = RequestMemory(SCHEMA)
 
@@ -133,7 +135,7 @@ class PostgresStrategyStore(StrategyStore):
 
     @override
     async def get(self, strategy_id: str) -> StoredStrategy | None:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             return await self._get(connection, strategy_id)
 
     @override
@@ -144,12 +146,12 @@ class PostgresStrategyStore(StrategyStore):
             conditions.append("s.state = :state")
             values["state"] = int(state)
         query = f"{_CURRENT} WHERE {' AND '.join(conditions)} ORDER BY strategy_id LIMIT :limit"
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             return [_stored(row) for row in await connection.execute(text(query), values)]
 
     @override
     async def current(self) -> Sequence[StrategyConfig]:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             return [_config(row) for row in await connection.execute(_ALL)]
 
     @override
@@ -170,7 +172,7 @@ class PostgresStrategyStore(StrategyStore):
 
     @override
     async def require(self, owner: Ownership) -> None:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             await self._require(connection, owner)
 
     @override
@@ -193,7 +195,7 @@ class PostgresStrategyStore(StrategyStore):
 
     @override
     async def activations(self, strategy_id: str) -> Sequence[Activation]:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             rows = await connection.execute(_ACTIVATIONS, {"strategy_id": strategy_id})
             return [Activation(*row) for row in rows]
 
@@ -243,7 +245,7 @@ class PostgresStrategyStore(StrategyStore):
 
     @override
     async def inputs(self, partition: int) -> OrderInputs:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             positions = (await connection.execute(_POSITIONS, {"partition": partition})).scalar_one_or_none()
             rows = await connection.execute(_INPUTS, {"partition": partition})
             return OrderInputs(
@@ -255,13 +257,13 @@ class PostgresStrategyStore(StrategyStore):
 
     @override
     async def missing(self, strategy_ids: Sequence[str]) -> Mapping[str, int]:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             rows = await connection.execute(_MISSING, {"strategy_ids": list(strategy_ids)})
             return {row.strategy_id: row.missing for row in rows}
 
     @override
     async def snapshots(self, partition: int) -> Sequence[Snapshot]:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             rows = await connection.execute(_SNAPSHOTS, {"partition": partition})
             return [
                 Snapshot(_config(row), row.next_offset, bytes(row.remembered), row.replaced) for row in rows
