@@ -51,6 +51,7 @@ from alphapanda.trading.execution_context import OPT_IN_PAYLOAD, ExecutionContex
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.traders.isolation import IsolatedTraders
 from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2
@@ -156,7 +157,11 @@ class Mesh:
         world, log = self.world, SimulatedLog(self.log)
         store = cast("Any", Connection(self.trading, ["transaction"], ["next_epoch"], ["save"]))
         mode = ExecutionMode.PAPER if self.simulated else ExecutionMode.LIVE
-        traders = {BROKER: SimulatedTrader(world, self.exchange, mode)}
+        isolated = IsolatedTraders(
+            {BROKER: SimulatedTrader(world, self.exchange, mode)}, TRADING.call_timeout_seconds
+        )
+        traders = isolated.by_broker
+        await isolated.start()
         opt_ins, router = OptIns(), ExecutionRouter([BROKER])
         context = ExecutionContext(
             store, traders, self.market, lambda: INSTRUMENTS, world.boot_clock, world.wall_clock
@@ -173,7 +178,7 @@ class Mesh:
         )  # fmt: skip
         await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
         await executor.start()
-        await LateArrivals(context, TRADING.call_timeout_seconds, LATE_SECONDS).rounds.start()
+        await LateArrivals(context, LATE_SECONDS).rounds.start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
         handler = self.parts.trading_consumer(executor)

@@ -27,14 +27,15 @@ def open_connections(
 ) -> tuple[AsyncEngine, AsyncEngine, Redis]:
     """Opens the services' database engine, the paper exchange's engine, and Redis; the stack closes them within `bound`.
 
-    The paper exchange has connections of its own because it takes the place of an external broker.
+    The paper exchange has connections of its own because it takes the place of an external broker; as many for each broker
+    as trading has call slots. They are opened when they are needed.
     """
     pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
     engine = LanedEngine(
         {lane: open_engine(database_url, pool_size_of(lane, pool_size), slow_query) for lane in Lane}
     )
     stack.push_async_callback(bound.end, "database", engine.dispose)
-    paper_engine = open_engine(database_url, pool_size, slow_query)
+    paper_engine = open_engine(database_url, pool_size * len(settings.active_brokers), slow_query)
     stack.push_async_callback(bound.end, "paper database", paper_engine.dispose)
     redis = open_redis(redis_url, settings.reconnection)
     stack.push_async_callback(bound.end, "Redis", redis.aclose)

@@ -19,7 +19,7 @@ from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.mesh.server import MeshServer, Registration
 from alphapanda.ops.core import BrokerReport, ServiceState
-from alphapanda.ops.source import Check
+from alphapanda.ops.source import Check, Degradable
 from alphapanda.settings.model import Settings
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.telemetry.channels import AUDIT
@@ -69,6 +69,7 @@ class Room:
         brokers: returns the state of its brokers.
         counters: returns its own counters.
         checks: checks that have to pass for it to serve.
+        degradable: parts that can report a problem with which it goes on serving.
         probes: periodic health checks, by name.
     """
 
@@ -83,6 +84,7 @@ class Room:
     brokers: Callable[[], Sequence[BrokerReport]] = tuple
     counters: Callable[[], Mapping[str, int]] = field(default=dict)
     checks: Sequence[Check] = ()
+    degradable: Sequence[Degradable] = ()
     probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def of_phase(self, phase: Phase) -> Iterable[Sequence[Startable]]:

@@ -33,7 +33,7 @@ def running_service(
         brokers=room.brokers,
         counters=room.counters,
         checks=[*active, *room.checks],  # dependencies are named first
-        degradable=active,
+        degradable=[*active, *room.degradable],
     )
 
 

@@ -88,6 +88,7 @@ class FailureReason(IntEnum):
     RISK_REJECTED = 11
     NOT_EXECUTABLE = 12
     DISCARDED = 13
+    BROKER_NOT_READY = 14
 
 
 class OrderStatus(IntEnum):

@@ -21,7 +21,7 @@ class ServiceState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BrokerReport:
-    """State of a broker in a service; `mode` is "on", or "off" where the broker is active but not enabled."""
+    """State of a broker in a service; `mode` is "on", "off" (active but not enabled) or "not ready" (its connection isn't initialised)."""
 
     broker: str
     mode: str

@@ -91,7 +91,8 @@ class Decisions:
             known: the inputs read before the transaction.
 
         Returns:
-            A decision for each order; None for a paper exit that has to wait because the price cache can't be read.
+            A decision for each order; None for a paper exit that has to wait because the price cache can't be read, and
+            for any exit whose broker isn't ready.
         """
         if not attempts:
             return []
@@ -112,8 +113,9 @@ class Decisions:
         state: TradingState,
         attempt: int,
     ) -> Decision | None:
-        simulated = self._context.traders[order.key.broker].get_execution_mode() is ExecutionMode.PAPER
-        if known.market is None and simulated and not order.effect.is_entry:
+        trader = self._context.traders[order.key.broker]
+        simulated = trader.get_execution_mode() is ExecutionMode.PAPER
+        if not order.effect.is_entry and (trader.not_ready or (known.market is None and simulated)):
             return None
         market = known.market or UNREADABLE[0]
         instrument = self._context.instruments().by_id(order.key.instrument_id)
@@ -124,6 +126,7 @@ class Decisions:
             position=await transaction.position(order.key) if late and not order.effect.is_entry else 0,
             state=state,
             simulated=simulated,
+            not_ready=trader.not_ready,
         )
         verdict = self._checks.judge(order, at)
         if isinstance(verdict, NotSent):

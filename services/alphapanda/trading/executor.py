@@ -5,6 +5,9 @@ locks the kill switches. From then on nobody sends that intent again; it is only
 from whatever its row says, so any process may call it for any order. An order that this process has just stored is
 continued from memory; where a compare-and-set fails, it is continued from its row.
 
+Once a batch's orders are stored they are driven by tasks of the executor's own. A batch waits for them only a moment, so
+a broker that is slow or hangs holds back neither its partition nor a start, and no other broker.
+
 Steps passed to `at`: received, decided, stored, submitting_committed, called, answered, committed.
 """
 
@@ -12,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -25,8 +29,9 @@ from alphapanda.domain.order import FailureReason, OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.resilience.failures import TransientFailure
+from alphapanda.resilience.failures import TransientFailure, in_one_line
 from alphapanda.storage.group_commit import GroupCommit
+from alphapanda.trading.call_slots import CALLS_AT_ONCE, CallSlots, HeldOrder
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
@@ -41,14 +46,11 @@ from alphapanda.trading.execution_context import (
     reported,
 )
 from alphapanda.trading.inquiry import Inquiry, LookUps
+from alphapanda.trading.lines import Lines
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import Account, OrderChange, TradingTransaction
 from alphapanda.trading.traders.trader import NoClearAnswer
 
-CALLS_AT_ONCE = 10
-"""Broker calls under way at once: this many for entries and as many for exits, so that entries never delay exits.
-A slot is taken before SUBMITTING is committed, so the call begins right after the commit. Both together equal the paper
-exchange's default connections, so no call waits for a connection while its timeout runs."""
 _RESUMED_AT_ONCE = 16
 _ATTEMPTS_OF_AN_EPOCH: Final = 2**32
 """Attempt numbers of one epoch; an attempt's number is epoch * this + 1, 2, 3 …, unique over all processes."""
@@ -86,8 +88,7 @@ class OrderExecutor:
         self._epoch = 0
         self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ended: dict[str, asyncio.Event] = {}
-        self._entries = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._exits = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._slots: defaultdict[str, CallSlots] = defaultdict(CallSlots)
         self._attempts = 0
         self._uncalled: defaultdict[str, set[int]] = defaultdict(set)
         self._decisions = Decisions(context, checks)
@@ -95,11 +96,12 @@ class OrderExecutor:
         self._saving: dict[Account, GroupCommit[OrderChange, bool]] = {}
         self._look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)
         self._inquiry = Inquiry(context, options, self._look_ups)
+        self._lines = Lines(options.batch_wait_seconds, self._look_ups.follow)
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begins a new epoch and drives every order that has not ended, from its row, before new signals.
+        """Begins a new epoch and begins to drive every order that has not ended, before new signals.
 
         Raises:
             asyncio's and the database's errors where the rows can't be read; call it again.
@@ -109,7 +111,9 @@ class OrderExecutor:
         await self.resume()
 
     async def resume(self) -> None:
-        """Drives every order that has not ended, from its row.
+        """Begins to drive every order that has not ended, from its row, and waits for them a moment.
+
+        One that fails is tried again in the background. It fails no other order, and not the start.
 
         Raises:
             asyncio's and the database's errors where the rows can't be read; call it again.
@@ -118,11 +122,12 @@ class OrderExecutor:
         for order_id in self._uncalled.keys() - still_open:
             if not self._order_lock(order_id).locked():
                 del self._uncalled[order_id]
-        await self.drive_all(still_open)
+        await self._lines.resume(still_open, self._resuming())
 
     async def stop(self) -> None:
-        """Stops the look-ups. Orders under way stay as their rows say; the next start continues them."""
+        """Stops the look-ups, then the orders under way, which stay as their rows say; the next start continues them."""
         await self._look_ups.stop()
+        await self._lines.stop()
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
@@ -131,13 +136,14 @@ class OrderExecutor:
 
         Their orders are stored in one transaction. It also decides those that can be called at once: the first of each
         position key, as long as slots are free. Orders of one key are driven one after the other, keys concurrently.
-        A signal that has an order already continues from its row.
+        A signal that has an order already continues from its row. Orders that take longer than `batch_wait_seconds` go
+        on after the return.
 
         Args:
-            approved: verdicts, each with the id of its event.
+            approved: verdicts of one broker, each with the id of its event.
 
         Raises:
-            the first error, once all orders have been tried; the same signals may be passed again.
+            the first error of an order that didn't take longer; the same signals may be passed again.
         """
         self._at("received")
         orders: dict[str, Order] = {}
@@ -146,17 +152,17 @@ class OrderExecutor:
             order = Order.approved(verdict, causation_id, self._parts(verdict))
             if orders.setdefault(order.order_id, order) is order:
                 by_key[order.key].append(order)
-        held = await self._hold_orders([line[0] for line in by_key.values()])
-        try:
-            outcomes = await self._receive(list(orders.values()), held)
-            await _gather(self._drive_in_sequence(line, outcomes, held) for line in by_key.values())
-        except asyncio.CancelledError:
-            for order_id in held:
-                self._look_ups.follow(order_id)
-            raise
-        finally:
-            for hold in held.values():
-                hold.release()
+        with ExitStack() as until_driven:
+            held = await self._hold_orders([line[0] for line in by_key.values()], until_driven)
+            try:
+                outcomes = await self._receive(list(orders.values()), held)
+            except asyncio.CancelledError:
+                for order_id in held:
+                    self._look_ups.follow(order_id)
+                raise
+            until_driven.pop_all()
+            tasks = [self._begin_line(line, outcomes, held) for line in by_key.values()]
+        await self._lines.wait(tasks, approved[0][0].key.broker)
 
     async def execute_manual(self, order: Order, approved: Approved, causation_id: str) -> None:
         """Executes a manual order that risk approved, as far as possible now.
@@ -209,16 +215,6 @@ class OrderExecutor:
                 await transaction.save([self._context.change(order, discarded(order))])
         self._settle(order)
 
-    async def drive_all(self, order_ids: Iterable[str]) -> None:
-        """Drives orders, 16 at a time; raises the first error once all have been tried."""
-        few = asyncio.Semaphore(_RESUMED_AT_ONCE)
-
-        async def one(order_id: str) -> None:
-            async with few:
-                await self.drive(order_id)
-
-        await _gather(map(one, order_ids))
-
     async def drive(self, order_id: str, known: Order | None = None) -> None:
         """Drives an order as far as possible now: to its end, or until it needs look-ups, which run in the background.
 
@@ -253,22 +249,29 @@ class OrderExecutor:
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
-    async def _hold_orders(self, orders: Sequence[Order]) -> dict[str, _HeldOrder]:
-        """Locks, without waiting, the orders that can be called at once, each with a slot for its broker call."""
-        held: dict[str, _HeldOrder] = {}
+    async def _hold_orders(self, orders: Sequence[Order], until_driven: ExitStack) -> dict[str, HeldOrder]:
+        """Locks, without waiting, the orders that can be called at once, each with a slot for its broker call.
+
+        The stack releases them where they come to be driven by nobody.
+        """
+        held: dict[str, HeldOrder] = {}
         for order in orders:
             lock = self._order_lock(order.order_id)
             slots = self._call_slots(order)
-            if order.key.broker not in self._context.traders or lock.locked() or slots.locked():
+            if self._has_to_wait(order) or self._lines.is_busy(order.key) or lock.locked() or slots.locked():
                 continue
             await lock.acquire()
             await slots.acquire()
-            held[order.order_id] = _HeldOrder(lock, slots)
+            held[order.order_id] = HeldOrder(lock, slots)
+            until_driven.callback(held[order.order_id].release)
         return held
 
-    async def _receive(
-        self, orders: Sequence[Order], held: Mapping[str, _HeldOrder]
-    ) -> Mapping[str, Outcome]:
+    def _has_to_wait(self, order: Order) -> bool:
+        """Whether the order's broker isn't active here, or isn't ready for an exit; entries then end by their checks."""
+        trader = self._context.traders.get(order.key.broker)
+        return trader is None or bool(trader.not_ready and not order.effect.is_entry)
+
+    async def _receive(self, orders: Sequence[Order], held: Mapping[str, HeldOrder]) -> Mapping[str, Outcome]:
         """Stores new orders and decides those held; returns each one's outcome, None if its signal has an order already."""
         to_decide = [order for order in orders if order.order_id in held]
         known = await self._decisions.read(to_decide)
@@ -327,8 +330,25 @@ class OrderExecutor:
             return None
         return call or order
 
+    def _begin_line(
+        self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, HeldOrder]
+    ) -> asyncio.Task[None]:
+        """Begins to drive the orders of one position key."""
+        holds = [held[order.order_id] for order in orders if order.order_id in held]
+
+        def ended() -> None:
+            for hold in holds:
+                hold.release()
+
+        return self._lines.begin(
+            orders[0].key,
+            [order.order_id for order in orders],
+            lambda: self._drive_in_sequence(orders, outcomes, held),
+            ended,
+        )
+
     async def _drive_in_sequence(
-        self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, _HeldOrder]
+        self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, HeldOrder]
     ) -> None:
         """Drives the orders of one position key, one after the other."""
         for order in orders:
@@ -345,7 +365,7 @@ class OrderExecutor:
                 finally:
                     hold.release()
 
-    async def _drive_held(self, order: Order, outcome: Outcome, hold: _HeldOrder) -> None:
+    async def _drive_held(self, order: Order, outcome: Outcome, hold: HeldOrder) -> None:
         if isinstance(outcome, Call):
             made, report = await self._call_broker(outcome)
             hold.release_slot()
@@ -385,6 +405,10 @@ class OrderExecutor:
                     strategy_id=order.key.strategy_id,
                 )
                 return
+            if intent.status is OrderStatus.PENDING_SUBMIT and self._has_to_wait(order):
+                if self._look_ups.follow(order.order_id):
+                    _log.warning("order.waits_for_broker", order_id=order.order_id, broker=order.key.broker)
+                return
             if intent.status is OrderStatus.PENDING_SUBMIT:
                 order = await self._send(order)
             elif self._was_never_called(order, intent):
@@ -397,6 +421,19 @@ class OrderExecutor:
                     self._look_ups.follow(order.order_id)
                     return
         self._settle(order)
+
+    def _resuming(self) -> Callable[[str], Coroutine[Any, Any, None]]:
+        """Drives an open order, 16 of a broker at a time."""
+        reading = asyncio.Semaphore(_RESUMED_AT_ONCE)
+        few: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_RESUMED_AT_ONCE))
+
+        async def one(order_id: str) -> None:
+            async with reading:
+                broker = (await self._order(order_id)).key.broker
+            async with few[broker]:
+                await self.drive(order_id)
+
+        return one
 
     async def _follow(self, order_id: str) -> None:
         """Drives an order that is being followed; one whose row was never committed is no longer followed."""
@@ -432,10 +469,15 @@ class OrderExecutor:
         trader = self._context.traders[call.order.key.broker]
         report: BrokerOrder | None = None
         try:
-            async with asyncio.timeout(self._options.call_timeout_seconds):
-                report = await trader.execute_order(call.placement)
-        except (TimeoutError, NoClearAnswer) as unclear:
-            _log.warning("order.answer_unclear", order_id=order_id, tag=call.intent.tag, error=repr(unclear))
+            report = await trader.execute_order(call.placement)
+        except NoClearAnswer as unclear:
+            _log.warning(
+                "order.answer_unclear",
+                order_id=order_id,
+                broker=trader.broker,
+                tag=call.intent.tag,
+                error=in_one_line(unclear),
+            )
         self._at("called")
         return True, report
 
@@ -479,7 +521,8 @@ class OrderExecutor:
         return self._driving.setdefault(order_id, asyncio.Lock())
 
     def _call_slots(self, order: Order) -> asyncio.Semaphore:
-        return self._entries if order.effect.is_entry else self._exits
+        slots = self._slots[order.key.broker]
+        return slots.entries if order.effect.is_entry else slots.exits
 
     def _group(
         self,
@@ -508,35 +551,6 @@ class OrderExecutor:
             return slices(approved.quantity, instrument.lot_size, instrument.freeze_quantity)
         except InvalidInput:
             return (approved.quantity,)
-
-
-class _HeldOrder:
-    """An order's lock together with a slot for its broker call; each is released once."""
-
-    def __init__(self, lock: asyncio.Lock, slots: asyncio.Semaphore) -> None:
-        self._lock: asyncio.Lock | None = lock
-        self._slots: asyncio.Semaphore | None = slots
-
-    def release_slot(self) -> None:
-        """Releases the call slot: the call is over, or none is made."""
-        if self._slots is not None:
-            self._slots.release()
-            self._slots = None
-
-    def release(self) -> None:
-        """Releases the slot and the lock: other tasks may drive the order."""
-        self.release_slot()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-
-async def _gather(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Runs all coroutines concurrently to their ends, then raises the first error."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
 
 
 def _validated(order: Order, approved: Order) -> Order:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order_events import OrderUpdate
-from alphapanda.resilience.failures import TransientFailure
+from alphapanda.resilience.failures import TransientFailure, in_one_line
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
@@ -63,12 +63,14 @@ class LookUps:
         """Forgets the deadline of an intent that has ended."""
         self._deadlines.pop(intent_id, None)
 
-    def follow(self, order_id: str) -> None:
-        """Starts the order's look-ups; does nothing if they run already, or after the stop."""
-        if order_id not in self._tasks and not self._stopped:
+    def follow(self, order_id: str) -> bool:
+        """Starts the order's look-ups; does nothing and returns False if they run already, or after the stop."""
+        begins = order_id not in self._tasks and not self._stopped
+        if begins:
             task = asyncio.get_running_loop().create_task(self._follow(order_id), name=f"look-up {order_id}")
             self._tasks[order_id] = task
             task.add_done_callback(lambda ended: self._task_done(order_id, ended))
+        return begins
 
     def forget(self, order_id: str) -> None:
         """Ends the order's look-ups; its task ends after the current one."""
@@ -123,10 +125,15 @@ class Inquiry:
         deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
         window_is_over = self._context.boot_clock() >= deadline
         try:
-            async with asyncio.timeout(self._options.call_timeout_seconds):
-                report = await trader.look_up(order.key.account, intent.tag)
-        except (TimeoutError, NoClearAnswer) as unclear:
-            _log.warning("order.look_up_failed", order_id=order.order_id, tag=intent.tag, error=repr(unclear))
+            report = await trader.look_up(order.key.account, intent.tag)
+        except NoClearAnswer as unclear:
+            _log.warning(
+                "order.look_up_failed",
+                order_id=order.order_id,
+                broker=order.key.broker,
+                tag=intent.tag,
+                error=in_one_line(unclear),
+            )
             return order, False
         if report is None and not (window_is_over and intent.unanswered):
             return order, False

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
 
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.failures import in_one_line
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport
 from alphapanda.trading.core.late_arrival import adopt, has_ended, is_absent
 from alphapanda.trading.execution_context import ExecutionContext, locked_order
 from alphapanda.trading.store.port import AbsentIntent
-from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Trader
 
 WATCHED_FOR = timedelta(days=1)
 """Wall time since the order was made; a broker's order book covers one day."""
+
+_MOST_UNANSWERED = 3
+"""Look-ups without an answer in a row, after which a broker isn't asked again in this round."""
 
 _log = structlog.get_logger(__name__)
 
@@ -26,7 +33,6 @@ class LateArrivals:
 
     Args:
         context: store, traders, market and clocks.
-        call_timeout_seconds: timeout of one look-up.
         interval: seconds between two rounds.
 
     Attributes:
@@ -36,28 +42,58 @@ class LateArrivals:
     def __init__(
         self,
         context: ExecutionContext,
-        call_timeout_seconds: float,
         interval: float = 30.0,
     ) -> None:
         self._context = context
-        self._call_timeout = call_timeout_seconds
+        self._unanswered: set[str] = set()
         self.rounds = Rounds("late arrivals", self.look, interval, _log)
 
     async def look(self) -> None:
-        """Looks up every absent intent once."""
+        """Looks up every absent intent once, broker by broker at the same time.
+
+        Raises:
+            ExceptionGroup: the failures of brokers; the other brokers' intents were looked up.
+        """
         since = self._context.wall_clock() - WATCHED_FOR
+        by_broker: defaultdict[str, list[AbsentIntent]] = defaultdict(list)
         for intent in await self._context.store.absent_intents(since):
             trader = self._context.traders.get(intent.broker)
-            if trader is None or trader.get_execution_mode() is ExecutionMode.OFF:
-                continue
+            if trader is not None and trader.get_execution_mode() is not ExecutionMode.OFF:
+                by_broker[intent.broker].append(intent)
+        self._unanswered &= {intent.tag for intents in by_broker.values() for intent in intents}
+        errors = await asyncio.gather(
+            *(
+                attempted(self._look_at(self._context.traders[broker], intents))
+                for broker, intents in by_broker.items()
+            )
+        )
+        if failed := [error for error in errors if error is not None]:
+            raise ExceptionGroup("late arrivals could not be looked up", failed)
+
+    async def _look_at(self, trader: Trader, intents: Sequence[AbsentIntent]) -> None:
+        """Looks up a broker's intents; after a few that it didn't answer in a row, the rest waits for the next round.
+
+        What it didn't answer in the last round is asked last, so that nothing waits for ever.
+        """
+        unanswered = 0
+        for intent in sorted(intents, key=lambda one: one.tag in self._unanswered):
+            if unanswered == _MOST_UNANSWERED:
+                return
             try:
-                async with asyncio.timeout(self._call_timeout):
-                    report = await trader.look_up(intent.account, intent.tag)
-            except (TimeoutError, NoClearAnswer) as unclear:
+                report = await trader.look_up(intent.account, intent.tag)
+            except NoClearAnswer as unclear:
+                unanswered += 1
+                self._unanswered.add(intent.tag)
                 _log.warning(
-                    "order.look_up_failed", order_id=intent.order_id, tag=intent.tag, error=repr(unclear)
+                    "order.look_up_failed",
+                    order_id=intent.order_id,
+                    broker=intent.broker,
+                    tag=intent.tag,
+                    error=in_one_line(unclear),
                 )
                 continue
+            unanswered = 0
+            self._unanswered.discard(intent.tag)
             if report is not None:
                 await self._arrived(intent, report)
 

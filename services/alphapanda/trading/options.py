@@ -12,7 +12,10 @@ class TradingOptions:
     Attributes:
         send_window_seconds: longest time from before the commit of SUBMITTING to the call.
         call_timeout_seconds: timeout of a broker call; without an answer its intent is UNKNOWN.
+        batch_wait_seconds: how long a batch, or a start, waits for its orders once they are stored. Then they go on by
+            themselves, so that a slow broker holds back no other order of its partition.
     """
 
     send_window_seconds: float = 2.0
     call_timeout_seconds: float = 5.0
+    batch_wait_seconds: float = 0.25

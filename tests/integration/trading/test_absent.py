@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from trading_room import SETTINGS, VISIBILITY_WINDOW, approved, terminal
+from trading_room import VISIBILITY_WINDOW, approved, terminal
 
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
 from alphapanda.trading.core.broker_order import BrokerOrder
@@ -72,7 +72,7 @@ async def test_a_late_arrival_is_adopted_once(opened) -> None:
         order = await room.ended(verdict)
         assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
         context = room.executor._context
-        watchers = [LateArrivals(context, SETTINGS.call_timeout_seconds) for _ in range(2)]
+        watchers = [LateArrivals(context) for _ in range(2)]
         await watchers[0].look()
         assert await room.store.find(adopted_id(order.intents[0])) is None
         made[0].hides = False

@@ -27,7 +27,7 @@ from panda.common.v1 import common_pb2 as common
 from panda.trading.v1 import trading_pb2 as trading
 
 SIGNALS = 24
-OPTIONS = TradingOptions(send_window_seconds=1, call_timeout_seconds=30)
+OPTIONS = TradingOptions(send_window_seconds=1, call_timeout_seconds=30, batch_wait_seconds=60)
 
 
 class Forgetful(PaperTrader):

@@ -47,6 +47,7 @@ from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
 from alphapanda.trading.traders import brokers, paper
+from alphapanda.trading.traders.isolation import IsolatedTraders
 from alphapanda.trading.traders.registry import BrokerRegistry, TraderParts
 from alphapanda.trading.watching import OrderWatches
 from panda.events.v1.events_pb2 import Event
@@ -62,8 +63,8 @@ INSTRUMENTS = InstrumentDirectory(
     for token in TOKENS
 )  # fmt: skip
 VISIBILITY_WINDOW = 0.3
-SETTINGS = TradingOptions(send_window_seconds=1, call_timeout_seconds=1)
-PATIENT = TradingOptions(send_window_seconds=1, call_timeout_seconds=60)
+SETTINGS = TradingOptions(send_window_seconds=1, call_timeout_seconds=1, batch_wait_seconds=60)
+PATIENT = TradingOptions(send_window_seconds=1, call_timeout_seconds=60, batch_wait_seconds=60)
 """Where no broker is silent: a busy machine makes no answer unclear."""
 ACTIVE = ("paper", "papertwo", "zerodha")
 ENABLED = ("paper", "papertwo")
@@ -121,6 +122,7 @@ class Room:
     prices: PriceCache
     mirror: KillSwitchMirror
     exchange: PaperExchange
+    traders: IsolatedTraders
     executor: OrderExecutor
     manual: ManualOrders
     consumer: TradingConsumer
@@ -195,6 +197,7 @@ async def open_room(
     trader: Callable[[PaperExchange], Any] | None = None,
     risk: Any = None,
     options: TradingOptions | None = None,
+    start_seconds: float = 60.0,
 ) -> AsyncIterator[Room]:
     """The room; `trader` takes the place of paper's, and then calls end soon without an answer."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
@@ -203,15 +206,19 @@ async def open_room(
     mirror = KillSwitchMirror(redis)
     exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices)
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
-    traders = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))
+    options = options or (SETTINGS if trader else PATIENT)
+    raw = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))
     if trader is not None:
-        traders["paper"] = trader(exchange)
+        raw["paper"] = trader(exchange)
+    isolated = IsolatedTraders(raw, options.call_timeout_seconds, start_seconds=start_seconds)
+    traders = isolated.by_broker
+    await isolated.start()
     router = ExecutionRouter(ENABLED)
     opted_in: set[str] = {"papertwo"}
     executor = OrderExecutor(
         ExecutionContext(store, traders, prices, lambda: INSTRUMENTS, boot, wall_clock),
         PreSubmitChecks(router, lambda _: opted_in, CALENDAR, timedelta(seconds=30)),
-        options or (SETTINGS if trader else PATIENT),
+        options,
         at,
         look_up_interval=0.05,
     )
@@ -239,6 +246,7 @@ async def open_room(
         prices,
         mirror,
         exchange,
+        isolated,
         executor,
         manual,
         TradingConsumer(executor),
@@ -252,6 +260,7 @@ async def open_room(
         await revisions.stop()
         await manual.stop()
         await executor.stop()
+        await isolated.stop()
         await redis.aclose()
         await engine.dispose()
         await own_engine.dispose()

@@ -32,8 +32,9 @@ from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.postgres import PostgresTradingStore
+from alphapanda.trading.traders.isolation import IsolatedTrader, IsolatedTraders
 from alphapanda.trading.traders.registry import TraderParts
-from alphapanda.trading.traders.trader import Trader
+from alphapanda.trading.traders.trader import ExecutionMode
 from alphapanda.trading.watching import OrderWatches
 from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
 from panda.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
@@ -54,10 +55,14 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         PaperMarket(paper.slippage_percent, paper.commission_percent),
         resources.prices,
     )
-    traders = resources.brokers.traders(
-        settings.active_brokers,
-        resources.router.enabled,
-        TraderParts(exchange, paper.visibility_window_seconds),
+    options = trading_options(settings.trading)
+    traders = IsolatedTraders(
+        resources.brokers.traders(
+            settings.active_brokers,
+            resources.router.enabled,
+            TraderParts(exchange, paper.visibility_window_seconds),
+        ),
+        options.call_timeout_seconds,
     )
     opt_ins = OptIns()
     checks = PreSubmitChecks(
@@ -68,16 +73,15 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
     )
     context = ExecutionContext(
         store=store,
-        traders=traders,
+        traders=traders.by_broker,
         market=resources.prices,
         instruments=resources.instruments,
         boot_clock=boot_clock,
         wall_clock=wall_clock,
         order_sent=resources.metrics.order_sent if resources.metrics else no_latency,
     )
-    options = trading_options(settings.trading)
     executor = OrderExecutor(context, checks, options, at)
-    late_arrivals = LateArrivals(context, options.call_timeout_seconds)
+    late_arrivals = LateArrivals(context)
     channel = open_channel(resources.target("risk"), [RISK_SERVICE])
     manual = ManualOrders(store, executor, RiskServiceStub(channel))
     revisions = Revisions(store.account_revisions)
@@ -95,7 +99,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
             wall_clock,
         ),
         watches=OrderWatches(store, revisions, resources.instruments),
-        traders=traders,
+        traders=traders.by_broker,
         router=resources.router,
         market=resources.prices,
         calendar=resources.calendar,
@@ -129,26 +133,29 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         ],
         relay=relay(resources, outbox),
         parts=[
+            (Phase.WAKE, traders),
             (Phase.WAKE, executor),
             (Phase.WAKE, late_arrivals.rounds),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
         ],
-        brokers=lambda: broker_reports(traders),
+        brokers=lambda: broker_reports(traders.by_broker),
         channels=[channel],
         checks=[late_arrivals.rounds],
+        degradable=[traders],
     )
     return room, store
 
 
-def broker_reports(traders: Mapping[str, Trader]) -> Sequence[BrokerReport]:
+def broker_reports(traders: Mapping[str, IsolatedTrader]) -> Sequence[BrokerReport]:
     """Returns the state of each broker in trading."""
-    modes = {broker: trader.get_execution_mode().value for broker, trader in traders.items()}
-    return [
-        BrokerReport(
-            broker,
-            "off" if mode == "off" else "on",
-            "active but not enabled: nothing is routed there" if mode == "off" else mode,
-        )
-        for broker, mode in modes.items()
-    ]
+    return [_broker_report(trader) for trader in traders.values()]
+
+
+def _broker_report(trader: IsolatedTrader) -> BrokerReport:
+    if trader.not_ready:
+        return BrokerReport(trader.broker, "not ready", trader.problem)
+    mode = trader.get_execution_mode()
+    if mode is ExecutionMode.OFF:
+        return BrokerReport(trader.broker, "off", "active but not enabled: nothing is routed there")
+    return BrokerReport(trader.broker, "on", trader.problem or mode.value)

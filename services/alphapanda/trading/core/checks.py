@@ -51,6 +51,7 @@ class CheckInputs(Struct, frozen=True):
         position: units held under the order's key by trading's own fills, signed; used for late exits only.
         state: what may be traded at the broker, the strictest state known.
         simulated: True for a paper broker.
+        not_ready: why the broker gets no orders now, in one line; empty where it does.
     """
 
     instrument: Instrument | None
@@ -58,6 +59,7 @@ class CheckInputs(Struct, frozen=True):
     position: int
     state: TradingState
     simulated: bool
+    not_ready: str = ""
 
 
 class PreSubmitChecks:
@@ -92,6 +94,7 @@ class PreSubmitChecks:
         refused = (
             self._routed(order)
             or _permitted(order, inputs.state)
+            or _ready(order, inputs)
             or self._in_session(order, instrument, inputs)
         )
         if refused is not None:
@@ -152,6 +155,13 @@ def _permitted(order: Order, state: TradingState) -> NotSent | None:
     if state.permits(entry=order.effect.is_entry):
         return None
     return NotSent(FailureReason.KILL_SWITCH, f"{order.key.broker!r} is {state.name}")
+
+
+def _ready(order: Order, inputs: CheckInputs) -> NotSent | None:
+    """An entry is refused while its broker isn't ready. An exit isn't: whoever sends it waits for the broker."""
+    if inputs.not_ready and order.effect.is_entry:
+        return NotSent(FailureReason.BROKER_NOT_READY, inputs.not_ready)
+    return None
 
 
 def _in_time(order: Order, inputs: CheckInputs) -> int | NotSent:

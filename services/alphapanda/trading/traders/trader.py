@@ -60,15 +60,23 @@ class Trader(ABC):
 
     @abstractmethod
     def get_execution_mode(self) -> ExecutionMode:
-        """Where the broker's orders go now."""
+        """Where the broker's orders go. It is read once `initialize` has returned."""
+
+    @property
+    def not_ready(self) -> str:
+        """Why the broker gets no orders now, in one line; empty where it does. IsolatedTrader says it for every trader."""
+        return ""
 
     @abstractmethod
     async def initialize(self) -> None:
-        """Connects to the broker. Nothing calls it yet, because no trader needs a connection of its own."""
+        """Connects to the broker. It is called at the start, and again after each failure, until it returns.
+
+        Until then the broker's entries fail and its exits wait; `look_up` may be called. Any exception is a failure.
+        """
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Releases connections. Nothing calls it yet; see `initialize`."""
+        """Releases connections. It is called once at the end, whether or not `initialize` returned."""
 
     @abstractmethod
     async def execute_order(self, placement: Placement) -> BrokerOrder:

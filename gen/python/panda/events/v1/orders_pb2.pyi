@@ -54,6 +54,8 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """The instrument is unknown, or the quantity does not fit its lot size and freeze quantity."""
     FAILURE_REASON_DISCARDED: _FailureReason.ValueType  # 13
     """A person discarded its dead letter."""
+    FAILURE_REASON_BROKER_NOT_READY: _FailureReason.ValueType  # 14
+    """The connection to its broker was not initialised yet; only entries fail with it, exits wait."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an order ended without being executed as wanted."""
@@ -86,6 +88,8 @@ FAILURE_REASON_NOT_EXECUTABLE: FailureReason.ValueType  # 12
 """The instrument is unknown, or the quantity does not fit its lot size and freeze quantity."""
 FAILURE_REASON_DISCARDED: FailureReason.ValueType  # 13
 """A person discarded its dead letter."""
+FAILURE_REASON_BROKER_NOT_READY: FailureReason.ValueType  # 14
+"""The connection to its broker was not initialised yet; only entries fail with it, exits wait."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final

@@ -181,7 +181,7 @@ class BrokerStatus(_message.Message):
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     mode: _builtins.str
-    """"on", or "off" where the broker is active but not enabled."""
+    """"on"; "off" where the broker is active but not enabled; "not ready" while its connection is not initialised."""
     detail: _builtins.str
     """What that means, one sentence for a person."""
     def __init__(
