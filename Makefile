@@ -64,6 +64,10 @@ gen: setup ## generate gen/python from protos/; same protos, same bytes
 log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md
 	$(BIN)/python tools/log_events.py
 
+.PHONY: error-reasons
+error-reasons: setup ## the table of all reasons of refusals and failures, with what to do: services/alphapanda/ops/README.md
+	$(BIN)/python tools/error_reasons.py
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, buf lint and format: says what is wrong, changes nothing
 	$(BIN)/ruff check .

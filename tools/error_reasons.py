@@ -1,0 +1,273 @@
+"""The table of every reason for which something is refused or fails, with its cause and its remedy: `make error-reasons` writes it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from alphapanda.domain.order import FailureReason
+from alphapanda.eventlog.decode import Reason
+from alphapanda.mesh import admission
+from alphapanda.risk.core.rules import RULES
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PACKAGE: Final = ROOT / "services" / "alphapanda"
+PAGE: Final = PACKAGE / "ops" / "README.md"
+BEGIN: Final = "<!-- made by make error-reasons -->"
+END: Final = "<!-- end -->"
+RAISED: Final = (
+    "NotFound",
+    "AlreadyExists",
+    "FailedPrecondition",
+    "TooMany",
+    "OutOfRange",
+    "Unavailable",
+    "Failure",
+)
+"""Calls whose first string in capitals is a reason; `Failure` has the status before it."""
+
+Described = Mapping[str, tuple[str, str]]
+
+CALLS: Final[Described] = {
+    "VALIDATION": (
+        "a field breaks a rule of the contract",
+        "the message names field, value and rule; correct it",
+    ),
+    "INVALID_INPUT": (
+        "a value isn't allowed, or a name isn't known",
+        "the message names what is allowed, or the nearest name; correct it",
+    ),
+    "REQUEST_ID_REUSED": (
+        "the request_id was used for another request",
+        "choose a new request_id; for the answer to the first, send the first request again",
+    ),
+    "DEPENDENCY_AWAY": (
+        "PostgreSQL, Redis, the log or another service doesn't answer",
+        "wait and send the same request again; `alphapanda status` says what is away, `alphapanda doctor` what to do",
+    ),
+    "DEADLINE_EXCEEDED": (
+        "there was no answer within the deadline; a command may still be carried out",
+        "send it again with the same request_id: the answer is that of the first",
+    ),
+    "STOPPING": ("the process stopped before there was an answer", "send it again with the same request_id"),
+    "INTERNAL": (
+        "a defect",
+        "the log has the traceback under the error_id of the message; report it, nothing was half done",
+    ),
+    "REVISION_GONE": (
+        "a watch asked for changes that are no longer kept, or that aren't there yet",
+        "begin again without after_revision: the first message is a snapshot",
+    ),
+    "TOO_MANY_QUERIES": (
+        "as many queries as may be at once are being answered, on this connection or in all",
+        "wait as RetryInfo says and send it again; the bounds are settings of `api`",
+    ),
+    "TOO_MANY_COMMANDS": (
+        "as many commands as may be at once are running",
+        "wait as RetryInfo says and send it again; the bounds are settings of `api`",
+    ),
+    "TOO_MANY_WATCHES": (
+        "as many watches as may be are open",
+        "wait as RetryInfo says and send it again; the bounds are settings of `api`",
+    ),
+    "TOO_MANY_URGENT_CALLS": (
+        "as many kill switches, cancels and square-offs as may be at once are running",
+        "wait as RetryInfo says and send it again; the bounds are settings of `api`",
+    ),
+    "TOO_MANY_INTERNAL_CALLS": (
+        "as many calls between services as may be at once are running",
+        "wait as RetryInfo says and send it again; the bounds are settings of `api`",
+    ),
+    "INSTRUMENT_NOT_FOUND": (
+        "no instrument has this symbol, token or id today",
+        "the message names the nearest; `alphapanda call InstrumentService/SearchInstruments` finds others",
+    ),
+    "STRATEGY_NOT_FOUND": ("there is no such strategy", "`alphapanda strategies` lists them"),
+    "STRATEGY_EXISTS": (
+        "a strategy of this name exists",
+        "choose another name, or change that one: `alphapanda strategies change`",
+    ),
+    "STRATEGY_RUNNING": ("a running strategy can't be deleted", "`alphapanda strategies stop` first"),
+    "ORDER_UNKNOWN": ("there is no order of this id", "`alphapanda orders` lists them"),
+    "VERDICT_NOT_FOUND": ("risk decided no signal of this id", "`alphapanda risk verdicts` lists them"),
+    "NO_ACCOUNT": (
+        "the account has no books: it opens with its first fill",
+        "check the broker's and the account's name",
+    ),
+    "BROKER_OFF": ("the broker is active, but not enabled", "enable it in the settings, then restart"),
+    "LIMITS_CHANGED": (
+        "somebody else changed the limits since they were read",
+        "read them again and decide anew",
+    ),
+    "MARKET_TIME_UNREADABLE": ("Redis, which holds market time, doesn't answer", "wait and try again"),
+    "LETTER_NOT_FOUND": ("there is no such dead letter", "`alphapanda dlq list` lists them"),
+    "LETTER_NOT_KEPT": ("retention has deleted the dead letter", "nothing can be done with it any more"),
+    "NEVER_REDRIVEN": ("market data is outdated as soon as it failed", "discard it"),
+    "NOT_DISCARDABLE": ("the record says what has happened already", "redrive it, once its cause is mended"),
+    "NOT_ITS_TURN": (
+        "an earlier dead letter of the same key waits",
+        "include that one, or redrive the key as a whole",
+    ),
+}
+
+ORDERS: Final[Described] = {
+    "NOT_ROUTED": (
+        "the strategy's orders don't go to this broker any more, or the broker is off",
+        "start the strategy for the broker, or enable the broker",
+    ),
+    "EXPIRED": (
+        "the signal's time had passed before the order was sent",
+        "`alphapanda status` says what was slow; the strategy's signal_ttl_seconds is the time",
+    ),
+    "MARKET_CLOSED": (
+        "the exchange's session had ended",
+        "none is needed: the next session's signal decides anew",
+    ),
+    "NO_PRICE": (
+        "the instrument has had no price yet",
+        "check that the feed has it: `alphapanda call MarketDataService/GetQuotes`",
+    ),
+    "STALE_PRICE": (
+        "the last price is older than `trading.price_max_age_seconds`",
+        "check the feed: `alphapanda status`",
+    ),
+    "MARKET_TIME_UNKNOWN": (
+        "market time couldn't be read, or the real market's feed is silent",
+        "check Redis and the feed: `alphapanda status`",
+    ),
+    "KILL_SWITCH": (
+        "a kill switch forbids it",
+        "`alphapanda risk kill-switch` says which, since when and why",
+    ),
+    "NOTHING_TO_EXIT": ("the position was flat already", "none is needed"),
+    "BROKER_REJECTED": (
+        "the broker refused it; the message quotes the broker",
+        "as the broker says: margin, product, price band",
+    ),
+    "ABSENT": (
+        "the broker didn't answer, and the order never appeared there",
+        "none is needed: an exit is decided anew, an entry by the next signal",
+    ),
+    "RISK_REJECTED": ("risk refused the manual order", "the verdict says which rule and what would pass"),
+    "NOT_EXECUTABLE": (
+        "the instrument isn't known today, or the quantity isn't a multiple of its lot",
+        "correct the quantity or the instrument",
+    ),
+    "DISCARDED": ("a person discarded its dead letter", "none is needed"),
+}
+
+LETTERS: Final[Described] = {
+    "UNDECODABLE": ("the bytes are no event", "find who writes to the topic; discard it"),
+    "UNKNOWN_TYPE": ("the event's kind is unknown to this version", "upgrade this service, then redrive"),
+    "INVALID": ("the event breaks a rule of the contract", "find who made it; discard it"),
+    "WRONG_TOPIC": ("the event belongs to another topic", "find who published it; discard it"),
+    "WRONG_BROKER": ("the event's broker isn't the topic's", "find who published it; discard it"),
+    "WRONG_KEY": ("the record's key isn't its event's", "find who published it; discard it"),
+    "BUG": (
+        "handling it failed again and again",
+        "the detail and the log say why; mend that, then redrive the key",
+    ),
+    "PARKED": ("an earlier record of its key failed", "redrive the key from its first letter on"),
+}
+
+VERDICTS: Final[Described] = {
+    "ALREADY_AT_TARGET": ("what the strategy wants is held already", "none is needed"),
+    "SUPERSEDED": ("a later signal of the position replaced it while it waited", "none is needed"),
+    "DISCARDED": ("a person discarded its dead letter", "none is needed"),
+    "EXPIRED": ("the signal's time had passed", "`alphapanda status` says what was slow"),
+}
+
+
+LIMIT: Final = "the verdict's message says how much would pass; `alphapanda risk limits` shows the limit"
+NO_LIMIT: Final = "the verdict's message says what stands in the way"
+
+
+def raised_reasons() -> set[str]:
+    """Every reason with which a servicer refuses, found in the source."""
+    found = {reason for reason, _ in admission._REASONS.values()}  # noqa: SLF001 - chosen there at run time
+    for path in PACKAGE.rglob("*.py"):
+        found |= set(_reasons(ast.parse(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def _reasons(tree: ast.Module) -> Iterator[str]:
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        name = _name(node.func) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and (name in RAISED or name in {"_refused", "__init__"}):
+            for argument in node.args[:2]:
+                value = (
+                    constants.get(argument.id)
+                    if isinstance(argument, ast.Name)
+                    else getattr(argument, "value", None)
+                )
+                if isinstance(value, str) and value.isupper() and " " not in value:
+                    yield value
+
+
+def _name(function: ast.expr) -> str:
+    return (
+        function.id
+        if isinstance(function, ast.Name)
+        else function.attr
+        if isinstance(function, ast.Attribute)
+        else ""
+    )
+
+
+def undescribed() -> list[str]:
+    """Reasons without a cause and a remedy, and descriptions of reasons that there aren't."""
+    rules = {rule.name.upper() for rule in RULES}
+    known = (
+        ("call", raised_reasons(), set(CALLS)),
+        ("order", {reason.name for reason in FailureReason}, set(ORDERS)),
+        ("dead letter", set(Reason), set(LETTERS)),
+        ("verdict", set(VERDICTS) | rules, set(VERDICTS) | {rule.name.upper() for rule in RULES}),
+    )
+    return [
+        f"{kind}: {reason} {'has no description' if reason in there else 'does not exist'}"
+        for kind, there, described in known
+        for reason in sorted(there ^ described)
+    ]
+
+
+def table() -> str:
+    """The page's part as it has to be."""
+    rules = {rule.name.upper(): (_first_sentence(rule), LIMIT if rule.limits else NO_LIMIT) for rule in RULES}
+    parts = [
+        ("Of a call (ErrorInfo.reason)", CALLS),
+        ("Of a verdict (SignalRejected.reason)", {**VERDICTS, **rules}),
+        ("Of an order (FailureReason)", ORDERS),
+        ("Of a dead letter", LETTERS),
+    ]
+    lines = [BEGIN]
+    for title, reasons in parts:
+        lines += ["", f"### {title}", "", "| Reason | Cause | What to do |", "|---|---|---|"]
+        lines += [
+            f"| `{reason}` | {cause} | {remedy} |" for reason, (cause, remedy) in sorted(reasons.items())
+        ]
+    return "\n".join([*lines, "", END])
+
+
+def _first_sentence(rule: object) -> str:
+    text = import_module(f"alphapanda.risk.core.rules.{rule.name}").__doc__ or ""
+    return " ".join(text.split()).rstrip(".")
+
+
+def page() -> str:
+    """The whole page with the table in its place."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return before + table() + rest.partition(END)[2]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
