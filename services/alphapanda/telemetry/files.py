@@ -1,19 +1,37 @@
-"""A log file that is rotated by size and by time."""
+"""The outputs of the log: a stream, and files that are rotated by size and by time."""
 
 from __future__ import annotations
 
 import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from typing_extensions import override
 
 from alphapanda.telemetry.options import LogRotation
+from alphapanda.telemetry.quiet import UnwritableLines
 
 MEGABYTE: Final = 1_000_000
 INDIA_AHEAD_SECONDS: Final = 19_800
 _HOUR: Final = 3600
+
+
+class Stream(logging.StreamHandler[TextIO]):
+    """A stream, such as standard output.
+
+    Args:
+        stream: receives the lines.
+        unwritable: reports lines that can't be written.
+    """
+
+    def __init__(self, stream: TextIO, unwritable: UnwritableLines) -> None:
+        super().__init__(stream)
+        self._unwritable = unwritable
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        self._unwritable.failed(getattr(self.stream, "name", "its stream"))
 
 
 class RotatingFile(RotatingFileHandler):
@@ -24,9 +42,10 @@ class RotatingFile(RotatingFileHandler):
     Args:
         file: path of the log file; rotated files are FILE.1, FILE.2 …
         rotation: size, period, and number of files kept.
+        unwritable: reports lines that can't be written.
     """
 
-    def __init__(self, file: Path, rotation: LogRotation) -> None:
+    def __init__(self, file: Path, rotation: LogRotation, unwritable: UnwritableLines) -> None:
         super().__init__(
             file,
             maxBytes=rotation.max_megabytes * MEGABYTE,
@@ -34,6 +53,7 @@ class RotatingFile(RotatingFileHandler):
             encoding="utf-8",
             delay=True,
         )
+        self._unwritable = unwritable
         self._seconds = rotation.rotate_hours * _HOUR
         self._period = self._written_in() if self._seconds else 0
 
@@ -46,6 +66,10 @@ class RotatingFile(RotatingFileHandler):
                 if before and Path(self.baseFilename).stat().st_size:
                     return True
         return bool(super().shouldRollover(record))
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        self._unwritable.failed(self.baseFilename)
 
     def _written_in(self) -> int:
         """Returns the period of the file's last line; 0 where the file is empty."""

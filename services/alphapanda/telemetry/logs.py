@@ -13,9 +13,9 @@ from structlog.typing import Processor
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
-from alphapanda.telemetry.files import RotatingFile
+from alphapanda.telemetry.files import RotatingFile, Stream
 from alphapanda.telemetry.options import LoggingOptions, LogRotation
-from alphapanda.telemetry.quiet import RepeatLimiter
+from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
 LEVELS: Final = {
@@ -42,8 +42,9 @@ def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Pa
         InvalidInput: a file can't be opened in the folder; nothing was changed.
     """
     level = LEVELS[options.level]
-    files = _channel_files(options, folder) if folder is not None else {}
-    main = _main_handler(options, stream, folder)
+    unwritable = UnwritableLines()
+    files = _channel_files(options, folder, unwritable) if folder is not None else {}
+    main = _main_handler(options, stream, folder, unwritable)
     main.setLevel(level)
     for library in ("aiokafka", "opentelemetry"):
         main.addFilter(RepeatLimiter(library))
@@ -81,25 +82,29 @@ def _loggers() -> Iterator[logging.Logger]:
         yield from (logging.getLogger(name) for name in names)
 
 
-def _main_handler(options: LoggingOptions, stream: TextIO | None, folder: Path | None) -> logging.Handler:
+def _main_handler(
+    options: LoggingOptions, stream: TextIO | None, folder: Path | None, unwritable: UnwritableLines
+) -> logging.Handler:
     if stream is not None:
         console = options.format == "console" or (options.format == "auto" and stream.isatty())
-        handler: logging.Handler = logging.StreamHandler(stream)
+        handler: logging.Handler = Stream(stream, unwritable)
         handler.setFormatter(_formatter(console=console, colours=stream.isatty()))
         return handler
-    return logging.NullHandler() if folder is None else _file(folder, MAIN_FILE, options)
+    return logging.NullHandler() if folder is None else _file(folder, MAIN_FILE, options, unwritable)
 
 
-def _channel_files(options: LoggingOptions, folder: Path) -> dict[str, logging.Handler]:
+def _channel_files(
+    options: LoggingOptions, folder: Path, unwritable: UnwritableLines
+) -> dict[str, logging.Handler]:
     files = {}
     for channel in CHANNELS:
         own = options.channels[channel]
-        files[channel] = _file(folder, f"{channel}.log", own)
+        files[channel] = _file(folder, f"{channel}.log", own, unwritable)
         files[channel].setLevel(LEVELS[own.level])
     return files
 
 
-def _file(folder: Path, name: str, rotation: LogRotation) -> logging.Handler:
+def _file(folder: Path, name: str, rotation: LogRotation, unwritable: UnwritableLines) -> logging.Handler:
     """Returns the handler of a rotated file; the file is opened with the first line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +112,7 @@ def _file(folder: Path, name: str, rotation: LogRotation) -> logging.Handler:
     except OSError as error:
         allowed = f"a folder that can be written ({error.strerror})"
         raise InvalidInput("logging.folder", folder, allowed) from None
-    handler = RotatingFile(folder / name, rotation)
+    handler = RotatingFile(folder / name, rotation, unwritable)
     handler.setFormatter(_formatter(console=False, colours=False))
     return handler
 

@@ -1,15 +1,54 @@
-"""Rate-limits a library's repeated log lines to one a minute."""
+"""Rate-limits what repeats itself to one line a minute: a library's log lines, and lines that can't be written."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from typing_extensions import override
 
 INTERVAL_SECONDS: Final = 60.0
+
+
+class UnwritableLines:
+    """Reports lines that couldn't be written, such as to a full disk: one line on standard error an interval.
+
+    The standard library prints a traceback for each of them.
+
+    Args:
+        seconds: the interval.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self, seconds: float = INTERVAL_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: float | None = None
+        self._lost = 0
+
+    def failed(self, where: str) -> None:
+        """Counts a line that could not be written to `where`; call it while the error is being handled."""
+        self._lost += 1
+        now = self._clock()
+        if self._until is not None and now < self._until:
+            return
+        self._until = now + self._seconds
+        error = sys.exception()
+        lines = "1 log line" if self._lost == 1 else f"{self._lost} log lines"
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        with suppress(OSError, ValueError):  # standard error itself may be full or closed
+            sys.stderr.write(
+                f"alphapanda: {lines} could not be written to {where}: {why};"
+                " the work goes on; free some space or choose another logging.folder\n"
+            )
+            sys.stderr.flush()
+        self._lost = 0
 
 
 class RepeatLimiter(logging.Filter):

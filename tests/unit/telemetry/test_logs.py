@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -18,7 +19,7 @@ from alphapanda.telemetry.channels import AUDIT, CHANNELS
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.logs import configure_logging
 from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions
-from alphapanda.telemetry.quiet import RepeatLimiter
+from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
 
@@ -213,6 +214,40 @@ class TestChannels:
         assert first.getvalue() == ""
         assert len(lines(second)) == 1
         assert self.told(tmp_path, "trading") == ["once"]
+
+
+def test_lines_that_a_full_disk_refuses_are_one_line_a_minute(capsys, tmp_path) -> None:
+    """Standard error gets one line without a traceback: how many are lost, where, why, and what to do."""
+
+    class Full(io.StringIO):
+        name = "<stdout>"
+
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    configure_logging(LoggingOptions(), Full(), tmp_path)
+    for logger in (AUDIT, "alphapanda.trading"):
+        (file,) = logging.getLogger(logger).handlers
+        file.stream = Full()
+    for number in range(141):
+        structlog.get_logger("alphapanda.trading").info("order.submitted", number=number)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("alphapanda: 1 log line could not be written to ")
+    assert "No space left on device; the work goes on; free some space" in line
+
+
+def test_the_next_minute_says_how_many_lines_were_lost(capsys) -> None:
+    """Each line that is lost is counted."""
+    now = [0.0]
+    unwritable = UnwritableLines(60.0, lambda: now[0])
+    for at in (0.0, 1.0, 59.0, 60.0, 61.0):
+        now[0] = at
+        try:
+            Path("/dev/full").write_text("a line\n", encoding="utf-8")
+        except OSError:
+            unwritable.failed("audit.log")
+    said = [line.partition(" could")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["alphapanda: 1 log line", "alphapanda: 3 log lines"]
 
 
 def test_a_library_that_repeats_itself_is_heard_once_a_spell() -> None:
