@@ -14,6 +14,7 @@ from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.resources import ProcessResources, open_redis
 from alphapanda.app.status import ops_room, running_service
+from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.source import StatusSource
 from alphapanda.resilience.lanes import Lane
@@ -52,6 +53,7 @@ def process_of(
     order: Sequence[str] = (),
     before_binding: Callable[[], None] = lambda: None,
     drain_seconds: float = 5.0,
+    servers: Sequence[ServerSupervisor] = (),
 ) -> Process:
     """Builds a process: one server for these rooms and OpsService, with health checks and metrics.
 
@@ -64,23 +66,28 @@ def process_of(
         order: order of the services in GetStatus; services not in it come last.
         before_binding: called just before the server listens.
         drain_seconds: how long calls in flight may take when the process stops.
+        servers: supervisors of the servers that this process runs.
     """
     lifecycle = Lifecycle()
     groups = lag_watch(resources) if watch_groups else None
-    watched = ActiveChecks(resources, rooms, [groups] if groups else ())
+    watched = ActiveChecks(resources, rooms, [groups] if groups else (), servers)
+    for supervisor in servers:
+        supervisor.on_restart = watched.checks.check_soon
     running = {
-        room.full_name: running_service(room, lambda: lifecycle.state, watched.of(room.service))
+        room.full_name: running_service(
+            room, lambda: lifecycle.state, watched.of(room.service), watched.servers_of(room.service)
+        )
         for room in rooms
     }
     sources: list[StatusSource] = [*running.values(), *elsewhere]
     sources.sort(key=lambda one: order.index(one.service) if one.service in order else len(order))
-    ops = ops_room(resources, sources, groups)
+    ops = ops_room(resources, sources, groups, servers)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
     server = mesh_server(resources.settings, port, every, before_binding)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
         watched.checks,
-        *measuring(resources, [*running.values()], groups),
+        *measuring(resources, [*running.values()], groups, servers),
     ]
     return Process(every, server, health, lifecycle, drain_seconds)

@@ -40,6 +40,7 @@ from alphapanda.embedded.errors import SchemaTooNew
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.loader import load_shipped_instruments
@@ -120,6 +121,7 @@ class Embedded:
         self._stack = AsyncExitStack()
         self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
         self._before_binding: Callable[[], None] = lambda: None
+        self._supervisors: list[ServerSupervisor] = []
         self.port = 0
         self.checks: Sequence[Check] = ()
         self.feeding: Feeding | None = None
@@ -130,6 +132,11 @@ class Embedded:
     def target(self) -> str:
         """Address of the gRPC server."""
         return f"{self._settings.api.host}:{self.port}"
+
+    @property
+    def supervision(self) -> Sequence[asyncio.Task[None]]:
+        """Tasks that end with ServerLost where PostgreSQL or Redis was given up."""
+        return [one.task for one in self._supervisors if one.task is not None]
 
     @property
     def _feed_wanted(self) -> FeedWanted:
@@ -206,6 +213,11 @@ class Embedded:
         self._stack.push_async_callback(postgres.stop)
         progress("starting PostgreSQL and Redis")
         database_url, redis_url = await asyncio.gather(postgres.start(), redis_server.start())
+        for server in (postgres, redis_server):
+            supervisor = ServerSupervisor(server, settings.embedded.max_failed_starts, wall_clock)
+            self._supervisors.append(supervisor)
+            supervisor.start()
+            self._stack.push_async_callback(supervisor.stop)
         engine, paper_engine, redis = open_connections(
             settings, database_url, redis_url, self._stack, self._bound
         )
@@ -261,7 +273,13 @@ class Embedded:
         rooms = [instruments_room(resources), strategy, risk, trading, portfolio_room(resources)]
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks))
-        process = process_of(resources, rooms, self.port, before_binding=self._before_binding)
+        process = process_of(
+            resources,
+            rooms,
+            self.port,
+            before_binding=self._before_binding,
+            servers=self._supervisors,
+        )
         self._stack.push_async_callback(process.stop)
         progress("starting the services")
         await within(

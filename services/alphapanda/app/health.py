@@ -11,8 +11,10 @@ from alphapanda.app.groups import GROUPS
 from alphapanda.app.probes import lag, timed
 from alphapanda.app.process import Room
 from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.checks import ActiveCheck, HealthChecks, PeriodicCheck
 from alphapanda.ops.lag_watch import LagWatch
+from alphapanda.resilience.failures import POSTGRESQL, REDIS
 
 ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "portfolio"})
 ON_REDIS: Final = frozenset({"marketdata", "risk", "trading", "portfolio"})
@@ -25,11 +27,17 @@ class ActiveChecks:
         resources: shared by the services of this process.
         rooms: the rooms to check.
         also: checks that run in the same rounds and belong to no service.
+        servers: supervisors of the servers that this process runs.
     """
 
     def __init__(
-        self, resources: ProcessResources, rooms: Sequence[Room], also: Sequence[PeriodicCheck] = ()
+        self,
+        resources: ProcessResources,
+        rooms: Sequence[Room],
+        also: Sequence[PeriodicCheck] = (),
+        servers: Sequence[ServerSupervisor] = (),
     ) -> None:
+        self._servers = servers
         limits = resources.settings.health_checks
 
         async def query() -> None:
@@ -56,6 +64,11 @@ class ActiveChecks:
     def of(self, service: str) -> Sequence[ActiveCheck]:
         """Returns the checks of a service; some are shared with other services."""
         return self._by_service.get(service, ())
+
+    def servers_of(self, service: str) -> Sequence[ServerSupervisor]:
+        """Returns the supervisors of the servers that a service depends on."""
+        needed = {POSTGRESQL: ON_DATABASE, REDIS: ON_REDIS}
+        return [server for server in self._servers if service in needed[server.name]]
 
 
 def lag_watch(resources: ProcessResources) -> LagWatch:

@@ -15,7 +15,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
 from alphapanda.ops.core import ServiceReport, ServiceState
 from alphapanda.ops.lag_watch import LagWatch
-from alphapanda.ops.source import StatusSource
+from alphapanda.ops.source import RunServer, StatusSource
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.settings.model import Settings
 
@@ -65,9 +65,11 @@ async def _collect(
     services: Sequence[StatusSource],
     lag_watch: LagWatch | None,
     market_age: float | None,
+    servers: Sequence[RunServer],
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
         GroupMetrics,
+        ServerMetrics,
         ServiceMetrics,
     )
 
@@ -87,11 +89,15 @@ async def _collect(
             for lag in lag_watch.lags
         ],
         market_age,
+        [ServerMetrics(one.name, one.serving, one.restarts) for one in servers],
     )
 
 
 def measuring(
-    resources: ProcessResources, services: Sequence[StatusSource], lag_watch: LagWatch | None
+    resources: ProcessResources,
+    services: Sequence[StatusSource],
+    lag_watch: LagWatch | None,
+    servers: Sequence[RunServer] = (),
 ) -> list[Rounds]:
     """Builds the task that updates the metrics, so that a reader never waits for the services; none where they are off.
 
@@ -106,6 +112,6 @@ def measuring(
         async with asyncio.timeout(seconds):  # bounded, because a stop waits for this round
             clock = (await resources.prices.read(())).clock
             age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
-            await _collect(metrics, services, lag_watch, age)
+            await _collect(metrics, services, lag_watch, age, servers)
 
     return [Rounds("figures", collect, seconds, _log, at_once=True)]

@@ -9,6 +9,7 @@ from alphapanda import __version__
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
@@ -21,9 +22,12 @@ OPS_SERVICE = "panda.ops.v1.OpsService"
 
 
 def running_service(
-    room: Room, lifecycle: Callable[[], ServiceState], active: Sequence[ActiveCheck] = ()
+    room: Room,
+    lifecycle: Callable[[], ServiceState],
+    active: Sequence[ActiveCheck] = (),
+    servers: Sequence[ServerSupervisor] = (),
 ) -> RunningService:
-    """Builds the status source of a room, with its active checks."""
+    """Builds the status source of a room, with its active checks and the servers that it depends on."""
     return RunningService(
         room.service,
         lifecycle,
@@ -32,21 +36,33 @@ def running_service(
         relay=room.relay,
         brokers=room.brokers,
         counters=room.counters,
-        checks=[*active, *room.checks],  # dependencies are named first
+        checks=[*servers, *active, *room.checks],  # dependencies are named first
         degradable=[*active, *room.degradable],
     )
 
 
 def ops_room(
-    resources: ProcessResources, services: Sequence[StatusSource], lag_watch: LagWatch | None = None
+    resources: ProcessResources,
+    services: Sequence[StatusSource],
+    lag_watch: LagWatch | None = None,
+    servers: Sequence[ServerSupervisor] = (),
 ) -> Room:
-    """Builds the room of OpsService for these services, with the groups' lag where this process watches it."""
+    """Builds the room of OpsService for these services, with the groups' lag where this process watches it.
+
+    Args:
+        resources: shared by the services of this process.
+        services: reported by GetStatus.
+        lag_watch: watches the groups' lag; None where another process does.
+        servers: supervisors of the servers that this process runs.
+    """
 
     async def market_time() -> datetime | None:
         return (await resources.prices.view(())).market_time
 
     about_the_log = LogApi(resources.log, resources.topic_map, GROUPS)
-    servicer = OpsServicer(services, __version__, wall_clock(), market_time, about_the_log, lag_watch)
+    servicer = OpsServicer(
+        services, __version__, wall_clock(), market_time, about_the_log, lag_watch, servers
+    )
     return Room(
         service="ops",
         full_name=OPS_SERVICE,

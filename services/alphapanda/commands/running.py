@@ -20,7 +20,7 @@ from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import default_data_directory
-from alphapanda.embedded.errors import EmbeddedError
+from alphapanda.embedded.errors import EmbeddedError, ServerLost
 from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.marketdata.feeds.pace import parsed_speed
@@ -87,6 +87,8 @@ def run_up(
     )
     try:
         asyncio.run(_run(settings, options, viewed=out.is_terminal and not plain))
+    except ServerLost as lost:
+        fail(str(lost))
     except REFUSALS as error:
         _log.error("process.start_failed", error=str(error))
         fail(str(error))
@@ -105,13 +107,16 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
         if viewed:
             view.start()
         feed = embedded.feeding.task if embedded.feeding else None
+        supervision = embedded.supervision
         if feed is not None:
-            await asyncio.wait([feed, asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([feed, asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
             if feed.done():
                 feed.result()
                 ticker.feed_finished()
                 view.say("the recording has ended; the services go on answering")
-        await asked
+        ended, _ = await asyncio.wait([asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
+        for one in ended:
+            one.result()
     finally:
         await view.stop()
         _progress("stopping")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alphapanda.commands.asking import Services, ask, asks, show
 from alphapanda.commands.finding import SERVICES, Target
-from alphapanda.commands.tables import alarms, figures, services_table
+from alphapanda.commands.tables import alarms, figures, servers_lines, services_table
 from alphapanda.commands.wording import DOWN, market_moment, shown_time
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 from panda.ops.v1.ops_pb2 import (
@@ -54,6 +54,7 @@ async def all_status(services: Services, service: str = "") -> GetStatusResponse
     merged.started_at.CopyFrom(min((one.started_at for one in answers), key=lambda at: at.ToNanoseconds()))
     if clocks := [one.market_time for one in answers if one.HasField("market_time")]:
         merged.market_time.CopyFrom(max(clocks, key=lambda at: at.ToNanoseconds()))
+    merged.servers.extend(server for one in answers for server in one.servers)
     for name, answer in zip(wanted, answered, strict=True):
         merged.services.extend(
             answer.services
@@ -79,5 +80,5 @@ def _table(answer: GetStatusResponse) -> RenderableType:
             ("market time", shown_time(market_moment(answer, "market_time"), "%a %d %b %Y %H:%M:%S IST")),
         ]
     )
-    lines = [Text(alarm, style=DOWN) for alarm in alarms(answer)]
+    lines = [*(Text(alarm, style=DOWN) for alarm in alarms(answer)), *servers_lines(answer.servers)]
     return Group(about, "", services_table(answer.services), *[""] * bool(lines), *lines)

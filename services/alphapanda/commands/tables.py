@@ -20,7 +20,7 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
-from panda.ops.v1.ops_pb2 import GetStatusResponse, ServiceStatus
+from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusResponse, ServerStatus, ServiceStatus
 from panda.portfolio.v1.portfolio_pb2 import Position
 from panda.risk.v1.risk_pb2 import GetExposureResponse, KillSwitch, Limit, Verdict
 from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
@@ -87,6 +87,26 @@ def services_table(
             _trouble(service, one_line=one_line),
         )
     return made
+
+
+def servers_lines(servers: Iterable[ServerStatus]) -> list[Text]:
+    """A line for each server that ended since the start: what ended it, when, and whether it serves again."""
+    return [
+        Text(
+            f"{one.server} {_restarted(one)} {one.last_error}"
+            f" ({shown_time(market_moment(one, 'last_error_at'), '%d %b %H:%M:%S IST')})",
+            style="yellow" if one.state == SERVICE_STATE_SERVING else DOWN,
+        )
+        for one in servers
+        if one.last_error
+    ]
+
+
+def _restarted(server: ServerStatus) -> str:
+    if server.state != SERVICE_STATE_SERVING:
+        return "does not serve:"
+    times = "once" if server.restarts == 1 else f"{server.restarts} times"
+    return f"serves again, was restarted {times}, last because"
 
 
 def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:

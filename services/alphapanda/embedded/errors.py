@@ -10,7 +10,8 @@ EmbeddedError
 ├── DatabaseDamaged             PostgreSQL found damage in its files
 ├── DiskFull                    no space is left
 ├── SchemaTooNew                a newer version of this program migrated the database
-└── StartTimedOut               a part of the start took too long
+├── StartTimedOut               a part of the start took too long
+└── ServerLost                  PostgreSQL or Redis ended and couldn't be started again
 """
 
 from collections.abc import Sequence
@@ -132,3 +133,16 @@ class DiskFull(EmbeddedError):
             f"no space is left on the disk of {path}: free some (`alphapanda doctor` says how much there is),"
             " or choose another disk with --data-dir"
         )
+
+
+class ServerLost(EmbeddedError):
+    """A server (`component`) that ended couldn't be started again; `reason` is why the last start failed, one line."""
+
+    def __init__(self, component: str, failures: int, reason: str) -> None:
+        starts = "1 start" if failures == 1 else f"{failures} starts in a row"
+        super().__init__(
+            f"{component} ended and could not be started again: {starts} failed, the last because {reason};"
+            " remove the cause and run `alphapanda up` again, which goes on where this run ended"
+        )
+        self.component = component
+        self.reason = reason

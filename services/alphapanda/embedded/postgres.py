@@ -36,6 +36,9 @@ START_SECONDS = 60.0
 TAKE_OVER_SECONDS = 5.0
 INITDB_SECONDS = 120.0
 ANSWER_SECONDS = 3.0
+WATCH_SECONDS = 0.2
+RECOVERS = "one of its processes was killed, so it ended all connections and recovers"
+_CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 # Fast shutdown, then immediate shutdown (the next start recovers from the journal), then SIGKILL.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 1.0))
 SURVIVOR_STEPS = ((signal.SIGQUIT, 2.0), (signal.SIGKILL, 1.0))
@@ -71,6 +74,8 @@ class EmbeddedPostgres:
     or as the existing cluster's owner; see unprivileged.py.
     """
 
+    name = "PostgreSQL"
+
     def __init__(self, directory: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
         self._layout = Layout(directory.resolve())
         self._cluster = self._layout.postgres_cluster
@@ -96,20 +101,73 @@ class EmbeddedPostgres:
                 log = self._prepare()
                 if not self._cluster.exists():
                     await self._make_cluster(programs, log)
+                self._on_progress("starting PostgreSQL")
                 await self._launch(programs, log)
             except OSError as error:
                 raise self._failed(str(error)) from error
+            except EmbeddedStartFailed:
+                await self.stop()
+                raise
         query = {"host": str(self._sockets), "port": str(PORT)}
         return URL.create("postgresql+asyncpg", USER, database=DATABASE, query=query).render_as_string()
 
     async def stop(self) -> None:
         """Stops the server within 10 seconds, even one that another process left running."""
-        for process in self._running() if self._process is None else [self._process]:
+        if self._process is not None:
+            await self._process.stop(STOP_STEPS)
+            remove_socket_folder(self._sockets, self._preferred)
+            self._process = None
+            return
+        for process in self._running():
             command = process.command
             await process.stop(STOP_STEPS)
             if "-k" in command:
                 remove_socket_folder(_sockets_of(command), self._preferred)
-        self._process = None
+
+    async def wait_until_ended(self) -> str:
+        """Waits until the server has ended, or has ended all its connections because one of its processes was killed.
+
+        Returns:
+            what happened, in one line.
+        """
+        life: int | None = None
+        while self._process is not None and self._process.is_alive():
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    connection = await self._connect()
+                    # The checkpointer is started anew with each recovery, and lives as long as the connections.
+                    found: int | None = await connection.fetchval(_CHECKPOINTER)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                if life is not None and self._process.is_alive():
+                    return RECOVERS
+                await asyncio.sleep(WATCH_SECONDS)
+                continue
+            try:
+                if life not in {None, found}:
+                    return RECOVERS
+                life = found
+                while self._process.is_alive() and not connection.is_closed():  # noqa: ASYNC110 - a process has no event
+                    await asyncio.sleep(WATCH_SECONDS)
+            finally:
+                connection.terminate()
+        return "it was stopped" if self._process is None else self._process.how_it_ended
+
+    async def restart(self) -> None:
+        """Starts the server again at the same address, or waits until it has recovered by itself.
+
+        Raises:
+            EmbeddedStartFailed: it didn't start; no process is left running.
+        """
+        if self._process is not None and self._process.is_alive():
+            reason = await self._wait_until_ready(self._process, START_SECONDS)
+            if reason is None:
+                return
+            await self._process.stop(STOP_STEPS)
+            raise self._failed(reason)
+        try:
+            await self._launch(_programs(self._layout.postgres_log), self._prepare())
+        except OSError as error:
+            raise self._failed(str(error)) from error
 
     async def _adopt(self, programs: Path) -> bool:
         running = self._running()
@@ -120,7 +178,8 @@ class EmbeddedPostgres:
                 self._on_progress("taking over the PostgreSQL that an earlier process left")
                 if await self._wait_until_ready(running[0], TAKE_OVER_SECONDS) is None:
                     return True
-        await self.stop()
+        if running:  # the folder of a socket stays for the next start, so that clients keep their address
+            await self.stop()
         return False
 
     def _prepare(self) -> ServerLog:
@@ -179,7 +238,6 @@ class EmbeddedPostgres:
             raise self._failed(f"{what} ended with status {process.returncode}", log)
 
     async def _launch(self, programs: Path, log: ServerLog) -> None:
-        self._on_progress("starting PostgreSQL")
         environment = child_environment(os.environ)
         stale = self._recorded_pid()
         if stale is not None:
@@ -199,8 +257,8 @@ class EmbeddedPostgres:
                 raise self._failed(reason, log)
             ready = True
         finally:
-            if not ready:
-                await self.stop()
+            if not ready:  # the folder of the socket stays: clients keep their address
+                await self._process.stop(STOP_STEPS)
 
     async def _stop_survivors(self) -> None:
         """Stops backends that outlived a killed server: a new server can't start while they run."""
@@ -220,13 +278,14 @@ class EmbeddedPostgres:
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                connection = await asyncpg.connect(
-                    host=str(self._sockets), port=PORT, user=USER, database=DATABASE
-                )
+                connection = await self._connect()
                 await connection.close()
         except (OSError, TimeoutError, asyncpg.PostgresError):
             return False
         return True
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(host=str(self._sockets), port=PORT, user=USER, database=DATABASE)
 
     def _recorded(self) -> list[str]:
         """Reads the lines of postmaster.pid: the process id is first, the state eighth (PostgreSQL's pidfile.h)."""

@@ -95,6 +95,14 @@ class ServerProcess:
         """The exit status; None while it runs or where it isn't our child; minus the signal's number after a signal."""
         return None if self._started is None else self._started.poll()
 
+    @property
+    def how_it_ended(self) -> str:
+        """How it ended, in one line."""
+        status = self.exit_status
+        if status is None:
+            return "it ended"
+        return f"it was killed by signal {-status}" if status < 0 else f"it ended with status {status}"
+
     def is_alive(self) -> bool:
         """Whether it still runs; a zombie doesn't count."""
         if self._started is not None:

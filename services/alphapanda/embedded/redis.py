@@ -17,6 +17,7 @@ from alphapanda.embedded.sockets import remove_socket_folder, socket_folder
 SOCKET_NAME = "redis.sock"
 START_SECONDS = 10.0
 ANSWER_SECONDS = 2.0
+WATCH_SECONDS = 0.2
 STOP_STEPS = ((signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
 
 
@@ -25,6 +26,8 @@ class EmbeddedRedis:
 
     The caller holds the DataDirectory's lock.
     """
+
+    name = "Redis"
 
     def __init__(self, directory: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
         self._layout = Layout(directory.resolve())
@@ -46,17 +49,39 @@ class EmbeddedRedis:
         program = _redis_server(self._layout.redis_log)
         if not await self._adopt(program):
             self._on_progress("starting Redis")
-            await self._launch(program)
+            try:
+                await self._launch(program)
+            except EmbeddedStartFailed:
+                await self.stop()
+                raise
         return f"unix://{quote(str(self._socket))}?db=0"
 
     async def stop(self) -> None:
         """Stops the server within 5 seconds, even one that another process left running."""
-        for process in self._running() if self._process is None else [self._process]:
+        if self._process is not None:
+            await self._process.stop(STOP_STEPS)
+            remove_socket_folder(self._socket.parent, self._preferred)
+            self._process = None
+            return
+        for process in self._running():
             command = process.command
             await process.stop(STOP_STEPS)
             if "--unixsocket" in command:
                 remove_socket_folder(_socket_of(command).parent, self._preferred)
-        self._process = None
+
+    async def wait_until_ended(self) -> str:
+        """Waits until the server has ended; returns how, in one line."""
+        while self._process is not None and self._process.is_alive():  # noqa: ASYNC110 - a process has no event
+            await asyncio.sleep(WATCH_SECONDS)
+        return "it was stopped" if self._process is None else self._process.how_it_ended
+
+    async def restart(self) -> None:
+        """Starts the server again at the same address.
+
+        Raises:
+            EmbeddedStartFailed: it didn't start; no process is left running.
+        """
+        await self._launch(_redis_server(self._layout.redis_log))
 
     async def _adopt(self, program: Path) -> bool:
         running = self._running()
@@ -65,7 +90,8 @@ class EmbeddedRedis:
             if running[0].command == self._command(program, socket) and await _answers(socket):
                 self._process, self._socket = running[0], socket
                 return True
-        await self.stop()
+        if running:  # the folder of a socket stays for the next start, so that clients keep their address
+            await self.stop()
         return False
 
     async def _launch(self, program: Path) -> None:
@@ -86,8 +112,8 @@ class EmbeddedRedis:
                 raise EmbeddedStartFailed("Redis", reason, log_path, log.tail())
             ready = True
         finally:
-            if not ready:
-                await self.stop()
+            if not ready:  # the folder of the socket stays: clients keep their address
+                await self._process.stop(STOP_STEPS)
 
     async def _wait_until_ready(self, process: ServerProcess) -> str | None:
         deadline = time.monotonic() + START_SECONDS

@@ -14,7 +14,7 @@ from alphapanda.domain.errors import UnknownName
 from alphapanda.ops.core import ServiceReport, unanswered
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
-from alphapanda.ops.source import StatusSource
+from alphapanda.ops.source import RunServer, StatusSource
 from alphapanda.resilience.failures import in_one_line
 from panda.ops.v1 import ops_pb2 as pb
 from panda.ops.v1 import ops_pb2_grpc
@@ -35,6 +35,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         market_time: returns market time now; None where unknown.
         log_api: answers about dead letters, lag and records.
         lag_watch: watches the groups' lag; None where another process does that.
+        servers: servers that this process runs.
         timeout_seconds: a service that doesn't report within this time is NOT_SERVING in the answer.
     """
 
@@ -46,6 +47,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         market_time: Callable[[], Coroutine[Any, Any, datetime | None]],
         log_api: LogApi,
         lag_watch: LagWatch | None = None,
+        servers: Sequence[RunServer] = (),
         timeout_seconds: float = 2.0,
     ) -> None:
         self._sources = {source.service: source for source in sources}
@@ -54,6 +56,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         self._market_time = market_time
         self._log = log_api
         self._lag_watch = lag_watch
+        self._servers = servers
         self._timeout = timeout_seconds
 
     @override
@@ -82,6 +85,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
             started_at=timestamp(self._started_at),
             market_time=timestamp(market_time),
             lag_alarms=_lag_alarms(self._lag_watch),
+            servers=[server_status(server) for server in self._servers],
         )
 
     @override
@@ -149,6 +153,17 @@ def _lag_alarms(watch: LagWatch | None) -> list[pb.LagAlarm]:
         )
         for alarm in watch.alarms
     ]
+
+
+def server_status(server: RunServer) -> pb.ServerStatus:
+    """Converts the state of a server to its message."""
+    return pb.ServerStatus(
+        server=server.name,
+        state=pb.SERVICE_STATE_SERVING if server.serving else pb.SERVICE_STATE_NOT_SERVING,
+        restarts=server.restarts,
+        last_error=server.last_error or server.ended_because,
+        last_error_at=timestamp(server.ended_at),
+    )
 
 
 def service_status(report: ServiceReport) -> pb.ServiceStatus:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
 
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.tasks import kept_running
 
 _log = structlog.get_logger(__name__)
 AGAIN_SECONDS: Final = 5.0
@@ -118,11 +120,14 @@ class HealthChecks:
         self._interval = interval_seconds
         self._grace = grace_seconds
         self._elapsed = elapsed
+        self._began = 0.0
+        self._soon = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Starts the rounds."""
-        self._task = asyncio.create_task(self._watch(), name="ops.checks")
+        self._began = self._elapsed()
+        self._task = kept_running(self._watch, "ops.checks", _log)
 
     async def stop(self) -> None:
         """Stops the rounds."""
@@ -131,10 +136,16 @@ class HealthChecks:
             await asyncio.wait([self._task])
             self._task = None
 
+    def check_soon(self) -> None:
+        """Begins the next round at once: a dependency has come back."""
+        self._soon.set()
+
     async def _watch(self) -> None:
-        began = self._elapsed()
         while True:
-            in_grace_period = self._elapsed() - began < self._grace
+            in_grace_period = self._elapsed() - self._began < self._grace
             await asyncio.gather(*(check.run(in_grace_period=in_grace_period) for check in self._checks))
             well = all(check.healthy for check in self._checks)
-            await asyncio.sleep(self._interval if well else min(self._interval, AGAIN_SECONDS))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval if well else min(self._interval, AGAIN_SECONDS)):
+                    await self._soon.wait()
+            self._soon.clear()

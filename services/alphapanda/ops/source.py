@@ -116,6 +116,34 @@ class Since:
         return self.at
 
 
+class RunServer(Protocol):
+    """A server that this process runs and starts again: a ServerSupervisor."""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "PostgreSQL"."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs."""
+
+    @property
+    def last_error(self) -> str:
+        """Why it doesn't serve now, in one line; empty while it serves."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again since the process started."""
+
+    @property
+    def ended_because(self) -> str:
+        """What ended it last, in one line; empty where nothing did."""
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended last, aware; None where it never did."""
+
+
 class RunningService:
     """A StatusSource over a service's running parts.
 

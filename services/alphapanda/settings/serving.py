@@ -92,3 +92,9 @@ class EmbeddedSettings(Section):
     """`alphapanda up`."""
 
     data_dir: Path | None = Field(None, description="data directory; default: the user's data home")
+    max_failed_starts: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="failed starts in a row after which PostgreSQL or Redis, killed while it ran, is given up and `up` ends",
+    )

@@ -46,6 +46,15 @@ class GroupMetrics:
     alarm: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ServerMetrics:
+    """A server that this process runs: whether it serves, and how often it was started again."""
+
+    server: str
+    serving: bool
+    restarts: int
+
+
 class Metrics:
     """The metrics of one process.
 
@@ -68,6 +77,7 @@ class Metrics:
         self._services: Sequence[ServiceMetrics] = ()
         self._groups: Sequence[GroupMetrics] = ()
         self._market_age: float | None = None
+        self._servers: Sequence[ServerMetrics] = ()
         meter = self._provider.get_meter("alphapanda")
         for name in ("processed", "failed", "retried", "dead_lettered"):
             meter.create_observable_counter(
@@ -80,6 +90,8 @@ class Metrics:
         meter.create_observable_gauge("alphapanda.outbox.unpublished", [self._unpublished], "{record}")
         meter.create_observable_counter("alphapanda.service.count", [self._counts])
         meter.create_observable_gauge("alphapanda.market_data.age", [self._age], "s")
+        meter.create_observable_gauge("alphapanda.server.serving", [self._servers_serving])
+        meter.create_observable_counter("alphapanda.server.restarts", [self._restarts], "{restart}")
         self._latency = meter.create_histogram(
             "alphapanda.order.latency",
             "s",
@@ -93,10 +105,12 @@ class Metrics:
         consumers: Sequence[tuple[str, ConsumerStatus]],
         groups: Sequence[GroupMetrics],
         market_age_seconds: float | None,
+        servers: Sequence[ServerMetrics] = (),
     ) -> None:
         """Stores the newest reports. Consumers come with their service; the newest frame's age is None where unknown."""
         self._services, self._consumers, self._groups = services, consumers, groups
         self._market_age = market_age_seconds
+        self._servers = servers
 
     def order_sent(self, broker: str, seconds: float) -> None:
         """Records an order's latency, once the broker's answer is committed."""
@@ -141,6 +155,12 @@ class Metrics:
             for one in self._services
             for name, count in one.counters.items()
         ]
+
+    def _servers_serving(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(int(one.serving), {"server": one.server}) for one in self._servers]
+
+    def _restarts(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(one.restarts, {"server": one.server}) for one in self._servers]
 
     def _age(self, _: CallbackOptions) -> Iterable[Observation]:
         return [] if self._market_age is None else [Observation(self._market_age)]

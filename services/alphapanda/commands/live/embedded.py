@@ -17,6 +17,7 @@ from alphapanda.commands.live.following import Following
 from alphapanda.commands.live.screen import shown
 from alphapanda.commands.live.view import View
 from alphapanda.commands.wording import IST
+from alphapanda.resilience.tasks import kept_running
 
 CTRL_C: Final = "Ctrl-C ends it"
 _log = structlog.get_logger(__name__)
@@ -45,8 +46,8 @@ class EmbeddedView:
         logging.getLogger().addHandler(self._errors)
         view = self._following.view
         self._tasks = [
-            asyncio.create_task(self._following.run(), name="view.following"),
-            asyncio.create_task(shown(view, self._console, time.monotonic), name="view.drawing"),
+            kept_running(self._following.run, "view.following", _log),
+            kept_running(lambda: shown(view, self._console, time.monotonic), "view.drawing", _log),
         ]
 
     async def stop(self) -> None:
@@ -54,9 +55,7 @@ class EmbeddedView:
         logging.getLogger().removeHandler(self._errors)
         for task in self._tasks:
             task.cancel()
-        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
-                _log.error("view.failed", exc_info=ended)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def say(self, text: str) -> None:
         """Shows a note from now on."""

@@ -18,6 +18,7 @@ from alphapanda.commands.tables import (
     backlog,
     figures,
     filled,
+    servers_lines,
     services_table,
     short_symbols,
     side,
@@ -49,6 +50,7 @@ ROOMY: Final = 36
 HEAD_ROWS: Final = 4
 FOOT_ROWS: Final = 1
 NEWEST: Final = 15
+RESTART_SHOWN_SECONDS: Final = 60.0
 
 
 def picture(view: View, *, now: float, width: int, height: int | None) -> RenderableType:
@@ -171,9 +173,24 @@ def _foot(view: View, now: float) -> Text:
     elif view.troubles:
         name, trouble = next(iter(view.troubles.items()))
         text, style = f"{name}: {trouble.why}", DOWN
+    elif (ended := _ended_server(view, now)) is not None:
+        return ended
     elif view.errors:
         text, style = view.errors[-1], DOWN
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _ended_server(view: View, now: float) -> Text | None:
+    """The line about a server that doesn't serve, or was started again within the last minute; None where none was."""
+    servers = () if view.status is None else view.status.servers
+    down = [one for one in servers if one.state != SERVICE_STATE_SERVING]
+    lately = view.restarted_at is not None and now - view.restarted_at < RESTART_SHOWN_SECONDS
+    lines = servers_lines(down or (servers if lately else ()))
+    if not lines:
+        return None
+    line = lines[0]
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
 
 
 def _services(view: View, *, in_full: bool) -> tuple[RenderableType, int]:

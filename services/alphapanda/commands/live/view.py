@@ -55,6 +55,7 @@ class View:
         lags: consumer groups with a lag, also those without a running member.
         troubles: failures by source, of those that do not answer now.
         errors: errors logged by this process, newest last.
+        restarted_at: when PostgreSQL or Redis was last seen to be started again; None where never.
     """
 
     def __init__(self, sources: Sequence[str], note: str = "") -> None:
@@ -71,6 +72,7 @@ class View:
         self.lags: tuple[ConsumerLag, ...] | None = None
         self.troubles: dict[str, Trouble] = {}
         self.errors: tuple[str, ...] = ()
+        self.restarted_at: float | None = None
         self.orders_revision = 0
         self.received: frozenset[str] = frozenset()
         self._orders_seen = 0
@@ -115,6 +117,9 @@ class View:
         self.errors = (*self.errors, text)[-ERRORS_KEPT:]
 
     def _take_status(self, message: GetStatusResponse, at: float) -> None:
+        restarts = sum(one.restarts for one in message.servers)
+        if self.status is not None and restarts > sum(one.restarts for one in self.status.servers):
+            self.restarted_at = at
         self.status = message
         if "orders" in self.received:  # sampled here, because no message arrives while there are no orders
             self._counted.observe("orders", at, self._orders_seen)

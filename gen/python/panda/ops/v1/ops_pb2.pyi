@@ -326,6 +326,46 @@ class LagAlarm(_message.Message):
 Global___LagAlarm: _TypeAlias = LagAlarm  # noqa: Y015
 
 @_typing.final
+class ServerStatus(_message.Message):
+    """A server that the answering process runs and starts again where it ends: PostgreSQL or Redis."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_AT_FIELD_NUMBER: _builtins.int
+    server: _builtins.str
+    """Name of the server, "PostgreSQL" or "Redis"."""
+    state: Global___ServiceState.ValueType
+    """SERVING, or NOT_SERVING until it was started again."""
+    restarts: _builtins.int
+    """How often it was started again since the process started."""
+    last_error: _builtins.str
+    """What ended it last and, while it does not serve, what is done about it; one line. Empty where it never ended."""
+    @_builtins.property
+    def last_error_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it ended last. Absent where it never ended."""
+
+    def __init__(
+        self,
+        *,
+        server: _builtins.str = ...,
+        state: Global___ServiceState.ValueType = ...,
+        restarts: _builtins.int = ...,
+        last_error: _builtins.str = ...,
+        last_error_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_error_at", b"last_error_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_error", b"last_error", "last_error_at", b"last_error_at", "restarts", b"restarts", "server", b"server", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerStatus: _TypeAlias = ServerStatus  # noqa: Y015
+
+@_typing.final
 class GetStatusResponse(_message.Message):
     """Status of the services and of market time."""
 
@@ -336,6 +376,7 @@ class GetStatusResponse(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     LAG_ALARMS_FIELD_NUMBER: _builtins.int
+    SERVERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
     @_builtins.property
@@ -356,6 +397,10 @@ class GetStatusResponse(_message.Message):
         process that runs ops has them; elsewhere empty.
         """
 
+    @_builtins.property
+    def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerStatus]:
+        """Servers that the answering process runs. Empty where others run them, as in the mesh."""
+
     def __init__(
         self,
         *,
@@ -364,10 +409,11 @@ class GetStatusResponse(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
         lag_alarms: _abc.Iterable[Global___LagAlarm] | None = ...,
+        servers: _abc.Iterable[Global___ServerStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_alarms", b"lag_alarms", "market_time", b"market_time", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_alarms", b"lag_alarms", "market_time", b"market_time", "servers", b"servers", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
