@@ -58,6 +58,35 @@ BLIND_ALLOWED = (
     "strategy/user_file.py",
 )
 
+TASKS_STARTED = {
+    "app/bound.py": "awaited there",
+    "app/feeding.py": "its end is logged, the service's state and what ends `up`",
+    "commands/call.py": "awaited there",
+    "commands/stopping.py": "awaited there",
+    "commands/watch.py": "awaited there",
+    "commands/live/following.py": "of a task group",
+    "consuming/consumer.py": "a batch: its failure stops the partition with an alarm",
+    "embedded/supervisor.py": "its end ends `up`",
+    "eventlog/kafka/client.py": "awaited there",
+    "eventlog/kafka/fetching.py": "awaited there",
+    "eventlog/kafka/publisher.py": "awaited there",
+    "eventlog/sqlite/log.py": "a write: its failure is every waiting caller's",
+    "marketdata/feeds/recording.py": "a failure ends the recording with an alarm",
+    "marketdata/feeds/recording_folder.py": "a failure ends the recording with an alarm",
+    "marketdata/publisher.py": "awaited there",
+    "mesh/effects.py": "a command: its failure is its caller's, or logged",
+    "ops/api.py": "awaited there",
+    "resilience/rounds.py": "a bug is an alarm and the service's state",
+    "resilience/tasks.py": "begins again",
+    "storage/group_commit.py": "a group: its failure is its callers'",
+    "storage/relay.py": "begins again",
+    "trading/inquiry.py": "asks again",
+    "trading/lines.py": "orders under way: their failure is their batch's, or a look-up follows",
+    "trading/manual.py": "its failure is logged",
+    "trading/traders/isolation.py": "its failure is the broker's problem, and tried again",
+}
+"""Where tasks are started, and why none of them ends without a word. Long-lived work is kept_running."""
+
 _TOPIC = (
     r"signals\.(raw|validated|rejected)|orders\.(submitted|filled|failed|cancelled)"
     r"|market\.ticks|portfolio\.snapshots|control\.(strategies|killswitch)"
@@ -277,7 +306,19 @@ def no_process_is_one_broker_s(module: Module) -> Iterator[str]:
             yield f"{getattr(node, 'lineno', 0)}: speaks of a broker namespace"
 
 
+def tasks_do_not_end_silently(module: Module) -> Iterator[str]:
+    """Long-lived work goes through resilience.tasks.kept_running; other tasks are listed with who learns of their end."""
+    if module.path.as_posix() in TASKS_STARTED:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if name in {"create_task", "ensure_future"}:
+                yield f"{node.lineno}: starts a task of which nobody may learn that it ended"
+
+
 WALLS: tuple[Wall, ...] = (
+    tasks_do_not_end_silently,
     cores_are_pure,
     adapters_are_built_by_the_root,
     topics_come_from_descriptors,
@@ -290,6 +331,8 @@ WALLS: tuple[Wall, ...] = (
 )
 
 PLANTED: tuple[tuple[Wall, str, str], ...] = (
+    (tasks_do_not_end_silently, "risk/api.py", "import asyncio\ntask = asyncio.create_task(run())"),
+    (tasks_do_not_end_silently, "risk/api.py", "task = asyncio.get_running_loop().create_task(run())"),
     (cores_are_pure, "risk/core.py", "import asyncio"),
     (cores_are_pure, "risk/core/limits.py", "from time import monotonic"),
     (cores_are_pure, "domain/money.py", "from panda.common.v1 import common_pb2"),

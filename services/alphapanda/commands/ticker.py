@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
+import grpc
 import structlog
 
 from alphapanda.app.embedded import Embedded
@@ -18,6 +19,8 @@ from alphapanda.contract.wire import moment
 from alphapanda.domain.order import Side
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.status import describe_rpc_error
+from alphapanda.resilience.tasks import kept_running
 from alphapanda.settings.model import Settings
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
@@ -78,7 +81,7 @@ class Ticker:
             policy=consumer_options(self._settings.consumers),
         )
         await self._follower.start()
-        self._task = asyncio.create_task(self._profit(), name="profit")
+        self._task = kept_running(self._profit, "profit", _log)
 
     async def stop(self) -> None:
         """Ends."""
@@ -124,7 +127,11 @@ class Ticker:
             stub = PortfolioServiceStub(channel)
             while True:
                 await asyncio.sleep(PROFIT_EVERY_SECONDS)
-                answer = await stub.GetPortfolio(portfolio.GetPortfolioRequest())
+                try:
+                    answer = await stub.GetPortfolio(portfolio.GetPortfolioRequest())
+                except grpc.aio.AioRpcError as away:
+                    _log.warning("profit.delayed", error=describe_rpc_error(away))
+                    continue
                 self._show(answer.portfolio)
 
     def _show(self, shown: portfolio.Portfolio) -> None:

@@ -35,6 +35,7 @@ from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.breakers import Breakers
 from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.tasks import kept_running
 
 _FETCH_SECONDS = 60.0
 
@@ -140,7 +141,7 @@ class ReliableConsumer:
             return
         await self._reader.start(self)
         self._offsets.start()
-        self._fetching = asyncio.create_task(self._fetch(), name=self.name)
+        self._fetching = kept_running(self._fetch, self.name, self._logger)
 
     async def stop(self) -> None:
         """Finishes the running batches, or cancels them after `drain_seconds`; then leaves the group."""

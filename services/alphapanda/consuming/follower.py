@@ -19,6 +19,7 @@ from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredReco
 from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.tasks import kept_running
 from panda.events.v1.events_pb2 import Event
 
 _FETCH_SECONDS = 60.0
@@ -94,7 +95,7 @@ class TopicFollower:
         if self._start is Start.EARLIEST:
             while not self._stuck and self._behind(ends):
                 await self._fetch_once(0.0)
-        self._task = asyncio.create_task(self._follow(), name=self.name)
+        self._task = kept_running(self._follow, self.name, self._logger)
 
     async def stop(self) -> None:
         """Stops reading."""

@@ -12,6 +12,7 @@ from alphapanda.contract.topics import TopicPartition
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.tasks import kept_running
 
 COMMIT_SECONDS = 0.5
 """While the log answers, an offset is committed within this time after its record was handled."""
@@ -71,7 +72,7 @@ class GroupOffsets:
 
     def start(self) -> None:
         """Starts to commit at the interval."""
-        self._task = asyncio.create_task(self._commit_at_intervals(), name="group offsets")
+        self._task = kept_running(self._commit_at_intervals, "group offsets", self._logger)
 
     async def stop(self) -> None:
         """Stops without a last commit; `hand_over` makes that."""

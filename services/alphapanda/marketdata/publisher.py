@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -31,6 +31,7 @@ logger: Final = structlog.get_logger(__name__)
 
 SOURCE: Final = "marketdata"
 _PAYLOAD: Final = "tick_frame"
+T = TypeVar("T")
 
 
 async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
@@ -54,7 +55,8 @@ class MarketDataPublisher:
     """Publishes a feed's ticks, sanitised and framed, first to the price cache and then to the log.
 
     In lockstep it publishes one batch at a time (a recording: one frame); after timers and after each batch it waits until
-    everything that they caused has been processed. While Redis or the log is unavailable, the feed waits for it.
+    everything that they caused has been processed. While Redis, the log or, in lockstep, the database is unavailable, the
+    feed waits for it.
 
     Args:
         feed: the source of ticks.
@@ -66,7 +68,7 @@ class MarketDataPublisher:
         before_frame: runs the timers that are due; called once for each new market time, after its prices were written and
             before its frame is published. Returns whether a timer fired, so that lockstep waits for its effects.
         barrier: returns when everything published has been handled; used in lockstep only.
-        backoff: time between attempts while the cache or the log is unavailable.
+        backoff: time between attempts while something is unavailable.
         on_published: called with frames after the log has acknowledged them.
 
     Attributes:
@@ -154,7 +156,7 @@ class MarketDataPublisher:
             InvalidInput: a row of a recording can't be read.
         """
         if self._feed.lockstep:
-            await self._barrier()
+            await self._until_it_works(self._barrier)
         while self._runs is not None and self._run is not None:
             await self._publish_run(self._run)
             self._run = await anext(self._runs, None)
@@ -197,21 +199,21 @@ class MarketDataPublisher:
             return
         one_by_one = self._feed.lockstep and self._feed.frame_by_frame
         for step in [[frame] for frame in frames] if one_by_one else [frames]:
-            await self._persist(partial(self._cache.write, step))
+            await self._until_it_works(partial(self._cache.write, step))
             await self._run_timers(step[-1])
             now = self._wall_clock()
             records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]
-            await self._persist(partial(self._to_log, step, records))
+            await self._until_it_works(partial(self._to_log, step, records))
             if self._feed.lockstep:
-                await self._barrier()
+                await self._until_it_works(self._barrier)
 
     async def _run_timers(self, frame: Frame) -> None:
         if frame.market_time_ns <= self._market_time_ns:
             return
         self._market_time_ns = frame.market_time_ns
-        fired = await self._before_frame(instant(frame.market_time_ns))
+        fired = await self._until_it_works(partial(self._before_frame, instant(frame.market_time_ns)))
         if fired and self._feed.lockstep:
-            await self._barrier()
+            await self._until_it_works(self._barrier)
 
     async def _to_log(self, frames: Sequence[Frame], records: Sequence[Record]) -> None:
         """Publishes and reports frames; a cancellation waits for the publishing, because the log may have them already."""
@@ -227,17 +229,21 @@ class MarketDataPublisher:
             elif not publishing.cancelled() and publishing.exception() is None:
                 self._on_published(frames)
 
-    async def _persist(self, store: Callable[[], Awaitable[object]]) -> None:
-        """Calls `store` until it succeeds, with waits while the cache or the log is unavailable."""
+    async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Makes a call until it succeeds, with waits while the cache, the log or the database is unavailable."""
 
         async def wait(away: Exception, failures: int) -> None:
             seconds = self._backoff.seconds(failures)
             self.last_error = f"the feed waits: {in_one_line(away)}"
-            logger.warning("feed.waiting", error=in_one_line(away), failures=failures, wait_seconds=seconds)
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                logger.warning(
+                    "feed.waiting", error=in_one_line(away), failures=failures, wait_seconds=seconds
+                )
             await asyncio.sleep(seconds)
 
-        await until_it_works(store, wait, _is_waited_for)
+        result = await until_it_works(call, wait, _is_waited_for)
         self.last_error = ""
+        return result
 
 
 def _is_waited_for(error: BaseException) -> bool:

@@ -11,13 +11,14 @@ import structlog
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.quotes import QUOTES_IN_MESSAGE, QuoteBoard
-from alphapanda.resilience.attempts import passing_failure
-from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.tasks import kept_running
 from alphapanda.storage.price_cache import PriceCache
 from panda.events.v1.events_pb2 import Event
 from panda.marketdata.v1 import marketdata_pb2 as api
 
 _RETRY_SECONDS: Final = 0.5
+_LONGEST_RETRY_SECONDS: Final = 2.0
 
 Follow = Callable[[Callable[[Event], Awaitable[None]]], TopicFollower]
 """Makes a follower that calls a handler with each frame from now on."""
@@ -53,7 +54,12 @@ class QuoteWatches:
     async def start(self) -> None:
         """Starts the background task, which follows the frames while there is a watch."""
         self._draining = False
-        self._task = asyncio.create_task(self._follow_while_watched(), name="quotes")
+        self._task = kept_running(
+            self._follow_while_watched,
+            "watching quotes",
+            _log,
+            Backoff(_RETRY_SECONDS, _LONGEST_RETRY_SECONDS),
+        )
 
     async def stop(self) -> None:
         """Stops following; each watch sends its last message (`draining`) and ends."""
@@ -138,7 +144,7 @@ class QuoteWatches:
             await self._watched.wait()
             follower = self._follow(self._on_event)
             try:
-                await self._begin(follower)
+                await follower.start()
                 self._following.set()
                 while self.watchers:
                     self._unwatched.clear()
@@ -147,8 +153,3 @@ class QuoteWatches:
             finally:
                 await follower.stop()
             self._board.clear()
-
-    async def _begin(self, follower: TopicFollower) -> None:
-        while away := await passing_failure(follower.start(), _log, "watching quotes"):
-            _log.warning("quotes.delayed", error=in_one_line(away))
-            await asyncio.sleep(_RETRY_SECONDS)

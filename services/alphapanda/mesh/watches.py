@@ -14,8 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from alphapanda.mesh.errors import OutOfRange, TooMany
-from alphapanda.resilience.attempts import passing_failure
-from alphapanda.resilience.failures import in_one_line
+from alphapanda.resilience.tasks import kept_running
 
 MOST_BEHIND = 10_000
 """A watch that is further behind must begin with a snapshot, which is smaller than the missed changes."""
@@ -89,7 +88,6 @@ class Revisions(Generic[Account]):
         self._interval = interval_seconds
         self._newest: Mapping[Account, int] = {}
         self._watchers = 0
-        self._away = False
         self._watched = asyncio.Event()
         self._moved = asyncio.Event()
         self._poll_now = asyncio.Event()
@@ -99,7 +97,7 @@ class Revisions(Generic[Account]):
     async def start(self) -> None:
         """Starts polling."""
         self.draining = False
-        self._task = asyncio.create_task(self._poll(), name="revisions")
+        self._task = kept_running(self._poll, "watching revisions", _log)
 
     async def stop(self) -> None:
         """Wakes every watcher for its last message, and stops polling."""
@@ -148,12 +146,6 @@ class Revisions(Generic[Account]):
                 continue
 
     async def _poll_once(self) -> None:
-        away = await passing_failure(self._take(), _log, "watching revisions")
-        if away is not None and not self._away:
-            _log.warning("watch.delayed", error=in_one_line(away))
-        self._away = away is not None
-
-    async def _take(self) -> None:
         newest = await self._read()
         if newest != self._newest:
             self._newest = newest

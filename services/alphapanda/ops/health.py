@@ -8,6 +8,8 @@ from typing import Protocol
 
 import structlog
 
+from alphapanda.resilience.tasks import kept_running
+
 _log = structlog.get_logger(__name__)
 
 
@@ -47,7 +49,7 @@ class HealthWatch:
     async def start(self) -> None:
         """Sets the health now, then at each interval."""
         await self._update()
-        self._task = asyncio.create_task(self._watch(), name="ops.health")
+        self._task = kept_running(self._watch, "ops.health", _log)
 
     async def stop(self) -> None:
         """Stops, after a last update: a process that stops is NOT_SERVING while it finishes its work."""

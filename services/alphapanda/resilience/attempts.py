@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from structlog.typing import FilteringBoundLogger
-
 from alphapanda.resilience.failures import is_transient
 
 T = TypeVar("T")
@@ -19,23 +17,6 @@ async def attempted(call: Awaitable[object]) -> Exception | None:
     except Exception as error:
         return error
     return None
-
-
-async def passing_failure(
-    call: Awaitable[object], logger: FilteringBoundLogger, what: str
-) -> Exception | None:
-    """Awaits a call; returns its transient failure, or None where it succeeded. Logs and raises any other exception.
-
-    Args:
-        call: the call.
-        logger: logger of the calling module.
-        what: name of the work, for the log line.
-    """
-    error = await attempted(call)
-    if error is not None and not is_transient(error):
-        logger.error("task.failed", alarm=True, task=what, exc_info=error)
-        raise error
-    return error
 
 
 async def until_it_works(

@@ -39,8 +39,9 @@ _DEPENDENCIES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 # PostgreSQL's error classes: connection, rollback (serialisation, deadlock), out of resources, object in use, operator
 # intervention (shutdown, start-up, cancel), system error. And errors of the server rather than the record: read-only
-# after a failover, a role or password that is refused, a missing database.
-_TRANSIENT_SQLSTATES = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
+# after a failover, a transaction that was open for too long (of what was frozen), a role or password that is refused, a
+# missing database.
+_TRANSIENT_SQLSTATES = ("08", "25006", "25P03", "25P04", "28", "3D", "40", "53", "55", "57", "58")
 
 
 def is_transient(error: BaseException) -> bool:

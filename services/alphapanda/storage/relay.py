@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.eventlog.decode import headers
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, TopicMissing
+from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.outbox import Outbox, channel
@@ -104,7 +105,6 @@ class OutboxRelay:
         """Starts; database and log needn't be there yet."""
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"relay.{self.schema}")
-        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Publishes what was committed before and stops; after a limit of time the rest stays for the next relay."""
@@ -133,11 +133,6 @@ class OutboxRelay:
 
     # -- the work -----------------------------------------------------------------------------------------------------
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
-            self._logger.error("relay.ended", alarm=True, error=in_one_line(error), exc_info=error)
-
     def _failed(self, error: BaseException) -> None:
         self._failures += 1
         self.last_error = in_one_line(error)
@@ -145,15 +140,24 @@ class OutboxRelay:
 
     async def _run(self) -> None:
         while not self._stopping:
-            try:
-                await self._relay_while_connected()
-            except _EXPECTED as error:
-                self._failed(error)
-                if self._stopping:
-                    return
-                if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
-                    self._logger.warning("relay.waiting", failures=self._failures, error=in_one_line(error))
-                await self._sleep(self._backoff.seconds(self._failures))
+            error = await attempted(self._relay_while_connected())
+            if error is None:
+                continue
+            self._failed(error)
+            if self._stopping:
+                return
+            if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                self._report(error)
+            await self._sleep(self._backoff.seconds(self._failures))
+
+    def _report(self, error: Exception) -> None:
+        text = in_one_line(error)
+        if isinstance(error, _EXPECTED):
+            self._logger.warning("relay.waiting", failures=self._failures, error=text)
+        else:
+            self._logger.error(
+                "relay.failed", alarm=True, failures=self._failures, error=text, exc_info=error
+            )
 
     async def _relay_while_connected(self) -> None:
         async with self._engine.connect() as connection:

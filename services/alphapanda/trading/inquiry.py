@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order_events import OrderUpdate
-from alphapanda.resilience.failures import TransientFailure, in_one_line
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
@@ -69,7 +69,6 @@ class LookUps:
         if begins:
             task = asyncio.get_running_loop().create_task(self._follow(order_id), name=f"look-up {order_id}")
             self._tasks[order_id] = task
-            task.add_done_callback(lambda ended: self._task_done(order_id, ended))
         return begins
 
     def forget(self, order_id: str) -> None:
@@ -86,23 +85,22 @@ class LookUps:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _task_done(self, order_id: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(order_id) is task:  # the task failed; the next `follow` starts a new one
-            del self._tasks[order_id]
-        if not task.cancelled() and (error := task.exception()):
-            _log.error(
-                "order.look_ups_failed", alarm=True, order_id=order_id, error=repr(error), exc_info=error
-            )
-
     async def _follow(self, order_id: str) -> None:
         factor = 1
         while order_id in self._tasks:
             await asyncio.sleep(self._interval * factor)
             factor = min(factor * 2, _LONGEST_PAUSE)
-            try:
-                await self._drive(order_id)
-            except (SQLAlchemyError, OSError, TransientFailure) as unavailable:
-                _log.warning("order.look_up_delayed", order_id=order_id, error=repr(unavailable))
+            error = await attempted(self._drive(order_id))
+            if error is not None and is_transient(error):
+                _log.warning("order.look_up_delayed", order_id=order_id, error=in_one_line(error))
+            elif error is not None:
+                _log.error(
+                    "order.look_ups_failed",
+                    alarm=True,
+                    order_id=order_id,
+                    error=in_one_line(error),
+                    exc_info=error,
+                )
 
 
 class Inquiry:

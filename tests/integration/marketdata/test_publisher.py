@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy.exc import DBAPIError
 
 from alphapanda.app.feeding import Feeding
 from alphapanda.contract.topics import TopicMap
@@ -55,6 +57,10 @@ def recording(folder: Path, name: str, first_minute: int, closes: Sequence[str])
     return file
 
 
+class Killed(BaseException):
+    """The process dies."""
+
+
 class Driver:
     """Publishes recordings one after the other, as processes that follow each other would."""
 
@@ -63,6 +69,7 @@ class Driver:
         self.cache = cache
         self.seen: list[str] = []
         self.die_at: int | None = None
+        self.away: list[Exception] = []
 
     def feed(self, file: Path) -> Feed:
         context = FeedContext(
@@ -97,13 +104,17 @@ class Driver:
     async def _before(self, market_time: datetime) -> bool:
         known = (await self.cache.view([408065])).market_time
         assert known == market_time, "the clock is written before the timers look at it"
+        if self.away:
+            raise self.away.pop()
         self.seen.append("timers")
         return False
 
     async def _barrier(self) -> None:
         self.seen.append("barrier")
         if self.die_at is not None and len(self.seen) >= self.die_at:
-            raise ConnectionAbortedError
+            raise Killed
+        if self.away:
+            raise self.away.pop()
 
     async def frames(self) -> list[Frame]:
         reader = self.log.topic_reader([TICKS], Start.EARLIEST)
@@ -135,7 +146,7 @@ async def test_a_recording_goes_on_after_its_last_logged_frame(driver, tmp_path)
     """A process that dies in the middle leaves out nothing and repeats nothing when it is started again."""
     file = recording(tmp_path, "a.csv", 15, ["1500", "1501", "1502", "1503"])
     driver.die_at = 5
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.raises(Killed):
         await driver.publish(file)
     before = await driver.frames()
     driver.die_at = None
@@ -144,6 +155,17 @@ async def test_a_recording_goes_on_after_its_last_logged_frame(driver, tmp_path)
     assert 0 < len(before) < len(after)
     assert len({frame.frame_id for frame in after}) == len(after)
     assert sum(len(frame.instrument_token) for frame in after) == 8
+
+
+async def test_a_database_that_blinks_ends_no_feed(driver, tmp_path):
+    """In lockstep timers and barriers ask the database: the feed waits for it, as it waits for Redis and the log."""
+    frozen = asyncpg.exceptions.IdleInTransactionSessionTimeoutError("it was frozen")
+    killed = DBAPIError("SELECT", {}, ConnectionResetError(), connection_invalidated=True)
+    driver.away = [killed, frozen] * 3
+    await driver.publish(recording(tmp_path, "a.csv", 15, ["1500", "1500.05", "1499.95"]))
+    assert not driver.away
+    assert driver.seen.count("timers") == 3
+    assert sum(len(frame.instrument_token) for frame in await driver.frames()) == 6
 
 
 async def test_a_recording_before_the_market_clock_is_refused(driver, tmp_path):

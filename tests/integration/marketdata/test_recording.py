@@ -45,6 +45,10 @@ WALL = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 SECOND_NS = 10**9
 
 
+class Killed(BaseException):
+    """The process dies."""
+
+
 def encoded(frames: Sequence[Frame]) -> list[bytes]:
     """The bytes of each as they stand on the log."""
     return [frame_event(frame, "marketdata", WALL).SerializeToString(deterministic=True) for frame in frames]
@@ -92,7 +96,7 @@ class Market:
             on_published=recorder.add if recorder else lambda _: None,
         )
         await publisher.start()
-        with suppress(ConnectionAbortedError):
+        with suppress(Killed):
             await publisher.run()
         return publisher
 
@@ -102,7 +106,7 @@ class Market:
     async def _barrier(self) -> None:
         self.published += 1
         if self.die_after is not None and self.published > self.die_after:
-            raise ConnectionAbortedError
+            raise Killed
 
     async def records(self) -> list[tuple[int, bytes]]:
         """Partition and bytes of every frame on the log."""

@@ -25,6 +25,7 @@ from alphapanda.eventlog.specs import differences
 from alphapanda.eventlog.sqlite.database import GroupOffsets, LogDatabase
 from alphapanda.eventlog.sqlite.group import Group
 from alphapanda.eventlog.sqlite.readers import LivePartition, SqliteGroupReader, SqliteTopicReader
+from alphapanda.resilience.tasks import kept_running
 
 MEMORY = ":memory:"
 _TRANSACTION_RECORDS = 5_000
@@ -89,7 +90,7 @@ class SqliteEventLog(EventLog):
         await self._call(self._database.open)
         self._open = True
         await self._load()
-        self._purging = asyncio.create_task(self._purge_now_and_then())
+        self._purging = kept_running(self._purge_now_and_then, "event log retention", _logger)
 
     @override
     async def stop(self) -> None:

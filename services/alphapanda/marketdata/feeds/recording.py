@@ -23,6 +23,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.parquet import RECORDING_KEY, SUFFIX, decimals, pyarrow, readable
+from alphapanda.resilience.attempts import attempted
 
 PART: Final = ".part"
 _FLUSH_SECONDS: Final = 1.0
@@ -153,9 +154,7 @@ class FrameRecorder:
         rows, self._rows = self._rows, []
         if not rows or self.failure:
             return
-        try:
-            await asyncio.to_thread(self._write, rows)
-        except (OSError, pyarrow().ArrowException) as error:
+        if error := await attempted(asyncio.to_thread(self._write, rows)):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:

@@ -17,6 +17,8 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.marketdata.feeds.parquet import SUFFIX, pyarrow
 from alphapanda.marketdata.feeds.recording import FrameRecorder, save_cut_short, unfinished
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.failures import in_one_line
 
 LOCK: Final = ".recording"
 _IST: Final = ZoneInfo("Asia/Kolkata")
@@ -103,9 +105,7 @@ class FolderRecorder:
 
     async def _change_to(self, recorder: FrameRecorder) -> None:
         before, self._open = self._open, recorder
-        try:
-            await recorder.start()
-        except InvalidInput as error:
-            _log.error("recording.failed", alarm=True, error=str(error))
-        if before is not None:
-            await before.stop()
+        if error := await attempted(recorder.start()):
+            _log.error("recording.failed", alarm=True, error=in_one_line(error))
+        if before is not None and (error := await attempted(before.stop())):
+            _log.error("recording.failed", alarm=True, error=in_one_line(error))
