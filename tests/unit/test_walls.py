@@ -60,6 +60,7 @@ BLIND_ALLOWED = (
 
 TASKS_STARTED = {
     "app/bound.py": "awaited there",
+    "app/waiting.py": "awaited there",
     "app/feeding.py": "its end is logged, the service's state and what ends `up`",
     "commands/call.py": "awaited there",
     "commands/stopping.py": "awaited there",
