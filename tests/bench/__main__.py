@@ -38,7 +38,6 @@ SMALL = {
     "BENCH_SAMPLES": "500",
     "BENCH_PEAK_SECONDS": "4",
     "BENCH_BLOCK": "100",
-    "BENCH_AT_ONCE": "200",
 }
 """Sizes of the small form, unless the environment sets them: all of it within 15 minutes on two quiet cores."""
 

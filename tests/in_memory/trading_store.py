@@ -156,6 +156,18 @@ class _MemoryTransaction(TradingTransaction):
         return self._tables.answers.get(key, b"")
 
     @override
+    async def claim_all(
+        self, commands: Sequence[tuple[CommandKey, Message]]
+    ) -> Sequence[bytes | RequestReused | None]:
+        claimed: list[bytes | RequestReused | None] = []
+        for key, request in commands:
+            try:
+                claimed.append(await self.claim(key, request))
+            except RequestReused as reused:
+                claimed.append(reused)
+        return claimed
+
+    @override
     async def remember(self, key: CommandKey, answer: Message) -> None:
         self._tables.answers[key] = answer.SerializeToString(deterministic=True)
 
@@ -216,6 +228,11 @@ class MemoryTradingStore(TradingStore):
         return StoredOrder(stored.order.copy(), stored.sequence, stored.created_at) if stored else None
 
     @override
+    async def find_all(self, order_ids: Collection[str]) -> Mapping[str, StoredOrder]:
+        found = [await self.find(order_id) for order_id in order_ids]
+        return {stored.order.order_id: stored for stored in found if stored is not None}
+
+    @override
     async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
         order_id = self._tables.order_of_signal.get(signal_id)
         return await self.find(order_id) if order_id else None
@@ -228,6 +245,11 @@ class MemoryTradingStore(TradingStore):
     async def open_orders(self) -> Sequence[str]:
         orders = self._tables.orders.items()
         return [order_id for order_id, stored in orders if not stored.order.status.is_final]
+
+    @override
+    async def without_verdict(self) -> Sequence[StoredOrder]:
+        orders = self._tables.orders.values()
+        return [stored for stored in orders if stored.order.status is OrderStatus.PENDING_RISK]
 
     @override
     async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:

@@ -181,14 +181,15 @@ class Mesh:
         await LateArrivals(context, LATE_SECONDS).rounds.start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
-        handler = self.parts.trading_consumer(executor)
+        manual = cast("Any", _NoManualOrders())
+        handler = self.parts.trading_consumer(executor, manual)
         await self._consume(
             log,
             "trading",
             trading_topics.GROUP,
             trading_topics.PAYLOADS,
             handler,
-            self.parts.trading_assignment(executor),
+            self.parts.trading_assignment(executor, manual),
         )
 
     async def start_portfolio(self, process: Process) -> None:
@@ -255,6 +256,13 @@ class Mesh:
             wall_clock=self.world.wall_clock,
         )
         await relay.start()
+
+
+class _NoManualOrders:
+    """Nobody places orders by hand here."""
+
+    async def resume(self) -> None:
+        """There is none to resume."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,5 +45,7 @@ def logging_options(settings: LoggingSettings) -> LoggingOptions:
 def trading_options(settings: TradingSettings) -> TradingOptions:
     """Builds the options of order execution."""
     return TradingOptions(
-        send_window_seconds=settings.send_window_seconds, call_timeout_seconds=settings.call_timeout_seconds
+        send_window_seconds=settings.send_window_seconds,
+        call_timeout_seconds=settings.call_timeout_seconds,
+        manual_orders_under_way=settings.manual_orders_under_way,
     )

@@ -123,6 +123,12 @@ class TradingSettings(Section):
     call_timeout_seconds: Seconds = Field(
         _TRADING.call_timeout_seconds, description="a broker call without an answer is UNKNOWN after this"
     )
+    manual_orders_under_way: int = Field(
+        _TRADING.manual_orders_under_way,
+        ge=1,
+        le=100_000,
+        description="manual orders of one account under way at once; one more is refused",
+    )
 
 
 class PortfolioManagerSettings(Section):

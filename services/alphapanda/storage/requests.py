@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -29,6 +30,9 @@ class CommandKey:
     request_id: str
 
 
+_GIVEN = "unnest(CAST(:callers AS text[]), CAST(:methods AS text[]), CAST(:request_ids AS text[])"
+
+
 class RequestMemory:
     """The remembered commands of one service's schema.
 
@@ -37,13 +41,16 @@ class RequestMemory:
     """
 
     def __init__(self, schema: str) -> None:
+        # In sorted order, so that two processes with the same commands can't deadlock.
         self._insert = text(
             f"INSERT INTO {schema}.requests (caller, method, request_id, body)"
-            " VALUES (:caller, :method, :request_id, :body) ON CONFLICT DO NOTHING"
+            f" SELECT caller, method, request_id, body FROM {_GIVEN}, CAST(:bodies AS bytea[]))"
+            " AS given (caller, method, request_id, body) ORDER BY caller, method, request_id"
+            " ON CONFLICT DO NOTHING RETURNING caller, method, request_id"
         )
         self._select = text(
-            f"SELECT body, answer FROM {schema}.requests"
-            " WHERE caller = :caller AND method = :method AND request_id = :request_id"
+            f"SELECT caller, method, request_id, body, answer FROM {schema}.requests"
+            f" JOIN {_GIVEN}) AS given (caller, method, request_id) USING (caller, method, request_id)"
         )
         self._update = text(
             f"UPDATE {schema}.requests SET answer = :answer"
@@ -59,15 +66,39 @@ class RequestMemory:
         Raises:
             RequestReused: the request_id was used with another body.
         """
-        identity = {"caller": key.caller, "method": key.method, "request_id": key.request_id}
-        body = sha256(request.SerializeToString(deterministic=True)).digest()
-        inserted = await connection.execute(self._insert, identity | {"body": body})
-        if inserted.rowcount:
-            return None
-        row = (await connection.execute(self._select, identity)).one()
-        if bytes(row.body) != body:
-            raise RequestReused(key.request_id)
-        return bytes(row.answer)
+        (claimed,) = await self.claim_all(connection, [(key, request)])
+        if isinstance(claimed, RequestReused):
+            raise claimed
+        return claimed
+
+    async def claim_all(
+        self, connection: AsyncConnection, commands: Sequence[tuple[CommandKey, Message]]
+    ) -> list[bytes | RequestReused | None]:
+        """Claims commands, all with one statement, and one more if some of them are not new.
+
+        Returns:
+            For each command what `claim` returns, or the error that it raises.
+        """
+        bodies = [sha256(one.SerializeToString(deterministic=True)).digest() for _, one in commands]
+        firsts: dict[CommandKey, int] = {}
+        for at, (key, _) in enumerate(commands):
+            firsts.setdefault(key, at)
+        new = {"bodies": [bodies[at] for at in firsts.values()], **_columns(firsts)}
+        inserted = {CommandKey(*row) for row in await connection.execute(self._insert, new)}
+        known = {key for at, (key, _) in enumerate(commands) if key not in inserted or firsts[key] != at}
+        held: dict[CommandKey, tuple[bytes, bytes]] = {}
+        if known:
+            for row in await connection.execute(self._select, _columns(known)):
+                key = CommandKey(row.caller, row.method, row.request_id)
+                held[key] = bytes(row.body), bytes(row.answer)
+        claimed: list[bytes | RequestReused | None] = []
+        for at, (key, _) in enumerate(commands):
+            if key in inserted and firsts[key] == at:
+                claimed.append(None)
+                continue
+            body, answer = held[key]
+            claimed.append(answer if body == bodies[at] else RequestReused(key.request_id))
+        return claimed
 
     async def remember(self, connection: AsyncConnection, key: CommandKey, answer: Message) -> None:
         """Stores the answer, in the transaction of the effect."""
@@ -80,3 +111,11 @@ class RequestMemory:
                 "answer": answer.SerializeToString(deterministic=True),
             },
         )
+
+
+def _columns(keys: Collection[CommandKey]) -> dict[str, list[str]]:
+    return {
+        "callers": [key.caller for key in keys],
+        "methods": [key.method for key in keys],
+        "request_ids": [key.request_id for key in keys],
+    }

@@ -10,9 +10,10 @@ from alphapanda.consuming.delivery import CannotDiscard, Delivery, Handler
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.contract.wire import approved_from, refused_from
 from alphapanda.domain.signal import MANUAL
-from alphapanda.domain.verdict import Approved
+from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.eventlog.port import Assignment
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.manual import ManualOrders
 
 GROUP = "trading"
 PAYLOADS = ("signal_validated", "signal_rejected")
@@ -20,22 +21,34 @@ PAYLOADS = ("signal_validated", "signal_rejected")
 
 
 class TradingConsumer(Handler):
-    """Executes the signals that risk approved, and ends the manual orders that risk rejected.
+    """Executes the signals that risk approved, and passes risk's verdicts on manual orders to those that place them.
 
     No inbox table is needed: an order's row has its signal's id, so a duplicate continues from the row (rule 1).
+    Manual orders are continued in the background: however many of them wait for a broker, no signal waits for them.
+
+    Args:
+        executor: executes approved signals.
+        manual: continues manual orders.
     """
 
-    def __init__(self, executor: OrderExecutor) -> None:
+    def __init__(self, executor: OrderExecutor, manual: ManualOrders) -> None:
         self._executor = executor
+        self._manual = manual
 
     @override
     async def handle(self, batch: Sequence[Delivery]) -> None:
         approved: list[tuple[Approved, str]] = []
+        by_hand: list[tuple[Verdict, str]] = []
         for delivery in batch:
-            if delivery.event.WhichOneof("payload") == "signal_validated":
-                approved.append((approved_from(delivery.event), delivery.event.event_id))
-            else:
-                await self._refused(delivery)
+            event = delivery.event
+            is_approved = event.WhichOneof("payload") == "signal_validated"
+            verdict = approved_from(event) if is_approved else refused_from(event)
+            if verdict.key.strategy_id == MANUAL:
+                by_hand.append((verdict, event.event_id))
+            elif isinstance(verdict, Approved):
+                approved.append((verdict, event.event_id))
+        if by_hand:
+            approved += await self._manual.apply_verdicts(by_hand)
         if approved:
             await self._executor.execute(approved)
 
@@ -49,28 +62,23 @@ class TradingConsumer(Handler):
             raise CannotDiscard("only an approved signal has an order to end")
         await self._executor.discard(approved_from(delivery.event), delivery.event.event_id)
 
-    async def _refused(self, delivery: Delivery) -> None:
-        refused = refused_from(delivery.event)
-        if refused.key.strategy_id == MANUAL:
-            message = f"{refused.reason}: {refused.message}"
-            await self._executor.refuse(
-                refused.signal_id, message, delivery.event.event_id, refused.decided_at
-            )
-
 
 class TradingAssignment(Assignment):
     """Resumes all open orders when partitions are assigned, before new records are handled (rule 1).
 
-    A member that failed may have left orders that it was looking up and whose offsets it had committed. All open orders
-    are resumed, not only those of the new partitions. That is safe, because an order changes by compare-and-set only.
+    A member that failed may have left orders that it was looking up, or that waited for their verdict, and whose offsets
+    it had committed. All open orders are resumed, not only those of the new partitions. That is safe, because an order
+    changes by compare-and-set only.
     """
 
-    def __init__(self, executor: OrderExecutor) -> None:
+    def __init__(self, executor: OrderExecutor, manual: ManualOrders) -> None:
         self._executor = executor
+        self._manual = manual
 
     @override
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         await self._executor.resume()
+        await self._manual.resume()
 
     @override
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:

@@ -35,7 +35,7 @@ from alphapanda.trading.call_slots import CALLS_AT_ONCE, CallSlots, HeldOrder
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
-from alphapanda.trading.core.order import Order, order_id_of
+from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.decision import Call, Decision, DecisionInputs, Decisions
 from alphapanda.trading.execution_context import (
@@ -51,6 +51,7 @@ from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import Account, OrderChange, TradingTransaction
 from alphapanda.trading.traders.trader import NoClearAnswer
 
+_SAVED_TOGETHER = 64
 _RESUMED_AT_ONCE = 16
 _ATTEMPTS_OF_AN_EPOCH: Final = 2**32
 """Attempt numbers of one epoch; an attempt's number is epoch * this + 1, 2, 3 …, unique over all processes."""
@@ -176,16 +177,26 @@ class OrderExecutor:
         await self.drive(approved_order.order_id, _validated(order, approved_order))
 
     async def refuse(
-        self, signal_id: str, message: str, causation_id: str, market_time: datetime | None
-    ) -> None:
-        """Ends a manual order that risk refused; an order that isn't PENDING_RISK stays as it is."""
-        async with self._context.store.transaction() as transaction:
-            order = await transaction.locked(order_id_of(signal_id))
-            if order is None or order.status is not OrderStatus.PENDING_RISK:
-                return
-            events = order.refused_by_risk(message, causation_id, market_time)
-            await transaction.save([self._context.change(order, events)])
-        self._settle(order)
+        self, order: Order, message: str, causation_id: str, market_time: datetime | None
+    ) -> bool:
+        """Ends a manual order that risk refused.
+
+        Args:
+            order: the order as this process last stored or read it, PENDING_RISK.
+            message: why.
+            causation_id: id of the verdict's event.
+            market_time: of the verdict; None where unknown.
+
+        Returns:
+            False if its row has changed since; nothing is stored then.
+        """
+        order = order.copy()
+        events = order.refused_by_risk(message, causation_id, market_time)
+        change = self._context.change(order, events)
+        ended = await self._group(self._saving, self._save, order, _SAVED_TOGETHER).submit(change)
+        if ended:
+            self._settle(order)
+        return ended
 
     async def discard(self, verdict: Approved, causation_id: str) -> None:
         """Ends the order of a parked signal that a person discards as FAILED(DISCARDED), without sending it.
@@ -445,7 +456,9 @@ class OrderExecutor:
     async def _send(self, order: Order) -> Order:
         """Decides the next intent and makes its broker call; returns the order afterwards."""
         async with self._call_slots(order):
-            outcome = await self._group(self._deciding, self._decide_stored, order).submit(order)
+            outcome = await self._group(self._deciding, self._decide_stored, order, CALLS_AT_ONCE).submit(
+                order
+            )
             if isinstance(outcome, TransientFailure):
                 raise outcome
             if not isinstance(outcome, Call):
@@ -487,7 +500,7 @@ class OrderExecutor:
         events = _apply_answer(order, call, report)
         self._at("answered")
         change = self._context.change(order, events)
-        if not await self._group(self._saving, self._save, order).submit(change):
+        if not await self._group(self._saving, self._save, order, _SAVED_TOGETHER).submit(change):
             async with self._context.store.transaction() as transaction:
                 order = await locked_order(transaction, order.order_id)
                 events = _apply_answer(order, call, report)
@@ -529,11 +542,12 @@ class OrderExecutor:
         groups: dict[Account, GroupCommit[T, R]],
         work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         order: Order,
+        most: int,
     ) -> GroupCommit[T, R]:
-        """The group commit of an order's account; accounts don't wait for each other."""
+        """The group commit of an order's account, of `most` items at once; accounts don't wait for each other."""
         account = Account(order.key.broker, order.key.account)
         if account not in groups:
-            groups[account] = GroupCommit(work, CALLS_AT_ONCE)
+            groups[account] = GroupCommit(work, most)
         return groups[account]
 
     async def _order(self, order_id: str) -> Order:

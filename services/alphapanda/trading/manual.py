@@ -3,11 +3,16 @@
 The verdict comes twice, as the RPC's answer and as an event with the same id; the first one to arrive is applied. So a
 crash between risk's answer and our commit is repaired, either by the event or at the next start, because AuthorizeOrder
 gives the same intent the same verdict.
+
+Each account has a bounded number of manual orders under way. However many there are, they share their statements: they
+are placed in groups, decided by risk in groups, and sent, answered and read in groups. So a burst of them holds
+a few of the connections, and squaring off, signals and health have the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,13 +24,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from alphapanda.contract.wire import optional_moment, rules_from, timestamp
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side
-from alphapanda.domain.verdict import Approved
+from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import Approved, Refused, Verdict
+from alphapanda.mesh.errors import TooMany
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.requests import CommandKey, RequestReused
-from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.executor import OrderExecutor
-from alphapanda.trading.store.port import OrderChange, TradingStore
+from alphapanda.trading.store.port import Account, OrderChange, TradingStore
 from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1.trading_pb2 import PlaceOrderRequest
@@ -34,6 +41,7 @@ _AT_ONCE = 64
 """Most orders stored in one transaction, and most AuthorizeOrder calls under way at once."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_MOST_DOUBLINGS = 6
 _REFUSALS = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -41,6 +49,8 @@ _REFUSALS = (
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.PERMISSION_DENIED,
 )
+_Published = tuple[Verdict, str]
+"""A verdict with the id of its event."""
 _log = structlog.get_logger(__name__)
 
 
@@ -74,24 +84,38 @@ class ManualOrders:
         store: orders.
         executor: executes approved orders.
         risk: authorises orders.
+        most_under_way: manual orders of one account that may be under way at once.
     """
 
-    def __init__(self, store: TradingStore, executor: OrderExecutor, risk: Authorizer) -> None:
+    def __init__(
+        self,
+        store: TradingStore,
+        executor: OrderExecutor,
+        risk: Authorizer,
+        most_under_way: int,
+    ) -> None:
         self._store = store
         self._executor = executor
         self._risk = risk
-        self._verdict_tasks: dict[str, asyncio.Task[None]] = {}
+        self._most = most_under_way
+        self._under_way: Counter[Account] = Counter()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._published: dict[str, _Published] = {}
         self._risk_slots = asyncio.Semaphore(_AT_ONCE)
-        self._placements = GroupCommit(self._place, _AT_ONCE)
+        self._placements: dict[Account, GroupCommit[_Placement, bool | RequestReused]] = {}
 
     async def start(self) -> None:
-        """Continues every order that has not ended, in background tasks; those without a verdict are authorised again."""
-        for order_id in await self._store.open_orders():
-            self._await_verdict(order_id)
+        """Continues the orders without a verdict, in background tasks; the executor continues those that have one."""
+        await self.resume()
+
+    async def resume(self) -> None:
+        """Continues the orders without a verdict that this process doesn't continue yet; risk is asked for them again."""
+        for stored in await self._store.without_verdict():
+            self._continue(stored.order.order_id, stored.order, _account(stored.order.key))
 
     async def stop(self) -> None:
         """Cancels the background tasks; the next start continues their orders."""
-        tasks = list(self._verdict_tasks.values())
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
@@ -105,43 +129,108 @@ class ManualOrders:
 
         Raises:
             RequestReused: the request_id came with another body.
+            TooMany: as many orders of the account as may be are under way. A repeated command is never refused so.
         """
-        placed = await self._placements.submit(_Placement(order, key, request))
+        account = _account(order.key)
+        if self._under_way[account] >= self._most and not await self._is_known(order.order_id):
+            raise TooMany(
+                "TOO_MANY_ORDERS",
+                f"{self._most} manual orders of account {account.account!r} at {account.broker!r} are under way, as many"
+                " as may be; place this one again later",
+                broker=account.broker,
+                account=account.account,
+            )
+        if account not in self._placements:
+            self._placements[account] = GroupCommit(self._place, _AT_ONCE)
+        self._under_way[account] += 1  # until it is stored; from then on its task counts
+        try:
+            placed = await self._placements[account].submit(_Placement(order, key, request))
+        finally:
+            self._ended(account)
         if isinstance(placed, RequestReused):
             raise placed
-        self._await_verdict(order.order_id, order if placed else None)
+        self._continue(order.order_id, order if placed else None, account)
         return placed
 
+    async def apply_verdicts(self, verdicts: Sequence[_Published]) -> list[tuple[Approved, str]]:
+        """Applies risk's verdicts on manual orders that came by topic, in background tasks.
+
+        Args:
+            verdicts: each with the id of its event.
+
+        Returns:
+            Those approved that nobody placed here. They have no order yet, and are executed like approved signals.
+        """
+        unheard: dict[str, _Published] = {}
+        for verdict, event_id in verdicts:
+            order_id = order_id_of(verdict.signal_id)
+            # A task that continues the order takes the verdict from risk's answer, or from here if risk postponed it.
+            here = self._published if order_id in self._tasks else unheard
+            here[order_id] = verdict, event_id
+        found = await self._store.find_all(unheard) if unheard else {}
+        unplaced = []
+        for order_id, (verdict, event_id) in unheard.items():
+            stored = found.get(order_id)
+            if stored is None:
+                if isinstance(verdict, Approved):
+                    unplaced.append((verdict, event_id))
+            elif not stored.order.status.is_final:
+                self._published[order_id] = verdict, event_id
+                self._continue(order_id, stored.order, _account(verdict.key))
+        return unplaced
+
+    # -- placing ------------------------------------------------------------------------------------------------------
+
+    async def _is_known(self, order_id: str) -> bool:
+        return order_id in self._tasks or await self._store.find(order_id) is not None
+
     async def _place(self, placements: Sequence[_Placement]) -> list[bool | RequestReused]:
-        results: list[bool | RequestReused] = [False] * len(placements)
-        # Commands are claimed in sorted order, so that two processes with the same commands can't deadlock.
-        in_order = sorted(range(len(placements)), key=lambda at: placements[at].key.request_id)
+        """Stores orders of one account in one transaction; returns for each whether it is new."""
         async with self._store.transaction() as transaction:
-            for at in in_order:
-                placement = placements[at]
-                try:
-                    results[at] = await transaction.claim(placement.key, placement.request) is None
-                except RequestReused as reused:
-                    results[at] = reused
-            new = [placement for placement, result in zip(placements, results, strict=True) if result is True]
-            await transaction.add([OrderChange(placement.order) for placement in new])
-        return results
+            claimed = await transaction.claim_all([(one.key, one.request) for one in placements])
+            new = [one for one, answer in zip(placements, claimed, strict=True) if answer is None]
+            stored = await transaction.add([OrderChange(one.order) for one in new])
+        return [
+            answer if isinstance(answer, RequestReused) else answer is None and one.order.order_id in stored
+            for one, answer in zip(placements, claimed, strict=True)
+        ]
 
-    def _await_verdict(self, order_id: str, order: Order | None = None) -> None:
-        if order_id not in self._verdict_tasks:
-            task = asyncio.get_running_loop().create_task(
-                self._authorise(order_id, order), name=f"verdict {order_id}"
-            )
-            self._verdict_tasks[order_id] = task
-            task.add_done_callback(lambda ended: self._verdict_task_done(order_id, ended))
+    # -- continuing ---------------------------------------------------------------------------------------------------
 
-    def _verdict_task_done(self, order_id: str, task: asyncio.Task[None]) -> None:
-        self._verdict_tasks.pop(order_id, None)
+    def _continue(self, order_id: str, order: Order | None, account: Account) -> None:
+        """Continues an order in a task of its own, unless one does already."""
+        if order_id in self._tasks:
+            return
+        self._under_way[account] += 1
+        task = asyncio.get_running_loop().create_task(
+            self._run(order_id, order, account), name=f"manual order {order_id}"
+        )
+        self._tasks[order_id] = task
+        task.add_done_callback(lambda ended: self._task_done(order_id, ended))
+
+    def _ended(self, account: Account) -> None:
+        self._under_way[account] -= 1
+        if not self._under_way[account]:
+            del self._under_way[account]
+
+    def _task_done(self, order_id: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(order_id) is task:  # it was cancelled before it began
+            del self._tasks[order_id]
         if not task.cancelled() and (error := task.exception()):
-            _log.error("order.verdict_failed", order_id=order_id, error=repr(error), exc_info=error)
+            _log.error(
+                "order.verdict_failed", alarm=True, order_id=order_id, error=repr(error), exc_info=error
+            )
 
-    async def _authorise(self, order_id: str, order: Order | None) -> None:
-        pause = _FIRST_PAUSE
+    async def _run(self, order_id: str, order: Order | None, account: Account) -> None:
+        try:
+            await self._until_done(order_id, order)
+        finally:  # at once: a verdict that comes from now on finds no task
+            self._tasks.pop(order_id, None)
+            self._published.pop(order_id, None)
+            self._ended(account)
+
+    async def _until_done(self, order_id: str, order: Order | None) -> None:
+        failures = 0
         while True:
             try:
                 if order is None:
@@ -149,20 +238,39 @@ class ManualOrders:
                     if stored is None:
                         return
                     order = stored.order
-                await self._request_verdict(order)
+                if await self._take_further(order):
+                    return
             except (SQLAlchemyError, OSError, TransientFailure, grpc.aio.AioRpcError) as unavailable:
-                _log.warning("order.verdict_delayed", order_id=order_id, error=repr(unavailable))
-            else:
-                return
+                if not failures:
+                    _log.warning("order.verdict_delayed", order_id=order_id, error=repr(unavailable))
+                await asyncio.sleep(min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE))
+                failures = min(failures + 1, _MOST_DOUBLINGS)
             order = None
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _request_verdict(self, order: Order) -> None:
-        """Gets an order's verdict from risk and applies it; doing so again changes nothing."""
+    async def _take_further(self, order: Order) -> bool:
+        """Gets an order's verdict and applies it; doing so again changes nothing.
+
+        Returns:
+            False if its row has changed since it was stored or read.
+        """
         if order.status is not OrderStatus.PENDING_RISK:
             await self._executor.drive(order.order_id)
-            return
+            return True
+        published = self._published.pop(order.order_id, None)
+        if published is None:
+            answer = await self._answer_of_risk(order)
+            published = answer or self._published.pop(order.order_id, None)
+        if published is None:  # risk postponed it: the verdict comes later, as an event
+            return True
+        verdict, causation_id = published
+        if isinstance(verdict, Approved):
+            await self._executor.execute_manual(order, verdict, causation_id)
+            return True
+        message = f"{verdict.reason}: {verdict.message}" if verdict.reason else verdict.message
+        return await self._executor.refuse(order, message, causation_id, verdict.decided_at)
+
+    async def _answer_of_risk(self, order: Order) -> _Published | None:
+        """Asks risk for its verdict; None if risk postponed it."""
         try:
             async with self._risk_slots:
                 verdict = (await self._risk.AuthorizeOrder(_authorize_request(order))).verdict
@@ -170,19 +278,11 @@ class ManualOrders:
             if refusal.code() not in _REFUSALS:
                 raise
             message = refusal.details() or refusal.code().name
-            await self._executor.refuse(order.signal_id, message, order.signal_id, None)
-            return
-        # A verdict that is still waiting comes later, as an event.
-        causation_id = verdict_event_id(order.signal_id)
-        if verdict.approved:
-            await self._executor.execute_manual(order, _approved(order, verdict), causation_id)
-        elif not verdict.waiting:
-            await self._executor.refuse(
-                order.signal_id,
-                f"{verdict.reason}: {verdict.message}",
-                causation_id,
-                optional_moment(verdict, "decided_at"),
-            )
+            return _refused(order, risk.Verdict(message=message)), order.signal_id
+        if verdict.waiting:
+            return None
+        answer = _approved(order, verdict) if verdict.approved else _refused(order, verdict)
+        return answer, verdict_event_id(order.signal_id)
 
 
 def _authorize_request(order: Order) -> risk.AuthorizeOrderRequest:
@@ -216,3 +316,22 @@ def _approved(order: Order, verdict: risk.Verdict) -> Approved:
         decided_at=optional_moment(verdict, "decided_at"),
         rules=rules_from(verdict.rules),
     )
+
+
+def _refused(order: Order, verdict: risk.Verdict) -> Refused:
+    return Refused(
+        signal_id=order.signal_id,
+        correlation_id=order.correlation_id,
+        key=order.key,
+        instrument_token=order.instrument_token,
+        config_revision=order.config_revision,
+        reason=verdict.reason,
+        message=verdict.message,
+        decided_at=optional_moment(verdict, "decided_at"),
+        rules=rules_from(verdict.rules),
+        largest_quantity=verdict.largest_quantity,
+    )
+
+
+def _account(key: PositionKey) -> Account:
+    return Account(key.broker, key.account)

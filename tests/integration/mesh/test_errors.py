@@ -10,7 +10,7 @@ from google.rpc import status_pb2
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound, TooMany, Unavailable
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.storage.requests import RequestReused
@@ -73,6 +73,7 @@ async def test_bytes_that_are_no_request_are_refused(mesh) -> None:
         (AlreadyExists("NAME_TAKEN", "taken"), "ALREADY_EXISTS", "NAME_TAKEN"),
         (FailedPrecondition("STOPPED", "start it"), "FAILED_PRECONDITION", "STOPPED"),
         (Unavailable("BUSY", "later"), "UNAVAILABLE", "BUSY"),
+        (TooMany("TOO_MANY_ORDERS", "later"), "RESOURCE_EXHAUSTED", "TOO_MANY_ORDERS"),
         (InvalidInput("parameters.fast", 0, "1 to 500"), "INVALID_ARGUMENT", "INVALID_INPUT"),
         (RequestReused("r-1"), "ALREADY_EXISTS", "REQUEST_ID_REUSED"),
         (ConnectionRefusedError(111, "refused"), "UNAVAILABLE", "DEPENDENCY_AWAY"),
@@ -96,7 +97,7 @@ async def test_each_exception_has_its_status(mesh, raised, code, reason) -> None
     error = await failed(mesh.list_instruments(pb.ListInstrumentsRequest()))
     failure = call_failure(error)
     assert (failure.code.name, failure.reason) == (code, reason)
-    assert (failure.retry_after is not None) is (code == "UNAVAILABLE")
+    assert (failure.retry_after is not None) is (code in {"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
     assert "hunter2" not in repr(error)
 
 

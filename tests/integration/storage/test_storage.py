@@ -139,6 +139,22 @@ async def test_another_body_under_a_used_request_id_is_refused(engine) -> None:
             await memory.claim(connection, KEY, GetStatusRequest(service="trading"))
 
 
+async def test_commands_are_claimed_together(engine) -> None:
+    """One statement claims those that are new, one more reads the others: each gets what it would get alone."""
+    memory = RequestMemory("trading")
+    other = GetStatusRequest(service="trading")
+    keys = [CommandKey("desk", "PlaceOrder", name) for name in ("z", "request-1", "a", "z", "z")]
+    async with engine.begin() as connection:
+        await memory.claim(connection, KEY, BODY)
+        await memory.remember(connection, KEY, ANSWER)
+    async with engine.begin() as connection:
+        commands = list(zip(keys, (BODY, BODY, BODY, BODY, other), strict=True))
+        new, known, another, twin, reused = await memory.claim_all(connection, commands)
+    assert (new, another, twin) == (None, None, b"")
+    assert GetStatusResponse.FromString(known) == ANSWER
+    assert isinstance(reused, RequestReused)
+
+
 async def test_a_twin_waits_for_the_answer(engine) -> None:
     """Two of the same request at once have one effect; the later gets the earlier's answer."""
     memory = RequestMemory("trading")

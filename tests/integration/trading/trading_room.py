@@ -222,7 +222,7 @@ async def open_room(
         at,
         look_up_interval=0.05,
     )
-    manual = ManualOrders(store, executor, risk or NoRisk())
+    manual = ManualOrders(store, executor, risk or NoRisk(), (options or PATIENT).manual_orders_under_way)
     revisions = Revisions(store.account_revisions, 0.02)
     await revisions.start()
     api = TradingApi(
@@ -249,7 +249,7 @@ async def open_room(
         isolated,
         executor,
         manual,
-        TradingConsumer(executor),
+        TradingConsumer(executor, manual),
         api,
         revisions,
         opted_in,

@@ -83,9 +83,9 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
     channel = open_channel(resources.target("risk"), [RISK_SERVICE])
-    manual = ManualOrders(store, executor, RiskServiceStub(channel))
+    manual = ManualOrders(store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way)
     revisions = Revisions(store.account_revisions)
-    verdicts = TradingConsumer(executor)
+    verdicts = TradingConsumer(executor, manual)
     servicer = TradingApi(
         store=store,
         executor=executor,
@@ -118,7 +118,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
                 trading_topics.GROUP,
                 verdicts,
                 discard=verdicts.discard,
-                assignment=TradingAssignment(executor),
+                assignment=TradingAssignment(executor, manual),
             )
         ],
         followers=[

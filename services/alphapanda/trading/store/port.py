@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
-from alphapanda.storage.requests import CommandKey
+from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from panda.events.v1.events_pb2 import Event
@@ -183,6 +183,11 @@ class TradingTransaction(Protocol):
             RequestReused: its request_id came before with another body.
         """
 
+    async def claim_all(
+        self, commands: Sequence[tuple[CommandKey, Message]]
+    ) -> Sequence[bytes | RequestReused | None]:
+        """Claims commands together; returns for each what `claim` returns, or the error that it raises."""
+
     async def remember(self, key: CommandKey, answer: Message) -> None:
         """Stores the answer to a claimed command."""
 
@@ -205,6 +210,9 @@ class TradingStore(Protocol):
     async def find(self, order_id: str) -> StoredOrder | None:
         """The order with this id; None if there is none."""
 
+    async def find_all(self, order_ids: Collection[str]) -> Mapping[str, StoredOrder]:
+        """The orders with these ids, by id; those that don't exist are left out."""
+
     async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
         """The order of a signal; None if there is none."""
 
@@ -213,6 +221,9 @@ class TradingStore(Protocol):
 
     async def open_orders(self) -> Sequence[str]:
         """Ids of the orders that have not ended, oldest first."""
+
+    async def without_verdict(self) -> Sequence[StoredOrder]:
+        """The manual orders that wait for risk's verdict, oldest first."""
 
     async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
         """The absent intents, not found since, of orders created since a wall time; oldest order first."""

@@ -16,8 +16,9 @@ from typing_extensions import override
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.engine import without_transactions
+from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.requests import CommandKey, RequestMemory
+from alphapanda.storage.requests import CommandKey, RequestMemory, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.order_log import log_orders
@@ -43,6 +44,7 @@ from panda.events.v1.events_pb2 import Event
 
 SCHEMA = "trading"
 _END_OF_ORDERS = 2**63 - 1
+_FOUND_TOGETHER = 100
 
 
 class PostgresTradingTransaction(TradingTransaction):
@@ -134,6 +136,12 @@ class PostgresTradingTransaction(TradingTransaction):
         return await self._requests.claim(self._connection, key, request)
 
     @override
+    async def claim_all(
+        self, commands: Sequence[tuple[CommandKey, Message]]
+    ) -> Sequence[bytes | RequestReused | None]:
+        return await self._requests.claim_all(self._connection, commands)
+
+    @override
     async def remember(self, key: CommandKey, answer: Message) -> None:
         await self._requests.remember(self._connection, key, answer)
 
@@ -174,6 +182,7 @@ class PostgresTradingStore(TradingStore):
         self._writer = OrderWriter(outbox)
         self._requests = RequestMemory(SCHEMA)
         self._wall_clock = wall_clock
+        self._finding = GroupCommit(self._find, _FOUND_TOGETHER)
 
     @asynccontextmanager
     @override
@@ -199,7 +208,13 @@ class PostgresTradingStore(TradingStore):
 
     @override
     async def find(self, order_id: str) -> StoredOrder | None:
-        return await self._one(sql.ORDER, {"order_id": order_id})
+        return await self._finding.submit(order_id)
+
+    @override
+    async def find_all(self, order_ids: Collection[str]) -> Mapping[str, StoredOrder]:
+        async with self._autocommit.connect() as connection:
+            found = await read_orders(connection, sql.ORDERS_BY_ID, {"order_ids": list(order_ids)})
+        return {stored.order.order_id: stored for stored in found}
 
     @override
     async def find_by_signal(self, signal_id: str) -> StoredOrder | None:
@@ -214,6 +229,11 @@ class PostgresTradingStore(TradingStore):
     async def open_orders(self) -> Sequence[str]:
         async with self._autocommit.connect() as connection:
             return [str(row.order_id) for row in await connection.execute(sql.OPEN_ORDERS)]
+
+    @override
+    async def without_verdict(self) -> Sequence[StoredOrder]:
+        async with self._autocommit.connect() as connection:
+            return await read_orders(connection, sql.WITHOUT_VERDICT, {})
 
     @override
     async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
@@ -259,6 +279,11 @@ class PostgresTradingStore(TradingStore):
                 ChangedOrder(_stored(row), row.account_revision)
                 for row in await connection.execute(sql.changed(*given), where)
             ]
+
+    async def _find(self, order_ids: Sequence[str]) -> list[StoredOrder | None]:
+        """Reads orders for `find`: however many callers ask at once, they wait for one connection."""
+        found = await self.find_all(order_ids)
+        return [found.get(order_id) for order_id in order_ids]
 
     async def _one(self, query: Any, parameters: dict[str, Any]) -> StoredOrder | None:
         async with self._autocommit.connect() as connection:

@@ -134,6 +134,8 @@ ORDER = text(f"{_SELECT} WHERE order_id = :order_id")
 # Lock first, then read: one statement would read intents and fills from before its wait for the lock.
 LOCK_ORDER = text("SELECT FROM trading.orders WHERE order_id = :order_id FOR UPDATE")
 ORDER_OF_SIGNAL = text(f"{_SELECT} WHERE signal_id = :signal_id")
+ORDERS_BY_ID = text(f"{_SELECT} WHERE order_id = ANY(CAST(:order_ids AS uuid[]))")
+WITHOUT_VERDICT = text(f"{_SELECT} WHERE {OPEN} AND status = {int(OrderStatus.PENDING_RISK)} ORDER BY seq")
 OPEN_ORDERS = text(f"SELECT order_id FROM trading.orders WHERE {OPEN} ORDER BY seq")
 ABSENT_INTENTS = text(
     "SELECT i.order_id, i.number, i.tag, o.broker, o.account FROM trading.intents i JOIN trading.orders o USING (order_id)"
