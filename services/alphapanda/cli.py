@@ -16,6 +16,7 @@ from alphapanda.domain.errors import InvalidInput
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
     "doctor": "check everything a start needs, and say what to do",
+    "log": "rebuild a missing or damaged event log: log repair",
     "watch": "show strategies, positions, orders, rates and services as they change",
     "status": "show the state of every service",
     "strategies": "show strategies and their types; create, start, stop, change, delete them",

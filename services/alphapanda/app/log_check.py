@@ -14,13 +14,15 @@ from alphapanda.app.resources import wall_clock
 from alphapanda.contract.topics import TopicMap
 from alphapanda.embedded.errors import EventLogUnfit
 from alphapanda.embedded.layout import Layout
-from alphapanda.eventlog.port import EventLog
+from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.eventlog.sqlite.examining import Condition, examine
+from alphapanda.eventlog.sqlite.log import SqliteEventLog
 
 LOOK_SECONDS: Final = 0.5
 """How long a start reads the file to find damage; the doctor and a repair take longer."""
 
 DOCTOR_SECONDS: Final = 10.0
+REPAIR_SECONDS: Final = 120.0
 _SAYS: Final = {
     Condition.MISSING: "is missing, and the database knows of events that were on it",
     Condition.EMPTY: "is empty, and the database knows of events that were on it",
@@ -70,6 +72,29 @@ async def require_agreement(layout: Layout, engine: AsyncEngine, log: EventLog, 
         case Agreement.DATABASE_OLDER:
             reason = f"is newer than the database ({compared.detail})"
             raise EventLogUnfit(layout.events, reason, repair_remedy(layout))
+
+
+async def what_is_wrong(layout: Layout, engine: AsyncEngine, topic_map: TopicMap) -> str:
+    """What a repair would mend in the log of a platform that is stopped, in one line; empty where nothing is wrong.
+
+    Raises:
+        EventLogUnfit: it can't be opened at all, so nothing is known of it.
+    """
+    found = await asyncio.to_thread(examine, layout.events, REPAIR_SECONDS)
+    if found.condition in {Condition.UNREADABLE, Condition.OTHER_VERSION}:
+        remedy = "it can't be repaired before it can be opened"
+        raise EventLogUnfit(layout.events, f"is {found.condition.value} ({found.detail})", remedy)
+    if found.condition is not Condition.SOUND:
+        return f"it is {found.condition.value}: {found.detail}"
+    log = SqliteEventLog(layout.events)
+    try:
+        await log.start()
+        compared = await compare(engine, log, topic_map, wall_clock())
+    except LogUnavailable as error:
+        return str(error)
+    finally:
+        await log.stop()
+    return "" if compared.agreement is Agreement.AGREE else f"{compared.agreement.value}: {compared.detail}"
 
 
 def log_finding(data_dir: Path) -> Finding:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
 from alphapanda.consuming.parking import ParkedKey, Parking
@@ -120,3 +120,14 @@ class PostgresParking(Parking):
             await connection.execute(self._take_record, taken)
             await connection.execute(self._free_key, place)
             return (await connection.execute(self._is_parked, place)).first() is None
+
+
+async def parked_ends(connection: AsyncConnection, schema: str) -> Mapping[TopicPartition, int]:
+    """Returns, by partition, the lowest offset that a new record may have beside the parked ones of a schema."""
+    found = await connection.execute(
+        text(
+            f"SELECT topic, partition, max(log_offset) + 1 AS next FROM {schema}.parked_records"
+            " GROUP BY topic, partition"
+        )
+    )
+    return {TopicPartition(row.topic, row.partition): int(row.next) for row in found}

@@ -33,14 +33,14 @@ class OutboxHistory:
             " ORDER BY published_at DESC, seq DESC LIMIT :limit"
         )
         self._known = text(f"SELECT event_id FROM {schema}.outbox WHERE event_id = ANY(CAST(:ids AS uuid[]))")
-        self._all = text(f"SELECT event_id, topic, key FROM {schema}.outbox")
+        self._ids = text(f"SELECT event_id FROM {schema}.outbox")
         self._again = text(
             f"UPDATE {schema}.outbox SET published_at = NULL WHERE published_at IS NOT NULL"
-            " AND NOT event_id = ANY(CAST(:ids AS uuid[]))"
+            " AND NOT EXISTS (SELECT FROM unnest(CAST(:ids AS uuid[])) AS held (id) WHERE held.id = event_id)"
         )
         self._published = text(
             f"UPDATE {schema}.outbox SET published_at = :now WHERE published_at IS NULL"
-            " AND event_id = ANY(CAST(:ids AS uuid[]))"
+            " AND event_id IN (SELECT id FROM unnest(CAST(:ids AS uuid[])) AS held (id))"
         )
 
     async def newest(self, connection: AsyncConnection, limit: int) -> Sequence[PublishedRow]:
@@ -53,10 +53,9 @@ class OutboxHistory:
         found = await connection.execute(self._known, {"ids": list(event_ids)})
         return {str(event_id) for event_id in found.scalars()}
 
-    async def rows(self, connection: AsyncConnection) -> dict[str, tuple[str, bytes]]:
-        """Returns topic and key of every row, by event id."""
-        found = await connection.execute(self._all)
-        return {str(row.event_id): (row.topic, bytes(row.key)) for row in found}
+    async def event_ids(self, connection: AsyncConnection) -> set[str]:
+        """Returns the id of every row's event."""
+        return {str(event_id) for event_id in (await connection.execute(self._ids)).scalars()}
 
     async def publish_again(self, connection: AsyncConnection, held: Collection[str]) -> int:
         """Marks every row as unpublished whose event the log doesn't hold, so that the relay publishes it; returns how many.

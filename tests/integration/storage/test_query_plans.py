@@ -50,7 +50,7 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 # Tables that don't grow with orders: a scan of one is as good as an index.
 SMALL = {
     "accounts", "activations", "days", "input_positions", "kill_switches", "limits", "order_inputs", "parked_keys",
-    "parked_records", "partition_owners", "revisions", "snapshots of strategy", "strategies", "strategy_totals",
+    "parked_records", "partition_owners", "reconciliations", "revisions", "snapshots of strategy", "strategies", "strategy_totals",
 }  # fmt: skip
 
 SERVICE_TABLES = {"outbox", "requests"}
@@ -66,7 +66,7 @@ ALLOWED: dict[str, str] = {
 MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
     "app/doctor_mesh.py": list,  # SELECT 1
     "app/health.py": list,  # SELECT 1
-    "consuming/postgres_parking.py": list,  # attributes of PostgresParking
+    "consuming/postgres_parking.py": list,  # attributes of PostgresParking; parked_ends is for a platform that is stopped
     "portfolio/store/statements.py": lambda: [add_snapshot(Outbox("portfolio", TopicMap(("paper",))))],
     "risk/store/statements.py": lambda: [
         risk.verdicts(wanted, before, 50)[0]

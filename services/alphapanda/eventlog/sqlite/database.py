@@ -105,6 +105,10 @@ class LogDatabase:
             raise
         self._connection = connection
 
+    def adopt(self, connection: sqlite3.Connection) -> None:
+        """Uses a connection that was opened otherwise, such as one for reading a damaged file."""
+        self._connection = connection
+
     def close(self) -> None:
         """Closes the database."""
         if self._connection is not None:
@@ -212,6 +216,15 @@ class LogDatabase:
             StoredRecord(at.topic, at.partition, place - base, key, value, _unpacked(headers), appended)
             for place, appended, key, headers, value in rows
         ]
+
+    def first_offset(self, number: int) -> int:
+        """Returns the offset of the first record of a partition; 0 where it is empty."""
+        base = number << _OFFSET_BITS
+        found = self._sql.execute(
+            "SELECT min(place) FROM records WHERE place >= ? AND place < ?",
+            (base, (number + 1) << _OFFSET_BITS),
+        ).fetchone()[0]
+        return 0 if found is None else int(found) - base
 
     def newest(self, number: int, at: TopicPartition) -> StoredRecord | None:
         """Reads the last record of a partition; None where it is empty."""

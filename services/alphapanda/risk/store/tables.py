@@ -142,6 +142,17 @@ KILL_SWITCHES = Table(
     column("changes", BigInteger, server_default=text("0")),
 )
 
+# Brokers that are halted since a repair or a restore, until their orders, positions and cash were reconciled; then the
+# broker's own kill switch gets back its state of before.
+RECONCILIATIONS = Table(
+    "reconciliations",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("cause", Text),
+    column("state_before", SmallInteger),
+    column("due_since", INSTANT),
+)
+
 # A change is a row; the newest of each name at a scope is in force. An empty strategy_id or instrument_id means any.
 # value: as UpdateLimits takes it, NULL where the limit was cleared.
 LIMITS = Table(

@@ -8,6 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alphapanda.contract.topics import TopicPartition
+from alphapanda.domain import ids
+from alphapanda.storage.outbox import Outbox
+from alphapanda.strategy.store.port import StrategyStore
+from alphapanda.strategy.wire import SOURCE, changed_event
 
 _SNAPSHOT_ENDS = text("SELECT partition, max(next_offset) AS next FROM strategy.snapshots GROUP BY partition")
 _TICK_ENDS = text(
@@ -21,9 +25,9 @@ _INPUT_ENDS = text(
     " FROM strategy.input_positions, jsonb_array_elements(positions) AS place GROUP BY 1, 2"
 )
 _SKIP_TO = text(
-    "UPDATE strategy.snapshots SET next_offset = :end WHERE partition = :partition AND next_offset < :end"
+    "UPDATE strategy.snapshots SET next_offset = :to WHERE partition = :partition AND next_offset < :to"
 )
-_FORGET_INPUTS = text("DELETE FROM strategy.order_inputs WHERE partition = :partition AND next_offset < :end")
+_FORGET_INPUTS = text("DELETE FROM strategy.order_inputs WHERE partition = :partition AND next_offset < :to")
 
 
 async def snapshot_ends(connection: AsyncConnection, ticks: str) -> Mapping[TopicPartition, int]:
@@ -46,6 +50,25 @@ async def skip_ticks(connection: AsyncConnection, end: TopicPartition, offset: i
 
     The strategies keep the state that they have: they know nothing of the ticks that are skipped.
     """
-    place = {"partition": end.partition, "end": offset}
+    place = {"partition": end.partition, "to": offset}
     await connection.execute(_FORGET_INPUTS, place)
     return int((await connection.execute(_SKIP_TO, place)).rowcount)
+
+
+async def announce_strategies(connection: AsyncConnection, store: StrategyStore, outbox: Outbox) -> int:
+    """Adds an event of each strategy's current revision, for a log that lost the earlier ones; returns how many."""
+    events = []
+    for config in await store.current():
+        stored = await store.get(config.strategy_id)
+        if stored is not None:
+            cause = ids.output_id(SOURCE, config.strategy_id, "announced_strategy", config.revision)
+            events.append(
+                changed_event(
+                    stored,
+                    event_id=ids.output_id(SOURCE, cause, "strategy_changed"),
+                    correlation_id=cause,
+                    causation_id=cause,
+                )
+            )
+    await outbox.add(connection, events)
+    return len(events)
