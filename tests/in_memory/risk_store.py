@@ -240,6 +240,10 @@ class MemoryRiskStore(RiskStore):
         ]
 
     @override
+    async def accounts(self, broker: str) -> Collection[str]:
+        return [account for at, account in self._tables.versions if at == broker]
+
+    @override
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         return self._tables.switches.get(scope) or KillSwitch(scope)
 

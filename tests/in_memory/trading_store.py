@@ -27,6 +27,7 @@ from alphapanda.trading.store.port import (
     OrderFilter,
     PositionFilter,
     StoredOrder,
+    SwitchInForce,
     SwitchScope,
     TradingStore,
     TradingTransaction,
@@ -129,20 +130,19 @@ class _MemoryTransaction(TradingTransaction):
         return sorted(found, key=by_key)
 
     @override
-    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
+    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, SwitchInForce]:
         asked = {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
         return strictest(scopes, {scope: self._tables.switches.get(scope, _NEVER_SET) for scope in asked})
 
     @override
     async def apply_kill_switch(
-        self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
-    ) -> int:
+        self, broker: str, state: TradingState, revision: int, strategy_id: str = "", replaces: int = 0
+    ) -> KillSwitchCopy:
         whose = SwitchScope(broker, strategy_id)
         held = self._tables.switches.get(whose, _NEVER_SET)
-        if revision <= held.revision:
-            return held.revision
-        self._tables.switches[whose] = KillSwitchCopy(state, revision)
-        return revision
+        if revision > held.revision or (replaces and replaces == held.revision):
+            held = self._tables.switches[whose] = KillSwitchCopy(state, revision)
+        return held
 
     @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
@@ -271,6 +271,13 @@ class MemoryTradingStore(TradingStore):
             if _matches(wanted, stored.order) and (before is None or stored.sequence < before)
         ]
         return found[:limit]
+
+    @override
+    async def kill_switch_copies(self, broker: str) -> Mapping[SwitchScope, KillSwitchCopy]:
+        held = self._tables.switches
+        return {
+            scope: held[scope] for scope in sorted(held) if scope.broker == broker and held[scope].revision
+        }
 
     @override
     async def account_revision(self, account: Account) -> int:

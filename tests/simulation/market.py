@@ -11,6 +11,7 @@ from tests.simulation.world import NOON, World
 
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import TradingState
+from alphapanda.storage.kill_switch_mirror import ShownSwitch
 
 
 class Market:
@@ -38,7 +39,7 @@ class Market:
         """As the price cache answers, with the kill switches that are shown."""
 
         def read() -> tuple[MarketView, Mapping[str, TradingState]]:
-            return self._read(tokens), {broker: self._mirror.shown(broker) for broker in brokers}
+            return self._read(tokens), {broker: self._mirror.state(broker) for broker in brokers}
 
         return await self._world.request("read prices and switches", read, RedisAway)
 
@@ -55,17 +56,26 @@ class Mirror:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._shown: dict[str, tuple[int, TradingState]] = {}
+        self._shown: dict[str, ShownSwitch] = {}
 
-    async def write(self, broker: str, state: TradingState, revision: int) -> None:
+    async def write(
+        self, broker: str, state: TradingState, revision: int, replaces: ShownSwitch | None = None
+    ) -> ShownSwitch:
         """As the mirror does."""
 
-        def effect() -> None:
-            if self._shown.get(broker, (-1, state))[0] <= revision:
-                self._shown[broker] = (revision, state)
+        def effect() -> ShownSwitch:
+            held = self._shown.get(broker)
+            if held is None or held.revision < revision or held == replaces:
+                held = self._shown[broker] = ShownSwitch(state, revision)
+            return held
 
-        await self._world.request(f"mirror {state.name}", effect, RedisAway)
+        return await self._world.request(f"mirror {state.name}", effect, RedisAway)
 
-    def shown(self, broker: str) -> TradingState:
+    async def shown(self, broker: str) -> ShownSwitch | None:
+        """As the mirror does."""
+        return await self._world.request("mirror", lambda: self._shown.get(broker), RedisAway)
+
+    def state(self, broker: str) -> TradingState:
         """What it shows; REDUCING where that is nothing."""
-        return self._shown.get(broker, (0, TradingState.REDUCING))[1]
+        held = self._shown.get(broker)
+        return TradingState.REDUCING if held is None else held.state

@@ -25,6 +25,7 @@ from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.follower import TopicFollower
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
@@ -174,7 +175,7 @@ class Mesh:
         nothing = cast("Any", None)
         api = TradingApi(
             store, executor, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
-            lambda: INSTRUMENTS, ACCOUNT, world.wall_clock,
+            lambda: INSTRUMENTS, KnownStrategies(), ACCOUNT, world.wall_clock,
         )  # fmt: skip
         await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
         await executor.start()
@@ -301,6 +302,20 @@ class _TradingStub:
         self, request: trading_pb2.ApplyKillSwitchRequest, /, *, timeout: float | None = None
     ) -> trading_pb2.ApplyKillSwitchResponse:
         """Round robin over those that are up; what isn't answered in time is an error."""
+        return cast(
+            "trading_pb2.ApplyKillSwitchResponse", await self._ask("ApplyKillSwitch", request, timeout)
+        )
+
+    async def GetKillSwitchCopies(  # noqa: N802 - the contract's name
+        self, request: trading_pb2.GetKillSwitchCopiesRequest, /, *, timeout: float | None = None
+    ) -> trading_pb2.GetKillSwitchCopiesResponse:
+        """As ApplyKillSwitch."""
+        return cast(
+            "trading_pb2.GetKillSwitchCopiesResponse",
+            await self._ask("GetKillSwitchCopies", request, timeout),
+        )
+
+    async def _ask(self, method: str, request: Any, timeout: float | None) -> Any:
         world = self._mesh.world
         up = [
             (process, api)
@@ -313,12 +328,12 @@ class _TradingStub:
         process, api = up[self._called % len(up)]
 
         def handled() -> asyncio.Future[Any]:
-            handling = world.loop.spawn(process, api.ApplyKillSwitch(request, cast("Any", None)))
+            handling = world.loop.spawn(process, getattr(api, method)(request, cast("Any", None)))
             handling.add_done_callback(heard)
             return handling
 
-        handling = await world.request("ApplyKillSwitch", handled, lambda _: Rpc())
+        handling = await world.request(method, handled, lambda _: Rpc())
         done, _ = await asyncio.wait([handling], timeout=timeout)
         if not done or handling.cancelled() or handling.exception() is not None:
             raise Rpc
-        return cast("trading_pb2.ApplyKillSwitchResponse", handling.result())
+        return handling.result()

@@ -123,6 +123,12 @@ def asks(command: Command) -> Command:
     return asking
 
 
+def even_if_unknown(command: Command) -> Command:
+    """Adds --even-if-unknown, for names that don't exist yet."""
+    option = click.option("--even-if-unknown", is_flag=True, help="do it even if there is no such name")
+    return option(command)
+
+
 def pages(command: Command) -> Command:
     """Adds the options of a list: --page-size and --page-token."""
     size = click.option(

@@ -6,7 +6,17 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.asking import (
+    ListsByDefault,
+    ask,
+    asks,
+    even_if_unknown,
+    new_request_id,
+    page,
+    pages,
+    show,
+)
+from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import orders_table, row, side, table
 from alphapanda.commands.wording import word
@@ -124,9 +134,18 @@ def place_order(
 @click.option("--broker", default="", help="only this broker's")
 @click.option("--account", default="", help="only this account's")
 @click.option("--reason", default="", help="why, for the record")
+@even_if_unknown
 @asks
 def square_off(
-    strategy: str, symbol: str, broker: str, account: str, reason: str, target: Target, *, as_json: bool
+    strategy: str,
+    symbol: str,
+    broker: str,
+    account: str,
+    reason: str,
+    target: Target,
+    *,
+    even_if_unknown: bool,
+    as_json: bool,
 ) -> None:
     """Close the positions of a strategy, an instrument or a broker. It stops no strategy."""
     request = SquareOffRequest(
@@ -136,9 +155,12 @@ def square_off(
         broker=broker,
         account=account,
         reason=reason,
+        even_if_unknown=even_if_unknown,
     )
     answer = ask(target, lambda services: services.trading.SquareOff(request))
     show(answer, as_json=as_json, table=lambda: _plan(answer))
+    if answer.unverified:
+        warn(answer.unverified)
 
 
 def _plan(answer: SquareOffResponse) -> RenderableType:

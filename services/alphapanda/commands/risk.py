@@ -5,7 +5,17 @@ from __future__ import annotations
 import click
 from rich.console import Group, RenderableType
 
-from alphapanda.commands.asking import ListsByDefault, Services, ask, asks, new_request_id, page, pages, show
+from alphapanda.commands.asking import (
+    ListsByDefault,
+    Services,
+    ask,
+    asks,
+    even_if_unknown,
+    new_request_id,
+    page,
+    pages,
+    show,
+)
 from alphapanda.commands.console import USAGE, fail, warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import (
@@ -64,6 +74,7 @@ def limits(
 @click.option("--account", default="default", show_default=True)
 @click.option("--strategy", default="", help="for this strategy only")
 @click.option("--instrument", default="", help="for this instrument only, such as NSE:INFY")
+@even_if_unknown
 @asks
 def set_limits(
     values: tuple[str, ...],
@@ -75,6 +86,7 @@ def set_limits(
     instrument: str,
     target: Target,
     *,
+    even_if_unknown: bool,
     as_json: bool,
 ) -> None:
     """Set limits, such as max_order_value=50000; "off" lifts one. `risk limits` lists them."""
@@ -91,10 +103,12 @@ def set_limits(
         set=[LimitValue(name=name, value=given) for name, _, given in pairs],
         clear=clear,
         reason=reason,
+        even_if_unknown=even_if_unknown,
     )
 
     async def change(services: Services) -> UpdateLimitsResponse:
-        stands = await services.risk.GetLimits(GetLimitsRequest(broker=broker, account=account))
+        asked = GetLimitsRequest(broker=broker, account=account, even_if_unknown=even_if_unknown)
+        stands = await services.risk.GetLimits(asked)
         request.expected_version = stands.version
         return await services.risk.UpdateLimits(request)
 
@@ -178,6 +192,8 @@ def show_kill_switch(broker: str, strategy: str, account: str, target: Target, *
     request = GetKillSwitchRequest(broker=broker, strategy_id=strategy, account=account)
     answer = ask(target, lambda services: services.risk.GetKillSwitch(request))
     show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
+    if answer.difference:
+        warn(answer.difference)
 
 
 @kill_switch.command("set")
@@ -185,9 +201,17 @@ def show_kill_switch(broker: str, strategy: str, account: str, target: Target, *
 @click.option("--reason", required=True, help="why, one sentence")
 @click.option("--broker", default="paper", show_default=True)
 @click.option("--strategy", default="", help="for this strategy only")
+@even_if_unknown
 @asks
 def set_kill_switch(
-    state: str, reason: str, broker: str, strategy: str, target: Target, *, as_json: bool
+    state: str,
+    reason: str,
+    broker: str,
+    strategy: str,
+    target: Target,
+    *,
+    even_if_unknown: bool,
+    as_json: bool,
 ) -> None:
     """Set what may be traded: everything (active), only exits (reducing), nothing but cancels (halted)."""
     request = SetKillSwitchRequest(
@@ -196,8 +220,11 @@ def set_kill_switch(
         strategy_id=strategy,
         state=TradingState.Value(f"TRADING_STATE_{state.upper()}"),
         reason=reason,
+        even_if_unknown=even_if_unknown,
     )
     answer = ask(target, lambda services: services.risk.SetKillSwitch(request))
     show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
     if answer.warning:
         warn(f"trading has not confirmed: {answer.warning}")
+    if answer.unverified:
+        warn(answer.unverified)

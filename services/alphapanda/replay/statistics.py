@@ -26,6 +26,8 @@ IST: Final = ZoneInfo("Asia/Kolkata")
 class Statistics:
     """Performance figures of a replay; a figure that isn't defined (no day, no loss, no deviation) is None.
 
+    A return isn't defined from an equity of 0 or less, nor where it is beyond what a float holds.
+
     Attributes:
         total_return: change of equity divided by the starting cash, a fraction.
         cagr: compound annual growth rate, with TRADING_DAYS days a year, a fraction.
@@ -50,7 +52,7 @@ class Statistics:
     exposure: float
     turnover: float
     costs: Decimal
-    monthly: tuple[tuple[tuple[int, int], float], ...]
+    monthly: tuple[tuple[tuple[int, int], float | None], ...]
 
 
 def statistics(
@@ -67,7 +69,7 @@ def statistics(
     start = float(starting_cash)
     ends = [sample for sample in samples if sample.ends_day]
     equity = np.array([start, *(float(sample.equity) for sample in ends)])
-    returns = np.diff(equity) / equity[:-1]
+    returns = np.diff(equity) / equity[:-1] if (equity[:-1] > 0).all() else np.array([])
     gains = sum((trade.realised for trade in trades if trade.realised > 0), Decimal(0))
     losses = -sum((trade.realised for trade in trades if trade.realised < 0), Decimal(0))
     closing = [trade for trade in trades if trade.realised]
@@ -76,7 +78,7 @@ def statistics(
     total = float(equity[-1] / start - 1)
     return Statistics(
         total_return=total,
-        cagr=(1 + total) ** (TRADING_DAYS / len(ends)) - 1 if ends and total > -1 else None,
+        cagr=_yearly(total, len(ends)),
         sharpe=_sharpe(returns),
         sortino=_sortino(returns),
         max_drawdown=float(max_drawdown),
@@ -87,6 +89,15 @@ def statistics(
         costs=sum((trade.filled.fill.commission for trade in trades), Decimal(0)),
         monthly=_monthly(start, ends),
     )
+
+
+def _yearly(total: float, days: int) -> float | None:
+    if not days or total <= -1:
+        return None
+    try:
+        return (1 + total) ** (TRADING_DAYS / days) - 1
+    except OverflowError:
+        return None
 
 
 def _sharpe(returns: np.typing.NDArray[np.float64]) -> float | None:
@@ -118,14 +129,15 @@ def _exposure(ends: Sequence[EquitySample], trades: Sequence[Trade]) -> float:
     return exposed / len(ends)
 
 
-def _monthly(start: float, ends: Sequence[EquitySample]) -> tuple[tuple[tuple[int, int], float], ...]:
+def _monthly(start: float, ends: Sequence[EquitySample]) -> tuple[tuple[tuple[int, int], float | None], ...]:
     last: dict[tuple[int, int], float] = {}
     for sample in ends:
         day = _day(sample.at)
         last[day.year, day.month] = float(sample.equity)
     closes = [start, *last.values()]
     return tuple(
-        (month, after / before - 1) for month, (before, after) in zip(last, pairwise(closes), strict=True)
+        (month, after / before - 1 if before > 0 else None)
+        for month, (before, after) in zip(last, pairwise(closes), strict=True)
     )
 
 

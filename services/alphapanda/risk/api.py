@@ -18,7 +18,7 @@ from alphapanda.domain.order import OrderType, Product, Side
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
 from alphapanda.mesh.caller import current_caller
-from alphapanda.mesh.errors import NotFound
+from alphapanda.mesh.errors import NotFound, Unavailable
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.decision_service import DecisionService, Instruments
@@ -31,15 +31,19 @@ from alphapanda.risk.messages import (
     verdict_message,
     waiting_message,
 )
+from alphapanda.risk.names import Names
 from alphapanda.risk.store.port import RiskStore, SwitchScope, VerdictFilter
 from alphapanda.risk.switch_events import kill_switch_message
 from alphapanda.storage.group_commit import GroupCommit
+from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as risk
 from panda.risk.v1.risk_pb2_grpc import RiskServiceServicer
 
 DEFAULT_PAGE = 50
 """Verdicts on a page if the request doesn't set page_size."""
 _READ_TOGETHER = 1000
+
+_UNVERIFIED = "NAMES_UNREADABLE"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -53,8 +57,7 @@ class RiskApi(RiskServiceServicer):
         kill_switches: reads and sets kill switches.
         limit_service: changes limits.
         instruments: returns today's instruments.
-        brokers: the active brokers.
-        account: the account if a request names none.
+        names: checks the names in requests.
     """
 
     def __init__(
@@ -64,23 +67,21 @@ class RiskApi(RiskServiceServicer):
         kill_switches: KillSwitches,
         limit_service: LimitService,
         instruments: Instruments,
-        brokers: Sequence[str],
-        account: str,
+        names: Names,
     ) -> None:
         self._decisions = decisions
         self._store = store
         self._kill_switches = kill_switches
         self._limit_service = limit_service
         self._instruments = instruments
-        self._brokers = tuple(brokers)
-        self._account = account
+        self._names = names
         self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
 
     @override
     async def AuthorizeOrder(
         self, request: risk.AuthorizeOrderRequest, context: Context
     ) -> risk.AuthorizeOrderResponse:
-        broker = self._active(request.broker)
+        broker = self._names.broker(request.broker)
         now = await self._market_times.submit(request) or EPOCH
         valid_until = optional_moment(request, "valid_until")
         signal = Signal(
@@ -127,6 +128,8 @@ class RiskApi(RiskServiceServicer):
         before = decode_page_token(request.page_token, filters, int)
         size = request.page_size or DEFAULT_PAGE
         found = await self._store.verdicts(wanted, before[0] if before else None, size + 1)
+        if not found and before is None:
+            await self._check_filter(request)
         page, more = found[:size], len(found) > size
         return risk.ListVerdictsResponse(
             verdicts=[verdict_message(one.verdict) for one in page],
@@ -137,11 +140,12 @@ class RiskApi(RiskServiceServicer):
     async def EvaluateSignal(
         self, request: risk.EvaluateSignalRequest, context: Context
     ) -> risk.EvaluateSignalResponse:
+        broker = self._names.broker(request.broker or DEFAULT_BROKER)
         key = PositionKey(
-            self._active(request.broker or DEFAULT_BROKER),
-            request.account or self._account,
+            broker,
+            await self._names.account(broker, request.account),
             request.strategy_id or MANUAL,
-            self._instrument(request.instrument_id),
+            self._names.instrument(request.instrument_id),
             Product(request.product or Product.MIS),
         )
         known = self._instruments().by_id(key.instrument_id)
@@ -173,14 +177,23 @@ class RiskApi(RiskServiceServicer):
     async def GetExposure(
         self, request: risk.GetExposureRequest, context: Context
     ) -> risk.GetExposureResponse:
-        broker, account = self._active(request.broker or DEFAULT_BROKER), request.account or self._account
+        broker = self._names.broker(request.broker or DEFAULT_BROKER)
+        account = await self._names.account(broker, request.account)
         return exposure_message(broker, account, *await self._decisions.inspect(broker, account))
 
     @override
     async def GetLimits(self, request: risk.GetLimitsRequest, context: Context) -> risk.GetLimitsResponse:
-        broker, account = self._active(request.broker or DEFAULT_BROKER), request.account or self._account
+        broker, account = self._names.broker(request.broker or DEFAULT_BROKER), request.account
+        if not (account and request.even_if_unknown):
+            account = await self._names.account(broker, account)
         async with self._store.unit(broker, account, dry=True) as unit:
             scoped = unit.limits
+        if not request.even_if_unknown:
+            await self._names.strategy(request.strategy_id, {row.scope.strategy_id for row in scoped.rows})
+            if request.instrument_id:
+                self._names.instrument(
+                    request.instrument_id, {row.scope.instrument_id for row in scoped.rows}
+                )
         return risk.GetLimitsResponse(
             broker=broker,
             account=account,
@@ -193,9 +206,13 @@ class RiskApi(RiskServiceServicer):
     async def UpdateLimits(
         self, request: risk.UpdateLimitsRequest, context: Context
     ) -> risk.UpdateLimitsResponse:
-        self._active(request.broker)
-        if request.instrument_id:
-            self._instrument(request.instrument_id)
+        broker = self._names.broker(request.broker)
+        if not request.even_if_unknown:
+            await self._names.account(broker, request.account)
+            if unverified := await self._names.strategy(request.strategy_id):
+                raise Unavailable(_UNVERIFIED, unverified)
+            if request.instrument_id:
+                self._names.instrument(request.instrument_id)
         return await self._limit_service.update(current_caller.get(), request)
 
     @override
@@ -204,30 +221,50 @@ class RiskApi(RiskServiceServicer):
     ) -> risk.GetKillSwitchResponse:
         if request.strategy_id and request.account:
             raise InvalidInput("account", request.account, "a strategy or an account, not both")
-        broker = self._active(request.broker or DEFAULT_BROKER)
-        switch = await self._kill_switches.get(SwitchScope(broker, request.strategy_id, request.account))
-        return risk.GetKillSwitchResponse(kill_switch=kill_switch_message(switch))
+        broker = self._names.broker(request.broker or DEFAULT_BROKER)
+        scope = SwitchScope(broker, request.strategy_id, request.account)
+        switch = await self._kill_switches.get(scope)
+        if not switch.revision:  # a switch that was set is known, whatever its name
+            await self._names.account(broker, request.account)
+            await self._names.strategy(request.strategy_id)
+        return risk.GetKillSwitchResponse(
+            kill_switch=kill_switch_message(switch), difference=self._kill_switches.difference(scope)
+        )
 
     @override
     async def SetKillSwitch(
         self, request: risk.SetKillSwitchRequest, context: Context
     ) -> risk.SetKillSwitchResponse:
-        self._active(request.broker)
-        return await self._kill_switches.set(current_caller.get(), request)
+        self._names.broker(request.broker)
+        unverified = "" if request.even_if_unknown else await self._check_strategy(request)
+        if unverified and request.state == common.TRADING_STATE_ACTIVE:
+            raise Unavailable(_UNVERIFIED, unverified)
+        answer = await self._kill_switches.set(current_caller.get(), request)
+        answer.unverified = unverified
+        return answer
 
     async def _read_market_time(self, asked: Sequence[risk.AuthorizeOrderRequest]) -> list[datetime | None]:
         """Reads market time once for a group of orders, so that many at once don't cause as many Redis reads."""
         return [(await self._decisions.market(())).market_time] * len(asked)
 
-    def _active(self, broker: str) -> str:
-        if broker not in self._brokers:
-            raise InvalidInput("broker", broker, f"an active broker: {', '.join(self._brokers)}")
-        return broker
+    async def _check_strategy(self, request: risk.SetKillSwitchRequest) -> str:
+        """Checks the strategy whose switch is set; returns why that isn't possible now."""
+        try:
+            return await self._names.strategy(request.strategy_id)
+        except UnknownName:
+            scope = SwitchScope(request.broker, request.strategy_id)
+            if (await self._kill_switches.get(scope)).revision:  # whoever meant it can take it back
+                return ""
+            raise
 
-    def _instrument(self, instrument_id: str) -> str:
-        if self._instruments().by_id(instrument_id) is None:
-            raise InvalidInput("instrument_id", instrument_id, "an instrument of today, such as NSE:INFY")
-        return instrument_id
+    async def _check_filter(self, request: risk.ListVerdictsRequest) -> None:
+        """Refuses a filter that names nothing known: an empty page would read as if nothing had been decided."""
+        if request.broker:
+            self._names.broker(request.broker)
+        await self._names.account(request.broker, request.account)
+        await self._names.strategy(request.strategy_id)
+        if request.instrument_id:
+            self._names.instrument(request.instrument_id)
 
     def _revision(self, strategy_id: str, inputs: Inputs) -> int:
         """The newest revision of a strategy; 0 for manual orders."""

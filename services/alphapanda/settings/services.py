@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 
 from alphapanda.risk.core.limit import Limit, Unit, Value
 from alphapanda.risk.core.named_limits import NAMED_LIMITS
+from alphapanda.risk.core.switch_copies import COMPARE_SECONDS
 from alphapanda.settings.section import Seconds, Section
 from alphapanda.trading.options import TradingOptions
 
@@ -81,6 +82,10 @@ class _RiskSection(Section):
     price_max_age_seconds: Seconds = Field(30.0, description="market time after which a price is stale")
     limits_enforced: bool = Field(
         default=True, description="false lifts all these limits (replay --no-limits)"
+    )
+    kill_switch_comparison_seconds: Seconds = Field(
+        COMPARE_SECONDS,
+        description="how often trading's and Redis's copies of the kill switches are compared with risk's",
     )
 
     def value_of(self, limit: Limit[Any]) -> Value:

@@ -10,6 +10,7 @@ import grpc
 from redis.exceptions import RedisError
 from typing_extensions import override
 
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
@@ -37,6 +38,7 @@ from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import Trader
 from alphapanda.trading.watching import OrderWatches
+from panda.common.v1 import common_pb2 as common
 from panda.trading.v1 import trading_pb2 as trading
 from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 
@@ -65,6 +67,7 @@ class TradingApi(TradingServiceServicer):
         market: market time.
         calendar: sessions.
         instruments: today's instruments.
+        strategies: the strategies that there are, and their accounts.
         account: the default account, used if a request names none.
         wall_clock: aware wall time; used if market time is unknown.
     """
@@ -81,6 +84,7 @@ class TradingApi(TradingServiceServicer):
         market: MarketViews,
         calendar: TradingCalendar,
         instruments: Instruments,
+        strategies: KnownStrategies,
         account: str,
         wall_clock: Callable[[], datetime],
     ) -> None:
@@ -94,6 +98,7 @@ class TradingApi(TradingServiceServicer):
         self._market = market
         self._calendar = calendar
         self._instruments = instruments
+        self._strategies = strategies
         self._account = account
         self._wall_clock = wall_clock
         self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
@@ -131,6 +136,8 @@ class TradingApi(TradingServiceServicer):
         before = decode_page_token(request.page_token, filters, int)
         size = request.page_size or DEFAULT_PAGE
         found = await self._store.newest(wanted, before[0] if before else None, size + 1)
+        if not found and before is None:
+            await self._check_filter(request.broker, request.account, request.strategy_id)
         page = found[:size]
         more = len(found) > size
         return trading.ListOrdersResponse(
@@ -143,7 +150,11 @@ class TradingApi(TradingServiceServicer):
         self, request: trading.WatchOrdersRequest, context: Context
     ) -> AsyncIterator[trading.WatchOrdersResponse]:
         account = Account(request.broker or DEFAULT_BROKER, request.account or self._account)
-        self._trader(account.broker)
+        try:
+            await self._check_filter(account.broker, account.account, request.strategy_id)
+        except UnknownName:
+            if not await self._store.newest(OrderFilter(*account, request.strategy_id), None, 1):
+                raise
         async for message in self._watches.watch(account, request.strategy_id, request.after_revision):
             yield message
 
@@ -166,7 +177,17 @@ class TradingApi(TradingServiceServicer):
         command_id = ids.command_id(key.caller, key.method, key.request_id)
         command = SquareOffCommand(command_id, current_correlation_id.get() or command_id, request.reason)
         wanted = PositionFilter(request.strategy_id, instrument_id, request.broker, request.account)
-        return await self._square_offs.square_off(command, wanted, key, request)
+        unverified = ""
+        if not request.even_if_unknown:
+            try:
+                unverified = await self._check_filter(request.broker, request.account, request.strategy_id)
+            except UnknownName:
+                async with self._store.transaction() as transaction:
+                    if not await transaction.exposures(wanted):
+                        raise
+        answer = await self._square_offs.square_off(command, wanted, key, request)
+        answer.unverified = unverified
+        return answer
 
     @override
     async def ApplyKillSwitch(
@@ -174,10 +195,33 @@ class TradingApi(TradingServiceServicer):
     ) -> trading.ApplyKillSwitchResponse:
         self._trader(request.broker)
         async with self._store.transaction() as transaction:
-            revision = await transaction.apply_kill_switch(
-                request.broker, TradingState(request.state), request.revision, request.strategy_id
+            held = await transaction.apply_kill_switch(
+                request.broker,
+                TradingState(request.state),
+                request.revision,
+                request.strategy_id,
+                request.replaces,
             )
-        return trading.ApplyKillSwitchResponse(revision=revision)
+        return trading.ApplyKillSwitchResponse(
+            revision=held.revision, state=common.TradingState.ValueType(held.state)
+        )
+
+    @override
+    async def GetKillSwitchCopies(
+        self, request: trading.GetKillSwitchCopiesRequest, context: Context
+    ) -> trading.GetKillSwitchCopiesResponse:
+        self._trader(request.broker)
+        held = await self._store.kill_switch_copies(request.broker)
+        return trading.GetKillSwitchCopiesResponse(
+            copies=[
+                trading.KillSwitchCopy(
+                    strategy_id=scope.strategy_id,
+                    state=common.TradingState.ValueType(copy.state),
+                    revision=copy.revision,
+                )
+                for scope, copy in held.items()
+            ]
+        )
 
     @override
     async def ConfirmNoOrder(
@@ -236,6 +280,26 @@ class TradingApi(TradingServiceServicer):
         """Reads market time once for a group of orders, so that many orders at once don't cause as many Redis reads."""
         market_time = (await self._market.view(())).market_time
         return [market_time] * len(asked)
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    async def _check_filter(self, broker: str, account: str, strategy_id: str) -> str:
+        """Refuses what names nothing known: an empty answer would read as if there were nothing. Empty names any.
+
+        Returns:
+            Why it isn't known now whether there is such a strategy; empty where there is.
+
+        Raises:
+            UnknownName: there is no such broker, account or strategy; the error suggests the nearest name.
+        """
+        if broker:
+            self._trader(broker)
+        if account not in ("", self._account):
+            traded = await self._store.account_revisions()
+            known = {self._account, *self._strategies.accounts, *(one.account for one in traded)}
+            if account not in known:
+                raise UnknownName("account", account, known)
+        return await self._strategies.verify("strategy_id", strategy_id)
 
     # -- answers ------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.execution_context import UNREADABLE, ExecutionContext
-from alphapanda.trading.store.port import OrderChange, SwitchScope, TradingTransaction
+from alphapanda.trading.store.port import OrderChange, SwitchInForce, SwitchScope, TradingTransaction
 from alphapanda.trading.traders.trader import ExecutionMode, Placement
 
 _log = structlog.get_logger(__name__)
@@ -100,9 +100,10 @@ class Decisions:
         copies = await transaction.kill_switches(scopes)
         decisions = []
         for order, attempt in attempts:
-            own = copies[SwitchScope(order.key.broker, order.key.strategy_id)].state
+            own = copies[SwitchScope(order.key.broker, order.key.strategy_id)]
             shown = known.states.get(order.key.broker, TradingState.REDUCING)
-            decisions.append(await self._decide(transaction, order, known, max(own, shown), attempt))
+            switch = own.or_stricter(order.key.broker, shown)
+            decisions.append(await self._decide(transaction, order, known, switch, attempt))
         return decisions
 
     async def _decide(
@@ -110,7 +111,7 @@ class Decisions:
         transaction: TradingTransaction,
         order: Order,
         known: DecisionInputs,
-        state: TradingState,
+        switch: SwitchInForce,
         attempt: int,
     ) -> Decision | None:
         trader = self._context.traders[order.key.broker]
@@ -124,9 +125,10 @@ class Decisions:
             instrument=instrument,
             market=market,
             position=await transaction.position(order.key) if late and not order.effect.is_entry else 0,
-            state=state,
+            state=switch.state,
             simulated=simulated,
             not_ready=trader.not_ready,
+            whose=switch.scope.words,
         )
         verdict = self._checks.judge(order, at)
         if isinstance(verdict, NotSent):

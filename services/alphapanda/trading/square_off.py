@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from alphapanda.contract.wire import signal_event
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
+from alphapanda.domain.order import TradingState
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.intent import PRODUCER
@@ -75,12 +76,16 @@ class SquareOffs:
             if before is not None:
                 return trading.SquareOffResponse.FromString(before)
             exposures = await transaction.exposures(wanted)
-            scopes = {SwitchScope(exposure.key.broker) for exposure in exposures}
+            scopes = {SwitchScope(exposure.key.broker, exposure.key.strategy_id) for exposure in exposures}
             switches = await transaction.kill_switches(scopes) if scopes else {}
-            states = {scope.broker: copy.state for scope, copy in switches.items()}
+            halted = {
+                scope: switch.scope.words
+                for scope, switch in switches.items()
+                if switch.state is TradingState.HALTED
+            }
             context = SquareOffContext(
                 enabled=self._enabled,
-                states=states,
+                halted=lambda key: halted.get(SwitchScope(key.broker, key.strategy_id), ""),
                 instruments=self._instruments(),
                 calendar=self._calendar,
                 market_time=market.market_time,

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.in_memory.risk_store import MemoryRiskStore
 
 from alphapanda.consuming.delivery import Delivery
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.contract.order_wire import order_event
 from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.validation import violations
@@ -36,6 +37,7 @@ from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.names import Names
 from alphapanda.risk.store.port import RiskStore
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.store.statements import SCHEMA
@@ -84,6 +86,9 @@ class Risk:
     def __post_init__(self) -> None:
         self.instruments = InstrumentDirectory([INFY])
         self.strategy_statuses = StrategyStatuses(10.0, lambda: self.monotonic)
+        self.strategies = KnownStrategies(grace_seconds=0.0)
+        self.log_error: Exception | None = None
+        self.strategies.follow(self.settled)
         self.decisions = DecisionService(
             self.store,
             self.market,
@@ -183,6 +188,13 @@ class Risk:
             state=control_pb2.STRATEGY_STATE_RUNNING if running else control_pb2.STRATEGY_STATE_STOPPED,
         )
         await self.strategy_statuses.apply(Event(strategy_changed=changed))
+        await self.strategies.apply(Event(strategy_changed=changed))
+
+    async def settled(self) -> bool:
+        """Whether everything on the control topic was applied."""
+        if self.log_error is not None:
+            raise self.log_error
+        return True
 
     async def published(self) -> list[Event]:
         """What the outbox holds, in order; all of it keeps the contract's rules."""
@@ -276,13 +288,27 @@ class FakeTrading:
         self.calls += 1
         if self.error is not None:
             raise self.error
-        if request.strategy_id:
-            self.strategies[request.broker, request.strategy_id] = (request.revision, request.state)
-            return trading_pb2.ApplyKillSwitchResponse(revision=request.revision)
-        revision, _ = self.held.get(request.broker, (0, 0))
-        if request.revision >= revision:
-            self.held[request.broker] = (request.revision, request.state)
-        return trading_pb2.ApplyKillSwitchResponse(revision=self.held[request.broker][0])
+        held: Any = self.strategies if request.strategy_id else self.held
+        whose = (request.broker, request.strategy_id) if request.strategy_id else request.broker
+        revision, _ = held.get(whose, (0, 0))
+        if request.revision > revision or (request.replaces and request.replaces == revision):
+            held[whose] = (request.revision, request.state)
+        revision, state = held[whose]
+        return trading_pb2.ApplyKillSwitchResponse(revision=revision, state=state)
+
+    async def GetKillSwitchCopies(self, request: Any, /, *, timeout: float | None = None) -> Message:  # noqa: N802
+        from panda.trading.v1 import trading_pb2
+
+        if self.error is not None:
+            raise self.error
+        held = {"": self.held[request.broker]} if request.broker in self.held else {}
+        held |= {name: copy for (broker, name), copy in self.strategies.items() if broker == request.broker}
+        return trading_pb2.GetKillSwitchCopiesResponse(
+            copies=[
+                trading_pb2.KillSwitchCopy(strategy_id=name, state=state, revision=revision)
+                for name, (revision, state) in held.items()
+            ]
+        )
 
     async def ConfirmNoOrder(self, request: Any, /, *, timeout: float | None = None) -> Message:  # noqa: N802
         from panda.trading.v1 import trading_pb2
@@ -311,8 +337,7 @@ def servicer(risk: Risk, mirror: KillSwitchMirror, trading: FakeTrading) -> Risk
         KillSwitches(risk.store, mirror, trading, BROKERS, wall_time),
         LimitService(risk.store, wall_time),
         lambda: risk.instruments,
-        BROKERS,
-        "default",
+        Names(risk.store, risk.strategies, lambda: risk.instruments, BROKERS, "default"),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.risk.kill_switches import KillSwitches
@@ -16,6 +17,7 @@ from alphapanda.storage.requests import RequestReused
 from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
 
 BROKERS = ("paper", "zerodha")
+WILD = 1_000_000
 
 
 class TradingAway(grpc.RpcError):
@@ -35,6 +37,15 @@ async def switches(risk, mirror, trading) -> AsyncIterator[KillSwitches]:
     await switches.start()
     yield switches
     await switches.stop()
+
+
+async def _until_settled(switches: KillSwitches) -> None:
+    """Until what was set before is delivered, so that the retries don't touch what a test does next."""
+
+    async def settled() -> bool:
+        return not switches._unconfirmed
+
+    await _until(settled)
 
 
 async def _until(condition) -> None:
@@ -120,12 +131,86 @@ async def test_an_unreachable_trading_is_named_and_told_again(switches, trading)
     await _until(told)
 
 
-async def test_a_revision_that_was_never_set_is_no_acknowledgement(switches, trading) -> None:
-    """Trading that holds a newer revision than there is ignores this one, and the answer says so."""
-    trading.held["paper"] = (1_000_000, TradingState.ACTIVE)
-    answer = await switches.set("me", _request(TradingState.HALTED))
-    assert not answer.acknowledged_by_trading
-    assert "revision 1000000, which was never set" in answer.warning
+@pytest.mark.parametrize("state", [TradingState.HALTED, TradingState.ACTIVE])
+@pytest.mark.parametrize("held", [TradingState.HALTED, TradingState.ACTIVE])
+async def test_a_person_takes_the_place_of_a_revision_that_was_never_set(
+    switches, mirror, trading, state, held
+) -> None:
+    """A wild revision at trading and in Redis doesn't keep a command out, with an alarm; what is set is held everywhere."""
+    await _until_settled(switches)
+    trading.held["paper"] = (WILD, held)
+    await mirror.write("paper", held, WILD)
+    with capture_logs() as logs:
+        answer = await switches.set("me", _request(state))
+    assert (answer.acknowledged_by_trading, answer.warning) == (True, "")
+    assert trading.held["paper"] == (1, state)
+    assert await mirror.shown("paper") == (state, 1)
+    assert [line["event"] for line in logs if line.get("alarm")] == ["kill_switch.copy_differed"] * 2
+    assert switches.degradation == ""
+
+
+async def test_a_stricter_copy_that_was_never_set_stays_until_a_person_sets_the_switch(
+    switches, trading, mirror
+) -> None:
+    """The comparison raises one alarm and changes nothing; neither does a repeated request; a new command does."""
+    await switches.set("me", _request(TradingState.ACTIVE))
+    await _until_settled(switches)
+    trading.held["paper"] = (WILD, TradingState.HALTED)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await switches.comparison.once()
+    [alarm] = [line for line in logs if line.get("alarm")]
+    expected = (
+        f"trading holds HALTED for broker 'paper' at revision {WILD}, which was never set;"
+        " it applies until the switch is set again"
+    )
+    assert alarm["error"] == switches.degradation == switches.difference(SwitchScope("paper")) == expected
+    again = await switches.set("me", _request(TradingState.ACTIVE))
+    assert (again.acknowledged_by_trading, again.warning) == (False, expected)
+    assert trading.held["paper"] == (WILD, TradingState.HALTED)
+    answer = await switches.set("me", _request(TradingState.ACTIVE, "two"))
+    assert answer.acknowledged_by_trading
+    assert trading.held["paper"] == (1, TradingState.ACTIVE)
+    assert switches.degradation == ""
+
+
+async def test_the_comparison_puts_a_laxer_copy_right(switches, trading, mirror) -> None:
+    """Risk's row is stricter, so it takes the place at once: at trading, for a strategy too, and in Redis."""
+    await switches.set("me", _request(TradingState.HALTED))
+    one = SetKillSwitchRequest(
+        request_id="s", broker="paper", state=int(TradingState.REDUCING), reason="drill", strategy_id="ema-1"
+    )
+    await switches.set("me", one)
+    await _until_settled(switches)
+    trading.held["paper"] = (WILD, TradingState.REDUCING)
+    trading.strategies["paper", "ema-1"] = (WILD, TradingState.ACTIVE)
+    await mirror.write("paper", TradingState.ACTIVE, WILD)
+    with capture_logs() as logs:
+        await switches.comparison.once()
+    assert len([line for line in logs if line.get("alarm")]) == 3
+    assert trading.held["paper"] == (1, TradingState.HALTED)
+    assert trading.strategies["paper", "ema-1"] == (1, TradingState.REDUCING)
+    assert await mirror.shown("paper") == (TradingState.HALTED, 1)
+    assert switches.degradation == ""
+
+
+async def test_a_copy_of_a_switch_that_nobody_set_is_an_alarm(switches, trading) -> None:
+    """A strategy's at trading that risk has no row for; the broker's with a number alone stops nothing that is set later."""
+    await _until_settled(switches)
+    trading.strategies["paper", "ema-1"] = (WILD, TradingState.HALTED)
+    trading.held["paper"] = (WILD, TradingState.ACTIVE)
+    await switches.comparison.once()
+    assert "HALTED for strategy 'ema-1' at 'paper'" in switches.difference(SwitchScope("paper", "ema-1"))
+    assert "ACTIVE for broker 'paper'" in switches.difference(SwitchScope("paper"))
+    assert (await switches.set("me", _request(TradingState.HALTED))).acknowledged_by_trading
+    assert trading.held["paper"] == (1, TradingState.HALTED)
+
+
+async def test_what_cant_be_compared_now_is_compared_later(switches, trading) -> None:
+    """A trading that is away ends no comparison for good, and makes nothing up."""
+    trading.error = TradingAway()
+    assert await switches.comparison.once()
+    assert switches.degradation == ""
 
 
 async def test_what_is_set_while_an_older_switch_is_told_again_is_told_too(risk, mirror, trading) -> None:
@@ -201,6 +286,7 @@ async def test_the_mirror_never_goes_back(mirror) -> None:
     await mirror.write("paper", TradingState.HALTED, 11)
     await mirror.write("paper", TradingState.ACTIVE, 9)
     assert await mirror.state("paper") is TradingState.HALTED
+    assert await mirror.write("paper", TradingState.ACTIVE, 11) == (TradingState.HALTED, 11)
     await mirror.write("paper", TradingState.ACTIVE, 12)
     assert await mirror.state("paper") is TradingState.ACTIVE
 

@@ -223,7 +223,10 @@ async def test_one_strategys_kill_switch_is_its_own(risk, api, trading) -> None:
     assert answer.acknowledged_by_trading
     assert trading.strategies == {("paper", "ema-1"): (1, common.TRADING_STATE_HALTED)}
     refused = await _verdict(risk, api, 0)
-    assert (refused.reason, refused.message) == ("KILL_SWITCH", "strategy ema-1 takes no orders now")
+    assert (refused.reason, refused.message) == (
+        "KILL_SWITCH",
+        "strategy 'ema-1' at 'paper' is HALTED: it takes no orders now",
+    )
     assert (await _verdict(risk, api, 5, OTHER)).approved
     [told] = await _events(risk)
     assert (told.strategy_id, told.state) == ("ema-1", common.TRADING_STATE_HALTED)

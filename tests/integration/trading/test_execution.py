@@ -441,6 +441,6 @@ async def test_an_older_kill_switch_changes_nothing(room: Room) -> None:
     """Switches apply by revision: an older one, or the same again, answers with the revision held."""
     paper = SwitchScope("paper")
     async with room.store.transaction() as transaction:
-        assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 5) == 5
-        assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 4) == 5
+        assert (await transaction.apply_kill_switch("paper", TradingState.HALTED, 5)).revision == 5
+        assert (await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 4)).revision == 5
         assert (await transaction.kill_switches([paper]))[paper].state is TradingState.HALTED

@@ -19,6 +19,7 @@ from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, SquareOffContext, plan
 from alphapanda.trading.store.port import OrderChange
 from panda.common.v1 import common_pb2 as common
+from panda.events.v1 import control_pb2
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2 as trading
 
@@ -41,6 +42,20 @@ async def square_off(room: Room, request_id: str = "r", **wanted: Any) -> tradin
     return await room.api.SquareOff(trading.SquareOffRequest(request_id=request_id, **wanted), None)
 
 
+async def names(room: Room, *known: str) -> None:
+    """The control topic is read to its end, and names these strategies."""
+    strategies = room.api._strategies
+
+    async def settled() -> bool:
+        return True
+
+    for name in known:
+        await strategies.apply(
+            Event(strategy_changed=control_pb2.StrategyChanged(strategy_id=name, account="default"))
+        )
+    strategies.follow(settled)
+
+
 async def signals(room: Room) -> list[Any]:
     rows = await room.rows(
         "SELECT value, topic FROM trading.outbox WHERE event_type = 'trading_signal' ORDER BY seq"
@@ -57,7 +72,6 @@ async def signals(room: Room) -> list[Any]:
                                 ("papertwo", "crossing", "NSE:S1", 3)]),
         ({"broker": "papertwo"}, [("papertwo", "crossing", "NSE:S1", 3)]),
         ({"broker": "paper", "symbol": "NSE:S2"}, [("paper", "crossing", "NSE:S2", -5)]),
-        ({"broker": "paper", "account": "else"}, []),
     ],
 )  # fmt: skip
 async def test_a_plan_has_a_line_for_each_position_that_fits(room: Room, wanted: Any, lines: Any) -> None:
@@ -111,6 +125,7 @@ async def test_nothing_named_is_refused(room: Room) -> None:
         ({"account": "default"}, InvalidInput),
         ({"broker": "nobody"}, UnknownName),
         ({"symbol": "NSE:NONE"}, UnknownName),
+        ({"broker": "paper", "account": "else"}, UnknownName),
     ):
         with pytest.raises(error):
             await square_off(room, **wanted)
@@ -124,7 +139,9 @@ async def test_what_is_left_says_why(room: Room) -> None:
     told = (await square_off(room, symbol="NSE:S1")).plan
     assert [line.skipped for line in told] == [trading.SQUARE_OFF_SKIP_HALTED] * 2 + [0]
     assert [bool(line.signal_id) for line in told] == [False, False, True]
-    assert "REDUCING" in told[0].message
+    assert (
+        told[0].message == "broker 'paper' is HALTED: set its kill switch to REDUCING, then square off again"
+    )
     assert len(await signals(room)) == 1
 
 
@@ -137,8 +154,7 @@ SUNDAY = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
         ({}, 1, None),
         ({"market_time": None}, 1, None),
         ({"enabled": ()}, 1, Skip.BROKER_OFF),
-        ({"states": {"paper": TradingState.HALTED}}, 1, Skip.HALTED),
-        ({"states": {"paper": TradingState.REDUCING}}, 1, None),
+        ({"halted": lambda _: "broker 'paper'"}, 1, Skip.HALTED),
         ({"market_time": SUNDAY}, 1, Skip.MARKET_CLOSED),
         ({"market_time": datetime(1999, 1, 1, tzinfo=UTC)}, 1, None),
         ({}, 999, Skip.INSTRUMENT_UNKNOWN),
@@ -147,7 +163,7 @@ SUNDAY = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
 def test_why_a_position_is_left(changes: Any, token: int, skip: Skip | None) -> None:
     """What can't pass is skipped with its reason; what is unknown keeps nobody from leaving a position."""
     context = {
-        "enabled": ("paper",), "states": {}, "instruments": INSTRUMENTS, "calendar": CALENDAR,
+        "enabled": ("paper",), "halted": lambda _: "", "instruments": INSTRUMENTS, "calendar": CALENDAR,
         "market_time": NOON, "wall_time": NOON,
     } | changes  # fmt: skip
     command = SquareOffCommand(ids.derived_id("command"), ids.derived_id("chain"), "a test")
@@ -158,3 +174,44 @@ def test_why_a_position_is_left(changes: Any, token: int, skip: Skip | None) -> 
     if line.signal:
         assert line.signal.valid_until > line.signal.market_time
         assert line.signal.correlation_id == command.correlation_id
+
+
+async def test_a_halted_strategys_positions_are_left_and_say_whose_switch_it_is(room: Room) -> None:
+    """Its exits would be refused by its own kill switch; the positions of others at the broker are squared off."""
+    await hold(room)
+    async with room.store.transaction() as transaction:
+        await transaction.apply_kill_switch("paper", TradingState.HALTED, 1, "crossing")
+    told = (await square_off(room, broker="paper")).plan
+    left = [line for line in told if line.skipped]
+    assert {line.strategy_id for line in left} == {"crossing"}
+    assert len(left) < len(told)
+    assert left[0].message.startswith("strategy 'crossing' at 'paper' is HALTED: ")
+
+
+async def test_names_of_nothing_are_refused_and_not_answered_with_nothing(room: Room) -> None:
+    """A square-off, a list and a watch by a mistyped strategy or account say which name is near."""
+    await hold(room)
+    await names(room, "crossing", "other")
+    mistyped = ({"strategy_id": "crosing"}, "crossing"), ({"account": "defualt"}, "default")
+    for wanted, near in mistyped:
+        asked = {"broker": "paper", **wanted}
+        with pytest.raises(UnknownName, match=f"did you mean '{near}'"):
+            await square_off(room, **asked)
+        with pytest.raises(UnknownName, match=f"did you mean '{near}'"):
+            await room.api.ListOrders(trading.ListOrdersRequest(**asked), None)
+        with pytest.raises(UnknownName, match=f"did you mean '{near}'"):
+            await anext(room.api.WatchOrders(trading.WatchOrdersRequest(**asked), None))
+    assert await signals(room) == []
+    assert not (await square_off(room, strategy_id="crosing", even_if_unknown=True)).plan
+    assert (await room.api.ListOrders(trading.ListOrdersRequest(strategy_id="other"), None)).orders
+
+
+async def test_positions_are_squared_off_whoever_held_them(room: Room) -> None:
+    """A strategy that no list names any more has its positions; one of which that can't be told is squared off, too."""
+    await hold(room)
+    told = await square_off(room, strategy_id="crossing")
+    assert told.plan
+    assert told.unverified.startswith("unverified: ")
+    await names(room, "nobody")
+    told = await square_off(room, "r2", strategy_id="crossing")
+    assert (bool(told.plan), told.unverified) == (True, "")

@@ -218,20 +218,41 @@ async def test_kill_switches_apply_by_revision(store: TradingStore) -> None:
     """Never set is ACTIVE at revision 0; an older revision changes nothing."""
     async with store.transaction() as transaction:
         assert await state(transaction, "paper") is TradingState.ACTIVE
-        assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 2) == 2
-        assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 1) == 2
+        assert (await transaction.apply_kill_switch("paper", TradingState.HALTED, 2)).revision == 2
+        assert (await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 1)).revision == 2
         assert await state(transaction, "paper") is TradingState.HALTED
+
+
+async def test_a_kill_switch_takes_the_place_of_the_revision_that_it_names(store: TradingStore) -> None:
+    """Whichever is higher, once: then trading holds the lower one, and what named another revision changes nothing."""
+    wild = 2**63 - 1
+    async with store.transaction() as transaction:
+        await transaction.apply_kill_switch("paper", TradingState.ACTIVE, wild)
+        held = await transaction.apply_kill_switch("paper", TradingState.HALTED, 2, replaces=7)
+        assert held == (TradingState.ACTIVE, wild)
+        held = await transaction.apply_kill_switch("paper", TradingState.HALTED, 2, replaces=wild)
+        assert held == (TradingState.HALTED, 2)
+        held = await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 1, replaces=wild)
+        assert held == (TradingState.HALTED, 2)
+        await transaction.apply_kill_switch("paper", TradingState.REDUCING, 1, "ema-1")
+        await transaction.apply_kill_switch("papertwo", TradingState.REDUCING, 1)
+        await transaction.kill_switches([SwitchScope("paper", "never")])
+    copies = await store.kill_switch_copies("paper")
+    assert [(scope.strategy_id, *copy) for scope, copy in copies.items()] == [
+        ("", TradingState.HALTED, 2),
+        ("ema-1", TradingState.REDUCING, 1),
+    ]
 
 
 async def test_a_strategys_kill_switch_is_the_stricter_or_the_brokers_is(store: TradingStore) -> None:
     """Each has its revisions; a strategy is held by its own and by the broker's, others by the broker's alone."""
     async with store.transaction() as transaction:
         assert await state(transaction, "paper", "ema-1") is TradingState.ACTIVE
-        assert await transaction.apply_kill_switch("paper", TradingState.HALTED, 1, "ema-1") == 1
-        assert await transaction.apply_kill_switch("paper", TradingState.REDUCING, 5) == 5
+        assert (await transaction.apply_kill_switch("paper", TradingState.HALTED, 1, "ema-1")).revision == 1
+        assert (await transaction.apply_kill_switch("paper", TradingState.REDUCING, 5)).revision == 5
         assert await state(transaction, "paper", "ema-1") is TradingState.HALTED
         assert await state(transaction, "paper", "ema-2") is TradingState.REDUCING
-        assert await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 2, "ema-1") == 2
+        assert (await transaction.apply_kill_switch("paper", TradingState.ACTIVE, 2, "ema-1")).revision == 2
         assert await state(transaction, "paper", "ema-1") is TradingState.REDUCING
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.consuming.delivery import Delivery
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.wire import verdict_event
 from alphapanda.domain import ids
@@ -236,6 +237,7 @@ async def open_room(
         prices,
         CALENDAR,
         lambda: INSTRUMENTS,
+        KnownStrategies(grace_seconds=0.0),
         "default",
         wall_clock,
     )

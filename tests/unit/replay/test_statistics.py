@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
@@ -84,3 +88,34 @@ def test_nothing_traded_defines_no_ratio():
     assert (figures.sharpe, figures.sortino, figures.profit_factor, figures.win_rate) == (None,) * 4
     assert figures.total_return == figures.max_drawdown == figures.exposure == 0
     assert statistics(Decimal(1000), [], [], Decimal(0)).cagr is None
+
+
+AMOUNTS = st.decimals(-(10**12), 10**12, places=4)
+"""Equity may be lost and more: a short position's loss has no bound."""
+SAMPLES = st.lists(st.tuples(st.integers(0, 400), AMOUNTS, st.booleans()), max_size=8)
+TRADES = st.lists(
+    st.tuples(st.integers(0, 400), st.sampled_from(Side), st.integers(1, 10**6), AMOUNTS, st.integers(-9, 9)),
+    max_size=8,
+)
+
+
+@given(st.decimals("0.0001", 10**9, places=4), SAMPLES, TRADES, st.decimals(0, 10**9, places=6))
+def test_every_figure_answers_on_every_input(cash, samples, trades, drawdown):
+    """A number, or None where it isn't defined: an account that lost all it had, one that grew a billionfold in a day."""
+    figures = statistics(
+        cash,
+        [EquitySample(OPEN + timedelta(days=day), equity, ends) for day, equity, ends in sorted(samples)],
+        [trade(day, side, units, str(realised), held) for day, side, units, realised, held in sorted(trades)],
+        drawdown,
+    )
+    *numbers, costs, monthly = astuple(figures)
+    assert all(one is None or isfinite(one) for one in [*numbers, costs, *(share for _, share in monthly)])
+    assert [month for month, _ in monthly] == sorted({month for month, _ in monthly})
+
+
+def test_a_return_from_nothing_is_not_defined():
+    """After a day that ends at 0 no return counts, and a day that multiplies the cash by a thousand has no yearly rate."""
+    ruined = statistics(Decimal(1000), [sample(0, 0), sample(1, 500), sample(31, 600)], [], Decimal(1))
+    assert (ruined.sharpe, ruined.sortino) == (None, None)
+    assert [share for _, share in ruined.monthly] == [-0.5, pytest.approx(0.2)]
+    assert statistics(Decimal(1), [sample(0, 10_000)], [], Decimal(0)).cagr is None

@@ -318,7 +318,7 @@ def test_the_stricter_of_two_kill_switches_counts(market) -> None:
     halted = replace(account.inputs(), strategy_switches={"ema-1": TradingState.HALTED})
     [leaving] = account.book.judge(market.target(0), halted)
     is_refused(leaving, "kill_switch")
-    assert "strategy ema-1" in leaving.message
+    assert "strategy 'ema-1' at 'paper' is HALTED" in leaving.message
     [other] = account.book.judge(market.target(5, key=account.key("other")), halted)
     assert isinstance(other, Approved)
     reducing = replace(

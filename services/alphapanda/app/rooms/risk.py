@@ -8,6 +8,7 @@ from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
 from alphapanda.risk import consumer as risk_topics
@@ -17,11 +18,13 @@ from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.names import Names
 from alphapanda.risk.reservations import ReservationReleaser
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.outbox import Outbox
+from panda.events.v1.events_pb2 import Event
 from panda.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
@@ -50,18 +53,34 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
     )
     channel = open_channel(resources.target("trading"), [TRADING_SERVICE])
     trading = TradingServiceStub(channel)
-    kill_switches = KillSwitches(store, resources.mirror, trading, settings.active_brokers, wall_clock)
+    kill_switches = KillSwitches(
+        store,
+        resources.mirror,
+        trading,
+        settings.active_brokers,
+        wall_clock,
+        compare_seconds=settings.risk.kill_switch_comparison_seconds,
+    )
     reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
     timer = SquareOffTimer(decisions, store, resources.simulated_brokers, lambda view: view.frame_id)
     signals = RawSignalHandler(decisions)
+    strategies = KnownStrategies()
+
+    async def learn(event: Event) -> None:
+        await strategy_statuses.apply(event)
+        await strategies.apply(event)
+
+    about_strategies = follower(
+        resources, "risk", "risk.strategies", strategy_statuses_topic.PAYLOAD, learn, Start.EARLIEST
+    )
+    strategies.follow(about_strategies.settled)
     servicer = RiskApi(
         decisions,
         store,
         kill_switches,
         LimitService(store, wall_clock),
         resources.instruments,
-        settings.active_brokers,
-        settings.account,
+        Names(store, strategies, resources.instruments, settings.active_brokers, settings.account),
     )
     room = Room(
         service="risk",
@@ -82,19 +101,11 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
                 discard=signals.discard,
             ),
         ],
-        followers=[
-            follower(
-                resources,
-                "risk",
-                "risk.strategies",
-                strategy_statuses_topic.PAYLOAD,
-                strategy_statuses.apply,
-                Start.EARLIEST,
-            )
-        ],
+        followers=[about_strategies],
         relay=relay(resources, outbox),
         parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations.rounds), (Phase.FEED, timer.rounds)],
         channels=[channel],
-        checks=[kill_switches.rounds, reservations.rounds, timer.rounds],
+        checks=[kill_switches.rounds, kill_switches.comparison, reservations.rounds, timer.rounds],
+        degradable=[kill_switches],
     )
     return room, timer

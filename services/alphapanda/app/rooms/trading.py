@@ -9,6 +9,7 @@ from alphapanda.app.options import trading_options
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.watches import Revisions
@@ -36,6 +37,7 @@ from alphapanda.trading.traders.isolation import IsolatedTrader, IsolatedTraders
 from alphapanda.trading.traders.registry import TraderParts
 from alphapanda.trading.traders.trader import ExecutionMode
 from alphapanda.trading.watching import OrderWatches
+from panda.events.v1.events_pb2 import Event
 from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
 from panda.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
 
@@ -86,6 +88,16 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
     manual = ManualOrders(store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way)
     revisions = Revisions(store.account_revisions)
     verdicts = TradingConsumer(executor, manual)
+    strategies = KnownStrategies()
+
+    async def learn(event: Event) -> None:
+        await opt_ins.learn(event)
+        await strategies.apply(event)
+
+    about_strategies = follower(
+        resources, "trading", "trading.strategies", OPT_IN_PAYLOAD, learn, Start.EARLIEST
+    )
+    strategies.follow(about_strategies.settled)
     servicer = TradingApi(
         store=store,
         executor=executor,
@@ -104,6 +116,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         market=resources.prices,
         calendar=resources.calendar,
         instruments=resources.instruments,
+        strategies=strategies,
         account=settings.account,
         wall_clock=wall_clock,
     )
@@ -121,16 +134,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
                 assignment=TradingAssignment(executor, manual),
             )
         ],
-        followers=[
-            follower(
-                resources,
-                "trading",
-                "trading.strategies",
-                OPT_IN_PAYLOAD,
-                opt_ins.learn,
-                Start.EARLIEST,
-            )
-        ],
+        followers=[about_strategies],
         relay=relay(resources, outbox),
         parts=[
             (Phase.WAKE, traders),

@@ -27,6 +27,13 @@ class SwitchScope(NamedTuple):
     strategy_id: str = ""
     account: str = ""
 
+    @property
+    def words(self) -> str:
+        """Names whose switch it is, for a person."""
+        if self.strategy_id:
+            return f"strategy {self.strategy_id!r} at {self.broker!r}"
+        return f"account {self.account!r} at {self.broker!r}" if self.account else f"broker {self.broker!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class KillSwitch:
@@ -236,6 +243,9 @@ class RiskStore(Protocol):
             entries_before: market time; entries are listed if their valid_until is before it.
             exits_before: market time; exits are listed if their valid_until is before it.
         """
+
+    async def accounts(self, broker: str) -> Collection[str]:
+        """The accounts at a broker in which something was decided or a limit set."""
 
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         """Reads a kill switch; one without a row was never set."""

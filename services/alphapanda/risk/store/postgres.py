@@ -242,6 +242,12 @@ class PostgresRiskStore(RiskStore):
             return [Reservation(rows.key_of(row), str(row.signal_id)) for row in found]
 
     @override
+    async def accounts(self, broker: str) -> Collection[str]:
+        async with self._reading.connect() as connection:
+            found = await connection.execute(sql.ACCOUNTS, {"broker": broker})
+            return [row.account for row in found]
+
+    @override
     async def kill_switch(self, scope: SwitchScope) -> KillSwitch:
         async with self._reading.connect() as connection:
             row = (await connection.execute(sql.READ_SWITCH, scope._asdict())).first()

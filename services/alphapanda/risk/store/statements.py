@@ -27,6 +27,7 @@ LOCK = text(
 
 The switches are read by a later statement, so it sees a strategy's first switch for which this one had to wait.
 """
+ACCOUNTS = text("SELECT account FROM risk.accounts WHERE broker = :broker")
 ADD_ACCOUNT = text(
     "INSERT INTO risk.accounts (broker, account) VALUES (:broker, :account) ON CONFLICT DO NOTHING"
 )

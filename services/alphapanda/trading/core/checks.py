@@ -49,9 +49,10 @@ class CheckInputs(Struct, frozen=True):
         instrument: the order's instrument; None where it is unknown.
         market: prices and market time.
         position: units held under the order's key by trading's own fills, signed; used for late exits only.
-        state: what may be traded at the broker, the strictest state known.
+        state: what may be traded, the strictest state known.
         simulated: True for a paper broker.
         not_ready: why the broker gets no orders now, in one line; empty where it does.
+        whose: names the kill switch that has this state; empty: the broker's.
     """
 
     instrument: Instrument | None
@@ -60,6 +61,7 @@ class CheckInputs(Struct, frozen=True):
     state: TradingState
     simulated: bool
     not_ready: str = ""
+    whose: str = ""
 
 
 class PreSubmitChecks:
@@ -93,7 +95,7 @@ class PreSubmitChecks:
             )
         refused = (
             self._routed(order)
-            or _permitted(order, inputs.state)
+            or _permitted(order, inputs)
             or _ready(order, inputs)
             or self._in_session(order, instrument, inputs)
         )
@@ -151,10 +153,11 @@ class PreSubmitChecks:
         return None
 
 
-def _permitted(order: Order, state: TradingState) -> NotSent | None:
-    if state.permits(entry=order.effect.is_entry):
+def _permitted(order: Order, inputs: CheckInputs) -> NotSent | None:
+    if inputs.state.permits(entry=order.effect.is_entry):
         return None
-    return NotSent(FailureReason.KILL_SWITCH, f"{order.key.broker!r} is {state.name}")
+    whose = inputs.whose or f"broker {order.key.broker!r}"
+    return NotSent(FailureReason.KILL_SWITCH, f"{whose} is {inputs.state.name}")
 
 
 def _ready(order: Order, inputs: CheckInputs) -> NotSent | None:

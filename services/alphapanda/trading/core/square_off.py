@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -10,7 +10,7 @@ from enum import IntEnum
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.order import OrderType, Side, TradingState
+from alphapanda.domain.order import OrderType, Side
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.trading.core.intent import PRODUCER
 
@@ -71,7 +71,7 @@ class SquareOffContext:
 
     Attributes:
         enabled: brokers that orders may go to.
-        states: kill switches by broker.
+        halted: says whose kill switch keeps a position's exits back, for a person; empty where none does.
         instruments: today's instruments.
         calendar: sessions.
         market_time: now; None where unknown, which doesn't prevent a square-off.
@@ -79,7 +79,7 @@ class SquareOffContext:
     """
 
     enabled: Collection[str]
-    states: Mapping[str, TradingState]
+    halted: Callable[[PositionKey], str]
     instruments: InstrumentDirectory
     calendar: TradingCalendar
     market_time: datetime | None
@@ -97,8 +97,8 @@ def _line(command: SquareOffCommand, exposure: Exposure, context: SquareOffConte
     key = exposure.key
     if key.broker not in context.enabled:
         return PlanLine(exposure, None, Skip.BROKER_OFF, f"broker {key.broker!r} is off")
-    if context.states.get(key.broker) is TradingState.HALTED:
-        message = f"{key.broker!r} is HALTED: set its kill switch to REDUCING, then square off again"
+    if whose := context.halted(key):
+        message = f"{whose} is HALTED: set its kill switch to REDUCING, then square off again"
         return PlanLine(exposure, None, Skip.HALTED, message)
     instrument = context.instruments.by_id(key.instrument_id)
     if instrument is None:

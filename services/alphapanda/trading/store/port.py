@@ -26,8 +26,7 @@ class Account(NamedTuple):
     account: str
 
 
-@dataclass(frozen=True, slots=True)
-class KillSwitchCopy:
+class KillSwitchCopy(NamedTuple):
     """Trading's own copy of a kill switch; revision 0 if it was never set."""
 
     state: TradingState
@@ -40,15 +39,36 @@ class SwitchScope(NamedTuple):
     broker: str
     strategy_id: str = ""
 
+    @property
+    def words(self) -> str:
+        """Names the switch for a person."""
+        return (
+            f"strategy {self.strategy_id!r} at {self.broker!r}"
+            if self.strategy_id
+            else f"broker {self.broker!r}"
+        )
+
+
+class SwitchInForce(NamedTuple):
+    """What may be traded, and the kill switch that says so."""
+
+    state: TradingState
+    scope: SwitchScope
+
+    def or_stricter(self, broker: str, state: TradingState) -> SwitchInForce:
+        """This one, or another state of the broker's switch if that is stricter."""
+        return SwitchInForce(state, SwitchScope(broker)) if state > self.state else self
+
 
 def strictest(
     scopes: Collection[SwitchScope], copies: Mapping[SwitchScope, KillSwitchCopy]
-) -> Mapping[SwitchScope, KillSwitchCopy]:
+) -> Mapping[SwitchScope, SwitchInForce]:
     """The kill switch in force for each of `scopes`: the stricter one of the broker's and the strategy's."""
     held = {}
     for scope in scopes:
-        own, one = copies[SwitchScope(scope.broker)], copies[scope]
-        held[scope] = one if one.state > own.state else own
+        brokers = SwitchScope(scope.broker)
+        own, one = copies[brokers].state, copies[scope].state
+        held[scope] = SwitchInForce(one, scope) if one > own else SwitchInForce(own, brokers)
     return held
 
 
@@ -152,15 +172,15 @@ class TradingTransaction(Protocol):
     async def exposures(self, wanted: PositionFilter) -> Sequence[Exposure]:
         """Positions that are held or have an open order that risk approved, ordered by key."""
 
-    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
+    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, SwitchInForce]:
         """Reads the kill switches of the scopes and locks them FOR SHARE until the transaction ends.
 
         For a strategy, the stricter one of its own and the broker's is returned.
         """
 
     async def apply_kill_switch(
-        self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
-    ) -> int:
+        self, broker: str, state: TradingState, revision: int, strategy_id: str = "", replaces: int = 0
+    ) -> KillSwitchCopy:
         """Stores a newer kill switch, after every transaction that has read the older one has ended.
 
         Args:
@@ -168,9 +188,10 @@ class TradingTransaction(Protocol):
             state: what may be traded.
             revision: 1, 2, 3 …; an older one than the stored changes nothing.
             strategy_id: the strategy it applies to; empty: the whole broker.
+            replaces: the revision that it takes the place of, whichever is higher; 0: none.
 
         Returns:
-            The revision stored now.
+            The copy stored now.
         """
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
@@ -230,6 +251,9 @@ class TradingStore(Protocol):
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """At most `limit` orders, newest first, of those with a sequence below `before`."""
+
+    async def kill_switch_copies(self, broker: str) -> Mapping[SwitchScope, KillSwitchCopy]:
+        """The copies of a broker's kill switches that were ever set, the broker's own first, then by strategy."""
 
     async def account_revision(self, account: Account) -> int:
         """The revision of an account's orders; 0 if it never had one."""

@@ -32,6 +32,7 @@ from alphapanda.trading.store.port import (
     OrderFilter,
     PositionFilter,
     StoredOrder,
+    SwitchInForce,
     SwitchScope,
     TradingStore,
     TradingTransaction,
@@ -110,7 +111,7 @@ class PostgresTradingTransaction(TradingTransaction):
         return sorted(found, key=by_key)
 
     @override
-    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, KillSwitchCopy]:
+    async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, SwitchInForce]:
         asked = {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
         copies = await self._switches(asked)
         if missing := asked - copies.keys():  # only an existing row can be locked
@@ -120,16 +121,16 @@ class PostgresTradingTransaction(TradingTransaction):
 
     @override
     async def apply_kill_switch(
-        self, broker: str, state: TradingState, revision: int, strategy_id: str = ""
-    ) -> int:
+        self, broker: str, state: TradingState, revision: int, strategy_id: str = "", replaces: int = 0
+    ) -> KillSwitchCopy:
         scope = SwitchScope(broker, strategy_id)
         await self._add_switches([scope])
-        held = int((await self._connection.execute(sql.LOCK_SWITCH, scope._asdict())).scalar_one())
-        if revision <= held:
-            return held
+        row = (await self._connection.execute(sql.LOCK_SWITCH, scope._asdict())).one()
+        if revision <= row.revision and not (replaces and replaces == row.revision):
+            return KillSwitchCopy(TradingState(row.state), row.revision)
         change = {"state": int(state), "revision": revision}
         await self._connection.execute(sql.CHANGE_SWITCH, scope._asdict() | change)
-        return revision
+        return KillSwitchCopy(state, revision)
 
     @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
@@ -255,6 +256,14 @@ class PostgresTradingStore(TradingStore):
         page = {"before": _END_OF_ORDERS if before is None else before, "limit": limit}
         async with self._autocommit.connect() as connection:
             return await read_orders(connection, sql.newest(*given), given | page)
+
+    @override
+    async def kill_switch_copies(self, broker: str) -> Mapping[SwitchScope, KillSwitchCopy]:
+        async with self._autocommit.connect() as connection:
+            return {
+                SwitchScope(broker, row.strategy_id): KillSwitchCopy(TradingState(row.state), row.revision)
+                for row in await connection.execute(sql.COPIES, {"broker": broker})
+            }
 
     @override
     async def account_revision(self, account: Account) -> int:

@@ -196,7 +196,11 @@ ADD_SWITCHES = text(
     f" SELECT broker, strategy_id, :state, 0 FROM {_ASKED} ORDER BY broker, strategy_id ON CONFLICT DO NOTHING"
 )
 LOCK_SWITCH = text(
-    "SELECT revision FROM trading.kill_switches WHERE broker = :broker AND strategy_id = :strategy_id FOR UPDATE"
+    "SELECT state, revision FROM trading.kill_switches WHERE broker = :broker AND strategy_id = :strategy_id FOR UPDATE"
+)
+COPIES = text(
+    "SELECT strategy_id, state, revision FROM trading.kill_switches WHERE broker = :broker AND revision > 0"
+    " ORDER BY strategy_id"
 )
 CHANGE_SWITCH = text(
     "UPDATE trading.kill_switches SET state = :state, revision = :revision"

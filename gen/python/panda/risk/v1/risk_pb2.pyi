@@ -461,6 +461,7 @@ class GetLimitsRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace. Empty means "paper"."""
     account: _builtins.str
@@ -469,6 +470,8 @@ class GetLimitsRequest(_message.Message):
     """Name of the strategy. Empty: the limits that apply whatever the strategy."""
     instrument_id: _builtins.str
     """Our id of the instrument. Empty: the limits that apply whatever the instrument."""
+    even_if_unknown: _builtins.bool
+    """True: an account, a strategy or an instrument that isn't known is no error. False: it is INVALID_ARGUMENT."""
     def __init__(
         self,
         *,
@@ -476,10 +479,11 @@ class GetLimitsRequest(_message.Message):
         account: _builtins.str = ...,
         strategy_id: _builtins.str = ...,
         instrument_id: _builtins.str = ...,
+        even_if_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "instrument_id", b"instrument_id", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "even_if_unknown", b"even_if_unknown", "instrument_id", b"instrument_id", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -632,6 +636,7 @@ class UpdateLimitsRequest(_message.Message):
     CLEAR_FIELD_NUMBER: _builtins.int
     EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -648,6 +653,8 @@ class UpdateLimitsRequest(_message.Message):
     """Version of the account's limits that the caller saw (GetLimits). FAILED_PRECONDITION where they have changed since."""
     reason: _builtins.str
     """Why it is set, one sentence for the record, 1 to 500 characters. Required."""
+    even_if_unknown: _builtins.bool
+    """True: an account, a strategy or an instrument that isn't known is no error. False: it is INVALID_ARGUMENT."""
     @_builtins.property
     def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitValue]:
         """Limits to set at this scope, at most 32."""
@@ -668,10 +675,11 @@ class UpdateLimitsRequest(_message.Message):
         clear: _abc.Iterable[_builtins.str] | None = ...,
         expected_version: _builtins.int = ...,
         reason: _builtins.str = ...,
+        even_if_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "clear", b"clear", "expected_version", b"expected_version", "instrument_id", b"instrument_id", "reason", b"reason", "request_id", b"request_id", "set", b"set", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "clear", b"clear", "even_if_unknown", b"even_if_unknown", "expected_version", b"expected_version", "instrument_id", b"instrument_id", "reason", b"reason", "request_id", b"request_id", "set", b"set", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -952,6 +960,11 @@ class GetKillSwitchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KILL_SWITCH_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    difference: _builtins.str
+    """What a copy of it (trading's, or the one in Redis) holds instead, one sentence: the stricter one applies until the
+    switch is set again. Empty where the copies agreed when they were compared last.
+    """
     @_builtins.property
     def kill_switch(self) -> Global___KillSwitch:
         """The kill switch, as of this answer; ACTIVE with revision 0 where it was never set."""
@@ -960,10 +973,11 @@ class GetKillSwitchResponse(_message.Message):
         self,
         *,
         kill_switch: Global___KillSwitch | None = ...,
+        difference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "kill_switch", b"kill_switch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -980,6 +994,7 @@ class SetKillSwitchRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -992,6 +1007,8 @@ class SetKillSwitchRequest(_message.Message):
     """Why it is set, one sentence for the record, 1 to 500 characters. Required."""
     strategy_id: _builtins.str
     """Name of the strategy whose switch is set. Empty: the broker's."""
+    even_if_unknown: _builtins.bool
+    """True: a strategy that isn't known is no error. False: it is INVALID_ARGUMENT."""
     def __init__(
         self,
         *,
@@ -1000,10 +1017,11 @@ class SetKillSwitchRequest(_message.Message):
         state: _common_pb2.TradingState.ValueType = ...,
         reason: _builtins.str = ...,
         strategy_id: _builtins.str = ...,
+        even_if_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "reason", b"reason", "request_id", b"request_id", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "even_if_unknown", b"even_if_unknown", "reason", b"reason", "request_id", b"request_id", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1018,10 +1036,15 @@ class SetKillSwitchResponse(_message.Message):
     KILL_SWITCH_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_BY_TRADING_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
+    UNVERIFIED_FIELD_NUMBER: _builtins.int
     acknowledged_by_trading: _builtins.bool
     """True where trading confirmed: no order that the state forbids is sent after this answer."""
     warning: _builtins.str
     """Why trading did not confirm, one sentence. Empty where it did."""
+    unverified: _builtins.str
+    """Why it was not checked that the strategy exists, one sentence; a switch that stops is set all the same. Empty where
+    it was checked, or nothing had to be.
+    """
     @_builtins.property
     def kill_switch(self) -> Global___KillSwitch:
         """The kill switch as set."""
@@ -1032,10 +1055,11 @@ class SetKillSwitchResponse(_message.Message):
         kill_switch: Global___KillSwitch | None = ...,
         acknowledged_by_trading: _builtins.bool = ...,
         warning: _builtins.str = ...,
+        unverified: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_by_trading", b"acknowledged_by_trading", "kill_switch", b"kill_switch", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_by_trading", b"acknowledged_by_trading", "kill_switch", b"kill_switch", "unverified", b"unverified", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

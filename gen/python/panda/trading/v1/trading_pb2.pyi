@@ -442,6 +442,7 @@ class SquareOffRequest(_message.Message):
     BROKER_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -456,6 +457,8 @@ class SquareOffRequest(_message.Message):
     """Account. Empty means every account of these brokers."""
     reason: _builtins.str
     """Why, for the record, at most 200 characters."""
+    even_if_unknown: _builtins.bool
+    """True: a strategy or an account that isn't known is no error. False: it is INVALID_ARGUMENT."""
     def __init__(
         self,
         *,
@@ -465,10 +468,11 @@ class SquareOffRequest(_message.Message):
         broker: _builtins.str = ...,
         account: _builtins.str = ...,
         reason: _builtins.str = ...,
+        even_if_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "reason", b"reason", "request_id", b"request_id", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "even_if_unknown", b"even_if_unknown", "reason", b"reason", "request_id", b"request_id", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -551,6 +555,11 @@ class SquareOffResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
+    UNVERIFIED_FIELD_NUMBER: _builtins.int
+    unverified: _builtins.str
+    """Why it was not checked that the strategy exists, one sentence; the square-off is carried out all the same. Empty
+    where it was checked, or nothing had to be.
+    """
     @_builtins.property
     def plan(self) -> _containers.RepeatedCompositeFieldContainer[Global___SquareOffLine]:
         """One line for each position that is held or has an open order, by broker, account, strategy, instrument, product."""
@@ -559,10 +568,11 @@ class SquareOffResponse(_message.Message):
         self,
         *,
         plan: _abc.Iterable[Global___SquareOffLine] | None = ...,
+        unverified: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "unverified", b"unverified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,14 +588,19 @@ class ApplyKillSwitchRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     state: _common_pb2.TradingState.ValueType
     """What is allowed from now on."""
     revision: _builtins.int
-    """Revision of the kill switch, > 0; one older than the revision held has no effect."""
+    """Revision of the kill switch, > 0; one older than the revision held has no effect, unless `replaces` names that one."""
     strategy_id: _builtins.str
     """Name of the strategy whose switch it is. Empty: the broker's."""
+    replaces: _builtins.int
+    """Revision that trading holds although risk never set it; if trading still holds it, the switch takes its place,
+    whichever number is higher. 0: none is replaced.
+    """
     def __init__(
         self,
         *,
@@ -593,10 +608,11 @@ class ApplyKillSwitchRequest(_message.Message):
         state: _common_pb2.TradingState.ValueType = ...,
         revision: _builtins.int = ...,
         strategy_id: _builtins.str = ...,
+        replaces: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "revision", b"revision", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "replaces", b"replaces", "revision", b"revision", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -609,20 +625,100 @@ class ApplyKillSwitchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the kill switch that trading holds now."""
+    state: _common_pb2.TradingState.ValueType
+    """State that trading holds now."""
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
+        state: _common_pb2.TradingState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplyKillSwitchResponse: _TypeAlias = ApplyKillSwitchResponse  # noqa: Y015
+
+@_typing.final
+class GetKillSwitchCopiesRequest(_message.Message):
+    """Asks for trading's copies of the kill switches of a broker and of its strategies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace, such as "paper"."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKillSwitchCopiesRequest: _TypeAlias = GetKillSwitchCopiesRequest  # noqa: Y015
+
+@_typing.final
+class KillSwitchCopy(_message.Message):
+    """Trading's copy of a kill switch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    strategy_id: _builtins.str
+    """Name of the strategy whose switch it is. Empty: the broker's."""
+    state: _common_pb2.TradingState.ValueType
+    """What is allowed by this copy."""
+    revision: _builtins.int
+    """Revision of the kill switch, > 0."""
+    def __init__(
+        self,
+        *,
+        strategy_id: _builtins.str = ...,
+        state: _common_pb2.TradingState.ValueType = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "state", b"state", "strategy_id", b"strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KillSwitchCopy: _TypeAlias = KillSwitchCopy  # noqa: Y015
+
+@_typing.final
+class GetKillSwitchCopiesResponse(_message.Message):
+    """Trading's copies, as of this answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COPIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def copies(self) -> _containers.RepeatedCompositeFieldContainer[Global___KillSwitchCopy]:
+        """The copies that were ever set, by strategy; the broker's own first."""
+
+    def __init__(
+        self,
+        *,
+        copies: _abc.Iterable[Global___KillSwitchCopy] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copies", b"copies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKillSwitchCopiesResponse: _TypeAlias = GetKillSwitchCopiesResponse  # noqa: Y015
 
 @_typing.final
 class ConfirmNoOrderRequest(_message.Message):

@@ -65,6 +65,11 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchResponse.FromString,
                 _registered_method=True)
+        self.GetKillSwitchCopies = channel.unary_unary(
+                '/panda.trading.v1.TradingService/GetKillSwitchCopies',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesResponse.FromString,
+                _registered_method=True)
         self.ConfirmNoOrder = channel.unary_unary(
                 '/panda.trading.v1.TradingService/ConfirmNoOrder',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.SerializeToString,
@@ -121,6 +126,13 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetKillSwitchCopies(self, request, context):
+        """Trading's copies of a broker's kill switches; risk compares them with its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfirmNoOrder(self, request, context):
         """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
         """
@@ -160,6 +172,11 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.ApplyKillSwitch,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchResponse.SerializeToString,
+            ),
+            'GetKillSwitchCopies': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKillSwitchCopies,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesResponse.SerializeToString,
             ),
             'ConfirmNoOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmNoOrder,
@@ -330,6 +347,33 @@ class TradingService:
             '/panda.trading.v1.TradingService/ApplyKillSwitch',
             panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.ApplyKillSwitchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKillSwitchCopies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/GetKillSwitchCopies',
+            panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

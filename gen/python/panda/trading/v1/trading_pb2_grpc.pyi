@@ -33,6 +33,8 @@ class TradingServiceStub:
     """
     ApplyKillSwitch: _aio.UnaryUnaryMultiCallable[_trading_pb2.ApplyKillSwitchRequest, _trading_pb2.ApplyKillSwitchResponse]
     """Applies a kill switch that risk has set."""
+    GetKillSwitchCopies: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetKillSwitchCopiesRequest, _trading_pb2.GetKillSwitchCopiesResponse]
+    """Trading's copies of a broker's kill switches; risk compares them with its own."""
     ConfirmNoOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.ConfirmNoOrderRequest, _trading_pb2.ConfirmNoOrderResponse]
     """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation."""
 
@@ -91,6 +93,14 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.ApplyKillSwitchRequest, _abc.Awaitable[_trading_pb2.ApplyKillSwitchResponse]],
     ) -> _abc.Awaitable[_trading_pb2.ApplyKillSwitchResponse]:
         """Applies a kill switch that risk has set."""
+
+    @_abc_1.abstractmethod
+    def GetKillSwitchCopies(
+        self,
+        request: _trading_pb2.GetKillSwitchCopiesRequest,
+        context: _aio.ServicerContext[_trading_pb2.GetKillSwitchCopiesRequest, _abc.Awaitable[_trading_pb2.GetKillSwitchCopiesResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.GetKillSwitchCopiesResponse]:
+        """Trading's copies of a broker's kill switches; risk compares them with its own."""
 
     @_abc_1.abstractmethod
     def ConfirmNoOrder(

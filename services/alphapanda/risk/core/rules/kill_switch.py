@@ -13,18 +13,21 @@ _PASSED = RuleResult(NAME, RuleOutcome.PASSED, "ACTIVE", "ACTIVE")
 def judge(check: Check) -> RuleResult:
     """Applies the stricter of the two switches. At HALTED it refuses every exit."""
     key, state = check.signal.key, check.inputs.trading_state
-    whose = key.broker
+    whose = f"broker {key.broker!r}"
     if check.inputs.strategy_switches:
         own = check.inputs.strategy_switches.get(key.strategy_id, TradingState.ACTIVE)
         if own > state:
-            state, whose = own, f"strategy {key.strategy_id}"
+            state, whose = own, f"strategy {key.strategy_id!r} at {key.broker!r}"
     match state:
         case TradingState.ACTIVE:
             return _PASSED
         case TradingState.REDUCING:
-            return only_exits_pass(check, NAME, "ACTIVE", "REDUCING", f"{whose} takes only reductions now")
+            message = f"{whose} is REDUCING: it takes only reductions now"
+            return only_exits_pass(check, NAME, "ACTIVE", "REDUCING", message)
         case TradingState.HALTED:
-            return RuleResult(NAME, RuleOutcome.FAILED, "ACTIVE", "HALTED", f"{whose} takes no orders now")
+            return RuleResult(
+                NAME, RuleOutcome.FAILED, "ACTIVE", "HALTED", f"{whose} is HALTED: it takes no orders now"
+            )
 
 
 RULE = Rule(NAME, judge)
