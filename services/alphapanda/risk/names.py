@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from alphapanda.consuming.known_strategies import KnownStrategies
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import InvalidInput, UnknownName, nearest
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.risk.store.port import RiskStore
 
@@ -74,9 +74,13 @@ class Names:
         """Returns an instrument of today, or one of `others`.
 
         Raises:
-            UnknownName: there is no such instrument.
+            InvalidInput: there is no such instrument.
         """
         known = self._instruments()
         if instrument_id not in others and known.by_id(instrument_id) is None:
-            raise UnknownName("instrument_id", instrument_id, (one.instrument_id for one in known))
+            near = nearest(instrument_id, sorted(one.instrument_id for one in known))
+            hint = f"did you mean {near!r}? " if near else ""
+            raise InvalidInput(
+                "instrument_id", instrument_id, f"{hint}an instrument of today, such as NSE:INFY"
+            )
         return instrument_id

@@ -301,7 +301,7 @@ async def test_verdicts_are_listed_by_pages_and_filters(risk, api) -> None:
         ({"strategy_id": "ema-1"}, 2),
         ({"approved": False}, 2),
         ({"approved": True, "strategy_id": "ema-2"}, 1),
-        ({"instrument_id": "NSE:TCS"}, 0),
+        ({"strategy_id": "manual", "instrument_id": "NSE:INFY"}, 0),
         ({"until": timestamp(at + timedelta(minutes=1))}, 2),
         ({"since": timestamp(at + timedelta(minutes=1))}, 2),
     ):

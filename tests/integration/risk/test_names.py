@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.errors import Unavailable
 from alphapanda.risk.store.port import SwitchScope
 from panda.common.v1 import common_pb2 as common
@@ -58,7 +58,7 @@ async def test_what_doesnt_exist_is_refused_with_the_nearest_name(risk, api, nam
         if field in message.DESCRIPTOR.fields_by_name
     ]
     for method, request in asked:
-        with pytest.raises(UnknownName) as refused:
+        with pytest.raises(InvalidInput) as refused:
             await method(request, None)
         assert str(refused.value).startswith(said)
     assert await risk.published() == []
