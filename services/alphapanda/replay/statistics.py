@@ -95,7 +95,7 @@ def _yearly(total: float, days: int) -> float | None:
     if not days or total <= -1:
         return None
     try:
-        return (1 + total) ** (TRADING_DAYS / days) - 1
+        return float((1 + total) ** (TRADING_DAYS / days)) - 1
     except OverflowError:
         return None
 
