@@ -143,6 +143,10 @@ mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQ
 simulate: setup ## every service in one thread, faults at every step: make simulate SEEDS=10000 [FIRST=…], SEED=7 for one story
 	$(BIN)/python -m tests.simulation --first $(FIRST) --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
+.PHONY: night
+night: setup kafka ## a hundred faults of every kind under the demo and under the mesh, an hour: make night [ARGS="--faults 20 demo"]
+	$(BIN)/python tests/chaos/night.py $(ARGS)
+
 .PHONY: chaos
 chaos: setup kafka ## kill, freeze and cut off the mesh in full, an hour or more: make chaos [ARGS="--size moderate R1 R5"]
 	$(BIN)/python tests/chaos/full.py $(ARGS)

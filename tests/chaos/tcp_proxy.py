@@ -63,7 +63,10 @@ class TcpProxy:
             if self._cut:
                 writer.transport.abort()
                 return
-            far_reader, far_writer = await asyncio.open_unix_connection(self._upstream)
+            try:
+                far_reader, far_writer = await asyncio.open_unix_connection(self._upstream)
+            except OSError:  # the server is down: who connects is cut off
+                return
             try:
                 pumps = [
                     asyncio.create_task(self._pump(reader, far_writer)),
