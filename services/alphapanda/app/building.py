@@ -33,7 +33,15 @@ def open_connections(
     """
     pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
     engine = LanedEngine(
-        {lane: open_engine(database_url, pool_size_of(lane, pool_size), slow_query) for lane in Lane}
+        {
+            lane: open_engine(
+                database_url,
+                pool_size_of(lane, pool_size),
+                slow_query,
+                overflow=lane not in {Lane.QUERY, Lane.COMMAND},
+            )
+            for lane in Lane
+        }
     )
     stack.push_async_callback(bound.end, "database", engine.dispose)
     paper_engine = open_engine(database_url, pool_size * len(settings.active_brokers), slow_query)

@@ -22,8 +22,8 @@ class CallBounds:
     """
 
     max_connections: int = 1000
-    max_queries: int = 256
-    max_queries_per_connection: int = 64
+    max_queries: int = 128
+    max_queries_per_connection: int = 32
     max_commands: int = 1024
     max_commands_per_connection: int = 512
     max_watches: int = 2000

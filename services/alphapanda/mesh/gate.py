@@ -15,10 +15,12 @@ from alphapanda.mesh.refusals import Refusals
 from alphapanda.mesh.turns import Turns
 
 QUERIES_AT_WORK: Final = 2
-"""More would each take as much longer as they are more: they share one processor."""
+"""More would each take as much longer as they are more: they share one processor. As many again of quiet connections."""
 COMMANDS_AT_WORK: Final = 64
 """More than queries, because commands that come together share a transaction."""
 LEASE_SECONDS: Final = 0.1
+QUERY_PATIENCE_SECONDS: Final = 1.5
+COMMAND_PATIENCE_SECONDS: Final = 5.0
 _AT_ONCE: Final = nullcontext()
 
 
@@ -33,11 +35,11 @@ class Gate:
     def __init__(self, bounds: CallBounds, log: FilteringBoundLogger) -> None:
         self.admission = Admission(bounds)
         self._refusals = Refusals(log)
-        queries = Turns(QUERIES_AT_WORK, LEASE_SECONDS)
+        queries = Turns(QUERIES_AT_WORK, LEASE_SECONDS, QUERY_PATIENCE_SECONDS, QUERIES_AT_WORK)
         self._turns = {
             CallKind.QUERY: queries,
             CallKind.WATCH: queries,
-            CallKind.COMMAND: Turns(COMMANDS_AT_WORK, LEASE_SECONDS),
+            CallKind.COMMAND: Turns(COMMANDS_AT_WORK, LEASE_SECONDS, COMMAND_PATIENCE_SECONDS),
         }
 
     def admit(self, kind: CallKind, method: str, connection: str) -> Ticket:
@@ -54,5 +56,5 @@ class Gate:
         return _AT_ONCE if turns is None else turns.turn(connection)
 
     async def refuse(self, refusal: TooMany, method: str, context: Context) -> Never:
-        """Answers a call that was not admitted."""
+        """Answers a call that was not admitted, or had no turn in time."""
         await self._refusals.send(refusal, method, context)

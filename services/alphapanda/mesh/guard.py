@@ -80,7 +80,8 @@ class Guard:
         self._slow = slow_call_seconds
         self._gate = gate
         self._kind = kind_of(policy, streaming=handler.response_streaming)
-        self._lane = Lane.URGENT if policy.is_urgent else Lane.CALL
+        calls = Lane.COMMAND if policy.is_command else Lane.QUERY
+        self._lane = Lane.URGENT if policy.is_urgent else calls
         # The request is parsed here, so that malformed bytes get a status of ours.
         if handler.response_streaming:
             self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
@@ -151,7 +152,11 @@ class Guard:
     async def _fail(
         self, error: Exception, context: Context, started: float, request: Message | None = None
     ) -> Never:
-        """Answers with the failure's status and logs it."""
+        """Answers with the failure's status and logs it; refusals that change nothing are logged together."""
+        if isinstance(error, TooMany):
+            self._gate.admission.refused[error.reason, self._method] += 1
+            if not self._is_command:
+                await self._gate.refuse(error, self._method, context)
         failure = failure_of(error)
         log = self._audit if self._is_command else self._log
         who = _who(request) | {"outcome": failure.code.name} if self._is_command else {}

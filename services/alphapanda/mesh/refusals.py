@@ -20,11 +20,13 @@ from alphapanda.mesh.failures import RETRY_AFTER_SECONDS, failure_of
 
 AT_ONCE: Final = 2000
 """Refusals in a burst that are sent at once."""
-A_SECOND: Final = 400
+A_SECOND: Final = 100
 """Refusals a second that are sent at once for as long as they come."""
 MOST_WAITING: Final = 4000
 """Refusals that wait; more are sent at once, because a waiting call takes memory."""
 LOG_EVERY_SECONDS: Final = 10.0
+_STEP: Final = 0.618
+"""Waits of refusals that follow each other are far apart, so that their callers don't come back all at once."""
 
 
 class RefusalPace:
@@ -37,6 +39,7 @@ class RefusalPace:
     def __init__(self, now: float) -> None:
         self._left = float(AT_ONCE)
         self._at = now
+        self._spread = 0.0
 
     def wait(self, now: float) -> float:
         """Returns the seconds that a refusal waits before it is sent: 0 while the bucket holds out."""
@@ -45,7 +48,8 @@ class RefusalPace:
         if self._left >= 1:
             self._left -= 1
             return 0.0
-        return float(RETRY_AFTER_SECONDS)
+        self._spread = (self._spread + _STEP) % 1
+        return RETRY_AFTER_SECONDS * (0.75 + self._spread / 2)
 
 
 class Refusals:

@@ -8,9 +8,11 @@ is served first: one whose calls are few hardly waits at all (the "new flows fir
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from alphapanda.mesh.errors import TooMany
 
 
 class Turns:
@@ -22,13 +24,18 @@ class Turns:
     Args:
         most: calls at work at once.
         lease_seconds: how long a turn is counted.
+        patience_seconds: a call that waits longer is refused, while there is still time to tell its caller.
+        for_quiet: turns beside those, for connections without another call at work or waiting.
     """
 
-    def __init__(self, most: int, lease_seconds: float) -> None:
+    def __init__(self, most: int, lease_seconds: float, patience_seconds: float, for_quiet: int = 0) -> None:
         self._most = most
+        self._patience = patience_seconds
+        self._for_quiet = for_quiet
         self._lease = lease_seconds
         self._working: dict[object, float] = {}  # since when, in loop time; the oldest first
         self._waking = 0  # have been given a turn, and take it when their task runs
+        self._loud: Counter[str] = Counter()  # calls at work or waiting, by connection
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._new: deque[str] = deque()
         self._old: deque[str] = deque()
@@ -36,9 +43,25 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, holder: str) -> AsyncIterator[None]:
-        """Waits for a turn of this holder (a connection); the turn ends with the context."""
-        if self._waiting or len(self._working) + self._waking >= self._most:
-            await self._wait(holder)
+        """Waits for a turn of this holder (a connection); the turn ends with the context.
+
+        Raises:
+            TooMany: there was none within the patience.
+        """
+        most = self._most if self._loud[holder] else self._most + self._for_quiet
+        self._loud[holder] += 1
+        try:
+            if len(self._working) + self._waking >= most or (self._waiting and most == self._most):
+                await self._wait(holder)
+            async with self._at_work():
+                yield
+        finally:
+            self._loud[holder] -= 1
+            if not self._loud[holder]:
+                del self._loud[holder]
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
         mine = object()
         self._working[mine] = asyncio.get_running_loop().time()
         if self._waiting:
@@ -58,11 +81,16 @@ class Turns:
         self._serve()
         self._watch_leases()
         try:
-            await place
-        except asyncio.CancelledError:
+            async with asyncio.timeout(self._patience):
+                await place
+        except (asyncio.CancelledError, TimeoutError) as ended:
             if not place.cancelled():  # given the turn at the same moment
                 self._waking -= 1
                 self._serve()
+            if isinstance(ended, TimeoutError):
+                raise TooMany(
+                    "TOO_BUSY", f"no turn within {self._patience:g} s, so many calls are at work; try again"
+                ) from None
             raise
         self._waking -= 1
 

@@ -11,8 +11,10 @@ class Lane(Enum):
 
     SERVICE = auto()
     """A service's own: records of the log, orders, timers."""
-    CALL = auto()
-    """A client's call."""
+    QUERY = auto()
+    """A client's query or watch."""
+    COMMAND = auto()
+    """A client's command, or a call between services."""
     URGENT = auto()
     """A call of the contract's urgent lane, which stops trading or reduces positions."""
 

@@ -18,7 +18,12 @@ _log = structlog.get_logger(SLOW_QUERIES)
 
 
 def open_engine(
-    url: str, pool_size: int, slow_query_seconds: float = 0.5, idle_transaction_seconds: float = 10.0
+    url: str,
+    pool_size: int,
+    slow_query_seconds: float = 0.5,
+    idle_transaction_seconds: float = 10.0,
+    *,
+    overflow: bool = True,
 ) -> AsyncEngine:
     """Opens an engine whose pool skips connections that the server has closed, so that a restarted server is no error.
 
@@ -27,15 +32,16 @@ def open_engine(
 
     Args:
         url: `postgresql+asyncpg://…`.
-        pool_size: connections that are kept; as many again may be opened under load.
+        pool_size: connections that are kept; as many again are opened under load.
         slow_query_seconds: a statement that takes longer is logged, without its values.
         idle_transaction_seconds: PostgreSQL rolls back a transaction that is idle for so long: a frozen process must not
             keep its locks.
+        overflow: False: no more are opened under load. Each prepares its statements anew, and is closed after its use.
     """
     engine = create_async_engine(
         url,
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=pool_size if overflow else 0,
         pool_use_lifo=True,
         connect_args={
             "server_settings": {

@@ -15,12 +15,14 @@ URGENT_CONNECTIONS: Final = 2
 
 
 def pool_size_of(lane: Lane, pool_size: int) -> int:
-    """Returns how many of a service's connections a lane keeps open: calls half as many as the service itself."""
+    """Returns how many connections a lane keeps open, where the service's own work has `pool_size`."""
     match lane:
         case Lane.SERVICE:
             return pool_size
-        case Lane.CALL:
-            return max(pool_size // 2, 1)
+        case Lane.QUERY:
+            return max(pool_size // 3, 2)
+        case Lane.COMMAND:
+            return max(pool_size // 2, 2)
         case Lane.URGENT:
             return URGENT_CONNECTIONS
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from alphapanda.domain.order import OrderStatus
 from alphapanda.mesh.deadlines import watch_established
 from alphapanda.mesh.watches import Revisions, check_reachable
 from alphapanda.trading.execution_context import Instruments
-from alphapanda.trading.messages import order_message
-from alphapanda.trading.store.port import Account, OrderFilter, StoredOrder, TradingStore
+from alphapanda.trading.snapshots import ORDERS_IN_MESSAGE, OrderSnapshots
+from alphapanda.trading.store.port import Account, TradingStore
 from panda.trading.v1 import trading_pb2 as trading
-
-ORDERS_IN_MESSAGE = 200
-ENDED_IN_SNAPSHOT = 100
-_OPEN = frozenset(status for status in OrderStatus if not status.is_final)
-_ENDED = frozenset(OrderStatus) - _OPEN
 
 
 class OrderWatches:
@@ -30,7 +24,7 @@ class OrderWatches:
     def __init__(self, store: TradingStore, revisions: Revisions[Account], instruments: Instruments) -> None:
         self._store = store
         self._revisions = revisions
-        self._instruments = instruments
+        self._snapshots = OrderSnapshots(store, instruments)
 
     async def watch(
         self, account: Account, strategy_id: str, after_revision: int
@@ -52,7 +46,7 @@ class OrderWatches:
             at = after_revision
             watch_established()
         else:
-            async for message in self._snapshot(account, strategy_id, at):
+            for message in await self._snapshots.snapshot(account, strategy_id, at):
                 yield message
         while not self._revisions.draining:
             if not await self._revisions.beyond(account, at):
@@ -62,26 +56,5 @@ class OrderWatches:
             at = changed[-1].revision if len(changed) == ORDERS_IN_MESSAGE else newest
             if changed:
                 at = max(at, changed[-1].revision)
-                yield self._message(at, [one.stored for one in changed])
+                yield self._snapshots.message(at, [one.stored for one in changed])
         yield trading.WatchOrdersResponse(revision=at, draining=True)
-
-    async def _snapshot(
-        self, account: Account, strategy_id: str, revision: int
-    ) -> AsyncIterator[trading.WatchOrdersResponse]:
-        wanted = OrderFilter(*account, strategy_id, _ENDED)
-        yield self._message(
-            revision, await self._store.newest(wanted, None, ENDED_IN_SNAPSHOT), snapshot=True
-        )
-        wanted, before = OrderFilter(*account, strategy_id, _OPEN), None
-        while page := await self._store.newest(wanted, before, ORDERS_IN_MESSAGE):
-            yield self._message(revision, page, snapshot=True)
-            before = page[-1].sequence
-
-    def _message(
-        self, revision: int, orders: Sequence[StoredOrder], *, snapshot: bool = False
-    ) -> trading.WatchOrdersResponse:
-        return trading.WatchOrdersResponse(
-            revision=revision,
-            snapshot=snapshot,
-            orders=[order_message(stored, self._instruments) for stored in orders],
-        )

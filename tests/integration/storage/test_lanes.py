@@ -26,12 +26,12 @@ async def engine(database: str):
 async def test_each_lane_has_connections_of_its_own(engine) -> None:
     """Where calls hold all of theirs, one more call waits in vain, and the others have one at once, in autocommit too."""
     async with AsyncExitStack() as held:
-        current_lane.set(Lane.CALL)
+        current_lane.set(Lane.COMMAND)
         await held.enter_async_context(engine.connect())
         with pytest.raises(PoolTimeout):
             async with without_transactions(engine).connect():
                 pass
-        for lane in (Lane.SERVICE, Lane.URGENT):
+        for lane in (Lane.SERVICE, Lane.QUERY, Lane.URGENT):
             current_lane.set(lane)
             async with without_transactions(engine).connect() as connection:
                 assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1

@@ -15,7 +15,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.mesh.deadlines import first_message_limit
 from alphapanda.mesh.errors import OutOfRange
 from alphapanda.trading.core.order import Order, order_id_of
-from alphapanda.trading.store.port import Account, OrderChange
+from alphapanda.trading.store.port import Account, OrderChange, OrderFilter
 from panda.trading.v1 import trading_pb2 as trading
 
 PAPER = Account("paper", "default")
@@ -76,6 +76,28 @@ async def test_a_watch_begins_with_a_snapshot(room: Room) -> None:
     revisions = [message.revision for message in (under_way, *changes)]
     assert revisions == sorted(set(revisions))
     await messages.aclose()
+
+
+async def test_a_snapshot_is_made_once_for_all_that_begin_at_its_revision(
+    room: Room, monkeypatch: Any
+) -> None:
+    """Watches that open together share one reading of the orders; after a change the next one reads them again."""
+    reads: list[OrderFilter] = []
+    newest = room.store.newest
+
+    async def counted(wanted: OrderFilter, *page: Any) -> Any:
+        reads.append(wanted)
+        return await newest(wanted, *page)
+
+    monkeypatch.setattr(room.store, "newest", counted)
+    await room.handle(approved(1))
+    begun = await asyncio.gather(*(read(watch(room)) for _ in range(20)))
+    assert {len(message.orders) for message in begun} == {1}
+    assert len(reads) == 2  # those that have ended, and those that are open
+    assert len((await read(watch(room, strategy_id="another"))).orders) == 0
+    await room.handle(approved(2))
+    assert len((await read(watch(room))).orders) == 2
+    assert len(reads) == 6
 
 
 async def test_another_replica_goes_on_without_a_gap(opened: Any) -> None:

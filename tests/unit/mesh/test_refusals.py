@@ -12,12 +12,12 @@ def test_a_burst_is_refused_at_once() -> None:
 
 
 def test_who_repeats_refused_calls_at_once_is_made_to_heed_retry_info() -> None:
-    """While refusals keep coming faster than A_SECOND, each waits the second that it asks for."""
+    """While refusals keep coming faster than A_SECOND, each waits about the second that it asks for."""
     pace = RefusalPace(0.0)
     for _ in range(AT_ONCE):
         pace.wait(0.0)
     waits = [pace.wait(second + part / 2000) for second in range(1, 4) for part in range(2000)]
-    assert set(waits) == {0.0, 1.0}
+    assert all(wait == 0 or 0.75 <= wait <= 1.25 for wait in waits)
     assert waits.count(0.0) <= 4 * A_SECOND
 
 

@@ -75,5 +75,5 @@ async def test_both_sides_are_made_with_their_options(monkeypatch) -> None:
     config = json.loads(dict(made["channel"])["grpc.service_config"])
     assert config["loadBalancingConfig"] == [{"round_robin": {}}]
     assert made["channel"][:-1] == channel.OPTIONS
-    bounds = (("grpc.max_concurrent_streams", 1312), ("grpc.max_allowed_incoming_connections", 1000))
+    bounds = (("grpc.max_concurrent_streams", 1248), ("grpc.max_allowed_incoming_connections", 1000))
     assert made["server"] == (*server.OPTIONS, *bounds)

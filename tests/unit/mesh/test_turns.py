@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import pytest
+
+from alphapanda.mesh.errors import TooMany
 from alphapanda.mesh.turns import Turns
 
 
 class Works:
     """Calls that work for as long as a test lets them."""
 
-    def __init__(self, most: int = 1, lease_seconds: float = 60) -> None:
-        self.turns = Turns(most, lease_seconds)
+    def __init__(self, most: int = 1, lease_seconds: float = 60, for_quiet: int = 0) -> None:
+        self.turns = Turns(most, lease_seconds, 30.0, for_quiet)
         self.began: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.ends: list[asyncio.Event] = []
@@ -66,6 +69,16 @@ async def test_a_quiet_connection_is_served_before_a_loud_one() -> None:
     assert len(works.began) == 21
 
 
+async def test_a_quiet_connection_need_not_wait_for_the_end_of_a_loud_ones_call() -> None:
+    """It has a turn beside the others, one at a time: its next call waits as all do."""
+    works = Works(for_quiet=1)
+    await works.call("loud", 20)
+    await works.call("quiet", 2)
+    assert works.began == ["loud", "quiet"]
+    await works.end_all()
+    assert not works.turns._loud
+
+
 async def test_loud_connections_take_turns() -> None:
     """Of two that have many calls waiting, none gets two turns in a row."""
     works = Works()
@@ -83,6 +96,17 @@ async def test_a_call_that_waits_for_something_gives_its_turn_on() -> None:
         while len(works.began) < 4:  # noqa: ASYNC110 - the turns tell nobody
             await asyncio.sleep(0.01)
     await works.end_all()
+
+
+async def test_a_call_that_waits_too_long_is_refused() -> None:
+    """It is told so while its caller still waits, and what is at work goes on."""
+    turns = Turns(1, lease_seconds=60, patience_seconds=0.01)
+    async with turns.turn("a"):
+        with pytest.raises(TooMany, match=r"no turn within 0\.01 s"):
+            async with turns.turn("b"):
+                pass
+    async with turns.turn("b"):
+        assert not turns._waiting
 
 
 async def test_a_cancelled_call_loses_no_turn() -> None:
