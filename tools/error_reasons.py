@@ -102,6 +102,10 @@ CALLS: Final[Described] = {
         "somebody else changed the limits since they were read",
         "read them again and decide anew",
     ),
+    "NAMES_UNREADABLE": (
+        "the list of strategies can't be read just then, so it isn't known whether there is such a strategy",
+        "wait and send it again; a kill switch that stops is set all the same",
+    ),
     "MARKET_TIME_UNREADABLE": ("Redis, which holds market time, doesn't answer", "wait and try again"),
     "LETTER_NOT_FOUND": ("there is no such dead letter", "`alphapanda dlq list` lists them"),
     "LETTER_NOT_KEPT": ("retention has deleted the dead letter", "nothing can be done with it any more"),
@@ -165,6 +169,7 @@ LETTERS: Final[Described] = {
     "INVALID": ("the event breaks a rule of the contract", "find who made it; discard it"),
     "WRONG_TOPIC": ("the event belongs to another topic", "find who published it; discard it"),
     "WRONG_BROKER": ("the event's broker isn't the topic's", "find who published it; discard it"),
+    "WRONG_KEY": ("the record's key isn't its event's", "find who published it; discard it"),
     "WRONG_KEY": ("the record's key isn't its event's", "find who published it; discard it"),
     "BUG": (
         "handling it failed again and again",

@@ -43,8 +43,6 @@ DEFAULT_PAGE = 50
 """Verdicts on a page if the request doesn't set page_size."""
 _READ_TOGETHER = 1000
 
-_UNVERIFIED = "NAMES_UNREADABLE"
-
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -210,7 +208,7 @@ class RiskApi(RiskServiceServicer):
         if not request.even_if_unknown:
             await self._names.account(broker, request.account)
             if unverified := await self._names.strategy(request.strategy_id):
-                raise Unavailable(_UNVERIFIED, unverified)
+                raise Unavailable("NAMES_UNREADABLE", unverified)
             if request.instrument_id:
                 self._names.instrument(request.instrument_id)
         return await self._limit_service.update(current_caller.get(), request)
@@ -238,7 +236,7 @@ class RiskApi(RiskServiceServicer):
         self._names.broker(request.broker)
         unverified = "" if request.even_if_unknown else await self._check_strategy(request)
         if unverified and request.state == common.TRADING_STATE_ACTIVE:
-            raise Unavailable(_UNVERIFIED, unverified)
+            raise Unavailable("NAMES_UNREADABLE", unverified)
         answer = await self._kill_switches.set(current_caller.get(), request)
         answer.unverified = unverified
         return answer
