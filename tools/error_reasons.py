@@ -170,7 +170,6 @@ LETTERS: Final[Described] = {
     "WRONG_TOPIC": ("the event belongs to another topic", "find who published it; discard it"),
     "WRONG_BROKER": ("the event's broker isn't the topic's", "find who published it; discard it"),
     "WRONG_KEY": ("the record's key isn't its event's", "find who published it; discard it"),
-    "WRONG_KEY": ("the record's key isn't its event's", "find who published it; discard it"),
     "BUG": (
         "handling it failed again and again",
         "the detail and the log say why; mend that, then redrive the key",
