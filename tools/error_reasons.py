@@ -65,6 +65,10 @@ CALLS: Final[Described] = {
         "as many queries as may be at once are being answered, on this connection or in all",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",
     ),
+    "TOO_MANY_ORDERS": (
+        "the account has as many manual orders under way as may be at once",
+        "wait as RetryInfo says and send it again; the bound is `trading.manual_orders_under_way`",
+    ),
     "TOO_MANY_COMMANDS": (
         "as many commands as may be at once are running",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",
@@ -159,6 +163,10 @@ ORDERS: Final[Described] = {
     "NOT_EXECUTABLE": (
         "the instrument isn't known today, or the quantity isn't a multiple of its lot",
         "correct the quantity or the instrument",
+    ),
+    "BROKER_NOT_READY": (
+        "the broker isn't ready for orders: it didn't start, or doesn't answer",
+        "the message says why; it is tried again, and exits wait for it",
     ),
     "DISCARDED": ("a person discarded its dead letter", "none is needed"),
 }
