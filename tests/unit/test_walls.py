@@ -100,17 +100,17 @@ TOPIC = re.compile(rf"^(\{{?\w*\}}?\.)?({_TOPIC})(\.dlq)?$|^\{{\w*\}}\.(signals|
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One source file: its path below the package, its tree, and what its imported names stand for."""
+    """One source file: its path below the package, the nodes of its tree, and what its imported names stand for."""
 
     path: PurePosixPath
-    tree: ast.Module
+    nodes: Sequence[ast.AST]
     names: dict[str, str]
 
     @classmethod
     def parse(cls, path: str, source: str) -> Module:
-        tree = ast.parse(source)
+        nodes = [*ast.walk(ast.parse(source))]
         names: dict[str, str] = {}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Import):
                 names |= {
                     a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0]
@@ -118,7 +118,7 @@ class Module:
                 }
             elif isinstance(node, ast.ImportFrom):
                 names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
-        return cls(PurePosixPath(path), tree, names)
+        return cls(PurePosixPath(path), nodes, names)
 
     @property
     def is_core(self) -> bool:
@@ -135,7 +135,7 @@ class Module:
 
     def imports(self) -> Iterator[tuple[int, str]]:
         """Each imported module, and each name imported from one, dotted."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from ((node.lineno, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -143,7 +143,7 @@ class Module:
 
     def calls(self) -> Iterator[tuple[int, str]]:
         """Each call by its dotted name, aliases resolved; a call on an expression has none and is left out."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Call) and (dotted := self.dotted(node.func)):
                 yield node.lineno, dotted
 
@@ -158,10 +158,10 @@ class Module:
         """Each string that isn't a docstring; an f-string with its holes as `{name}`."""
         prose = {
             id(node.value)
-            for node in ast.walk(self.tree)
+            for node in self.nodes
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         }
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
                 yield node.lineno, node.value
             elif isinstance(node, ast.JoinedStr):
@@ -184,7 +184,7 @@ def cores_are_pure(module: Module) -> Iterator[str]:
     for line, name in module.calls():
         if CLOCK_OR_CHANCE.match(name):
             yield f"{line}: calls {name}"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
             yield f"{node.lineno}: waits"
 
@@ -217,7 +217,7 @@ def nothing_is_caught_blindly(module: Module) -> Iterator[str]:
     """Who catches everything raises it again, but for the command line's edge, the reliable consumer and what runs a strategy's own code."""
     if str(module.path) in BLIND_ALLOWED:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ExceptHandler) and _is_blind(node.type) and not _raises_again(node):
             yield f"{node.lineno}: catches everything"
         elif isinstance(node, ast.Call) and module.dotted(node.func) == "contextlib.suppress":
@@ -264,7 +264,7 @@ OTHER_SYSTEM = re.compile(
 
 def transactions_wait_for_postgres_alone(module: Module) -> Iterator[str]:
     """Inside a database transaction nothing is awaited of Redis, a log, a broker or another service (rule 14)."""
-    methods = {n.name: n for n in ast.walk(module.tree) if isinstance(n, ast.AsyncFunctionDef)}
+    methods = {n.name: n for n in module.nodes if isinstance(n, ast.AsyncFunctionDef)}
 
     def awaited(node: ast.AST, seen: frozenset[str]) -> Iterator[tuple[int, str]]:
         for found in ast.walk(node):
@@ -280,7 +280,7 @@ def transactions_wait_for_postgres_alone(module: Module) -> Iterator[str]:
                     for _, deeper in awaited(methods[own], seen | {own})
                 )
 
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.AsyncWith) and any(
             _opens_a_transaction(item.context_expr) for item in node.items
         ):
@@ -301,7 +301,7 @@ def _opens_a_transaction(opened: ast.expr) -> bool:
 
 def no_process_is_one_broker_s(module: Module) -> Iterator[str]:
     """A process serves all active brokers: the topic and the envelope name the broker, never a setting of the process."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         names = (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value"))
         if any(isinstance(name, str) and "broker_namespace" in name.lower() for name in names):
             yield f"{getattr(node, 'lineno', 0)}: speaks of a broker namespace"
@@ -467,7 +467,9 @@ ALLOWED: tuple[tuple[str, str], ...] = (
 )
 
 
-def _package() -> list[Module]:
+@pytest.fixture(scope="module")
+def package() -> list[Module]:
+    """Every module of the package, read once."""
     return [
         Module.parse(path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8"))
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -475,9 +477,9 @@ def _package() -> list[Module]:
 
 
 @pytest.mark.parametrize("wall", WALLS, ids=lambda wall: wall.__name__)
-def test_the_wall_stands(wall: Wall) -> None:
+def test_the_wall_stands(wall: Wall, package: Sequence[Module]) -> None:
     """No module of the package breaks the wall."""
-    found = [f"{module.path}:{violation}" for module in _package() for violation in wall(module)]
+    found = [f"{module.path}:{violation}" for module in package for violation in wall(module)]
     assert not found, f"{wall.__doc__}\n" + "\n".join(found)
 
 
@@ -512,9 +514,9 @@ def _ways_to_impurity(package: Sequence[Module]) -> Iterator[str]:
                     ways.append((*way, ours))
 
 
-def test_a_core_reaches_nothing_impure() -> None:
+def test_a_core_reaches_nothing_impure(package: Sequence[Module]) -> None:
     """Neither a core nor what it imports, however far, knows I/O, a clock or a logger."""
-    found = list(_ways_to_impurity(_package()))
+    found = list(_ways_to_impurity(package))
     assert not found, "\n".join(found)
 
 
@@ -549,6 +551,6 @@ def test_migrations_are_one_line() -> None:
     assert len(ScriptDirectory(str(folder)).get_heads()) == 1
 
 
-def test_the_walls_see_the_package() -> None:
+def test_the_walls_see_the_package(package: Sequence[Module]) -> None:
     """There are cores to be kept pure: an empty search would pass every wall."""
-    assert any(module.is_core for module in _package())
+    assert any(module.is_core for module in package)
