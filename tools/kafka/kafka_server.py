@@ -16,7 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-JARS = Path(__file__).resolve().parents[2] / ".tools" / "kafka" / "libs"
+JARS = (Path(__file__).resolve().parents[2] / ".tools" / "kafka" / "libs").resolve()
+CLASSES = JARS.with_name("classes.jsa")
+"""Kafka's classes as a JVM has them in memory. Without it, or with another JVM's, they are read from the jars."""
 
 # Below those that the system hands to outgoing connections (from 32768 on Linux): one of these may be taken before the
 # process it was meant for has come to bind it.
@@ -24,6 +26,7 @@ PORTS = range(20_000, 32_000)
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_WRITE_SECONDS = 180.0
 _MEMORY = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 _LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 
@@ -101,11 +104,16 @@ class KafkaServer:
     Args:
         folder: where its data lives; made where it isn't there.
         guard: how clients have to come; None: anybody may, in plaintext.
+        keep_classes: whether to write CLASSES when it stops.
         settings: lines of server.properties, over those it starts with.
     """
 
-    def __init__(self, folder: Path, guard: Guard | None = None, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, guard: Guard | None = None, *, keep_classes: bool = False, **settings: str
+    ) -> None:
         self._folder = folder
+        self._stop_seconds = _WRITE_SECONDS if keep_classes else _STOP_SECONDS
+        self._keep_classes = keep_classes
         self._guard = guard
         self._properties = folder / "server.properties"
         self._output = folder / "kafka.log"
@@ -154,7 +162,7 @@ class KafkaServer:
             return
         self._process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(self._stop_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -217,9 +225,11 @@ class KafkaServer:
             raise KafkaDidNotStart(formatted.stdout + formatted.stderr)
         draft.rename(self._properties)  # from now on the folder counts as set up
 
-    @staticmethod
-    def _java(*program: str) -> list[str]:
-        return ["java", *_MEMORY, _LOGGING, "-cp", f"{JARS}/*", *program]
+    def _java(self, *program: str) -> list[str]:
+        option = "ArchiveClassesAtExit" if self._keep_classes else "SharedArchiveFile"
+        kept = self._keep_classes or (CLASSES.is_file() and CLASSES.stat().st_size)
+        archive = [f"-XX:{option}={CLASSES}"] if kept else []
+        return ["java", *_MEMORY, *archive, _LOGGING, "-cp", f"{JARS}/*", *program]
 
     def _setting(self, name: str) -> str:
         lines = self._properties.read_text().splitlines()
