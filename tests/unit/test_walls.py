@@ -311,7 +311,7 @@ def tasks_do_not_end_silently(module: Module) -> Iterator[str]:
     """Long-lived work goes through resilience.tasks.kept_running; other tasks are listed with who learns of their end."""
     if module.path.as_posix() in TASKS_STARTED:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
             if name in {"create_task", "ensure_future"}:
