@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +28,7 @@ sys.path.append(str(Path(__file__).parents[2] / "tools" / "kafka"))
 
 import fork_server
 from cluster import Cluster
+from faults import KILLS
 from frozen_strategies import frozen_strategies
 from kafka_server import missing_for_kafka
 from malformed import malformed_records
@@ -41,6 +44,7 @@ from scenarios import (
     random_kills,
     without_kafka,
 )
+from servers import BACK_SECONDS, servers_killed
 from stores import database_stopped, stores_cut, stores_slow_and_reset
 
 from alphapanda.domain.order import PositionEffect
@@ -63,6 +67,7 @@ class Size:
     kafka_away: tuple[float, ...]
     cut_seconds: float
     slow_or_reset: int
+    server_kills: int
 
     def share(self, runs: int) -> Size:
         """What each of so many runs does, so that together they do no less; outages stay as long as they are."""
@@ -74,16 +79,28 @@ class Size:
             "comings",
             "malformed",
             "slow_or_reset",
+            "server_kills",
         )
         return replace(self, **{name: -(-getattr(self, name) // runs) for name in counts})
 
 
 SIZES = {
-    "short": Size(120, 1, 1, 1, 5, 400, (2,), 1, 5),
-    "moderate": Size(2_000, 3, 3, 3, 12, 5_000, (1, 10, 60), 5, 30),
-    "full": Size(10_000, 50, 25, 25, 100, 100_000, (1, 10, 60), 20, 200),
+    "short": Size(120, 1, 1, 1, 5, 400, (2,), 1, 5, 3),
+    "moderate": Size(2_000, 3, 3, 3, 12, 5_000, (1, 10, 60), 5, 30, 12),
+    "full": Size(10_000, 50, 25, 25, 100, 100_000, (1, 10, 60), 20, 200, 50),
 }
 Scenario = Callable[[Cluster, Size, int], Survived]
+
+
+def _servers_killed(folder: Path, size: Size, seed: int, speed: str) -> Survived:
+    kills = [name for _, name in zip(range(size.server_kills), cycle(KILLS), strict=False)]
+    random.Random(seed).shuffle(kills)
+    survived = servers_killed(folder / "data", kills, speed, seed)
+    late = [seconds for seconds in survived.recoveries if seconds > BACK_SECONDS]
+    assert not late, f"{len(late)} times it took longer than {BACK_SECONDS:g} s to come back: {late}"
+    return survived
+
+
 SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("R1", lambda mesh, size, seed: random_kills(mesh, size.orders, seed)),
     ("R2", lambda mesh, size, _: kills_at_steps(mesh, STEPS, size.kills_a_step)),
@@ -102,7 +119,11 @@ SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("R12", lambda mesh, size, _: frozen_strategies(mesh, size.strategy_freezes)),
     ("R12", lambda mesh, size, seed: members_come_and_go(mesh, size.comings, seed)),
 )
-CARDS = tuple(dict.fromkeys(card for card, _ in SCENARIOS))
+ON_ONE_MACHINE: tuple[tuple[str, Callable[[Path, Size, int], Survived]], ...] = tuple(
+    ("R14", partial(_servers_killed, speed=speed)) for speed in ("1", "20")
+)
+"""Scenarios of `alphapanda up`, each with a data directory of its own."""
+CARDS = tuple(dict.fromkeys(card for card, _ in (*SCENARIOS, *ON_ONE_MACHINE)))
 
 
 def main() -> int:
@@ -132,7 +153,8 @@ def main() -> int:
         fork_server.enable()
     size = SIZES[wanted.size].share(wanted.share)
     console = Console(width=None if Console().is_terminal else 150)
-    if missing := missing_for_kafka():
+    chosen = [(card, scenario) for card, scenario in SCENARIOS if card in (wanted.cards or CARDS)]
+    if chosen and (missing := missing_for_kafka()):
         console.print(missing)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the mesh ends with us
@@ -140,28 +162,32 @@ def main() -> int:
     console.print(f"size {wanted.size}, seed {wanted.seed}", highlight=False)
     with ExitStack() as stack:
         mesh: Cluster | None = None
-        for card, scenario in SCENARIOS:
-            if wanted.cards and card not in wanted.cards:
-                continue
+        for card, scenario in chosen:
             if mesh is None or not mesh.trusted:
                 stack.close()
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="panda-")))
                 mesh = stack.enter_context(Cluster(folder))
-            rows.append((card, *_run(console, card, scenario, mesh, size, wanted.seed)))
+            rows.append((card, *_run(console, card, partial(scenario, mesh, size, wanted.seed), mesh)))
+    for card, on_one_machine in ON_ONE_MACHINE:
+        if card in (wanted.cards or CARDS):
+            with tempfile.TemporaryDirectory(prefix="panda-") as name:
+                scenario = partial(on_one_machine, Path(name), size, wanted.seed)
+                rows.append((card, *_run(console, card, scenario)))
     share = f", a share of {wanted.share}" if wanted.share > 1 else ""
     _write(console, wanted.size + share, wanted.seed, rows)
     return int(any(wrong for _, _, wrong in rows))
 
 
 def _run(
-    console: Console, card: str, scenario: Scenario, mesh: Cluster, size: Size, seed: int
+    console: Console, card: str, scenario: Callable[[], Survived], mesh: Cluster | None = None
 ) -> tuple[Survived, str]:
     began = time.monotonic()
     try:
-        survived = scenario(mesh, size, seed)
+        survived = scenario()
     except AssertionError as wrong:
         what = "; ".join(getattr(wrong, "__notes__", ()))
-        mesh.trusted = False
+        if mesh is not None:
+            mesh.trusted = False
         console.print(f"{card} [red]not survived[/red]: {what}\n{wrong}", highlight=False)
         return Survived(what, seconds=time.monotonic() - began), str(wrong)
     console.print(f"{card} {survived}", highlight=False)

@@ -46,7 +46,7 @@ def on_a_terminal(folder: Path, wanted: str, *options: str) -> str:
         try:
             shown = shown_until(ours, wanted, 60)
             process.send_signal(signal.SIGINT)
-            shown += shown_until(ours, "stopping", 10)
+            shown += shown_until(ours, "starts over", 20)
             assert process.wait(20) == 0
         finally:
             process.kill()
@@ -74,6 +74,13 @@ def test_on_a_terminal_a_new_user_sees_the_platform_trade(tmp_path):
     assert '"event": "fill.first_reported"' in log.read_text()
     assert '"level": "error"' not in log.read_text()
     shown = on_a_terminal(tmp_path, "demo.bharti.quick", "--plain")
+    for part in (
+        "ran for 0:00:",
+        "paper/default: day's P&L ",
+        "data and logs are in ",
+        "goes on where this run ended",
+    ):
+        assert part in shown, part
     assert "GetPortfolio" in shown
     assert "this is not the market" in shown
     assert "NSE:BHARTIARTL" in shown

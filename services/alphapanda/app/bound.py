@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -28,6 +28,12 @@ class StopBound:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until: float | None = None
+        self._ending: list[str] = []
+
+    @property
+    def ending(self) -> Sequence[str]:
+        """Names of the parts that are being stopped now."""
+        return tuple(self._ending)
 
     async def end(self, name: str, stop: Callable[[], Awaitable[object]]) -> None:
         """Stops a part, or cancels it at the limit; raises the part's own error."""
@@ -35,6 +41,7 @@ class StopBound:
         if self._until is None:
             self._until = now + self._seconds
         task = asyncio.ensure_future(stop())
+        self._ending.append(name)
         try:
             await asyncio.wait([task], timeout=max(self._until - now, LEAST_SECONDS))
             if task.done():
@@ -43,4 +50,5 @@ class StopBound:
             _log.error("part.cut_off", part=name, bound_seconds=self._seconds)
         finally:  # this call may itself be cancelled
             task.cancel()
+            self._ending.remove(name)
         await asyncio.wait([task], timeout=CANCEL_SECONDS)

@@ -23,7 +23,7 @@ from alphapanda.app.lockstep import Barrier
 from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.preflight import Check, preflight
-from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
+from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
@@ -122,6 +122,7 @@ class Embedded:
         self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
         self._before_binding: Callable[[], None] = lambda: None
         self._supervisors: list[ServerSupervisor] = []
+        self._process: Process | None = None
         self.port = 0
         self.checks: Sequence[Check] = ()
         self.feeding: Feeding | None = None
@@ -132,6 +133,11 @@ class Embedded:
     def target(self) -> str:
         """Address of the gRPC server."""
         return f"{self._settings.api.host}:{self.port}"
+
+    @property
+    def ending(self) -> Sequence[str]:
+        """Names of the parts that are being stopped now."""
+        return (*(self._process.ending if self._process else ()), *self._bound.ending)
 
     @property
     def supervision(self) -> Sequence[asyncio.Task[None]]:
@@ -280,6 +286,7 @@ class Embedded:
             before_binding=self._before_binding,
             servers=self._supervisors,
         )
+        self._process = process
         self._stack.push_async_callback(process.stop)
         progress("starting the services")
         await within(

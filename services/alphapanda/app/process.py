@@ -178,6 +178,11 @@ class Process:
             await self.stop()
             raise
 
+    @property
+    def ending(self) -> Sequence[str]:
+        """Names of the parts that are being stopped now."""
+        return self._bound.ending
+
     async def stop(self) -> None:
         """Stops what was started, the last phase first, within PARTS_STOP_SECONDS.
 

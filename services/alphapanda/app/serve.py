@@ -21,7 +21,7 @@ from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
-from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Room
+from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
@@ -109,6 +109,7 @@ class Serving:
         self._feed = feed
         self._stack = AsyncExitStack()
         self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
+        self._process: Process | None = None
 
     async def start(self) -> None:
         """Waits for dependencies, checks them, and starts; stops again what was started where something fails.
@@ -128,6 +129,11 @@ class Serving:
     async def stop(self) -> None:
         """Stops everything in reverse order: NOT_SERVING, finish running work, commit, exit; within STOP_SECONDS."""
         await self._stack.aclose()
+
+    @property
+    def ending(self) -> Sequence[str]:
+        """Names of the parts that are being stopped now."""
+        return (*(self._process.ending if self._process else ()), *self._bound.ending)
 
     async def _start(self) -> None:
         settings = self._settings
@@ -220,6 +226,7 @@ class Serving:
             order=SERVICES,
             drain_seconds=self._settings.mesh.drain_seconds,
         )
+        self._process = process
         self._stack.push_async_callback(process.stop)
         await process.start()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -13,9 +14,11 @@ import structlog
 from alphapanda.app.descriptors import TooFewDescriptors
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
 from alphapanda.app.options import logging_options
+from alphapanda.app.resources import wall_clock
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
-from alphapanda.commands.stopping import started
+from alphapanda.commands.stopping import started, stopped
+from alphapanda.commands.summary import Summary, summary_lines, summary_of
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
@@ -25,6 +28,8 @@ from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.marketdata.feeds.pace import parsed_speed
 from alphapanda.mesh.server import PortInUse
+from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
@@ -101,6 +106,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     if asked is None:
         return
     ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
+    began = wall_clock()
     view = EmbeddedView(embedded.target, settings.account, out, _log_file(settings, options))
     try:
         await ticker.start()
@@ -120,8 +126,13 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     finally:
         await view.stop()
         _progress("stopping")
+        end = _End(options.data_dir, fills=ticker.fills, ran=wall_clock() - began)
+        error = await attempted(end.ask(embedded.target, settings.account, began))
+        if error is not None:
+            _log.warning("run.not_summarised", error=in_one_line(error))
         await ticker.stop()
-        await embedded.stop()
+        await stopped(embedded.stop(), lambda: embedded.ending, _say)
+        end.report(settings)
         if options.record is not None and not options.record.exists():
             warn(f"the recording could not be finished; what there is of it: {options.record}.part")
         elif options.record is not None and out.is_terminal:
@@ -129,11 +140,50 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
         _log.info("process.stopped")
 
 
+@dataclass(slots=True)
+class _End:
+    """The end of a run: its summary is asked for while the services answer, and reported when they have stopped."""
+
+    data_dir: Path
+    fills: int
+    ran: timedelta
+    summary: Summary | None = None
+
+    async def ask(self, target: str, account: str, began: datetime) -> None:
+        self.summary = await summary_of(target, account, began)
+
+    def report(self, settings: Settings) -> None:
+        """Logs the summary; prints it on a terminal."""
+        one = self.summary
+        _log.info(
+            "run.summarised",
+            orders=None if one is None else one.orders,
+            fills=self.fills,
+            day_pnl=None if one is None else str(one.day_pnl),
+            net_pnl=None if one is None else str(one.net_pnl),
+            data_dir=str(self.data_dir),
+        )
+        if out.is_terminal:
+            usual = settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
+            given = None if self.data_dir == usual.expanduser() else self.data_dir
+            for line in summary_lines(one, self.fills, self.ran, _shortened(self.data_dir), given):
+                out.print(line, markup=False, soft_wrap=True)
+
+
 def _log_file(settings: Settings, options: UpOptions) -> str:
     """Path of the log file, shortened for people: "~" for the home folder."""
     file = (settings.logging.folder or Layout(options.data_dir.absolute()).logs) / MAIN_FILE
+    return _shortened(file)
+
+
+def _shortened(path: Path) -> str:
     home = Path.home()
-    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else str(file)
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _say(text: str) -> None:
+    if out.is_terminal:
+        out.print(text, style="dim", markup=False, soft_wrap=True)
 
 
 def _progress(text: str) -> None:

@@ -13,7 +13,7 @@ from alphapanda.app.options import logging_options
 from alphapanda.app.serve import NotReady, Serving
 from alphapanda.commands.console import fail
 from alphapanda.commands.mesh import mesh_settings
-from alphapanda.commands.stopping import started
+from alphapanda.commands.stopping import started, stopped
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.port import LogUnavailable
@@ -63,7 +63,7 @@ async def _serve(
     try:
         await asked
     finally:
-        await serving.stop()
+        await stopped(serving.stop(), lambda: serving.ending)
         _log.info("process.stopped")
 
 

@@ -1,12 +1,19 @@
-"""Starts a process that runs until Ctrl-C or SIGTERM; both also cancel the start."""
+"""Starts and stops a process that runs until Ctrl-C or SIGTERM; both also cancel the start."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import structlog
+
+SAY_SECONDS: Final = 1.0
+"""How often a stop that takes long says what it waits for."""
+
+_log = structlog.get_logger(__name__)
 
 
 async def started(start: Coroutine[Any, Any, None]) -> asyncio.Task[object] | None:
@@ -29,3 +36,27 @@ async def started(start: Coroutine[Any, Any, None]) -> asyncio.Task[object] | No
     starting.result()
     gc.freeze()  # what a start builds stays: looking through it again would stop everything for a seventh of a second
     return asked
+
+
+async def stopped(
+    stop: Coroutine[Any, Any, None],
+    ending: Callable[[], Sequence[str]],
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Awaits a stop; where it takes long, logs and says what it still waits for.
+
+    Args:
+        stop: stops everything.
+        ending: names the parts that are being stopped now.
+        say: called with a line for people.
+    """
+    task = asyncio.create_task(stop)
+    said: tuple[str, ...] = ()
+    while not task.done():
+        await asyncio.wait([task], timeout=SAY_SECONDS)
+        waits_for = tuple(sorted(set(ending())))
+        if not task.done() and waits_for not in {(), said}:
+            said = waits_for
+            _log.info("stop.waiting", parts=list(waits_for))
+            say(f"stopping: waiting for {', '.join(waits_for)}")
+    task.result()

@@ -38,6 +38,9 @@ class Ticker:
         embedded: what runs.
         settings: all of them.
         on_terminal: whether a person looks.
+
+    Attributes:
+        fills: since the start.
     """
 
     def __init__(self, embedded: Embedded, settings: Settings, *, on_terminal: bool) -> None:
@@ -45,7 +48,7 @@ class Ticker:
         self._settings = settings
         self._on_terminal = on_terminal
         self._began = time.monotonic()
-        self._fills = 0
+        self.fills = 0
         self._follower: TopicFollower | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -100,8 +103,8 @@ class Ticker:
     async def _filled(self, event: Event) -> None:
         filled = event.order_filled
         order = filled.order
-        self._fills += 1
-        if self._fills == 1:
+        self.fills += 1
+        if self.fills == 1:
             _log.info("fill.first_reported", seconds_after_ready=round(time.monotonic() - self._began, 3))
         side = Side(order.side).name
         _log.info(
