@@ -79,8 +79,17 @@ def process_of(
     lifecycle = Lifecycle()
     groups = lag_watch(resources) if watch_groups else None
     watched = ActiveChecks(resources, rooms, [groups] if groups else (), servers)
+
+    async def try_now() -> None:
+        for room in rooms:
+            for reader in room.consumers:
+                reader.try_now()
+            if room.relay is not None:
+                room.relay.try_now()
+        watched.checks.check_soon()
+
     for supervisor in servers:
-        supervisor.on_restart = watched.checks.check_soon
+        supervisor.restored.append(try_now)
     running = {
         room.full_name: running_service(
             room, lambda: lifecycle.state, watched.of(room.service), watched.servers_of(room.service)

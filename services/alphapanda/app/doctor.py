@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapanda.app.doctor_mesh import mesh_findings
+from alphapanda.app.doctor_running import running_findings
 from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
 from alphapanda.app.log_check import log_finding
 from alphapanda.app.resources import wall_clock
@@ -31,7 +32,7 @@ COMFORTABLE_FREE: Final = 5 * GIGABYTE
 
 
 async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh: bool) -> list[Finding]:
-    """Runs all checks, in the order in which a start needs them.
+    """Runs all checks, in the order in which a start needs them; of a running platform, checks what runs.
 
     Args:
         settings: the settings, or their errors; then checks that depend on settings are left out.
@@ -47,6 +48,9 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
         if place[0].outcome is Outcome.OK:  # a log in use is locked
             findings.append(await asyncio.to_thread(log_finding, data_dir))
     findings.append(disk_finding(data_dir))
+    holder = holder_of(data_dir)
+    if holder is not None and not isinstance(settings, SettingsInvalid):
+        return [*findings, *await running_findings(settings.api.host, holder.port, holder.pid)]
     starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
     return [*findings, *(finding for each in starts for finding in each)]
 
@@ -78,6 +82,17 @@ def calendar_finding() -> Finding:
         f"doesn't cover {today}; a real-time feed can't tell whether the exchange trades",
         "install a newer version, with that year's holidays",
     )
+
+
+def holder_of(data_dir: Path) -> DataDirectoryInUseError | None:
+    """Returns which process uses the data directory; None where none does."""
+    try:
+        DataDirectory(data_dir).examine()
+    except DataDirectoryInUseError as held:
+        return held
+    except DataDirectoryError:
+        return None
+    return None
 
 
 def place_findings(data_dir: Path, api: ApiSettings) -> Iterable[Finding]:

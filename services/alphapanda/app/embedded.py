@@ -311,6 +311,9 @@ class Embedded:
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
         )
         self.feeding = feeding
+        for supervisor in self._supervisors:
+            if supervisor.name == EmbeddedRedis.name:
+                supervisor.restored.append(feeding.publisher.restore_prices)
         return room
 
     async def _wait_for_strategy(self, ticks: StrategyTicks) -> None:

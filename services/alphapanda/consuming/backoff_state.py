@@ -43,6 +43,7 @@ class BackoffState:
         self.waiting: dict[TopicPartition, int] = {}
         self.halted: dict[TopicPartition, int] = {}
         self.resting: set[asyncio.Task[None]] = set()
+        self._limits: set[asyncio.Timeout] = set()
         self._consumer = consumer
         self._backoff = backoff
         self._broker_of = broker_of
@@ -96,16 +97,28 @@ class BackoffState:
             self.counts[broker].retried += 1
 
     async def rest(self, places: Mapping[TopicPartition, int], seconds: float) -> None:
-        """Waits; the wait is cancelled when the consumer stops."""
+        """Waits, until `wake` at most; the wait is cancelled when the consumer stops."""
         self.waiting.update(places)
         task = asyncio.current_task()
         if task is not None:
             self.resting.add(task)
+        limit = asyncio.timeout(None)
+        self._limits.add(limit)
         try:
-            await self._sleep(seconds)
+            async with limit:
+                await self._sleep(seconds)
+        except TimeoutError:
+            return
         finally:
+            self._limits.discard(limit)
             if task is not None:
                 self.resting.discard(task)
+
+    def wake(self) -> None:
+        """Ends all waits: what was away has come back."""
+        limits, self._limits = self._limits, set()
+        for limit in limits:
+            limit.reschedule(0.0)
 
     async def until_it_works(
         self, places: Mapping[TopicPartition, int], call: Callable[[], Awaitable[T]]

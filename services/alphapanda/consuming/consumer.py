@@ -248,6 +248,11 @@ class ReliableConsumer:
         else:
             self._offsets.handled(at, records[-1].offset + 1)
 
+    def try_now(self) -> None:
+        """Makes delayed attempts at once: a dependency has come back."""
+        self._breakers.probe_now()
+        self._backoff_state.wake()
+
     # -- status -------------------------------------------------------------------------------------------------------
 
     @property

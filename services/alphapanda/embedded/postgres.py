@@ -137,7 +137,13 @@ class EmbeddedPostgres:
                     connection = await self._connect()
                     # The checkpointer is started anew with each recovery, and lives as long as the connections.
                     found: int | None = await connection.fetchval(_CHECKPOINTER)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (
+                OSError,
+                TimeoutError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+            ):
                 if life is not None and self._process.is_alive():
                     return RECOVERS
                 await asyncio.sleep(WATCH_SECONDS)

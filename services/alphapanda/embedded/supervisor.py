@@ -10,8 +10,9 @@ from typing import Final, Protocol
 import structlog
 
 from alphapanda.embedded.errors import EmbeddedStartFailed, ServerLost
-from alphapanda.resilience.attempts import until_it_works
+from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -47,7 +48,7 @@ class ServerSupervisor:
         last_error: why it doesn't serve now, in one line; empty while it serves.
         ended_because: what ended it last, in one line; empty where nothing did.
         ended_at: when it ended last; None where it never did.
-        on_restart: called when it serves again.
+        restored: called one after the other each time it serves again; an error is logged.
         task: ends only with ServerLost, where it gave up; None before the start.
     """
 
@@ -63,7 +64,7 @@ class ServerSupervisor:
         self.last_error = ""
         self.ended_because = ""
         self.ended_at: datetime | None = None
-        self.on_restart: Callable[[], None] = lambda: None
+        self.restored: list[Callable[[], Awaitable[None]]] = []
         self.task: asyncio.Task[None] | None = None
         self._server = server
         self._max_failed_starts = max_failed_starts
@@ -105,7 +106,9 @@ class ServerSupervisor:
                 restarts=self.restarts,
                 duration_ms=round(1000 * took, 1),
             )
-            self.on_restart()
+            for restore in self.restored:
+                if error := await attempted(restore()):
+                    _log.warning("server.restore_failed", server=self.name, error=in_one_line(error))
 
     async def _wait(self, error: Exception, failures: int) -> None:
         reason = error.reason if isinstance(error, EmbeddedStartFailed) else str(error)

@@ -163,6 +163,10 @@ class MarketDataPublisher:
         logger.info("feed.ended", feed=self._feed.name, ticks=self.ticks, dropped=self.dropped())
         self.finished.set()
 
+    async def restore_prices(self) -> None:
+        """Writes the last prices and the clock to a price cache that has lost them."""
+        await self._cache.restore()
+
     async def _last_clock(self) -> LastFrames | None:
         """The last frames according to the price cache's clock, if retention has deleted the log's frames."""
         clock = (await self._cache.read(())).clock

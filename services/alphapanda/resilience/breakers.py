@@ -89,6 +89,12 @@ class Breakers:
             self._count(broker, circuits, dependency, error)
         return error
 
+    def probe_now(self) -> None:
+        """Lets the next attempt of each broker be made at once: a dependency has come back."""
+        for circuits in self._brokers.values():
+            if circuits.opened_at is not None:
+                circuits.opened_at = self._clock() - self._seconds
+
     def reason(self, broker: str) -> str:
         """Returns why the broker's records wait, in one line; empty where they don't."""
         return "; ".join(self._brokers[broker].open.values())

@@ -34,7 +34,10 @@ _TRANSIENT = (
     redis.exceptions.TimeoutError,
 )
 _DEPENDENCIES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError), POSTGRESQL),
+    (
+        (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+        POSTGRESQL,
+    ),
     ((redis.exceptions.RedisError,), REDIS),
 )
 # PostgreSQL's error classes: connection, rollback (serialisation, deadlock), out of resources, object in use, operator
@@ -53,6 +56,8 @@ def is_transient(error: BaseException) -> bool:
         return error.connection_invalidated or (driver_error is not None and is_transient(driver_error))
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_TRANSIENT_SQLSTATES)
+    if isinstance(error, asyncpg.InternalClientError):  # a connection that was cut in the middle of a call
+        return True
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error)  # asyncpg has no class for it; its other InterfaceErrors are misuse
     return isinstance(error, _TRANSIENT)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any, Final
 
+import asyncpg
 import structlog
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from alphapanda.telemetry.channels import SLOW_QUERIES
@@ -60,6 +62,7 @@ def open_engine(
             _log.warning("query.was_slow", statement=shown, duration_ms=round(took * 1000, 1))
 
     event.listen(engine.sync_engine, "checkout", _skip_closed)
+    event.listen(engine.sync_engine, "handle_error", _cut_off)
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
     return engine
@@ -68,6 +71,14 @@ def open_engine(
 def _skip_closed(connection: Any, _record: object, _proxy: object) -> None:
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection; the pool opens another")
+
+
+def _cut_off(context: ExceptionContext) -> OperationalError | None:
+    """Turns the driver's own error about a connection that the server ended in the middle of a call into SQLAlchemy's."""
+    error = context.original_exception
+    if not isinstance(error, asyncpg.InternalClientError):
+        return None
+    return OperationalError(context.statement, None, error, connection_invalidated=True)
 
 
 def without_transactions(engine: AsyncEngine) -> AsyncEngine:

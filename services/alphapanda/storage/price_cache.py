@@ -31,17 +31,16 @@ local function newer(old, new)
   if #old ~= #new then return #new > #old end
   return new >= old
 end
-local written = 0
+local lost = redis.call('EXISTS', KEYS[1]) == 0
 for i = 1, #KEYS do
   local value, at = ARGV[2 * i - 1], ARGV[2 * i]
   local stored = redis.call('GET', KEYS[i])
   local field = i == 1 and '^[^|]*|(%d+)|' or '^[^|]*|[^|]*|(%d+)'
   if newer(stored and string.match(stored, field), at) then
     redis.call('SET', KEYS[i], value)
-    written = written + 1
   end
 end
-return written
+return lost and 1 or 0
 """
 
 
@@ -112,9 +111,13 @@ class PriceCache(ExecutionViews):
         self._max_age = timedelta(seconds=clock_max_age_seconds)
         self._wall_clock = wall_clock
         self._write = redis.register_script(_WRITE)
+        self._clock: tuple[str, int] | None = None
+        self._written: dict[int, tuple[str, int]] = {}
 
     async def write(self, frames: Sequence[Frame]) -> None:
         """Stores the frames' prices and the market time of the last one, in one round trip.
+
+        Where Redis has lost the clock, as after a restart, all prices written before are written again.
 
         Args:
             frames: at least one, all of one run, in order.
@@ -131,11 +134,24 @@ class PriceCache(ExecutionViews):
                     f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}",
                     traded_at,
                 )
-        keys = [CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in latest)]
-        arguments: list[str | int] = [clock, end.market_time_ns]
-        for value, traded_at in latest.values():
+        self._clock = (clock, end.market_time_ns)
+        self._written |= latest
+        lost = await self._store(latest)
+        if lost and len(self._written) > len(latest):
+            await self._store(self._written)
+
+    async def restore(self) -> None:
+        """Writes again what this object has written, newest prices and clock; newer ones in Redis stay."""
+        if self._clock is not None:
+            await self._store(self._written)
+
+    async def _store(self, prices: Mapping[int, tuple[str, int]]) -> bool:
+        """Writes the clock and these prices where they are newer; returns whether there was no clock before."""
+        keys = [CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in prices)]
+        arguments: list[str | int] = [*(self._clock or ())]
+        for value, traded_at in prices.values():
             arguments += (value, traded_at)
-        await self._write(keys=keys, args=arguments)
+        return bool(await self._write(keys=keys, args=arguments))
 
     @override
     async def view(self, tokens: Sequence[int]) -> MarketView:

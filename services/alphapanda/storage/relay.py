@@ -90,6 +90,7 @@ class OutboxRelay:
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
         self._purge_at = 0.0
+        self._limit: asyncio.Timeout | None = None
         self._logger = _logger.bind(schema=self.schema)
         self._lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
         self._end_when_silent = text(f"SET idle_session_timeout = {int(1000 * silence_seconds)}")
@@ -116,6 +117,12 @@ class OutboxRelay:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+
+    def try_now(self) -> None:
+        """Makes a delayed attempt at once: the database has come back."""
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit.reschedule(0.0)
 
     @property
     def serving(self) -> bool:
@@ -148,7 +155,16 @@ class OutboxRelay:
                 return
             if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
                 self._report(error)
-            await self._sleep(self._backoff.seconds(self._failures))
+            await self._rest(self._backoff.seconds(self._failures))
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                await self._sleep(seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._limit = None
 
     def _report(self, error: Exception) -> None:
         text = in_one_line(error)

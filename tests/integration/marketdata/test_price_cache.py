@@ -61,6 +61,21 @@ async def test_nothing_is_replaced_by_what_is_older(cache):
     assert view.market_time == NOW + timedelta(seconds=5)
 
 
+async def test_prices_that_redis_lost_are_written_again(cache, redis_url):
+    """After a restart of Redis the next frame, or whoever notices first, brings back all prices, not only its own."""
+    await cache.write([frame(1, INFY, 100)])
+    await cache.write([frame(2, SBIN, 200)])
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushdb()
+        await cache.restore()
+        view = await cache.view([INFY, SBIN])
+        assert (set(view.prices), view.market_time) == ({INFY, SBIN}, NOW + timedelta(seconds=2))
+        await redis.flushdb()
+    await cache.write([frame(3, SBIN, 300)])
+    view = await cache.view([INFY, SBIN])
+    assert {token: last.price for token, last in view.prices.items()} == {INFY: Decimal(1), SBIN: Decimal(3)}
+
+
 @pytest.mark.parametrize(("simulated", "known"), [(True, True), (False, False)])
 async def test_a_silent_real_time_feed_makes_market_time_unknown(cache, clock, simulated, known):
     """A simulated feed owns its market time; a real one is believed only while it speaks."""

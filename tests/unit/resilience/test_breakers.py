@@ -125,3 +125,13 @@ async def test_an_attempt_that_is_cancelled_blocks_nobody(breakers, clock) -> No
     with pytest.raises(asyncio.CancelledError):
         await breakers.watched("paper", cancelled)
     assert breakers.closed_for("paper") == 0
+
+
+async def test_what_has_come_back_is_tried_at_once(breakers) -> None:
+    """Who learns that a dependency has come back need not wait for the circuit's time."""
+    for _ in range(3):
+        await attempt(breakers, AWAY)
+    breakers.probe_now()
+    assert breakers.closed_for("paper") == 0
+    await attempt(breakers, AWAY)
+    assert breakers.closed_for("paper") == 5.0

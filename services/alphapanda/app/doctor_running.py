@@ -1,0 +1,71 @@
+"""Checks a running `alphapanda up` by asking it: its services, and the PostgreSQL and Redis that it runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.contract.wire import moment
+from alphapanda.mesh.channel import open_channel
+from panda.ops.v1.ops_pb2 import (
+    SERVICE_STATE_SERVING,
+    GetStatusRequest,
+    GetStatusResponse,
+    ServerStatus,
+    ServiceState,
+    ServiceStatus,
+)
+from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
+
+OPS_SERVICE: Final = "panda.ops.v1.OpsService"
+STATUS_SECONDS: Final = 5.0
+
+
+async def running_findings(host: str, port: int | None, pid: int | None) -> list[Finding]:
+    """Asks the platform that holds the data directory for its state, which each service finds out by asking its stores.
+
+    Args:
+        host: where it answers.
+        port: its port; None where unknown.
+        pid: its process; None where unknown.
+    """
+    process = f"process {pid or '?'}, which holds the data directory,"
+    if port is None:
+        return [warn("services", f"{process} doesn't say at which port it answers", "look at its log")]
+    at = f"{host}:{port}"
+
+    async def check() -> list[Finding]:
+        async with open_channel(at, [OPS_SERVICE]) as channel:
+            status = await OpsServiceStub(channel).GetStatus(GetStatusRequest(), timeout=STATUS_SECONDS)
+        return status_findings(status)
+
+    remedy = f"{process} doesn't answer at {at}: look at its log, or stop it and start it again"
+    return await found("services", check, remedy, STATUS_SECONDS)
+
+
+def status_findings(status: GetStatusResponse) -> list[Finding]:
+    """Finds what a platform's own report says is wrong."""
+    return [*map(_of_server, status.servers), *map(_of_service, status.services)]
+
+
+def _of_server(server: ServerStatus) -> Finding:
+    if server.state != SERVICE_STATE_SERVING:
+        return fail(
+            server.server,
+            server.last_error or "doesn't serve",
+            "it is being started again; where that fails, its log in the data directory says why",
+        )
+    if server.restarts:
+        at = moment(server.last_error_at)
+        reason = f"serves; was restarted {server.restarts:,} times, last at {at:%d %b %H:%M:%S} UTC: {server.last_error}"
+        return warn(server.server, reason, "look for what ended it, such as too little memory")
+    return ok(server.server, "serves")
+
+
+def _of_service(service: ServiceStatus) -> Finding:
+    name = f"service {service.service}"
+    if service.state == SERVICE_STATE_SERVING:
+        return ok(name, "serves")
+    state = ServiceState.Name(service.state).removeprefix("SERVICE_STATE_").lower().replace("_", " ")
+    reason = f"{state}: {service.last_error}" if service.last_error else state
+    return fail(name, reason, "`alphapanda status` says more; the log has each error")
