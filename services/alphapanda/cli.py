@@ -16,6 +16,8 @@ from alphapanda.domain.errors import InvalidInput
 COMMANDS = {
     "up": "run everything on this machine: PostgreSQL, Redis, the log and all services in one process",
     "doctor": "check everything a start needs, and say what to do",
+    "backup": "write database and event log of a data directory to a folder, also while it runs",
+    "restore": "make a data directory from a backup",
     "log": "rebuild a missing or damaged event log: log repair",
     "watch": "show strategies, positions, orders, rates and services as they change",
     "status": "show the state of every service",

@@ -15,6 +15,7 @@ import grpc
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.app.backup import backup_of_running
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.descriptors import raise_descriptor_limit
@@ -259,6 +260,7 @@ class Embedded:
             directory=await directory_of(instruments),
             target=lambda _: self.target,
             metrics=open_metrics(settings, self._stack),
+            write_backup=partial(backup_of_running, engine, log, topic_map.active_brokers),
         )
         return resources, differences
 

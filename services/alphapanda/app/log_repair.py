@@ -34,7 +34,8 @@ from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.decode import Unreadable, from_record, to_record
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.eventlog.sqlite.database import GroupOffsets
-from alphapanda.eventlog.sqlite.salvaging import NewLog, SalvagedLog, files_of
+from alphapanda.eventlog.sqlite.new_log import NewLog, files_of
+from alphapanda.eventlog.sqlite.salvaging import SalvagedLog
 from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk.store.recovery import announce_switches, newest_decision
 from alphapanda.storage.outbox import Outbox
@@ -167,8 +168,7 @@ class _Rebuild:
         """Writes the file `new_path` from `old_path` and from what the database knows."""
         old, new = SalvagedLog(old_path), NewLog(new_path)
         try:
-            new.database.create(self._topic_map.specs())
-            new.find_partitions()
+            new.create(self._topic_map.specs())
             for row in old.partitions:
                 if new.has(row.at):
                     self._take(old.records(row), new)

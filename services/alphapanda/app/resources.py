@@ -20,6 +20,7 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.eventlog.port import EventLog
+from alphapanda.ops.backups import WriteBackup
 from alphapanda.settings.model import Settings
 from alphapanda.settings.operation import ReconnectionSettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
@@ -69,6 +70,7 @@ class ProcessResources:
         directory: today's instruments.
         target: returns the address of a service ("127.0.0.1:50051") by its short name.
         metrics: the process's metrics; None where they are switched off.
+        write_backup: writes a backup of the process's data directory; None where it has none.
     """
 
     settings: Settings
@@ -82,6 +84,7 @@ class ProcessResources:
     directory: InstrumentDirectory
     target: Callable[[str], str]
     metrics: Metrics | None
+    write_backup: WriteBackup | None = None
 
     @property
     def instruments(self) -> Callable[[], InstrumentDirectory]:

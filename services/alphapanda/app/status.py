@@ -11,6 +11,7 @@ from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.api import OpsServicer
+from alphapanda.ops.backups import Backups
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
 from alphapanda.ops.lag_watch import LagWatch
@@ -61,7 +62,14 @@ def ops_room(
 
     about_the_log = LogApi(resources.log, resources.topic_map, GROUPS)
     servicer = OpsServicer(
-        services, __version__, wall_clock(), market_time, about_the_log, lag_watch, servers
+        services,
+        __version__,
+        wall_clock(),
+        market_time,
+        about_the_log,
+        lag_watch,
+        servers,
+        Backups(resources.write_backup),
     )
     return Room(
         service="ops",

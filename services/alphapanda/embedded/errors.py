@@ -6,6 +6,8 @@ EmbeddedError
 │   ├── DataDirectoryForeignError    the folder holds things that are not ours
 │   └── DataDirectoryNotWritableError
 ├── EmbeddedStartFailed         PostgreSQL or Redis didn't come up
+├── ClientFailed                pg_dump or pg_restore ended with an error
+├── BackupRefused               a backup can't be written there, or can't be restored
 ├── EventLogUnfit               the event log is missing or damaged, or doesn't belong to the database
 ├── DatabaseDamaged             PostgreSQL found damage in its files
 ├── DiskFull                    no space is left
@@ -146,3 +148,16 @@ class ServerLost(EmbeddedError):
         )
         self.component = component
         self.reason = reason
+
+
+class ClientFailed(EmbeddedError):
+    """A client program of PostgreSQL (`program`) ended with an error; `reason` is its first line."""
+
+    def __init__(self, program: str, reason: str) -> None:
+        super().__init__(f"{program} failed: {reason}")
+        self.program = program
+        self.reason = reason
+
+
+class BackupRefused(EmbeddedError):
+    """A backup can't be written or restored; the message says why and what to do."""

@@ -22,7 +22,7 @@ import asyncpg
 from sqlalchemy import URL
 
 from alphapanda.embedded import unprivileged
-from alphapanda.embedded.errors import EmbeddedStartFailed
+from alphapanda.embedded.errors import ClientFailed, EmbeddedStartFailed
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.process import POLL_SECONDS, ServerLog, ServerProcess, child_environment, is_root
 from alphapanda.embedded.sockets import remove_socket_folder, socket_folder
@@ -374,6 +374,36 @@ def postgres_program() -> Path:
         return _programs(Path()) / "postgres"
     except EmbeddedStartFailed as missing:
         raise FileNotFoundError(missing.reason) from None
+
+
+async def run_client(name: str, *arguments: str, url: URL) -> None:
+    """Runs a client program of the wheel, such as pg_dump, on the database of a URL as `start` returns it.
+
+    Raises:
+        ClientFailed: it ended with an error; no process of it is left running.
+    """
+    program = str(_programs(Path()) / name)
+    place = ("-h", str(url.query["host"]), "-p", str(PORT), "-U", USER, "-d", url.database or DATABASE)
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *place,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=child_environment(os.environ),
+        umask=0o077,
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        lines = output.decode(errors="replace").strip().splitlines()
+        raise ClientFailed(name, lines[0] if lines else f"it ended with status {process.returncode}")
 
 
 def _programs(log_path: Path) -> Path:

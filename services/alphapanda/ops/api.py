@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import UnknownName
+from alphapanda.ops.backups import Backups
 from alphapanda.ops.core import ServiceReport, unanswered
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
@@ -36,6 +38,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         log_api: answers about dead letters, lag and records.
         lag_watch: watches the groups' lag; None where another process does that.
         servers: servers that this process runs.
+        backups: writes backups of this process's data directory.
         timeout_seconds: a service that doesn't report within this time is NOT_SERVING in the answer.
     """
 
@@ -48,8 +51,10 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         log_api: LogApi,
         lag_watch: LagWatch | None = None,
         servers: Sequence[RunServer] = (),
+        backups: Backups | None = None,
         timeout_seconds: float = 2.0,
     ) -> None:
+        self._backups = backups or Backups(None)
         self._sources = {source.service: source for source in sources}
         self._version = version
         self._started_at = started_at
@@ -115,6 +120,16 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
     ) -> pb.DiscardDeadLettersResponse:
         """Discards dead letters; ends parked signals with a terminal event."""
         return await self._log.discard(request)
+
+    @override
+    async def CreateBackup(
+        self, request: pb.CreateBackupRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateBackupResponse:
+        """Writes a backup of this process's data directory."""
+        written = await self._backups.create(request.request_id, Path(request.folder))
+        return pb.CreateBackupResponse(
+            folder=str(written.folder), bytes=written.size, taken_at=timestamp(written.taken_at)
+        )
 
     @override
     async def ListConsumerLag(

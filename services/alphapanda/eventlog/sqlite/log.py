@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,13 @@ from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, Start, St
 from alphapanda.eventlog.specs import differences
 from alphapanda.eventlog.sqlite.database import GroupOffsets, LogDatabase
 from alphapanda.eventlog.sqlite.group import Group
+from alphapanda.eventlog.sqlite.new_log import NewLog
 from alphapanda.eventlog.sqlite.readers import LivePartition, SqliteGroupReader, SqliteTopicReader
 from alphapanda.resilience.tasks import kept_running
 
 MEMORY = ":memory:"
 _TRANSACTION_RECORDS = 5_000
+_COPIED_AT_ONCE = 1_000
 _HOUR_NS = 3_600_000_000_000
 
 P = ParamSpec("P")
@@ -80,6 +82,8 @@ class SqliteEventLog(EventLog):
         self._writing: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
         self._open = False
+        self._still = asyncio.Lock()
+        self._purge_turn = asyncio.Lock()
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
@@ -205,6 +209,10 @@ class SqliteEventLog(EventLog):
                 self._write_soon()
 
     async def _write_once(self) -> None:
+        async with self._still:
+            await self._write_waiting()
+
+    async def _write_waiting(self) -> None:
         publishes = self._take_publishes()
         commits, self._commits = self._commits, []
         stored, ends = self._laid_out(publishes)
@@ -309,6 +317,46 @@ class SqliteEventLog(EventLog):
 
     async def purge(self) -> int:
         """Deletes records past their topic's retention and, on compacted topics, replaced ones; returns how many."""
+        async with self._purge_turn:
+            return await self._purge()
+
+    async def copy_to(self, path: Path, at_the_point: Callable[[], Awaitable[T]]) -> T:
+        """Writes a copy of the log to a new file, as it is at one moment; returns what `at_the_point` returned then.
+
+        While `at_the_point` runs nothing is appended and no offset is stored, so what it notes elsewhere is of the same
+        moment. Afterwards the log goes on, and the copy is written beside it.
+
+        Raises:
+            LogUnavailable: the log can't be read.
+            sqlite3.Error, OSError: the copy can't be written.
+        """
+        self._check_open()
+        async with self._purge_turn:
+            async with self._still:
+                noted = await at_the_point()
+                ends = {at: partition.end for at, partition in self._partitions.items()}
+                offsets = dict(self._offsets)
+            await self._copy(path, ends, offsets)
+        return noted
+
+    async def _copy(self, path: Path, ends: Mapping[TopicPartition, int], offsets: GroupOffsets) -> None:
+        copy = await asyncio.to_thread(NewLog, path)
+        try:
+            await asyncio.to_thread(copy.create, list(self._specs.values()))
+            for at, end in ends.items():
+                first = await self._call(self._database.first_offset, self._numbers[at])
+                while first < end:
+                    until = min(first + _COPIED_AT_ONCE, end)
+                    for record in await self._read(at, first, until, _COPIED_AT_ONCE):
+                        copy.add(record)
+                    await asyncio.to_thread(copy.flush)
+                    first = until
+                copy.raise_end(at, end)
+            await asyncio.to_thread(copy.flush, offsets)
+        finally:
+            await asyncio.to_thread(copy.close)
+
+    async def _purge(self) -> int:
         deleted = 0
         now = self._wall_clock_ns()
         for at, partition in list(self._partitions.items()):

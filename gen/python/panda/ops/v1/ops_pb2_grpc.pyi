@@ -34,6 +34,10 @@ class OpsServiceStub:
     """How far each consumer group is behind, by topic and partition."""
     TailTopic: _aio.UnaryStreamMultiCallable[_ops_pb2.TailTopicRequest, _ops_pb2.TailTopicResponse]
     """A topic's records, from its end unless a start is given, and those that are appended later."""
+    CreateBackup: _aio.UnaryUnaryMultiCallable[_ops_pb2.CreateBackupRequest, _ops_pb2.CreateBackupResponse]
+    """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
+    process has no data directory of its own (a mesh), the folder is not empty, or another backup is being written.
+    """
 
 class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Status, dead letters, lag and records of the log."""
@@ -97,5 +101,15 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ops_pb2.TailTopicRequest, _abc.AsyncIterator[_ops_pb2.TailTopicResponse]],
     ) -> _abc.AsyncIterator[_ops_pb2.TailTopicResponse]:
         """A topic's records, from its end unless a start is given, and those that are appended later."""
+
+    @_abc_1.abstractmethod
+    def CreateBackup(
+        self,
+        request: _ops_pb2.CreateBackupRequest,
+        context: _aio.ServicerContext[_ops_pb2.CreateBackupRequest, _abc.Awaitable[_ops_pb2.CreateBackupResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.CreateBackupResponse]:
+        """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
+        process has no data directory of its own (a mesh), the folder is not empty, or another backup is being written.
+        """
 
 def add_OpsServiceServicer_to_server(servicer: OpsServiceServicer, server: _aio.Server) -> None: ...
