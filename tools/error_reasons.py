@@ -111,6 +111,15 @@ CALLS: Final[Described] = {
         "wait and send it again; a kill switch that stops is set all the same",
     ),
     "MARKET_TIME_UNREADABLE": ("Redis, which holds market time, doesn't answer", "wait and try again"),
+    "BACKUP_REFUSED": (
+        "the backup's folder can't be used, or database or disk don't allow a backup",
+        "the message says which; name an empty folder on a disk with room",
+    ),
+    "BACKUP_RUNS": ("another backup is being written", "ask again when it is complete"),
+    "NO_BACKUP_HERE": (
+        "the process has no data directory",
+        "back up Kafka and PostgreSQL of a mesh by their own tools",
+    ),
     "LETTER_NOT_FOUND": ("there is no such dead letter", "`alphapanda dlq list` lists them"),
     "LETTER_NOT_KEPT": ("retention has deleted the dead letter", "nothing can be done with it any more"),
     "NEVER_REDRIVEN": ("market data is outdated as soon as it failed", "discard it"),

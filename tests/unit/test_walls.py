@@ -59,6 +59,7 @@ BLIND_ALLOWED = (
 )
 
 TASKS_STARTED = {
+    "ops/backups.py": "every request for the backup awaits it",
     "app/bound.py": "awaited there",
     "app/waiting.py": "awaited there",
     "app/feeding.py": "its end is logged, the service's state and what ends `up`",

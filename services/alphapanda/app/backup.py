@@ -20,7 +20,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda import __version__
+from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.resources import wall_clock
+from alphapanda.app.stopped import StoppedPlatform
 from alphapanda.embedded.errors import BackupRefused, EmbeddedError
 from alphapanda.embedded.postgres import run_client
 from alphapanda.eventlog.sqlite.database import VERSION as LOG_VERSION
@@ -125,6 +127,24 @@ def _put_in_place(made: Path, folder: Path) -> int:
         folder.rmdir()
     made.rename(folder)
     return sum(file.stat().st_size for file in folder.iterdir())
+
+
+async def backup_of_stopped(platform: StoppedPlatform, folder: Path) -> Backup:
+    """Writes a backup of a platform that is stopped.
+
+    Raises:
+        EventLogUnfit: the log isn't whole, or doesn't belong to the database.
+        BackupRefused, ClientFailed, LogUnavailable: as `write_backup`.
+    """
+    await require_usable_log(platform.layout, platform.engine)
+    log = SqliteEventLog(platform.layout.events)
+    await log.start()
+    try:
+        await require_agreement(platform.layout, platform.engine, log, platform.topic_map)
+        brokers = platform.topic_map.active_brokers
+        return await write_backup(folder, platform.engine, log, brokers, wall_clock())
+    finally:
+        await log.stop()
 
 
 async def backup_of_running(

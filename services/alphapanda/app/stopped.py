@@ -14,7 +14,7 @@ from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap
 from alphapanda.embedded.directory import DataDirectory
-from alphapanda.embedded.errors import SchemaTooNew
+from alphapanda.embedded.errors import DataDirectoryInUseError, SchemaTooNew
 from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.settings.model import Settings
@@ -39,6 +39,21 @@ class StoppedPlatform:
     postgres: EmbeddedPostgres
     engine: AsyncEngine
     topic_map: TopicMap
+
+
+def port_of_running(data_dir: Path) -> int | None:
+    """Returns the port of the platform that runs on a data directory; None where none runs.
+
+    Raises:
+        DataDirectoryError: the directory can't be used, or a process without a port holds it.
+    """
+    try:
+        DataDirectory(data_dir).examine()
+    except DataDirectoryInUseError as holder:
+        if holder.port is None:
+            raise
+        return holder.port
+    return None
 
 
 @asynccontextmanager

@@ -7,19 +7,14 @@ from typing import Final
 
 import grpc
 
-from alphapanda.app.backup import require_empty, write_backup
-from alphapanda.app.log_check import require_agreement, require_usable_log
-from alphapanda.app.resources import wall_clock
+from alphapanda.app.backup import backup_of_stopped, require_empty
 from alphapanda.app.restore import restore
-from alphapanda.app.stopped import stopped_platform
+from alphapanda.app.stopped import port_of_running, stopped_platform
 from alphapanda.commands.asking import connected, new_request_id
 from alphapanda.commands.console import fail, out, working
 from alphapanda.commands.finding import Target, why_no_answer
 from alphapanda.commands.repairing import RECONCILE, progress, run_on_stopped, settings_and_folder
-from alphapanda.embedded.directory import DataDirectory
-from alphapanda.embedded.errors import DataDirectoryInUseError
 from alphapanda.embedded.layout import Layout
-from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.settings.model import Settings
 from panda.ops.v1.ops_pb2 import CreateBackupRequest, CreateBackupResponse
 
@@ -42,26 +37,14 @@ def run_restore(folder: Path, data_dir: Path | None, config: Path | None) -> Non
 async def _backup(settings: Settings, data: Path, folder: Path) -> None:
     if not Layout(data).postgres_cluster.exists():
         fail(f"{data} has no database to back up; name the data directory with --data-dir")
-    try:
-        DataDirectory(data).examine()
-    except DataDirectoryInUseError as holder:
-        if holder.port is None:
-            raise
-        written = await _asked(Target(f"{settings.api.host}:{holder.port}"), folder)
+    if (port := port_of_running(data)) is not None:
+        written = await _asked(Target(f"{settings.api.host}:{port}"), folder)
         _say(written.folder, written.bytes)
         return
     require_empty(folder, "backup folder")
     async with stopped_platform(settings, data, progress) as platform:
-        await require_usable_log(platform.layout, platform.engine)
-        log = SqliteEventLog(platform.layout.events)
-        await log.start()
-        try:
-            await require_agreement(platform.layout, platform.engine, log, platform.topic_map)
-            progress("writing the backup")
-            brokers = platform.topic_map.active_brokers
-            backup = await write_backup(folder, platform.engine, log, brokers, wall_clock())
-        finally:
-            await log.stop()
+        progress("writing the backup")
+        backup = await backup_of_stopped(platform, folder)
     _say(str(backup.folder), backup.size)
 
 
