@@ -291,7 +291,7 @@ class Demo:
         self.platform.stop()
         evidence = read_evidence(self.platform.data_dir)
         check_books(evidence)
-        return len(evidence.rows("trading.orders"))
+        return len(evidence.rows("orders"))
 
     def _killed(self) -> None:
         self.platform.kill()
