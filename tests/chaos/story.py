@@ -30,6 +30,7 @@ class Account:
         lost: signal ids: without a verdict, an order, a terminal event, or with a trade that isn't booked.
         duplicate: signal ids: with more than one order, terminal event, call of an intent, booking of a fill.
         stale: signal ids of entries executed after their time.
+        late: fills told after their order's end.
         repeated: signals that stand on the log more than once, in the same words.
     """
 
@@ -40,6 +41,7 @@ class Account:
     lost: list[str] = field(default_factory=list)
     duplicate: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    late: int = 0
     repeated: int = 0
 
     @property
@@ -62,11 +64,18 @@ def account_of(evidence: Evidence) -> Account:
     account.lost += [
         event.event_id for event in evidence.of("trading_signal") if event.event_id not in verdicts
     ]
-    ended: Counter[str] = Counter()
+    finals: defaultdict[str, list[tuple[int, bool]]] = defaultdict(list)
     for event in evidence.of(*ORDER_EVENTS):
         state = getattr(event, event.WhichOneof("payload") or "").order
         if OrderStatus(state.status).is_final:
-            ended[signal_of.get(state.order_id, state.order_id)] += 1
+            is_fill = event.WhichOneof("payload") == "order_filled"
+            finals[signal_of.get(state.order_id, state.order_id)].append((state.order_revision, is_fill))
+    ended: Counter[str] = Counter()
+    for signal_id, told_final in finals.items():
+        # After the end only fills may come, each with the next revision: they are late, and no second end.
+        late = sum(is_fill for _, is_fill in sorted(told_final)[1:])
+        account.late += late
+        ended[signal_id] = len(told_final) - late
     validated = {event.signal_validated.signal_id: event for event in evidence.of("signal_validated")}
     # One that came so late that risk had its reservation back: trading had promised that it never gets an order.
     buried = {str(row["signal_id"]) for row in evidence.rows("tombstones")}

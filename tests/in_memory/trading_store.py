@@ -15,13 +15,14 @@ from typing_extensions import override
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey, RequestReused
+from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.late_arrival import is_absent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.store.port import (
-    AbsentIntent,
     Account,
     ChangedOrder,
+    EndedIntent,
     KillSwitchCopy,
     OrderChange,
     OrderFilter,
@@ -252,15 +253,22 @@ class MemoryTradingStore(TradingStore):
         return [stored for stored in orders if stored.order.status is OrderStatus.PENDING_RISK]
 
     @override
-    async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
+    async def absent_intents(self, since: datetime) -> Sequence[EndedIntent]:
+        return self._intents(since, is_absent)
+
+    @override
+    async def intents_ended_short(self, since: datetime) -> Sequence[EndedIntent]:
+        return self._intents(since, attrgetter("ended_short"))
+
+    def _intents(self, since: datetime, are: Callable[[Intent], bool]) -> Sequence[EndedIntent]:
         return [
-            AbsentIntent(
+            EndedIntent(
                 order_id, intent.number, intent.tag, stored.order.key.broker, stored.order.key.account
             )
             for order_id, stored in self._tables.orders.items()
             if stored.created_at >= since
             for intent in stored.order.intents
-            if is_absent(intent)
+            if are(intent)
         ]
 
     @override

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal
+from random import Random
 
 from tests.simulation.market import Market
 from tests.simulation.world import World
@@ -18,6 +19,8 @@ from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
+LATE_TRADES = 0.5
+"""Of the orders that the exchange cancels, those of which it tells one more trade afterwards."""
 SEND_WINDOW = 2.0
 """Seconds, as services.TRADING has it."""
 
@@ -79,6 +82,7 @@ class Exchange:
         self._market = market
         self._model = PaperMarket(Decimal("0.05"), Decimal("0.1"))
         self._trades = 0
+        self.late_trades = 0
 
     def asked(self, tag: str) -> None:
         """A process calls; the rule is that it does so within the send window of its commit."""
@@ -136,12 +140,26 @@ class Exchange:
         world = self._world
         if world.happens(0.3):
             order.status, order.message = BrokerOrderStatus.CANCELLED, "cancelled by the exchange"
+            if Random(f"{world.seed} {order.placement.tag}").random() < LATE_TRADES:
+                self.late_trades += 1
+                world.loop.call_later(5.0, self._trade_late, order, context=world.outside.context)
         else:
             self._fill(order, order.placement.quantity - order.filled)
         world.tell(
             f"exchange goes on with {world.named(order.placement.tag)}",
             effect=f"#{order.number}: {order.status.value}, {order.filled} filled",
             process=world.outside,
+        )
+
+    def _trade_late(self, order: ExchangeOrder) -> None:
+        """A trade that was made before an order was cancelled is told after it."""
+        self.late_trades -= 1
+        self._fill(order, max(1, (order.placement.quantity - order.filled) // 2))
+        order.status = BrokerOrderStatus.CANCELLED
+        self._world.tell(
+            f"exchange tells of a late trade of {self._world.named(order.placement.tag)}",
+            effect=f"#{order.number}: {order.status.value}, {order.filled} filled",
+            process=self._world.outside,
         )
 
     def _fill(self, order: ExchangeOrder, quantity: int) -> None:

@@ -191,7 +191,9 @@ class Oracle:
     ) -> None:
         for order_id, order in orders.items():
             told = sorted(update.order.revision for _, update in events.get(order_id, ()))
-            ends = [h for _, h in events.get(order_id, ()) if h.order.status.is_final]
+            finals = [update for _, update in events.get(order_id, ()) if update.order.status.is_final]
+            finals.sort(key=lambda update: update.order.revision)
+            ends = [update for at, update in enumerate(finals) if not (at and isinstance(update, Filled))]
             name = self._world.named(order_id)
             if told != list(range(1, order.revision + 1)):
                 self._no("every change of an order is published", f"{name}: {told} of {order.revision}")

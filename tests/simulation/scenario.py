@@ -268,6 +268,8 @@ class Scenario:
             for stored in mesh.trading_store._tables.orders.values()
             if not stored.order.status.is_final
         ]
+        if mesh.exchange.late_trades:
+            found.append(f"{mesh.exchange.late_trades} late trades")
         if late := self.oracle.late_arrivals_to_come():
             found.append(f"{late} late arrivals")
         if open_orders:

@@ -174,6 +174,7 @@ class World:
     """
 
     def __init__(self, seed: int, faults: Faults | None = None) -> None:
+        self.seed = seed
         self.chance = Random(seed)
         self.faults = faults if faults is not None else swarm(self.chance)
         self.outside = Process("outside")

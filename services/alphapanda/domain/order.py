@@ -107,7 +107,7 @@ class OrderStatus(IntEnum):
     NOT_SENT = 11
 
     is_final: bool
-    """True if no transition leads out of it."""
+    """True if no transition leads to another status."""
 
 
 class OrderEvent(Enum):
@@ -127,6 +127,7 @@ class OrderEvent(Enum):
     EXIT_AGAIN = "tried again"
     NEVER_CALLED = "never called"
     DECIDED_ANEW = "decided anew"
+    LATE_FILL = "filled after its end"
 
     __hash__ = (
         object.__hash__
@@ -166,10 +167,15 @@ TRANSITIONS: Final = MappingProxyType(
         (S.PARTIALLY_FILLED, E.CANCELLED): S.CANCELLED,
         (S.PARTIALLY_FILLED, E.NOT_SENT): S.FAILED,
         (S.PARTIALLY_FILLED, E.ABSENT): S.FAILED,
+        # A trade that the broker tells of after the end is booked; the status stays.
+        (S.CANCELLED, E.LATE_FILL): S.CANCELLED,
+        (S.REJECTED, E.LATE_FILL): S.REJECTED,
     }
 )
 for _status in S:
-    _status.is_final = not any(origin is _status for origin, _ in TRANSITIONS)
+    _status.is_final = not any(
+        origin is _status and to is not _status for (origin, _), to in TRANSITIONS.items()
+    )
 del S, E, _status
 
 

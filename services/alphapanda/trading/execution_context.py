@@ -129,12 +129,29 @@ async def locked_order(transaction: TradingTransaction, order_id: str) -> Order:
 def reported(
     order: Order, intent: Intent, report: BrokerOrder, market_time: datetime | None
 ) -> list[OrderUpdate]:
-    """Applies a broker's report to an order; an impossible report changes nothing and is logged as an error."""
+    """Applies a broker's report to an order. A fill after the order's end is booked with an alarm.
+
+    An impossible report changes nothing and is logged as an error.
+    """
+    had_ended = order.status.is_final
     try:
-        return order.report(intent, report, market_time)
+        updates = order.report(intent, report, market_time)
     except ImpossibleReport as impossible:
         _log.error("order.report_impossible", order_id=order.order_id, error=str(impossible))
         return []
+    if had_ended and updates:
+        _log.error(
+            "order.filled_late",
+            alarm=True,
+            order_id=order.order_id,
+            broker=order.key.broker,
+            account=order.key.account,
+            strategy_id=order.key.strategy_id,
+            tag=intent.tag,
+            status=order.status.name,
+            filled=order.filled,
+        )
+    return updates
 
 
 def _event(order: Order, update: OrderUpdate, wall_time: datetime) -> Event:

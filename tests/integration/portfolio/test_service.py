@@ -11,15 +11,17 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from portfolio_service import DIRECTORY, INFY, OPENED, Market, Service, delivery, stored_in
 from sqlalchemy import text
+from tests.values import replace
 
 from alphapanda.contract import wire
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.market import LastPrice
-from alphapanda.domain.order_events import Submitted
+from alphapanda.domain.order import OrderStatus
+from alphapanda.domain.order_events import Filled, Submitted
 from alphapanda.mesh.errors import NotFound
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.manager import BooksDisagree, BrokerNotManaged, PortfolioManager
-from alphapanda.portfolio.store.port import AccountName
+from alphapanda.portfolio.store.port import AccountName, ReceivedFill
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 
 
@@ -56,6 +58,18 @@ async def test_an_empty_request_means_paper_and_the_default_account(store, redis
     assert (answer.portfolio.broker, answer.portfolio.account) == ("paper", "default")
     entries = await service.api.ListLedgerEntries(portfolio.ListLedgerEntriesRequest(), None)
     assert [entry.broker for entry in entries.entries] == ["paper", "paper"]
+
+
+async def test_a_fill_after_its_orders_end_is_booked(service, fills) -> None:
+    """The order was cancelled before: the fill is booked like any other, once."""
+    first = fills(1, 10, "100")
+    order = replace(first.filled.order, status=OrderStatus.CANCELLED, revision=3)
+    late = ReceivedFill(Filled(order, first.filled.fill), first.correlation_id)
+    await service.fill(late)
+    await service.fill(late)
+    told = await service.portfolio()
+    assert told.cash.amount.value == "999000.00"
+    assert [held.quantity for held in told.positions] == [10]
 
 
 async def test_fills_and_ticks_make_the_portfolio(service, fills) -> None:

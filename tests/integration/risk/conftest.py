@@ -130,11 +130,15 @@ class Risk:
         events = [signal_event(signal, "strategy", datetime.now(tz=UTC)) for signal in signals]
         await self.signals.handle([delivery(event) for event in events])
 
-    async def told(self, order: Approved, filled: int, status: OrderStatus, revision: int) -> None:
-        """An order event comes off the log."""
-        await self.orders.handle([self.order_delivery(order, filled, status, revision)])
+    async def told(
+        self, order: Approved, filled: int, status: OrderStatus, revision: int, *, late: bool = False
+    ) -> None:
+        """An order event comes off the log; a late one is a fill after the order's end."""
+        await self.orders.handle([self.order_delivery(order, filled, status, revision, late=late)])
 
-    def order_delivery(self, order: Approved, filled: int, status: OrderStatus, revision: int) -> Delivery:
+    def order_delivery(
+        self, order: Approved, filled: int, status: OrderStatus, revision: int, *, late: bool = False
+    ) -> Delivery:
         """An order event of an approved signal."""
         now = self.market.now.astimezone(UTC) if self.market.now else None
         state = OrderState(
@@ -158,7 +162,7 @@ class Risk:
             OrderStatus.CANCELLED: Cancelled(state, "cancelled"),
             OrderStatus.FAILED: Failed(state, FailureReason.ABSENT, "absent"),
             OrderStatus.REJECTED: Failed(state, FailureReason.BROKER_REJECTED, "rejected"),
-        }.get(status) or Filled(
+        }.get(status if not late else OrderStatus.FILLED) or Filled(
             state,
             Fill(
                 derived_id("fill", order.signal_id, revision),

@@ -81,6 +81,22 @@ async def test_the_waiting_target_is_decided_with_the_terminal_event(
     assert len(await risk.published()) == 2
 
 
+@pytest.mark.parametrize("late_first", [False, True])
+async def test_a_fill_after_the_orders_end_moves_the_position(risk, late_first: bool) -> None:
+    """Whichever of the two comes first, once: the end frees the key, and the next target is measured from what is held."""
+    await risk.raw(risk.signal(10))
+    [order] = await risk.validated()
+    await risk.told(order, 0, OrderStatus.OPEN, 1)
+    events = [(4, 2, False), (9, 3, True)]
+    for filled, revision, late in reversed(events) if late_first else events:
+        await risk.told(order, filled, OrderStatus.CANCELLED, revision, late=late)
+    await risk.told(order, 9, OrderStatus.CANCELLED, 3, late=True)
+    assert await risk.position() == 9
+    await risk.raw(risk.signal(0))
+    leaving = (await risk.validated())[-1]
+    assert (leaving.side, leaving.quantity, leaving.effect) == (Side.SELL, 9, PositionEffect.REDUCES)
+
+
 async def test_rules_are_stored_with_the_verdict(risk) -> None:
     """A refusal is found again as it was published, with every rule."""
     signal = risk.signal(6_000)

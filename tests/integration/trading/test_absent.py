@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from structlog.testing import capture_logs
 from trading_room import VISIBILITY_WINDOW, approved, terminal
+from typing_extensions import override
 
+from alphapanda.contract.validation import violations
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
-from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.late_arrival import adopted_id
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader
-from alphapanda.trading.traders.trader import NoClearAnswer, Placement
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement
 
 
 class Unclear(PaperTrader):
@@ -91,3 +95,54 @@ async def test_a_late_arrival_is_adopted_once(opened) -> None:
         assert held.quantity == 10
         assert await room.store.absent_intents(context.wall_clock() - timedelta(days=1)) == []
         assert list((await room.calls()).values()) == [1]
+
+
+class TellsLate(PaperTrader):
+    """Says that an order was cancelled without a trade, and tells its trades when it is looked up."""
+
+    def __init__(self, exchange: PaperExchange, mode: ExecutionMode) -> None:
+        super().__init__("paper", exchange, VISIBILITY_WINDOW)
+        self.mode = mode
+
+    @override
+    def get_execution_mode(self) -> ExecutionMode:
+        return self.mode
+
+    @override
+    async def execute_order(self, placement: Placement) -> BrokerOrder:
+        whole = await super().execute_order(placement)
+        return BrokerOrder(whole.broker_order_id, BrokerOrderStatus.CANCELLED, (), "cancelled")
+
+    @override
+    async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
+        whole = await super().look_up(account, tag)
+        assert whole is not None
+        return BrokerOrder(whole.broker_order_id, BrokerOrderStatus.CANCELLED, whole.fills, "cancelled")
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.PAPER, ExecutionMode.LIVE])
+async def test_a_fill_after_the_orders_end_is_booked_once_with_an_alarm(opened, mode: ExecutionMode) -> None:
+    """At a simulated and at a live broker: one more event with the next revision, the position moves, the end stays."""
+    async with opened(trader=lambda exchange: TellsLate(exchange, mode)) as room:
+        await room.open_for_trading()
+        verdict = approved()
+        await room.handle(verdict)
+        order = await room.ended(verdict)
+        assert (order.status, order.filled) == (OrderStatus.CANCELLED, 0)
+        watchers = [LateArrivals(room.executor._context) for _ in range(2)]
+        with capture_logs() as log:
+            for watcher in (*watchers, watchers[0]):
+                await watcher.look()
+        (alarm,) = [line for line in log if line["event"] == "order.filled_late"]
+        assert (alarm["alarm"], alarm["order_id"], alarm["filled"]) == (True, order.order_id, 10)
+        order = await room.order(verdict)
+        assert (order.status, order.filled, order.leaves) == (OrderStatus.CANCELLED, 10, 0)
+        events = await room.events(verdict)
+        assert [violations(event) for event in events] == [[]] * 3
+        submitted, cancelled, filled = events
+        states = submitted.order_submitted.order, cancelled.order_cancelled.order, filled.order_filled.order
+        assert [state.order_revision for state in states] == [1, 2, 3]
+        assert states[2].status == states[1].status
+        assert (states[2].filled_quantity, states[2].leaves_quantity) == (10, 0)
+        (held,) = await room.rows("SELECT quantity FROM trading.positions")
+        assert held.quantity == 10

@@ -163,6 +163,17 @@ def test_trades_of_the_day_are_counted_and_forgotten_with_it(market) -> None:
     assert isinstance(account.wants(40), Approved)
 
 
+def test_an_order_whose_first_fill_came_after_its_end_is_a_trade(market) -> None:
+    """It ended unfilled and didn't count; the late fill makes it one, once."""
+    account = Account(market, max_daily_trades=2)
+    order = account.wants(10)
+    for filled, revision, trades in ((0, 1, 0), (4, 2, 1), (10, 3, 1)):
+        event = account.market.event(order, filled, OrderStatus.CANCELLED, revision, account.now)
+        account.book.on_order(event, account.inputs())
+        assert account.day.trades == trades
+    assert account.book.position(order.key).quantity == 10
+
+
 def test_the_trades_of_a_strategy_are_its_own(market) -> None:
     """One strategy that has reached its number doesn't stop another."""
     account = Account(market, max_strategy_daily_trades=1)

@@ -25,7 +25,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import ImpossibleReport
-from alphapanda.trading.core.late_arrival import adopt, has_ended, is_absent
+from alphapanda.trading.core.late_arrival import adopt, call_of, has_ended, is_absent, is_all
 from alphapanda.trading.core.order import Order
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
@@ -254,6 +254,53 @@ def test_a_late_arrival_is_an_order_of_its_own() -> None:
     cut = told(BrokerOrderStatus.CANCELLED, trade(1, 4))
     (*_, end) = adopt(order, intent, cut, 0, NOON)[1]
     assert (end.order.status, end.order.filled, end.order.leaves) == (OrderStatus.CANCELLED, 4, 0)
+
+
+@pytest.mark.parametrize("end", [BrokerOrderStatus.CANCELLED, BrokerOrderStatus.REJECTED])
+def test_a_fill_after_the_end_is_booked_and_no_second_end(end: BrokerOrderStatus) -> None:
+    """It has the next revision, status and leaves stay, the cumulative rises; told again it changes nothing."""
+    order = ordered(10)
+    intent = order.submitting(1)
+    (*_, ended) = order.report(intent, told(end, trade(1, 4)), NOON)
+    assert intent.ended_short
+    (late,) = order.report(intent, told(end, trade(1, 4), trade(2, 5, "102")), NOON)
+    assert isinstance(late, Filled)
+    assert late.order.revision == ended.order.revision + 1
+    assert (late.order.status, late.order.leaves, late.order.filled) == (ended.order.status, 0, 9)
+    assert (intent.filled, order.turnover) == (9, 4 * Decimal("100.10") + 5 * Decimal(102))
+    assert order.report(intent, told(end, trade(1, 4), trade(2, 5, "102")), NOON) == []
+    order.report(intent, told(end, trade(3, 1)), NOON)
+    assert (order.status, order.filled, intent.ended_short) == (ended.order.status, 10, False)
+    before = order.copy()
+    with pytest.raises(ImpossibleReport):
+        order.report(intent, told(end, trade(4, 1)), NOON)
+    assert order == before
+
+
+def test_a_fill_of_what_was_never_sent_is_impossible() -> None:
+    """A slice that was dropped unsent, or whose call was never begun, can't have traded."""
+    order = ordered(5, 5)
+    first = order.submitting(1)
+    order.never_called(first)
+    order.not_sent(FailureReason.EXPIRED, "late", NOON)
+    for intent in order.intents:
+        with pytest.raises(ImpossibleReport):
+            order.report(intent, told(BrokerOrderStatus.COMPLETE, trade(1, 5)), NOON)
+
+
+def test_an_absent_intent_is_not_booked_twice() -> None:
+    """What its broker order traded is adopted as an order of its own, and so are the trades that come after that."""
+    order = ordered(10)
+    intent = order.submitting(1)
+    order.absent(intent, "never seen", NOON)
+    short = told(BrokerOrderStatus.CANCELLED, trade(1, 4))
+    assert order.report(intent, short, NOON) == []
+    adopted, _ = adopt(order, intent, short, 0, NOON)
+    assert not is_all(intent, short)
+    whole = told(BrokerOrderStatus.CANCELLED, trade(1, 4), trade(2, 6))
+    (late,) = adopted.report(call_of(adopted, intent), whole, NOON)
+    assert (late.order.status, late.order.filled, late.order.leaves) == (OrderStatus.CANCELLED, 10, 0)
+    assert is_all(intent, whole)
 
 
 def test_more_filled_than_sent_is_impossible() -> None:

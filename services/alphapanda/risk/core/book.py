@@ -118,7 +118,7 @@ class RiskBook:
         undo = self._undo(order.key) if applied.next_target is not None else None
         self.positions[order.key] = applied.state
         if keeps:
-            if applied.realised or applied.unfilled:
+            if applied.realised or applied.trades:
                 self._count(applied, order.market_time or inputs.market.market_time, inputs)
             self._trip(order.key, inputs)
         verdicts: list[Verdict] = []
@@ -219,13 +219,11 @@ class RiskBook:
             return
         day = inputs.calendar.trading_day(at)
         of_today = last_request_at is not None and inputs.calendar.trading_day(last_request_at) == day
-        unfilled = applied.unfilled and of_today
+        trades = applied.trades if of_today else 0
         for whose in (WHOLE_ACCOUNT, key.strategy_id):
             counters = self._counters(key, whose, day)
             if counters.day == day:
-                self.days[key.broker, key.account, whose] = counters.with_outcome(
-                    applied.realised, unfilled=unfilled
-                )
+                self.days[key.broker, key.account, whose] = counters.with_outcome(applied.realised, trades)
 
     def _trip(self, key: PositionKey, inputs: Inputs) -> None:
         most = inputs.limits_for(key).of(daily_loss.LIMIT)

@@ -44,9 +44,14 @@ class DayCounters(Struct, frozen=True):
             recent = ()
         return DayCounters(self.day, self.trades + 1, self.realised, self.tripped, recent)
 
-    def with_outcome(self, realised: Decimal, *, unfilled: bool) -> DayCounters:
-        """The counters after an order event that realised this many rupees; `unfilled`: its order ended without a fill."""
-        trades = max(0, self.trades - 1) if unfilled else self.trades
+    def with_outcome(self, realised: Decimal, trades: int) -> DayCounters:
+        """The counters after an order event.
+
+        Args:
+            realised: rupees that it realised.
+            trades: -1 if its order ended without a fill, +1 if the first fill came after that, else 0.
+        """
+        trades = max(0, self.trades + trades)
         return DayCounters(self.day, trades, self.realised + realised, self.tripped, self.recent)
 
     def with_trip(self, why: str) -> DayCounters:

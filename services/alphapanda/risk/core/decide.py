@@ -46,14 +46,14 @@ class Applied(Struct, frozen=True):
         state: the position afterwards.
         order: the order afterwards; None if the event was applied before, or a later one was.
         realised: rupees realised by its fills, before charges.
-        unfilled: True if an approved order ended without a fill.
+        trades: -1 if an approved order ended without a fill, +1 if its first fill came after that, else 0.
         next_target: the waiting target that can be decided now; None if none waited.
     """
 
     state: PositionState
     order: OrderProgress | None = None
     realised: Decimal = ZERO
-    unfilled: bool = False
+    trades: int = 0
     next_target: Signal | None = None
 
 
@@ -119,15 +119,16 @@ def apply_order(
     worth = sign * (after.value - value) if priced else None
     state, realised = after_fill(state, sign * (order.filled - filled), worth, at)
     if state.open is None or state.open.signal_id != order.signal_id:
-        return Applied(state, after, realised)
+        is_late = before is not None and before.final and not before.filled and bool(after.filled)
+        return Applied(state, after, realised, int(is_late))
     if not after.final:
         open_still = PositionState(
             state.key, state.quantity, state.opened_at, after, state.waiting, state.history
         )
         return Applied(open_still, after, realised)
-    unfilled = after.filled == 0
+    trades = -1 if after.filled == 0 else 0
     without_order = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
-    return Applied(without_order, after, realised, unfilled, state.waiting)
+    return Applied(without_order, after, realised, trades, state.waiting)
 
 
 def refused(

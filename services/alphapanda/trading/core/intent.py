@@ -14,7 +14,7 @@ UNANSWERED = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
 
 
 class ImpossibleReport(ValueError):
-    """A broker's report that can't be true of our order: more filled than was sent, or a fill after the end."""
+    """A broker's report that can't be true of our order: more filled than was sent, or a fill of what was never sent."""
 
 
 @dataclass(slots=True)
@@ -53,6 +53,19 @@ class Intent:
     def unanswered(self) -> bool:
         """Whether the broker may or may not have it (SUBMITTING or UNKNOWN)."""
         return self.status in UNANSWERED
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it may have been sent and ended as absent; a broker order of it is adopted as an order of its own."""
+        return self.status is OrderStatus.FAILED and self.epoch > 0
+
+    @property
+    def ended_short(self) -> bool:
+        """Whether the broker ended it, cancelled or rejected, with units left: a trade of it may yet be told."""
+        ended = self.status is OrderStatus.CANCELLED or (
+            self.status is OrderStatus.REJECTED and self.filled > 0
+        )
+        return ended and self.filled < self.quantity
 
 
 def intents_of(order_id: str, parts: Sequence[int], first: int) -> list[Intent]:

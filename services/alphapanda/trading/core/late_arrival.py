@@ -18,7 +18,7 @@ from alphapanda.trading.core.order import Order
 
 def is_absent(intent: Intent) -> bool:
     """Whether an intent may have been sent and ended as absent, and no broker order of it is known since."""
-    return intent.status is OrderStatus.FAILED and intent.epoch > 0 and not intent.broker_order_id
+    return intent.is_absent and not intent.broker_order_id
 
 
 def has_ended(intent: Intent, report: BrokerOrder) -> bool:
@@ -26,6 +26,26 @@ def has_ended(intent: Intent, report: BrokerOrder) -> bool:
     if report.status is BrokerOrderStatus.COMPLETE:
         return sum(fill.quantity for fill in report.fills) == intent.quantity
     return report.status is not BrokerOrderStatus.OPEN
+
+
+def is_all(intent: Intent, report: BrokerOrder) -> bool:
+    """Whether no more trades of the broker order can come."""
+    if report.status is BrokerOrderStatus.REJECTED:
+        return not report.fills
+    return sum(fill.quantity for fill in report.fills) == intent.quantity
+
+
+def call_of(adopted: Order, intent: Intent) -> Intent:
+    """The broker call of an order that was adopted before, as it stands."""
+    return Intent(
+        intent.order_id,
+        intent.number,
+        intent.quantity,
+        adopted.status,
+        intent.epoch,
+        intent.broker_order_id,
+        adopted.filled,
+    )
 
 
 def adopted_id(intent: Intent) -> str:

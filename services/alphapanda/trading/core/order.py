@@ -1,7 +1,8 @@
 """The order: risk's decision, its broker calls (intents), and its status and fills.
 
 Status changes by `domain.order.transition` alone. Changes that are published are returned as updates with revisions
-1, 2, 3 …; exactly one of them is terminal (a final status, leaves 0). Slices are sent one after the other: the next one
+1, 2, 3 …; exactly one of them is terminal (a final status, leaves 0). A fill that the broker tells of after the end
+has the next revision, and status and leaves stay: it is no second end. Slices are sent one after the other: the next one
 once the one before is filled. A slice that fails ends the order with what has filled so far.
 """
 
@@ -262,12 +263,16 @@ class Order:
     ) -> list[OrderUpdate]:
         """Applies the broker's order in its present state; what was applied before has no second effect.
 
+        Of an intent that has ended only new fills are applied, as late ones; of one that ended as absent nothing is.
+
         Raises:
             ImpossibleReport: the report can't be true of this intent.
         """
+        if intent.is_absent:
+            return []
         fresh = self._new_fills(intent, broker_order)
         if intent.status.is_final:
-            return []
+            return [self._late_fill(intent, fill) for fill in fresh]
         updates: list[OrderUpdate] = []
         intent.broker_order_id = broker_order.broker_order_id or intent.broker_order_id
         rejected = broker_order.status is BrokerOrderStatus.REJECTED
@@ -304,12 +309,8 @@ class Order:
         partial, full = OrderEvent.PARTIAL_FILL, OrderEvent.FULL_FILL
         filled = self.filled + fill.quantity
         intent.status = transition(intent.status, full if fill.quantity == room else partial)
-        intent.filled += fill.quantity
         self.status = transition(self.status, full if filled == self.quantity else partial)
-        self.filled = filled
-        self.turnover += fill.price * fill.quantity
-        self.fill_ids.add(fill.fill_id)
-        return Filled(self._changed(fill.traded_at), fill)
+        return self._filled(intent, fill)
 
     def rejected(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
         """Ends the order: the broker rejected the intent, or its unfilled rest."""
@@ -361,7 +362,8 @@ class Order:
             return fresh
         if len(fresh) > 1:
             fresh = list({fill.fill_id: fill for fill in fresh}.values())
-        room = 0 if intent.status.is_final else intent.quantity - intent.filled
+        was_sent = intent.status not in (OrderStatus.NOT_SENT, OrderStatus.FAILED)
+        room = intent.quantity - intent.filled if was_sent else 0
         left, bad = room, False
         for fill in fresh:
             left -= fill.quantity
@@ -371,6 +373,19 @@ class Order:
                 f"{fresh} of intent {intent.intent_id}, {intent.status.name} with {room} units left"
             )
         return fresh
+
+    def _late_fill(self, intent: Intent, fill: Fill) -> Filled:
+        """Applies a new fill of an intent that the broker had ended."""
+        intent.status = transition(intent.status, OrderEvent.LATE_FILL)
+        self.status = transition(self.status, OrderEvent.LATE_FILL)
+        return self._filled(intent, fill)
+
+    def _filled(self, intent: Intent, fill: Fill) -> Filled:
+        intent.filled += fill.quantity
+        self.filled += fill.quantity
+        self.turnover += fill.price * fill.quantity
+        self.fill_ids.add(fill.fill_id)
+        return Filled(self._changed(fill.traded_at), fill)
 
     def _next_to_send(self) -> Intent:
         intent = self.current

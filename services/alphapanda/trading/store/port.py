@@ -119,8 +119,8 @@ class ChangedOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class AbsentIntent:
-    """An intent that ended as absent, and of which no broker order is known."""
+class EndedIntent:
+    """An intent that ended without all its units filled, as far as is known."""
 
     order_id: str
     number: int
@@ -246,8 +246,11 @@ class TradingStore(Protocol):
     async def without_verdict(self) -> Sequence[StoredOrder]:
         """The manual orders that wait for risk's verdict, oldest first."""
 
-    async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
+    async def absent_intents(self, since: datetime) -> Sequence[EndedIntent]:
         """The absent intents, not found since, of orders created since a wall time; oldest order first."""
+
+    async def intents_ended_short(self, since: datetime) -> Sequence[EndedIntent]:
+        """The intents that the broker ended with units left, of orders created since a wall time; oldest order first."""
 
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
         """At most `limit` orders, newest first, of those with a sequence below `before`."""

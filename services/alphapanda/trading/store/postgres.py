@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Row
+from sqlalchemy import Row, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
@@ -24,9 +24,9 @@ from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.order_log import log_orders
 from alphapanda.trading.store import statements as sql
 from alphapanda.trading.store.port import (
-    AbsentIntent,
     Account,
     ChangedOrder,
+    EndedIntent,
     KillSwitchCopy,
     OrderChange,
     OrderFilter,
@@ -237,12 +237,12 @@ class PostgresTradingStore(TradingStore):
             return await read_orders(connection, sql.WITHOUT_VERDICT, {})
 
     @override
-    async def absent_intents(self, since: datetime) -> Sequence[AbsentIntent]:
-        async with self._autocommit.connect() as connection:
-            return [
-                AbsentIntent(str(row.order_id), row.number, row.tag, row.broker, row.account)
-                for row in await connection.execute(sql.ABSENT_INTENTS, {"since": since})
-            ]
+    async def absent_intents(self, since: datetime) -> Sequence[EndedIntent]:
+        return await self._intents(sql.ABSENT_INTENTS, since)
+
+    @override
+    async def intents_ended_short(self, since: datetime) -> Sequence[EndedIntent]:
+        return await self._intents(sql.INTENTS_ENDED_SHORT, since)
 
     @override
     async def newest(self, wanted: OrderFilter, before: int | None, limit: int) -> Sequence[StoredOrder]:
@@ -287,6 +287,13 @@ class PostgresTradingStore(TradingStore):
             return [
                 ChangedOrder(_stored(row), row.account_revision)
                 for row in await connection.execute(sql.changed(*given), where)
+            ]
+
+    async def _intents(self, query: TextClause, since: datetime) -> list[EndedIntent]:
+        async with self._autocommit.connect() as connection:
+            return [
+                EndedIntent(str(row.order_id), row.number, row.tag, row.broker, row.account)
+                for row in await connection.execute(query, {"since": since})
             ]
 
     async def _find(self, order_ids: Sequence[str]) -> list[StoredOrder | None]:

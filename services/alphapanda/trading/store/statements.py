@@ -11,9 +11,14 @@ from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import rows_of
 from alphapanda.trading.store.rows import CHANGING_COLUMNS, INTENT_COLUMNS, ORDER_COLUMNS
-from alphapanda.trading.store.tables import ABSENT_CONDITIONS, OPEN
+from alphapanda.trading.store.tables import ABSENT_CONDITIONS, OPEN, ended_short
 
 _ABSENT: Final = " AND ".join(f"i.{condition}" for condition in ABSENT_CONDITIONS)
+# Of the orders whose index this is, a rejected intent without a fill never reached the exchange.
+_SHORT: Final = (
+    f"{ended_short('o.')} AND i.filled < i.quantity"
+    f" AND (i.status = {int(OrderStatus.CANCELLED)} OR (i.status = {int(OrderStatus.REJECTED)} AND i.filled > 0))"
+)
 
 # -- writing orders ---------------------------------------------------------------------------------------------------
 
@@ -137,10 +142,12 @@ ORDER_OF_SIGNAL = text(f"{_SELECT} WHERE signal_id = :signal_id")
 ORDERS_BY_ID = text(f"{_SELECT} WHERE order_id = ANY(CAST(:order_ids AS uuid[]))")
 WITHOUT_VERDICT = text(f"{_SELECT} WHERE {OPEN} AND status = {int(OrderStatus.PENDING_RISK)} ORDER BY seq")
 OPEN_ORDERS = text(f"SELECT order_id FROM trading.orders WHERE {OPEN} ORDER BY seq")
-ABSENT_INTENTS = text(
+_ENDED_INTENTS = (
     "SELECT i.order_id, i.number, i.tag, o.broker, o.account FROM trading.intents i JOIN trading.orders o USING (order_id)"
-    f" WHERE {_ABSENT} AND o.created_at >= :since ORDER BY o.seq, i.number"
+    " WHERE {} AND o.created_at >= :since ORDER BY o.seq, i.number"
 )
+ABSENT_INTENTS = text(_ENDED_INTENTS.format(_ABSENT))
+INTENTS_ENDED_SHORT = text(_ENDED_INTENTS.format(_SHORT))
 
 
 @cache

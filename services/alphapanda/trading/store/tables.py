@@ -29,6 +29,13 @@ OPEN: Final = f"status < {int(OrderStatus.FILLED)}"
 ABSENT_CONDITIONS: Final = (f"status = {int(OrderStatus.FAILED)}", "epoch > 0", "broker_order_id = ''")
 """Conditions of intents that ended as absent and were not found since; an epoch > 0 says that it may have been sent."""
 
+
+def ended_short(of: str = "") -> str:
+    """Condition of orders that the broker ended with units left; `of` is the table's alias with its dot."""
+    statuses = f"{int(OrderStatus.CANCELLED)}, {int(OrderStatus.REJECTED)}"
+    return f"{of}status IN ({statuses}) AND {of}filled < {of}quantity"
+
+
 METADATA = service_tables("trading")
 add_parking(METADATA)
 
@@ -67,6 +74,7 @@ ORDERS = Table(
     Index("orders_of_account", "broker", "account", "seq"),
     Index("orders_of_strategy", "strategy_id", "seq"),
     Index("orders_changed", "broker", "account", "account_revision"),
+    Index("orders_ended_short", "created_at", postgresql_where=text(ended_short())),
 )
 
 # One broker call: one intent, one tag.
