@@ -257,6 +257,24 @@ def settings_are_handed_down(module: Module) -> Iterator[str]:
             yield f"{line}: imports {name}"
 
 
+OPENED_WITH = {
+    r"(.*\.)?Redis\.from_url": {"socket_timeout", "socket_connect_timeout"},
+    r"(.*\.)?create_async_engine": {"pool_timeout", "connect_args"},
+    r"(.*\.)?AIOKafka\w+": {"**"},
+}
+"""What a client is opened with, so that no library's default time-out decides anything; `**`: a dictionary of options."""
+
+
+def no_default_time_out_decides(module: Module) -> Iterator[str]:
+    """A client of another system is opened with time-outs of ours (rule 14)."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and (name := module.dotted(node.func)):
+            given = {keyword.arg or "**" for keyword in node.keywords}
+            for opened, needed in OPENED_WITH.items():
+                if re.fullmatch(opened, name) and (missing := needed - given):
+                    yield f"{node.lineno}: opens {name} without {', '.join(sorted(missing))}"
+
+
 TRANSACTION = {"begin", "unit", "transaction"}
 OTHER_SYSTEM = re.compile(
     r"^_?(redis|views?|prices|cache|mirror|log|broker_client|rest|stub|channel|trading|traders?|exchange|market)$"
@@ -330,6 +348,7 @@ WALLS: tuple[Wall, ...] = (
     no_process_is_one_broker_s,
     settings_are_handed_down,
     transactions_wait_for_postgres_alone,
+    no_default_time_out_decides,
 )
 
 PLANTED: tuple[tuple[Wall, str, str], ...] = (
@@ -428,6 +447,21 @@ PLANTED: tuple[tuple[Wall, str, str], ...] = (
         transactions_wait_for_postgres_alone,
         "portfolio/consumer.py",
         "async def book(self):\n    async with store.transaction() as t:\n        await self._log.publish([])",
+    ),
+    (
+        no_default_time_out_decides,
+        "app/resources.py",
+        "from redis.asyncio import Redis\nr = Redis.from_url('x', socket_timeout=1)",
+    ),
+    (
+        no_default_time_out_decides,
+        "storage/engine.py",
+        "import sqlalchemy.ext.asyncio as sa\ne = sa.create_async_engine('x', pool_timeout=1)",
+    ),
+    (
+        no_default_time_out_decides,
+        "eventlog/kafka/log.py",
+        "import aiokafka\nc = aiokafka.AIOKafkaConsumer('t')",
     ),
     (no_process_is_one_broker_s, "settings/model.py", "broker_namespace: str = 'paper'"),
     (no_process_is_one_broker_s, "app/topics.py", "topic = settings.broker_namespace + '.x'"),

@@ -46,7 +46,7 @@ def open_connections(
     stack.push_async_callback(bound.end, "database", engine.dispose)
     paper_engine = open_engine(database_url, pool_size * len(settings.active_brokers), slow_query)
     stack.push_async_callback(bound.end, "paper database", paper_engine.dispose)
-    redis = open_redis(redis_url, settings.reconnection)
+    redis = open_redis(redis_url, settings.reconnection, settings.redis.timeout_seconds)
     stack.push_async_callback(bound.end, "Redis", redis.aclose)
     return engine, paper_engine, redis
 
@@ -86,7 +86,7 @@ def process_of(
                 reader.try_now()
             if room.relay is not None:
                 room.relay.try_now()
-        watched.checks.check_soon()
+        watched.check_soon()
 
     for supervisor in servers:
         supervisor.restored.append(try_now)
@@ -104,6 +104,7 @@ def process_of(
     server = mesh_server(resources.settings, port, every, before_binding)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
+        watched.dependencies,
         watched.checks,
         *measuring(resources, [*running.values()], groups, servers),
     ]

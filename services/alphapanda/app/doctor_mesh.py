@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from redis.asyncio import Redis
 from sqlalchemy import text
 
 from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.options import kafka_options
-from alphapanda.app.resources import wall_clock
+from alphapanda.app.resources import open_redis, wall_clock
 from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka.client import KafkaClients
@@ -97,7 +96,9 @@ async def _redis(settings: Settings) -> list[Finding]:
         return [fail("redis", "redis.url is empty", "set ALPHAPANDA_REDIS__URL")]
 
     async def check() -> list[Finding]:
-        async with Redis.from_url(settings.redis.url) as redis:
+        async with open_redis(
+            settings.redis.url, settings.reconnection, settings.redis.timeout_seconds
+        ) as redis:
             await redis.ping()
             before = wall_clock()
             seconds, microseconds = await redis.time()

@@ -17,6 +17,10 @@ from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.resilience.failures import POSTGRESQL, REDIS
 
 ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "portfolio"})
+ON_LOG: Final = frozenset({"marketdata", "strategy", "risk", "trading", "portfolio"})
+DEPENDENCY_SECONDS: Final = 2.0
+"""Between two rounds that ask database, Redis and log, at most: what hangs is told within seconds, and asking is cheap."""
+
 ON_REDIS: Final = frozenset({"marketdata", "risk", "trading", "portfolio"})
 
 
@@ -26,8 +30,12 @@ class ActiveChecks:
     Args:
         resources: shared by the services of this process.
         rooms: the rooms to check.
-        also: checks that run in the same rounds and belong to no service.
+        also: checks that run in the rounds of `checks` and belong to no service.
         servers: supervisors of the servers that this process runs.
+
+    Attributes:
+        dependencies: rounds that ask database, Redis and log.
+        checks: rounds of the other checks.
     """
 
     def __init__(
@@ -47,23 +55,40 @@ class ActiveChecks:
         async def ping() -> None:
             await resources.redis.ping()
 
+        topic = resources.topic_map.sources()[0]
+
+        async def ask_log() -> None:
+            await resources.log.ping(topic)
+
         slow = limits.max_latency_seconds
+        log = ActiveCheck("log", timed(ask_log, slow), limits.timeout_seconds)
         database = ActiveCheck("database", timed(query, slow), limits.database_timeout_seconds)
         redis = ActiveCheck("redis", timed(ping, slow), limits.redis_timeout_seconds)
         self._by_service: dict[str, list[ActiveCheck]] = {}
+        dependencies: dict[ActiveCheck, None] = {}
         for room in rooms:
             own = [database] * (room.service in ON_DATABASE) + [redis] * (room.service in ON_REDIS)
+            own += [log] * (room.service in ON_LOG)
+            dependencies |= dict.fromkeys(own)
             own += (ActiveCheck(name, ask, limits.timeout_seconds) for name, ask in room.probes.items())
             if room.followers:
                 ask = lag(room.followers, limits.max_lag)
                 own.append(ActiveCheck("lag", ask, limits.timeout_seconds))
             self._by_service[room.service] = own
         every = dict.fromkeys(check for checks in self._by_service.values() for check in checks)
-        self.checks = HealthChecks([*every, *also], limits.interval_seconds, limits.grace_seconds)
+        others = [check for check in every if check not in dependencies]
+        interval, grace = limits.interval_seconds, limits.grace_seconds
+        self.dependencies = HealthChecks([*dependencies], min(interval, DEPENDENCY_SECONDS), grace)
+        self.checks = HealthChecks([*others, *also], interval, grace)
 
     def of(self, service: str) -> Sequence[ActiveCheck]:
         """Returns the checks of a service; some are shared with other services."""
         return self._by_service.get(service, ())
+
+    def check_soon(self) -> None:
+        """Begins the next rounds at once: a dependency has come back."""
+        self.dependencies.check_soon()
+        self.checks.check_soon()
 
     def servers_of(self, service: str) -> Sequence[ServerSupervisor]:
         """Returns the supervisors of the servers that a service depends on."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.consuming.follower import TopicFollower
@@ -14,7 +14,7 @@ from alphapanda.domain.frame import instant
 from alphapanda.ops.checks import CheckFailed
 from alphapanda.storage.price_cache import MarketClock
 
-Probe = Callable[[], Awaitable[str]]
+Probe = Callable[[], Coroutine[Any, Any, str]]
 
 
 class RunningFeed(Protocol):

@@ -24,7 +24,7 @@ from alphapanda.ops.backups import WriteBackup
 from alphapanda.settings.model import Settings
 from alphapanda.settings.operation import ReconnectionSettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
-from alphapanda.storage.price_cache import PriceCache
+from alphapanda.storage.price_cache import BudgetedViews, ExecutionViews, PriceCache
 from alphapanda.trading.traders.registry import BrokerRegistry
 
 if TYPE_CHECKING:
@@ -43,15 +43,21 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def open_redis(url: str, reconnection: ReconnectionSettings) -> Redis:
+def open_redis(url: str, reconnection: ReconnectionSettings, timeout_seconds: float) -> Redis:
     """Opens a Redis client, which connects when first used. Calls are retried, so a restarted server is no error.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix://…`.
         reconnection: number of retries and the waits between them. Then the call fails: an exit must not wait for Redis.
+        timeout_seconds: longest wait for a connection, and for the answer of one attempt.
     """
     backoff = EqualJitterBackoff(cap=reconnection.max_seconds, base=reconnection.initial_seconds)
-    return Redis.from_url(url, retry=Retry(backoff, reconnection.redis_attempts))
+    return Redis.from_url(
+        url,
+        retry=Retry(backoff, reconnection.redis_attempts),
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +103,14 @@ class ProcessResources:
         return PriceCache(self.redis, self.settings.marketdata.clock_max_age_seconds, wall_clock)
 
     @property
+    def prices_for_decisions(self) -> ExecutionViews:
+        """The price cache as decisions read it: within their budget, else it can't be read."""
+        return BudgetedViews(self.prices, self.settings.redis.decision_budget_seconds)
+
+    @property
     def mirror(self) -> KillSwitchMirror:
         """The mirror of the kill switches in Redis."""
-        return KillSwitchMirror(self.redis)
+        return KillSwitchMirror(self.redis, self.settings.redis.decision_budget_seconds)
 
     @property
     def dead_letters(self) -> DeadLetters:

@@ -209,3 +209,10 @@ class EventLog(Protocol):
 
     async def last(self, partition: TopicPartition) -> StoredRecord | None:
         """Returns the newest record of a partition; None where it is empty."""
+
+    async def ping(self, topic: str) -> None:
+        """Returns once the log has answered a question about a topic: a health check's, so it changes nothing.
+
+        Raises:
+            LogUnavailable: it can't be reached. While it hangs, there is no answer; the caller has a time-out.
+        """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.budgets import within
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.resilience.tasks import kept_running
 
@@ -38,7 +39,9 @@ class ActiveCheck:
         degradation: a problem with which services go on serving; empty where there is none.
     """
 
-    def __init__(self, name: str, ask: Callable[[], Awaitable[str]], timeout_seconds: float) -> None:
+    def __init__(
+        self, name: str, ask: Callable[[], Coroutine[Any, Any, str]], timeout_seconds: float
+    ) -> None:
         self.name = name
         self.last_error = ""
         self.degradation = ""
@@ -59,11 +62,10 @@ class ActiveCheck:
         """Runs the check once. In the grace period after the start a bad result is ignored."""
         found: list[str] = []
 
-        async def within() -> None:
-            async with asyncio.timeout(self._timeout):
-                found.append(await self._ask())
+        async def ask() -> None:
+            found.append(await within(self._timeout, self._ask()))
 
-        error = await attempted(within())
+        error = await attempted(ask())
         degradation = found[0] if found else ""
         if error is None:
             self._set("", "" if in_grace_period else degradation)
@@ -107,6 +109,9 @@ class HealthChecks:
         interval_seconds: seconds between two rounds; shorter while a check isn't healthy.
         grace_seconds: time after the start in which bad results are ignored.
         elapsed: monotonic time in seconds.
+
+    Attributes:
+        interval_seconds: as given.
     """
 
     def __init__(
@@ -117,7 +122,7 @@ class HealthChecks:
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._checks = checks
-        self._interval = interval_seconds
+        self.interval_seconds = interval_seconds
         self._grace = grace_seconds
         self._elapsed = elapsed
         self._began = 0.0
@@ -146,6 +151,8 @@ class HealthChecks:
             await asyncio.gather(*(check.run(in_grace_period=in_grace_period) for check in self._checks))
             well = all(check.healthy for check in self._checks)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval if well else min(self._interval, AGAIN_SECONDS)):
+                async with asyncio.timeout(
+                    self.interval_seconds if well else min(self.interval_seconds, AGAIN_SECONDS)
+                ):
                     await self._soon.wait()
             self._soon.clear()

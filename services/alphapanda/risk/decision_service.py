@@ -24,6 +24,7 @@ from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import Fill, Filled, OrderUpdate
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
+from alphapanda.resilience.budgets import within
 from alphapanda.resilience.failures import TransientFailure, in_one_line
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
@@ -41,7 +42,7 @@ Instruments = Callable[[], InstrumentDirectory]
 """Returns today's instruments; called for each use, because the directory is replaced as a whole."""
 
 PRICE_BUDGET_SECONDS = 0.25
-"""Timeout for reading prices from Redis; after it the market is unknown, as if Redis were down."""
+"""Default timeout for reading prices from Redis; after it the market is unknown, as if Redis were down."""
 
 _AUTHORISED_TOGETHER = 64
 """Most explicit orders in one decision, so that a signal of the account waits for few of them."""
@@ -248,8 +249,7 @@ class DecisionService:
     async def market(self, tokens: Iterable[int]) -> MarketView:
         """Reads prices and market time; everything is unknown if Redis is down or slow (then only exits pass)."""
         try:
-            async with asyncio.timeout(self._price_budget):
-                return await self._views.view(list(tokens))
+            return await within(self._price_budget, self._views.view(list(tokens)))
         except (RedisError, OSError) as error:  # a time-out is an OSError
             _log.warning("market.view_unavailable", error=in_one_line(error))
             return NOTHING_KNOWN

@@ -34,6 +34,13 @@ class RedisSettings(Section):
         description="redis://…, rediss://… or unix://…; empty: the embedded one",
         repr=False,
     )
+    timeout_seconds: Seconds = Field(
+        2.0, description="longest wait for a connection, and for one answer; then the call is tried again"
+    )
+    decision_budget_seconds: Seconds = Field(
+        0.5,
+        description="longest wait for prices, market time and kill switches before an order is decided; then they are unknown",
+    )
 
 
 class KafkaSettings(Section):

@@ -19,6 +19,16 @@ _BEGAN: Final = "alphapanda.began"
 _log = structlog.get_logger(SLOW_QUERIES)
 
 
+CONNECT_SECONDS: Final = 10.0
+"""Longest wait for a new connection."""
+
+STATEMENT_SECONDS: Final = 600.0
+"""Longest wait for the answer to a statement: longer than a migration's takes, and no wait for ever."""
+
+POOL_SECONDS: Final = 30.0
+"""Longest wait for a free connection of the pool."""
+
+
 def open_engine(
     url: str,
     pool_size: int,
@@ -45,10 +55,13 @@ def open_engine(
         pool_size=pool_size,
         max_overflow=pool_size if overflow else 0,
         pool_use_lifo=True,
+        pool_timeout=POOL_SECONDS,
         connect_args={
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS,
             "server_settings": {
                 "idle_in_transaction_session_timeout": str(int(1000 * idle_transaction_seconds))
-            }
+            },
         },
     )
 

@@ -6,6 +6,7 @@ the writer names what it replaces.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from redis.exceptions import RedisError
 from typing_extensions import override
 
 from alphapanda.domain.order import TradingState
+from alphapanda.resilience.budgets import within
 
 KEY: Final = "risk:kill_switch:"
 
@@ -63,10 +65,12 @@ class KillSwitchMirror:
 
     Args:
         redis: opened with `decode_responses=True` or without.
+        budget_seconds: longest wait for Redis in one call: setting a kill switch must not wait for it.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, budget_seconds: float = 0.25) -> None:
         self._redis = redis
+        self._budget = budget_seconds
         self._write = redis.register_script(_WRITE)
 
     async def write(
@@ -84,16 +88,25 @@ class KillSwitchMirror:
             What Redis has now.
 
         Raises:
-            RedisError: Redis can't be written now.
+            RedisError, OSError: Redis can't be written now.
         """
         asked = ShownSwitch(state, revision)
-        held = await self._write(keys=[KEY + broker], args=[revision, state.name, str(replaces or "")])
+        arguments: list[str | int] = [revision, state.name, str(replaces or "")]
+        held = await within(self._budget, self._written(broker, arguments))
         return shown_switch(held) or asked
+
+    async def _written(self, broker: str, arguments: Sequence[str | int]) -> bytes | str | None:
+        held: bytes | str | None = await self._write(keys=[KEY + broker], args=list(arguments))
+        return held
+
+    async def _read(self, broker: str) -> bytes | str | None:
+        shown: bytes | str | None = await self._redis.get(KEY + broker)
+        return shown
 
     async def is_missing(self, broker: str) -> bool:
         """Whether a broker's state is missing, as after a loss of Redis; False where Redis can't be read."""
         try:
-            return await self._redis.get(KEY + broker) is None
+            return await within(self._budget, self._read(broker)) is None
         except (RedisError, OSError):
             return False
 
@@ -101,13 +114,13 @@ class KillSwitchMirror:
         """Reads a broker's switch; None where it is missing or malformed.
 
         Raises:
-            RedisError: Redis can't be read now.
+            RedisError, OSError: Redis can't be read now.
         """
-        return shown_switch(await self._redis.get(KEY + broker))
+        return shown_switch(await within(self._budget, self._read(broker)))
 
     async def state(self, broker: str) -> TradingState:
         """Returns the trading state of a broker; REDUCING where it is missing or can't be read."""
         try:
-            return shown_state(await self._redis.get(KEY + broker))
+            return shown_state(await within(self._budget, self._read(broker)))
         except (RedisError, OSError):
             return TradingState.REDUCING

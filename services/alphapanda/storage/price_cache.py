@@ -18,6 +18,7 @@ from typing_extensions import override
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import TradingState
+from alphapanda.resilience.budgets import within
 from alphapanda.storage.kill_switch_mirror import KEY as KILL_SWITCH_KEY
 from alphapanda.storage.kill_switch_mirror import shown_state
 
@@ -190,6 +191,29 @@ class PriceCache(ExecutionViews):
         if not clock.simulated and abs(self._wall_clock() - instant(clock.wall_time_ns)) > self._max_age:
             return None
         return instant(clock.market_time_ns)
+
+
+class BudgetedViews(ExecutionViews):
+    """Views within a time budget, which is short: what can't be read in it counts as unreadable. Raises TimeoutError then.
+
+    Args:
+        views: the price cache.
+        budget_seconds: of one reading.
+    """
+
+    def __init__(self, views: ExecutionViews, budget_seconds: float) -> None:
+        self._views = views
+        self._budget = budget_seconds
+
+    @override
+    async def view(self, tokens: Sequence[int]) -> MarketView:
+        return await within(self._budget, self._views.view(tokens))
+
+    @override
+    async def view_with_states(
+        self, tokens: Sequence[int], brokers: Sequence[str]
+    ) -> tuple[MarketView, Mapping[str, TradingState]]:
+        return await within(self._budget, self._views.view_with_states(tokens, brokers))
 
 
 def _keys(tokens: Sequence[int]) -> list[str]:

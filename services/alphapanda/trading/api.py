@@ -265,7 +265,7 @@ class TradingApi(TradingServiceServicer):
         """A minute of market time from now, but not past the session's end."""
         try:
             market_time = await self._market_times.submit(instrument)
-        except RedisError:
+        except (RedisError, OSError):  # a time-out is an OSError
             raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; try again") from None
         if market_time is None:
             return self._wall_clock() + MANUAL_ORDER_LIFE

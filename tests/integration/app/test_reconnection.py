@@ -28,7 +28,7 @@ async def own_redis(tmp_path: Path):
 async def test_a_restarted_redis_is_no_error(own_redis) -> None:
     """A call that meets Redis while it is started again waits for it and is answered."""
     server, url = own_redis
-    redis = open_redis(url, PATIENT)
+    redis = open_redis(url, PATIENT, 5.0)
     await redis.set("a", "1")
     os.kill(server.pid, signal.SIGKILL)
     asked = asyncio.create_task(redis.get("a"))
@@ -43,7 +43,9 @@ async def test_a_restarted_redis_is_no_error(own_redis) -> None:
 async def test_attempts_end() -> None:
     """A Redis that stays away is an error after the attempts that are set, none of them where none are."""
     for attempts in (0, 2):
-        redis = open_redis("redis://127.0.0.1:1", PATIENT.model_copy(update={"redis_attempts": attempts}))
+        redis = open_redis(
+            "redis://127.0.0.1:1", PATIENT.model_copy(update={"redis_attempts": attempts}), 5.0
+        )
         with pytest.raises(RedisError):
             await asyncio.wait_for(redis.ping(), 5)
         await redis.aclose()

@@ -33,7 +33,7 @@ from alphapanda.mesh.watches import Revisions
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
-from alphapanda.storage.price_cache import PriceCache
+from alphapanda.storage.price_cache import BudgetedViews, PriceCache
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
@@ -199,11 +199,13 @@ async def open_room(
     risk: Any = None,
     options: TradingOptions | None = None,
     start_seconds: float = 60.0,
+    budget_seconds: float = 60.0,
 ) -> AsyncIterator[Room]:
     """The room; `trader` takes the place of paper's, and then calls end soon without an answer."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
     redis = Redis.from_url(redis_url)
     prices = PriceCache(redis, 10, wall_clock)
+    decided_with = BudgetedViews(prices, budget_seconds)
     mirror = KillSwitchMirror(redis)
     exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices)
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
@@ -217,7 +219,7 @@ async def open_room(
     router = ExecutionRouter(ENABLED)
     opted_in: set[str] = {"papertwo"}
     executor = OrderExecutor(
-        ExecutionContext(store, traders, prices, lambda: INSTRUMENTS, boot, wall_clock),
+        ExecutionContext(store, traders, decided_with, lambda: INSTRUMENTS, boot, wall_clock),
         PreSubmitChecks(router, lambda _: opted_in, CALENDAR, timedelta(seconds=30)),
         options,
         at,

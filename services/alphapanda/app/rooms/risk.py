@@ -45,6 +45,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
     decisions = DecisionService(
         store=store,
         views=resources.prices,
+        price_budget_seconds=settings.redis.decision_budget_seconds,
         instruments=resources.instruments,
         calendar=resources.calendar,
         limits=limits_of(settings.risk, settings.paper_trading.square_off_time),

@@ -76,7 +76,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
     context = ExecutionContext(
         store=store,
         traders=traders.by_broker,
-        market=resources.prices,
+        market=resources.prices_for_decisions,
         instruments=resources.instruments,
         boot_clock=boot_clock,
         wall_clock=wall_clock,
@@ -105,7 +105,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         square_offs=SquareOffs(
             store,
             resources.router.enabled,
-            resources.prices,
+            resources.prices_for_decisions,
             resources.calendar,
             resources.instruments,
             wall_clock,
@@ -113,7 +113,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         watches=OrderWatches(store, revisions, resources.instruments),
         traders=traders.by_broker,
         router=resources.router,
-        market=resources.prices,
+        market=resources.prices_for_decisions,
         calendar=resources.calendar,
         instruments=resources.instruments,
         strategies=strategies,

@@ -193,6 +193,10 @@ class KafkaEventLog(EventLog):
             return ours(await self._connected().end_offsets(partitions))
 
     @override
+    async def ping(self, topic: str) -> None:
+        await self.end_offsets([topic])
+
+    @override
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
         return await self._topics.group_offsets(group, await self._partitions(list(await self.topics())))
 

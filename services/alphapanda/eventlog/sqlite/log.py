@@ -305,6 +305,12 @@ class SqliteEventLog(EventLog):
         return {at: partition.end for at, partition in self._of(topics).items()}
 
     @override
+    async def ping(self, topic: str) -> None:
+        await self._call(
+            self._of, [topic]
+        )  # in the thread that writes: it answers after what is being written
+
+    @override
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
         return {at: offset for (name, at), offset in self._offsets.items() if name == group}
 
