@@ -78,6 +78,7 @@ TASKS_STARTED = {
     "marketdata/publisher.py": "awaited there",
     "mesh/effects.py": "a command: its failure is its caller's, or logged",
     "ops/api.py": "awaited there",
+    "resilience/budgets.py": "awaited there, or given up with its caller's TimeoutError",
     "resilience/rounds.py": "a bug is an alarm and the service's state",
     "resilience/tasks.py": "begins again",
     "storage/group_commit.py": "a group: its failure is its callers'",
