@@ -268,7 +268,7 @@ OPENED_WITH = {
 
 def no_default_time_out_decides(module: Module) -> Iterator[str]:
     """A client of another system is opened with time-outs of ours (rule 14)."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call) and (name := module.dotted(node.func)):
             given = {keyword.arg or "**" for keyword in node.keywords}
             for opened, needed in OPENED_WITH.items():
