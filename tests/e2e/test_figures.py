@@ -50,6 +50,7 @@ def test_figures_of_a_running_platform(up, collector):
     until(lambda: told("alphapanda_order_latency_seconds_count"), 10, "the latency of an order")
     until(lambda: told("alphapanda_market_data_age_seconds"), 10, "the age of market data")
     until(lambda: told("alphapanda_group_lag{"), 10, "the lag of the groups")
+    until(lambda: told('alphapanda_calls_running{kind="query"'), 10, "the calls at work")
     until(
         lambda: any(
             'service="risk"' in line and line.endswith(" 1.0") for line in told("alphapanda_service_serving")

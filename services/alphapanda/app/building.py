@@ -106,6 +106,6 @@ def process_of(
         HealthWatch(running, server.set_serving),
         watched.dependencies,
         watched.checks,
-        *measuring(resources, [*running.values()], groups, servers),
+        *measuring(resources, [*running.values()], groups, server.admission, servers),
     ]
     return Process(every, server, health, lifecycle, drain_seconds)

@@ -13,6 +13,7 @@ from alphapanda import __version__
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
+from alphapanda.mesh.admission import Admission
 from alphapanda.ops.core import ServiceReport, ServiceState
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.source import RunServer, StatusSource
@@ -66,8 +67,10 @@ async def _collect(
     lag_watch: LagWatch | None,
     market_age: float | None,
     servers: Sequence[RunServer],
+    admission: Admission,
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
+        CallMetrics,
         GroupMetrics,
         ServerMetrics,
         ServiceMetrics,
@@ -90,6 +93,9 @@ async def _collect(
         ],
         market_age,
         [ServerMetrics(one.name, one.serving, one.restarts) for one in servers],
+        CallMetrics(
+            {kind.value: calls for kind, calls in admission.running.items()}, admission.refused.copy()
+        ),
     )
 
 
@@ -97,6 +103,7 @@ def measuring(
     resources: ProcessResources,
     services: Sequence[StatusSource],
     lag_watch: LagWatch | None,
+    admission: Admission,
     servers: Sequence[RunServer] = (),
 ) -> list[Rounds]:
     """Builds the task that updates the metrics, so that a reader never waits for the services; none where they are off.
@@ -112,6 +119,6 @@ def measuring(
         async with asyncio.timeout(seconds):  # bounded, because a stop waits for this round
             clock = (await resources.prices.read(())).clock
             age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
-            await _collect(metrics, services, lag_watch, age, servers)
+            await _collect(metrics, services, lag_watch, age, servers, admission)
 
     return [Rounds("figures", collect, seconds, _log, at_once=True)]

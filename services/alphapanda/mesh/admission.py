@@ -6,7 +6,7 @@ Each kind of call has bounds of its own, so that one kind never takes another's 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -111,9 +111,9 @@ class Admission:
         self._held: dict[tuple[CallKind, str], int] = {}
 
     @property
-    def running(self) -> Mapping[CallKind, int]:
+    def running(self) -> dict[CallKind, int]:
         """Number of calls at work, by kind."""
-        return self._running
+        return self._running.copy()
 
     def admit(self, kind: CallKind, method: str, holders: Sequence[str]) -> Ticket:
         """Admits a call; its ticket is released when it has ended.

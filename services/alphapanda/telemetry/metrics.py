@@ -7,7 +7,7 @@ order latency is recorded as it happens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
@@ -55,6 +55,17 @@ class ServerMetrics:
     restarts: int
 
 
+@dataclass(frozen=True, slots=True)
+class CallMetrics:
+    """Calls to this process's gRPC server: at work now, by kind; refused since its start, by (reason, method)."""
+
+    running: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+NO_CALLS: Final = CallMetrics()
+
+
 class Metrics:
     """The metrics of one process.
 
@@ -78,6 +89,7 @@ class Metrics:
         self._groups: Sequence[GroupMetrics] = ()
         self._market_age: float | None = None
         self._servers: Sequence[ServerMetrics] = ()
+        self._calls = NO_CALLS
         meter = self._provider.get_meter("alphapanda")
         for name in ("processed", "failed", "retried", "dead_lettered"):
             meter.create_observable_counter(
@@ -92,6 +104,8 @@ class Metrics:
         meter.create_observable_gauge("alphapanda.market_data.age", [self._age], "s")
         meter.create_observable_gauge("alphapanda.server.serving", [self._servers_serving])
         meter.create_observable_counter("alphapanda.server.restarts", [self._restarts], "{restart}")
+        meter.create_observable_gauge("alphapanda.calls.running", [self._running], "{call}")
+        meter.create_observable_counter("alphapanda.calls.refused", [self._refused], "{call}")
         self._latency = meter.create_histogram(
             "alphapanda.order.latency",
             "s",
@@ -106,11 +120,13 @@ class Metrics:
         groups: Sequence[GroupMetrics],
         market_age_seconds: float | None,
         servers: Sequence[ServerMetrics] = (),
+        calls: CallMetrics = NO_CALLS,
     ) -> None:
         """Stores the newest reports. Consumers come with their service; the newest frame's age is None where unknown."""
         self._services, self._consumers, self._groups = services, consumers, groups
         self._market_age = market_age_seconds
         self._servers = servers
+        self._calls = calls
 
     def order_sent(self, broker: str, seconds: float) -> None:
         """Records an order's latency, once the broker's answer is committed."""
@@ -161,6 +177,15 @@ class Metrics:
 
     def _restarts(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(one.restarts, {"server": one.server}) for one in self._servers]
+
+    def _running(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(calls, {"kind": kind}) for kind, calls in self._calls.running.items()]
+
+    def _refused(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(calls, {"reason": reason, "method": method})
+            for (reason, method), calls in self._calls.refused.items()
+        ]
 
     def _age(self, _: CallbackOptions) -> Iterable[Observation]:
         return [] if self._market_age is None else [Observation(self._market_age)]

@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.telemetry.metrics import (
+    CallMetrics,
     GroupMetrics,
     Metrics,
     PrometheusEndpoint,
@@ -69,6 +70,18 @@ def test_what_services_report_is_observed(metrics, reader) -> None:
         "service.count": (9, {"service": "risk", "name": "signals"}),
         "market_data.age": (1.5, {}),
     }
+
+
+def test_calls_are_observed_by_kind_and_refusals_by_reason_and_method(metrics, reader) -> None:
+    """How many calls are at work, and how many were refused and why."""
+    method = "/panda.trading.v1.TradingService/ListOrders"
+    calls = CallMetrics({"query": 3, "command": 0}, {("TOO_BUSY", method): 5})
+    metrics.observe([], [], [], None, calls=calls)
+    read = points(reader)
+    running = {point.attributes["kind"]: point.value for point in read["calls.running"]}
+    assert running == {"query": 3, "command": 0}
+    (refused,) = read["calls.refused"]
+    assert (refused.value, dict(refused.attributes)) == (5, {"reason": "TOO_BUSY", "method": method})
 
 
 def test_orders_are_timed_by_broker(metrics, reader) -> None:
