@@ -65,6 +65,10 @@ CALLS: Final[Described] = {
         "as many queries as may be at once are being answered, on this connection or in all",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",
     ),
+    "TOO_BUSY": (
+        "so many calls are at work that this one had no turn in time; nothing of it was begun",
+        "wait as RetryInfo says and send it again; make fewer calls at once",
+    ),
     "TOO_MANY_ORDERS": (
         "the account has as many manual orders under way as may be at once",
         "wait as RetryInfo says and send it again; the bound is `trading.manual_orders_under_way`",

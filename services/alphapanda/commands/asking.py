@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from alphapanda.commands.console import fail, out, wide
 from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
+from alphapanda.commands.last_call import LastCall
 from alphapanda.mesh.channel import open_channel
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
@@ -41,11 +42,15 @@ class Services:
     Attributes:
         addresses: host:port by service.
         asked: host:port of the last request; empty before the first.
+        last_call: the last request itself.
     """
 
-    def __init__(self, addresses: Mapping[str, str], channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(
+        self, addresses: Mapping[str, str], channels: Mapping[str, grpc.aio.Channel], last_call: LastCall
+    ) -> None:
         self.addresses = addresses
         self.asked = ""
+        self.last_call = last_call
         self._channels = channels
 
     @property
@@ -145,12 +150,15 @@ def pages(command: Command) -> Command:
 async def connected(target: Target) -> AsyncIterator[Services]:
     """Finds the addresses of the services and opens channels to them."""
     addresses = await find_services(target)
+    last_call = LastCall()
     async with AsyncExitStack() as open_ones:
         channels = {
-            address: await open_ones.enter_async_context(open_channel(address, SERVICES.values()))
+            address: await open_ones.enter_async_context(
+                open_channel(address, SERVICES.values(), [last_call])
+            )
             for address in dict.fromkeys(addresses.values())
         }
-        yield Services(addresses, channels)
+        yield Services(addresses, channels, last_call)
 
 
 def ask(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> Answer:
@@ -163,7 +171,8 @@ async def _answer(target: Target, question: Callable[[Services], Awaitable[Answe
         try:
             return await question(services)
         except grpc.aio.AioRpcError as error:
-            fail(why_no_answer(target, services.asked, error))
+            last = services.last_call
+            fail(why_no_answer(target, services.asked, error, last.method, last.request))
 
 
 def show(answer: Message, *, as_json: bool, table: Callable[[], RenderableType]) -> None:

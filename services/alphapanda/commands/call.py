@@ -100,7 +100,8 @@ async def _called(
         await asyncio.wait([printing], timeout=_CANCEL_AGAIN_SECONDS)
     if not printing.cancelled() and isinstance(error := printing.exception(), grpc.aio.AioRpcError):
         if not stopping.is_set():
-            fail(why_no_answer(target, address, error))
+            path = f"/{method.containing_service.full_name}/{method.name}"
+            fail(why_no_answer(target, address, error, path, request))
     elif not printing.cancelled():
         printing.result()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, Final
 
 import click
 import grpc
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from alphapanda.commands.console import USAGE, fail, refuse
@@ -78,13 +81,21 @@ async def _serves(channel: grpc.aio.Channel, name: str) -> bool:
     return True
 
 
-def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> str:
+def why_no_answer(
+    target: Target,
+    address: str,
+    error: grpc.aio.AioRpcError,
+    method: str = "",
+    request: Message | None = None,
+) -> str:
     """One line for a person: why a call failed, and what to do about it.
 
     Args:
         target: addresses that were tried.
         address: host:port of the failed call.
         error: its error.
+        method: its RPC, "/package.Service/Method", where known.
+        request: its request, where known.
     """
     failure = call_failure(error)
     if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
@@ -95,7 +106,22 @@ def why_no_answer(target: Target, address: str, error: grpc.aio.AioRpcError) -> 
         return f"{nothing}; start it with {start}, or say with --target where it runs"
     if failure.code is grpc.StatusCode.UNIMPLEMENTED:
         return f"what answers on {address} doesn't serve this ({failure.message}); name another with --target"
+    if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and request is not None:
+        again = command_that_asks_again(target, method, request)
+        if request_id := getattr(request, "request_id", ""):
+            return (
+                f"no answer within the deadline; it may have had its effect, and request_id {request_id} asks for its"
+                f" answer: {again}"
+            )
+        return f"no answer within the deadline; ask again: {again}"
     return describe_rpc_error(error)
+
+
+def command_that_asks_again(target: Target, method: str, request: Message) -> str:
+    """Returns the `alphapanda call` that sends this request again, for a shell."""
+    body = MessageToJson(request, indent=None, preserving_proto_field_name=True)
+    words = ["alphapanda", "call", method.rpartition(".")[2], body]
+    return shlex.join(words if target.mesh else [*words, "--target", target.first])
 
 
 def target_of(address: str | None) -> Target:

@@ -6,8 +6,8 @@ from typing import Any, Never, TypeAlias
 
 import grpc
 
-from alphapanda.mesh.failures import Failure
-from alphapanda.mesh.metadata import CORRELATION_KEY, STATUS_KEY
+from alphapanda.mesh.failures import RETRY_AFTER_SECONDS, Failure
+from alphapanda.mesh.metadata import CORRELATION_KEY, PUSHBACK_KEY, STATUS_KEY
 from alphapanda.telemetry.correlation import current_correlation_id
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -15,6 +15,11 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 async def abort_with(failure: Failure, context: Context) -> Never:
     """Sends the status with the call's correlation id and raises gRPC's AbortError."""
-    correlation = (CORRELATION_KEY, current_correlation_id.get())
-    await context.abort(failure.code, failure.message, (correlation, (STATUS_KEY, failure.status())))
+    metadata: list[tuple[str, str | bytes]] = [
+        (CORRELATION_KEY, current_correlation_id.get()),
+        (STATUS_KEY, failure.status()),
+    ]
+    if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and failure.retry:
+        metadata.append((PUSHBACK_KEY, str(1000 * RETRY_AFTER_SECONDS)))
+    await context.abort(failure.code, failure.message, tuple(metadata))
     raise AssertionError("abort returned")

@@ -1,13 +1,13 @@
 """Channels to other services: deadlines that shrink, the correlation id passed on, retries where the contract allows.
 
 Retries are gRPC's own, from a service config made of the contract's options: only RPCs that say they may be sent
-again, only on UNAVAILABLE.
+again, only on UNAVAILABLE and RESOURCE_EXHAUSTED, after the wait that the server asks for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -31,11 +31,15 @@ RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "1s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
 }
 
 
-def open_channel(target: str, services: Iterable[str]) -> grpc.aio.Channel:
+def open_channel(
+    target: str,
+    services: Iterable[str],
+    interceptors: Sequence[grpc.aio.UnaryUnaryClientInterceptor] = (),
+) -> grpc.aio.Channel:
     """A channel to `target` ("127.0.0.1:50051") for the stubs of `services` (full names, their modules imported).
 
     A call without a timeout gets the RPC's default deadline; no call passes the deadline of the call being served.
@@ -48,7 +52,7 @@ def open_channel(target: str, services: Iterable[str]) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(
         target,
         options=(*OPTIONS, ("grpc.service_config", service_config(policies))),
-        interceptors=[CallContext(policies)],
+        interceptors=[*interceptors, CallContext(policies)],
     )
 
 

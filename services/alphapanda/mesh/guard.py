@@ -230,7 +230,10 @@ class Guard:
             raise
         if not effect.done():
             self._effects.detach(effect)
-            raise DeadlinePassed("no answer within the deadline; ask again with the same request_id")
+            request_id = getattr(request, "request_id", "")
+            raise DeadlinePassed(
+                f"no answer within the deadline; ask again with the same request_id {request_id}".rstrip()
+            )
         if effect.cancelled():
             raise Unavailable("STOPPING", "the server stopped before there was an answer; ask again")
         return effect.result()

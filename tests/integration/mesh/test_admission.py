@@ -75,6 +75,31 @@ async def test_queries_over_the_bound_are_refused_at_once(mesh, kill_switch_requ
     assert (line["log_level"], line["reason"], line["method"]) == ("warning", "TOO_MANY_QUERIES", method)
 
 
+async def test_a_refused_call_of_ours_is_sent_again_after_the_wait_asked_for(mesh) -> None:
+    """A channel as services and commands open it heeds RetryInfo: the call succeeds once a place is free."""
+    let = asyncio.Event()
+    calls = 0
+
+    async def slow(_request) -> instruments_pb2.ListInstrumentsResponse:
+        nonlocal calls
+        calls += 1
+        await let.wait()
+        return instruments_pb2.ListInstrumentsResponse()
+
+    mesh.instruments.list = slow
+    many = instruments_pb2_grpc.InstrumentServiceStub(mesh.ours()).ListInstruments
+    answers = [asyncio.ensure_future(many(instruments_pb2.ListInstrumentsRequest())) for _ in range(MOST + 1)]
+    async with asyncio.timeout(20):
+        while not mesh.server.admission.refused:  # noqa: ASYNC110 - a refusal tells nobody here
+            await asyncio.sleep(0.01)
+    let.set()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asyncio.gather(*answers)
+    assert loop.time() - began > 0.5
+    assert calls == MOST + 1
+
+
 async def test_a_command_counts_until_its_effect_has_ended(mesh) -> None:
     """Callers that leave take their commands' places with them only when the effects have ended."""
     let = asyncio.Event()

@@ -19,7 +19,7 @@ def test_every_rpc_may_be_sent_again_where_nobody_answered() -> None:
     (config,) = json.loads(service_config(policies))["methodConfig"]
     named = {f"/{name['service']}/{name['method']}" for name in config["name"]}
     assert named == {policy.method for policy in policies}
-    assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]
 
 
 def test_a_channel_notices_a_dead_peer_and_comes_back_soon() -> None:
