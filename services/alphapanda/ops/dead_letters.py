@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from alphapanda.consuming.dead_letters import (
@@ -25,6 +25,8 @@ from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord, TopicReader
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterIndex, Place
+from alphapanda.ops.letter_requests import CarriedOut, LetterRequest, request_record
+from alphapanda.storage.requests import RequestReused
 
 _AT_ONCE = 1000
 _FETCH_SECONDS = 1.0
@@ -33,6 +35,10 @@ DISCARDABLE = frozenset({"trading_signal", "signal_validated"})
 """Payloads that may be discarded: signals. An order event states a fact and can only be redriven."""
 NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER, Reason.WRONG_KEY})
 """Reasons of records that are no event of their topic in any version of the contract: no key waits for them."""
+
+
+Choose = Callable[[], Awaitable[tuple[Sequence[KnownLetter], str]]]
+"""Returns the letters that a command is about, and the token of the next page of them."""
 
 
 class DeadLetterService:
@@ -53,6 +59,7 @@ class DeadLetterService:
         self._index: LetterIndex | None = None
         self._turn = asyncio.Lock()
         self._outcomes = DeadLetters(log)
+        self._commands = asyncio.Lock()
 
     async def stop(self) -> None:
         """Closes the reader and the index."""
@@ -100,27 +107,81 @@ class DeadLetterService:
                 )
         return found
 
-    async def redrive(self, chosen: Sequence[KnownLetter], *, whole_keys: bool) -> Sequence[KnownLetter]:
-        """StatusStub the groups to handle letters again; returns the letters after the outcome, or after `outcome_seconds`.
+    async def redrive(
+        self, request: LetterRequest, choose: Choose, *, whole_keys: bool
+    ) -> tuple[Sequence[KnownLetter], str]:
+        """Commands the groups to handle letters again; a repeated request commands nothing.
+
+        Args:
+            request: the command.
+            choose: returns the letters, and the token of the next page; not called for a repeated request.
+            whole_keys: whether parked keys are redriven as a whole.
+
+        Returns:
+            The letters after the outcome, or after `outcome_seconds`, and the token of the next page.
 
         Raises:
             FailedPrecondition: a letter is market data, or an earlier letter of its key waits and isn't chosen.
+            RequestReused: the request_id came with another body.
         """
+
+        async def act(chosen: Sequence[KnownLetter]) -> None:
+            self._check_redrive(chosen)
+            await self._command(chosen, Act.REDRIVE, whole_keys=whole_keys)
+
+        return await self._once(request, choose, act)
+
+    async def discard(self, request: LetterRequest, choose: Choose) -> Sequence[KnownLetter]:
+        """Discards letters: ends parked signals as `redrive` does; marks the others, which had no effect.
+
+        Raises:
+            FailedPrecondition: a letter states what happened or was decided, or an earlier letter of its key waits and
+                isn't chosen.
+            RequestReused: the request_id came with another body.
+        """
+
+        async def act(chosen: Sequence[KnownLetter]) -> None:
+            self._check_discard(chosen)
+            await self._command([one for one in chosen if self._parked(one)], Act.DISCARD, whole_keys=False)
+            for letter in chosen:
+                if letter.waits and not self._parked(letter):
+                    await self._outcomes.settle(letter.letter_id, letter.key, Ending.DISCARDED)
+
+        letters, _ = await self._once(request, choose, act)
+        return letters
+
+    # -- internals ----------------------------------------------------------------------------------------------------
+
+    async def _once(
+        self, request: LetterRequest, choose: Choose, act: Callable[[Sequence[KnownLetter]], Awaitable[None]]
+    ) -> tuple[Sequence[KnownLetter], str]:
+        """Carries a command out, unless it was before, and waits for its outcomes."""
+        async with self._commands:
+            done = (await self._caught_up()).carried_out(request.key)
+            if done is None:
+                chosen, token = await choose()
+                await act(chosen)
+                failed = {str(letter.letter_id): letter.failures for letter in chosen}
+                done = CarriedOut(request.key, request.body, failed, token)
+                at = chosen[0].at if chosen else TopicPartition(self._topics[0], 0)
+                await self._log.publish([request_record(done, at)])
+        if done.body != request.body:
+            raise RequestReused(request.request_id)
+        before = {
+            whose: failures for text, failures in done.letters.items() if (whose := LetterId.parsed(text))
+        }
+        await self._await_outcomes(before)
+        return (await self._caught_up()).find(before), done.next_page_token
+
+    def _check_redrive(self, chosen: Sequence[KnownLetter]) -> None:
         for letter in chosen:
             if not self._topic_map.policy(letter.letter_id.topic).money:
                 raise FailedPrecondition(
                     "NEVER_REDRIVEN",
                     f"letter {letter.letter_id} is market data, which is outdated: it can't be redriven",
                 )
-        return await self._command(chosen, Act.REDRIVE, whole_keys=whole_keys)
 
-    async def discard(self, chosen: Sequence[KnownLetter]) -> Sequence[KnownLetter]:
-        """Discards letters: ends parked signals as `redrive` does; marks the others, which had no effect.
-
-        Raises:
-            FailedPrecondition: a letter states what happened or was decided, or an earlier letter of its key waits and
-                isn't chosen.
-        """
+    def _check_discard(self, chosen: Sequence[KnownLetter]) -> None:
         for letter in chosen:
             policy = self._topic_map.policy(letter.letter_id.topic)
             if policy.money and policy.payload not in DISCARDABLE and letter.reason not in NEVER_AN_EVENT:
@@ -128,20 +189,11 @@ class DeadLetterService:
                     "NOT_DISCARDABLE",
                     f"letter {letter.letter_id} is not a signal but states what happened; it can only be redriven",
                 )
-        await self._command([one for one in chosen if self._parked(one)], Act.DISCARD, whole_keys=False)
-        for letter in chosen:
-            if letter.waits and not self._parked(letter):
-                await self._outcomes.settle(letter.letter_id, letter.key, Ending.DISCARDED)
-        return (await self._caught_up()).find(letter.letter_id for letter in chosen)
-
-    # -- internals ----------------------------------------------------------------------------------------------------
 
     def _parked(self, letter: KnownLetter) -> bool:
         return letter.parked and self._topic_map.policy(letter.letter_id.topic).money
 
-    async def _command(
-        self, chosen: Sequence[KnownLetter], act: Act, *, whole_keys: bool
-    ) -> Sequence[KnownLetter]:
+    async def _command(self, chosen: Sequence[KnownLetter], act: Act, *, whole_keys: bool) -> None:
         waiting = [letter for letter in chosen if letter.waits]
         if not whole_keys:
             self._check_order(await self._caught_up(), waiting)
@@ -153,7 +205,7 @@ class DeadLetterService:
             seen.add(letter.line)
             commanded.append(letter)
         if not commanded:
-            return chosen
+            return
         originals = await self._read(commanded)
         await self._log.publish(
             [
@@ -161,8 +213,6 @@ class DeadLetterService:
                 for letter in commanded
             ]
         )
-        await self._await_outcomes(waiting)
-        return (await self._caught_up()).find(letter.letter_id for letter in chosen)
 
     def _check_order(self, index: LetterIndex, chosen: Collection[KnownLetter]) -> None:
         """Refuses a letter while an earlier one of its key waits and isn't chosen. Checks the last letter of each key."""
@@ -175,8 +225,8 @@ class DeadLetterService:
                         f"letter {other.letter_id} of the same key waits before {letter.letter_id}; include it",
                     )
 
-    async def _await_outcomes(self, waiting: Sequence[KnownLetter]) -> None:
-        before = {letter.letter_id: letter.failures for letter in waiting}
+    async def _await_outcomes(self, before: Mapping[LetterId, int]) -> None:
+        """Waits until each letter has ended or failed once more; `before`: how often each had failed."""
         until = asyncio.get_running_loop().time() + self._outcome_seconds
         while asyncio.get_running_loop().time() < until:
             letters = (await self._caught_up()).find(before)

@@ -5,6 +5,7 @@ So a process that lists a hundred thousand dead letters holds only a few pages o
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from alphapanda.consuming.dead_letters import (
 from alphapanda.contract.topics import TopicPartition, dead_letter_topic
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import StoredRecord
+from alphapanda.ops.letter_requests import CarriedOut, request_of
 
 _SCHEMA: Final = """
 CREATE TABLE letters (
@@ -30,6 +32,7 @@ CREATE TABLE letters (
     ending TEXT, failures INTEGER DEFAULT 0, last_failure TEXT DEFAULT '',
     PRIMARY KEY (topic, partition, "offset", "group")
 ) WITHOUT ROWID;
+CREATE TABLE requests (request TEXT PRIMARY KEY, body TEXT, letters TEXT, next_page_token TEXT) WITHOUT ROWID;
 CREATE INDEX waiting ON letters ("group", topic, partition, key, "offset") WHERE ending IS NULL;
 """
 _COLUMNS: Final = 'topic, partition, "offset", "group", reason, detail, key, dead_offset, dead_at_ns, ending, failures, last_failure'
@@ -129,6 +132,9 @@ class LetterIndex:
         with self._rows:
             for record in records:
                 try:
+                    if done := request_of(record):
+                        self._remember(done)
+                        continue
                     parsed = letter_or_outcome(record)
                 except (KeyError, ValueError):
                     continue  # a record of another writer
@@ -148,6 +154,11 @@ class LetterIndex:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         query = f'{where} ORDER BY topic, partition, "offset", "group" LIMIT ?'
         return list(self._found(query, (*values, size)))
+
+    def carried_out(self, key: str) -> CarriedOut | None:
+        """Returns a command that was carried out, by its key; the first, where there are several."""
+        row = self._rows.execute("SELECT * FROM requests WHERE request = ?", (key,)).fetchone()
+        return None if row is None else CarriedOut(row[0], row[1], json.loads(row[2]), row[3])
 
     def groups(self) -> set[str]:
         """Returns the groups that have letters."""
@@ -169,6 +180,12 @@ class LetterIndex:
             f' AND reason IN ({reasons}) AND "offset" < ? ORDER BY "offset"'
         )
         return self._found(query, (*letter.line, *sorted(PARKED_REASONS), letter.letter_id.offset))
+
+    def _remember(self, done: CarriedOut) -> None:
+        self._rows.execute(
+            "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?)",
+            (done.key, done.body, json.dumps(dict(done.letters)), done.next_page_token),
+        )
 
     # -- internals ----------------------------------------------------------------------------------------------------
 

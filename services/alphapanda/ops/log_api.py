@@ -12,11 +12,13 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import instant
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import EventLog, Start
+from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.mesh.watches import WatchLimit
 from alphapanda.ops.dead_letters import DeadLetterService
 from alphapanda.ops.lag import PartitionLag, consumer_lag
 from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterState, Place
+from alphapanda.ops.letter_requests import LetterRequest
 from alphapanda.ops.records import log_record, tail
 from panda.ops.v1 import ops_pb2 as pb
 
@@ -82,21 +84,28 @@ class LogApi:
         if by_filter and not request.filter.ByteSize():
             raise InvalidInput("filter", "", "at least one condition; redriving everything is never meant")
         await self._check(request.filter)
-        if not by_filter:
-            chosen, token = await self._dead_letters.named(request.letter_ids), ""
-        elif request.filter.state in {pb.DEAD_LETTER_STATE_UNSPECIFIED, pb.DEAD_LETTER_STATE_WAITING}:
+
+        async def choose() -> tuple[Sequence[KnownLetter], str]:
+            if not by_filter:
+                return await self._dead_letters.named(request.letter_ids), ""
+            if request.filter.state not in {pb.DEAD_LETTER_STATE_UNSPECIFIED, pb.DEAD_LETTER_STATE_WAITING}:
+                return (), ""
             waiting = replace(_wanted(request.filter), state=LetterState.WAITING)
-            chosen, token = await self._letters(
-                waiting, request.filter, request.page_token, request.page_size or _REDRIVEN_A_PAGE
-            )
-        else:
-            chosen, token = (), ""
-        done = await self._dead_letters.redrive(chosen, whole_keys=by_filter)
+            size = request.page_size or _REDRIVEN_A_PAGE
+            return await self._letters(waiting, request.filter, request.page_token, size)
+
+        command = LetterRequest.of(current_caller.get(), "RedriveDeadLetters", request.request_id, request)
+        done, token = await self._dead_letters.redrive(command, choose, whole_keys=by_filter)
         return pb.RedriveDeadLettersResponse(letters=map(self._message, done), next_page_token=token)
 
     async def discard(self, request: pb.DiscardDeadLettersRequest) -> pb.DiscardDeadLettersResponse:
         """Discards dead letters, by id."""
-        done = await self._dead_letters.discard(await self._dead_letters.named(request.letter_ids))
+
+        async def choose() -> tuple[Sequence[KnownLetter], str]:
+            return await self._dead_letters.named(request.letter_ids), ""
+
+        command = LetterRequest.of(current_caller.get(), "DiscardDeadLetters", request.request_id, request)
+        done = await self._dead_letters.discard(command, choose)
         return pb.DiscardDeadLettersResponse(letters=map(self._message, done))
 
     async def list_lag(self, request: pb.ListConsumerLagRequest) -> pb.ListConsumerLagResponse:

@@ -123,7 +123,46 @@ async def test_a_newer_writer_s_word_that_decides_waits_unread_and_whole(embedde
         )
         assert [one.state for one in told.letters] == [WAITING]
         assert "signal_validated.product" in told.letters[0].last_failure
+    assert told.letters[0].failures == 2
+    again = await embedded.ops.RedriveDeadLetters(
+        pb.RedriveDeadLettersRequest(request_id="1", letter_ids=[letter.letter_id])
+    )
+    assert again.letters[0].failures == 2, "a repeated request has one effect"
+    for request in (
+        pb.RedriveDeadLettersRequest(request_id="1", filter=pb.DeadLetterFilter(group="trading")),
+        pb.RedriveDeadLettersRequest(request_id="2", letter_ids=[letter.letter_id], page_size=1),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="was used for another request") as reused:
+            await embedded.ops.RedriveDeadLetters(request)
+        assert reused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    await embedded.come_to_rest()
     assert (await embedded.rows("SELECT count(*) FROM trading.orders"))[0][0] == 1
+
+
+async def test_a_repeated_redrive_by_filter_takes_no_later_letters(embedded, approved) -> None:
+    """The same request has the letters that it had, though more match now; a discard is remembered likewise."""
+    first, second = approved(1), approved(2)
+    for event in (first, second):
+        event.signal_validated.product = 77
+    await embedded.resources.log.publish([to_record(first, embedded.resources.topic_map)])
+    await embedded.come_to_rest()
+    request = pb.RedriveDeadLettersRequest(request_id="f", filter=pb.DeadLetterFilter(group="trading"))
+    told = await embedded.ops.RedriveDeadLetters(request)
+    assert len(told.letters) == 1
+    await embedded.resources.log.publish([to_record(second, embedded.resources.topic_map)])
+    await embedded.come_to_rest()
+    assert await embedded.ops.RedriveDeadLetters(request) == told
+    everything = (await embedded.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
+    assert sorted(one.failures for one in everything) == [0, 1]
+    gone = [one.letter_id for one in everything]
+    given_up = pb.DiscardDeadLettersRequest(request_id="d", letter_ids=gone)
+    discarded = await embedded.ops.DiscardDeadLetters(given_up)
+    assert {one.state for one in discarded.letters} == {pb.DEAD_LETTER_STATE_DISCARDED}
+    assert await embedded.ops.DiscardDeadLetters(given_up) == discarded
+    with pytest.raises(grpc.aio.AioRpcError, match="was used for another request"):
+        await embedded.ops.DiscardDeadLetters(
+            pb.DiscardDeadLettersRequest(request_id="d", letter_ids=gone[:1])
+        )
 
 
 async def test_what_json_can_t_say_is_shown_by_its_bytes(embedded, approved) -> None:

@@ -741,8 +741,8 @@ class RedriveDeadLettersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Id of the command, chosen by the caller, 1 to 64 characters. The command may be repeated: a letter that was already
-    handled does not change.
+    """Id of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same letters, as of the answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     page_size: _builtins.int
     """Most letters that the filter selects. 0 means 500; at most 500."""
@@ -817,8 +817,8 @@ class DiscardDeadLettersRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LETTER_IDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Id of the command, chosen by the caller, 1 to 64 characters. The command may be repeated: a letter that was already
-    discarded does not change.
+    """Id of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same letters, as of the answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     @_builtins.property
     def letter_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
