@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import grpc
 from typing_extensions import override
 
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.contract.wire import optional_moment
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, UnknownName, nearest
 from alphapanda.domain.frame import instant, nanoseconds
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.mesh.errors import NotFound
@@ -53,6 +54,7 @@ class PortfolioApi(PortfolioServiceServicer):
         watches: watches on accounts.
         messages: converts books to messages.
         brokers: the active brokers.
+        strategies: the strategies that there are.
         account: the default account, used if a request names none.
     """
 
@@ -64,6 +66,7 @@ class PortfolioApi(PortfolioServiceServicer):
         watches: PortfolioWatches,
         messages: PortfolioMessages,
         brokers: Sequence[str],
+        strategies: KnownStrategies,
         account: str,
     ) -> None:
         self._store = store
@@ -72,6 +75,7 @@ class PortfolioApi(PortfolioServiceServicer):
         self._watches = watches
         self._messages = messages
         self._brokers = tuple(brokers)
+        self._strategies = strategies
         self._account = account
 
     @override
@@ -89,6 +93,8 @@ class PortfolioApi(PortfolioServiceServicer):
         size = request.page_size or PORTFOLIOS_PAGE
         brokers = [request.broker] if request.broker else self._brokers
         names = sorted([name for broker in brokers for name in await self._store.accounts(broker)])
+        if not names and request.broker and request.broker not in self._brokers:
+            raise UnknownName("broker", request.broker, self._brokers)
         wanted = [name for name in names if after is None or name > tuple(after)]
         page = wanted[:size]
         answer = portfolio.ListPortfoliosResponse(
@@ -149,6 +155,8 @@ class PortfolioApi(PortfolioServiceServicer):
             after=PositionCursor(*after) if after else None,
             limit=size + 1,
         )
+        if not found and after is None:
+            await self._strategies.verify("strategy_id", request.strategy_id)
         page = found[:size]
         prices = self._manager.prices({position.key.instrument_id for position in page})
         lines = [
@@ -178,6 +186,8 @@ class PortfolioApi(PortfolioServiceServicer):
             before=before[0] if before else None,
             limit=size + 1,
         )
+        if not found and before is None:
+            await self._strategies.verify("strategy_id", request.strategy_id)
         page = found[:size]
         return portfolio.ListFillsResponse(
             fills=[self._messages.fill(fill) for fill in page],
@@ -195,6 +205,8 @@ class PortfolioApi(PortfolioServiceServicer):
         found = await self._store.ledger(
             name, strategy_id=request.strategy_id, after=after[0] if after else 0, limit=size + 1
         )
+        if not found and after is None:
+            await self._strategies.verify("strategy_id", request.strategy_id)
         page = found[:size]
         return portfolio.ListLedgerEntriesResponse(
             entries=[self._messages.entry(line) for line in page],
@@ -204,7 +216,7 @@ class PortfolioApi(PortfolioServiceServicer):
     async def _portfolio(self, name: AccountName) -> portfolio.Portfolio:
         found = await self._reader.portfolio(name)
         if found is None:
-            raise _no_account(name)
+            raise _no_account(name, await self._store.accounts(name.broker))
         return found
 
     def _name(self, request: OfAccount) -> AccountName:
@@ -212,15 +224,17 @@ class PortfolioApi(PortfolioServiceServicer):
 
     async def _open_account(self, request: OfAccount) -> AccountName:
         name = self._name(request)
-        if name not in await self._store.accounts(name.broker):
-            raise _no_account(name)
+        if name not in (accounts := await self._store.accounts(name.broker)):
+            raise _no_account(name, accounts)
         return name
 
 
-def _no_account(name: AccountName) -> NotFound:
+def _no_account(name: AccountName, there_are: Iterable[AccountName]) -> NotFound:
+    near = nearest(name.account, sorted(one.account for one in there_are))
+    hint = f"did you mean {near!r}? " if near else ""
     return NotFound(
         "NO_ACCOUNT",
-        f"broker {name.broker!r} has no open account {name.account!r}; an account opens with its first fill",
+        f"broker {name.broker!r} has no open account {name.account!r}; {hint}an account opens with its first fill",
         broker=name.broker,
         account=name.account,
     )

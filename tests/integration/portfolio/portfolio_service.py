@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.consuming.delivery import Delivery
+from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.contract import order_wire
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.frame import Frame, nanoseconds
@@ -83,7 +84,10 @@ class Service:
             store, BooksCache(store, redis), self.manager, messages, lambda: self.snapshots.trading_day
         )
         watches = PortfolioWatches(store, reader, messages, self.revisions)
-        self.api = PortfolioApi(store, self.manager, reader, watches, messages, [broker], "default")
+        self.strategies = KnownStrategies(grace_seconds=0.0)
+        self.api = PortfolioApi(
+            store, self.manager, reader, watches, messages, [broker], self.strategies, "default"
+        )
 
     async def start(self) -> None:
         for part in (self.manager, self.snapshots, self.reconciliation, self.revisions):

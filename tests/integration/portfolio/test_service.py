@@ -14,7 +14,7 @@ from sqlalchemy import text
 from tests.values import replace
 
 from alphapanda.contract import wire
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.order_events import Filled, Submitted
@@ -22,6 +22,8 @@ from alphapanda.mesh.errors import NotFound
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.manager import BooksDisagree, BrokerNotManaged, PortfolioManager
 from alphapanda.portfolio.store.port import AccountName, ReceivedFill
+from panda.events.v1 import control_pb2
+from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 
 
@@ -281,3 +283,30 @@ async def test_brokers_differ_by_what_their_accounts_begin_with(store, fills) ->
     entries = await store.ledger(AccountName("live", "default"), strategy_id="", after=0, limit=10)
     assert [entry.sequence for entry in entries] == [1, 2, 3, 4]
     assert await manager.prove() == 4
+
+
+async def test_what_names_nothing_known_says_which_name_is_near(service, fills) -> None:
+    """A list filtered by a mistyped strategy isn't empty but refused, a mistyped account or broker is told, too."""
+
+    async def settled() -> bool:
+        return True
+
+    for name in ("ema-1", "quiet"):
+        changed = control_pb2.StrategyChanged(strategy_id=name, account="default")
+        await service.strategies.apply(Event(strategy_changed=changed))
+    service.strategies.follow(settled)
+    await service.fill(fills(1, 10, "100"))
+    for method, field in (
+        ("ListPositions", "positions"),
+        ("ListFills", "fills"),
+        ("ListLedgerEntries", "entries"),
+    ):
+        message = getattr(portfolio, f"{method}Request")
+        with pytest.raises(UnknownName, match="'ema1' is not allowed; did you mean 'ema-1'"):
+            await getattr(service.api, method)(message(broker=service.broker, strategy_id="ema1"), None)
+        answer = await getattr(service.api, method)(message(broker=service.broker, strategy_id="quiet"), None)
+        assert not getattr(answer, field), "a strategy without any has an empty answer"
+        with pytest.raises(NotFound, match="no open account 'defualt'; did you mean 'default'"):
+            await getattr(service.api, method)(message(broker=service.broker, account="defualt"), None)
+    with pytest.raises(UnknownName, match=f"did you mean '{service.broker}'"):
+        await service.api.ListPortfolios(portfolio.ListPortfoliosRequest(broker=service.broker + "x"), None)

@@ -9,6 +9,7 @@ from alphapanda.app.probes import snapshots as snapshot_age
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.consuming.known_strategies import PAYLOAD, KnownStrategies
 from alphapanda.contract.wire import frame_from
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.watches import Revisions
@@ -64,8 +65,13 @@ def portfolio_room(resources: ProcessResources) -> Room:
         store, BooksCache(store, resources.redis), manager, messages, lambda: snapshots.trading_day
     )
     watches = PortfolioWatches(store, reader, messages, revisions)
+    strategies = KnownStrategies()
+    about_strategies = follower(
+        resources, "portfolio", "portfolio.strategies", PAYLOAD, strategies.apply, Start.EARLIEST
+    )
+    strategies.follow(about_strategies.settled)
     servicer = PortfolioApi(
-        store, manager, reader, watches, messages, settings.active_brokers, settings.account
+        store, manager, reader, watches, messages, settings.active_brokers, strategies, settings.account
     )
     return Room(
         service="portfolio",
@@ -80,7 +86,8 @@ def portfolio_room(resources: ProcessResources) -> Room:
             )
         ],
         followers=[
-            follower(resources, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST)
+            about_strategies,
+            follower(resources, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST),
         ],
         relay=relay(resources, outbox),
         parts=[
