@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import servers_of, until
+from running import ALPHAPANDA, Platform, servers_of, until
 
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusRequest
 
@@ -41,6 +43,9 @@ def test_redis_that_hangs_is_named_and_found_again(up):
         assert last_error("risk") == "redis: no answer within 0.5 s"
         assert serves(INSTRUMENTS)
         until(lambda: last_error("marketdata"), 10, "a reason of marketdata")
+        found = doctor(platform)
+        assert found["service risk"] == ("fail", "not serving: redis: no answer within 0.5 s")
+        assert found["service instruments"][0] == found["PostgreSQL"][0] == "ok"
     finally:
         redis.send_signal(signal.SIGCONT)
     until(lambda: serves(RISK) and serves(""), 20, "SERVING again")
@@ -57,3 +62,13 @@ def test_redis_that_hangs_is_named_and_found_again(up):
     assert "risk" in "".join(line["service"] for line in platform.logged("service.stopped_serving"))
     assert [line["check"] for line in platform.logged("check.recovered")].count("redis") == 1
     platform.stop()
+
+
+def doctor(platform: Platform) -> dict[str, tuple[str, str]]:
+    """What the doctor finds on a running platform: outcome and reason by name."""
+    command = [ALPHAPANDA[0], "doctor", "--json", "--data-dir", str(platform.data_dir)]
+    told = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=platform.data_dir.parent
+    )
+    assert told.returncode == 1, told.stderr
+    return {one["name"]: (one["outcome"], one["reason"]) for one in json.loads(told.stdout)}

@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from watched_day import portfolio, position, status, strategies
+from watched_day import portfolio, position, stamp, status, strategies
 
 from alphapanda.commands.live.picture import picture
 from alphapanda.commands.live.sections import shares
@@ -12,9 +12,11 @@ from alphapanda.commands.live.view import View
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
 from panda.ops.v1.ops_pb2 import (
     SERVICE_STATE_NOT_SERVING,
+    SERVICE_STATE_SERVING,
     ConsumerStatus,
     GetStatusResponse,
     LagAlarm,
+    ServerStatus,
     ServiceStatus,
 )
 from panda.trading.v1.trading_pb2 import WatchOrdersResponse
@@ -166,3 +168,27 @@ def test_once_is_as_high_as_it_needs(view):
 def test_rows_are_shared_turn_by_turn(wanted, room, given):
     """Nobody gets more than wanted, all together never more than there is."""
     assert shares(wanted, room) == given
+
+
+def test_a_server_that_ended_is_said_until_a_minute_after_it_serves_again(view):
+    """The last line says what ended PostgreSQL while it is being started again, and for a minute that it was."""
+
+    def told(state: int, restarts: int, at: float) -> None:
+        answer = status(0)
+        answer.servers.append(
+            ServerStatus(
+                server="PostgreSQL",
+                state=state,
+                restarts=restarts,
+                last_error="it was killed by signal 9",
+                last_error_at=stamp(1),
+            )
+        )
+        view.fold("services", answer, at)
+
+    told(SERVICE_STATE_NOT_SERVING, 0, 30.0)
+    assert drawn(view, 120)[-1].startswith("PostgreSQL does not serve: it was killed by signal 9 (")
+    told(SERVICE_STATE_SERVING, 1, 31.0)
+    again = "PostgreSQL serves again, was restarted once, last because it was killed by signal 9 ("
+    assert drawn(view, 120, now=90.0)[-1].startswith(again)
+    assert drawn(view, 120, now=92.0)[-1] == "Ctrl-C ends it"
