@@ -20,11 +20,11 @@ SEEDS = 200
 """What CI runs; a planted bug has to be found within them."""
 FOUND_BY = {
     "an order that got no clear answer is sent again": 2,
-    "a sender that thaws late still calls": 49,
-    "a call that was made is taken for one that never was": 6,
+    "a sender that thaws late still calls": 64,
+    "a call that was made is taken for one that never was": 11,
     "an order is sent that another had stored": 6,
-    "an offset is committed before the effect": 3,
-    "an outbox is published out of order": 2,
+    "an offset is committed before the effect": 1,
+    "an outbox is published out of order": 1,
     "a later signal of a key is decided first": 3,
 }
 """A seed that found each planted bug once; tried first, for speed alone."""
@@ -55,8 +55,9 @@ def test_nothing_is_lost_or_done_twice_whatever_fails(pool: ProcessPoolExecutor)
 def test_a_planted_bug_is_found(pool: ProcessPoolExecutor, planted: str) -> None:
     """The simulation finds each bug within the seeds that CI runs."""
     first = FOUND_BY[planted]
-    seeds = [first, *(seed for seed in range(1, SEEDS + 1) if seed != first)]
-    assert any(outcome.violations for outcome in sweep(pool, seeds, planted))
+    others = [seed for seed in range(1, SEEDS + 1) if seed != first]
+    # One by itself: the pool takes seeds by the dozen, and ends what it has begun.
+    assert any(outcome.violations for seeds in ([first], others) for outcome in sweep(pool, seeds, planted))
 
 
 def test_a_seed_does_the_same_in_every_process() -> None:

@@ -96,15 +96,18 @@ class Oracle:
         position.quantity += opened
 
 
+# Who fills what is one draw, and so is how much: drawing takes longer than booking.
+KEYS = [
+    (n, strategy, instrument) for n in range(1, 31) for strategy in ("ema", "manual") for instrument in (1, 2)
+]
+UNITS = [sign * units for units in range(1, 41) for sign in (1, -1)] + [100_000, -100_000, 7, -7] * 20
 FILLS = st.lists(
     st.tuples(
-        st.integers(1, 30),
-        st.sampled_from(["ema", "manual"]),
-        st.integers(1, 2),
-        st.integers(-40, 40).filter(bool) | st.sampled_from([-100_000, 100_000, 7, -7]),
+        st.sampled_from(KEYS),
+        st.sampled_from(UNITS),
         st.integers(1, 1_000) | st.integers(1, 5_000_000),
         st.integers(0, 50_000),
-    ),
+    ).map(lambda drawn: (*drawn[0], *drawn[1:])),
     max_size=25,
 )
 
