@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import structlog
+from redis.exceptions import RedisError
 
 from alphapanda import __version__
 from alphapanda.app.resources import ProcessResources, wall_clock
@@ -117,8 +118,10 @@ def measuring(
 
     async def collect() -> None:
         async with asyncio.timeout(seconds):  # bounded, because a stop waits for this round
-            clock = (await resources.prices.read(())).clock
-            age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds() if clock else None
+            age: float | None = None
+            with suppress(RedisError, OSError):  # without Redis the age isn't known; the other metrics are
+                if clock := (await resources.prices.read(())).clock:
+                    age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds()
             await _collect(metrics, services, lag_watch, age, servers, admission)
 
     return [Rounds("figures", collect, seconds, _log, at_once=True)]
