@@ -81,8 +81,9 @@ class BackoffState:
         for at, offset in places.items():
             self.waiting.pop(at, None)
             self.halted[at] = offset
+        raised = error if error.__traceback__ is not None else None
         self._logger.error(
-            "consumer.halted", alarm=True, places=_shown(places), error=in_one_line(error), exc_info=error
+            "consumer.halted", alarm=True, places=_shown(places), error=in_one_line(error), exc_info=raised
         )
 
     async def wait(self, places: Mapping[TopicPartition, int], error: Exception, failures: int) -> None:

@@ -253,9 +253,7 @@ class Handling:
             f"stopped: {why}; run a version that handles them, then redrive the dead letters of {self._name}"
             f" ({in_one_line(error)})"
         )
-        self._logger.error(
-            "consumer.stopped", alarm=True, reason="TOO_MANY_BUGS", error=self.stopped, exc_info=error
-        )
+        self._logger.error("consumer.stopped", alarm=True, reason="TOO_MANY_BUGS", error=self.stopped)
 
     async def _attempt(
         self, at: TopicPartition, offset: int, deliveries: Sequence[Delivery]

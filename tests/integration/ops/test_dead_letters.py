@@ -8,10 +8,16 @@ import json
 import grpc
 import pytest
 
+from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import Record
 from alphapanda.trading.consumer import TradingConsumer
+from panda.common.v1 import common_pb2
 from panda.ops.v1 import ops_pb2 as pb
+from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
+from panda.trading.v1.trading_pb2 import ApplyKillSwitchRequest, SquareOffRequest
+from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 WAITING, REDRIVEN, DISCARDED = (
     pb.DEAD_LETTER_STATE_WAITING,
@@ -20,6 +26,7 @@ WAITING, REDRIVEN, DISCARDED = (
 )
 
 
+MOST = ConsumerOptions().bug_stop_least
 LATER_FIELD = bytes.fromhex("c0a90701")  # field 15000, varint 1: no message of ours has it
 
 
@@ -260,3 +267,35 @@ async def test_lag_is_told_by_group_and_partition(embedded, approved, eventually
     assert (moved.broker, moved.committed, moved.end, moved.lag) == ("paper", 3, 3, 0)
     with pytest.raises(grpc.aio.AioRpcError, match="did you mean 'trading'"):
         await embedded.ops.ListConsumerLag(pb.ListConsumerLagRequest(group="tradin"))
+
+
+async def test_a_bad_version_stops_where_it_is_and_what_a_person_commands_goes_on(
+    embedded, broken, approved, eventually
+) -> None:
+    """Trading sets four keys aside, not the topic, and is NOT_SERVING; kill switch and square-off go on by RPC."""
+    events = [approved(n, token=n) for n in range(1, 9)]
+    held, *others = events
+    await embedded.publish(held)
+    await embedded.come_to_rest()
+    broken.update(one.signal_validated.signal_id for one in others)
+    await embedded.publish(*others)
+
+    async def stopped() -> bool:
+        [service] = (await embedded.ops.GetStatus(pb.GetStatusRequest(service="trading"))).services
+        told = f"trading: stopped: {MOST} of the last"
+        return service.state == pb.SERVICE_STATE_NOT_SERVING and service.last_error.startswith(told)
+
+    await eventually(stopped, 20.0)
+    letters = (await embedded.ops.ListDeadLetters(pb.ListDeadLettersRequest())).letters
+    assert [one.reason for one in letters] == ["BUG"] * (MOST - 1)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{embedded.port}") as channel:
+        halting = SetKillSwitchRequest(
+            request_id="halt", broker="paper", state=common_pb2.TRADING_STATE_REDUCING, reason="a bad deploy"
+        )
+        answer = await RiskServiceStub(channel).SetKillSwitch(halting)
+        assert answer.kill_switch.state == halting.state
+        applied = ApplyKillSwitchRequest(broker="paper", state=halting.state, revision=1)
+        assert (await TradingServiceStub(channel).ApplyKillSwitch(applied)).state == halting.state
+        leaving = SquareOffRequest(request_id="leave", broker="paper")
+        [line] = (await TradingServiceStub(channel).SquareOff(leaving)).plan
+        assert (line.held, bool(line.signal_id)) == (10, True)

@@ -42,7 +42,7 @@ def judge(check: Check) -> RuleResult:
             check, NAME, limit, "unknown", f"the day's profit is unknown: {why}", unknown=True
         )
     if lost >= most:
-        return only_exits_pass(check, NAME, limit, rupees(lost), _why(today, lost, most))
+        return only_exits_pass(check, NAME, limit, rupees(lost), _why(check.signal.key, today, lost, most))
     return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(lost))
 
 
@@ -54,11 +54,12 @@ def tripping(
         lost = _loss(today, account, key, inputs)
     except ValueUnknown:
         return ""
-    return "" if lost < most else _why(today, lost, most)
+    return "" if lost < most else _why(key, today, lost, most)
 
 
-def _why(today: DayCounters, lost: Decimal, most: Decimal) -> str:
-    return f"the account lost {rupees(lost)} rupees on {today.day}, the limit is {rupees(most)}; it only reduces until the next day"
+def _why(key: PositionKey, today: DayCounters, lost: Decimal, most: Decimal) -> str:
+    whose = f"account {key.account!r} at {key.broker!r}"
+    return f"{whose} lost {rupees(lost)} rupees on {today.day}, the limit is {rupees(most)}; it only reduces until the next day"
 
 
 def _loss(today: DayCounters, account: AccountView, key: PositionKey, inputs: Inputs) -> Decimal:
