@@ -54,6 +54,8 @@ def test_a_full_disk_is_told_and_survived(small_disk: Path, tmp_path: Path) -> N
         assert platform.books.GetPortfolio(GetPortfolioRequest()).portfolio.revision > 3
         platform.come_to_rest()
         platform.stop()
+        assert "Traceback" not in platform.complaints
+        assert len(platform.complaints.splitlines()) <= 3  # one a minute, about log files that are full, too
         check_books(read_evidence(small_disk / "data"))
 
 
