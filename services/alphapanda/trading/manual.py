@@ -19,7 +19,6 @@ from typing import Protocol
 
 import grpc
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.contract.wire import optional_moment, rules_from, timestamp
 from alphapanda.domain import ids
@@ -27,7 +26,8 @@ from alphapanda.domain.order import OrderStatus, PositionEffect, Side
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, Refused, Verdict
 from alphapanda.mesh.errors import TooMany
-from alphapanda.resilience.failures import TransientFailure
+from alphapanda.resilience.attempts import until_it_works
+from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order, order_id_of
@@ -216,10 +216,6 @@ class ManualOrders:
     def _task_done(self, order_id: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(order_id) is task:  # it was cancelled before it began
             del self._tasks[order_id]
-        if not task.cancelled() and (error := task.exception()):
-            _log.error(
-                "order.verdict_failed", alarm=True, order_id=order_id, error=repr(error), exc_info=error
-            )
 
     async def _run(self, order_id: str, order: Order | None, account: Account) -> None:
         try:
@@ -230,22 +226,35 @@ class ManualOrders:
             self._ended(account)
 
     async def _until_done(self, order_id: str, order: Order | None) -> None:
-        failures = 0
-        while True:
-            try:
-                if order is None:
-                    stored = await self._store.find(order_id)
-                    if stored is None:
-                        return
-                    order = stored.order
-                if await self._take_further(order):
-                    return
-            except (SQLAlchemyError, OSError, TransientFailure, grpc.aio.AioRpcError) as unavailable:
-                if not failures:
-                    _log.warning("order.verdict_delayed", order_id=order_id, error=repr(unavailable))
-                await asyncio.sleep(min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE))
-                failures = min(failures + 1, _MOST_DOUBLINGS)
-            order = None
+        """Takes an order further until that is done. What fails is logged and tried again: nobody else would do it."""
+        known = order
+
+        async def once() -> bool:
+            nonlocal known
+            current, known = known, None
+            if current is None:
+                stored = await self._store.find(order_id)
+                if stored is None:
+                    return True
+                current = stored.order
+            return await self._take_further(current)
+
+        async def wait(error: Exception, failures: int) -> None:
+            if isinstance(error, grpc.aio.AioRpcError) or is_transient(error):
+                if failures == 1:
+                    _log.warning("order.verdict_delayed", order_id=order_id, error=in_one_line(error))
+            elif failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                _log.error(
+                    "order.verdict_failed",
+                    alarm=True,
+                    order_id=order_id,
+                    error=in_one_line(error),
+                    exc_info=error,
+                )
+            await asyncio.sleep(min(_FIRST_PAUSE * 2 ** min(failures - 1, _MOST_DOUBLINGS), _LONGEST_PAUSE))
+
+        while not await until_it_works(once, wait, lambda _: True):  # its row has changed: it is read again
+            pass
 
     async def _take_further(self, order: Order) -> bool:
         """Gets an order's verdict and applies it; doing so again changes nothing.

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from trading_room import NOON, Room, approved
@@ -33,6 +34,7 @@ class Risk:
         self.asked: list[risk.AuthorizeOrderRequest] = []
         self.heard = asyncio.Event()
         self.away = 0
+        self.bugs: list[Exception] = []
 
     async def asked_for(self, orders: int) -> None:
         """Returns once that many questions came."""
@@ -45,6 +47,8 @@ class Risk:
     ) -> risk.AuthorizeOrderResponse:
         self.asked.append(request)
         self.heard.set()
+        if self.bugs:
+            raise self.bugs.pop()
         if self.away:
             self.away -= 1
             no = grpc.aio.Metadata()
@@ -126,6 +130,16 @@ async def test_risk_away_is_asked_again(opened: Opened) -> None:
     """While risk can't be reached the order waits as PENDING_RISK; then it goes on."""
     vetting = Risk(approved=True)
     vetting.away = 2
+    async with opened(risk=vetting) as room:
+        await room.open_for_trading()
+        assert (await place(room)).state.status == common.ORDER_STATUS_FILLED
+        assert len(vetting.asked) == 3
+
+
+async def test_a_bug_leaves_no_order_without_a_verdict(opened: Opened) -> None:
+    """What a bug, or a connection that was cut, ends is tried again: the order doesn't wait for the next start."""
+    vetting = Risk(approved=True)
+    vetting.bugs = [asyncpg.InternalClientError("cut in the middle of a call"), KeyError("a surprise")]
     async with opened(risk=vetting) as room:
         await room.open_for_trading()
         assert (await place(room)).state.status == common.ORDER_STATUS_FILLED
