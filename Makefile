@@ -156,6 +156,10 @@ night: setup kafka ## a hundred faults of every kind under the demo and under th
 chaos: setup kafka ## kill, freeze and cut off the mesh in full, an hour or more: make chaos [ARGS="--size moderate R1 R5"]
 	$(BIN)/python tests/chaos/full.py $(ARGS)
 
+.PHONY: hostile
+hostile: setup ## flood a platform with 500 calls at once for a minute, and measure kill switch and reads: make hostile [ARGS="--seed 7"]
+	$(BIN)/python tests/e2e/under_flood.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure in small: make bench [ARGS="P6 --full --keep"]; against others after `make bench-peers`
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -18,7 +18,7 @@ from alphapanda.mesh.abort import Context, abort_with
 from alphapanda.mesh.errors import TooMany
 from alphapanda.mesh.failures import RETRY_AFTER_SECONDS, failure_of
 
-AT_ONCE: Final = 2000
+AT_ONCE: Final = 500
 """Refusals in a burst that are sent at once."""
 A_SECOND: Final = 100
 """Refusals a second that are sent at once for as long as they come."""
