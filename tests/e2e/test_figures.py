@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from pathlib import Path
 
 import psutil
 from kafka_server import free_ports
-from running import Platform, until
+from running import Platform, servers_of, until
 
 from panda.common.v1.common_pb2 import PRODUCT_CNC, SIDE_BUY
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
@@ -57,6 +58,15 @@ def test_figures_of_a_running_platform(up, collector):
         ),
         10,
         "risk at work",
+    )
+    (redis,) = [one for one in servers_of(platform.data_dir) if Path(one.exe()).name.startswith("redis")]
+    redis.kill()
+    until(
+        lambda: any(
+            'server="Redis"' in line and line.endswith(" 1.0") for line in told("alphapanda_server_restarts")
+        ),
+        10,
+        "the restart of Redis",
     )
     assert servicer.taken.get(timeout=30).resource_metrics
     assert ports_of(platform) == {api_port(platform), port}
