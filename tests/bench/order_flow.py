@@ -181,7 +181,7 @@ class OrderFlow:
 
     async def _warm_up(self) -> None:
         """Ticks until all strategies have traded on one: the first ones find no strategy, or one that isn't warm."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE + len(self._instruments) / 2
         while not await settled(waiting := await self._publish_all(), QUIET):
             if time.monotonic() > deadline:
                 filled = sum(one.done() for one in waiting)
