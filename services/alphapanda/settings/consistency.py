@@ -47,6 +47,12 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
             f"reconnection.initial_seconds {settings.reconnection.initial_seconds:g} is longer than"
             f" reconnection.max_seconds {settings.reconnection.max_seconds:g}",
         )
+    if settings.retention.decisions_hours <= settings.topics.long_retention_hours:
+        yield Disagreement(
+            ("retention.decisions_hours", "topics.long_retention_hours"),
+            f"retention.decisions_hours {settings.retention.decisions_hours:g} is not longer than"
+            f" topics.long_retention_hours {settings.topics.long_retention_hours}: a record that is redriven would be decided twice",
+        )
     for name, message in _kafka(KafkaOptions(**dict(settings.kafka))):
         yield Disagreement((name, "kafka.security_protocol"), message)
     if settings.environment == PRODUCTION:

@@ -14,6 +14,7 @@ from alphapanda.settings.operation import (
     HealthCheckSettings,
     MonitoringSettings,
     ReconnectionSettings,
+    RetentionSettings,
     TopicsSettings,
 )
 from alphapanda.settings.section import Section
@@ -46,6 +47,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicsSettings = TopicsSettings()
+    retention: RetentionSettings = RetentionSettings()
     api: ApiSettings = ApiSettings()
     mesh: MeshSettings = MeshSettings()
     paper_trading: PaperTradingSettings = PaperTradingSettings()

@@ -1,4 +1,4 @@
-"""Settings of a running process: retention, reconnection, health checks, metrics."""
+"""Settings of a running process: retention of topics and rows, reconnection, health checks, metrics."""
 
 from __future__ import annotations
 
@@ -20,6 +20,33 @@ class TopicsSettings(Section):
     long_retention_hours: int = Field(
         400 * 24, ge=168, le=87_840, description="hours that orders and all .dlq topics are kept"
     )
+
+
+class RetentionSettings(Section):
+    """How long rows of the database are kept that nobody trades or accounts by.
+
+    Orders, fills, ledger and snapshots of accounts are kept for ever.
+    """
+
+    requests_hours: float = Field(
+        30 * 24,
+        gt=0,
+        le=87_840,
+        description="hours that answers to commands are kept, for a repeated request_id",
+    )
+    outbox_hours: float = Field(
+        7 * 24, gt=0, le=87_840, description="hours that published events are kept, for a repair of the log"
+    )
+    decisions_hours: float = Field(
+        420 * 24,
+        gt=0,
+        le=87_840,
+        description="hours that verdicts are kept; longer than any topic's records, which must not be decided twice",
+    )
+    look_ups_hours: float = Field(
+        30 * 24, gt=0, le=87_840, description="hours that the paper exchange's journal keeps look-ups"
+    )
+    interval_seconds: Seconds = Field(3600.0, description="between two rounds of deleting")
 
 
 class ReconnectionSettings(Section):

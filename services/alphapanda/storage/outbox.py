@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -108,11 +108,3 @@ class Outbox:
             text(f"SELECT count(*) FROM {self.schema}.outbox WHERE published_at IS NULL")
         )
         return int(found.scalar_one())
-
-    async def purge(self, connection: AsyncConnection, published_before: datetime) -> int:
-        """Deletes rows published before a wall time; returns how many."""
-        result = await connection.execute(
-            text(f"DELETE FROM {self.schema}.outbox WHERE published_at < :before"),
-            {"before": published_before},
-        )
-        return int(result.rowcount)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -24,7 +24,6 @@ from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.outbox import Outbox, channel
 
-_PURGE_SECONDS = 600.0
 _FLUSH_SECONDS = 2.0
 _EXPECTED = (
     SQLAlchemyError,
@@ -52,7 +51,6 @@ class OutboxRelay:
         poll_seconds: time between polls without a NOTIFY, and between attempts of a standby to get the lock.
         silence_seconds: PostgreSQL ends a session, and with it the lock, that is idle for so long: a frozen process must
             not keep the others from publishing. Longer than a few polls, and than a publish may take.
-        keep_published: how long published rows are kept.
         sleep: waits for seconds.
         wall_clock: wall time, aware.
     """
@@ -67,7 +65,6 @@ class OutboxRelay:
         backoff: Backoff,
         poll_seconds: float = 5.0,
         silence_seconds: float = 15.0,
-        keep_published: timedelta = timedelta(days=7),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -80,7 +77,6 @@ class OutboxRelay:
         self._log = log
         self._batch_size = batch_size
         self._poll_seconds = poll_seconds
-        self._keep_published = keep_published
         self._sleep = sleep
         self._backoff = backoff
         self._wall_clock = wall_clock
@@ -89,7 +85,6 @@ class OutboxRelay:
         self._stopping = False
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
-        self._purge_at = 0.0
         self._limit: asyncio.Timeout | None = None
         self._logger = _logger.bind(schema=self.schema)
         self._lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
@@ -215,7 +210,6 @@ class OutboxRelay:
             if len(rows) < self._batch_size:
                 if last:
                     return
-                await self._purge_now_and_then(connection)
                 self._busy = False
                 await self._wait()
 
@@ -234,12 +228,6 @@ class OutboxRelay:
         )
         await connection.execute(self._mark, {"now": self._wall_clock(), "seqs": [row.seq for row in rows]})
         self.published += len(rows)
-
-    async def _purge_now_and_then(self, connection: AsyncConnection) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._purge_at:
-            self._purge_at = now + _PURGE_SECONDS
-            await self._outbox.purge(connection, self._wall_clock() - self._keep_published)
 
     async def _wait(self) -> None:
         try:

@@ -72,6 +72,7 @@ def service_tables(schema: str) -> MetaData:
         column("body", LargeBinary),
         column("answer", LargeBinary, server_default=""),
         column("received_at", INSTANT, server_default=func.now()),
+        Index("requests_received", "received_at"),
     )
     return metadata
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
@@ -20,6 +21,7 @@ from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order_events import Fill
 from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.price_cache import MarketViews
+from alphapanda.storage.purging import Purge, oldest
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.paper_market import NO_MARKET, PaperMarket
 from alphapanda.trading.traders.trader import Placement
@@ -161,3 +163,9 @@ def _broker_orders(rows: Sequence[Row[Any]]) -> list[BrokerOrder]:
         status = BrokerOrderStatus(together[0].status)
         orders.append(BrokerOrder(str(number), status, fills, together[0].message))
     return orders
+
+
+def look_ups_purge(keep: timedelta) -> Purge:
+    """Look-ups in the exchange's journal; its orders, trades and the calls that made them are kept."""
+    rows = oldest("paper_exchange.calls", "called_at", "what = 'orders_by_tag'")
+    return Purge("paper_exchange.calls", rows, keep)

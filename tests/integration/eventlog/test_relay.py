@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, text
@@ -306,22 +305,3 @@ async def test_a_missed_notification_costs_a_poll(relays, engine, decide, eventu
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE risk.outbox SET published_at = NULL"))
     await eventually(lambda: relay.published == 2)
-
-
-async def test_published_rows_go_after_their_time_and_unpublished_stay(
-    engine, decide, signal, topic_map
-) -> None:
-    """The purge takes only what was published long enough ago."""
-    outbox = Outbox("risk", topic_map)
-    now = datetime(2026, 3, 2, tzinfo=UTC)
-    await decide(signal(1), signal(2), signal(3))
-    async with engine.begin() as connection:
-        for event, age in ((signal(1), timedelta(days=8)), (signal(2), timedelta(days=1))):
-            await connection.execute(
-                text("UPDATE risk.outbox SET published_at = :at WHERE event_id = CAST(:id AS uuid)"),
-                {"at": now - age, "id": event.event_id},
-            )
-        assert await outbox.purge(connection, now - timedelta(days=7)) == 1
-        assert await outbox.unpublished(connection) == 1
-        left = await connection.execute(text("SELECT count(*) FROM risk.outbox"))
-        assert left.scalar_one() == 2

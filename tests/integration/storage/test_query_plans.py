@@ -35,17 +35,24 @@ from alphapanda.portfolio.store.statements import add_snapshot
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.store import statements as risk
 from alphapanda.risk.store.port import VerdictFilter
+from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.purging import outbox_purge, requests_purge
+from alphapanda.storage.purging import statement as purge_statement
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.storage.requests import RequestMemory
 from alphapanda.strategy.store import postgres as strategies
+from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
+from alphapanda.trading.paper_exchange import look_ups_purge
 from alphapanda.trading.store import statements as trading
+from alphapanda.trading.store.statements import tombstones_purge
 
 ROWS = 300_000
 MIDDLE = 150_000
 PACKAGE = Path(__file__).resolve().parents[3] / "services" / "alphapanda"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS = timedelta(days=7)
 
 # Tables that don't grow with orders: a scan of one is as good as an index.
 SMALL = {
@@ -67,6 +74,20 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
     "app/doctor_mesh.py": list,  # SELECT 1
     "app/health.py": list,  # SELECT 1
     "consuming/postgres_parking.py": list,  # attributes of PostgresParking; parked_ends is for a platform that is stopped
+    "storage/purging.py": lambda: [
+        text(purge_statement(purge))
+        for purge in (
+            *(
+                make(schema, DAYS)
+                for make in (requests_purge, outbox_purge)
+                for schema in ("risk", "trading")
+            ),
+            verdicts_purge(DAYS),
+            tombstones_purge(DAYS),
+            look_ups_purge(DAYS),
+            ACTIVATIONS_PURGE,
+        )
+    ],
     "portfolio/store/statements.py": lambda: [add_snapshot(Outbox("portfolio", TopicMap(("paper",))))],
     "risk/store/statements.py": lambda: [
         risk.verdicts(wanted, before, 50)[0]

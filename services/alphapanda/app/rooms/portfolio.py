@@ -8,7 +8,7 @@ from decimal import Decimal
 from alphapanda.app.probes import snapshots as snapshot_age
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.consuming.known_strategies import PAYLOAD, KnownStrategies
 from alphapanda.contract.wire import frame_from
 from alphapanda.eventlog.port import Start
@@ -73,6 +73,7 @@ def portfolio_room(resources: ProcessResources) -> Room:
     servicer = PortfolioApi(
         store, manager, reader, watches, messages, settings.active_brokers, strategies, settings.account
     )
+    purges = purging(resources, "portfolio")
     return Room(
         service="portfolio",
         full_name="panda.portfolio.v1.PortfolioService",
@@ -95,7 +96,8 @@ def portfolio_room(resources: ProcessResources) -> Room:
             (Phase.WAKE, snapshots),
             (Phase.WAKE, reconciliation),
             (Phase.WAKE, revisions),
+            (Phase.WAKE, purges.rounds),
         ],
-        checks=[reconciliation, snapshots.rounds],
+        checks=[reconciliation, snapshots.rounds, purges.rounds],
         probes={"snapshots": snapshot_age(resources, lambda: snapshots.taken_to)},
     )

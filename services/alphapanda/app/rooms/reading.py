@@ -1,12 +1,13 @@
-"""Builds the rooms' consumers, followers and outbox relays."""
+"""Builds the rooms' consumers, followers, outbox relays and purges."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.options import consumer_options
-from alphapanda.app.resources import ProcessResources
+from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.follower import TopicFollower
@@ -16,6 +17,7 @@ from alphapanda.consuming.slow_handlers import TimedHandler
 from alphapanda.eventlog.port import Assignment, GroupReader, Start
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.purging import Purge, Purging, outbox_purge, requests_purge
 from alphapanda.storage.relay import OutboxRelay
 from panda.events.v1.events_pb2 import Event
 
@@ -80,4 +82,20 @@ def relay(resources: ProcessResources, outbox: Outbox) -> OutboxRelay:
         log=resources.log,
         batch_size=options.batch_size,
         backoff=Backoff(options.backoff_initial_seconds, options.backoff_max_seconds),
+    )
+
+
+def purging(resources: ProcessResources, service: str, *more: Purge) -> Purging:
+    """Builds what deletes a service's old rows: its remembered requests, its published events, and `more`."""
+    retention = resources.settings.retention
+    return Purging(
+        service,
+        resources.engine,
+        [
+            requests_purge(service, timedelta(hours=retention.requests_hours)),
+            outbox_purge(service, timedelta(hours=retention.outbox_hours)),
+            *more,
+        ],
+        retention.interval_seconds,
+        wall_clock,
     )

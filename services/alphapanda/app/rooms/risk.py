@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
@@ -22,6 +23,7 @@ from alphapanda.risk.names import Names
 from alphapanda.risk.reservations import ReservationReleaser
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.store.postgres import PostgresRiskStore
+from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.outbox import Outbox
 from panda.events.v1.events_pb2 import Event
@@ -83,6 +85,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
         resources.instruments,
         Names(store, strategies, resources.instruments, settings.active_brokers, settings.account),
     )
+    purges = purging(resources, "risk", verdicts_purge(timedelta(hours=settings.retention.decisions_hours)))
     room = Room(
         service="risk",
         full_name=RISK_SERVICE,
@@ -104,9 +107,20 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
         ],
         followers=[about_strategies],
         relay=relay(resources, outbox),
-        parts=[(Phase.WAKE, kill_switches), (Phase.WAKE, reservations.rounds), (Phase.FEED, timer.rounds)],
+        parts=[
+            (Phase.WAKE, kill_switches),
+            (Phase.WAKE, reservations.rounds),
+            (Phase.FEED, timer.rounds),
+            (Phase.WAKE, purges.rounds),
+        ],
         channels=[channel],
-        checks=[kill_switches.rounds, kill_switches.comparison, reservations.rounds, timer.rounds],
+        checks=[
+            kill_switches.rounds,
+            kill_switches.comparison,
+            reservations.rounds,
+            timer.rounds,
+            purges.rounds,
+        ],
         degradable=[kill_switches],
     )
     return room, timer

@@ -9,7 +9,7 @@ import structlog
 
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.eventlog.port import Start
 from alphapanda.storage.outbox import Outbox
 from alphapanda.strategy import consumer as strategy_topics
@@ -17,7 +17,7 @@ from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.folder import registry_with
-from alphapanda.strategy.store.postgres import PostgresStrategyStore
+from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE, PostgresStrategyStore
 from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
 from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_server
 
@@ -69,6 +69,7 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
             "errors": sum(counts.errors.values()),
         }
 
+    purges = purging(resources, "strategy", ACTIVATIONS_PURGE)
     room = Room(
         service="strategy",
         full_name="panda.strategy.v1.StrategyService",
@@ -94,7 +95,8 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
             )
         ],
         relay=relay(resources, outbox),
-        parts=[(Phase.WAKE, fallback)],
+        parts=[(Phase.WAKE, fallback), (Phase.WAKE, purges.rounds)],
+        checks=[purges.rounds],
         counters=counters,
     )
     return room, ticks

@@ -8,7 +8,7 @@ from datetime import timedelta
 from alphapanda.app.options import trading_options
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, relay
+from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.channel import open_channel
@@ -30,9 +30,10 @@ from alphapanda.trading.execution_context import (
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
-from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.trading.paper_exchange import PaperExchange, look_ups_purge
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.postgres import PostgresTradingStore
+from alphapanda.trading.store.statements import tombstones_purge
 from alphapanda.trading.traders.isolation import IsolatedTrader, IsolatedTraders
 from alphapanda.trading.traders.registry import TraderParts
 from alphapanda.trading.traders.trader import ExecutionMode
@@ -120,6 +121,13 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         account=settings.account,
         wall_clock=wall_clock,
     )
+    retention = settings.retention
+    purges = purging(
+        resources,
+        "trading",
+        tombstones_purge(timedelta(hours=retention.decisions_hours)),
+        look_ups_purge(timedelta(hours=retention.look_ups_hours)),
+    )
     room = Room(
         service="trading",
         full_name=TRADING_SERVICE,
@@ -142,10 +150,11 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
             (Phase.WAKE, late_arrivals.rounds),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
+            (Phase.WAKE, purges.rounds),
         ],
         brokers=lambda: broker_reports(traders.by_broker),
         channels=[channel],
-        checks=[late_arrivals.rounds],
+        checks=[late_arrivals.rounds, purges.rounds],
         degradable=[traders],
     )
     return room, store

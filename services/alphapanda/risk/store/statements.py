@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import TextClause, text
 
 from alphapanda.risk.store.port import VerdictFilter
+from alphapanda.storage.purging import Purge
 from alphapanda.storage.recordset import rows_of
 
 Values = dict[str, object]
@@ -196,3 +199,13 @@ def _saves(condition: str = "") -> dict[str, str]:
 
 SAVES = {"version": COUNT} | _saves()
 SAVES_IF_UNCHANGED = {UNCHANGED: COMPARE} | _saves(f" WHERE {EXISTS}")
+
+
+def verdicts_purge(keep: timedelta) -> Purge:
+    """Verdicts that no record on any topic can ask for again."""
+    # Numbers grow with the time of storing, which needs no index of its own then.
+    rows = (
+        "SELECT t.ctid FROM (SELECT ctid, stored_at FROM risk.verdicts ORDER BY number LIMIT :most) t"
+        " WHERE t.stored_at < :before"
+    )
+    return Purge("risk.verdicts", rows, keep)

@@ -15,6 +15,7 @@ from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.order import Product
 from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.purging import Purge
 from alphapanda.storage.requests import CommandKey, RequestMemory
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.store.port import (
@@ -55,6 +56,13 @@ _ACTIVATE = text(
 _ACTIVATIONS = text(
     "SELECT strategy_id, revision, partition, next_offset FROM strategy.activations"
     " WHERE strategy_id = :strategy_id ORDER BY partition, revision"
+)
+# What a restart needs: the activations after a snapshot, and the one before it, which says what its revision replaced.
+ACTIVATIONS_PURGE = Purge(
+    "strategy.activations",
+    "SELECT t.ctid FROM strategy.activations t WHERE t.revision < (SELECT max(a.revision) FROM strategy.activations a"
+    " JOIN strategy.snapshots s USING (strategy_id, partition) WHERE a.strategy_id = t.strategy_id"
+    " AND a.partition = t.partition AND a.revision < s.revision) LIMIT :most",
 )
 _SAVE = text(
     "INSERT INTO strategy.snapshots AS held (strategy_id, partition, next_offset, revision, state, missing)"

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 
 from alphapanda.storage.tables import EXACT, INSTANT, column
@@ -35,6 +36,7 @@ CALLS = Table(
     column("broker_order_id", Text, server_default=""),
     Column("quantity", BigInteger),
     Index("calls_of_tag", "broker", "account", "tag"),
+    Index("calls_look_ups", "called_at", postgresql_where=text("what = 'orders_by_tag'")),
 )
 
 # The tag is not unique: like Kite, the exchange accepts the same tag twice and makes two orders.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from typing import Final
 
@@ -9,6 +10,7 @@ from sqlalchemy import TextClause, text
 
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.storage.outbox import Outbox
+from alphapanda.storage.purging import Purge, oldest
 from alphapanda.storage.recordset import rows_of
 from alphapanda.trading.store.rows import CHANGING_COLUMNS, INTENT_COLUMNS, ORDER_COLUMNS
 from alphapanda.trading.store.tables import ABSENT_CONDITIONS, OPEN, ended_short
@@ -213,3 +215,8 @@ CHANGE_SWITCH = text(
     "UPDATE trading.kill_switches SET state = :state, revision = :revision"
     " WHERE broker = :broker AND strategy_id = :strategy_id"
 )
+
+
+def tombstones_purge(keep: timedelta) -> Purge:
+    """Tombstones of signals that no record on any topic names any more."""
+    return Purge("trading.tombstones", oldest("trading.tombstones", "buried_at"), keep)

@@ -143,6 +143,7 @@ TOMBSTONES = Table(
     METADATA,
     column("signal_id", Uuid, primary_key=True),
     column("buried_at", INSTANT),
+    Index("tombstones_buried", "buried_at"),
 )
 
 EPOCHS = Sequence("epochs", metadata=METADATA, schema="trading")
