@@ -43,8 +43,14 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+REDIS_CONNECTIONS: Final = 5000
+"""More than there are calls at once (`api.max_…`); the library's own limit is 100, beyond which calls fail."""
+
+
 def open_redis(url: str, reconnection: ReconnectionSettings, timeout_seconds: float) -> Redis:
     """Opens a Redis client, which connects when first used. Calls are retried, so a restarted server is no error.
+
+    Each call under way has a connection of its own: a kill switch never lacks one because others hold them all.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix://…`.
@@ -57,6 +63,7 @@ def open_redis(url: str, reconnection: ReconnectionSettings, timeout_seconds: fl
         retry=Retry(backoff, reconnection.redis_attempts),
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
+        max_connections=REDIS_CONNECTIONS,
     )
 
 

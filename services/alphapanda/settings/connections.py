@@ -22,7 +22,12 @@ class DatabaseSettings(Section):
         description="postgresql+asyncpg://…; empty: the embedded one",
         repr=False,
     )
-    pool_size: int = Field(10, ge=1, le=200, description="connections kept open by each service")
+    pool_size: int = Field(
+        10,
+        ge=1,
+        le=200,
+        description="connections kept open by each service; its calls have as many again, apart from these",
+    )
 
 
 class RedisSettings(Section):

@@ -49,3 +49,13 @@ async def test_attempts_end() -> None:
         with pytest.raises(RedisError):
             await asyncio.wait_for(redis.ping(), 5)
         await redis.aclose()
+
+
+async def test_no_call_lacks_a_connection(redis_url: str) -> None:
+    """Where 150 calls wait for their answers, one more is answered at once: a kill switch, say."""
+    redis = open_redis(redis_url, PATIENT.model_copy(update={"redis_attempts": 0}), 5.0)
+    waiting = [asyncio.create_task(redis.blpop(["nothing"], timeout=2)) for _ in range(150)]
+    await asyncio.sleep(0.5)
+    assert await redis.ping()
+    assert await asyncio.gather(*waiting) == [None] * 150
+    await redis.aclose()
