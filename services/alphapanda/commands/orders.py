@@ -101,6 +101,7 @@ def show_order(order_id: str, target: Target, *, as_json: bool) -> None:
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
 @click.option("--request-id", help="idempotency key: the same one places one order  [default: a new one]")
+@even_if_unknown
 @asks
 def place_order(
     direction: str,
@@ -112,6 +113,7 @@ def place_order(
     request_id: str | None,
     target: Target,
     *,
+    even_if_unknown: bool,
     as_json: bool,
 ) -> None:
     """Place a market order, such as `buy NSE:INFY 10`; risk decides on it as on any order."""
@@ -123,6 +125,7 @@ def place_order(
         side=Side.Value(f"SIDE_{direction.upper()}"),
         quantity=quantity,
         product=Product.Value(f"PRODUCT_{product}"),
+        even_if_unknown=even_if_unknown,
     )
     answer = ask(target, lambda services: services.trading.PlaceOrder(request))
     show(answer, as_json=as_json, table=lambda: orders_table([answer.order], with_ids=True))

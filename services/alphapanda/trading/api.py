@@ -239,6 +239,8 @@ class TradingApi(TradingServiceServicer):
             raise FailedPrecondition(
                 "BROKER_OFF", f"broker {broker!r} is off; enable it in the settings", broker=broker
             )
+        if not request.even_if_unknown:
+            await self._check_filter(broker, request.account, "")
         instrument = self._instruments().require_symbol(request.symbol, "symbol")
         if not instrument.tradable:
             raise InvalidInput("symbol", request.symbol, "an instrument that is traded, not an index")

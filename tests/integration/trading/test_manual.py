@@ -218,3 +218,14 @@ async def test_orders_are_found_and_listed(room: Room) -> None:
     request.account = "other"
     with pytest.raises(InvalidInput, match="page_token"):
         await room.api.ListOrders(request, None)
+
+
+async def test_an_order_for_an_account_that_isnt_known_is_refused(opened: Opened) -> None:
+    """A mistyped account would open books of its own; who means it says so, and from then on it is known."""
+    async with opened(risk=Risk(approved=True)) as room:
+        await room.open_for_trading()
+        with pytest.raises(UnknownName, match="'defualt' is not allowed; did you mean 'default'"):
+            await place(room, request_id="typo", account="defualt")
+        for request_id, more in (("first", {"even_if_unknown": True}), ("second", {})):
+            placed = await place(room, request_id=request_id, account="mine", **more)
+            assert placed.state.account == "mine"

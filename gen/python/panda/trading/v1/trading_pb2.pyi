@@ -172,6 +172,7 @@ class PlaceOrderRequest(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
     ORDER_TYPE_FIELD_NUMBER: _builtins.int
+    EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -190,6 +191,10 @@ class PlaceOrderRequest(_message.Message):
     """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     order_type: _common_pb2.OrderType.ValueType
     """How the order is priced. UNSPECIFIED means MARKET, the only type today."""
+    even_if_unknown: _builtins.bool
+    """True: an account in which nothing was traded yet and that no strategy trades is no error. False: it is
+    INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
@@ -201,10 +206,11 @@ class PlaceOrderRequest(_message.Message):
         quantity: _builtins.int = ...,
         product: _common_pb2.Product.ValueType = ...,
         order_type: _common_pb2.OrderType.ValueType = ...,
+        even_if_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "order_type", b"order_type", "product", b"product", "quantity", b"quantity", "request_id", b"request_id", "side", b"side", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "even_if_unknown", b"even_if_unknown", "order_type", b"order_type", "product", b"product", "quantity", b"quantity", "request_id", b"request_id", "side", b"side", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
