@@ -34,6 +34,7 @@ from alphapanda.trading.store.port import (
     TradingTransaction,
     by_key,
     strictest,
+    with_brokers,
 )
 from panda.events.v1.events_pb2 import Event
 
@@ -68,9 +69,15 @@ class _Tables:
 
 
 class _MemoryTransaction(TradingTransaction):
-    def __init__(self, tables: _Tables, wall_time: datetime) -> None:
+    def __init__(
+        self,
+        tables: _Tables,
+        wall_time: datetime,
+        switches_read: dict[SwitchScope, KillSwitchCopy],
+    ) -> None:
         self._tables = tables
         self._wall_time = wall_time
+        self._switches_read = switches_read
 
     @override
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
@@ -132,8 +139,10 @@ class _MemoryTransaction(TradingTransaction):
 
     @override
     async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, SwitchInForce]:
-        asked = {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
-        return strictest(scopes, {scope: self._tables.switches.get(scope, _NEVER_SET) for scope in asked})
+        asked = with_brokers(scopes)
+        copies = {scope: self._tables.switches.get(scope, _NEVER_SET) for scope in asked}
+        self._switches_read.update(copies)
+        return strictest(scopes, copies)
 
     @override
     async def apply_kill_switch(
@@ -198,6 +207,7 @@ class MemoryTradingStore(TradingStore):
         self._tables = _Tables()
         self._wall_clock = wall_clock
         self._alone = asyncio.Lock()
+        self._switches_read: dict[SwitchScope, KillSwitchCopy] = {}
         self._epoch = 0
 
     @property
@@ -210,8 +220,27 @@ class MemoryTradingStore(TradingStore):
     async def transaction(self) -> AsyncIterator[TradingTransaction]:
         async with self._alone:
             tables = self._tables.copy()
-            yield _MemoryTransaction(tables, self._wall_clock())
+            yield _MemoryTransaction(tables, self._wall_clock(), self._switches_read)
             self._tables = tables
+
+    @override
+    def switches_last_read(
+        self, scopes: Collection[SwitchScope]
+    ) -> Mapping[SwitchScope, KillSwitchCopy] | None:
+        asked = with_brokers(scopes)
+        if not asked <= self._switches_read.keys():
+            return None
+        return {scope: self._switches_read[scope] for scope in asked}
+
+    @override
+    async def add_if_unchanged(
+        self, changes: Sequence[OrderChange], switches: Mapping[SwitchScope, KillSwitchCopy]
+    ) -> Collection[str] | None:
+        async with self.transaction() as transaction:
+            held = self._tables.switches
+            if any(held.get(scope, _NEVER_SET) != copy for scope, copy in switches.items()):
+                return None
+            return await transaction.add(changes)
 
     @override
     async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:

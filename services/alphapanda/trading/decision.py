@@ -14,7 +14,14 @@ from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.execution_context import UNREADABLE, ExecutionContext
-from alphapanda.trading.store.port import OrderChange, SwitchInForce, SwitchScope, TradingTransaction
+from alphapanda.trading.store.port import (
+    KillSwitchCopy,
+    OrderChange,
+    SwitchInForce,
+    SwitchScope,
+    TradingTransaction,
+    strictest,
+)
 from alphapanda.trading.traders.trader import ExecutionMode, Placement
 
 _log = structlog.get_logger(__name__)
@@ -96,35 +103,51 @@ class Decisions:
         """
         if not attempts:
             return []
-        scopes = {SwitchScope(order.key.broker, order.key.strategy_id) for order, _ in attempts}
-        copies = await transaction.kill_switches(scopes)
-        decisions = []
-        for order, attempt in attempts:
-            own = copies[SwitchScope(order.key.broker, order.key.strategy_id)]
-            shown = known.states.get(order.key.broker, TradingState.REDUCING)
-            switch = own.or_stricter(order.key.broker, shown)
-            decisions.append(await self._decide(transaction, order, known, switch, attempt))
-        return decisions
+        copies = await transaction.kill_switches({_scope(order) for order, _ in attempts})
+        held = {
+            order.key: await transaction.position(order.key)
+            for order, _ in attempts
+            if _is_late_exit(order, known)
+        }
+        return [
+            self._decide(order, known, copies[_scope(order)], held.get(order.key, 0), attempt)
+            for order, attempt in attempts
+        ]
 
-    async def _decide(
+    def switches_last_read(
+        self, orders: Sequence[Order], known: DecisionInputs
+    ) -> Mapping[SwitchScope, KillSwitchCopy] | None:
+        """The kill switches to decide these orders by without a transaction; None where the decision has to read more."""
+        if any(_is_late_exit(order, known) for order in orders):
+            return None
+        return self._context.store.switches_last_read({_scope(order) for order in orders})
+
+    def decide_by(
         self,
-        transaction: TradingTransaction,
-        order: Order,
+        switches: Mapping[SwitchScope, KillSwitchCopy],
+        attempts: Sequence[tuple[Order, int]],
         known: DecisionInputs,
-        switch: SwitchInForce,
-        attempt: int,
+    ) -> list[Decision | None]:
+        """Decides like `decide`, by the result of `switches_last_read`; stored only if these have not changed."""
+        copies = strictest({_scope(order) for order, _ in attempts}, switches)
+        return [self._decide(order, known, copies[_scope(order)], 0, attempt) for order, attempt in attempts]
+
+    def _decide(
+        self, order: Order, known: DecisionInputs, own: SwitchInForce, held: int, attempt: int
     ) -> Decision | None:
+        """Decides an order. `own`: trading's copy of its kill switch; `held`: units of its position, read for a late exit."""
         trader = self._context.traders[order.key.broker]
         simulated = trader.get_execution_mode() is ExecutionMode.PAPER
         if not order.effect.is_entry and (trader.not_ready or (known.market is None and simulated)):
             return None
         market = known.market or UNREADABLE[0]
         instrument = self._context.instruments().by_id(order.key.instrument_id)
-        late = market.market_time is not None and market.market_time > order.valid_until
+        shown = known.states.get(order.key.broker, TradingState.REDUCING)
+        switch = own.or_stricter(order.key.broker, shown)
         at = CheckInputs(
             instrument=instrument,
             market=market,
-            position=await transaction.position(order.key) if late and not order.effect.is_entry else 0,
+            position=held,
             state=switch.state,
             simulated=simulated,
             not_ready=trader.not_ready,
@@ -157,3 +180,14 @@ class Decisions:
         )
         call = Call(order, intent, placement, known.began, market.market_time)
         return Decision(self._context.change(order), call)
+
+
+def _scope(order: Order) -> SwitchScope:
+    return SwitchScope(order.key.broker, order.key.strategy_id)
+
+
+def _is_late_exit(order: Order, known: DecisionInputs) -> bool:
+    """Whether it is an exit past its validity: it is checked again against the position."""
+    if order.effect.is_entry or known.market is None or known.market.market_time is None:
+        return False
+    return known.market.market_time > order.valid_until

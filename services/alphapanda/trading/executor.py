@@ -48,7 +48,13 @@ from alphapanda.trading.execution_context import (
 from alphapanda.trading.inquiry import Inquiry, LookUps
 from alphapanda.trading.lines import Lines
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.store.port import Account, OrderChange, TradingTransaction
+from alphapanda.trading.store.port import (
+    Account,
+    KillSwitchCopy,
+    OrderChange,
+    SwitchScope,
+    TradingTransaction,
+)
 from alphapanda.trading.traders.trader import NoClearAnswer
 
 _SAVED_TOGETHER = 64
@@ -286,15 +292,32 @@ class OrderExecutor:
         """Stores new orders and decides those held; returns each one's outcome, None if its signal has an order already."""
         to_decide = [order for order in orders if order.order_id in held]
         known = await self._decisions.read(to_decide)
+        if to_decide and (switches := self._decisions.switches_last_read(to_decide, known)) is not None:
+            outcomes = await self._receive_if_unchanged(orders, held, known, switches)
+            if outcomes is not None:
+                return outcomes
         async with self._context.store.transaction() as transaction:
             decisions = await self._decide(transaction, to_decide, known)
-            changes = [
-                decision.change if (decision := decisions.get(order.order_id)) else OrderChange(order)
-                for order in orders
-            ]
-            stored = await transaction.add(changes)
+            stored = await transaction.add(_changes(orders, decisions))
             self._at("stored")
         return {order.order_id: self._outcome(order, decisions, stored) for order in orders}
+
+    async def _receive_if_unchanged(
+        self,
+        orders: Sequence[Order],
+        held: Mapping[str, HeldOrder],
+        known: DecisionInputs,
+        switches: Mapping[SwitchScope, KillSwitchCopy],
+    ) -> Mapping[str, Outcome] | None:
+        """Does the same in one statement, by kill switches read before; None if one has changed: nothing is stored then."""
+        orders = [order.copy() for order in orders]
+        attempts = self._numbered([order for order in orders if order.order_id in held])
+        decisions = self._noted(attempts, self._decisions.decide_by(switches, attempts, known))
+        # A process that ends here has stored nothing, as in a transaction before its commit.
+        self._at("stored")
+        stored = await self._context.store.add_if_unchanged(_changes(orders, decisions), switches)
+        outcomes = {order.order_id: self._outcome(order, decisions, stored or ()) for order in orders}
+        return None if stored is None else outcomes
 
     async def _decide_stored(self, orders: Sequence[Order]) -> list[Outcome]:
         """Decides stored orders in one transaction; returns the outcome of each."""
@@ -314,14 +337,24 @@ class OrderExecutor:
     async def _decide(
         self, transaction: TradingTransaction, orders: Sequence[Order], known: DecisionInputs
     ) -> dict[str, Decision]:
-        """Decides orders; returns the decisions by order id. Attempts to be called are noted as uncalled before the commit."""
-        decisions: dict[str, Decision] = {}
+        """Decides orders in a transaction; returns the decisions by order id."""
+        attempts = self._numbered(orders)
+        return self._noted(attempts, await self._decisions.decide(transaction, attempts, known))
+
+    def _numbered(self, orders: Sequence[Order]) -> list[tuple[Order, int]]:
+        """The orders, each with the number of its next attempt."""
         attempts = []
         for order in orders:
             self._attempts += 1
             attempts.append((order, self._epoch * _ATTEMPTS_OF_AN_EPOCH + self._attempts))
-        decided = await self._decisions.decide(transaction, attempts, known)
-        for order, decision in zip(orders, decided, strict=True):
+        return attempts
+
+    def _noted(
+        self, attempts: Sequence[tuple[Order, int]], decided: Sequence[Decision | None]
+    ) -> dict[str, Decision]:
+        """The decisions by order id; attempts to be called are noted as uncalled before they are committed."""
+        decisions: dict[str, Decision] = {}
+        for (order, _), decision in zip(attempts, decided, strict=True):
             if decision is not None:
                 decisions[order.order_id] = decision
                 if decision.call is not None:
@@ -565,6 +598,14 @@ class OrderExecutor:
             return slices(approved.quantity, instrument.lot_size, instrument.freeze_quantity)
         except InvalidInput:
             return (approved.quantity,)
+
+
+def _changes(orders: Sequence[Order], decisions: Mapping[str, Decision]) -> list[OrderChange]:
+    """The changes that store new orders, as decided where they were."""
+    return [
+        decision.change if (decision := decisions.get(order.order_id)) else OrderChange(order)
+        for order in orders
+    ]
 
 
 def _validated(order: Order, approved: Order) -> Order:

@@ -244,6 +244,52 @@ async def test_a_kill_switch_takes_the_place_of_the_revision_that_it_names(store
     ]
 
 
+async def test_orders_are_added_under_the_kill_switches_they_were_decided_by(store: TradingStore) -> None:
+    """Without a transaction of the caller's, all or none: a switch that has changed since it was read lets nothing in."""
+    asked = [SwitchScope("paper", "ema-1")]
+    assert store.switches_last_read(asked) is None
+    async with store.transaction() as transaction:
+        await transaction.kill_switches(asked)
+    switches = store.switches_last_read(asked)
+    assert switches is not None
+    assert switches.keys() == {SwitchScope("paper"), SwitchScope("paper", "ema-1")}
+    first, second = order(1, 10), order(2, 10)
+    assert await store.add_if_unchanged([OrderChange(first)], switches) == {first.order_id}
+    assert await store.add_if_unchanged([OrderChange(order(1, 20))], switches) == set()
+    async with store.transaction() as transaction:
+        await transaction.apply_kill_switch("paper", TradingState.HALTED, 1)
+    assert await store.add_if_unchanged([OrderChange(second)], switches) is None
+    stored = await store.find(first.order_id)
+    assert (stored and stored.order, await store.find(second.order_id)) == (first, None)
+    async with store.transaction() as transaction:
+        await transaction.kill_switches(asked)
+    newer = store.switches_last_read(asked)
+    assert newer is not None
+    assert newer[SwitchScope("paper")].state is TradingState.HALTED
+    assert await store.add_if_unchanged([OrderChange(second)], newer) == {second.order_id}
+
+
+async def test_an_order_waits_for_a_kill_switch_on_its_way(tables: str) -> None:
+    """A switch that is being set while the order is stored is waited for, and then keeps the order out."""
+    engine = open_engine(tables, 5)
+    store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE)), lambda: WALL)
+    asked = [SwitchScope("paper", "ema-1")]
+    try:
+        async with store.transaction() as transaction:
+            await transaction.kill_switches(asked)
+        switches = store.switches_last_read(asked)
+        assert switches is not None
+        async with store.transaction() as transaction:
+            await transaction.apply_kill_switch("paper", TradingState.HALTED, 1, "ema-1")
+            adding = asyncio.create_task(store.add_if_unchanged([OrderChange(order(1, 10))], switches))
+            done, _ = await asyncio.wait([adding], timeout=0.2)
+            assert not done
+        assert await adding is None
+        assert await store.find(order(1).order_id) is None
+    finally:
+        await engine.dispose()
+
+
 async def test_a_strategys_kill_switch_is_the_stricter_or_the_brokers_is(store: TradingStore) -> None:
     """Each has its revisions; a strategy is held by its own and by the broker's, others by the broker's alone."""
     async with store.transaction() as transaction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +59,11 @@ class SwitchInForce(NamedTuple):
     def or_stricter(self, broker: str, state: TradingState) -> SwitchInForce:
         """This one, or another state of the broker's switch if that is stricter."""
         return SwitchInForce(state, SwitchScope(broker)) if state > self.state else self
+
+
+def with_brokers(scopes: Collection[SwitchScope]) -> AbstractSet[SwitchScope]:
+    """The scopes and those of their brokers."""
+    return {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
 
 
 def strictest(
@@ -218,6 +224,24 @@ class TradingTransaction(Protocol):
 
 class TradingStore(Protocol):
     """Orders, intents, fills, positions and kill-switch copies."""
+
+    def switches_last_read(
+        self, scopes: Collection[SwitchScope]
+    ) -> Mapping[SwitchScope, KillSwitchCopy] | None:
+        """The kill switches of the scopes and of their brokers as they were last read here; None if one never was."""
+
+    async def add_if_unchanged(
+        self, changes: Sequence[OrderChange], switches: Mapping[SwitchScope, KillSwitchCopy]
+    ) -> Collection[str] | None:
+        """Stores new orders like TradingTransaction.add, in a transaction of its own that holds kill switches FOR SHARE.
+
+        Args:
+            changes: the orders.
+            switches: the kill switches that they were decided by.
+
+        Returns:
+            The ids of those stored; None if one of these switches has changed: nothing is stored then.
+        """
 
     def transaction(self) -> AbstractAsyncContextManager[TradingTransaction]:
         """A transaction, committed at the end of the block unless that raises."""

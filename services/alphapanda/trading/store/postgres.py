@@ -38,6 +38,7 @@ from alphapanda.trading.store.port import (
     TradingTransaction,
     by_key,
     strictest,
+    with_brokers,
 )
 from alphapanda.trading.store.rows import key_columns, order_from
 from alphapanda.trading.store.writer import OrderWriter, Written
@@ -46,6 +47,7 @@ from panda.events.v1.events_pb2 import Event
 SCHEMA = "trading"
 _END_OF_ORDERS = 2**63 - 1
 _FOUND_TOGETHER = 100
+_SWITCHES_REMEMBERED = 10_000
 
 
 class PostgresTradingTransaction(TradingTransaction):
@@ -58,12 +60,14 @@ class PostgresTradingTransaction(TradingTransaction):
         writer: OrderWriter,
         requests: RequestMemory,
         wall_time: datetime,
+        switches_read: dict[SwitchScope, KillSwitchCopy],
     ) -> None:
         self._connection = connection
         self._outbox = outbox
         self._writer = writer
         self._requests = requests
         self._wall_time = wall_time
+        self._switches_read = switches_read
         self.published: list[Event] = []
 
     @override
@@ -112,11 +116,14 @@ class PostgresTradingTransaction(TradingTransaction):
 
     @override
     async def kill_switches(self, scopes: Collection[SwitchScope]) -> Mapping[SwitchScope, SwitchInForce]:
-        asked = {*scopes, *(SwitchScope(scope.broker) for scope in scopes)}
+        asked = with_brokers(scopes)
         copies = await self._switches(asked)
         if missing := asked - copies.keys():  # only an existing row can be locked
             await self._add_switches(missing)
             copies = await self._switches(asked)
+        if len(self._switches_read) > _SWITCHES_REMEMBERED:
+            self._switches_read.clear()
+        self._switches_read.update(copies)
         return strictest(scopes, copies)
 
     @override
@@ -184,13 +191,38 @@ class PostgresTradingStore(TradingStore):
         self._requests = RequestMemory(SCHEMA)
         self._wall_clock = wall_clock
         self._finding = GroupCommit(self._find, _FOUND_TOGETHER)
+        self._switches_read: dict[SwitchScope, KillSwitchCopy] = {}
+
+    @override
+    def switches_last_read(
+        self, scopes: Collection[SwitchScope]
+    ) -> Mapping[SwitchScope, KillSwitchCopy] | None:
+        copies = {scope: self._switches_read.get(scope) for scope in with_brokers(scopes)}
+        known = {scope: copy for scope, copy in copies.items() if copy is not None}
+        return known if len(known) == len(copies) else None
+
+    @override
+    async def add_if_unchanged(
+        self, changes: Sequence[OrderChange], switches: Mapping[SwitchScope, KillSwitchCopy]
+    ) -> Collection[str] | None:
+        async with self._autocommit.connect() as connection:
+            written = await self._writer.add_if_unchanged(connection, changes, self._wall_clock(), switches)
+        if written is None:
+            return None
+        log_orders(written.events)
+        return written.order_ids
 
     @asynccontextmanager
     @override
     async def transaction(self) -> AsyncIterator[TradingTransaction]:
         async with self._engine.begin() as connection:
             transaction = PostgresTradingTransaction(
-                connection, self._outbox, self._writer, self._requests, self._wall_clock()
+                connection,
+                self._outbox,
+                self._writer,
+                self._requests,
+                self._wall_clock(),
+                self._switches_read,
             )
             yield transaction
         log_orders(transaction.published)

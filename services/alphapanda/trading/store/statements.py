@@ -27,11 +27,22 @@ _SHORT: Final = (
 _GIVEN = f"{rows_of('trading.orders', 'orders')} WITH ORDINALITY AS given"
 # The orders whose signals have neither an order nor a tombstone. The INSERT locks the table before this is evaluated, and
 # ADD_TOMBSTONE locks it exclusively. So either this statement sees the tombstone, or ADD_TOMBSTONE sees the order.
-_NEW = (
-    f"chosen AS (SELECT given.* FROM {_GIVEN}"
-    " WHERE NOT EXISTS (SELECT FROM trading.orders held WHERE held.signal_id = given.signal_id)"
-    " AND NOT EXISTS (SELECT FROM trading.tombstones dead WHERE dead.signal_id = given.signal_id))"
+_UNKNOWN = (
+    "NOT EXISTS (SELECT FROM trading.orders held WHERE held.signal_id = given.signal_id)"
+    " AND NOT EXISTS (SELECT FROM trading.tombstones dead WHERE dead.signal_id = given.signal_id)"
 )
+_NEW = f"chosen AS (SELECT given.* FROM {_GIVEN} WHERE {_UNKNOWN})"
+# The kill switches are locked as SWITCHES does, in the statement that stores what was decided by them. A switch that has
+# changed since is not among the rows: FOR SHARE compares again after waiting for the change.
+_SWITCHES_HELD = (
+    "switches AS MATERIALIZED (SELECT held.broker FROM trading.kill_switches held JOIN unnest("
+    "CAST(:switch_brokers AS text[]), CAST(:switch_strategies AS text[]), CAST(:switch_states AS smallint[]),"
+    " CAST(:switch_revisions AS bigint[])) AS known (broker, strategy_id, state, revision)"
+    " USING (broker, strategy_id, state, revision) ORDER BY held.broker, held.strategy_id FOR SHARE OF held),"
+    " compared AS MATERIALIZED (SELECT count(*) = cardinality(CAST(:switch_brokers AS text[])) AS unchanged FROM switches)"
+)
+_UNCHANGED_SWITCHES: Final = "(SELECT unchanged FROM compared)"
+_NEW_IF_UNCHANGED = f"chosen AS (SELECT given.* FROM {_GIVEN} WHERE {_UNCHANGED_SWITCHES} AND {_UNKNOWN})"
 # The orders whose rows still have the version that the writer knows. FOR UPDATE compares again after waiting for a lock.
 _UNCHANGED = (
     f"chosen AS (SELECT given.* FROM trading.orders held JOIN {_GIVEN}"
@@ -90,10 +101,11 @@ _MOVED = (
 
 
 class OrderWrites:
-    """The two statements that add and change orders; each is made with only the parts that are needed.
+    """The statements that add and change orders; each is made with only the parts that are needed.
 
     Parameters: the recordsets `orders`, `intents` and `fills`, and the outbox's parameters with `outbox_order_id`.
-    They return the `order_id` and `account_revision` of each order stored.
+    They return the `order_id` and `account_revision` of each order stored. `add_if_unchanged` takes kill switches too, and
+    returns at least one row: `unchanged`, and an order or nulls.
 
     Args:
         outbox: of schema `trading`.
@@ -103,20 +115,28 @@ class OrderWrites:
         self._published = f"published AS ({outbox.insert_of('stored', 'order_id', 'uuid')})"
         self._notify = outbox.notify.removeprefix("SELECT ")
         self.add = cache(self._add)
+        self.add_if_unchanged = cache(self._add_if_unchanged)
         self.save = cache(self._save)
 
     def _add(self, *, fills: bool, events: bool) -> TextClause:
         return self._statement([_NEW, _RAISED, _NUMBERED, _ADDED, _INTENTS], fills=fills, events=events)
 
+    def _add_if_unchanged(self, *, fills: bool, events: bool) -> TextClause:
+        parts = [_SWITCHES_HELD, _NEW_IF_UNCHANGED, _RAISED, _NUMBERED, _ADDED, _INTENTS]
+        source = "compared LEFT JOIN stored ON true"
+        return self._statement(parts, fills=fills, events=events, more="unchanged, ", source=source)
+
     def _save(self, *, fills: bool, events: bool) -> TextClause:
         parts = [_UNCHANGED, _RAISED, _NUMBERED, _SAVED, _INTENTS, _INTENTS_DROPPED]
         return self._statement(parts, fills=fills, events=events)
 
-    def _statement(self, parts: list[str], *, fills: bool, events: bool) -> TextClause:
+    def _statement(
+        self, parts: list[str], *, fills: bool, events: bool, more: str = "", source: str = "stored"
+    ) -> TextClause:
         parts += [_FILLS, _MOVED] if fills else []
         parts += [self._published] if events else []
         woken = f", {self._notify} AS woken" if events else ""
-        return text(f"WITH {', '.join(parts)} SELECT order_id, account_revision{woken} FROM stored")
+        return text(f"WITH {', '.join(parts)} SELECT {more}order_id, account_revision{woken} FROM {source}")
 
 
 # Adding a tombstone locks the table against inserts. That is rare: risk asks only about orders that are overdue.

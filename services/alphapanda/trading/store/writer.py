@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import TextClause
+from sqlalchemy import Row, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import recordset
-from alphapanda.trading.store.port import OrderChange
+from alphapanda.trading.store.port import KillSwitchCopy, OrderChange, SwitchScope
 from alphapanda.trading.store.rows import fill_rows, intent_rows, order_rows
 from alphapanda.trading.store.statements import OrderWrites
 from panda.events.v1.events_pb2 import Event
@@ -41,9 +41,33 @@ class OrderWriter:
         self, connection: AsyncConnection, changes: Sequence[OrderChange], created_at: datetime
     ) -> Written:
         """Stores new orders, the first one of each signal, and sets their versions."""
-        unique = {change.order.signal_id: change for change in reversed(changes)}
-        first = list(reversed(unique.values()))
+        first = _first_of_each_signal(changes)
         return await self._write(connection, first, self._writes.add, {"created_at": created_at})
+
+    async def add_if_unchanged(
+        self,
+        connection: AsyncConnection,
+        changes: Sequence[OrderChange],
+        created_at: datetime,
+        switches: Mapping[SwitchScope, KillSwitchCopy],
+    ) -> Written | None:
+        """Does the same if the kill switches are still as given, and locks them until then; None if one has changed."""
+        first = _first_of_each_signal(changes)
+        rows = await self._executed(
+            connection,
+            first,
+            self._writes.add_if_unchanged,
+            {"created_at": created_at},
+            {
+                "switch_brokers": [scope.broker for scope in switches],
+                "switch_strategies": [scope.strategy_id for scope in switches],
+                "switch_states": [int(copy.state) for copy in switches.values()],
+                "switch_revisions": [copy.revision for copy in switches.values()],
+            },
+        )
+        if not rows[0].unchanged:
+            return None
+        return _written(first, [row for row in rows if row.order_id is not None])
 
     async def save(self, connection: AsyncConnection, changes: Sequence[OrderChange]) -> Written:
         """Stores orders whose rows still have the known version, and sets their new versions."""
@@ -58,20 +82,42 @@ class OrderWriter:
     ) -> Written:
         if not changes:
             return Written(frozenset(), ())
+        return _written(changes, await self._executed(connection, changes, statement, more, {}))
+
+    async def _executed(
+        self,
+        connection: AsyncConnection,
+        changes: Sequence[OrderChange],
+        statement: Callable[..., TextClause],
+        more: Mapping[str, object],
+        others: Mapping[str, object],
+    ) -> Sequence[Row[Any]]:
+        """Executes a statement on changes. `more`: columns of each order; `others`: further parameters."""
         events = [(event, change.order.order_id) for change in changes for event in change.events]
         fills = fill_rows(changes)
         parameters: dict[str, Any] = {
             "orders": recordset([{**row, **more} for row in order_rows(changes)]),
             "intents": recordset(intent_rows(changes)),
+            **others,
         }
         if fills:
             parameters["fills"] = recordset(fills)
         if events:
             parameters |= self._outbox.values([event for event, _ in events])
             parameters["outbox_order_id"] = [order_id for _, order_id in events]
-        rows = await connection.execute(statement(fills=bool(fills), events=bool(events)), parameters)
-        versions = {str(row.order_id): int(row.account_revision) for row in rows}
-        for change in changes:
-            order = change.order
-            order.version = versions.get(order.order_id, order.version)
-        return Written(versions.keys(), [event for event, order_id in events if order_id in versions])
+        found = await connection.execute(statement(fills=bool(fills), events=bool(events)), parameters)
+        return found.all()
+
+
+def _first_of_each_signal(changes: Sequence[OrderChange]) -> Sequence[OrderChange]:
+    unique = {change.order.signal_id: change for change in reversed(changes)}
+    return list(reversed(unique.values()))
+
+
+def _written(changes: Sequence[OrderChange], rows: Sequence[Row[Any]]) -> Written:
+    """Gives the stored orders their new versions."""
+    versions = {str(row.order_id): int(row.account_revision) for row in rows}
+    stored = [change for change in changes if change.order.order_id in versions]
+    for change in stored:
+        change.order.version = versions[change.order.order_id]
+    return Written(versions.keys(), [event for change in stored for event in change.events])
