@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
 
 from sqlalchemy import text
@@ -44,6 +44,7 @@ class Outbox:
     def __init__(self, schema: str, topic_map: TopicMap) -> None:
         self.schema = schema
         self._topic_map = topic_map
+        self._wake: Callable[[], None] | None = None
         names = ", ".join(_COLUMNS)
         arrays = ", ".join(f"CAST(:outbox_{name} AS {kind}[])" for name, kind in _COLUMNS.items())
         self._given = (
@@ -54,6 +55,15 @@ class Outbox:
         self.notification = f"pg_notify('{channel(schema)}', '')"
         self.notify = f"SELECT {self.notification}"
         self._add = text(f"WITH added AS ({self.insert}) {self.notify}")
+
+    def relayed_here(self, wake: Callable[[], None]) -> None:
+        """Makes `committed` wake this process's relay."""
+        self._wake = wake
+
+    def committed(self) -> None:
+        """Wakes this process's relay at once; the NOTIFY of the commit takes longer, and wakes the others."""
+        if self._wake is not None:
+            self._wake()
 
     def insert_where(self, condition: str) -> str:
         """Returns an `insert` of all events if a condition holds, else of none."""

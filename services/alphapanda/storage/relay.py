@@ -40,7 +40,8 @@ _logger = structlog.get_logger(__name__)
 class OutboxRelay:
     """Publishes a schema's outbox. One relay is active across all processes; the others wait as standbys.
 
-    It keeps one connection of the engine, which holds the advisory lock and receives the NOTIFY of each commit.
+    It keeps one connection of the engine, which holds the advisory lock and receives the NOTIFY of each commit. A writer in
+    the same process also wakes it by `Outbox.committed`.
 
     Args:
         engine: the database.
@@ -100,6 +101,7 @@ class OutboxRelay:
     async def start(self) -> None:
         """Starts; database and log needn't be there yet."""
         self._stopping = False
+        self._outbox.relayed_here(self._wake.set)
         self._task = asyncio.create_task(self._run(), name=f"relay.{self.schema}")
 
     async def stop(self) -> None:

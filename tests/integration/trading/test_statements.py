@@ -36,7 +36,8 @@ from panda.events.v1.events_pb2 import Event
 Opened = Callable[..., AbstractAsyncContextManager[Room]]
 FROM_SIGNAL_TO_FILL = 18
 OF_TRADING = 6
-"""Kill switches, orders, the exchange, the answer, two of the relay."""
+"""Orders under the kill switches as last read, the exchange, the answer, two of the relay, and one more where that is woken
+twice."""
 
 
 @dataclass

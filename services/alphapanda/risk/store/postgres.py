@@ -160,9 +160,12 @@ class PostgresRiskStore(RiskStore):
         if not isinstance(reading, PostgresAccountReading):
             raise TypeError(f"{type(reading).__name__} is not a reading of this store")
         async with self._reading.connect() as connection:
-            return await self._writer.write_if_unchanged(
+            written = await self._writer.write_if_unchanged(
                 connection, reading.read_at, reading.loaded.changes(book, verdicts), events
             )
+            if written and events:
+                self._outbox.committed()
+        return written
 
     async def _dry_unit(self, connection: AsyncConnection, whose: dict[str, str]) -> PostgresDecisionUnit:
         row = (await connection.execute(sql.READ_ACCOUNT, whose)).one_or_none()

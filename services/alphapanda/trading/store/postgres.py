@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -209,7 +210,7 @@ class PostgresTradingStore(TradingStore):
             written = await self._writer.add_if_unchanged(connection, changes, self._wall_clock(), switches)
         if written is None:
             return None
-        log_orders(written.events)
+        self._committed(written.events)
         return written.order_ids
 
     @asynccontextmanager
@@ -225,13 +226,13 @@ class PostgresTradingStore(TradingStore):
                 self._switches_read,
             )
             yield transaction
-        log_orders(transaction.published)
+        self._committed(transaction.published)
 
     @override
     async def save(self, changes: Sequence[OrderChange]) -> Collection[str]:
         async with self._autocommit.connect() as connection:
             written = await self._writer.save(connection, changes)
-        log_orders(written.events)
+            self._committed(written.events)
         return written.order_ids
 
     @override
@@ -332,6 +333,12 @@ class PostgresTradingStore(TradingStore):
         """Reads orders for `find`: however many callers ask at once, they wait for one connection."""
         found = await self.find_all(order_ids)
         return [found.get(order_id) for order_id in order_ids]
+
+    def _committed(self, events: Sequence[Event]) -> None:
+        if events:
+            self._outbox.committed()
+            # After the relay, which asks for the rows meanwhile.
+            asyncio.get_running_loop().call_soon(log_orders, events)
 
     async def _one(self, query: Any, parameters: dict[str, Any]) -> StoredOrder | None:
         async with self._autocommit.connect() as connection:
