@@ -265,7 +265,7 @@ def _about(world: World, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> str:
     """What a transaction did, in short: its writes and whose rows they were."""
     told = []
     for name, args in calls:
-        if name in {"add", "save"} and args and isinstance(args[0], Sequence):
+        if name in {"add", "add_if_unchanged", "save"} and args and isinstance(args[0], Sequence):
             told += [
                 f"{name} {world.named(change.order.order_id)} {change.order.status.name}"
                 for change in args[0]

@@ -49,7 +49,10 @@ class Oracle:
         if schema != "trading" or self.mesh is None:
             return
         orders = {
-            change.order.order_id for name, args in calls if name in {"add", "save"} for change in args[0]
+            change.order.order_id
+            for name, args in calls
+            if name in {"add", "add_if_unchanged", "save"}
+            for change in args[0]
         }
         for order_id in sorted(orders & self.mesh.trading_store._tables.orders.keys()):
             order = self.mesh.trading_store._tables.orders[order_id].order

@@ -156,7 +156,9 @@ class Mesh:
     async def start_trading(self, process: Process) -> None:
         """Trading."""
         world, log = self.world, SimulatedLog(self.log)
-        store = cast("Any", Connection(self.trading, ["transaction"], ["next_epoch"], ["save"]))
+        store = cast(
+            "Any", Connection(self.trading, ["transaction"], ["next_epoch"], ["add_if_unchanged", "save"])
+        )
         mode = ExecutionMode.PAPER if self.simulated else ExecutionMode.LIVE
         isolated = IsolatedTraders(
             {BROKER: SimulatedTrader(world, self.exchange, mode)}, TRADING.call_timeout_seconds
@@ -268,9 +270,12 @@ class _NoManualOrders:
 
 @dataclass(frozen=True, slots=True)
 class _Schema:
-    """What the relay asks of an outbox: its name, and to throw old rows away."""
+    """What the relay asks of an outbox: its name, to be woken, and to throw old rows away."""
 
     schema: str
+
+    def relayed_here(self, _: object) -> None:
+        """Every commit is heard by its NOTIFY."""
 
     async def purge(self, *_: object) -> int:
         """Nothing grows old in a simulation."""
