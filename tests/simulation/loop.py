@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
@@ -134,12 +135,15 @@ class SeededLoop(asyncio.BaseEventLoop):
 
         What they would still do on the way out reaches nobody: every adapter refuses a dead process.
         """
-        for task in process.tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            if task.done():
-                continue
-            coro: Any = task.get_coro()
-            process.context.copy().run(_unwind, coro)
+        with warnings.catch_warnings():
+            # A call that takes the cancellation for an answer begins the next one, which has no loop any more.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            for task in process.tasks:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                if task.done():
+                    continue
+                coro: Any = task.get_coro()
+                process.context.copy().run(_unwind, coro)
         process.tasks.clear()
         process.ready.clear()
 
