@@ -115,6 +115,18 @@ CALLS: Final[Described] = {
         "wait and send it again; a kill switch that stops is set all the same",
     ),
     "MARKET_TIME_UNREADABLE": ("Redis, which holds market time, doesn't answer", "wait and try again"),
+    "RECONCILIATION_DUE": (
+        "the broker is halted since a repair or a restore, and its books weren't compared yet",
+        "`alphapanda reconcile --broker BROKER` compares them and releases it",
+    ),
+    "NO_RECONCILIATION_DUE": (
+        "the broker isn't halted for a repair or a restore",
+        "`alphapanda risk kill-switch` shows and sets its switch",
+    ),
+    "BOOKS_UNREADABLE": (
+        "trading or portfolio doesn't tell its books now",
+        "`alphapanda status` says why; send it again when they serve",
+    ),
     "BACKUP_REFUSED": (
         "the backup's folder can't be used, or database or disk don't allow a backup",
         "the message says which; name an empty folder on a disk with room",

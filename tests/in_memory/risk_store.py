@@ -24,6 +24,7 @@ from alphapanda.risk.store.port import (
     Answer,
     Change,
     DecisionUnit,
+    DueReconciliation,
     HeldPosition,
     KillSwitch,
     NumberedVerdict,
@@ -253,6 +254,18 @@ class MemoryRiskStore(RiskStore):
         return [
             switches[scope] for scope in sorted(switches) if scope.strategy_id and scope.broker in brokers
         ]
+
+    @override
+    async def reconciliation_due(self, broker: str) -> DueReconciliation | None:
+        return None  # only a repair or a restore of a data directory makes one due
+
+    @override
+    async def end_reconciliation(self, broker: str) -> None:
+        """Does nothing: none is ever due."""
+
+    @override
+    async def held(self, broker: str) -> Mapping[tuple[str, str, Product], int]:
+        raise NotImplementedError("no broker is reconciled here")
 
     @override
     async def set_kill_switch(

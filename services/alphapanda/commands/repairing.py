@@ -28,8 +28,8 @@ from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import configure_logging
 
 RECONCILE = (
-    "each broker is halted; when its orders, positions and cash are reconciled:"
-    " `alphapanda risk kill-switch set active --broker BROKER --reason WHY`"
+    "each broker is halted until its orders, positions and cash are reconciled: the next start does that for paper,"
+    " `alphapanda reconcile --broker BROKER` for a live broker"
 )
 _log = structlog.get_logger(__name__)
 

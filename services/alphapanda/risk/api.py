@@ -32,6 +32,7 @@ from alphapanda.risk.messages import (
     waiting_message,
 )
 from alphapanda.risk.names import Names
+from alphapanda.risk.reconciliation import BrokerReconciliation
 from alphapanda.risk.store.port import RiskStore, SwitchScope, VerdictFilter
 from alphapanda.risk.switch_events import kill_switch_message
 from alphapanda.storage.group_commit import GroupCommit
@@ -56,6 +57,7 @@ class RiskApi(RiskServiceServicer):
         limit_service: changes limits.
         instruments: returns today's instruments.
         names: checks the names in requests.
+        reconciliation: reconciles brokers after a repair or a restore.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class RiskApi(RiskServiceServicer):
         limit_service: LimitService,
         instruments: Instruments,
         names: Names,
+        reconciliation: BrokerReconciliation,
     ) -> None:
         self._decisions = decisions
         self._store = store
@@ -73,6 +76,7 @@ class RiskApi(RiskServiceServicer):
         self._limit_service = limit_service
         self._instruments = instruments
         self._names = names
+        self._reconciliation = reconciliation
         self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
 
     @override
@@ -228,6 +232,13 @@ class RiskApi(RiskServiceServicer):
         return risk.GetKillSwitchResponse(
             kill_switch=kill_switch_message(switch), difference=self._kill_switches.difference(scope)
         )
+
+    @override
+    async def ReconcileBroker(
+        self, request: risk.ReconcileBrokerRequest, context: Context
+    ) -> risk.ReconcileBrokerResponse:
+        self._names.broker(request.broker)
+        return await self._reconciliation.reconcile(current_caller.get(), request)
 
     @override
     async def SetKillSwitch(

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.domain import ids
 from alphapanda.domain.order import TradingState
+from alphapanda.mesh.errors import FailedPrecondition
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.core.switch_copies import COMPARE_SECONDS, Agreement, SwitchCopy, agreement
 from alphapanda.risk.store.port import KillSwitch, RiskStore, SwitchScope
@@ -120,12 +121,24 @@ class KillSwitches:
         """Reads a kill switch."""
         return await self._store.kill_switch(scope)
 
-    async def set(self, caller: str, request: risk.SetKillSwitchRequest) -> risk.SetKillSwitchResponse:
+    async def set(
+        self, caller: str, request: risk.SetKillSwitchRequest, *, reconciled: bool = False
+    ) -> risk.SetKillSwitchResponse:
         """Sets a switch. A repeated request sets it once, but sends it to trading each time.
 
         A new request also takes the place of a copy that holds what was never set, even a stricter one: a person has said
         what is to be allowed.
+
+        Args:
+            caller: who asks.
+            request: the command.
+            reconciled: whether the broker's books were compared, where that is due.
+
+        Raises:
+            FailedPrecondition: the broker is halted until it was reconciled.
         """
+        if not reconciled and request.state != common.TRADING_STATE_HALTED and not request.strategy_id:
+            await self._require_reconciled(request.broker)
         key = CommandKey(caller, "SetKillSwitch", request.request_id)
         command = ids.command_id(key.caller, key.method, key.request_id)
         scope = SwitchScope(request.broker, request.strategy_id)
@@ -157,6 +170,15 @@ class KillSwitches:
         return risk.SetKillSwitchResponse(
             kill_switch=message, acknowledged_by_trading=not warning, warning=warning
         )
+
+    async def _require_reconciled(self, broker: str) -> None:
+        due = await self._store.reconciliation_due(broker)
+        if due is not None:
+            raise FailedPrecondition(
+                "RECONCILIATION_DUE",
+                f"broker {broker!r} is halted because {due.cause}: `alphapanda reconcile --broker {broker}` compares its"
+                " orders, positions and cash and releases it",
+            )
 
     async def _send_again(self) -> None:
         """Sends again what was not confirmed, and what Redis has lost."""

@@ -26,6 +26,7 @@ from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.trading.comparison import comparison
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
@@ -119,6 +120,15 @@ class TradingApi(TradingServiceServicer):
     @override
     async def GetOrder(self, request: trading.GetOrderRequest, context: Context) -> trading.GetOrderResponse:
         return trading.GetOrderResponse(order=await self._order_message(request.order_id))
+
+    @override
+    async def GetBrokerComparison(
+        self, request: trading.GetBrokerComparisonRequest, context: Context
+    ) -> trading.GetBrokerComparisonResponse:
+        trader = self._traders.get(request.broker)
+        if trader is None:
+            raise UnknownName("broker", request.broker, self._traders)
+        return await comparison(self._store, trader)
 
     @override
     async def ListOrders(

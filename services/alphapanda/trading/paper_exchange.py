@@ -7,9 +7,10 @@ orders) and finds orders by tag.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -18,10 +19,12 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
+from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.purging import Purge, oldest
+from alphapanda.trading.core.broker_books import BrokerBooks, Holding
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.paper_market import NO_MARKET, PaperMarket
 from alphapanda.trading.traders.trader import Placement
@@ -52,6 +55,18 @@ _LOOK_UP = text(
     " t.commission, t.traded_at FROM paper_exchange.orders o LEFT JOIN paper_exchange.trades t USING (broker_order_id)"
     " WHERE o.broker = :broker AND o.account = :account AND o.tag = :tag"
     " ORDER BY o.broker_order_id, t.exchange_trade_id"
+)
+_NEWEST_ORDERS = text(
+    "SELECT o.tag, coalesce(sum(t.quantity), 0)::bigint AS filled FROM (SELECT broker_order_id, tag"
+    " FROM paper_exchange.orders WHERE broker = :broker ORDER BY broker_order_id DESC LIMIT 500) AS o"
+    " LEFT JOIN paper_exchange.trades t USING (broker_order_id) GROUP BY o.tag"
+)
+_BOOKS = text(
+    "SELECT o.account, o.instrument_id, o.product,"
+    " sum(CASE o.side WHEN :buy THEN t.quantity ELSE -t.quantity END)::bigint AS held,"
+    " sum(CASE o.side WHEN :buy THEN -t.quantity ELSE t.quantity END * t.price - t.commission) AS cash"
+    " FROM paper_exchange.orders o JOIN paper_exchange.trades t USING (broker_order_id) WHERE o.broker = :broker"
+    " GROUP BY o.account, o.instrument_id, o.product"
 )
 _NUMBERS_AT_ONCE = 64
 
@@ -96,6 +111,22 @@ class PaperExchange:
         key = {"broker": broker, "account": account, "tag": tag}
         async with self._engine.connect() as connection:
             return _broker_orders((await connection.execute(_LOOK_UP, key)).all())
+
+    async def books(self, broker: str) -> BrokerBooks:
+        """The exchange's own books of a broker, from its orders and trades."""
+        asked = {"broker": broker}
+        async with self._engine.connect() as connection:
+            orders = (await connection.execute(_NEWEST_ORDERS, asked)).all()
+            books = (await connection.execute(_BOOKS, asked | {"buy": int(Side.BUY)})).all()
+        cash: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for row in books:
+            cash[row.account] += row.cash
+        held = {Holding(row.account, row.instrument_id, Product(row.product)): row.held for row in books}
+        return BrokerBooks(
+            {row.tag: row.filled for row in orders},
+            {which: quantity for which, quantity in held.items() if quantity},
+            dict(cash),
+        )
 
     async def _store(
         self,

@@ -38,6 +38,7 @@ from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.names import Names
+from alphapanda.risk.reconciliation import BrokerReconciliation
 from alphapanda.risk.store.port import RiskStore
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.store.statements import SCHEMA
@@ -335,14 +336,20 @@ def servicer(risk: Risk, mirror: KillSwitchMirror, trading: FakeTrading) -> Risk
     def wall_time() -> datetime:
         return datetime.now(tz=UTC)
 
+    kill_switches = KillSwitches(risk.store, mirror, trading, BROKERS, wall_time)
     return RiskApi(
         risk.decisions,
         risk.store,
-        KillSwitches(risk.store, mirror, trading, BROKERS, wall_time),
+        kill_switches,
         LimitService(risk.store, wall_time),
         lambda: risk.instruments,
         Names(risk.store, risk.strategies, lambda: risk.instruments, BROKERS, "default"),
+        BrokerReconciliation(risk.store, kill_switches, UNASKED, UNASKED, ()),
     )
+
+
+UNASKED: Any = None
+"""Trading and portfolio, for servicers that reconcile no broker."""
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ SERVICE_TABLES = {"outbox", "requests"}
 ALLOWED: dict[str, str] = {
     "AS exposed GROUP BY": "what is held or under way, asked once by a person's square-off",
     "sum(amount) AS amount FROM portfolio.ledger_entries": "the proof of the books adds up an account's whole ledger",
+    "AS held, sum(CASE o.side": "a reconciliation adds up the paper exchange's whole journal, once after a repair or a restore",
     "count(*) FROM": "rows not published, which the relay keeps few; asked when a process ends and by lockstep",
 }
 

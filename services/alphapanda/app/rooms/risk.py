@@ -20,6 +20,7 @@ from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.names import Names
+from alphapanda.risk.reconciliation import BrokerReconciliation
 from alphapanda.risk.reservations import ReservationReleaser
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.store.postgres import PostgresRiskStore
@@ -27,6 +28,7 @@ from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.outbox import Outbox
 from panda.events.v1.events_pb2 import Event
+from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
@@ -34,6 +36,8 @@ STRATEGY_STATUS_TIMEOUT_SECONDS = 10.0
 """How long risk waits for a strategy revision that the control topic hasn't delivered yet."""
 
 RISK_SERVICE = "panda.risk.v1.RiskService"
+
+PORTFOLIO_SERVICE = "panda.portfolio.v1.PortfolioService"
 
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
@@ -64,6 +68,10 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
         wall_clock,
         compare_seconds=settings.risk.kill_switch_comparison_seconds,
     )
+    books = open_channel(resources.target("portfolio"), [PORTFOLIO_SERVICE])
+    reconciliation = BrokerReconciliation(
+        store, kill_switches, trading, PortfolioServiceStub(books), resources.simulated_brokers
+    )
     reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
     timer = SquareOffTimer(decisions, store, resources.simulated_brokers, lambda view: view.frame_id)
     signals = RawSignalHandler(decisions)
@@ -84,6 +92,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
         LimitService(store, wall_clock),
         resources.instruments,
         Names(store, strategies, resources.instruments, settings.active_brokers, settings.account),
+        reconciliation,
     )
     purges = purging(resources, "risk", verdicts_purge(timedelta(hours=settings.retention.decisions_hours)))
     room = Room(
@@ -112,9 +121,11 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
             (Phase.WAKE, reservations.rounds),
             (Phase.FEED, timer.rounds),
             (Phase.WAKE, purges.rounds),
+            (Phase.FEED, reconciliation.rounds),
         ],
-        channels=[channel],
+        channels=[channel, books],
         checks=[
+            reconciliation.rounds,
             kill_switches.rounds,
             kill_switches.comparison,
             reservations.rounds,

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
-from alphapanda.domain.order import TradingState
+from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
 from alphapanda.risk.core.book import RiskBook
@@ -54,6 +54,14 @@ class KillSwitch:
     changed_by: str = ""
     reason: str = ""
     changed_at: datetime | None = None
+
+
+class DueReconciliation(NamedTuple):
+    """A broker is halted since a repair or a restore: why, its kill switch's state of before, and since when (wall time)."""
+
+    cause: str
+    state_before: TradingState
+    due_since: datetime
 
 
 class HeldPosition(NamedTuple):
@@ -252,6 +260,15 @@ class RiskStore(Protocol):
 
     async def strategy_switches(self, brokers: Collection[str]) -> Sequence[KillSwitch]:
         """Lists the kill switches of single strategies at these brokers that were ever set."""
+
+    async def reconciliation_due(self, broker: str) -> DueReconciliation | None:
+        """Why a broker is halted until it was reconciled; None where it isn't."""
+
+    async def end_reconciliation(self, broker: str) -> None:
+        """Notes that a broker was reconciled."""
+
+    async def held(self, broker: str) -> Mapping[tuple[str, str, Product], int]:
+        """Units held by (account, instrument id, product) at a broker, over all strategies; flat ones are left out."""
 
     async def set_kill_switch(
         self, key: CommandKey, request: Message, scope: SwitchScope, change: Change, answer: Answer

@@ -22,6 +22,7 @@ from alphapanda.risk.store.port import (
     AccountReading,
     Answer,
     Change,
+    DueReconciliation,
     HeldPosition,
     KillSwitch,
     NumberedVerdict,
@@ -261,6 +262,26 @@ class PostgresRiskStore(RiskStore):
         async with self._reading.connect() as connection:
             found = await connection.execute(sql.STRATEGY_SWITCHES, {"brokers": list(brokers)})
             return [rows.switch_of(row) for row in found]
+
+    @override
+    async def reconciliation_due(self, broker: str) -> DueReconciliation | None:
+        async with self._reading.connect() as connection:
+            row = (await connection.execute(sql.RECONCILIATION, {"broker": broker})).first()
+        if row is None:
+            return None
+        return DueReconciliation(row.cause, TradingState(row.state_before), row.due_since)
+
+    @override
+    async def end_reconciliation(self, broker: str) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(sql.END_RECONCILIATION, {"broker": broker})
+
+    @override
+    async def held(self, broker: str) -> Mapping[tuple[str, str, Product], int]:
+        async with self._reading.connect() as connection:
+            found = await connection.execute(sql.HELD_AT_BROKER, {"broker": broker})
+            held = {(row.account, row.instrument_id, Product(row.product)): int(row.held) for row in found}
+        return {which: quantity for which, quantity in held.items() if quantity}
 
     @override
     async def set_kill_switch(

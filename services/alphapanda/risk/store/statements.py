@@ -69,6 +69,14 @@ _SWITCH = (
     "SELECT * FROM risk.kill_switches"
     " WHERE broker = :broker AND strategy_id = :strategy_id AND account = :account"
 )
+RECONCILIATION = text(
+    "SELECT cause, state_before, due_since FROM risk.reconciliations WHERE broker = :broker"
+)
+END_RECONCILIATION = text("DELETE FROM risk.reconciliations WHERE broker = :broker")
+HELD_AT_BROKER = text(
+    "SELECT account, instrument_id, product, sum(quantity)::bigint AS held FROM risk.positions"
+    " WHERE broker = :broker AND quantity <> 0 GROUP BY account, instrument_id, product"
+)
 READ_SWITCH = text(_SWITCH)
 LOCK_SWITCH = text(f"{_SWITCH} FOR UPDATE")
 STRATEGY_SWITCHES = text(

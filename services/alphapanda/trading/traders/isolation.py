@@ -12,6 +12,7 @@ from typing_extensions import override
 from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
+from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
@@ -122,6 +123,10 @@ class IsolatedTrader(Trader):
     @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
         return await self._answer(self._trader.look_up(account, tag))
+
+    @override
+    async def books(self) -> BrokerBooks | None:
+        return await self._answer(self._trader.books())
 
     async def _answer(self, call: Awaitable[T]) -> T:
         """Returns the answer to a call of the trader.

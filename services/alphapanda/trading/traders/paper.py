@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
+from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.registry import BrokerRegistration, TraderParts
@@ -54,6 +55,13 @@ class PaperTrader(Trader):
         except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
         return found[0] if found else None
+
+    @override
+    async def books(self) -> BrokerBooks:
+        try:
+            return await self._exchange.books(self.broker)
+        except (SQLAlchemyError, OSError) as broken:
+            raise NoClearAnswer(str(broken)) from broken
 
 
 def registration(name: str) -> BrokerRegistration:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
 
 
@@ -94,6 +95,14 @@ class Trader(ABC):
             NoClearAnswer: the broker can't be asked now.
         """
 
+    async def books(self) -> BrokerBooks | None:
+        """The broker's own orders, positions and cash; None if it doesn't tell them, and a person has to compare them.
+
+        Raises:
+            NoClearAnswer: the broker can't be asked now.
+        """
+        return None
+
 
 class OffTrader(Trader):
     """The trader of a broker that is active but not enabled."""
@@ -119,6 +128,11 @@ class OffTrader(Trader):
     async def execute_order(self, placement: Placement) -> BrokerOrder:
         """Raises BrokerIsOff."""
         raise BrokerIsOff(f"broker {self.broker!r} is off; {placement.tag} was not sent")
+
+    @override
+    async def books(self) -> BrokerBooks:
+        """Empty books: nothing is sent there."""
+        return BrokerBooks({}, {}, {})
 
     @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:

@@ -1064,3 +1064,75 @@ class SetKillSwitchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetKillSwitchResponse: _TypeAlias = SetKillSwitchResponse  # noqa: Y015
+
+@_typing.final
+class ReconcileBrokerRequest(_message.Message):
+    """Reconciles a broker that is halted since its event log was repaired or a backup was restored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCEPT_DIFFERENCES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    broker: _builtins.str
+    """Broker namespace, such as "paper"."""
+    accept_differences: _builtins.bool
+    """True: release the broker in spite of differences, because a person has compared its orders, positions and cash."""
+    reason: _builtins.str
+    """Why the differences are accepted, one sentence of at most 1000 characters. Required where they are."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        accept_differences: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_differences", b"accept_differences", "broker", b"broker", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileBrokerRequest: _TypeAlias = ReconcileBrokerRequest  # noqa: Y015
+
+@_typing.final
+class ReconcileBrokerResponse(_message.Message):
+    """What was compared, and whether the broker trades again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASED_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    KILL_SWITCH_FIELD_NUMBER: _builtins.int
+    released: _builtins.bool
+    """True where the broker has its kill switch of before; it is halted no longer unless it was halted then."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How orders, positions and cash of the broker, trading, risk and portfolio differ, one sentence each; also what could
+        not be compared. Empty where all agree.
+        """
+
+    @_builtins.property
+    def kill_switch(self) -> Global___KillSwitch:
+        """The broker's kill switch after this request."""
+
+    def __init__(
+        self,
+        *,
+        released: _builtins.bool = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+        kill_switch: Global___KillSwitch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "kill_switch", b"kill_switch", "released", b"released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileBrokerResponse: _TypeAlias = ReconcileBrokerResponse  # noqa: Y015

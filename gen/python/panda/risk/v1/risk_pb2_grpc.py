@@ -75,6 +75,11 @@ class RiskServiceStub:
                 request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetKillSwitchRequest.SerializeToString,
                 response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetKillSwitchResponse.FromString,
                 _registered_method=True)
+        self.ReconcileBroker = channel.unary_unary(
+                '/panda.risk.v1.RiskService/ReconcileBroker',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.ReconcileBrokerRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.ReconcileBrokerResponse.FromString,
+                _registered_method=True)
         self.SetKillSwitch = channel.unary_unary(
                 '/panda.risk.v1.RiskService/SetKillSwitch',
                 request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchRequest.SerializeToString,
@@ -142,6 +147,14 @@ class RiskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReconcileBroker(self, request, context):
+        """Compares a broker's orders, positions and cash, and releases the broker where they agree or a person accepts the
+        differences. FAILED_PRECONDITION (NO_RECONCILIATION_DUE) where the broker isn't halted for a repair or a restore.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetKillSwitch(self, request, context):
         """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
         confirmed by trading, or says in `warning` that trading did not confirm.
@@ -192,6 +205,11 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     servicer.GetKillSwitch,
                     request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetKillSwitchRequest.FromString,
                     response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetKillSwitchResponse.SerializeToString,
+            ),
+            'ReconcileBroker': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconcileBroker,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.ReconcileBrokerRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.ReconcileBrokerResponse.SerializeToString,
             ),
             'SetKillSwitch': grpc.unary_unary_rpc_method_handler(
                     servicer.SetKillSwitch,
@@ -416,6 +434,33 @@ class RiskService:
             '/panda.risk.v1.RiskService/GetKillSwitch',
             panda_dot_risk_dot_v1_dot_risk__pb2.GetKillSwitchRequest.SerializeToString,
             panda_dot_risk_dot_v1_dot_risk__pb2.GetKillSwitchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcileBroker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/ReconcileBroker',
+            panda_dot_risk_dot_v1_dot_risk__pb2.ReconcileBrokerRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.ReconcileBrokerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,10 @@ class RiskServiceStub:
     """The limits in force."""
     GetKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetKillSwitchRequest, _risk_pb2.GetKillSwitchResponse]
     """State of one kill switch."""
+    ReconcileBroker: _aio.UnaryUnaryMultiCallable[_risk_pb2.ReconcileBrokerRequest, _risk_pb2.ReconcileBrokerResponse]
+    """Compares a broker's orders, positions and cash, and releases the broker where they agree or a person accepts the
+    differences. FAILED_PRECONDITION (NO_RECONCILIATION_DUE) where the broker isn't halted for a repair or a restore.
+    """
     SetKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_pb2.SetKillSwitchRequest, _risk_pb2.SetKillSwitchResponse]
     """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
     confirmed by trading, or says in `warning` that trading did not confirm.
@@ -103,6 +107,16 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_risk_pb2.GetKillSwitchRequest, _abc.Awaitable[_risk_pb2.GetKillSwitchResponse]],
     ) -> _abc.Awaitable[_risk_pb2.GetKillSwitchResponse]:
         """State of one kill switch."""
+
+    @_abc_1.abstractmethod
+    def ReconcileBroker(
+        self,
+        request: _risk_pb2.ReconcileBrokerRequest,
+        context: _aio.ServicerContext[_risk_pb2.ReconcileBrokerRequest, _abc.Awaitable[_risk_pb2.ReconcileBrokerResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.ReconcileBrokerResponse]:
+        """Compares a broker's orders, positions and cash, and releases the broker where they agree or a person accepts the
+        differences. FAILED_PRECONDITION (NO_RECONCILIATION_DUE) where the broker isn't halted for a repair or a restore.
+        """
 
     @_abc_1.abstractmethod
     def SetKillSwitch(

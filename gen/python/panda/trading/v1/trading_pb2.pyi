@@ -769,3 +769,123 @@ class ConfirmNoOrderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmNoOrderResponse: _TypeAlias = ConfirmNoOrderResponse  # noqa: Y015
+
+@_typing.final
+class GetBrokerComparisonRequest(_message.Message):
+    """Asks how a broker's own books compare with trading's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace, such as "paper"."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBrokerComparisonRequest: _TypeAlias = GetBrokerComparisonRequest  # noqa: Y015
+
+@_typing.final
+class HeldQuantity(_message.Message):
+    """Units of an instrument that an account holds, over all strategies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    """Account at the broker."""
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    product: _common_pb2.Product.ValueType
+    """How the broker margins and settles the position: MIS, CNC or NRML."""
+    quantity: _builtins.int
+    """Units held: positive long, negative short, never 0."""
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        product: _common_pb2.Product.ValueType = ...,
+        quantity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "instrument_id", b"instrument_id", "product", b"product", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldQuantity: _TypeAlias = HeldQuantity  # noqa: Y015
+
+@_typing.final
+class BrokerCash(_message.Message):
+    """What an account's trades have paid and brought, as the broker says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    TRADED_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    """Account at the broker."""
+    @_builtins.property
+    def traded(self) -> _common_pb2.Money:
+        """Cash received minus cash paid by all trades, commission included, rupees. May be negative."""
+
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        traded: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["traded", b"traded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "traded", b"traded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrokerCash: _TypeAlias = BrokerCash  # noqa: Y015
+
+@_typing.final
+class GetBrokerComparisonResponse(_message.Message):
+    """Trading's books of a broker beside the broker's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    CASH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How the broker's orders and positions differ from trading's, one sentence each; also that the broker can't be asked."""
+
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldQuantity]:
+        """What trading holds, by account, instrument and product."""
+
+    @_builtins.property
+    def cash(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokerCash]:
+        """The broker's cash, by account. Empty where the broker doesn't tell it."""
+
+    def __init__(
+        self,
+        *,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+        held: _abc.Iterable[Global___HeldQuantity] | None = ...,
+        cash: _abc.Iterable[Global___BrokerCash] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "differences", b"differences", "held", b"held"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBrokerComparisonResponse: _TypeAlias = GetBrokerComparisonResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderResponse.FromString,
                 _registered_method=True)
+        self.GetBrokerComparison = channel.unary_unary(
+                '/panda.trading.v1.TradingService/GetBrokerComparison',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerComparisonRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerComparisonResponse.FromString,
+                _registered_method=True)
         self.ListOrders = channel.unary_unary(
                 '/panda.trading.v1.TradingService/ListOrders',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ListOrdersRequest.SerializeToString,
@@ -92,6 +97,13 @@ class TradingServiceServicer:
 
     def GetOrder(self, request, context):
         """One order. NOT_FOUND where no order has that id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBrokerComparison(self, request, context):
+        """A broker's own orders, positions and cash beside trading's, for a reconciliation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +164,11 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.GetOrder,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderResponse.SerializeToString,
+            ),
+            'GetBrokerComparison': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBrokerComparison,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerComparisonRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerComparisonResponse.SerializeToString,
             ),
             'ListOrders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOrders,
@@ -239,6 +256,33 @@ class TradingService:
             '/panda.trading.v1.TradingService/GetOrder',
             panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBrokerComparison(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/GetBrokerComparison',
+            panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerComparisonRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerComparisonResponse.FromString,
             options,
             channel_credentials,
             insecure,

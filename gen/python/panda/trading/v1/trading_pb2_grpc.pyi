@@ -23,6 +23,8 @@ class TradingServiceStub:
     """
     GetOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetOrderRequest, _trading_pb2.GetOrderResponse]
     """One order. NOT_FOUND where no order has that id."""
+    GetBrokerComparison: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetBrokerComparisonRequest, _trading_pb2.GetBrokerComparisonResponse]
+    """A broker's own orders, positions and cash beside trading's, for a reconciliation."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_trading_pb2.ListOrdersRequest, _trading_pb2.ListOrdersResponse]
     """Orders, newest first, a page at a time."""
     WatchOrders: _aio.UnaryStreamMultiCallable[_trading_pb2.WatchOrdersRequest, _trading_pb2.WatchOrdersResponse]
@@ -59,6 +61,14 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.GetOrderRequest, _abc.Awaitable[_trading_pb2.GetOrderResponse]],
     ) -> _abc.Awaitable[_trading_pb2.GetOrderResponse]:
         """One order. NOT_FOUND where no order has that id."""
+
+    @_abc_1.abstractmethod
+    def GetBrokerComparison(
+        self,
+        request: _trading_pb2.GetBrokerComparisonRequest,
+        context: _aio.ServicerContext[_trading_pb2.GetBrokerComparisonRequest, _abc.Awaitable[_trading_pb2.GetBrokerComparisonResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.GetBrokerComparisonResponse]:
+        """A broker's own orders, positions and cash beside trading's, for a reconciliation."""
 
     @_abc_1.abstractmethod
     def ListOrders(
