@@ -152,6 +152,10 @@ simulate: setup ## every service in one thread, faults at every step: make simul
 night: setup kafka ## a hundred faults of every kind under the demo and under the mesh, an hour: make night [ARGS="--faults 20 demo"]
 	$(BIN)/python tests/chaos/night.py $(ARGS)
 
+.PHONY: soak
+soak: setup ## an hour of many orders with kills: memory, descriptors, lag and rows must not grow: make soak [ARGS="--minutes 10"]
+	$(BIN)/python tests/chaos/soak.py $(ARGS)
+
 .PHONY: chaos
 chaos: setup kafka ## kill, freeze and cut off the mesh in full, an hour or more: make chaos [ARGS="--size moderate R1 R5"]
 	$(BIN)/python tests/chaos/full.py $(ARGS)

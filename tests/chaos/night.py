@@ -102,7 +102,7 @@ def _keep(nights: list[Night], faults: int) -> None:
         "faults": faults,
         "nights": [asdict(night) for night in nights],
     }
-    path = PROOFS / f"{at:%Y-%m-%d}-{commit}-night.json"
+    path = PROOFS / f"night-{at:%Y-%m-%d}-{commit}.json"
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

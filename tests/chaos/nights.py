@@ -41,6 +41,7 @@ TRADING_SECONDS = 120.0
 REST_SECONDS = 180.0
 BURST = 100
 HOSTILE = 500
+MUCH_CASH = {"ALPHAPANDA_PAPER_TRADING__STARTING_CASH": "1000000000"}
 SYMBOLS = ("NSE:INFY", "NSE:SBIN", "NSE:TCS", "NSE:ITC")
 
 Fault = Callable[[], None]
@@ -214,11 +215,13 @@ class Demo:
         folder: for its data directory and what it says.
         seed: of what is left to chance.
         speed: market seconds a second.
+        settings: as environment variables.
     """
 
-    def __init__(self, folder: Path, seed: int, speed: str = "20") -> None:
+    def __init__(
+        self, folder: Path, seed: int, speed: str = "20", settings: Mapping[str, str] = MUCH_CASH
+    ) -> None:
         self.name = "the demo"
-        settings = {"ALPHAPANDA_PAPER_TRADING__STARTING_CASH": "1000000000"}
         self.platform = Platform(
             folder / "data", "--demo", "--speed", speed, environment=settings, home=folder / "home"
         )
