@@ -21,9 +21,9 @@ SEEDS = 200
 FOUND_BY = {
     "an order that got no clear answer is sent again": 2,
     "a sender that thaws late still calls": 64,
-    "a call that was made is taken for one that never was": 2,
-    "an order is sent that another had stored": 6,
-    "an offset is committed before the effect": 1,
+    "a call that was made is taken for one that never was": 1,
+    "an order is sent that another had stored": 1,
+    "an offset is committed before the effect": 7,
     "an outbox is published out of order": 1,
     "a later signal of a key is decided first": 3,
 }
