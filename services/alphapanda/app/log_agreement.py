@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.contract.topics import TopicMap, TopicPartition, TopicSpec
-from alphapanda.domain.frame import SECOND_NS
+from alphapanda.domain.frame import nanoseconds
 from alphapanda.eventlog.port import EventLog, StoredRecord
 from alphapanda.storage.outbox_history import OutboxHistory, PublishedRow
 from alphapanda.strategy.store.recovery import snapshot_ends
@@ -29,11 +29,9 @@ OUTBOXES: Final = {
 }
 """The schemas that have an outbox, and the payloads that come from it."""
 
-KEPT_FOR_CERTAIN: Final = timedelta(days=6)
-"""Rows of an outbox that were published within this time are there still: the relay deletes them a day later."""
-
 _NEWEST_ROWS: Final = 20
 _TAIL_RECORDS: Final = 2_000
+_NEVER_NS: Final = 2**63 - 1
 _MARGIN: Final = timedelta(hours=1)
 
 
@@ -56,10 +54,14 @@ class Compared:
 async def has_history(engine: AsyncEngine) -> bool:
     """Whether the database knows of anything that must have been on a log."""
     async with engine.connect() as connection:
-        for schema in OUTBOXES:
-            if await OutboxHistory(schema).newest(connection, 1):
-                return True
-        return bool(await snapshot_ends(connection, ""))
+        return await _any_history(connection)
+
+
+async def _any_history(connection: AsyncConnection) -> bool:
+    for schema in OUTBOXES:
+        if await OutboxHistory(schema).newest(connection, 1):
+            return True
+    return bool(await snapshot_ends(connection, ""))
 
 
 async def compare(engine: AsyncEngine, log: EventLog, topic_map: TopicMap, now: datetime) -> Compared:
@@ -78,7 +80,7 @@ async def compare(engine: AsyncEngine, log: EventLog, topic_map: TopicMap, now: 
     async with engine.connect() as connection:
         if behind := await _log_behind(connection, log, topic_map, existing, now):
             return Compared(Agreement.LOG_OLDER, behind)
-        if unknown := await _unknown_records(connection, log, topic_map, existing, now):
+        if unknown := await _unknown_records(connection, log, topic_map, existing):
             return Compared(Agreement.DATABASE_OLDER, unknown)
     return Compared(Agreement.AGREE)
 
@@ -138,11 +140,10 @@ async def _unknown_records(
     log: EventLog,
     topic_map: TopicMap,
     existing: Iterable[str],
-    now: datetime,
 ) -> str:
     topics = frozenset(existing)
-    oldest_ns = int((now - KEPT_FOR_CERTAIN).timestamp()) * SECOND_NS
     for schema, payloads in OUTBOXES.items():
+        oldest_ns = await kept_since(connection, schema)
         newest: list[StoredRecord] = []
         for topic in topic_map.topics(*payloads):
             partitions: Sequence[TopicPartition] = topic_map.partitions(topic) if topic in topics else ()
@@ -157,6 +158,17 @@ async def _unknown_records(
             record = asked[min(unknown)]
             return f"{record.topic} has the event {min(unknown)}, which {schema} never decided"
     return ""
+
+
+async def kept_since(connection: AsyncConnection, schema: str) -> int:
+    """From when on an outbox keeps the row of every record, wall time in nanoseconds since the epoch.
+
+    0 where the database has no history at all: then it never decided anything.
+    """
+    oldest = await OutboxHistory(schema).oldest(connection)
+    if oldest is not None:
+        return nanoseconds(oldest)
+    return _NEVER_NS if await _any_history(connection) else 0
 
 
 def event_id_of(record: StoredRecord) -> str:

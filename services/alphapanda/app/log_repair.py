@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.halting import halt_brokers
-from alphapanda.app.log_agreement import KEPT_FOR_CERTAIN, OUTBOXES, event_id_of, source_of
+from alphapanda.app.log_agreement import OUTBOXES, event_id_of, kept_since, source_of
 from alphapanda.consuming.postgres_parking import parked_ends
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_event, frame_from
@@ -112,9 +112,13 @@ async def repair_log(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the database knows: events by schema, the ends of partitions, the latest market time; `now` is wall time."""
+    """What the database knows: events by schema and since when they are kept, ends of partitions, the latest market time.
+
+    `now` is wall time.
+    """
 
     events: Mapping[str, set[str]]
+    kept_since: Mapping[str, int]
     ends: Mapping[TopicPartition, int]
     market_time: datetime | None
     now: datetime
@@ -128,6 +132,7 @@ async def _read_known(connection: AsyncConnection, topic_map: TopicMap, now: dat
     times = (await newest_market_time(connection), await newest_decision(connection))
     return _Known(
         {schema: await OutboxHistory(schema).event_ids(connection) for schema in OUTBOXES},
+        {schema: await kept_since(connection, schema) for schema in OUTBOXES},
         ends,
         max((moment for moment in times if moment is not None), default=None),
         now,
@@ -162,7 +167,6 @@ class _Rebuild:
         self._ticks = topic_map.topic("tick_frame")
         self._frames: dict[int, StoredRecord] = {}
         self._lost = False
-        self._oldest_ns = nanoseconds(known.now - KEPT_FOR_CERTAIN)
 
     def write(self, old_path: Path, new_path: Path) -> None:
         """Writes the file `new_path` from `old_path` and from what the database knows."""
@@ -208,7 +212,7 @@ class _Rebuild:
             schema
             and event_id
             and source_of(record) == schema
-            and record.appended_at_ns > self._oldest_ns
+            and record.appended_at_ns > self._known.kept_since[schema]
             and event_id not in self._known.events[schema]
         )
 

@@ -32,6 +32,7 @@ class OutboxHistory:
             f"SELECT event_id, topic, partition, published_at FROM {schema}.outbox WHERE published_at IS NOT NULL"
             " ORDER BY published_at DESC, seq DESC LIMIT :limit"
         )
+        self._oldest = text(f"SELECT min(published_at) FROM {schema}.outbox WHERE published_at IS NOT NULL")
         self._known = text(f"SELECT event_id FROM {schema}.outbox WHERE event_id = ANY(CAST(:ids AS uuid[]))")
         self._ids = text(f"SELECT event_id FROM {schema}.outbox")
         self._again = text(
@@ -47,6 +48,11 @@ class OutboxHistory:
         """Reads the rows that were published last, newest first."""
         found = await connection.execute(self._newest, {"limit": limit})
         return [PublishedRow(str(row.event_id), row.topic, row.partition, row.published_at) for row in found]
+
+    async def oldest(self, connection: AsyncConnection) -> datetime | None:
+        """When the oldest row that is kept was published; whatever was published later is kept, too."""
+        found: datetime | None = (await connection.execute(self._oldest)).scalar_one()
+        return found
 
     async def known(self, connection: AsyncConnection, event_ids: Collection[str]) -> set[str]:
         """Returns those of the ids that the outbox holds."""

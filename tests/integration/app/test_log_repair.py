@@ -161,7 +161,8 @@ async def test_a_log_of_a_later_time_decides_nothing_twice(engine, layout) -> No
     await log.publish([Record(TICKS, 1, b"k", b"", ()) for _ in range(9)])
     await log.publish([Record(signals, 0, b"k", b"", ()) for _ in range(5)])
     await snapshot(engine, 1, 4)
-    await publish(engine, log, 1, 2, 3)
+    await publish(engine, log, 1)
+    await publish(engine, log, 2, 3)
     await log.stop()
     # Events 2 and 3 were decided after the time that is brought back.
     async with engine.begin() as connection:
