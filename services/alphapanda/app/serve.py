@@ -34,13 +34,13 @@ from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.pace import REAL
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.instruments.client import load_directory
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.store.port import directory_of
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
-from alphapanda.marketdata.feeds.pace import REAL
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import probe_port

@@ -15,13 +15,13 @@ from alphapanda.contract.topics import TopicMap, shard_of
 from alphapanda.contract.wire import frame_event, frame_from
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.pace import MAX
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import EventLog, Record
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
-from alphapanda.marketdata.feeds.pace import MAX
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient

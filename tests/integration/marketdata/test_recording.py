@@ -20,6 +20,7 @@ from alphapanda.contract.wire import frame_event
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.pace import MAX
 from alphapanda.eventlog.port import Start
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
@@ -27,7 +28,6 @@ from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.feeds import recording
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import FeedContext, MarketClockWouldGoBack
-from alphapanda.marketdata.feeds.pace import MAX
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording, recorded_frames
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.feeds.replay import replay_frames

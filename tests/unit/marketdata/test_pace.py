@@ -5,9 +5,10 @@ from structlog.testing import capture_logs
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant, nanoseconds
+from alphapanda.domain.pace import MAX
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.feeds.feed import LastFrames
-from alphapanda.marketdata.feeds.pace import MAX, Pacer, parsed_speed
+from alphapanda.marketdata.feeds.pace import Pacer, parsed_speed
 from alphapanda.marketdata.feeds.replay import ReplayFeed, replay_run
 
 BARS = "datetime_ist,open,high,low,close,volume"

@@ -37,7 +37,7 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
-from alphapanda.marketdata.feeds.pace import MISSED, REAL
+from alphapanda.domain.pace import MISSED, REAL
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING
 from panda.portfolio.v1.portfolio_pb2 import Position

@@ -11,14 +11,10 @@ import structlog
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS
-
-REAL: Final = 1.0
-MAX: Final = math.inf
+from alphapanda.domain.pace import MAX, MISSED
 
 _MAX_BEHIND_SECONDS: Final = 1.0
 _MEASURED_SECONDS: Final = 10.0
-MISSED: Final = 0.9
-"""Share of its speed below which a feed misses its pace."""
 SAID_EVERY_SECONDS: Final = 60.0
 _IST_NS: Final = 19_800 * SECOND_NS
 _DAY_NS: Final = 86_400 * SECOND_NS

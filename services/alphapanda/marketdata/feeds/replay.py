@@ -18,6 +18,7 @@ from typing_extensions import override
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.pace import MAX
 from alphapanda.marketdata.core.csv_replay import merge_ticks, read_ticks
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
@@ -31,7 +32,7 @@ from alphapanda.marketdata.feeds.feed import (
     MarketClockWouldGoBack,
     RecordedRun,
 )
-from alphapanda.marketdata.feeds.pace import MAX, Pacer
+from alphapanda.marketdata.feeds.pace import Pacer
 from alphapanda.marketdata.feeds.parquet import SUFFIX, is_recording, parquet_ticks
 from alphapanda.marketdata.feeds.recording import recorded_frames, recorded_runs
 

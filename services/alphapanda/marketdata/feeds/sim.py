@@ -15,11 +15,12 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, instant
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.pace import REAL
 from alphapanda.marketdata.core.simulated_days import SimulatedRun, first_simulated_day, following_day
 from alphapanda.marketdata.core.simulator import SimulatedDay, stocks_of_day
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext, FeedRun, LastFrames
-from alphapanda.marketdata.feeds.pace import REAL, Pacer
+from alphapanda.marketdata.feeds.pace import Pacer
 
 logger: Final = structlog.get_logger(__name__)
 
