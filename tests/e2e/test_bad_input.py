@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
@@ -12,8 +13,12 @@ from pwd import getpwnam
 import pytest
 from click.testing import CliRunner
 from running import START_SECONDS, Platform, servers_of, until
+from sqlalchemy import text
 
 from alphapanda.cli import main
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import upgrade_schema
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.strategy.v1.strategy_pb2 import ListStrategyTypesRequest
 
@@ -191,6 +196,27 @@ def test_a_recording_before_the_market_clock(up, refused, tmp_path):
     assert "--data-dir" in line
     assert "--fresh" in line
     assert servers_of(platform.data_dir) == []
+
+
+def test_a_schema_of_a_newer_version(refused, tmp_path):
+    """A database that a newer version has migrated is refused with both revisions, and stays as it is."""
+
+    async def newer() -> None:
+        postgres = EmbeddedPostgres(tmp_path / "data")
+        engine = open_engine(await postgres.start(), 1)
+        await upgrade_schema(engine)
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await engine.dispose()
+        await postgres.stop()
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / ".alphapanda").touch()
+    asyncio.run(newer())
+    line = refused(data_dir=tmp_path / "data")
+    assert line.startswith("the database's schema is at revision 9999, which this version doesn't know")
+    assert "install the version that last ran here, or a newer one" in line
+    assert servers_of(tmp_path / "data") == []
 
 
 def test_a_postgresql_that_does_not_start(refused, tmp_path):

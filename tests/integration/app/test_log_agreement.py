@@ -10,8 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from alphapanda.app.log_agreement import Agreement, compare, has_history
+from alphapanda.app.log_check import require_usable_log
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.ids import derived_id
+from alphapanda.embedded.errors import EventLogUnfit
+from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.engine import open_engine
@@ -110,3 +113,20 @@ async def test_a_database_that_never_decided_the_newest_events_is_older(engine, 
     async with engine.begin() as connection:  # as if older rows had been purged
         await connection.execute(text("UPDATE trading.outbox SET published_at = now() + interval '1 hour'"))
     assert (await compare(engine, log, TOPICS, NOW)).agreement is not Agreement.DATABASE_OLDER
+
+
+async def test_a_lost_log_is_refused_before_a_new_one_is_made(engine, log, tmp_path: Path) -> None:
+    """Without a history a missing log is made; with one it is refused, emptied or damaged too, and the line names the repair."""
+    layout = Layout(tmp_path / "data")
+    layout.event_log.mkdir(parents=True)
+    await require_usable_log(layout, engine)
+    await decided(engine, log, 1)
+    for harm, says in ((None, "is missing"), (b"", "is empty"), (b"not a log" * 1_000, "is damaged")):
+        if harm is not None:
+            layout.events.write_bytes(harm)
+        with pytest.raises(EventLogUnfit) as refused:
+            await require_usable_log(layout, engine)
+        assert says in str(refused.value)
+        assert f"`alphapanda log repair --data-dir {layout.root}`" in str(refused.value)
+        assert "\n" not in str(refused.value)
+    assert layout.events.read_bytes() == b"not a log" * 1_000
