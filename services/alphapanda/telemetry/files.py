@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final, TextIO
@@ -54,18 +56,34 @@ class RotatingFile(RotatingFileHandler):
             delay=True,
         )
         self._unwritable = unwritable
+        self._measured: tuple[logging.LogRecord, str] | None = None
         self._seconds = rotation.rotate_hours * _HOUR
         self._period = self._written_in() if self._seconds else 0
 
     @override
     def shouldRollover(self, record: logging.LogRecord) -> bool:
+        if self.stream is None:
+            self.stream = self._open()
+        file = os.fstat(self.stream.fileno())
+        if not stat.S_ISREG(file.st_mode):
+            return False
         if self._seconds:
             before, now = self._period, self._period_of(record.created)
             if now > before:
                 self._period = now
-                if before and Path(self.baseFilename).stat().st_size:
+                if before and file.st_size:
                     return True
-        return bool(super().shouldRollover(record))
+        return file.st_size + len(self.format(record)) + 1 >= self.maxBytes > 0
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Formats a line once: the base class asks for it again when it writes what `shouldRollover` measured."""
+        measured, self._measured = self._measured, None
+        if measured is not None and measured[0] is record:
+            return measured[1]
+        line = super().format(record)
+        self._measured = (record, line)
+        return line
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:

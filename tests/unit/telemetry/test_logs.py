@@ -146,6 +146,16 @@ class TestChannels:
         ]
         assert all(file.stat().st_size <= 1_000_000 for file in tmp_path.glob("audit.log*"))
 
+    def test_a_line_of_a_file_is_formatted_once(self, tmp_path, monkeypatch) -> None:
+        """Whether a line still fits into its file is asked of the line that is then written."""
+        configure_logging(LoggingOptions(), io.StringIO(), tmp_path)
+        (file,) = logging.getLogger(AUDIT).handlers
+        formatted = []
+        monkeypatch.setattr(file.formatter, "format", lambda record: formatted.append(record) or "line")
+        structlog.get_logger(AUDIT).info("command")
+        assert len(formatted) == 1
+        assert (tmp_path / "audit.log").read_text() == "line\n"
+
     def test_a_file_is_set_aside_with_the_day(self, tmp_path) -> None:
         """The first line of another day in India begins a new file, and so does the first after a restart."""
         midnight = datetime(2026, 11, 23, 18, 30, tzinfo=UTC).timestamp()
@@ -222,15 +232,19 @@ def test_lines_that_a_full_disk_refuses_are_one_line_a_minute(capsys, tmp_path) 
     class Full(io.StringIO):
         name = "<stdout>"
 
+        def fileno(self) -> int:
+            return null.fileno()
+
         def write(self, _: str) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    configure_logging(LoggingOptions(), Full(), tmp_path)
-    for logger in (AUDIT, "alphapanda.trading"):
-        (file,) = logging.getLogger(logger).handlers
-        file.stream = Full()
-    for number in range(141):
-        structlog.get_logger("alphapanda.trading").info("order.submitted", number=number)
+    with Path(os.devnull).open() as null:
+        configure_logging(LoggingOptions(), Full(), tmp_path)
+        for logger in (AUDIT, "alphapanda.trading"):
+            (file,) = logging.getLogger(logger).handlers
+            file.stream = Full()
+        for number in range(141):
+            structlog.get_logger("alphapanda.trading").info("order.submitted", number=number)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("alphapanda: 1 log line could not be written to ")
     assert "No space left on device; the work goes on; free some space" in line
