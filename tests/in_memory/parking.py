@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from typing_extensions import override
 
-from alphapanda.consuming.parking import ParkedKey, Parking
+from alphapanda.consuming.parking import MOST_AT_ONCE, ParkedKey, Parking
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
 
@@ -26,8 +26,11 @@ class MemoryParking(Parking):
         self._records.setdefault(_place(consumer, record), {}).setdefault(record.offset, record)
 
     @override
-    async def records(self, consumer: str, parked: ParkedKey) -> Sequence[StoredRecord]:
-        return [record for _, record in sorted(self._records.get((consumer, parked), {}).items())]
+    async def records(
+        self, consumer: str, parked: ParkedKey, after: int = -1, most: int = MOST_AT_ONCE
+    ) -> Sequence[StoredRecord]:
+        kept = sorted(self._records.get((consumer, parked), {}).items())
+        return [record for offset, record in kept if offset > after][:most]
 
     @override
     async def release(self, consumer: str, record: StoredRecord) -> bool:

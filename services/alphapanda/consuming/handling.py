@@ -23,7 +23,7 @@ from alphapanda.consuming.dead_letters import (
 )
 from alphapanda.consuming.delivery import CannotDiscard, Delivery, Handler
 from alphapanda.consuming.options import ConsumerOptions
-from alphapanda.consuming.parking import ParkedKey, Parking
+from alphapanda.consuming.parking import MOST_AT_ONCE, ParkedKey, Parking
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.eventlog.decode import Reason, Unreadable, from_record
 from alphapanda.eventlog.port import StoredRecord
@@ -317,17 +317,28 @@ class Handling:
         """Redrives or discards parked records, in order, up to the first that fails again."""
         key = ParkedKey(command.original.topic_partition, command.original.key)
         here = {at: command_record.offset}
-        parked = await self._backoff_state.until_it_works(here, lambda: parking.records(self._name, key))
-        for record in parked:
-            if not command.whole_key and record.offset > command.letter_id.offset:
+        after, most = -1, 1  # one at first, as it may fail again: then it alone was read
+        while parked := await self._backoff_state.until_it_works(
+            here,
+            lambda: parking.records(self._name, key, after, most),  # noqa: B023 - awaited here
+        ):
+            for record in parked:
+                if not command.whole_key and record.offset > command.letter_id.offset:
+                    return
+                if not await self._settle_one(at, command_record, record, command):
+                    return
+                if await self._backoff_state.until_it_works(
+                    here,
+                    lambda: parking.release(self._name, record),  # noqa: B023 - awaited here
+                ):
+                    self._parked.get(at, set()).discard(record.key)
+                    self._logger.info(
+                        "consumer.key_released", topic=at.topic, key=record.key.decode(errors="replace")
+                    )
+                    return
+            after, most = parked[-1].offset, min(2 * most, MOST_AT_ONCE)
+            if not command.whole_key and after >= command.letter_id.offset:
                 return
-            if not await self._settle_one(at, command_record, record, command):
-                return
-            if await self._backoff_state.until_it_works(here, lambda: parking.release(self._name, record)):  # noqa: B023 - awaited here
-                self._parked.get(at, set()).discard(record.key)
-                self._logger.info(
-                    "consumer.key_released", topic=at.topic, key=record.key.decode(errors="replace")
-                )
 
     async def _settle_one(
         self, at: TopicPartition, command_record: StoredRecord, record: StoredRecord, command: Command

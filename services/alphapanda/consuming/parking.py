@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
+
+MOST_AT_ONCE: Final = 100
+"""Records of a key that are read at once: a key may have any number of them."""
 
 
 class ParkedKey(NamedTuple):
@@ -25,8 +28,10 @@ class Parking(Protocol):
     async def park(self, consumer: str, record: StoredRecord) -> None:
         """Parks a record and its key in one transaction; has no effect on what is parked already."""
 
-    async def records(self, consumer: str, parked: ParkedKey) -> Sequence[StoredRecord]:
-        """Returns the parked records of a key, in the log's order."""
+    async def records(
+        self, consumer: str, parked: ParkedKey, after: int = -1, most: int = MOST_AT_ONCE
+    ) -> Sequence[StoredRecord]:
+        """Returns the first parked records of a key, in the log's order: those after an offset, at most so many."""
 
     async def release(self, consumer: str, record: StoredRecord) -> bool:
         """Deletes a parked record; True where it was the last of its key, which is then no longer parked."""

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
-from alphapanda.consuming.parking import ParkedKey, Parking
+from alphapanda.consuming.parking import MOST_AT_ONCE, ParkedKey, Parking
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.eventlog.port import StoredRecord
 
@@ -40,17 +40,18 @@ class PostgresParking(Parking):
         self._records = text(
             "SELECT topic, partition, log_offset, key, value, header_names, header_values, appended_at_ns"
             f" FROM {schema}.parked_records WHERE consumer = :consumer AND topic = :topic"
-            " AND partition = :partition AND key = :key ORDER BY log_offset"
+            " AND partition = :partition AND key = :key AND log_offset > :after ORDER BY log_offset LIMIT :most"
         )
         self._take_record = text(
             f"DELETE FROM {schema}.parked_records WHERE consumer = :consumer AND topic = :topic"
-            " AND partition = :partition AND log_offset = :offset"
+            " AND partition = :partition AND key = :key AND log_offset = :offset"
         )
+        # The largest offset, not any: records go in order, and a search from the smallest passes all that went before.
         self._free_key = text(
             f"DELETE FROM {schema}.parked_keys AS k WHERE consumer = :consumer AND topic = :topic"
-            " AND partition = :partition AND key = :key AND NOT EXISTS (SELECT 1"
-            f" FROM {schema}.parked_records AS r WHERE r.consumer = k.consumer AND r.topic = k.topic"
-            " AND r.partition = k.partition AND r.key = k.key)"
+            " AND partition = :partition AND key = :key AND (SELECT max(log_offset)"
+            f" FROM {schema}.parked_records AS r WHERE r.consumer = :consumer AND r.topic = :topic"
+            " AND r.partition = :partition AND r.key = :key) IS NULL"
         )
         self._is_parked = text(
             f"SELECT 1 FROM {schema}.parked_keys WHERE consumer = :consumer AND topic = :topic"
@@ -85,12 +86,16 @@ class PostgresParking(Parking):
             await connection.execute(self._park_record, values)
 
     @override
-    async def records(self, consumer: str, parked: ParkedKey) -> Sequence[StoredRecord]:
+    async def records(
+        self, consumer: str, parked: ParkedKey, after: int = -1, most: int = MOST_AT_ONCE
+    ) -> Sequence[StoredRecord]:
         asked = {
             "consumer": consumer,
             "topic": parked.at.topic,
             "partition": parked.at.partition,
             "key": parked.key,
+            "after": after,
+            "most": most,
         }
         async with self._engine.connect() as connection:
             found = (await connection.execute(self._records, asked)).all()
@@ -115,9 +120,8 @@ class PostgresParking(Parking):
             "partition": record.partition,
             "key": record.key,
         }
-        taken = {name: value for name, value in place.items() if name != "key"} | {"offset": record.offset}
         async with self._engine.begin() as connection:
-            await connection.execute(self._take_record, taken)
+            await connection.execute(self._take_record, place | {"offset": record.offset})
             await connection.execute(self._free_key, place)
             return (await connection.execute(self._is_parked, place)).first() is None
 

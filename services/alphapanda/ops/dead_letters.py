@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -31,6 +32,7 @@ from alphapanda.storage.requests import RequestReused
 _AT_ONCE = 1000
 _FETCH_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
+_HOUR_NS = 3_600 * 10**9
 DISCARDABLE = frozenset({"trading_signal", "signal_validated"})
 """Payloads that may be discarded: signals. An order event states a fact and can only be redriven."""
 NEVER_AN_EVENT = frozenset({Reason.UNDECODABLE, Reason.WRONG_TOPIC, Reason.WRONG_BROKER, Reason.WRONG_KEY})
@@ -48,13 +50,22 @@ class DeadLetterService:
         log: the log.
         topic_map: the deployment's topics.
         outcome_seconds: how long a command waits for its outcome.
+        wall_clock_ns: returns the current wall time, in nanoseconds since 1970.
     """
 
-    def __init__(self, log: EventLog, topic_map: TopicMap, outcome_seconds: float = 4.0) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        topic_map: TopicMap,
+        outcome_seconds: float = 4.0,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._log = log
         self._topic_map = topic_map
         self._outcome_seconds = outcome_seconds
         self._topics = [dead_letter_topic(topic) for topic in topic_map.sources()]
+        self._wall_clock_ns = wall_clock_ns
+        self._forgot_at_ns = 0
         self._reader: TopicReader | None = None
         self._index: LetterIndex | None = None
         self._turn = asyncio.Lock()
@@ -197,13 +208,9 @@ class DeadLetterService:
         waiting = [letter for letter in chosen if letter.waits]
         if not whole_keys:
             self._check_order(await self._caught_up(), waiting)
-        commanded: list[KnownLetter] = []
-        seen: set[tuple[str, str, int, bytes]] = set()
-        for letter in waiting:
-            if letter.parked and whole_keys and letter.line in seen:
-                continue
-            seen.add(letter.line)
-            commanded.append(letter)
+        # One command for the chosen parked letters of a key: the group handles its records in order, up to that letter.
+        last = {letter.line: letter for letter in waiting if letter.parked}
+        commanded = [letter for letter in waiting if not letter.parked or last[letter.line] is letter]
         if not commanded:
             return
         originals = await self._read(commanded)
@@ -257,7 +264,19 @@ class DeadLetterService:
                         self.stop()
                     )  # the reader is past records that weren't indexed: the next call starts over
                     raise
+            self._forget_deleted(index)
             return index
+
+    def _forget_deleted(self, index: LetterIndex) -> None:
+        """Forgets what the log's retention has deleted, at most once an hour."""
+        now = self._wall_clock_ns()
+        if now - self._forgot_at_ns < _HOUR_NS:
+            return
+        self._forgot_at_ns = now
+        kept = {spec.name: spec.retention_hours for spec in self._topic_map.specs()}
+        for topic in self._topic_map.sources():
+            if (hours := kept.get(dead_letter_topic(topic))) is not None:
+                index.forget(topic, now - hours * _HOUR_NS)
 
     async def _read(self, letters: Sequence[KnownLetter]) -> Mapping[LetterId, Letter]:
         read: dict[LetterId, Letter] = {}

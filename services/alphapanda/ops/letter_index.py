@@ -32,8 +32,12 @@ CREATE TABLE letters (
     ending TEXT, failures INTEGER DEFAULT 0, last_failure TEXT DEFAULT '',
     PRIMARY KEY (topic, partition, "offset", "group")
 ) WITHOUT ROWID;
-CREATE TABLE requests (request TEXT PRIMARY KEY, body TEXT, letters TEXT, next_page_token TEXT) WITHOUT ROWID;
-CREATE INDEX waiting ON letters ("group", topic, partition, key, "offset") WHERE ending IS NULL;
+CREATE TABLE requests (
+    request TEXT PRIMARY KEY, body TEXT, letters TEXT, next_page_token TEXT,
+    dead_topic TEXT, dead_at_ns INTEGER
+) WITHOUT ROWID;
+CREATE INDEX waiting ON letters (topic, partition, "offset", "group") WHERE ending IS NULL;
+CREATE INDEX waiting_of_key ON letters (key_text, topic, partition, "offset", "group") WHERE ending IS NULL;
 """
 _COLUMNS: Final = 'topic, partition, "offset", "group", reason, detail, key, dead_offset, dead_at_ns, ending, failures, last_failure'
 _THIS_ONE: Final = 'topic = ? AND partition = ? AND "offset" = ? AND "group" = ?'
@@ -133,7 +137,7 @@ class LetterIndex:
             for record in records:
                 try:
                     if done := request_of(record):
-                        self._remember(done)
+                        self._remember(done, record)
                         continue
                     parsed = letter_or_outcome(record)
                 except (KeyError, ValueError):
@@ -148,16 +152,19 @@ class LetterIndex:
     def page(self, wanted: LetterFilter, after: Place | None, size: int) -> list[KnownLetter]:
         """Returns the first letters that match, in sort order, after a place where one is given."""
         conditions, values = _conditions(wanted)
-        if after is not None:
-            conditions.append('(topic, partition, "offset", "group") > (?, ?, ?, ?)')
-            values += after
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f'{where} ORDER BY topic, partition, "offset", "group" LIMIT ?'
+        conditions.append('(topic, partition, "offset", "group") > (?, ?, ?, ?)')
+        values += after or (wanted.topic, -1, -1, "")
+        query = (
+            f"{_index_for(wanted)} WHERE {' AND '.join(conditions)}"
+            ' ORDER BY topic, partition, "offset", "group" LIMIT ?'
+        )
         return list(self._found(query, (*values, size)))
 
     def carried_out(self, key: str) -> CarriedOut | None:
         """Returns a command that was carried out, by its key; the first, where there are several."""
-        row = self._rows.execute("SELECT * FROM requests WHERE request = ?", (key,)).fetchone()
+        row = self._rows.execute(
+            "SELECT request, body, letters, next_page_token FROM requests WHERE request = ?", (key,)
+        ).fetchone()
         return None if row is None else CarriedOut(row[0], row[1], json.loads(row[2]), row[3])
 
     def groups(self) -> set[str]:
@@ -176,18 +183,35 @@ class LetterIndex:
         """Yields the parked letters of the same group and key that wait before this one, in order."""
         reasons = ", ".join("?" * len(PARKED_REASONS))
         query = (
-            'WHERE "group" = ? AND topic = ? AND partition = ? AND key = ? AND ending IS NULL'
-            f' AND reason IN ({reasons}) AND "offset" < ? ORDER BY "offset"'
+            'INDEXED BY waiting_of_key WHERE +"group" = ? AND topic = ? AND partition = ? AND key = ?'
+            f' AND key_text = ? AND ending IS NULL AND reason IN ({reasons}) AND "offset" < ? ORDER BY "offset"'
         )
-        return self._found(query, (*letter.line, *sorted(PARKED_REASONS), letter.letter_id.offset))
+        values = (*letter.line, _as_text(letter.key), *sorted(PARKED_REASONS), letter.letter_id.offset)
+        return self._found(query, values)
 
-    def _remember(self, done: CarriedOut) -> None:
-        self._rows.execute(
-            "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?)",
-            (done.key, done.body, json.dumps(dict(done.letters)), done.next_page_token),
-        )
+    def forget(self, topic: str, before_ns: int) -> None:
+        """Forgets letters of a topic, and commands remembered with them, that were written before a wall time."""
+        with self._rows:
+            self._rows.execute("DELETE FROM letters WHERE topic = ? AND dead_at_ns < ?", (topic, before_ns))
+            self._rows.execute(
+                "DELETE FROM requests WHERE dead_topic = ? AND dead_at_ns < ?",
+                (dead_letter_topic(topic), before_ns),
+            )
 
     # -- internals ----------------------------------------------------------------------------------------------------
+
+    def _remember(self, done: CarriedOut, record: StoredRecord) -> None:
+        self._rows.execute(
+            "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                done.key,
+                done.body,
+                json.dumps(dict(done.letters)),
+                done.next_page_token,
+                record.topic,
+                record.appended_at_ns,
+            ),
+        )
 
     def _add(self, letter: Letter, record: StoredRecord) -> None:
         self._rows.execute(
@@ -217,8 +241,8 @@ class LetterIndex:
                 (outcome.ending.value, *_place(outcome.letter_id)),
             )
 
-    def _found(self, where: str, values: Sequence[object]) -> Iterator[KnownLetter]:
-        for row in self._rows.execute(f"SELECT {_COLUMNS} FROM letters {where}", values):
+    def _found(self, rest: str, values: Sequence[object]) -> Iterator[KnownLetter]:
+        for row in self._rows.execute(f"SELECT {_COLUMNS} FROM letters {rest}", values):
             topic, partition, offset, group, reason, detail, key, dead_offset, dead_at_ns, ending, *failed = (
                 row
             )
@@ -242,11 +266,24 @@ def _conditions(wanted: LetterFilter) -> tuple[list[str], list[object]]:
         "reason": wanted.reason,
         "ending": "" if wanted.state is LetterState.WAITING else wanted.state.value,
     }
-    conditions = [f"{column} = ?" for column, value in narrowed.items() if value]
+    # The plus keeps a condition from choosing the index: each page begins where the one before it ended.
+    conditions = [f"+{column} = ?" for column, value in narrowed.items() if value]
     values: list[object] = [value for value in narrowed.values() if value]
+    if wanted.topic:
+        conditions.append("topic <= ?")
+        values.append(wanted.topic)
     if wanted.state is LetterState.WAITING:
         conditions.append("ending IS NULL")
+        if wanted.key:
+            conditions.append("key_text = ?")
+            values.append(wanted.key)
     return conditions, values
+
+
+def _index_for(wanted: LetterFilter) -> str:
+    if wanted.state is not LetterState.WAITING:
+        return ""
+    return "INDEXED BY waiting_of_key" if wanted.key else "INDEXED BY waiting"
 
 
 def _place(letter_id: LetterId) -> Place:

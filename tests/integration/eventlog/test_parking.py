@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 from tests.in_memory.parking import MemoryParking
+from typing_extensions import override
 
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import (
@@ -265,6 +267,41 @@ async def test_a_letter_that_could_not_be_read_is_redriven_by_itself(
     assert books.effects == ids([signal(1)])
 
 
+class CountingParking(MemoryParking):
+    """Counts the records it returns."""
+
+    read = 0
+
+    @override
+    async def records(self, *args, **options) -> Sequence[StoredRecord]:
+        found = await super().records(*args, **options)
+        self.read += len(found)
+        return found
+
+
+@pytest.mark.parametrize("mended", [True, False])
+async def test_each_letter_by_itself_costs_what_one_costs(
+    deployed, consume, publish, settled, books, signal, letters, mended
+) -> None:
+    """A command for each of a key's letters reads no more of its records for twice as many, whether they fail again or not."""
+    read = []
+    for start, n in ((0, 40), (1000, 80)):
+        kept = CountingParking()
+        events = [signal(start + number, strategy=f"s{n}") for number in range(n)]
+        books.broken = {events[0].event_id}
+        await publish(*events)
+        consumer = await consume(books, f"risk.{n}", kept)
+        await settled(consumer)
+        books.broken = set() if mended else books.broken
+        mine = [one for one in await letters() if one.letter_id.group == f"risk.{n}"]
+        await deployed.publish([command_record(one, Act.REDRIVE, whole_key=False) for one in mine])
+        await settled(consumer)
+        assert parked(consumer) == (0 if mended else 1)
+        read.append(kept.read)
+        await consumer.stop()
+    assert read[1] <= 2.2 * read[0], read
+
+
 @pytest.fixture
 async def postgres_parking(tables):
     """The adapter in a schema."""
@@ -297,8 +334,51 @@ async def keeps_its_word(store) -> None:
     assert list(await store.parked("risk.signals", [at])) == [key]
     assert list(await store.parked("risk.orders", [at])) == []
     assert list(await store.records("risk.signals", key)) == sorted(records, key=lambda one: one.offset)
+    assert [one.offset for one in await store.records("risk.signals", key, after=3, most=1)] == [5]
     assert [
         await store.release("risk.signals", record) for record in (records[0], records[0], records[1])
     ] == [False] * 3
     assert await store.release("risk.signals", records[2])
     assert list(await store.parked("risk.signals", [at])) == []
+
+
+async def test_a_release_costs_the_same_however_many_went_before(tables) -> None:
+    """The blocks of PostgreSQL read for the last fifty of thousands of a key are as many as for its first fifty."""
+    engine = create_async_engine(tables, pool_size=1, max_overflow=0)
+    store = PostgresParking(engine, "trading")
+    await store.park("trading", at(0))
+
+    async def blocks_read() -> int:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+        async with engine.connect() as connection:
+            return int((await connection.execute(text(BLOCKS_READ))).scalar_one())
+
+    async def released(offsets: range) -> int:
+        before = await blocks_read()
+        for offset in offsets:
+            assert not await store.release("trading", at(offset))
+        return await blocks_read() - before
+
+    async with engine.begin() as connection:
+        await connection.execute(text(THOUSANDS))
+    first = await released(range(50))
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM trading.parked_records WHERE log_offset < 4000"))
+    last = await released(range(4000, 4050))
+    assert last <= 2 * first
+    await engine.dispose()
+
+
+BLOCKS_READ = (
+    "SELECT sum(idx_blks_hit + idx_blks_read + heap_blks_hit + heap_blks_read) FROM pg_statio_user_tables"
+    " WHERE schemaname = 'trading' AND relname LIKE 'parked%'"
+)
+THOUSANDS = (
+    "INSERT INTO trading.parked_records SELECT consumer, topic, partition, n, key, value, header_names, header_values, 1"
+    " FROM trading.parked_records, generate_series(1, 4099) n"
+)
+
+
+def at(offset: int) -> StoredRecord:
+    return StoredRecord("t", 2, offset, b"k", b"x", (), 1)

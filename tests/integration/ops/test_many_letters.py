@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 
 import grpc
 import pytest
 
-from alphapanda.consuming.dead_letters import DeadLetters, Ending, Letter, LetterId
+from alphapanda.consuming.dead_letters import Act, DeadLetters, Ending, Letter, LetterId, command_of
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.decode import Reason
-from alphapanda.eventlog.port import Record, StoredRecord
+from alphapanda.eventlog.port import Record, Start, StoredRecord
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.ops.dead_letters import DeadLetterService
 from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterIndex, LetterState
+from alphapanda.ops.letter_requests import LetterRequest
 from panda.ops.v1 import ops_pb2 as pb
 
 MANY = 2100
@@ -137,4 +139,40 @@ async def test_what_came_of_a_letter_is_its_first_ending_and_last_failure(log) -
     assert await desk.page(LetterFilter(state=LetterState.WAITING), None, 10) == [waiting]
     assert await desk.page(LetterFilter(state=LetterState.REDRIVEN), None, 10) == [settled]
     assert await desk.page(LetterFilter(), settled.place, 10) == [waiting]
+    await desk.stop()
+
+
+async def test_a_key_s_letters_are_one_command(log) -> None:
+    """However many of a parked key are discarded by id, its group is told once: those up to the last of them."""
+    desk = DeadLetterService(log, TOPICS, outcome_seconds=0.0)
+    letters = DeadLetters(log)
+    for offset in range(30):
+        key = b"k" if offset % 2 else b"another"
+        await letters.send(record(offset, key), group="risk.signals", reason=Reason.PARKED, detail="")
+    chosen = [str(LetterId("risk.signals", SIGNALS, 0, offset)) for offset in range(21)]
+    request = LetterRequest.of("", "DiscardDeadLetters", "1", pb.DiscardDeadLettersRequest(letter_ids=chosen))
+
+    async def choose() -> tuple[Sequence[KnownLetter], str]:
+        return await desk.named(chosen), ""
+
+    await desk.discard(request, choose)
+    await desk.discard(request, choose)
+    reader = log.topic_reader([SIGNALS], Start.EARLIEST)
+    await reader.start()
+    commands = [command_of(one) for one in await reader.fetch(1000, 0.0)]
+    assert [(one.letter_id.offset, one.act, one.whole_key) for one in commands] == [
+        (19, Act.DISCARD, False),
+        (20, Act.DISCARD, False),
+    ]
+    await desk.stop()
+
+
+async def test_the_index_keeps_no_letter_longer_than_the_log(log) -> None:
+    """What is past the topic's retention is no longer listed by a process that has run all the time."""
+    now = time.time_ns()
+    desk = DeadLetterService(log, TOPICS, wall_clock_ns=lambda: now)
+    await DeadLetters(log).send(record(0), group="risk.signals", reason=Reason.INVALID, detail="")
+    assert len(await desk.page(LetterFilter(), None, 10)) == 1
+    now += 401 * 24 * 3600 * 10**9
+    assert await desk.page(LetterFilter(), None, 10) == []
     await desk.stop()
