@@ -10,7 +10,7 @@ from portfolio_service import INFY, IST, OPENED, Market, Service, stored_in
 from sqlalchemy import text
 
 from alphapanda.contract import wire
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.portfolio.core.snapshots import SnapshotCause, SnapshotClock
 from alphapanda.portfolio.store.port import AccountName
 from panda.events.v1.events_pb2 import Event
@@ -173,7 +173,7 @@ async def test_the_curve_is_paged_and_cut(service) -> None:
 
 
 async def test_portfolios_are_listed_by_account(service, fills) -> None:
-    """Every account of the active brokers, page by page, without positions."""
+    """Every account of the active brokers, page by page, without positions; a broker that isn't active is refused."""
     await service.fill(*(fills(n, 1, "10", account=f"a{n}") for n in range(1, 4)))
     request, names = portfolio.ListPortfoliosRequest(page_size=3), []
     while True:
@@ -185,7 +185,8 @@ async def test_portfolios_are_listed_by_account(service, fills) -> None:
         request.page_token = page.next_page_token
     assert names == [(service.broker, name) for name in ("a1", "a2", "a3", "default")]
     other = portfolio.ListPortfoliosRequest(broker="nobody")
-    assert not (await service.api.ListPortfolios(other, None)).portfolios
+    with pytest.raises(UnknownName, match=f"'nobody' is not allowed; allowed: {service.broker}"):
+        await service.api.ListPortfolios(other, None)
 
 
 async def test_the_cache_is_never_behind_the_books(service, fills, redis) -> None:
