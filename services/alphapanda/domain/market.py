@@ -10,14 +10,14 @@ from typing import Final
 from msgspec import Struct
 
 
-class LastPrice(Struct, frozen=True):
+class LastPrice(Struct, frozen=True, gc=False):
     """Last traded price in rupees, and the aware market time of that trade."""
 
     price: Decimal
     traded_at: datetime
 
 
-class MarketView(Struct, frozen=True):
+class MarketView(Struct, frozen=True, gc=False):
     """Prices and market time from one read of the price cache.
 
     Attributes:

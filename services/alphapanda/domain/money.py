@@ -11,14 +11,14 @@ ZERO = Decimal(0)
 
 def to_paisa(amount: Decimal) -> Decimal:
     """Rounds an amount to whole paise, halves away from zero."""
-    return amount.quantize(PAISA, rounding=ROUND_HALF_UP)
+    return amount.quantize(PAISA, ROUND_HALF_UP)
 
 
 def up_to_paisa(amount: Decimal) -> Decimal:
     """Rounds an amount up to whole paise."""
-    return amount.quantize(PAISA, rounding=ROUND_CEILING)
+    return amount.quantize(PAISA, ROUND_CEILING)
 
 
 def down_to_paisa(amount: Decimal) -> Decimal:
     """Rounds an amount down to whole paise."""
-    return amount.quantize(PAISA, rounding=ROUND_FLOOR)
+    return amount.quantize(PAISA, ROUND_FLOOR)

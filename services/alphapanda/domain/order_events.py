@@ -12,7 +12,7 @@ from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Posit
 from alphapanda.domain.signal import PositionKey
 
 
-class OrderState(Struct, frozen=True):
+class OrderState(Struct, frozen=True, gc=False):
     """The state of an order after a change.
 
     Attributes:
@@ -48,7 +48,7 @@ class OrderState(Struct, frozen=True):
     market_time: datetime | None
 
 
-class Fill(Struct, frozen=True):
+class Fill(Struct, frozen=True, gc=False):
     """One trade of an order: `quantity` units at `price` rupees, `commission` rupees (0 or more, in paise)."""
 
     fill_id: str
@@ -59,13 +59,13 @@ class Fill(Struct, frozen=True):
     traded_at: datetime
 
 
-class Submitted(Struct, frozen=True):
+class Submitted(Struct, frozen=True, gc=False):
     """The broker accepted the order, or its first slice."""
 
     order: OrderState
 
 
-class Filled(Struct, frozen=True):
+class Filled(Struct, frozen=True, gc=False):
     """A fill of the order."""
 
     order: OrderState

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
-from typing_extensions import override
 
 from alphapanda.domain.order import OrderType, Product, Side
 
@@ -15,28 +13,20 @@ MANUAL = "manual"
 """The strategy_id of manual orders."""
 
 
-@dataclass(frozen=True, slots=True)
-class PositionKey:
-    """The key of a position, used for positions, limits and ledger entries alike (rule 13)."""
+class PositionKey(Struct, frozen=True, gc=False, cache_hash=True):
+    """The key of a position, used for positions, limits and ledger entries alike (rule 13).
+
+    The hash is cached, because a key is looked up far more often than it is made.
+    """
 
     broker: str
     account: str
     strategy_id: str
     instrument_id: str
     product: Product
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # The hash is cached, because a key is looked up far more often than it is made.
-        parts = (self.broker, self.account, self.strategy_id, self.instrument_id, self.product)
-        object.__setattr__(self, "_hash", hash(parts))
-
-    @override
-    def __hash__(self) -> int:
-        return self._hash
 
 
-class Signal(Struct, frozen=True):
+class Signal(Struct, frozen=True, gc=False):
     """A request to risk for one broker: either a target position, or an explicit side and quantity.
 
     Attributes:

@@ -80,7 +80,7 @@ class RuleResult:
         return f"RuleResult({rule=}, {outcome=}, {limit=}, {observed=}, {message=})"
 
 
-class Approved(Struct, frozen=True):
+class Approved(Struct, frozen=True, gc=False):
     """A signal that risk approved as an order of `quantity` units (> 0)."""
 
     signal_id: str
@@ -102,7 +102,7 @@ class Approved(Struct, frozen=True):
         return self.key.product
 
 
-class Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True, gc=False):
     """A signal that risk refused.
 
     `reason` is one word in capitals and `message` one sentence. `largest_quantity` is the largest quantity, in whole lots,

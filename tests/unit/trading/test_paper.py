@@ -20,7 +20,7 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_book import PaperBook
-from alphapanda.trading.core.paper_market import PaperMarket, fill_id
+from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 Approve = Callable[..., Approved]
@@ -61,11 +61,11 @@ def test_a_trade_is_known_by_broker_account_day_and_number() -> None:
     evening = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
     midnight = datetime(2026, 11, 20, 18, 30, tzinfo=UTC)
     ids = {
-        fill_id("paper", "a", evening, "1"),
-        fill_id("papertwo", "a", evening, "1"),
-        fill_id("paper", "b", evening, "1"),
-        fill_id("paper", "a", midnight, "1"),
-        fill_id("paper", "a", evening, "2"),
+        PAPER.fill_id("paper", "a", evening, "1"),
+        PAPER.fill_id("papertwo", "a", evening, "1"),
+        PAPER.fill_id("paper", "b", evening, "1"),
+        PAPER.fill_id("paper", "a", midnight, "1"),
+        PAPER.fill_id("paper", "a", evening, "2"),
     }
     assert len(ids) == 5
 

@@ -14,7 +14,7 @@ from alphapanda.portfolio.core.positions import Position, PositionChange
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 
 
-class Booking(Struct, frozen=True):
+class Booking(Struct, frozen=True, gc=False):
     """The booking of a fill.
 
     Attributes:

@@ -39,7 +39,7 @@ class LedgerEntry(NamedTuple):
     amount: Decimal
 
 
-class LedgerTransaction(Struct, frozen=True):
+class LedgerTransaction(Struct, frozen=True, gc=False):
     """Entries that belong together and add up to zero.
 
     Attributes:

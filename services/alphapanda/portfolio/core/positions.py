@@ -20,7 +20,7 @@ _PER_RUPEE = 10_000
 _PAISA_UNITS = _PER_RUPEE // 100
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, gc=False):
     """A position; amounts in rupees, exact.
 
     Attributes:

@@ -39,7 +39,7 @@ class StrategyRevisionUnknown(Exception):
         super().__init__(f"revision {revision} of strategy {strategy_id!r} isn't known yet")
 
 
-class Inputs(Struct, frozen=True):
+class Inputs(Struct, frozen=True, gc=False):
     """Everything that a decision reads besides the book. An absent or None value is unknown: it refuses entries only.
 
     Attributes:
@@ -100,7 +100,7 @@ class AccountView(Protocol):
         """
 
 
-class Check(Struct, frozen=True):
+class Check(Struct, frozen=True, gc=False):
     """The order that a signal would become, as rules check it.
 
     Attributes:

@@ -13,7 +13,7 @@ WHOLE_ACCOUNT = ""
 """In place of a strategy's id: the counters are those of the whole account."""
 
 
-class DayCounters(Struct, frozen=True):
+class DayCounters(Struct, frozen=True, gc=False):
     """Counters of one day of the exchange.
 
     Attributes:

@@ -27,7 +27,7 @@ from alphapanda.risk.core.position import (
 from alphapanda.risk.core.rules import in_force, product
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """The result of a decision.
 
     Attributes:
@@ -39,7 +39,7 @@ class Decision(Struct, frozen=True):
     verdicts: tuple[Verdict, ...] = ()
 
 
-class Applied(Struct, frozen=True):
+class Applied(Struct, frozen=True, gc=False):
     """The result of an order event.
 
     Attributes:

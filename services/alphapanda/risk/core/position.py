@@ -16,7 +16,7 @@ _EXACT = Decimal("0.0001")
 """Precision of prices, and so of costs."""
 
 
-class OrderProgress(Struct, frozen=True):
+class OrderProgress(Struct, frozen=True, gc=False):
     """An order's progress, from the order events applied so far.
 
     Attributes:
@@ -45,7 +45,7 @@ class OrderProgress(Struct, frozen=True):
         return 0 if self.final else self.side.sign * (self.quantity - self.filled)
 
 
-class TradeHistory(Struct, frozen=True):
+class TradeHistory(Struct, frozen=True, gc=False):
     """The history of trades under a position key, for rules on losses and repeated signals.
 
     Attributes:
@@ -68,7 +68,7 @@ class TradeHistory(Struct, frozen=True):
 NO_TRADES = TradeHistory()
 
 
-class PositionState(Struct, frozen=True):
+class PositionState(Struct, frozen=True, gc=False):
     """The state of one position.
 
     Attributes:

@@ -18,7 +18,7 @@ class BrokerOrderStatus(Enum):
     CANCELLED = "cancelled"
 
 
-class BrokerOrder(Struct, frozen=True):
+class BrokerOrder(Struct, frozen=True, gc=False):
     """An order at the broker, in its present state.
 
     Attributes:

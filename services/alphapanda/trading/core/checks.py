@@ -42,7 +42,7 @@ class NotSent:
     message: str
 
 
-class CheckInputs(Struct, frozen=True):
+class CheckInputs(Struct, frozen=True, gc=False):
     """Inputs of the checks besides the order.
 
     Attributes:

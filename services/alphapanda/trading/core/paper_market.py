@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,8 @@ from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
 
 _IST = ZoneInfo("Asia/Kolkata")
+_DAY = timedelta(days=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = Decimal(100)
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
@@ -30,6 +32,7 @@ class PaperMarket:
         self._buy_factor = 1 + slippage_percent / _WHOLE
         self._sell_factor = 1 - slippage_percent / _WHOLE
         self._commission_rate = commission_percent / _WHOLE
+        self._day = (_LONG_AGO, _LONG_AGO, "")
 
     def fill_price(self, side: Side, last_price: Decimal) -> Decimal:
         """The price at which an order fills, rupees; at least one paisa."""
@@ -53,11 +56,19 @@ class PaperMarket:
     ) -> Fill:
         """The one fill of an order; `traded_at` is aware market time."""
         price = self.fill_price(side, last_price)
-        identity = fill_id(broker, account, traded_at, exchange_trade_id)
+        identity = self.fill_id(broker, account, traded_at, exchange_trade_id)
         return Fill(identity, exchange_trade_id, quantity, price, self.commission(price, quantity), traded_at)
 
+    def fill_id(self, broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
+        """The id of a trade. The date (in IST) is part of it, because exchanges restart trade numbers each day."""
+        begins, ends, day = self._day
+        if not begins <= traded_at < ends:
+            begins, ends, day = self._day = _day_of(traded_at)
+        return ids.fill_id(broker, account, day, exchange_trade_id)
 
-def fill_id(broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
-    """The id of a trade. The date (in IST) is part of it, because exchanges restart trade numbers each day."""
-    day = traded_at.astimezone(_IST).date().isoformat()
-    return ids.fill_id(broker, account, day, exchange_trade_id)
+
+def _day_of(moment: datetime) -> tuple[datetime, datetime, str]:
+    """The day in India of a moment: its begin and end in UTC, as market time is, and its date as text."""
+    day = moment.astimezone(_IST).date()
+    begins = datetime.combine(day, time.min, _IST).astimezone(UTC)
+    return begins, begins + _DAY, day.isoformat()
