@@ -24,6 +24,7 @@ SHORT_SESSION_CUT_OFF: Final = timedelta(minutes=15)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
 _SATURDAY: Final = 5
+_CUT_OFFS_REMEMBERED: Final = 1_000
 
 
 class SessionKind(StrEnum):
@@ -201,6 +202,8 @@ class TradingCalendar:
         """
         asked = (day, segment, cut_off)
         if asked not in self._mis_cut_offs:
+            if len(self._mis_cut_offs) >= _CUT_OFFS_REMEMBERED:
+                self._mis_cut_offs.clear()
             sessions = self.sessions(day, segment)
             self._mis_cut_offs[asked] = mis_cut_off(sessions[-1], cut_off) if sessions else None
         return self._mis_cut_offs[asked]

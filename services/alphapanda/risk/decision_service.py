@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from weakref import WeakValueDictionary
 
 import structlog
 from redis.exceptions import RedisError
@@ -31,10 +32,10 @@ from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE
-from alphapanda.risk.store.port import AccountFacts, DecisionUnit, RiskStore
+from alphapanda.risk.store.port import ACCOUNTS_REMEMBERED, AccountFacts, DecisionUnit, RiskStore
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.risk.switch_events import SOURCE, account_switch_event, next_switch
-from alphapanda.storage.group_commit import GroupCommit
+from alphapanda.storage.group_commit import GroupCommits
 from alphapanda.storage.price_cache import MarketViews
 from panda.events.v1.events_pb2 import Event
 
@@ -121,8 +122,10 @@ class DecisionService:
         self._strategy_statuses = strategy_statuses
         self._wall_time = wall_time
         self._price_budget = price_budget_seconds
-        self._account_locks: dict[_Account, asyncio.Lock] = {}
-        self._authorising: dict[_Account, GroupCommit[Signal, Verdict]] = {}
+        self._account_locks: WeakValueDictionary[_Account, asyncio.Lock] = WeakValueDictionary()
+        self._authorising: GroupCommits[_Account, Signal, Verdict] = GroupCommits(
+            self._authorize, _AUTHORISED_TOGETHER
+        )
         self._lock_at_once: dict[_Account, int] = {}
         self._position_tokens: dict[_Account, frozenset[int]] = {}
 
@@ -199,10 +202,7 @@ class DecisionService:
 
         Orders of one account that are asked for while a decision on it is under way are decided together.
         """
-        account = signal.key.broker, signal.key.account
-        if account not in self._authorising:
-            self._authorising[account] = GroupCommit(self._authorize, _AUTHORISED_TOGETHER)
-        return await self._authorising[account].submit(signal)
+        return await self._authorising.submit((signal.key.broker, signal.key.account), signal)
 
     async def _authorize(self, signals: Sequence[Signal]) -> list[Verdict]:
         """Decides explicit orders of one account, in one decision; returns the verdict on each."""
@@ -266,9 +266,11 @@ class DecisionService:
         """Makes a decision; within this process, decisions on one account run one after the other."""
         account = request.account
         tokens = {*request.tokens, *self._position_tokens.get(account, ())}
-        locked = self._lock_at_once.get(account, 0) > 0
+        locked = account in self._lock_at_once
         if locked:
             self._lock_at_once[account] -= 1
+            if not self._lock_at_once[account]:
+                del self._lock_at_once[account]
         for _ in range(_MAX_ATTEMPTS):
             market = await self.market(tokens)
             async with self._account_locks.setdefault(account, asyncio.Lock()):
@@ -302,6 +304,8 @@ class DecisionService:
         events = [self._event(verdict) for verdict in verdicts]
         if await self._store.save_if_unchanged(reading, book, verdicts, events):
             return verdicts
+        if len(self._lock_at_once) >= ACCOUNTS_REMEMBERED:
+            self._lock_at_once.clear()
         self._lock_at_once[account] = _LOCKED_AFTER_CHANGE
         return _Retry(locked=True)
 
@@ -335,6 +339,8 @@ class DecisionService:
         if not facts.limits.may_set(ACCOUNT_WIDE, self._limits):
             self._position_tokens.pop(account, None)
             return None
+        if len(self._position_tokens) >= ACCOUNTS_REMEMBERED and account not in self._position_tokens:
+            self._position_tokens.clear()  # read again with the next decision on each
         held = self._position_tokens[account] = self._tokens_of(book)
         missing = held.difference(tokens)
         return _Retry(missing) if missing or not whole else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -13,6 +14,9 @@ from panda.events.v1.events_pb2 import Event
 
 PAYLOAD = "strategy_changed"
 """Payload of the topic that is read from its beginning, without a consumer group, before the first signal."""
+
+MOST_WAITED_FOR: Final = 10_000
+"""Revisions whose wait is remembered; beyond it the oldest begins anew if it is asked for again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +61,10 @@ class StrategyStatuses:
         """Whether the wait for an unknown revision has timed out; it begins with the first call."""
         asked = (unknown.strategy_id, unknown.revision)
         now = self._monotonic()
+        if len(self._waiting_since) >= MOST_WAITED_FOR and asked not in self._waiting_since:
+            oldest = next(iter(self._waiting_since))
+            del self._waiting_since[oldest]
+            self._timed_out.discard(oldest)
         if now - self._waiting_since.setdefault(asked, now) < self._timeout:
             return False
         self._timed_out.add(asked)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import is_transient
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -74,3 +76,32 @@ class GroupCommit(Generic[T, R]):
             for _, result in group:
                 if not result.done():
                     result.set_exception(error)
+
+
+class GroupCommits(Generic[K, T, R]):
+    """A group commit for each key, such as an account; keys don't wait for each other, and one without work isn't kept.
+
+    Args:
+        work: processes a group of one key in one transaction; returns one result per item, in order.
+        most: items in a group.
+    """
+
+    def __init__(self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], most: int) -> None:
+        self._work = work
+        self._most = most
+        self._groups: WeakValueDictionary[K, GroupCommit[T, R]] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        """Number of keys with work under way."""
+        return len(self._groups)
+
+    async def submit(self, key: K, item: T) -> R:
+        """Processes an item in the next group of its key and returns its result.
+
+        Raises:
+            what the work raises for the item.
+        """
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = GroupCommit(self._work, self._most)
+        return await group.submit(item)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -30,7 +30,7 @@ from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.resilience.failures import TransientFailure, in_one_line
-from alphapanda.storage.group_commit import GroupCommit
+from alphapanda.storage.group_commit import GroupCommits
 from alphapanda.trading.call_slots import CALLS_AT_ONCE, CallSlots, HeldOrder
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
@@ -94,13 +94,15 @@ class OrderExecutor:
         self._at = at
         self._epoch = 0
         self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._ended: dict[str, asyncio.Event] = {}
+        self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._slots: defaultdict[str, CallSlots] = defaultdict(CallSlots)
         self._attempts = 0
         self._uncalled: defaultdict[str, set[int]] = defaultdict(set)
         self._decisions = Decisions(context, checks)
-        self._deciding: dict[Account, GroupCommit[Order, Outcome]] = {}
-        self._saving: dict[Account, GroupCommit[OrderChange, bool]] = {}
+        self._deciding: GroupCommits[Account, Order, Outcome] = GroupCommits(
+            self._decide_stored, CALLS_AT_ONCE
+        )
+        self._saving: GroupCommits[Account, OrderChange, bool] = GroupCommits(self._save, _SAVED_TOGETHER)
         self._look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)
         self._inquiry = Inquiry(context, options, self._look_ups)
         self._lines = Lines(options.batch_wait_seconds, self._look_ups.follow)
@@ -199,7 +201,7 @@ class OrderExecutor:
         order = order.copy()
         events = order.refused_by_risk(message, causation_id, market_time)
         change = self._context.change(order, events)
-        ended = await self._group(self._saving, self._save, order, _SAVED_TOGETHER).submit(change)
+        ended = await self._saving.submit(_account(order), change)
         if ended:
             self._settle(order)
         return ended
@@ -489,9 +491,7 @@ class OrderExecutor:
     async def _send(self, order: Order) -> Order:
         """Decides the next intent and makes its broker call; returns the order afterwards."""
         async with self._call_slots(order):
-            outcome = await self._group(self._deciding, self._decide_stored, order, CALLS_AT_ONCE).submit(
-                order
-            )
+            outcome = await self._deciding.submit(_account(order), order)
             if isinstance(outcome, TransientFailure):
                 raise outcome
             if not isinstance(outcome, Call):
@@ -533,7 +533,7 @@ class OrderExecutor:
         events = _apply_answer(order, call, report)
         self._at("answered")
         change = self._context.change(order, events)
-        if not await self._group(self._saving, self._save, order, _SAVED_TOGETHER).submit(change):
+        if not await self._saving.submit(_account(order), change):
             async with self._context.store.transaction() as transaction:
                 order = await locked_order(transaction, order.order_id)
                 events = _apply_answer(order, call, report)
@@ -557,6 +557,8 @@ class OrderExecutor:
         self._look_ups.forget(order.order_id)
         if order.status.is_final:
             self._uncalled.pop(order.order_id, None)
+            for intent in order.intents:
+                self._look_ups.settled(intent.intent_id)
             if waiting := self._ended.pop(order.order_id, None):
                 waiting.set()
 
@@ -569,19 +571,6 @@ class OrderExecutor:
     def _call_slots(self, order: Order) -> asyncio.Semaphore:
         slots = self._slots[order.key.broker]
         return slots.entries if order.effect.is_entry else slots.exits
-
-    def _group(
-        self,
-        groups: dict[Account, GroupCommit[T, R]],
-        work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
-        order: Order,
-        most: int,
-    ) -> GroupCommit[T, R]:
-        """The group commit of an order's account, of `most` items at once; accounts don't wait for each other."""
-        account = Account(order.key.broker, order.key.account)
-        if account not in groups:
-            groups[account] = GroupCommit(work, most)
-        return groups[account]
 
     async def _order(self, order_id: str) -> Order:
         stored = await self._context.store.find(order_id)
@@ -598,6 +587,10 @@ class OrderExecutor:
             return slices(approved.quantity, instrument.lot_size, instrument.freeze_quantity)
         except InvalidInput:
             return (approved.quantity,)
+
+
+def _account(order: Order) -> Account:
+    return Account(order.key.broker, order.key.account)
 
 
 def _changes(orders: Sequence[Order], decisions: Mapping[str, Decision]) -> list[OrderChange]:

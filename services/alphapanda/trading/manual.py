@@ -28,7 +28,7 @@ from alphapanda.domain.verdict import Approved, Refused, Verdict
 from alphapanda.mesh.errors import TooMany
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.failures import in_one_line, is_transient
-from alphapanda.storage.group_commit import GroupCommit
+from alphapanda.storage.group_commit import GroupCommits
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order, order_id_of
 from alphapanda.trading.executor import OrderExecutor
@@ -102,7 +102,9 @@ class ManualOrders:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._published: dict[str, _Published] = {}
         self._risk_slots = asyncio.Semaphore(_AT_ONCE)
-        self._placements: dict[Account, GroupCommit[_Placement, bool | RequestReused]] = {}
+        self._placements: GroupCommits[Account, _Placement, bool | RequestReused] = GroupCommits(
+            self._place, _AT_ONCE
+        )
 
     async def start(self) -> None:
         """Continues the orders without a verdict, in background tasks; the executor continues those that have one."""
@@ -140,11 +142,9 @@ class ManualOrders:
                 broker=account.broker,
                 account=account.account,
             )
-        if account not in self._placements:
-            self._placements[account] = GroupCommit(self._place, _AT_ONCE)
         self._under_way[account] += 1  # until it is stored; from then on its task counts
         try:
-            placed = await self._placements[account].submit(_Placement(order, key, request))
+            placed = await self._placements.submit(account, _Placement(order, key, request))
         finally:
             self._ended(account)
         if isinstance(placed, RequestReused):

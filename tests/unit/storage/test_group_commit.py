@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from alphapanda.storage.group_commit import GroupCommit
+from alphapanda.storage.group_commit import GroupCommit, GroupCommits
 
 
 class Work:
@@ -76,3 +76,21 @@ async def test_who_stops_waiting_before_it_began_is_left_out() -> None:
     for task in (first, second):
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_keys_don_t_wait_for_each_other_and_are_kept_only_while_they_have_work() -> None:
+    """Items of a key go together; whatever keys were asked for, none is remembered once its work is done."""
+    work = Work()
+    groups: GroupCommits[str, int, int] = GroupCommits(work, 3)
+    first = [asyncio.create_task(groups.submit(key, item)) for key, item in zip("ab", (0, 1), strict=True)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    later = [asyncio.create_task(groups.submit("a", item)) for item in (2, 3)]
+    await asyncio.sleep(0)
+    assert (work.groups, len(groups)) == ([[0], [1]], 2)
+    work.may_end.set()
+    assert await asyncio.gather(*first, *later) == [0, 2, 4, 6]
+    assert work.groups == [[0], [1], [2, 3]]
+    await asyncio.gather(*(groups.submit(f"account {n}", n) for n in range(1000)))
+    await asyncio.sleep(0)
+    assert len(groups) == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
@@ -18,6 +18,9 @@ from alphapanda.risk.core.limit_changes import LimitChange
 from alphapanda.risk.core.scoped_limits import ScopedLimits
 from alphapanda.storage.requests import CommandKey
 from panda.events.v1.events_pb2 import Event
+
+ACCOUNTS_REMEMBERED: Final = 1_000
+"""Accounts of which a process remembers what it read; with more, it forgets them all and reads them again."""
 
 
 class SwitchScope(NamedTuple):

@@ -19,6 +19,7 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.store import rows
 from alphapanda.risk.store import statements as sql
 from alphapanda.risk.store.port import (
+    ACCOUNTS_REMEMBERED,
     AccountReading,
     Answer,
     Change,
@@ -203,6 +204,8 @@ class PostgresRiskStore(RiskStore):
             kept = ScopedLimits(version, tuple(rows.limit_of(row) for row in found))
             newest = self._limits.get((whose["broker"], whose["account"]), NOTHING_SET)
             if newest.version < version:
+                if len(self._limits) >= ACCOUNTS_REMEMBERED:
+                    self._limits.clear()
                 self._limits[whose["broker"], whose["account"]] = kept
         return kept
 
