@@ -73,6 +73,10 @@ CALLS: Final[Described] = {
         "the account has as many manual orders under way as may be at once",
         "wait as RetryInfo says and send it again; the bound is `trading.manual_orders_under_way`",
     ),
+    "TOO_MANY_STRATEGIES": (
+        "there are as many strategies as may be; deleted ones count, as their orders and positions stay",
+        "create one by the name of a deleted one, or raise `strategy.most_strategies`",
+    ),
     "TOO_MANY_COMMANDS": (
         "as many commands as may be at once are running",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",

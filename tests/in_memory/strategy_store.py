@@ -72,6 +72,10 @@ class MemoryStrategyStore(StrategyStore):
         return self._strategies.get(strategy_id)
 
     @override
+    async def has_at_least(self, number: int) -> bool:
+        return len(self._strategies) >= number
+
+    @override
     async def get(self, strategy_id: str) -> StoredStrategy | None:
         return self._strategies.get(strategy_id)
 

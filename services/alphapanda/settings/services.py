@@ -70,6 +70,12 @@ class StrategySettings(Section):
         le=100_000,
         description="signals on one instrument in a minute of market time; one more stops the strategy",
     )
+    most_strategies: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="strategies that there may be, deleted ones among them; one more is refused",
+    )
     folder: Path | None = Field(None, description="folder with the Python files of your own strategies")
     yaml: Path | None = Field(
         None, description="YAML file with the strategies to create where there has never been one"

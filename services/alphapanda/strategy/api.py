@@ -31,6 +31,7 @@ UPDATED_AND_FLATTENED = (
 )
 DELETED_POSITIONS_STAY = "deleted; its open positions stay as they are"
 DEFAULT_PAGE = 100
+MOST_STRATEGIES = 10_000
 _METHOD = "panda.strategy.v1.StrategyService/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -47,6 +48,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         account: the account if a request names none.
         signal_ttl_seconds: the validity of signals if a request gives none.
         wall_clock: returns the current wall time, aware.
+        most_strategies: strategies that there may be, deleted ones among them.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         account: str,
         signal_ttl_seconds: int,
         wall_clock: Callable[[], datetime],
+        most_strategies: int = MOST_STRATEGIES,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -65,6 +68,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             registry, directory, active_brokers, account, signal_ttl_seconds
         )
         self._wall_clock = wall_clock
+        self._most = most_strategies
 
     @override
     async def CreateStrategy(
@@ -72,6 +76,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     ) -> api.CreateStrategyResponse:
         key = _key("CreateStrategy", request.request_id)
         config = self._configurations.created(request)
+        await self._check_room_for(config.strategy_id)
 
         def decide(stored: StoredStrategy | None) -> Change:
             if stored is not None and stored.config.state is not StrategyState.DELETED:
@@ -95,6 +100,15 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             lambda stored: api.CreateStrategyResponse(strategy=strategy_message(stored)),
         )
         return api.CreateStrategyResponse.FromString(answer)
+
+    async def _check_room_for(self, strategy_id: str) -> None:
+        """Requires room for one more strategy, or that there is one of this name."""
+        if await self._store.get(strategy_id) is None and await self._store.has_at_least(self._most):
+            raise FailedPrecondition(
+                "TOO_MANY_STRATEGIES",
+                f"there are {self._most} strategies, deleted ones among them, as many as may be: use a name again, or raise"
+                " the setting strategy.most_strategies",
+            )
 
     def first_revision(self, request: api.CreateStrategyRequest, *, running: bool) -> Change:
         """Makes the first revision of a strategy that is created without an RPC.

@@ -288,3 +288,18 @@ async def test_types_are_listed_with_their_parameters(service) -> None:
     assert (rsi["oversold"].minimum, rsi["oversold"].minimum_excluded) == ("0", True)
     assert (types["rsi"].on_bars, types["rsi"].warm_up, types["ema_cross"].on_bars) == (True, 15, False)
     assert "Wilder" in types["rsi"].description
+
+
+async def test_there_are_no_more_strategies_than_may_be(store, directory) -> None:
+    """One too many is refused; a deleted one counts, and its name can be used again; a repeated command has its answer."""
+    service = StrategyServicer(
+        store, StrategyRegistry(), directory, ("paper",), "default", 60, lambda: NOW, most_strategies=2
+    )
+    for name in ("one", "two"):
+        await service.CreateStrategy(create(name), None)
+    await service.DeleteStrategy(api.DeleteStrategyRequest(request_id="d", strategy_id="one"), None)
+    with pytest.raises(FailedPrecondition, match="there are 2 strategies") as refused:
+        await service.CreateStrategy(create("three"), None)
+    assert refused.value.reason == "TOO_MANY_STRATEGIES"
+    await service.CreateStrategy(create("two"), None)
+    assert (await service.CreateStrategy(create("one", request_id="again"), None)).strategy.revision == 3

@@ -56,6 +56,7 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
         account=resources.settings.account,
         signal_ttl_seconds=resources.settings.strategy.signal_ttl_seconds,
         wall_clock=wall_clock,
+        most_strategies=resources.settings.strategy.most_strategies,
     )
     yaml = resources.settings.strategy.yaml
     fallback = StrategyFallback(read_strategies(yaml) if yaml else (), store, servicer, log)

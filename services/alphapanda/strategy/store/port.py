@@ -139,6 +139,9 @@ class StrategyStore(Protocol):
     async def get(self, strategy_id: str) -> StoredStrategy | None:
         """The current revision of a strategy, even a deleted one; None if there is no such strategy."""
 
+    async def has_at_least(self, number: int) -> bool:
+        """Whether there are at least so many strategies, deleted ones among them."""
+
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
         """Lists strategies by name, those after the name `after`; only those in `state`, if it is given.
 

@@ -53,6 +53,7 @@ _ACTIVATE = text(
     "INSERT INTO strategy.activations (strategy_id, revision, partition, next_offset)"
     " VALUES (:strategy_id, :revision, :partition, :next_offset) ON CONFLICT DO NOTHING"
 )
+_NUMBERED = text("SELECT 1 FROM strategy.strategies OFFSET :before LIMIT 1")
 _ACTIVATIONS = text(
     "SELECT strategy_id, revision, partition, next_offset FROM strategy.activations"
     " WHERE strategy_id = :strategy_id ORDER BY partition, revision"
@@ -145,6 +146,11 @@ class PostgresStrategyStore(StrategyStore):
     async def get(self, strategy_id: str) -> StoredStrategy | None:
         async with self._reading.connect() as connection:
             return await self._get(connection, strategy_id)
+
+    @override
+    async def has_at_least(self, number: int) -> bool:
+        async with self._reading.connect() as connection:
+            return (await connection.execute(_NUMBERED, {"before": number - 1})).first() is not None
 
     @override
     async def page(self, state: StrategyState | None, after: str, limit: int) -> Sequence[StoredStrategy]:
