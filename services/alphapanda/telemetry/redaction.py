@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -21,6 +22,7 @@ _AUTHORIZATION = re.compile(
 )
 
 
+@lru_cache(maxsize=1000)
 def is_secret(key: str) -> bool:
     """Whether a key's name means a secret; instrument tokens and page tokens are no secrets."""
     return key.lower() not in _HARMLESS and _SECRET_KEY.search(key) is not None
@@ -29,6 +31,8 @@ def is_secret(key: str) -> bool:
 def redacted(value: Any) -> Any:
     """Returns the value without secrets: passwords in URLs, `password=…`, bearer tokens, secret keys of mappings."""
     if isinstance(value, str):
+        if ":" not in value and "=" not in value and " " not in value:
+            return value  # no pattern matches without one of them: most values are ids and names
         return _AUTHORIZATION.sub(
             rf"\1{REDACTED}", _NAMED.sub(rf"\1{REDACTED}", _URL_PASSWORD.sub(rf"\1{REDACTED}@", value))
         )

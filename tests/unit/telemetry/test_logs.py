@@ -331,7 +331,8 @@ def test_an_instruments_token_is_no_secret(key) -> None:
 
 def test_a_long_word_is_read_in_no_time() -> None:
     """A megabyte without a space takes as long as its letters, not as long as their square."""
-    assert redacted("x" * 1_000_000) == "x" * 1_000_000
+    for word in ("x" * 1_000_000, "x" * 1_000_000 + ":"):
+        assert redacted(word) == word
 
 
 @pytest.mark.parametrize(
