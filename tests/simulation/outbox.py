@@ -156,8 +156,8 @@ class RelayConnection:
     async def execute(self, statement: Any, values: Any = None) -> Any:
         """One of the relay's statements."""
         sql = statement.text
-        if sql.startswith("SET idle_session_timeout"):
-            self._silence = int(sql.rpartition("=")[2]) / 1000
+        if sql.startswith("SELECT set_config('idle_session_timeout'"):
+            self._silence = int(sql.split("'")[3]) / 1000
             return await self._ask("set", lambda: None)
         if "pg_try_advisory_lock" in sql:
             return await self._ask("lock", self._lock)

@@ -89,7 +89,11 @@ class OutboxRelay:
         self._limit: asyncio.Timeout | None = None
         self._logger = _logger.bind(schema=self.schema)
         self._lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
-        self._end_when_silent = text(f"SET idle_session_timeout = {int(1000 * silence_seconds)}")
+        # A mark that a crash of the server loses is made again: its event is published twice, as after a crash before the mark.
+        self._prepare = text(
+            f"SELECT set_config('idle_session_timeout', '{int(1000 * silence_seconds)}', false),"
+            " set_config('synchronous_commit', 'off', false)"
+        )
         self._unpublished = text(
             "SELECT seq, event_id, topic, partition, key, value, event_type, source, occurred_at"
             f" FROM {self.schema}.outbox WHERE published_at IS NULL ORDER BY seq LIMIT :limit"
@@ -176,7 +180,7 @@ class OutboxRelay:
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
-                await connection.execute(self._end_when_silent)
+                await connection.execute(self._prepare)
                 await self._listen(connection)
                 while not await self._locked(connection):
                     if self._stopping:

@@ -92,6 +92,21 @@ class UnreliableLog:
         return offsets
 
 
+async def test_a_mark_does_not_wait_for_the_disk(engine, relays, decide, eventually, signal) -> None:
+    """A crash of the server may lose it: the event is then published again, as after a crash before the mark."""
+    sent: list[str] = []
+    event.listen(
+        engine.sync_engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: sent.append(statement),
+    )
+    relay = await relays()
+    await decide(signal(1))
+    await eventually(lambda: relay.published == 1)
+    marked = next(number for number, one in enumerate(sent) if one.startswith("UPDATE risk.outbox"))
+    assert any("set_config('synchronous_commit', 'off', false)" in one for one in sent[:marked])
+
+
 async def test_a_stop_publishes_what_was_committed_before(
     relays, decide, on_the_log, eventually, signal
 ) -> None:
