@@ -8,7 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -17,11 +20,17 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from sqlalchemy import make_url
 from tests.bench.figures import Figure
 from tests.bench.order_flow import OrderFlow, quantile
+from tests.bench.rungs import BOOKS, RUNGS
 
 from alphapanda.contract.topics import TopicSpec
+from alphapanda.contract.wire import signal_event
+from alphapanda.domain.ids import derived_id
+from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
 
+LADDER = os.environ.get("BENCH_LADDER", "") == "1"
 SAMPLES = int(os.environ.get("BENCH_SAMPLES", "2000"))
 BLOCK = 100
 BARS = {0.5: 1.3, 0.99: 1.5}
@@ -44,11 +53,23 @@ class Hop(NamedTuple):
 
 
 HOPS = (
-    Hop("bare.frames", 4, 0, 0),  # a strategy commits nothing; that it still owns the partition is one read
-    Hop("bare.signals", 8, 1, 1),  # risk's decision; its relay's mark
-    Hop("bare.validated", 8, 3, 1),  # SUBMITTING; the paper exchange's order; its answer; the relay's mark
+    Hop("frames", 4, 0, 0),  # a strategy commits nothing; that it still owns the partition is one read
+    Hop("signals", 8, 1, 1),  # risk's decision; its relay's mark
+    Hop("validated", 8, 3, 1),  # SUBMITTING; the paper exchange's order; its answer; the relay's mark
 )
-LAST = "bare.fills"
+LAST = "fills"
+VALUE = signal_event(
+    Signal(
+        *(derived_id("bench", "signal"), derived_id("bench", "frame"), derived_id("bench", "frame")),
+        PositionKey("paper", "main", "flip_1", "NSE:INFY", Product.MIS),
+        *(408_065, 1, 1, None, None, OrderType.MARKET),
+        *(datetime(2025, 3, 10, 4, tzinfo=UTC), datetime(2025, 3, 10, 4, 1, tzinfo=UTC)),
+        Decimal("1000.05"),
+    ),
+    "bench",
+    datetime(2025, 3, 10, 4, tzinfo=UTC),
+).SerializeToString(deterministic=True)
+"""What the bare hops pass on: bytes to them, and a signal on the ladder."""
 
 
 def measure() -> list[Figure]:
@@ -57,14 +78,40 @@ def measure() -> list[Figure]:
 
 
 async def _measure() -> list[Figure]:
-    with tempfile.TemporaryDirectory(prefix="alphapanda-bench-") as folder:
-        async with OrderFlow(Path(folder)) as flow, BareHops(flow.mesh.environment) as bare:
-            ours: list[float] = []
-            theirs: list[float] = []
-            await bare.one_by_one(BLOCK)
+    added = list(RUNGS) if LADDER else []
+    sides: list[list[float]] = [[] for _ in range(1 + len(added))]
+    ours: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="alphapanda-bench-") as name:
+        folder = Path(name)
+        async with OrderFlow(folder) as flow, AsyncExitStack() as stack:
+            bare = [
+                await stack.enter_async_context(BareHops(flow.mesh.environment, folder, added[:rungs]))
+                for rungs in range(len(sides))
+            ]
+            for hops in bare:
+                await hops.one_by_one(BLOCK)
             while len(ours) < SAMPLES:
                 ours += await flow.one_by_one(BLOCK)
-                theirs += await bare.one_by_one(BLOCK)
+                for hops, latencies in zip(bare, sides, strict=True):
+                    latencies.extend(await hops.one_by_one(BLOCK))
+    return [*_against(ours, sides[0]), *_rungs(ours, sides)]
+
+
+def _rungs(ours: Sequence[float], sides: Sequence[Sequence[float]]) -> list[Figure]:
+    """Ours against each rung of the ladder: what the last one leaves is the decisions and what keeps them in order."""
+    return [
+        Figure(
+            *("P2", f"ladder, p{share * 100:g}: {name}"),
+            *(f"{quantile(ours, share) * 1e3:.1f} ms", f"{quantile(rung, share) * 1e3:.1f} ms"),
+            ratio=quantile(ours, share) / quantile(rung, share),
+            note=f"{(quantile(rung, share) - quantile(below, share)) * 1e3:+.1f} ms: {RUNGS[name]}",
+        )
+        for share in BARS
+        for name, below, rung in zip(RUNGS, sides[:-1], sides[1:], strict=False)
+    ]
+
+
+def _against(ours: Sequence[float], theirs: Sequence[float]) -> list[Figure]:
     figures = []
     for share, bar in BARS.items():
         mine, other = quantile(ours, share), quantile(theirs, share)
@@ -82,9 +129,18 @@ async def _measure() -> list[Figure]:
 
 
 class BareHops:
-    """The bare chain's processes, and the ends of it."""
+    """The bare chain's processes, and the ends of it.
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    Args:
+        environment: of the mesh whose stores it uses.
+        folder: for its log lines.
+        adds: rungs of the ladder.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path, adds: Sequence[str] = ()) -> None:
+        self._folder = folder
+        self._adds = adds
+        self._prefix = "-".join(("bare", *adds))
         self._kafka = environment["ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"]
         url = make_url(environment["ALPHAPANDA_DATABASE__URL"])
         self._database = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -94,39 +150,51 @@ class BareHops:
     async def __aenter__(self) -> Self:
         database = await asyncpg.connect(self._database)
         await database.execute(
-            "CREATE TABLE bare_hops (id bigserial PRIMARY KEY, hop text NOT NULL, payload bytea NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS bare_hops (id bigserial PRIMARY KEY, hop text NOT NULL, payload bytea NOT NULL)"
         )
         await database.close()
         log = KafkaEventLog(KafkaOptions(bootstrap_servers=self._kafka))
         await log.start()
-        partitions = {**{hop.source: hop.partitions for hop in HOPS}, LAST: HOPS[-1].partitions}
-        await log.ensure([TopicSpec(topic, count, 1, compacted=False) for topic, count in partitions.items()])
+        topics = [self._topic(name) for name in (*(hop.source for hop in HOPS), LAST)]
+        counts = [*(hop.partitions for hop in HOPS), HOPS[-1].partitions]
+        await log.ensure(
+            [TopicSpec(topic, count, 1, compacted=False) for topic, count in zip(topics, counts, strict=True)]
+        )
         await log.stop()
         self._producer = AIOKafkaProducer(bootstrap_servers=self._kafka, acks="all", enable_idempotence=True)
         await self._producer.start()
         self._stack.push_async_callback(self._producer.stop)
         self._consumer = AIOKafkaConsumer(
-            LAST, bootstrap_servers=self._kafka, auto_offset_reset="earliest", group_id=None
+            topics[-1], bootstrap_servers=self._kafka, auto_offset_reset="earliest", group_id=None
         )
         await self._consumer.start()
         self._stack.push_async_callback(self._consumer.stop)
-        for hop, target in zip(HOPS, [*(hop.source for hop in HOPS[1:]), LAST], strict=True):
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tests.bench.hop_side", hop.source, target),
-                    *(self._kafka, self._database, self._redis, str(hop.before), str(hop.after)),
-                ],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            self._stack.callback(process.wait)
-            self._stack.callback(process.kill)
-            assert process.stdout is not None
-            await asyncio.to_thread(process.stdout.readline)
+        for hop, source, target in zip(HOPS, topics, topics[1:], strict=False):
+            await self._start(source, target, hop.before, hop.after)
+        if BOOKS in self._adds:
+            await self._start(topics[-1], BOOKS, 2, 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def _topic(self, name: str) -> str:
+        return f"{self._prefix}.{name}"
+
+    async def _start(self, source: str, target: str, before: int, after: int) -> None:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.bench.hop_side", source, target),
+                *(self._kafka, self._database, self._redis, str(before), str(after)),
+                *(str(self._folder / f"{source}-logs"), *self._adds),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        assert process.stdout is not None
+        await asyncio.to_thread(process.stdout.readline)
 
     async def one_by_one(self, count: int) -> list[float]:
         """Seconds from the first topic to the last, each sent when the one before had come."""
@@ -135,7 +203,7 @@ class BareHops:
         for number in range(count):
             began = time.perf_counter()
             await self._producer.send_and_wait(
-                first.source, bytes(250), b"key", partition=number % first.partitions
+                self._topic(first.source), VALUE, b"key", partition=number % first.partitions
             )
             async with asyncio.timeout(60):
                 await self._consumer.getone()
