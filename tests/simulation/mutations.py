@@ -16,11 +16,15 @@ from alphapanda.eventlog.port import StoredRecord
 from alphapanda.resilience.attempts import attempted
 from alphapanda.risk.consumer import RawSignalHandler
 from alphapanda.storage.relay import OutboxRelay
+from alphapanda.trading.broker_calls import BrokerCalls
 from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.decision import Call, Decision
-from alphapanda.trading.execution_context import ExecutionContext
+from alphapanda.trading.decision_commits import DecisionCommits
+from alphapanda.trading.execution_context import ExecutionContext, no_step
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 
@@ -64,36 +68,54 @@ class SubmitsTwice(OrderExecutor):
         super().__init__(replace(context, traders=traders), *others)
 
 
-class SendsLate(OrderExecutor):
-    """Calls the broker however long ago it committed SUBMITTING."""
-
+class _LateCalls(BrokerCalls):
     @override
-    async def _call_broker(self, call: Call) -> tuple[bool, BrokerOrder | None]:
-        self._uncalled.pop(call.order.order_id, None)
+    async def make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+        self._attempts.forget(call.order.order_id)
         try:
             return True, await self._context.traders[call.order.key.broker].execute_order(call.placement)
         except NoClearAnswer:
             return True, None
 
 
-class ForgetsItsCall(OrderExecutor):
-    """Takes a call that it made, and whose answer it couldn't store, for one that was never made."""
+class SendsLate(OrderExecutor):
+    """Calls the broker however long ago it committed SUBMITTING."""
 
+    def __init__(self, context: ExecutionContext, checks: PreSubmitChecks, options: TradingOptions) -> None:
+        super().__init__(context, checks, options)
+        self._calls = _LateCalls(context, options, self._attempts, no_step)
+
+
+class _ForgottenCalls(BrokerCalls):
     @override
-    async def _call_broker(self, call: Call) -> tuple[bool, BrokerOrder | None]:
-        made, report = await super()._call_broker(call)
-        self._uncalled[call.order.order_id].add(call.intent.epoch)
+    async def make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+        made, report = await super().make(call)
+        self._attempts.decided(call)
         return made, report
 
 
-class SendsUnstored(OrderExecutor):
-    """Calls the broker for an order although its compare-and-set failed."""
+class ForgetsItsCall(OrderExecutor):
+    """Takes a call that it made, and whose answer it couldn't store, for one that was never made."""
 
+    def __init__(self, context: ExecutionContext, checks: PreSubmitChecks, options: TradingOptions) -> None:
+        super().__init__(context, checks, options)
+        self._calls = _ForgottenCalls(context, options, self._attempts, no_step)
+
+
+class _UnstoredDecisions(DecisionCommits):
     @override
     def _outcome(
         self, order: Order, decisions: Mapping[str, Decision], stored: Collection[str]
     ) -> Call | Order | None:
         return super()._outcome(order, decisions, {order.order_id})
+
+
+class SendsUnstored(OrderExecutor):
+    """Calls the broker for an order although its compare-and-set failed."""
+
+    def __init__(self, context: ExecutionContext, checks: PreSubmitChecks, options: TradingOptions) -> None:
+        super().__init__(context, checks, options)
+        self._commits = _UnstoredDecisions(context, checks, self._attempts, no_step)
 
 
 class CommitsFirst(ReliableConsumer):

@@ -8,17 +8,17 @@ continued from memory; where a compare-and-set fails, it is continued from its r
 Once a batch's orders are stored they are driven by tasks of the executor's own. A batch waits for them only a moment, so
 a broker that is slow or hangs holds back neither its partition nor a start, and no other broker.
 
-Steps passed to `at`: received, decided, stored, submitting_committed, called, answered, committed.
+The first step passed to `at` is received; decision_commits and broker_calls name the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
@@ -29,45 +29,26 @@ from alphapanda.domain.order import FailureReason, OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.resilience.failures import TransientFailure, in_one_line
-from alphapanda.storage.group_commit import GroupCommits
-from alphapanda.trading.call_slots import CALLS_AT_ONCE, CallSlots, HeldOrder
-from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.resilience.failures import TransientFailure
+from alphapanda.trading.attempts import Attempts
+from alphapanda.trading.broker_calls import BrokerCalls
+from alphapanda.trading.call_slots import CallSlots, HeldOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
-from alphapanda.trading.decision import Call, Decision, DecisionInputs, Decisions
+from alphapanda.trading.decision import Call
+from alphapanda.trading.decision_commits import DecisionCommits, Outcome
 from alphapanda.trading.execution_context import (
     ExecutionContext,
     Step,
-    locked_order,
     no_step,
-    reported,
 )
 from alphapanda.trading.inquiry import Inquiry, LookUps
 from alphapanda.trading.lines import Lines
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.store.port import (
-    Account,
-    KillSwitchCopy,
-    OrderChange,
-    SwitchScope,
-    TradingTransaction,
-)
-from alphapanda.trading.traders.trader import NoClearAnswer
 
-_SAVED_TOGETHER = 64
 _RESUMED_AT_ONCE = 16
-_ATTEMPTS_OF_AN_EPOCH: Final = 2**32
-"""Attempt numbers of one epoch; an attempt's number is epoch * this + 1, 2, 3 …, unique over all processes."""
-T = TypeVar("T")
-R = TypeVar("R")
 _log = structlog.get_logger(__name__)
-
-Outcome = Call | Order | TransientFailure | None
-"""The result of a decision: the call to make; the order as stored, where no call follows; why the order has to wait; or
-None where nothing was stored because the row has changed or existed already."""
 
 
 class OrderExecutor:
@@ -76,7 +57,7 @@ class OrderExecutor:
     Args:
         context: store, traders, market and clocks.
         checks: the checks before sending.
-        options: send window and call timeout.
+        options: send window, call timeout, and how long a batch waits.
         at: called with the name of each step; for tests.
         look_up_interval: seconds between two look-ups of one order.
     """
@@ -90,19 +71,13 @@ class OrderExecutor:
         look_up_interval: float = 0.25,
     ) -> None:
         self._context = context
-        self._options = options
         self._at = at
-        self._epoch = 0
         self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._slots: defaultdict[str, CallSlots] = defaultdict(CallSlots)
-        self._attempts = 0
-        self._uncalled: defaultdict[str, set[int]] = defaultdict(set)
-        self._decisions = Decisions(context, checks)
-        self._deciding: GroupCommits[Account, Order, Outcome] = GroupCommits(
-            self._decide_stored, CALLS_AT_ONCE
-        )
-        self._saving: GroupCommits[Account, OrderChange, bool] = GroupCommits(self._save, _SAVED_TOGETHER)
+        self._attempts = Attempts()
+        self._commits = DecisionCommits(context, checks, self._attempts, at)
+        self._calls = BrokerCalls(context, options, self._attempts, at)
         self._look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)
         self._inquiry = Inquiry(context, options, self._look_ups)
         self._lines = Lines(options.batch_wait_seconds, self._look_ups.follow)
@@ -115,7 +90,7 @@ class OrderExecutor:
         Raises:
             asyncio's and the database's errors where the rows can't be read; call it again.
         """
-        self._epoch = await self._context.store.next_epoch()
+        self._attempts.begin(await self._context.store.next_epoch())
         self._look_ups.begin()
         await self.resume()
 
@@ -128,9 +103,9 @@ class OrderExecutor:
             asyncio's and the database's errors where the rows can't be read; call it again.
         """
         still_open = await self._context.store.open_orders()
-        for order_id in self._uncalled.keys() - still_open:
+        for order_id in self._attempts.orders() - still_open:
             if not self._order_lock(order_id).locked():
-                del self._uncalled[order_id]
+                self._attempts.forget(order_id)
         await self._lines.resume(still_open, self._resuming())
 
     async def stop(self) -> None:
@@ -164,7 +139,7 @@ class OrderExecutor:
         with ExitStack() as until_driven:
             held = await self._hold_orders([line[0] for line in by_key.values()], until_driven)
             try:
-                outcomes = await self._receive(list(orders.values()), held)
+                outcomes = await self._commits.receive(list(orders.values()), held)
             except asyncio.CancelledError:
                 for order_id in held:
                     self._look_ups.follow(order_id)
@@ -200,8 +175,7 @@ class OrderExecutor:
         """
         order = order.copy()
         events = order.refused_by_risk(message, causation_id, market_time)
-        change = self._context.change(order, events)
-        ended = await self._saving.submit(_account(order), change)
+        ended = await self._calls.save(self._context.change(order, events))
         if ended:
             self._settle(order)
         return ended
@@ -266,7 +240,7 @@ class OrderExecutor:
         except TimeoutError:
             return
 
-    # -- receiving ----------------------------------------------------------------------------------------------------
+    # -- batches ----------------------------------------------------------------------------------------------------
 
     async def _hold_orders(self, orders: Sequence[Order], until_driven: ExitStack) -> dict[str, HeldOrder]:
         """Locks, without waiting, the orders that can be called at once, each with a slot for its broker call.
@@ -289,92 +263,6 @@ class OrderExecutor:
         """Whether the order's broker isn't active here, or isn't ready for an exit; entries then end by their checks."""
         trader = self._context.traders.get(order.key.broker)
         return trader is None or bool(trader.not_ready and not order.effect.is_entry)
-
-    async def _receive(self, orders: Sequence[Order], held: Mapping[str, HeldOrder]) -> Mapping[str, Outcome]:
-        """Stores new orders and decides those held; returns each one's outcome, None if its signal has an order already."""
-        to_decide = [order for order in orders if order.order_id in held]
-        known = await self._decisions.read(to_decide)
-        if to_decide and (switches := self._decisions.switches_last_read(to_decide, known)) is not None:
-            outcomes = await self._receive_if_unchanged(orders, held, known, switches)
-            if outcomes is not None:
-                return outcomes
-        async with self._context.store.transaction() as transaction:
-            decisions = await self._decide(transaction, to_decide, known)
-            stored = await transaction.add(_changes(orders, decisions))
-            self._at("stored")
-        return {order.order_id: self._outcome(order, decisions, stored) for order in orders}
-
-    async def _receive_if_unchanged(
-        self,
-        orders: Sequence[Order],
-        held: Mapping[str, HeldOrder],
-        known: DecisionInputs,
-        switches: Mapping[SwitchScope, KillSwitchCopy],
-    ) -> Mapping[str, Outcome] | None:
-        """Does the same in one statement, by kill switches read before; None if one has changed: nothing is stored then."""
-        orders = [order.copy() for order in orders]
-        attempts = self._numbered([order for order in orders if order.order_id in held])
-        decisions = self._noted(attempts, self._decisions.decide_by(switches, attempts, known))
-        # A process that ends here has stored nothing, as in a transaction before its commit.
-        self._at("stored")
-        stored = await self._context.store.add_if_unchanged(_changes(orders, decisions), switches)
-        outcomes = {order.order_id: self._outcome(order, decisions, stored or ()) for order in orders}
-        return None if stored is None else outcomes
-
-    async def _decide_stored(self, orders: Sequence[Order]) -> list[Outcome]:
-        """Decides stored orders in one transaction; returns the outcome of each."""
-        known = await self._decisions.read(orders)
-        orders = [order.copy() for order in orders]
-        async with self._context.store.transaction() as transaction:
-            decisions = await self._decide(transaction, orders, known)
-            saved = await transaction.save([decision.change for decision in decisions.values()])
-            self._at("stored")
-        return [
-            self._outcome(order, decisions, saved)
-            if order.order_id in decisions
-            else TransientFailure("the price cache can't be read; a paper exit waits for it")
-            for order in orders
-        ]
-
-    async def _decide(
-        self, transaction: TradingTransaction, orders: Sequence[Order], known: DecisionInputs
-    ) -> dict[str, Decision]:
-        """Decides orders in a transaction; returns the decisions by order id."""
-        attempts = self._numbered(orders)
-        return self._noted(attempts, await self._decisions.decide(transaction, attempts, known))
-
-    def _numbered(self, orders: Sequence[Order]) -> list[tuple[Order, int]]:
-        """The orders, each with the number of its next attempt."""
-        attempts = []
-        for order in orders:
-            self._attempts += 1
-            attempts.append((order, self._epoch * _ATTEMPTS_OF_AN_EPOCH + self._attempts))
-        return attempts
-
-    def _noted(
-        self, attempts: Sequence[tuple[Order, int]], decided: Sequence[Decision | None]
-    ) -> dict[str, Decision]:
-        """The decisions by order id; attempts to be called are noted as uncalled before they are committed."""
-        decisions: dict[str, Decision] = {}
-        for (order, _), decision in zip(attempts, decided, strict=True):
-            if decision is not None:
-                decisions[order.order_id] = decision
-                if decision.call is not None:
-                    self._uncalled[order.order_id].add(decision.call.intent.epoch)
-        self._at("decided")
-        return decisions
-
-    def _outcome(
-        self, order: Order, decisions: Mapping[str, Decision], stored: Collection[str]
-    ) -> Call | Order | None:
-        """The outcome of an order's decision, once it is committed."""
-        decision = decisions.get(order.order_id)
-        call = decision.call if decision else None
-        if order.order_id not in stored:
-            if call is not None:
-                self._uncalled[order.order_id].discard(call.intent.epoch)
-            return None
-        return call or order
 
     def _begin_line(
         self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, HeldOrder]
@@ -413,9 +301,9 @@ class OrderExecutor:
 
     async def _drive_held(self, order: Order, outcome: Outcome, hold: HeldOrder) -> None:
         if isinstance(outcome, Call):
-            made, report = await self._call_broker(outcome)
+            made, report = await self._calls.make(outcome)
             hold.release_slot()
-            await self._drive(await self._store_answer(outcome, report) if made else outcome.order)
+            await self._drive(await self._calls.store_answer(outcome, report) if made else outcome.order)
             return
         hold.release_slot()
         if isinstance(outcome, Order):
@@ -457,7 +345,7 @@ class OrderExecutor:
                 return
             if intent.status is OrderStatus.PENDING_SUBMIT:
                 order = await self._send(order)
-            elif self._was_never_called(order, intent):
+            elif self._attempts.was_never_called(order, intent):
                 _log.warning("order.never_called", order_id=order.order_id, tag=intent.tag)
                 order = order.copy()
                 order.never_called(order.intents[intent.number])
@@ -491,72 +379,19 @@ class OrderExecutor:
     async def _send(self, order: Order) -> Order:
         """Decides the next intent and makes its broker call; returns the order afterwards."""
         async with self._call_slots(order):
-            outcome = await self._deciding.submit(_account(order), order)
+            outcome = await self._commits.decide(order)
             if isinstance(outcome, TransientFailure):
                 raise outcome
             if not isinstance(outcome, Call):
                 return outcome or await self._order(order.order_id)
-            made, report = await self._call_broker(outcome)
-        return await self._store_answer(outcome, report) if made else outcome.order
-
-    async def _call_broker(self, call: Call) -> tuple[bool, BrokerOrder | None]:
-        """Calls the broker within the send window.
-
-        Returns:
-            Whether the call was made, and the broker's report; None where the answer isn't clear.
-        """
-        self._at("submitting_committed")
-        order_id = call.order.order_id
-        # If this process was frozen since the commit, another one may already have looked the intent up and found it absent.
-        if self._context.boot_clock() - call.began > self._options.send_window_seconds:
-            return False, None
-        # From here on the call may have been made. No earlier attempt can still be committed, so all are removed.
-        self._uncalled.pop(order_id, None)
-        trader = self._context.traders[call.order.key.broker]
-        report: BrokerOrder | None = None
-        try:
-            report = await trader.execute_order(call.placement)
-        except NoClearAnswer as unclear:
-            _log.warning(
-                "order.answer_unclear",
-                order_id=order_id,
-                broker=trader.broker,
-                tag=call.intent.tag,
-                error=in_one_line(unclear),
-            )
-        self._at("called")
-        return True, report
-
-    async def _store_answer(self, call: Call, report: BrokerOrder | None) -> Order:
-        """Stores the broker's answer by compare-and-set; if the row has changed, locks and reads it and applies it there."""
-        order = call.order.copy()
-        events = _apply_answer(order, call, report)
-        self._at("answered")
-        change = self._context.change(order, events)
-        if not await self._saving.submit(_account(order), change):
-            async with self._context.store.transaction() as transaction:
-                order = await locked_order(transaction, order.order_id)
-                events = _apply_answer(order, call, report)
-                await transaction.save([self._context.change(order, events)])
-        self._at("committed")
-        self._context.order_sent(order.key.broker, self._context.boot_clock() - call.began)
-        return order
-
-    async def _save(self, changes: Sequence[OrderChange]) -> list[bool]:
-        saved = await self._context.store.save(changes)
-        return [change.order.order_id in saved for change in changes]
-
-    def _was_never_called(self, order: Order, intent: Intent) -> bool:
-        """Whether this process took the intent to SUBMITTING and knows that it never began the call (rule 18)."""
-        return intent.status is OrderStatus.SUBMITTING and intent.epoch in self._uncalled.get(
-            order.order_id, ()
-        )
+            made, report = await self._calls.make(outcome)
+        return await self._calls.store_answer(outcome, report) if made else outcome.order
 
     def _settle(self, order: Order) -> None:
         """Stops the look-ups of an order that needs no more work, and wakes whoever waits for its end."""
         self._look_ups.forget(order.order_id)
         if order.status.is_final:
-            self._uncalled.pop(order.order_id, None)
+            self._attempts.forget(order.order_id)
             for intent in order.intents:
                 self._look_ups.settled(intent.intent_id)
             if waiting := self._ended.pop(order.order_id, None):
@@ -589,30 +424,9 @@ class OrderExecutor:
             return (approved.quantity,)
 
 
-def _account(order: Order) -> Account:
-    return Account(order.key.broker, order.key.account)
-
-
-def _changes(orders: Sequence[Order], decisions: Mapping[str, Decision]) -> list[OrderChange]:
-    """The changes that store new orders, as decided where they were."""
-    return [
-        decision.change if (decision := decisions.get(order.order_id)) else OrderChange(order)
-        for order in orders
-    ]
-
-
 def _validated(order: Order, approved: Order) -> Order:
     """A manual order with the values of risk's approval applied."""
     order = order.copy()
     parts = [intent.quantity for intent in approved.intents]
     order.validated(approved.side, approved.quantity, approved.effect, approved.causation_id, parts)
     return order
-
-
-def _apply_answer(order: Order, call: Call, report: BrokerOrder | None) -> list[OrderUpdate]:
-    intent = order.intents[call.intent.number]
-    if report is not None:
-        return reported(order, intent, report, call.market_time)
-    if intent.status is OrderStatus.SUBMITTING:
-        order.no_clear_answer(intent)
-    return []

@@ -299,7 +299,7 @@ async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -
     async with opened(options=SETTINGS) as other, opened(at=freeze, boot=lambda: frozen_for) as frozen:
         await frozen.open_for_trading()
         verdict = approved()
-        make = frozen.executor._call_broker
+        make = frozen.executor._calls.make
 
         async def thaws_late(call):
             meanwhile.append(other)
@@ -307,7 +307,7 @@ async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -
             await other.ended(verdict)
             return await make(call)
 
-        frozen.executor._call_broker = thaws_late
+        frozen.executor._calls.make = thaws_late
         await frozen.handle(verdict)
         assert meanwhile == [other]
         order = await frozen.order(verdict)
@@ -320,18 +320,18 @@ async def test_a_call_cut_off_before_it_began_is_decided_anew(opened) -> None:
     """A batch that is cancelled between the commit and the call leaves no order to wait for its visibility window."""
     async with opened(boot=always_now) as room:
         await room.open_for_trading()
-        reached, make = asyncio.Event(), room.executor._call_broker
+        reached, make = asyncio.Event(), room.executor._calls.make
 
         async def stuck(call):
             reached.set()
             await asyncio.Event().wait()
 
-        room.executor._call_broker = stuck
+        room.executor._calls.make = stuck
         verdict = approved()
         handling = asyncio.create_task(room.handle(verdict))
         await reached.wait()
         assert (await room.order(verdict)).status is OrderStatus.SUBMITTING
-        room.executor._call_broker = make
+        room.executor._calls.make = make
         handling.cancel()
         order = await room.ended(verdict)
         assert [intent.status for intent in order.intents] == [OrderStatus.NOT_SENT, OrderStatus.FILLED]

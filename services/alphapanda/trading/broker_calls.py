@@ -1,0 +1,105 @@
+"""Makes a broker call once its intent is committed as SUBMITTING, and stores the broker's answer.
+
+Steps passed to `at`: submitting_committed, called, answered, committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from alphapanda.domain.order import OrderStatus
+from alphapanda.domain.order_events import OrderUpdate
+from alphapanda.resilience.failures import in_one_line
+from alphapanda.storage.group_commit import GroupCommits
+from alphapanda.trading.attempts import Attempts
+from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.decision import Call
+from alphapanda.trading.execution_context import ExecutionContext, Step, locked_order, reported
+from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.store.port import Account, OrderChange
+from alphapanda.trading.traders.trader import NoClearAnswer
+
+_SAVED_TOGETHER = 64
+_log = structlog.get_logger(__name__)
+
+
+class BrokerCalls:
+    """Calls brokers, each committed intent at most once, and stores their answers.
+
+    Args:
+        context: store, traders and clocks.
+        options: the send window.
+        attempts: this process's attempts; those of an order are forgotten when its call begins.
+        at: called with the name of each step; for tests.
+    """
+
+    def __init__(
+        self, context: ExecutionContext, options: TradingOptions, attempts: Attempts, at: Step
+    ) -> None:
+        self._context = context
+        self._options = options
+        self._attempts = attempts
+        self._at = at
+        self._saving: GroupCommits[Account, OrderChange, bool] = GroupCommits(self._save, _SAVED_TOGETHER)
+
+    async def make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+        """Calls the broker within the send window.
+
+        Returns:
+            Whether the call was made, and the broker's report; None where the answer isn't clear.
+        """
+        self._at("submitting_committed")
+        order_id = call.order.order_id
+        # If this process was frozen since the commit, another one may already have looked the intent up and found it absent.
+        if self._context.boot_clock() - call.began > self._options.send_window_seconds:
+            return False, None
+        # From here on the call may have been made. No earlier attempt can still be committed, so all are removed.
+        self._attempts.forget(order_id)
+        trader = self._context.traders[call.order.key.broker]
+        report: BrokerOrder | None = None
+        try:
+            report = await trader.execute_order(call.placement)
+        except NoClearAnswer as unclear:
+            _log.warning(
+                "order.answer_unclear",
+                order_id=order_id,
+                broker=trader.broker,
+                tag=call.intent.tag,
+                error=in_one_line(unclear),
+            )
+        self._at("called")
+        return True, report
+
+    async def store_answer(self, call: Call, report: BrokerOrder | None) -> Order:
+        """Stores the broker's answer by compare-and-set; if the row has changed, locks and reads it and applies it there."""
+        order = call.order.copy()
+        events = _apply_answer(order, call, report)
+        self._at("answered")
+        if not await self.save(self._context.change(order, events)):
+            async with self._context.store.transaction() as transaction:
+                order = await locked_order(transaction, order.order_id)
+                events = _apply_answer(order, call, report)
+                await transaction.save([self._context.change(order, events)])
+        self._at("committed")
+        self._context.order_sent(order.key.broker, self._context.boot_clock() - call.began)
+        return order
+
+    async def save(self, change: OrderChange) -> bool:
+        """Stores a change by compare-and-set, together with others of its account; False if the row has changed."""
+        return await self._saving.submit(Account(change.order.key.broker, change.order.key.account), change)
+
+    async def _save(self, changes: Sequence[OrderChange]) -> list[bool]:
+        saved = await self._context.store.save(changes)
+        return [change.order.order_id in saved for change in changes]
+
+
+def _apply_answer(order: Order, call: Call, report: BrokerOrder | None) -> list[OrderUpdate]:
+    intent = order.intents[call.intent.number]
+    if report is not None:
+        return reported(order, intent, report, call.market_time)
+    if intent.status is OrderStatus.SUBMITTING:
+        order.no_clear_answer(intent)
+    return []
