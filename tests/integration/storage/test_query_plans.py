@@ -121,7 +121,7 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
 }
 
 BY_NAME: Mapping[str, Any] = {
-    "broker": "paper", "account": "a0", "strategy_id": "s7", "instrument_id": "NSE:I7", "limit": 50,
+    "broker": "paper", "account": "a0", "strategy_id": "s7", "instrument_id": "NSE:I7", "limit": 50, "most": 50,
     "caller": "k7", "method": "k7", "request_id": "k7", "topic": "k7", "tag": "k7", "consumer": "k7",
     "before": MIDDLE, "after": ROWS - 50, "seq": MIDDLE, "number": MIDDLE, "product": 1, "cause": 1, "status": 8,
     "after_strategy": "s7", "after_instrument": "NSE:I7", "after_product": 1, "since": BEGAN + timedelta(seconds=ROWS - 50),
