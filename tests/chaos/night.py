@@ -57,7 +57,7 @@ def main() -> int:
         if night.wrong:
             console.print(f"[red]not survived[/red]: {night.wrong}", highlight=False)
     if wanted.keep:
-        _keep(nights, wanted.faults)
+        _keep(nights, wanted.faults, "-".join(wanted.on or ON))
     return int(any(night.wrong for night in nights))
 
 
@@ -89,7 +89,7 @@ def _times(seconds: list[float]) -> str:
     return f"{median(seconds):.1f} (max {max(seconds):.1f})" if seconds else ""
 
 
-def _keep(nights: list[Night], faults: int) -> None:
+def _keep(nights: list[Night], faults: int, on: str) -> None:
     commit = subprocess.run(
         ("git", "rev-parse", "--short", "HEAD"), capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -102,7 +102,7 @@ def _keep(nights: list[Night], faults: int) -> None:
         "faults": faults,
         "nights": [asdict(night) for night in nights],
     }
-    path = PROOFS / f"night-{at:%Y-%m-%d}-{commit}.json"
+    path = PROOFS / f"night-{on}-{at:%Y-%m-%d}-{commit}.json"
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
