@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import WantedStrategy, build_replay
 from alphapanda.commands.console import USAGE, err, fail, out, warn
 from alphapanda.commands.parameters import parsed_parameters
@@ -140,6 +141,7 @@ def _run(
         frames = journal.sampled(frames)
     began = wall.perf_counter()
     with _progress(run.extent) as shown:
+        collect_less()
         run.replay.run(shown(frames), one_by_one=keeps)  # the journal looks at the equity as frames pass
     seconds = wall.perf_counter() - began
     for told in run.replay.strategy_failures():

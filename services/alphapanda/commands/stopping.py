@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
+
+from alphapanda.app.collecting import collect_less
 
 SAY_SECONDS: Final = 1.0
 """How often a stop that takes long says what it waits for."""
@@ -34,11 +35,7 @@ async def started(start: Coroutine[Any, Any, None]) -> asyncio.Task[object] | No
         await asyncio.wait([starting])
         return None
     starting.result()
-    # What a start builds stays: looking through it again would stop everything for a seventh of a second. What an order makes
-    # dies by its reference counts: looking for circles after every 700 objects, as is the default, takes time for nothing.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    collect_less()
     return asked
 
 
