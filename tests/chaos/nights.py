@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Protocol
 
 import grpc
-import psutil
 from cluster import SERVICES, Cluster
 from evidence import check_books, read_evidence
+from faults import POSTGRES, REDIS, frozen, kill_backend, kill_postgres, kill_redis
 from malformed import spoil
 from running import Platform, until
 from scenarios import STEPS, one_strategy, trade_all
 from story import prove
 
-from alphapanda.embedded.layout import Layout
 from panda.common.v1.common_pb2 import SIDE_BUY, SIDE_SELL, TradingState
 from panda.ops.v1.ops_pb2 import GetStatusRequest
 from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
@@ -45,6 +44,7 @@ MUCH_CASH = {"ALPHAPANDA_PAPER_TRADING__STARTING_CASH": "1000000000"}
 SYMBOLS = ("NSE:INFY", "NSE:SBIN", "NSE:TCS", "NSE:ITC")
 
 Fault = Callable[[], None]
+Injector = Callable[[Path, random.Random], str]
 
 
 class Sufferer(Protocol):
@@ -225,7 +225,7 @@ class Demo:
         self.platform = Platform(
             folder / "data", "--demo", "--speed", speed, environment=settings, home=folder / "home"
         )
-        self._layout = Layout((folder / "data").resolve())
+        self._folder = (folder / "data").resolve()
         self._named = Names("night")
         self._chance = random.Random(seed)
         self._newest = 0
@@ -240,28 +240,30 @@ class Demo:
         """What can be done to it."""
         platform = self.platform
 
-        def frozen(find: Callable[[], psutil.Process]) -> None:
-            stopped = [one := find(), *one.children(recursive=True)]
-            for process in stopped:
-                with suppress(psutil.NoSuchProcess):
-                    process.suspend()
-            time.sleep(self._chance.uniform(1.0, 12.0))
-            for process in stopped:
-                with suppress(psutil.NoSuchProcess):
-                    process.resume()
+        folder, chance = self._folder, self._chance
 
-        def both() -> None:
-            self._postgres().kill()
-            self._redis().kill()
+        def frozen_for_a_while(server: str) -> None:
+            with frozen(folder, server):
+                time.sleep(chance.uniform(1.0, 12.0))
+
+        def up_frozen() -> None:
+            assert platform.process is not None
+            platform.process.send_signal(signal.SIGSTOP)
+            time.sleep(chance.uniform(1.0, 12.0))
+            platform.process.send_signal(signal.SIGCONT)
+
+        def kill(*injectors: Injector) -> None:
+            for injector in injectors:
+                assert injector(folder, chance), f"{injector.__name__} found nothing to kill"
 
         return {
-            "PostgreSQL killed": lambda: self._postgres().kill(),
-            "one PostgreSQL backend killed": lambda: self._chance.choice(self._backends()).kill(),
-            "Redis killed": lambda: self._redis().kill(),
-            "PostgreSQL and Redis killed": both,
-            "PostgreSQL frozen for 1-12 s": lambda: frozen(self._postgres),
-            "Redis frozen for 1-12 s": lambda: frozen(self._redis),
-            "up frozen for 1-12 s": lambda: frozen(self._process),
+            "PostgreSQL killed": partial(kill, kill_postgres),
+            "one PostgreSQL backend killed": partial(kill, kill_backend),
+            "Redis killed": partial(kill, kill_redis),
+            "PostgreSQL and Redis killed": partial(kill, kill_postgres, kill_redis),
+            "PostgreSQL frozen for 1-12 s": lambda: frozen_for_a_while(POSTGRES),
+            "Redis frozen for 1-12 s": lambda: frozen_for_a_while(REDIS),
+            "up frozen for 1-12 s": up_frozen,
             "up killed and started again": self._killed,
             "up stopped and started again": self._stopped,
             "500 calls at once": lambda: hostile(platform.trading),
@@ -302,31 +304,6 @@ class Demo:
 
     def _stopped(self) -> None:
         self.platform.restart()
-
-    def _process(self) -> psutil.Process:
-        assert self.platform.process is not None
-        return psutil.Process(self.platform.process.pid)
-
-    def _postgres(self) -> psutil.Process:
-        pid = int((self._layout.postgres_cluster / "postmaster.pid").read_text().splitlines()[0])
-        return psutil.Process(pid)
-
-    def _backends(self) -> list[psutil.Process]:
-        """The server's processes that serve a connection."""
-        return [one for one in self._postgres().children() if "[local]" in _command(one)]
-
-    def _redis(self) -> psutil.Process:
-        return next(
-            one
-            for one in psutil.process_iter()
-            if "redis-server" in _command(one) and str(self._layout.root) in _command(one)
-        )
-
-
-def _command(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return " ".join([*process.cmdline(), process.cwd()])
-    return ""
 
 
 # -- the mesh ---------------------------------------------------------------------------------------------------------
