@@ -24,6 +24,8 @@ SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", 
 RECOVERY_SECONDS = 40.0
 SESSION_SECONDS = 2.0
 SEVERAL = 3
+TTL_SECONDS = 1
+ON_THE_WAY = "risk.verdicts v WHERE approved AND NOT EXISTS (SELECT FROM trading.orders o WHERE o.signal_id = v.signal_id)"
 # A restarted member is given records again that were not committed: its key's next order is stored with such a one, and
 # waits for it to be driven; and what was handed over while it was driven comes again.
 BEHIND_ANOTHER = (OrderStatus.PENDING_SUBMIT, 0)
@@ -398,23 +400,31 @@ def members_come_and_go(cluster: Cluster, times: int, seed: int) -> Survived:
 
 
 def without_kafka(cluster: Cluster, seconds: Sequence[float]) -> Survived:
-    """Kafka is killed and comes back after a while; validated entries that trading couldn't read meanwhile are stale then."""
+    """Kafka is killed and comes back after a while; validated entries that trading couldn't read meanwhile are stale then.
+
+    Trading stands still from before an entry is validated until after that entry's time: what Kafka had already sent it
+    when it died would be called in time otherwise.
+    """
     with surviving(cluster, f"Kafka gone for {' / '.join(f'{each:g}' for each in seconds)} s") as survived:
         for cycle in range(3):
             name = f"r5.{cycle}.{cluster.count('trading.orders')}"
-            cluster.trade(name, cycle=cycle, symbols=SYMBOLS, quantity=10, signal_ttl_seconds=1)
-        more_orders(cluster, 10)
+            cluster.trade(name, cycle=cycle, symbols=SYMBOLS, quantity=10, signal_ttl_seconds=TTL_SECONDS)
         for each in seconds:
+            decided = cluster.fetch("SELECT coalesce(max(number), 0) AS last FROM risk.verdicts")[0]["last"]
+            entry = f"{ON_THE_WAY} AND effect <> {PositionEffect.REDUCES:d} AND number > {decided}"
+            more_orders(cluster, 10)
             trading = cluster.members["trading"].process
-            trading.send_signal(signal.SIGSTOP)  # so that signals are on their way to it
-            time.sleep(0.5)
+            trading.send_signal(signal.SIGSTOP)
+            until(lambda entry=entry: cluster.count(entry), 60, "an entry on its way to trading")
+            until(lambda: not cluster.count("risk.outbox WHERE published_at IS NULL"), 60, "its publication")
             cluster.kafka.kill()
-            trading.send_signal(signal.SIGCONT)
             survived.faults += 1
-            time.sleep(each)
+            time.sleep(TTL_SECONDS + 0.1)
+            trading.send_signal(signal.SIGCONT)
+            time.sleep(max(0.0, each - TTL_SECONDS))
             cluster.kafka.start()
             survived.recovered(cluster)
-            more_orders(cluster, 5)
+        more_orders(cluster, 5)
     assert survived.expired >= len(seconds)
     return survived
 
