@@ -8,7 +8,6 @@ a function has to be named in MADE_IN_FUNCTIONS with examples, or a test says so
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,7 +133,7 @@ BY_NAME: Mapping[str, Any] = {
 
 def sample(n: int) -> UUID:
     """The uuid of the n-th row of each table."""
-    return UUID(hashlib.md5(str(n).encode()).hexdigest())
+    return UUID(int=n)
 
 
 def by_type(kind: str) -> Any:
@@ -271,7 +270,7 @@ SPECIAL: Mapping[str, str] = {
     "exchange": "'NSE'", "tradingsymbol": "'I' || n", "final": "n % 1000 <> 0", "approved": "n % 10 <> 0",
     "published_at": "CASE WHEN n % 1000 = 0 THEN NULL ELSE timestamptz '2026-01-01Z' + n * interval '1 second' END",
     "waiting": "NULL", "waiting_signal_id": "NULL", "cost": "0", "filled": "0", "until_day": "NULL", "side": "1",
-    "open_signal_id": "CASE WHEN n % 1000 = 0 THEN CAST(md5(n::text) AS uuid) END", "ledger_account": "n % 5 + 1",
+    "open_signal_id": "CASE WHEN n % 1000 = 0 THEN CAST(lpad(to_hex(n), 32, '0') AS uuid) END", "ledger_account": "n % 5 + 1",
     "revision": "n", "sequence": "n", "account_revision": "n", "amount": "n", "cause": "2", "epoch": "0",
     "instrument_token": "n", "product": "n % 3 + 1", "trading_day": "date '2026-01-01' + n / 1000", "order_type": "1",
     "effect": "1",
@@ -293,7 +292,7 @@ def cell(schema: str, table: str, column: str, kind: str) -> str:
         value = f"CAST('{{}}' AS {kind})"
     else:
         value = {
-            "uuid": "CAST(md5(n::text) AS uuid)",
+            "uuid": "CAST(lpad(to_hex(n), 32, '0') AS uuid)",
             "smallint": "1",
             "integer": "1",
             "bigint": "n",
@@ -308,8 +307,8 @@ def cell(schema: str, table: str, column: str, kind: str) -> str:
 
 
 async def fill(connection: asyncpg.Connection) -> None:
-    """ROWS rows in each table that grows; foreign keys and triggers look away."""
-    await connection.execute("SET session_replication_role = replica")
+    """ROWS rows in each table that grows; foreign keys and triggers look away. Indexes are made over the finished rows."""
+    await connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '256MB'")
     for metadata in TABLES:
         for table in metadata.sorted_tables:
             if is_small(str(metadata.schema), table.name):
@@ -324,10 +323,21 @@ async def fill(connection: asyncpg.Connection) -> None:
                 )
             }
             cells = [cell(str(metadata.schema), table.name, name, kind) for name, kind in kinds.items()]
-            await connection.execute(
-                f"INSERT INTO {table.fullname} ({', '.join(kinds)}) SELECT {', '.join(cells)}"
-                f" FROM generate_series(1, {ROWS}) AS n"
+            indexes = await connection.fetch(
+                "SELECT CAST(CAST(indexrelid AS regclass) AS text) AS name, pg_get_indexdef(indexrelid) AS made FROM pg_index i"
+                " WHERE indrelid = CAST(CAST($1 AS text) AS regclass)"
+                " AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)",
+                table.fullname,
             )
+            async with connection.transaction():
+                for index in indexes:
+                    await connection.execute(f"DROP INDEX {index['name']}")
+                await connection.execute(
+                    f"INSERT INTO {table.fullname} ({', '.join(kinds)}) SELECT {', '.join(cells)}"
+                    f" FROM generate_series(1, {ROWS}) AS n"
+                )
+                for index in indexes:
+                    await connection.execute(index["made"])
     await connection.execute("SET session_replication_role = origin")
     await connection.execute("ANALYZE")
 
