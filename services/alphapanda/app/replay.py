@@ -49,6 +49,16 @@ class ReplayRun:
     sanitiser: Sanitiser
     directory: InstrumentDirectory
     extent: Extent
+    calendar: TradingCalendar
+    strategies: tuple[StrategyConfig, ...]
+    settings: Settings
+
+    @property
+    def watched(self) -> list[Instrument]:
+        """The instruments that the strategies watch, ordered by symbol."""
+        tokens = {each.instrument_token for strategy in self.strategies for each in strategy.instruments}
+        found = (self.directory.by_token(token) for token in tokens)
+        return sorted((each for each in found if each is not None), key=lambda each: each.symbol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,9 @@ def build_replay(
         sanitiser=sanitiser,
         directory=directory,
         extent=extent,
+        calendar=calendar,
+        strategies=tuple(strategies),
+        settings=settings,
     )
 
 

@@ -23,8 +23,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from alphapanda.app.assumptions import assumptions
 from alphapanda.app.collecting import collect_less
-from alphapanda.app.replay import WantedStrategy, build_replay
+from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay
 from alphapanda.commands.console import USAGE, err, fail, out, warn
 from alphapanda.commands.parameters import parsed_parameters
 from alphapanda.domain.calendar import CalendarNotCovered
@@ -32,15 +33,19 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.order_events import Filled
 from alphapanda.marketdata.feeds.extent import Extent
+from alphapanda.replay.as_json import performance_json
 from alphapanda.replay.journal import ReplayJournal
+from alphapanda.replay.performance import Performance, performance
 from alphapanda.replay.report import report_html, trades_csv
-from alphapanda.replay.statistics import statistics
 from alphapanda.settings.sources import SettingsInvalid
 
 SET = re.compile(
     r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"
 )
 SHOW_EVERY = 5_000
+FOR_PROGRAMS = frozenset(
+    {"period", "assumptions", "figures", "drawdowns", "monthly_returns", "days", "strategies", "round_trips"}
+)
 
 
 def _money(amount: Decimal | None) -> str | None:
@@ -117,13 +122,9 @@ def _run(
     limits_enforced: bool,
     limits: Path | None,
 ) -> dict[str, Any]:
-    journal: ReplayJournal | None = None
-
     def on_fill(filled: Filled, realised: Decimal) -> None:
-        if journal is not None:
-            journal.on_fill(filled, realised)
+        journal.on_fill(filled, realised)
 
-    keeps = report is not None or trades is not None
     run = build_replay(
         files,
         wanted,
@@ -131,35 +132,37 @@ def _run(
         limits_enforced=limits_enforced,
         limits=limits,
         config=config,
-        on_fill=on_fill if keeps else None,
+        on_fill=on_fill,
         strategies_folder=strategies_folder,
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
     )
-    frames: Iterable[Frame] = run.frames
-    if keeps:
-        journal = ReplayJournal(lambda: run.replay.tracker.equity)
-        frames = journal.sampled(frames)
+    journal = ReplayJournal(
+        lambda: run.replay.tracker,
+        [each.instrument_token for each in run.watched],
+        curves=report is not None,
+    )
     began = wall.perf_counter()
     with _progress(run.extent) as shown:
         collect_less()
-        run.replay.run(shown(frames), one_by_one=keeps)  # the journal looks at the equity as frames pass
+        run.replay.run(shown(run.frames), batched=journal.batches)
     seconds = wall.perf_counter() - began
     for told in run.replay.strategy_failures():
         warn(told)
     if run.replay.not_covered is not None:
         raise run.replay.not_covered
-    summary = summarised(run.replay, run.sanitiser.passed, run.sanitiser.counts(), seconds)
-    if journal is not None and trades is not None:
+    found = performance(
+        journal,
+        run.replay.starting_cash,
+        run.replay.tracker.max_drawdown_fraction,
+        run.calendar,
+        {each.session_segment for each in run.watched},
+    )
+    summary = summarised(run, found, seconds)
+    if trades is not None:
         trades.write_text(trades_csv(journal.trades), encoding="utf-8")
-    if journal is not None and report is not None:
-        figures = statistics(
-            run.replay.starting_cash,
-            journal.samples,
-            journal.trades,
-            run.replay.tracker.max_drawdown_fraction,
-        )
+    if report is not None:
         title = f"{', '.join(each.strategy_type for each in wanted)} over {', '.join(file.name for file in files)}"
-        report.write_text(report_html(title, summary, figures, journal, run.directory), encoding="utf-8")
+        report.write_text(report_html(title, summary, found, journal, run.directory), encoding="utf-8")
     return summary
 
 
@@ -200,13 +203,14 @@ def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[F
         yield shown
 
 
-def summarised(replay_run: Any, ticks: int, dropped: Mapping[str, int], seconds: float) -> dict[str, Any]:
+def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, Any]:
     """The summary; all entries are the same for the same input, except the last three, which measure the run."""
-    tally = replay_run.tally
-    statement = replay_run.statement()
+    tally = run.replay.tally
+    statement = run.replay.statement()
+    ticks = run.sanitiser.passed
     return {
         "ticks": ticks,
-        "dropped": dict(sorted(dropped.items())),
+        "dropped": dict(sorted(run.sanitiser.counts().items())),
         "signals": tally.signals,
         "validated": tally.validated,
         "rejected": dict(sorted(tally.rejected.items())),
@@ -217,7 +221,8 @@ def summarised(replay_run: Any, ticks: int, dropped: Mapping[str, int], seconds:
         "charges": _money(statement.profit.charges),
         "cash": _money(statement.cash),
         "equity": _money(statement.equity),
-        "max_drawdown": _money(replay_run.tracker.max_drawdown),
+        "max_drawdown": _money(run.replay.tracker.max_drawdown),
+        **performance_json(found, assumptions(run.settings)),
         "wall_seconds": round(seconds, 6),
         "ticks_per_second": round(ticks / seconds) if seconds else 0,
         "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -229,6 +234,8 @@ def _show(summary: Mapping[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(justify="right")
     for name, value in summary.items():
+        if name in FOR_PROGRAMS:
+            continue
         shown = value
         if isinstance(value, Mapping):
             shown = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
-from itertools import islice
 from typing import Final
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
@@ -23,6 +22,7 @@ from alphapanda.domain.verdict import Approved, Refused, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.profit import Statement
+from alphapanda.replay.journal import batches
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
@@ -35,8 +35,6 @@ from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
-BATCH: Final = 1024
-"""Number of frames that strategies handle at once; few enough for a processor's cache."""
 DAY_NS: Final = 86_400_000_000_000
 IST_NS: Final = 19_800_000_000_000
 
@@ -134,21 +132,27 @@ class Replay:
         self.tracker = EquityTracker(book.starting_cash, price_scale)
         self.tally = Tally()
 
-    def run(self, frames: Iterable[Frame], *, one_by_one: bool = False) -> None:
+    def run(
+        self,
+        frames: Iterable[Frame],
+        *,
+        one_by_one: bool = False,
+        batched: Callable[[Iterable[Frame]], Iterator[Sequence[Frame]]] = batches,
+    ) -> None:
         """Handles all frames, each in the order of lockstep: prices, then timers, then strategies.
 
-        Strategies that support batches compute their targets for up to BATCH frames ahead; each target is then executed
+        Strategies that support batches compute their targets for a batch of frames ahead; each target is then executed
         at its frame, so the result is the same.
 
         Args:
             frames: the frames in their order.
-            one_by_one: whether a frame is only read when all earlier ones have had their effects; needed by a journal.
+            one_by_one: whether strategies get the frames singly, even where they support batches.
+            batched: splits them into batches; asked for the next batch when all before it have had their effects.
         """
-        if one_by_one:
-            self._one_by_one(frames)
-            return
-        ahead = iter(frames)
-        while many := list(islice(ahead, BATCH)):
+        for many in batched(frames):
+            if one_by_one:
+                self._one_by_one(many)
+                continue
             try:
                 batch = FrameBatch(many)
             except OutOfOrder:

@@ -1,29 +1,44 @@
-"""Records a replay for its report: samples of equity and prices, and every fill."""
+"""Records a replay for its figures and its report: equity, the strategies' profits, prices, and every fill."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from itertools import islice
+from typing import Final, Protocol
 
 from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order_events import Filled
 
+BATCH: Final = 1024
+"""Number of frames that strategies handle at once; few enough for a processor's cache."""
 SAMPLE_NS: Final = 300_000_000_000
-"""Market time between two samples within a day, in nanoseconds."""
+"""Market time between two samples of the curves within a day, in nanoseconds."""
 _DAY_NS: Final = 86_400_000_000_000
 _IST_NS: Final = 19_800_000_000_000
+_EPOCH_DAY: Final = date(1970, 1, 1)
+
+
+class Prices(Protocol):
+    """What a replay knows at a moment: the account's equity and the last prices."""
+
+    @property
+    def equity(self) -> Decimal | None:
+        """Equity in rupees; None while it is unknown."""
+
+    def last_price(self, token: int) -> Decimal | None:
+        """Last price of an instrument, rupees; None if there was none."""
 
 
 @dataclass(frozen=True, slots=True)
 class EquitySample:
-    """Equity in rupees at a market time; `ends_day`: it is the last sample of a day in India."""
+    """Equity in rupees at a market time."""
 
     at: datetime
     equity: Decimal
-    ends_day: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +51,131 @@ class Trade:
 
 
 class ReplayJournal:
-    """Records samples of equity and prices while frames pass, and fills as they are booked.
+    """Records days' ends while frames pass, and fills as they are booked.
 
     Args:
-        equity: returns the replay's current equity in rupees; None while it is unknown.
+        now: returns what the replay knows now.
+        tokens: the instruments that strategies watch.
+        curves: whether equity and prices are sampled within the days, too, for a report.
 
     Attributes:
-        samples: samples of equity.
+        days: equity in rupees at the last tick of each day in India with ticks.
+        strategy_days: the same for each strategy's profit after charges, by its name; from its first fill on.
+        price_days: the same for the watched instruments' last prices, by token.
+        first_prices: their first prices, by token.
+        first_ns: market time of the first frame, nanoseconds since the epoch; 0 where there was none.
+        last_ns: market time of the last frame.
+        samples: samples of equity; with `curves` only.
+        prices: samples of prices as (market time, rupees), by instrument token; with `curves` only.
         trades: the fills.
-        prices: samples of prices as (market time, rupees), by instrument token.
     """
 
-    def __init__(self, equity: Callable[[], Decimal | None]) -> None:
-        self._equity = equity
+    def __init__(self, now: Callable[[], Prices], tokens: Collection[int], *, curves: bool) -> None:
+        self._now = now
+        self._curves = curves
+        self._unseen = set(tokens)
         self._positions: dict[object, int] = {}
+        self._cash: dict[str, Decimal] = {}
+        self._held: dict[str, dict[int, int]] = {}
+        self.days: dict[date, Decimal] = {}
+        self.strategy_days: dict[str, dict[date, Decimal]] = {}
+        self.price_days: dict[int, dict[date, Decimal]] = {}
+        self.first_prices: dict[int, Decimal] = {}
+        self.first_ns = self.last_ns = 0
         self.samples: list[EquitySample] = []
-        self.trades: list[Trade] = []
         self.prices: dict[int, list[tuple[datetime, Decimal]]] = {}
+        self.trades: list[Trade] = []
 
-    def sampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Passes the frames through; samples before the first frame of each day and of each SAMPLE_NS."""
-        last_ns = next_ns = 0
+    def batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """Splits frames into batches that end where something is recorded; the next is asked for when one was handled."""
+        batch: list[Frame] = []
+        next_ns = 0
         for frame in frames:
             now_ns = frame.market_time_ns
-            if now_ns >= next_ns or _day(now_ns) != _day(last_ns):
-                if last_ns:
-                    self._sample_equity(last_ns, ends_day=_day(now_ns) != _day(last_ns))
-                next_ns = now_ns - now_ns % SAMPLE_NS + SAMPLE_NS
-                self._sample_prices(frame)
-            last_ns = now_ns
-            yield frame
-        if last_ns:
-            self._sample_equity(last_ns, ends_day=True)
+            if now_ns >= next_ns or len(batch) == BATCH:
+                if batch:
+                    yield batch
+                    batch = []
+                if now_ns >= next_ns:
+                    next_ns = self._pass(frame)
+            batch.append(frame)
+            self.last_ns = max(self.last_ns, now_ns)
+            if self._unseen:
+                self._see(frame)
+        if batch:
+            yield batch
+        if self.last_ns:
+            self._end_day()
 
     def on_fill(self, filled: Filled, realised: Decimal) -> None:
         """Records a booked fill and the rupees that it realised."""
-        key = filled.order.key
-        position = self._positions.get(key, 0) + filled.order.side.sign * filled.fill.quantity
-        self._positions[key] = position
+        order, fill = filled.order, filled.fill
+        change = order.side.sign * fill.quantity
+        position = self._positions.get(order.key, 0) + change
+        self._positions[order.key] = position
         self.trades.append(Trade(filled, realised, position))
+        name, token = order.key.strategy_id, order.instrument_token
+        self._cash[name] = self._cash.get(name, ZERO) - change * fill.price - fill.commission
+        held = self._held.setdefault(name, {})
+        held[token] = held.get(token, 0) + change
 
-    def _sample_equity(self, at_ns: int, *, ends_day: bool) -> None:
-        equity = self._equity()
-        if equity is not None:
-            self.samples.append(EquitySample(instant(at_ns), equity, ends_day))
-
-    def _sample_prices(self, frame: Frame) -> None:
-        at = frame.market_time
+    def _pass(self, frame: Frame) -> int:
+        """Records what was before a frame with which a day or a sample begins; returns when the next one does."""
+        now_ns = frame.market_time_ns
+        if not self.last_ns:
+            self.first_ns = now_ns
+        elif _day(now_ns) != _day(self.last_ns):
+            self._end_day()
+        elif self._curves:
+            self._sample_equity()
+        tomorrow_ns = (_day(now_ns) + 1) * _DAY_NS - _IST_NS
+        if not self._curves:
+            return tomorrow_ns
         for token, price in zip(frame.instrument_token, frame.last_price, strict=True):
-            self.prices.setdefault(token, []).append((at, Decimal(price) / frame.price_scale))
+            self.prices.setdefault(token, []).append((frame.market_time, Decimal(price) / frame.price_scale))
+        return min(tomorrow_ns, now_ns - now_ns % SAMPLE_NS + SAMPLE_NS)
+
+    def _end_day(self) -> None:
+        """Records the values at the last tick of a day."""
+        now, day = self._now(), _EPOCH_DAY + timedelta(days=_day(self.last_ns))
+        if self._curves:
+            self._sample_equity()
+        if now.equity is not None:
+            self.days[day] = now.equity
+        for token in self.first_prices:
+            price = now.last_price(token)
+            if price is not None:
+                self.price_days.setdefault(token, {})[day] = price
+        for name, cash in self._cash.items():
+            value = cash
+            for token, units in self._held[name].items():
+                price = now.last_price(token) if units else ZERO
+                if price is None:
+                    break
+                value += units * price
+            else:
+                self.strategy_days.setdefault(name, {})[day] = value
+
+    def _see(self, frame: Frame) -> None:
+        """Records the first prices of instruments."""
+        for token, price in zip(frame.instrument_token, frame.last_price, strict=True):
+            if token in self._unseen:
+                self._unseen.discard(token)
+                self.first_prices[token] = Decimal(price) / frame.price_scale
+
+    def _sample_equity(self) -> None:
+        equity = self._now().equity
+        if equity is not None:
+            self.samples.append(EquitySample(instant(self.last_ns), equity))
+
+
+def batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Splits frames into batches of BATCH."""
+    ahead = iter(frames)
+    while many := list(islice(ahead, BATCH)):
+        yield many
 
 
 def _day(nanoseconds: int) -> int:
+    """Number of the day in India since the epoch."""
     return (nanoseconds + _IST_NS) // _DAY_NS

@@ -14,8 +14,10 @@ from plotly.subplots import make_subplots
 
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Side
+from alphapanda.replay.as_json import IST
+from alphapanda.replay.figure import Figure, Unit
 from alphapanda.replay.journal import ReplayJournal, Trade
-from alphapanda.replay.statistics import IST, Statistics
+from alphapanda.replay.performance import Performance
 
 TRADE_COLUMNS: Final = (
     "traded_at",
@@ -73,7 +75,7 @@ def trades_csv(trades: Sequence[Trade]) -> str:
 def report_html(
     title: str,
     summary: Mapping[str, object],
-    figures: Statistics,
+    found: Performance,
     journal: ReplayJournal,
     directory: InstrumentDirectory,
 ) -> str:
@@ -82,7 +84,7 @@ def report_html(
     Args:
         title: title of the page.
         summary: the command's summary.
-        figures: statistics of the journal.
+        found: what the journal comes to.
         journal: samples and fills.
         directory: the instruments, for their names.
     """
@@ -93,39 +95,34 @@ def report_html(
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(title)}</h1>
-<div class="figures">{"".join(_tiles(figures))}</div>
+<div class="figures">{"".join(map(_tile, found.figures))}</div>
 <h2>Equity and drawdown</h2>{money}
-<h2>Months</h2>{_months(figures)}
+<h2>Months</h2>{_months(found)}
 <h2>Trades on the price</h2>{prices or '<p class="note">No trade was made.</p>'}
 <h2>Summary</h2><table>{"".join(_rows(summary))}</table>
-<p class="note">Daily returns of the equity at each trading day's end, 252 days a year, riskless rate 0; the deepest
-drawdown counts every tick, the curve is sampled every five minutes; profit factor before costs. Paper fills: last price with slippage, no depth.</p>
 </body></html>
 """
 
 
-def _percent(value: float | None) -> str:
-    return NOT_DEFINED if value is None else f"{value:+.2%}"
+def _shown(figure: Figure) -> str:
+    value = figure.value
+    if value is None:
+        return NOT_DEFINED
+    match figure.definition.unit:
+        case Unit.FRACTION:
+            return f"{value:.2%}"
+        case Unit.RATIO:
+            return f"{value:.2f}"
+        case Unit.RUPEES:
+            return f"₹{value:,.2f}"
+        case Unit.COUNT | Unit.TRADING_DAYS:
+            return f"{value:,}"
 
 
-def _ratio(value: float | None) -> str:
-    return NOT_DEFINED if value is None else f"{value:.2f}"
-
-
-def _tiles(figures: Statistics) -> list[str]:
-    shown = {
-        "Return": _percent(figures.total_return),
-        "CAGR": _percent(figures.cagr),
-        "Sharpe": _ratio(figures.sharpe),
-        "Sortino": _ratio(figures.sortino),
-        "Max drawdown": f"{figures.max_drawdown:.2%}",
-        "Profit factor": _ratio(figures.profit_factor),
-        "Win rate": NOT_DEFINED if figures.win_rate is None else f"{figures.win_rate:.1%}",
-        "Exposure": f"{figures.exposure:.1%}",
-        "Turnover": f"{figures.turnover:.1f} times",
-        "Costs": f"₹{figures.costs:,.2f}",
-    }
-    return [f"<div><b>{value}</b>{name}</div>" for name, value in shown.items()]
+def _tile(figure: Figure) -> str:
+    why = f'<span class="note">{escape(figure.reason)}</span>' if figure.reason else ""
+    about = escape(figure.definition.text)
+    return f'<div title="{about}"><b>{_shown(figure)}</b>{escape(figure.definition.title)}{why}</div>'
 
 
 def _rows(summary: Mapping[str, object]) -> list[str]:
@@ -193,9 +190,9 @@ def _price_figure(prices: Sequence[tuple[object, Decimal]], trades: Sequence[Tra
     return figure
 
 
-def _months(figures: Statistics) -> str:
-    years = sorted({year for (year, _), _ in figures.monthly})
-    by_month = dict(figures.monthly)
+def _months(found: Performance) -> str:
+    years = sorted({year for (year, _), _ in found.monthly})
+    by_month = dict(found.monthly)
     head = "".join(f"<th>{month}</th>" for month in MONTHS)
     body = ""
     for year in years:
