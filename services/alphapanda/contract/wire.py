@@ -141,6 +141,9 @@ def frame_event(frame: Frame, source: str, occurred_at: datetime) -> Event:
             exchange_time=frame.exchange_time,
             bar_start=frame.bar_start,
             volume=frame.volume,
+            open=frame.open,
+            high=frame.high,
+            low=frame.low,
             simulated=frame.simulated,
         )
     )
@@ -164,6 +167,9 @@ def frame_from(message: frame_pb2.TickFrame) -> Frame:
         exchange_time=list(message.exchange_time),
         bar_start=list(message.bar_start),
         volume=list(message.volume),
+        open=list(message.open),
+        high=list(message.high),
+        low=list(message.low),
         simulated=message.simulated,
     )
 

@@ -37,6 +37,9 @@ class _Columns(NamedTuple):
     exchange_time: Sequence[int]
     bar_start: Sequence[int]
     volume: Sequence[int]
+    open: Sequence[int]
+    high: Sequence[int]
+    low: Sequence[int]
     simulated: bool
 
 
@@ -52,10 +55,14 @@ class Frame(_Columns):
         market_time_ns: market time at the frame's end, nanoseconds since the epoch.
         price_scale: price units in one rupee.
         instrument_token: per tick.
-        last_price: per tick, in 1/price_scale rupees, > 0.
-        exchange_time: per tick, nanoseconds since the epoch.
+        last_price: per tick, in 1/price_scale rupees, > 0; a bar's close.
+        exchange_time: per tick, nanoseconds since the epoch; a bar's end.
         bar_start: start of the bar that a tick closes, nanoseconds since the epoch; empty if ticks don't close bars.
-        volume: units traded in the day, per tick; empty if not given.
+        volume: units traded in the day so far, per tick; empty if not given.
+        open: first price of the bar that a tick closes, in 1/price_scale rupees; empty if ticks don't close bars, or these
+            are known by their closes alone.
+        high: its highest price; empty if `open` is.
+        low: its lowest price; empty if `open` is.
         simulated: True if the feed sets market time itself (simulator, recording).
     """
 
@@ -73,6 +80,9 @@ class Frame(_Columns):
         exchange_time: Sequence[int] = (),
         bar_start: Sequence[int] = (),
         volume: Sequence[int] = (),
+        open: Sequence[int] = (),  # noqa: A002 - a bar's open, as everybody calls it
+        high: Sequence[int] = (),
+        low: Sequence[int] = (),
         simulated: bool = True,
     ) -> Frame:
         """Makes a frame after checking the columns' lengths, in constant time.
@@ -84,9 +94,12 @@ class Frame(_Columns):
         for name, column in (("last_price", last_price), ("exchange_time", exchange_time)):
             if len(column) != ticks:
                 raise ValueError(f"frame column {name} has {len(column)} values for {ticks} ticks")
-        for name, column in (("bar_start", bar_start), ("volume", volume)):
+        for name, column in (("bar_start", bar_start), ("volume", volume), ("open", open)):
             if len(column) not in (0, ticks):
                 raise ValueError(f"frame column {name} has {len(column)} values for {ticks} ticks")
+        for name, column in (("high", high), ("low", low)):
+            if len(column) != len(open):
+                raise ValueError(f"frame column {name} has {len(column)} values for {len(open)} opens")
         return tuple.__new__(
             cls,
             (
@@ -100,6 +113,9 @@ class Frame(_Columns):
                 exchange_time,
                 bar_start,
                 volume,
+                open,
+                high,
+                low,
                 simulated,
             ),
         )

@@ -22,6 +22,7 @@ _MOST_PRICE_SCALE = 10_000_000
 _FRAME_REQUIRED = ("last_price", "exchange_time")
 _FRAME_OPTIONAL = (
     "bar_start",
+    "open",
     "volume",
     "last_quantity",
     "buy_quantity",
@@ -162,6 +163,9 @@ def _frame_problem(event: Event, frame: TickFrame) -> str:
     for name in _FRAME_OPTIONAL:
         if len(getattr(frame, name)) not in {0, ticks}:
             return f"{name}: {len(getattr(frame, name))} values for {ticks} ticks"
+    for name in ("high", "low"):
+        if len(getattr(frame, name)) != len(frame.open):
+            return f"{name}: {len(getattr(frame, name))} values for {len(frame.open)} opens"
     if not 1 <= frame.price_scale <= _MOST_PRICE_SCALE:
         return f"price_scale: {frame.price_scale} is not allowed; 1 to {_MOST_PRICE_SCALE}"
     if event.event_id != ids.frame_id(frame.feed_run, frame.shard, frame.sequence):

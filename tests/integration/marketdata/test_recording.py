@@ -221,11 +221,25 @@ async def test_every_shape_of_frame_comes_back_in_order(tmp_path):
         frame(3, [SBIN], bar_start=(OPEN_NS,), volume=(2**40,)),
         frame(2, [INFY, SBIN], shard=3, volume=(1, 0)),
         frame(4),
-        frame(5),
+        frame(5, [INFY, SBIN], bar_start=(OPEN_NS,) * 2, open=(5, 6), high=(2**40, 9), low=(1, 2)),
         frame(1, [INFY], run="later"),
     ]
     file = await record(tmp_path / "day.parquet", frames)
     assert encoded(list(recorded_frames(file, DIRECTORY, Extent()))) == encoded(frames)
+
+
+async def test_a_recording_of_an_earlier_version_has_bars_without_their_opens(tmp_path):
+    """It has no columns for them; so has one that it left unfinished, which is completed as it is."""
+    closes = frame(1, [SBIN], bar_start=(OPEN_NS,), volume=(7,))
+    bar = frame(1, [SBIN], bar_start=(OPEN_NS,), volume=(7,), open=(5,), high=(6,), low=(4,))
+    file = await record(tmp_path / "day.parquet", [bar])
+    table = parquet.read_table(file).drop_columns(["open", "high", "low"])
+    with pa.ipc.new_stream(tmp_path / "cut.parquet.part", table.schema) as stream:
+        stream.write_table(table)
+    assert recording._to_parquet(tmp_path / "cut.parquet.part", tmp_path / "cut.parquet") == 1
+    parquet.write_table(table, file)
+    for one in (file, tmp_path / "cut.parquet"):
+        assert encoded(recorded_frames(one, DIRECTORY, Extent())) == encoded([closes])
 
 
 async def test_a_recording_is_a_table_that_others_can_read(tmp_path):

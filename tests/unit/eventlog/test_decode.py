@@ -78,7 +78,9 @@ def test_a_record_says_what_it_is_without_being_decoded() -> None:
     assert from_record(stored(record), TOPICS) == event
 
 
-@pytest.mark.parametrize("column", ["last_price", "exchange_time", "bar_start", "volume", "open_interest"])
+@pytest.mark.parametrize(
+    "column", ["last_price", "exchange_time", "bar_start", "volume", "open_interest", "open"]
+)
 def test_a_frame_with_columns_of_different_lengths_is_invalid(column: str) -> None:
     """A column that doesn't have a value per tick is named with its length."""
     event = frame_event()
@@ -86,6 +88,18 @@ def test_a_frame_with_columns_of_different_lengths_is_invalid(column: str) -> No
     with pytest.raises(Unreadable, match=rf"tick_frame.{column}: \d values for 3 ticks") as caught:
         from_record(stored(to_record(event, TOPICS)), TOPICS)
     assert caught.value.reason is Reason.INVALID
+
+
+def test_a_frames_bars_have_all_their_prices_or_none() -> None:
+    """A bar's high and low come with its open; a frame of an earlier version has none of the three."""
+    event = frame_event()
+    event.tick_frame.open.extend([1, 2, 3])
+    event.tick_frame.high.extend([1, 2, 3])
+    with pytest.raises(Unreadable, match=r"tick_frame.low: 0 values for 3 opens"):
+        from_record(stored(to_record(event, TOPICS)), TOPICS)
+    event.tick_frame.low.extend([1, 2, 3])
+    kept = wire.frame_from(from_record(stored(to_record(event, TOPICS)), TOPICS).tick_frame)
+    assert (kept.open, kept.high, kept.low) == ([1, 2, 3],) * 3
 
 
 def test_a_frame_must_have_its_own_id_and_a_price_scale() -> None:

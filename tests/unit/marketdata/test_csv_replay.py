@@ -29,16 +29,16 @@ def trades(*rows, header=TICKS):
     return list(read_ticks("ticks.csv", [header, *rows]))
 
 
-def test_a_bar_is_one_tick_its_close_a_minute_after_its_start():
-    """The tick carries the bar's start, and the day's volume so far, which begins again each day."""
+def test_a_bar_is_one_tick_at_its_end_with_its_four_prices():
+    """The tick carries the bar's start and prices, and the day's volume so far, which begins again each day."""
     assert bars(
         "2019-01-01 09:15:00,182.60,182.70,181.70,181.90,226292\n",
         "2019-01-01 09:16:00,181.75,182.00,181.00,181.85,8\r\n",
         "2019-01-02 09:15:00,1,1,1,1.5,3",
     ) == [
-        Tick(7, 18190, OPEN_NS + MINUTE_NS, 226292, OPEN_NS),
-        Tick(7, 18185, OPEN_NS + 2 * MINUTE_NS, 226300, OPEN_NS + MINUTE_NS),
-        Tick(7, 150, OPEN_NS + 1441 * MINUTE_NS, 3, OPEN_NS + 1440 * MINUTE_NS),
+        Tick(7, 18190, OPEN_NS + MINUTE_NS, 226292, OPEN_NS, 18260, 18270, 18170),
+        Tick(7, 18185, OPEN_NS + 2 * MINUTE_NS, 226300, OPEN_NS + MINUTE_NS, 18175, 18200, 18100),
+        Tick(7, 150, OPEN_NS + 1441 * MINUTE_NS, 3, OPEN_NS + 1440 * MINUTE_NS, 100, 100, 100),
     ]
 
 
@@ -168,9 +168,9 @@ INFY, SBIN = 408065, 779521
 def test_bars_of_several_instruments_name_theirs(header, rows):
     """A column symbol or instrument_token, anywhere; the day's volume is each instrument's own."""
     assert list(read_ticks("bars.csv", [header, *rows], 7, DIRECTORY)) == [
-        Tick(INFY, 150000, OPEN_NS + MINUTE_NS, 10, OPEN_NS),
-        Tick(SBIN, 30000, OPEN_NS + MINUTE_NS, 5, OPEN_NS),
-        Tick(INFY, 150100, OPEN_NS + 2 * MINUTE_NS, 30, OPEN_NS + MINUTE_NS),
+        Tick(INFY, 150000, OPEN_NS + MINUTE_NS, 10, OPEN_NS, 100, 100, 100),
+        Tick(SBIN, 30000, OPEN_NS + MINUTE_NS, 5, OPEN_NS, 100, 100, 100),
+        Tick(INFY, 150100, OPEN_NS + 2 * MINUTE_NS, 30, OPEN_NS + MINUTE_NS, 100, 100, 100),
     ]
 
 

@@ -12,12 +12,13 @@ def builder():
 
 
 TICKS = st.builds(
-    Tick,
+    lambda *fields: Tick(*fields[:-1], *fields[-1]),
     st.integers(1, 5),
     st.integers(1, 9),
     st.integers(0, 9),
     st.none() | st.integers(0, 3),
     st.none() | st.just(4),
+    st.sampled_from([(None, None, None), (2, 9, 1)]),
 )
 
 
@@ -36,6 +37,7 @@ def test_frames_hold_every_tick_of_their_shard_in_order(batches):
                 frame.exchange_time[at],
                 frame.volume[at] if frame.volume else None,
                 frame.bar_start[at] if frame.bar_start else None,
+                *((frame.open[at], frame.high[at], frame.low[at]) if frame.open else (None, None, None)),
             )
             for frame in own
             for at, token in enumerate(frame.instrument_token)
@@ -55,9 +57,9 @@ def test_market_time_never_goes_back(times):
 
 def test_one_tick_and_many_are_framed_alike():
     """The short way for a single tick builds what the long one would."""
-    tick = Tick(1, 100, 5, 7, 3)
+    tick = Tick(1, 100, 5, 7, 3, 101, 103, 99)
     (short,) = builder().frames(5, [tick])
-    long, _ = builder().frames(5, [tick, Tick(2, 100, 5, 7, 3)])
+    long, _ = builder().frames(5, [tick, tick._replace(instrument_token=2)])
     assert short == long
     assert short.frame_id == long.frame_id
 
@@ -85,6 +87,8 @@ def test_a_frame_with_uneven_columns_is_refused():
         Frame("run", 0, 1, 5, 100, instrument_token=(1,), exchange_time=(5,))
     with pytest.raises(ValueError, match="volume has 2 values for 1 ticks"):
         Frame("run", 0, 1, 5, 100, (1,), (1,), (5,), volume=(1, 2))
+    with pytest.raises(ValueError, match="high has 0 values for 1 opens"):
+        Frame("run", 0, 1, 5, 100, (1,), (1,), (5,), (4,), open=(1,), low=(1,))
 
 
 def test_a_frame_cannot_be_changed():

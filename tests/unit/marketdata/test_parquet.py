@@ -39,9 +39,9 @@ def bars(**columns) -> dict[str, object]:
     prices = pa.array([1500.05, 1501.0, 1502.1])
     return {
         "datetime_ist": pa.array(MINUTES, pa.timestamp("us")),
-        "open": prices,
-        "high": prices,
-        "low": prices,
+        "open": pa.array([1500.0, 1501.05, 1502.0]),
+        "high": pa.array([1500.1, 1501.05, 1503.0]),
+        "low": pa.array([1499.0, 1500.0, 1501.0]),
         "close": prices,
         "volume": pa.array([10, 20, 30]),
     } | columns
@@ -70,8 +70,8 @@ def read(file: Path, instrument: str | None = None) -> list[Tick]:
 )
 def test_bars_come_to_the_same_ticks_as_from_text(tmp_path, starts):
     """Whatever the unit and the zone of their starts."""
-    rows = [f"{at:%Y-%m-%d %H:%M:%S},1,1,1,{close},{volume}" for at, close, volume in zip(
-        MINUTES, ("1500.05", "1501", "1502.1"), (10, 20, 30), strict=True)]  # fmt: skip
+    prices = ("1500,1500.10,1499,1500.05,10", "1501.05,1501.05,1500,1501,20", "1502,1503,1501,1502.1,30")
+    rows = [f"{at:%Y-%m-%d %H:%M:%S},{cells}" for at, cells in zip(MINUTES, prices, strict=True)]
     expected = list(read_ticks("b.csv", ["datetime_ist,open,high,low,close,volume", *rows], INFY))
     assert read(written(tmp_path, **bars(datetime_ist=starts)), "NSE:INFY") == expected
     assert read(Path(f"NSE:INFY={written(tmp_path, **bars(datetime_ist=starts))}")) == expected

@@ -1,8 +1,8 @@
 """Parses recorded ticks and bars from CSV exactly: no price is converted to a float.
 
 Ticks have the columns `ts,instrument_token,last_price[,volume…]`, with `ts` in RFC 3339 with a zone or in nanoseconds since the
-epoch; other columns are ignored. Bars have the columns `datetime_ist,open,high,low,close,volume`; each becomes one tick, its
-close, at its start + 60 s. In both, `symbol` ("NSE:INFY") may replace `instrument_token`. Bars of several instruments have
+epoch; other columns are ignored. Bars have the columns `datetime_ist,open,high,low,close,volume`; each becomes one tick at
+its end, which is its start + 60 s. In both, `symbol` ("NSE:INFY") may replace `instrument_token`. Bars of several instruments have
 one of the two as an additional column, anywhere, and their rows are in time order.
 """
 
@@ -155,8 +155,8 @@ def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming
             start_text, open_, high, low, close, volume = cells
             day = start_text[:10]
             start = days[day] + minutes[start_text[10:]]
+            bar = (prices[open_], prices[high], prices[low])
             price = prices[close]
-            prices[open_], prices[high], prices[low]  # a malformed cell anywhere is an error
             traded = int(volume)
         except (ValueError, IndexError):
             if not row.strip():
@@ -172,7 +172,7 @@ def _bars(file: str, rows: Iterator[str], token: int, columns: list[str], naming
             day_text = day
             day_volume = 0
         day_volume += traded
-        yield new_tick((token, price, start + _MINUTE_NS, day_volume, start))
+        yield new_tick((token, price, start + _MINUTE_NS, day_volume, start, *bar))
 
 
 def _trades(file: str, rows: Iterator[str], columns: list[str], naming: _Cells) -> Iterator[Tick]:
@@ -188,7 +188,9 @@ def _trades(file: str, rows: Iterator[str], columns: list[str], naming: _Cells) 
                 raise ValueError  # noqa: TRY301 - one place finds the malformed cell
             if volume_at is not None:
                 volume = _whole(cells[volume_at]) if cells[volume_at] else None
-            tick = new_tick((tokens[cells[1]], prices[cells[2]], times[cells[0]], volume, None))
+            tick = new_tick(
+                (tokens[cells[1]], prices[cells[2]], times[cells[0]], volume, None, None, None, None)
+            )
         except ValueError:
             if not row.strip():
                 continue

@@ -14,7 +14,7 @@ class _Open:
 
     __slots__ = ("shape", "ticks", "tokens")
 
-    def __init__(self, shape: tuple[bool, bool]) -> None:
+    def __init__(self, shape: tuple[bool, bool, bool]) -> None:
         self.shape: Final = shape
         self.tokens: set[int] = set()
         self.ticks: list[Tick] = []
@@ -63,8 +63,8 @@ class FrameBuilder:
     def frames(self, market_time_ns: int, ticks: Sequence[Tick]) -> list[Frame]:
         """Makes frames of sanitised ticks, in the order of their first ticks.
 
-        A second tick of an instrument begins a new frame of its shard. So does a tick that has a bar's start or a volume if
-        the earlier ones have none, or the reverse, because a column is either complete or empty.
+        A second tick of an instrument begins a new frame of its shard. So does a tick that has a bar's start, a bar's open or
+        a volume if the earlier ones have none, or the reverse, because a column is either complete or empty.
         """
         self._market_time_ns = max(self._market_time_ns, market_time_ns)
         if len(ticks) == 1:
@@ -73,7 +73,7 @@ class FrameBuilder:
         latest: dict[int, _Open] = {}
         for tick in ticks:
             shard = self._shard(tick[0])
-            shape = (tick[4] is None, tick[3] is None)
+            shape = (tick[4] is None, tick[3] is None, tick[5] is None)
             current = latest.get(shard)
             if current is None or tick[0] in current.tokens or current.shape != shape:
                 current = latest[shard] = _Open(shape)
@@ -100,7 +100,7 @@ class FrameBuilder:
 
     def _frame_of_one(self, tick: Tick) -> Frame:
         # All frames of a replayed bar file are made here; the columns are valid by construction, so checks are skipped.
-        token, price, time, volume, bar_start = tick
+        token, price, time, volume, bar_start, open_, high, low = tick
         shard = self._shard(token)
         self._sequences[shard] = sequence = self._sequences[shard] + 1
         return tuple.__new__(
@@ -116,6 +116,9 @@ class FrameBuilder:
                 (time,),
                 () if bar_start is None else (bar_start,),
                 () if volume is None else (volume,),
+                () if open_ is None else (open_,),
+                () if high is None else (high,),
+                () if low is None else (low,),
                 self._simulated,
             ),
         )
@@ -132,5 +135,8 @@ class FrameBuilder:
             exchange_time=tuple(tick.exchange_time for tick in ticks),
             bar_start=tuple(tick.bar_start for tick in ticks if tick.bar_start is not None),
             volume=tuple(tick.volume for tick in ticks if tick.volume is not None),
+            open=tuple(tick.open for tick in ticks if tick.open is not None),
+            high=tuple(tick.high for tick in ticks if tick.high is not None),
+            low=tuple(tick.low for tick in ticks if tick.low is not None),
             simulated=self._simulated,
         )

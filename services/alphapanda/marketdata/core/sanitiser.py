@@ -23,7 +23,7 @@ class DropReason(StrEnum):
 class Sanitiser:
     """Drops ticks that are of an unknown instrument, without a positive price, off the price grid, late, or duplicate.
 
-    A late tick is older than the instrument's last tick. A duplicate has the time, price and volume of the instrument's last
+    All four prices of a bar have to be positive and on the grid. A late tick is older than the instrument's last tick. A duplicate has the time, price and volume of the instrument's last
     tick; the same price at a later time is a new tick.
 
     Args:
@@ -46,13 +46,12 @@ class Sanitiser:
         last = self._last
         kept = []
         for tick in ticks:
-            token, price, time, _, _ = tick
+            token, price, time, _, _, _, _, low = tick
             grid = self._grids.get(token)
             if grid is None:
                 self.dropped[DropReason.UNKNOWN_INSTRUMENT] += 1
-            elif price <= 0 or price % grid:
-                off_grid = price == OFF_SCALE or price > 0
-                self.dropped[DropReason.OFF_GRID if off_grid else DropReason.NOT_POSITIVE] += 1
+            elif price <= 0 or price % grid or (low is not None and not _on_grid(tick, grid)):
+                self.dropped[_why_off(tick)] += 1
             elif (before := last.get(token)) is not None and time <= before[2] and _repeats(tick, before):
                 self.dropped[DropReason.LATE if time < before[2] else DropReason.DUPLICATE] += 1
             else:
@@ -64,6 +63,17 @@ class Sanitiser:
     def counts(self) -> Mapping[str, int]:
         """The number of ticks dropped, by reason; zeros are left out."""
         return {str(reason): count for reason, count in self.dropped.items() if count}
+
+
+def _on_grid(bar: Tick, grid: int) -> bool:
+    """Whether a bar's open, high and low are positive and on the price grid."""
+    return all(price is not None and price > 0 and not price % grid for price in bar[5:])
+
+
+def _why_off(tick: Tick) -> DropReason:
+    prices = [price for price in (tick.price, *tick[5:]) if price is not None]
+    negative = any(price <= 0 and price != OFF_SCALE for price in prices)
+    return DropReason.NOT_POSITIVE if negative else DropReason.OFF_GRID
 
 
 def _repeats(tick: Tick, before: Tick) -> bool:

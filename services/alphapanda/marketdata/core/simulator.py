@@ -123,7 +123,7 @@ class SimulatedDay:
         return TickBatch(
             time,
             [
-                new_tick((token, price, time, volume, None))
+                new_tick((token, price, time, volume, None, None, None, None))
                 for token, hours, price, volume, ticks in zip(
                     self._tokens, self._hours, prices[row], volumes[row], ticking[row], strict=True
                 )

@@ -14,14 +14,19 @@ OFF_SCALE: Final = -(2**63)
 
 
 class Tick(NamedTuple):
-    """One trade, or one bar's close.
+    """One trade, or one bar.
+
+    A bar is a tick at its end, when it is known: its price is the close.
 
     Attributes:
         instrument_token: the broker's token.
         price: in 1/PRICE_SCALE rupees; OFF_SCALE if it has no exact value.
         exchange_time: nanoseconds since the epoch.
         volume: units traded in the day so far; None if the feed has no volumes.
-        bar_start: start of the bar whose close this is, nanoseconds since the epoch; None for a trade.
+        bar_start: start of the bar, nanoseconds since the epoch; None for a trade.
+        open: first price of the bar, in 1/PRICE_SCALE rupees; None for a trade, and for a bar known by its close alone.
+        high: highest price of the bar; None if `open` is.
+        low: lowest price of the bar; None if `open` is.
     """
 
     instrument_token: int
@@ -29,10 +34,13 @@ class Tick(NamedTuple):
     exchange_time: int
     volume: int | None = None
     bar_start: int | None = None
+    open: int | None = None
+    high: int | None = None
+    low: int | None = None
 
 
 new_tick: Final = partial(tuple.__new__, Tick)
-"""Makes a Tick from a tuple of its five fields, twice as fast as Tick()."""
+"""Makes a Tick from a tuple of its eight fields, twice as fast as Tick()."""
 
 
 class TickBatch(NamedTuple):

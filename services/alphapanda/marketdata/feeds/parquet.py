@@ -153,18 +153,21 @@ def _bars(file: Path, batches: Iterator[tuple[int, dict[str, Whole]]], token: in
                 "rows in the order of time, where a file has several instruments",
             )
             before = int(starts[-1])
-        for named, price, start, traded in zip(
+        for named, price, start, traded, open_, high, low in zip(
             repeat(token) if tokens is None else tokens.tolist(),
             cells["close"].tolist(),
             starts.tolist(),
             cells["volume"].tolist(),
+            cells["open"].tolist(),
+            cells["high"].tolist(),
+            cells["low"].tolist(),
             strict=False,
         ):
             day = (start + IST_NS) // DAY_NS
             last_day, volume = days.get(named, (day, 0))
             volume = traded + (volume if day == last_day else 0)
             days[named] = (day, volume)
-            yield new_tick((named, price, start + _MINUTE_NS, volume, start))
+            yield new_tick((named, price, start + _MINUTE_NS, volume, start, open_, high, low))
 
 
 def _trades(file: Path, batches: Iterator[tuple[int, dict[str, Whole]]]) -> Iterator[Tick]:
@@ -184,7 +187,7 @@ def _trades(file: Path, batches: Iterator[tuple[int, dict[str, Whole]]]) -> Iter
             volumes or repeat(None),
             strict=False,
         ):
-            yield new_tick((token, price, time, volume, None))
+            yield new_tick((token, price, time, volume, None, None, None, None))
 
 
 def _check(

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise, repeat
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,9 @@ PART: Final = ".part"
 _FLUSH_SECONDS: Final = 1.0
 _GROUP_ROWS: Final = 65_536
 _DECIMALS: Final = len(str(PRICE_SCALE)) - 1
+_OF_BARS: Final = ("open", "high", "low")
+"""Columns that recordings of earlier versions don't have; the bars in them are known by their closes alone."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -45,6 +48,7 @@ def _schema() -> Any:
         ("feed_run", arrow.string()),
         ("shard", arrow.int32()),
         ("sequence", arrow.int64()),
+        *((name, arrow.decimal128(18, _DECIMALS)) for name in _OF_BARS),
     ]
     return arrow.schema(fields, metadata={RECORDING_KEY: b"1"})
 
@@ -174,11 +178,13 @@ def _rows(frame: Frame) -> list[tuple[Any, ...]]:
     rest = (frame.market_time_ns, frame.feed_run, frame.shard, frame.sequence)
     ticks = len(frame.instrument_token)
     if not ticks:
-        return [(None, None, None, None, None, *rest)]
+        return [(None, None, None, None, None, *rest, None, None, None)]
     volumes: Iterable[int | None] = frame.volume or repeat(None, ticks)
     starts: Iterable[int | None] = frame.bar_start or repeat(None, ticks)
     columns = (frame.exchange_time, frame.instrument_token, frame.last_price, volumes, starts)
-    return [(*tick, *rest) for tick in zip(*columns, strict=True)]
+    bars: Iterable[tuple[int | None, ...]] = zip(frame.open, frame.high, frame.low, strict=True)
+    bars = bars if frame.open else repeat((None, None, None), ticks)
+    return [(*tick, *rest, *bar) for tick, bar in zip(zip(*columns, strict=True), bars, strict=True)]
 
 
 def _batch(rows: Sequence[tuple[Any, ...]]) -> Any:
@@ -211,8 +217,12 @@ def _to_parquet(part: Path, file: Path) -> int:
     arrow = pyarrow()
     making = file.with_name(file.name + ".tmp")
     rows = 0
-    with arrow.parquet.ParquetWriter(making, _schema(), compression="zstd") as writer:
-        for table in _tables(part):
+    tables = _tables(part)
+    first = next(tables, None)
+    # An earlier version may have begun it, with fewer columns.
+    schema = _schema() if first is None else first.schema
+    with arrow.parquet.ParquetWriter(making, schema, compression="zstd") as writer:
+        for table in () if first is None else chain([first], tables):
             rows += table.num_rows
             writer.write_table(table, row_group_size=table.num_rows)
     with making.open("rb+") as written:
@@ -269,7 +279,8 @@ def recorded_frames(file: Path, directory: InstrumentDirectory, extent: Extent) 
     known = {instrument.instrument_token for instrument in directory}
     with readable(file):
         source = pyarrow().parquet.ParquetFile(file)
-        missing = [field.name for field in _schema() if field.name not in source.schema_arrow.names]
+        wanted = [field.name for field in _schema() if field.name not in _OF_BARS]
+        missing = [name for name in wanted if name not in source.schema_arrow.names]
     if missing:
         raise InvalidInput(
             f"{file}, columns", ", ".join(source.schema_arrow.names), f"{', '.join(missing)} as well"
@@ -309,11 +320,16 @@ def _frames(table: Any) -> Iterator[Frame]:
     shards, numbers, market_times = wholes("shard"), wholes("sequence"), wholes("market_time")
     tokens, times, volumes, starts = (wholes(n) for n in ("instrument_token", "ts", "volume", "bar_start"))
     prices = _paise(table.column("last_price").combine_chunks())
+    bars = [_paise(table.column(name).combine_chunks()) for name in _OF_BARS if name in table.column_names]
     identities = list(zip(runs, shards, numbers, strict=True))
     ends = [at for at, (one, other) in enumerate(pairwise(identities), 1) if one != other]
     for begin, end in pairwise([0, *ends, len(identities)]):
         empty = tokens[begin] is None
         part = slice(begin, begin if empty else end)
+        # A price is more than 0, so 0 stands for an empty cell.
+        open_, high, low = (
+            [tuple(column[part]) for column in bars] if bars and bars[0][begin] else ((), (), ())
+        )
         run, shard, sequence = identities[begin]
         yield Frame(
             feed_run=run,
@@ -326,6 +342,9 @@ def _frames(table: Any) -> Iterator[Frame]:
             exchange_time=tuple(times[part]),
             bar_start=() if empty or starts[begin] is None else tuple(starts[part]),
             volume=() if empty or volumes[begin] is None else tuple(volumes[part]),
+            open=open_,
+            high=high,
+            low=low,
             simulated=True,
         )
 

@@ -57,6 +57,9 @@ def narrowed(frame: Frame, tokens: frozenset[int], stays: Callable[[int, int], b
         column(frame.exchange_time),
         column(frame.bar_start),
         column(frame.volume),
+        column(frame.open),
+        column(frame.high),
+        column(frame.low),
         frame.simulated,
     )
 

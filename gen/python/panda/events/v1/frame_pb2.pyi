@@ -44,6 +44,9 @@ class TickFrame(_message.Message):
     AVERAGE_PRICE_FIELD_NUMBER: _builtins.int
     OPEN_INTEREST_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
     feed_run: _builtins.str
     """Id of the feed's run that made the frame. event_id = UUIDv5(feed_run, shard, sequence)."""
     shard: _builtins.int
@@ -66,11 +69,11 @@ class TickFrame(_message.Message):
 
     @_builtins.property
     def last_price(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Last traded price in 1/price_scale rupees, per tick, > 0."""
+        """Last traded price in 1/price_scale rupees, per tick, > 0; a bar's close."""
 
     @_builtins.property
     def exchange_time(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Exchange time in nanoseconds since the Unix epoch (UTC), per tick."""
+        """Exchange time in nanoseconds since the Unix epoch (UTC), per tick; a bar's end, when it is known."""
 
     @_builtins.property
     def bar_start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -80,7 +83,7 @@ class TickFrame(_message.Message):
 
     @_builtins.property
     def volume(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Quantity traded so far in the day, units, per tick. Empty where not given."""
+        """Quantity traded so far in the day, units, per tick; at a bar's end. Empty where not given."""
 
     @_builtins.property
     def last_quantity(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -102,6 +105,20 @@ class TickFrame(_message.Message):
     def open_interest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Open interest, units, per tick. Empty where not given."""
 
+    @_builtins.property
+    def open(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """First price of the bar in 1/price_scale rupees, per tick, > 0. Empty where ticks are not bars' closes, and where a
+        bar is known by its close alone; high and low are then empty, too.
+        """
+
+    @_builtins.property
+    def high(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Highest price of the bar in 1/price_scale rupees, per tick, >= open and last_price. Empty where open is."""
+
+    @_builtins.property
+    def low(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Lowest price of the bar in 1/price_scale rupees, per tick, > 0, <= open and last_price. Empty where open is."""
+
     def __init__(
         self,
         *,
@@ -121,10 +138,13 @@ class TickFrame(_message.Message):
         average_price: _abc.Iterable[_builtins.int] | None = ...,
         open_interest: _abc.Iterable[_builtins.int] | None = ...,
         simulated: _builtins.bool = ...,
+        open: _abc.Iterable[_builtins.int] | None = ...,
+        high: _abc.Iterable[_builtins.int] | None = ...,
+        low: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "bar_start", b"bar_start", "buy_quantity", b"buy_quantity", "exchange_time", b"exchange_time", "feed_run", b"feed_run", "instrument_token", b"instrument_token", "last_price", b"last_price", "last_quantity", b"last_quantity", "market_time", b"market_time", "open_interest", b"open_interest", "price_scale", b"price_scale", "sell_quantity", b"sell_quantity", "sequence", b"sequence", "shard", b"shard", "simulated", b"simulated", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "bar_start", b"bar_start", "buy_quantity", b"buy_quantity", "exchange_time", b"exchange_time", "feed_run", b"feed_run", "high", b"high", "instrument_token", b"instrument_token", "last_price", b"last_price", "last_quantity", b"last_quantity", "low", b"low", "market_time", b"market_time", "open", b"open", "open_interest", b"open_interest", "price_scale", b"price_scale", "sell_quantity", b"sell_quantity", "sequence", b"sequence", "shard", b"shard", "simulated", b"simulated", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
