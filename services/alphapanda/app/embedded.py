@@ -87,6 +87,7 @@ class UpOptions:
         feed: "sim" or "replay:FILE".
         instrument: "NSE:INFY", for recordings of bars.
         speed: market seconds per wall second; None: the feed's default.
+        allow_drops: whether a recording of which almost nothing was used is only a warning.
         record: Parquet file to record every published frame in; None records nothing.
         demo: create and start the demo strategies.
         brokers: the registered brokers.
@@ -100,6 +101,7 @@ class UpOptions:
     feed: str = "sim"
     instrument: str | None = None
     speed: float | None = None
+    allow_drops: bool = False
     record: Path | None = None
     demo: bool = False
     brokers: Sequence[BrokerRegistration] = BROKERS
@@ -144,6 +146,11 @@ class Embedded:
     def supervision(self) -> Sequence[asyncio.Task[None]]:
         """Tasks that end with ServerLost where PostgreSQL or Redis was given up."""
         return [one.task for one in self._supervisors if one.task is not None]
+
+    @property
+    def data_in_words(self) -> str:
+        """Counts of the recording's rows that were dropped, not used or changed; empty where there are none."""
+        return self.feeding.publisher.account.in_words() if self.feeding else ""
 
     @property
     def _feed_wanted(self) -> FeedWanted:
@@ -311,6 +318,8 @@ class Embedded:
             barrier=barrier,
             ready=lambda: self._wait_for_strategy(ticks),
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
+            watched=ticks.watched,
+            allow_drops=self._options.allow_drops,
         )
         self.feeding = feeding
         for supervisor in self._supervisors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -20,10 +20,12 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
 from alphapanda.marketdata.api import MarketDataServicer
+from alphapanda.marketdata.core.data_account import DataAccount, DataNotUsed
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.recording import FrameRecorder
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
+from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.resilience.backoff import Backoff
@@ -57,18 +59,30 @@ class Feeding:
         feed: source of the ticks.
         publisher: publishes frames; started by the caller.
         ready: awaited before the first frame.
+        problem: returns why the feed's data is no basis for a result, once the feed has ended; None: it is one.
+        allow_drops: whether that is a warning only.
 
     Attributes:
         name: name in the service's status.
         task: ends when the feed ends; None before the start.
+        hardly_used: what of the data was not used, in one line, where that was allowed; else empty.
     """
 
     name = "feed"
 
     def __init__(
-        self, feed: Feed, publisher: MarketDataPublisher, ready: Callable[[], Awaitable[None]]
+        self,
+        feed: Feed,
+        publisher: MarketDataPublisher,
+        ready: Callable[[], Awaitable[None]],
+        problem: Callable[[], str | None] = lambda: None,
+        *,
+        allow_drops: bool = False,
     ) -> None:
         self.feed = feed
+        self._problem = problem
+        self._allow_drops = allow_drops
+        self.hardly_used = ""
         self.publisher = publisher
         self._ready = ready
         self._begun = False
@@ -110,6 +124,11 @@ class Feeding:
         await self._ready()
         self._begun = True
         await self.publisher.run()
+        if (problem := self._problem()) is not None:
+            if not self._allow_drops:
+                raise DataNotUsed(problem)
+            self.hardly_used = problem
+            _log.warning("feed.hardly_used", reason=problem)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -166,6 +185,8 @@ def marketdata_room(
     barrier: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
     recorder: FrameRecorder | FolderRecorder | None = None,
+    watched: Callable[[], Mapping[str, Iterable[int]]] | None = None,
+    allow_drops: bool = False,
 ) -> tuple[Room, Feeding]:
     """Builds market data's room.
 
@@ -176,8 +197,12 @@ def marketdata_room(
         barrier: waits until all records are handled (lockstep).
         ready: awaited before the first frame.
         recorder: records every published frame.
+        watched: returns the instrument tokens of each running strategy; None: strategies run elsewhere.
+        allow_drops: whether a recording of which almost nothing was used is only a warning.
     """
     again = resources.settings.reconnection
+    recorded = feed.name == ReplayFeed.name
+    account = DataAccount(resources.directory, resources.calendar if recorded else None)
     publisher = MarketDataPublisher(
         feed=feed,
         directory=resources.directory,
@@ -189,8 +214,13 @@ def marketdata_room(
         barrier=barrier,
         backoff=Backoff(again.initial_seconds, again.max_seconds),
         on_published=recorder.add if recorder else lambda _: None,
+        account=account,
     )
-    feeding = Feeding(feed, publisher, ready)
+
+    def problem() -> str | None:
+        return account.problem(watched() if watched else None) if recorded else None
+
+    feeding = Feeding(feed, publisher, ready, problem, allow_drops=allow_drops)
     watches = QuoteWatches(
         resources.prices,
         resources.directory,

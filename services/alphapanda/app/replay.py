@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from alphapanda.domain.order import Product
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.instruments.core import shipped_instruments
+from alphapanda.marketdata.core.data_account import DataAccount
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
@@ -42,11 +43,11 @@ from alphapanda.trading.core.synchronous import SynchronousTrading
 
 @dataclass(frozen=True, slots=True)
 class ReplayRun:
-    """A replay that is ready for `replay.run(frames)`; afterwards `sanitiser` has the tick counts, `extent` the range."""
+    """A replay that is ready for `replay.run(frames)`; afterwards `data` has what became of the rows, `extent` the range."""
 
     replay: Replay
     frames: Iterator[Frame]
-    sanitiser: Sanitiser
+    data: DataAccount
     directory: InstrumentDirectory
     extent: Extent
     calendar: TradingCalendar
@@ -59,6 +60,10 @@ class ReplayRun:
         tokens = {each.instrument_token for strategy in self.strategies for each in strategy.instruments}
         found = (self.directory.by_token(token) for token in tokens)
         return sorted((each for each in found if each is not None), key=lambda each: each.symbol)
+
+    def problem(self) -> str | None:
+        """Why the run is no result, in one line; None if enough of the data was used. Call it afterwards."""
+        return self.data.problem(tokens_of(self.strategies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def build_replay(
     scoped = NOTHING_SET
     if limits is not None:
         scoped = read_limits(limits, [each.strategy_id for each in strategies], directory)
-    sanitiser, extent = Sanitiser(directory, PRICE_SCALE), Extent()
+    data, extent = DataAccount(directory, calendar), Extent()
     return ReplayRun(
         replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry, scoped),
         frames=replay_frames(
@@ -142,16 +147,21 @@ def build_replay(
             seed=settings.marketdata.seed,
             shards=payload_policies()["tick_frame"].partitions,
             shard_of=shard_of,
-            sanitiser=sanitiser,
+            sanitiser=Sanitiser(directory, PRICE_SCALE, data),
             extent=extent,
         ),
-        sanitiser=sanitiser,
+        data=data,
         directory=directory,
         extent=extent,
         calendar=calendar,
         strategies=tuple(strategies),
         settings=settings,
     )
+
+
+def tokens_of(strategies: Iterable[StrategyConfig]) -> dict[str, list[int]]:
+    """The instrument tokens of each strategy."""
+    return {one.strategy_id: [each.instrument_token for each in one.instruments] for one in strategies}
 
 
 def _configured(

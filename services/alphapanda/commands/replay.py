@@ -37,6 +37,11 @@ from alphapanda.commands.parameters import parameters_option
     type=click.Path(path_type=Path),
     help="folder with your own strategies  [default: the setting strategy.folder]",
 )
+@click.option(
+    "--allow-drops",
+    is_flag=True,
+    help="go on where rows were dropped, lie in no session or show a strategy nothing  [default: an error]",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def replay(
     files: tuple[Path, ...],
@@ -53,6 +58,7 @@ def replay(
     trades: Path | None,
     strategies_folder: Path | None,
     as_json: bool,
+    allow_drops: bool,
 ) -> None:
     """Run strategies over recorded ticks, bars or frames (CSV, .gz too, Parquet), with the real risk, trading and ledger.
 
@@ -75,4 +81,5 @@ def replay(
         trades=trades,
         strategies_folder=strategies_folder,
         as_json=as_json,
+        allow_drops=allow_drops,
     )

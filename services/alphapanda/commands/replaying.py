@@ -32,6 +32,7 @@ from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.order_events import Filled
+from alphapanda.marketdata.core.data_account import DataNotUsed, counted
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.replay.as_json import performance_json
 from alphapanda.replay.journal import ReplayJournal
@@ -82,6 +83,7 @@ def run_replay(
     trades: Path | None,
     strategies_folder: Path | None,
     as_json: bool,
+    allow_drops: bool,
 ) -> None:
     """Runs `alphapanda replay`; an error ends it with one line."""
     try:
@@ -101,6 +103,7 @@ def run_replay(
             strategies_folder,
             limits_enforced=not no_limits,
             limits=limits,
+            allow_drops=allow_drops,
         )
     except (InvalidInput, SettingsInvalid, CalendarNotCovered) as error:
         fail(str(error), USAGE)
@@ -121,6 +124,7 @@ def _run(
     *,
     limits_enforced: bool,
     limits: Path | None,
+    allow_drops: bool,
 ) -> dict[str, Any]:
     def on_fill(filled: Filled, realised: Decimal) -> None:
         journal.on_fill(filled, realised)
@@ -150,6 +154,10 @@ def _run(
         warn(told)
     if run.replay.not_covered is not None:
         raise run.replay.not_covered
+    if (problem := run.problem()) is not None:
+        if not allow_drops:
+            raise DataNotUsed(problem)
+        warn(problem)
     found = performance(
         journal,
         run.replay.starting_cash,
@@ -207,10 +215,11 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
     """The summary; all entries are the same for the same input, except the last three, which measure the run."""
     tally = run.replay.tally
     statement = run.replay.statement()
-    ticks = run.sanitiser.passed
     return {
-        "ticks": ticks,
-        "dropped": dict(sorted(run.sanitiser.counts().items())),
+        "ticks": run.data.passed,
+        "dropped": counted(run.data.dropped),
+        "unused": counted(run.data.unused),
+        "noted": counted(run.data.noted),
         "signals": tally.signals,
         "validated": tally.validated,
         "rejected": dict(sorted(tally.rejected.items())),
@@ -224,7 +233,7 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "max_drawdown": _money(run.replay.tracker.max_drawdown),
         **performance_json(found, assumptions(run.settings)),
         "wall_seconds": round(seconds, 6),
-        "ticks_per_second": round(ticks / seconds) if seconds else 0,
+        "ticks_per_second": round(run.data.passed / seconds) if seconds else 0,
         "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
 

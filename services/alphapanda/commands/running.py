@@ -57,6 +57,7 @@ def run_up(
     fresh: bool,
     config: Path | None,
     *,
+    allow_drops: bool,
     plain: bool,
 ) -> None:
     """Runs `alphapanda up` until Ctrl-C; an error at the start ends it with one line."""
@@ -76,6 +77,7 @@ def run_up(
         feed=feed,
         instrument=instrument,
         speed=wanted_speed,
+        allow_drops=allow_drops,
         record=record,
         demo=demo,
         on_progress=_progress,
@@ -119,6 +121,8 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
             if feed.done():
                 feed.result()
                 ticker.feed_finished()
+                if embedded.feeding is not None and embedded.feeding.hardly_used:
+                    warn(embedded.feeding.hardly_used)
                 view.say("the recording has ended; the services go on answering")
         ended, _ = await asyncio.wait([asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
         for one in ended:
@@ -126,7 +130,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     finally:
         await view.stop()
         _progress("stopping")
-        end = _End(options.data_dir, fills=ticker.fills, ran=wall_clock() - began)
+        end = _End(options.data_dir, ticker.fills, wall_clock() - began, embedded.data_in_words)
         error = await attempted(end.ask(embedded.target, settings.account, began))
         if error is not None:
             _log.warning("run.not_summarised", error=in_one_line(error))
@@ -147,6 +151,7 @@ class _End:
     data_dir: Path
     fills: int
     ran: timedelta
+    data: str
     summary: Summary | None = None
 
     async def ask(self, target: str, account: str, began: datetime) -> None:
@@ -162,11 +167,13 @@ class _End:
             day_pnl=None if one is None else str(one.day_pnl),
             net_pnl=None if one is None else str(one.net_pnl),
             data_dir=str(self.data_dir),
+            data=self.data,
         )
         if out.is_terminal:
             usual = settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
             given = None if self.data_dir == usual.expanduser() else self.data_dir
-            for line in summary_lines(one, self.fills, self.ran, _shortened(self.data_dir), given):
+            shortened = _shortened(self.data_dir)
+            for line in summary_lines(one, self.fills, self.ran, shortened, given, self.data):
                 out.print(line, markup=False, soft_wrap=True)
 
 

@@ -77,7 +77,12 @@ async def summary_of(target: str, account: str, since: datetime) -> Summary:
 
 
 def summary_lines(
-    summary: Summary | None, fills: int, ran: timedelta, data_dir: str, given: Path | None
+    summary: Summary | None,
+    fills: int,
+    ran: timedelta,
+    data_dir: str,
+    given: Path | None,
+    data: str = "",
 ) -> list[str]:
     """The summary for people.
 
@@ -87,6 +92,7 @@ def summary_lines(
         ran: how long.
         data_dir: where everything is kept, shortened for people.
         given: the data directory, where another than the default was chosen.
+        data: counts of rows that were dropped, not used or changed; empty where there were none.
     """
     seconds = round(ran.total_seconds())
     lasted = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -102,6 +108,8 @@ def summary_lines(
             f"{summary.account}: day's P&L {rupees(summary.day_pnl)}, net P&L {rupees(summary.net_pnl)},"
             f" equity {rupees(summary.equity)}"
         )
+    if data:
+        lines.append(f"rows of the data: {data}")
     lines.append(f"data and logs are in {data_dir}")
     again = "alphapanda up" if given is None else f"alphapanda up --data-dir {shlex.quote(str(given))}"
     lines.append(f"`{again}` goes on where this run ended; with --fresh it starts over")

@@ -33,6 +33,11 @@ from alphapanda.commands.console import PORT
 @click.option("--data-dir", type=click.Path(path_type=Path), help="where everything is kept")
 @click.option("--fresh", is_flag=True, help="start over: wipe the data directory first")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
+@click.option(
+    "--allow-drops",
+    is_flag=True,
+    help="replay: go on where rows were dropped, lie in no session or show a strategy nothing",
+)
 @click.option("--plain", is_flag=True, help="on a terminal: fills as lines instead of the live view")
 def up(
     demo: bool,
@@ -45,6 +50,7 @@ def up(
     fresh: bool,
     config: Path | None,
     *,
+    allow_drops: bool,
     plain: bool,
 ) -> None:
     """Run PostgreSQL, Redis, the event log and all services in one process; Ctrl-C ends it."""
@@ -60,5 +66,6 @@ def up(
         data_dir=data_dir,
         fresh=fresh,
         config=config,
+        allow_drops=allow_drops,
         plain=plain,
     )

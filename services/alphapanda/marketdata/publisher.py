@@ -18,6 +18,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.pace import MAX
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import EventLog, Record
+from alphapanda.marketdata.core.data_account import DataAccount, counted
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
@@ -70,8 +71,10 @@ class MarketDataPublisher:
         barrier: returns when everything published has been handled; used in lockstep only.
         backoff: time between attempts while something is unavailable.
         on_published: called with frames after the log has acknowledged them.
+        account: counts the feed's ticks by what became of them; None: an own one.
 
     Attributes:
+        account: the counts.
         finished: set when the feed has ended and nothing is published any more.
         last_error: why the feed waits, in one line; empty if it doesn't wait.
     """
@@ -89,7 +92,9 @@ class MarketDataPublisher:
         barrier: Callable[[], Awaitable[None]],
         backoff: Backoff,
         on_published: Callable[[Sequence[Frame]], None] = lambda _: None,
+        account: DataAccount | None = None,
     ) -> None:
+        self.account: Final = account or DataAccount(directory)
         self.finished: Final = asyncio.Event()
         self.last_error = ""
         self._feed = feed
@@ -102,12 +107,11 @@ class MarketDataPublisher:
         self._backoff = backoff
         self._on_published = on_published
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
-        self._sanitiser = Sanitiser(directory, PRICE_SCALE)
+        self._sanitiser = Sanitiser(directory, PRICE_SCALE, self.account)
         self._last: LastFrames | None = None
         self._runs: AsyncIterator[FeedRun | RecordedRun] | None = None
         self._run: FeedRun | RecordedRun | None = None
         self._market_time_ns = 0
-        self._recorded_ticks = 0
 
     @property
     def feed_name(self) -> str:
@@ -122,7 +126,7 @@ class MarketDataPublisher:
     @property
     def ticks(self) -> int:
         """Ticks that passed the sanitiser since the process started."""
-        return self._sanitiser.passed + self._recorded_ticks
+        return self.account.passed
 
     @property
     def speed(self) -> float | None:
@@ -160,7 +164,14 @@ class MarketDataPublisher:
         while self._runs is not None and self._run is not None:
             await self._publish_run(self._run)
             self._run = await anext(self._runs, None)
-        logger.info("feed.ended", feed=self._feed.name, ticks=self.ticks, dropped=self.dropped())
+        logger.info(
+            "feed.ended",
+            feed=self._feed.name,
+            ticks=self.ticks,
+            dropped=self.dropped(),
+            unused=counted(self.account.unused),
+            noted=counted(self.account.noted),
+        )
         self.finished.set()
 
     async def restore_prices(self) -> None:
@@ -177,8 +188,8 @@ class MarketDataPublisher:
         if isinstance(run, RecordedRun):
             logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run)
             async for frame in run.frames:
+                self.account.passed_frame(frame)
                 if before is None or not before.holds(frame):
-                    self._recorded_ticks += len(frame.instrument_token)
                     await self._publish([frame])
             return
         logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run, after=run.frames_before)

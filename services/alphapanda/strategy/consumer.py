@@ -151,6 +151,11 @@ class StrategyTicks:
         """Strategies that run, or will run from the next batch on."""
         return frozenset(c.strategy_id for c in self._configs.values() if c.state is StrategyState.RUNNING)
 
+    def watched(self) -> dict[str, list[int]]:
+        """The instrument tokens of each strategy that runs, or will run from the next batch on."""
+        running = [one for one in self._configs.values() if one.state is StrategyState.RUNNING]
+        return {one.strategy_id: [each.instrument_token for each in one.instruments] for one in running}
+
     def counts(self) -> StrategyCounts:
         """Counters since the process started."""
         hosts = [partition.host for partition in self._partitions.values()]

@@ -106,5 +106,5 @@ def test_the_recorded_year_is_clean_or_counted(nse_data):
     clean = Sanitiser(shipped_instruments(date(2019, 1, 1)), PRICE_SCALE)
     off_grid = sum(tick.price % 5 != 0 for tick in ticks)
     assert len(clean.clean(ticks)) + off_grid == 92_017
-    assert clean.dropped[DropReason.OFF_GRID] == off_grid
+    assert clean.account.dropped[DropReason.OFF_GRID] == off_grid
     assert sum(clean.counts().values()) == off_grid

@@ -7,6 +7,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from alphapanda.domain.instrument import Instrument
+from alphapanda.marketdata.core.data_account import DataAccount, counted
 from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick
 
 
@@ -29,40 +30,46 @@ class Sanitiser:
     Args:
         instruments: the known instruments.
         price_scale: units of a tick's price in one rupee.
+        account: counts the ticks that passed and those that were dropped, by reason; None: an own one.
 
     Attributes:
-        passed: number of ticks that passed.
-        dropped: number of ticks dropped, by reason; all reasons are in it.
+        account: the counts.
     """
 
-    def __init__(self, instruments: Iterable[Instrument], price_scale: int) -> None:
+    def __init__(
+        self, instruments: Iterable[Instrument], price_scale: int, account: DataAccount | None = None
+    ) -> None:
         self._grids = {i.instrument_token: _grid(i, price_scale) for i in instruments}
         self._last: dict[int, Tick] = {}
-        self.passed = 0
-        self.dropped: dict[DropReason, int] = dict.fromkeys(DropReason, 0)
+        self.account = account or DataAccount()
 
     def clean(self, ticks: Sequence[Tick]) -> list[Tick]:
         """Returns the ticks that passed, in order."""
-        last = self._last
+        last, account = self._last, self.account
         kept = []
         for tick in ticks:
             token, price, time, _, _, _, _, low = tick
             grid = self._grids.get(token)
             if grid is None:
-                self.dropped[DropReason.UNKNOWN_INSTRUMENT] += 1
+                account.unknown(DropReason.UNKNOWN_INSTRUMENT, token)
             elif price <= 0 or price % grid or (low is not None and not _on_grid(tick, grid)):
-                self.dropped[_why_off(tick)] += 1
+                account.drop(_why_off(tick))
             elif (before := last.get(token)) is not None and time <= before[2] and _repeats(tick, before):
-                self.dropped[DropReason.LATE if time < before[2] else DropReason.DUPLICATE] += 1
+                account.drop(DropReason.LATE if time < before[2] else DropReason.DUPLICATE)
             else:
                 last[token] = tick
                 kept.append(tick)
-        self.passed += len(kept)
+        account.passed_ticks(kept)
         return kept
+
+    @property
+    def passed(self) -> int:
+        """The number of ticks that passed."""
+        return self.account.passed
 
     def counts(self) -> Mapping[str, int]:
         """The number of ticks dropped, by reason; zeros are left out."""
-        return {str(reason): count for reason, count in self.dropped.items() if count}
+        return counted(self.account.dropped)
 
 
 def _on_grid(bar: Tick, grid: int) -> bool:

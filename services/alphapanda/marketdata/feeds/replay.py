@@ -115,7 +115,7 @@ def replay_frames(
     recording = recording_of(files)
     if recording is not None:
         for frame in recorded_frames(recording, directory, extent):
-            sanitiser.passed += len(frame.instrument_token)
+            sanitiser.account.passed_frame(frame)
             yield frame
         return
     ticks = recorded_ticks(files, directory, instrument, extent)
