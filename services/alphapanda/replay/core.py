@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -148,21 +149,29 @@ class Replay:
             frames: the frames in their order.
             one_by_one: whether strategies get the frames singly, even where they support batches.
             batched: splits them into batches; asked for the next batch when all before it have had their effects.
+
+        Raises:
+            InvalidInput: the interval of a strategy can't be made from the recorded bars.
         """
         for many in batched(frames):
-            if one_by_one:
-                self._one_by_one(many)
-                continue
-            try:
-                batch = FrameBatch(many)
-            except OutOfOrder:
-                self._one_by_one(many)
-                continue
-            targets = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None
-            if targets is None:
-                self._one_by_one(many)
-            else:
-                self._batch(batch, targets)
+            self._handle(many, one_by_one=one_by_one)
+            for strategy_id, (interval, why) in self._host.unserved.items():
+                raise InvalidInput(f"strategy {strategy_id}, interval", interval, why)
+
+    def _handle(self, many: Sequence[Frame], *, one_by_one: bool) -> None:
+        if one_by_one:
+            self._one_by_one(many)
+            return
+        try:
+            batch = FrameBatch(many)
+        except OutOfOrder:
+            self._one_by_one(many)
+            return
+        targets = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None
+        if targets is None:
+            self._one_by_one(many)
+        else:
+            self._batch(batch, targets)
 
     def _batch(self, batch: FrameBatch, targets: Sequence[BatchTarget]) -> None:
         """Handles a batch, stopping only at frames with a target or a square-off check."""

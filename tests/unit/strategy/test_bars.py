@@ -18,6 +18,7 @@ from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
+from alphapanda.domain.price_path import price_path
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.strategy.core.bars import INTERVALS
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
@@ -88,6 +89,17 @@ class Feed:
 
     def __init__(self):
         self.sequences = defaultdict(int)
+
+    def bar(self, start, end, *prices, volume=0, symbol="NSE:A") -> Frame:
+        """A recorded bar; its prices (open, high, low, close) are in paise, its volume is the day's."""
+        token = TOKENS[symbol]
+        shard = SHARDS[token]
+        self.sequences[shard] += 1
+        open_, high, low, close = prices
+        return Frame(
+            "run", shard, self.sequences[shard], end, 100, [token], [close], [end], [start], [volume],
+            [open_], [high], [low],
+        )  # fmt: skip
 
     def frame(self, *ticks, now=None, shard=None, minutes=False) -> Frame:
         """Ticks are (paise, time[, day volume[, symbol]]); of `minutes` the time is the bar's start."""
@@ -238,8 +250,8 @@ def test_a_tick_that_comes_after_its_bar_closed_is_left_out() -> None:
     assert [bar[3:7] for bar in bars(made)] == [[1.0] * 4, [1.1] * 4]
 
 
-def test_a_minute_bar_of_a_recording_closes_at_once_and_belongs_to_its_start() -> None:
-    """1m has only the close; 5m is made of five closes; the last one of the session is closed by itself."""
+def test_a_recorded_minute_of_which_only_the_close_is_known_closes_at_once_and_belongs_to_its_start() -> None:
+    """As in recordings of earlier versions. 1m has only the close; 5m is made of five closes; the last one of the session is closed by itself."""
     made, feed = host(config("m"), config("f", "5m")), Feed()
     for number in range(5):
         made.on_frame(feed.frame((100 + number, at(15, 25 + number), 10 * number), minutes=True))
@@ -249,6 +261,132 @@ def test_a_minute_bar_of_a_recording_closes_at_once_and_belongs_to_its_start() -
     assert prices == [1.0, 1.04, 1.0, 1.04]
     made.on_frame(feed.frame((200, at(15, 30)), minutes=True))
     assert len(bars(made, "m")) == 5, "a minute that starts at the close is outside"
+
+
+def test_longer_bars_have_the_true_highs_and_lows_of_the_recorded_ones() -> None:
+    """Open of the first, highest high, lowest low, close of the last, volume of all."""
+    made, feed = host(config("m"), config("f", "5m"), config("d", "1d")), Feed()
+    for number in range(375):
+        start, base = at(9, 15) + number * MINUTE, 1000 + number
+        prices = (base, base + 50 - number % 5, base - 40 + number % 3, base + 1)
+        made.on_frame(feed.bar(start, start + MINUTE, *prices, volume=10 * (number + 1)))
+    assert bars(made, "m")[1][3:8] == [10.01, 10.5, 9.62, 10.02, 10]
+    first, *others = bars(made, "f")
+    assert first[:2] == [at(9, 15), at(9, 20)]
+    assert first[3:8] == [10.0, 10.5, 9.6, 10.05, 50]
+    assert len(others) == 74
+    ((_, end, _, *prices, volume, _),) = bars(made, "d")
+    assert (end, prices, volume) == (at(15, 30), [10.0, 14.2, 9.6, 13.75], 3750)
+
+
+def test_a_recorded_bar_is_known_at_its_end() -> None:
+    """A 5m bar that starts at 09:25 makes its signal at 09:30, and a strategy on 15m has its third at the same moment."""
+    made, feed = host(config("f", "5m"), config("q", "15m")), Feed()
+    signals = []
+    for number in range(3):
+        start = at(9, 15) + number * 5 * MINUTE
+        signals += made.on_frame(
+            feed.bar(start, start + 5 * MINUTE, 100, 130, 90, 110 + number, volume=number)
+        )
+    assert [(s.key.strategy_id, s.market_time.astimezone(IST).strftime("%H:%M")) for s in signals] == [
+        ("f", "09:20"),
+        ("q", "09:30"),
+    ]
+    assert made.unserved == {}
+
+
+def test_the_sessions_last_bar_is_as_short_as_the_session() -> None:
+    """A 30m bar from 15:15 ends at the close: it is served, recorded as short or as its interval says, and so is the day."""
+    for end in (at(15, 30), at(15, 45)):
+        made, feed = host(config("h", "30m"), config("d", "1d")), Feed()
+        made.on_frame(feed.bar(at(14, 45), at(15, 15), 100, 130, 90, 110))
+        made.on_frame(feed.bar(at(15, 15), end, 110, 120, 80, 115))
+        assert made.unserved == {}
+        assert [bar[:2] for bar in bars(made, "h")] == [[at(14, 45), at(15, 15)], [at(15, 15), at(15, 30)]]
+        assert [bar[3:7] for bar in bars(made, "d")] == [[1.0, 1.3, 0.8, 1.15]]
+
+
+@pytest.mark.parametrize(
+    ("interval", "recorded", "says"),
+    [
+        (
+            "5m",
+            15,
+            "bars of 5m can't be made from recorded bars of 15m: set its interval to 15m or 30m or 1h, or",
+        ),
+        (
+            "30s",
+            1,
+            "bars of 30s can't be made from recorded bars of 1m: set its interval to 1m or 2m or 3m, or",
+        ),
+        (
+            "5m",
+            2,
+            "bars of 5m can't be made from recorded bars of 2m: set its interval to 2m or 10m or 30m, or",
+        ),
+        ("1h", 375, "bars of 1h can't be made from recorded bars of 1d: set its interval to 1d, or"),
+    ],
+)
+def test_an_interval_that_the_recording_cannot_serve_stops_its_strategy(interval, recorded, says) -> None:
+    """It is told why and what to do, and gets no bar that isn't true; strategies that can be served go on."""
+    made, feed, failures = host(config("a", interval), config("b", "1d")), Feed(), []
+    for number in range(375 // recorded):
+        start = at(9, 15) + number * recorded * MINUTE
+        made.on_frame(feed.bar(start, start + recorded * MINUTE, 100, 130, 90, 110, volume=number))
+        failures += made.take_failures()
+    assert made.unserved["a"][1].startswith(says)
+    assert [(failure.strategy_id, failure.stopped) for failure in failures] == [("a", True)]
+    assert failures[0].why.endswith("finer data on NSE:A")
+    assert made.unserved.keys() == {"a"}
+    assert len(bars(made, "b")) == (375 % recorded == 0)
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.integers(-30, 30), st.integers(0, 20), st.integers(0, 20), st.integers(0, 9), st.integers(1, 2)
+    ),
+    min_size=30,
+    max_size=150,
+)
+
+
+@given(
+    MOVES,
+    st.sampled_from(["1m", "3m", "15m"]),
+    st.sampled_from(
+        ["opening_range_breakout", "vwap_reversion", "rsi", "sma_cross", "momentum", "mean_reversion"]
+    ),
+)
+def test_ticks_and_the_bars_made_of_them_make_the_same_signals(moves, interval, strategy_type) -> None:
+    """Ticks at each minute's open, nearer extreme, other extreme and close: same bars, same targets, same minutes."""
+    quick = {
+        "rsi": {"period": "3"},
+        "sma_cross": {"fast": "2", "slow": "4"},
+        "mean_reversion": {"lookback": "3"},
+    }
+    configs = [
+        config("s", interval, strategy_type, **quick.get(strategy_type, {})),
+        config("k", interval),
+    ]
+    on_bars, on_ticks, of_bars, of_ticks = host(*configs), host(*configs), Feed(), Feed()
+    signals, others = [], []
+    start, close, volume = at(9, 15), 10_000, 0
+    for move, above, below, traded, minutes in moves:
+        open_, close = close, close + 5 * move
+        high, low = max(open_, close) + 5 * above, min(open_, close) - 5 * below
+        volume += 4 * traded
+        signals += on_bars.on_frame(
+            of_bars.bar(start, start + MINUTE, open_, high, low, close, volume=volume)
+        )
+        for number, price in enumerate(price_path(open_, high, low, close)):
+            so_far = volume - (3 - number) * traded
+            others += on_ticks.on_frame(of_ticks.frame((price, start + 15 * number * SECOND, so_far)))
+        start += minutes * MINUTE
+    others += on_ticks.on_frame(of_ticks.frame(now=start + MINUTE))
+    made = bars(on_ticks, "k")
+    assert [bar[:8] for bar in made[: len(bars(on_bars, "k"))]] == [bar[:8] for bar in bars(on_bars, "k")]
+    told = [(s.key.strategy_id, s.target, s.reference_price) for s in signals]
+    assert [(s.key.strategy_id, s.target, s.reference_price) for s in others][: len(told)] == told
 
 
 @pytest.mark.parametrize(

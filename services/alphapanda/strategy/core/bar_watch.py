@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
 
-from alphapanda.strategy.core.bars import Bar, BarBuilder
+from alphapanda.strategy.core.bars import Bar, BarBuilder, OpenHighLow
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Stance, Target
 
@@ -90,14 +90,19 @@ class InstrumentBars(Generic[W]):
     Args:
         window: the current session.
         watches: the strategies, in the order in which they are called.
+
+    Attributes:
+        unserved: strategies whose interval can't be made from the recorded bars, such as 5m from 15m; the caller removes
+            them and clears the list.
     """
 
-    __slots__ = ("builders", "watches", "window")
+    __slots__ = ("builders", "unserved", "watches", "window")
 
     def __init__(self, window: SessionWindow, watches: Iterable[BarWatch[W]]) -> None:
         self.window = window
         self.watches = tuple(watches)
         self.builders: tuple[BarBuilder, ...] = ()
+        self.unserved: list[BarWatch[W]] = []
         self._share()
 
     @property
@@ -111,15 +116,36 @@ class InstrumentBars(Generic[W]):
         return max((builder.shard for builder in self.builders), default=-1)
 
     def tick(
-        self, price: float, at_ns: int, time_ns: int, volume: int | None, shard: int
+        self,
+        price: float,
+        at_ns: int,
+        time_ns: int,
+        volume: int | None,
+        shard: int,
+        prices: OpenHighLow | None = None,
     ) -> list[BarTarget[W]]:
-        """Handles a tick inside the window's session; returns the targets that it caused, in the watches' order."""
+        """Handles a tick inside the window's session, or a recorded bar that starts there.
+
+        Args:
+            price: rupees; a recorded bar's close.
+            at_ns: the tick's time; a recorded bar's start.
+            time_ns: the tick's time; a recorded bar's end, when it is known.
+            volume: units traded in the day so far; None if the feed has no volumes.
+            shard: shard of its frame.
+            prices: open, high and low of a recorded bar; None if unknown.
+
+        Returns:
+            The targets that it caused, in the watches' order.
+        """
         closed: dict[BarBuilder, list[Bar]] = {}
         for builder in self.builders:
             if builder.end_ns and at_ns >= builder.end_ns:
                 closed.setdefault(builder, []).append(builder.close())
-            builder.add(price, at_ns, volume, self.window, shard)
+            builder.add(price, at_ns, volume, self.window, shard, prices)
             if builder.end_ns and time_ns >= builder.end_ns:
+                if at_ns < time_ns and not builder.serves(time_ns, self.window):
+                    self.unserved += [watch for watch in self.watches if watch.builder is builder]
+                    continue
                 closed.setdefault(builder, []).append(builder.close())
         window = self.window
         in_session = window.open_ns <= time_ns < window.close_ns

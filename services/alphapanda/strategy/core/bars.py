@@ -8,8 +8,9 @@ A bar is closed by the first of these: a tick of its instrument at or after its 
 heartbeats included, whose market time is after its end (not equal to it: other ticks of that moment may still belong to
 the bar). A tick that arrives after its bar was closed is dropped. An interval without a tick has no bar.
 
-A minute bar of a recording arrives as one tick, its close, and belongs to the bar that contains the minute's start. So a 1m
-bar built from it has that close as open, high and low too, and a longer bar is built from the minutes' closes.
+A bar of a recording arrives as one tick at its end and belongs to the bar that contains its start. It brings its open, high
+and low, so longer bars have the true ones; where a recording has closes alone, bars are built from these. A bar that ends after
+the one that contains its start (a 15m bar in a 5m one, or across two of them) can't be used: `serves` says so.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class Bar(NamedTuple):
     ticks: int
 
 
+OpenHighLow = tuple[float, float, float]
+"""Open, high and low of a recorded bar, rupees."""
+
+
 class Hours(Protocol):
     """The session of a tick and its trading day; each [open, close) in nanoseconds since the epoch."""
 
@@ -122,21 +127,36 @@ class BarBuilder:
         self._open = self._high = self._low = self._close = 0.0
         self._before = self._traded = self._ticks = 0
 
-    def add(self, price: float, at_ns: int, volume: int | None, hours: Hours, shard: int) -> None:
-        """Adds a tick. A bar that ends at or before `at_ns` must have been closed.
+    def add(
+        self,
+        price: float,
+        at_ns: int,
+        volume: int | None,
+        hours: Hours,
+        shard: int,
+        prices: OpenHighLow | None = None,
+    ) -> None:
+        """Adds a tick, or a recorded bar. A bar that ends at or before `at_ns` must have been closed.
 
         Args:
-            price: rupees.
+            price: rupees; a recorded bar's close.
             at_ns: the time that decides to which bar the tick belongs; inside `hours`.
             volume: units traded in the day so far; None if the feed has no volumes.
             hours: the session.
             shard: shard of the tick's frame.
+            prices: open, high and low of a recorded bar; None: it has traded at `price` alone.
         """
         self.shard = shard
         if at_ns < (self._start_ns if self.end_ns else self._closed_until_ns):
             self.late += 1
             return
-        if not self.end_ns:
+        if prices is not None:
+            first, high, low = prices
+            if not self.end_ns:
+                self._begin(first, at_ns, volume, hours)
+            self._high = max(self._high, high)
+            self._low = min(self._low, low)
+        elif not self.end_ns:
             self._begin(price, at_ns, volume, hours)
         elif price > self._high:
             self._high = price
@@ -146,6 +166,12 @@ class BarBuilder:
         self._ticks += 1
         if volume is not None:
             self._traded = volume
+
+    def serves(self, ends_ns: int, hours: Hours) -> bool:
+        """Whether the recorded bar just added, which ends at `ends_ns`, lies in the open bar; the session's close cuts both."""
+        if ends_ns <= self.end_ns or not self.end_ns:
+            return True
+        return self.end_ns == hours.close_ns and not hours.close_ns < hours.day_close_ns <= ends_ns
 
     def close(self) -> Bar:
         """Closes the open bar and returns it."""
@@ -212,3 +238,20 @@ class BarBuilder:
             self._before = self._traded = volume if joined_later and volume is not None else 0
             self._day_open_ns = hours.day_open_ns
         self._open = self._high = self._low = price
+
+
+def unserved_interval(interval: str, length_ns: int) -> str:
+    """Says that bars of an interval can't be made from recorded bars of this length, and what to do."""
+    recorded = next((name for name, length in INTERVALS.items() if length == length_ns), "")
+    recorded = recorded or (
+        f"{length_ns // 60 / _SECOND:g} minutes" if length_ns < 4 * 3600 * _SECOND else "1d"
+    )
+    fitting = [
+        name
+        for name, length in INTERVALS.items()
+        if length and length >= length_ns and not length % length_ns
+    ]
+    return (
+        f"bars of {interval} can't be made from recorded bars of {recorded}: set its interval to"
+        f" {' or '.join([*fitting, '1d'][:3])}, or give it finer data"
+    )

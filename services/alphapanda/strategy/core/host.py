@@ -18,6 +18,7 @@ from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.strategy.core.bar_watch import BarTarget, BarWatch, InstrumentBars
+from alphapanda.strategy.core.bars import unserved_interval
 from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets
 from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
@@ -57,6 +58,8 @@ class StrategyHost:
         ticks: ticks in these frames.
         signals: signals made, by strategy.
         errors: errors raised, by strategy.
+        unserved: by strategy that was stopped because its interval can't be made from the recorded bars: the interval,
+            why, and what to do.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class StrategyHost:
         self.ticks = 0
         self.signals: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.unserved: dict[str, tuple[str, str]] = {}
 
     @property
     def not_covered(self) -> CalendarNotCovered | None:
@@ -317,9 +321,24 @@ class StrategyHost:
         price = frame.last_price[ordinal] / frame.price_scale
         volume = frame.volume[ordinal] if len(frame.volume) else None
         time_ns = frame.exchange_time[ordinal]
-        targets = bars.tick(price, at_ns, time_ns, volume, frame.shard)
+        prices = None
+        if len(frame.open):
+            scale = frame.price_scale
+            prices = (frame.open[ordinal] / scale, frame.high[ordinal] / scale, frame.low[ordinal] / scale)
+        targets = bars.tick(price, at_ns, time_ns, volume, frame.shard, prices)
+        if bars.unserved:
+            self._stop_unserved(bars, time_ns - at_ns)
         self._schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
         return self._signals_of_bars(bars, targets, frame, ordinal, 0, time_ns) if targets else []
+
+    def _stop_unserved(self, bars: InstrumentBars[Watcher], length_ns: int) -> None:
+        """Stops the strategies whose interval can't be made from the recorded bars."""
+        unserved, bars.unserved = bars.unserved, []
+        for watch in unserved:
+            if not watch.watcher.running.stopped:
+                error = unserved_interval(watch.builder.interval, length_ns)
+                self.unserved[watch.watcher.running.config.strategy_id] = (watch.builder.interval, error)
+                self._note(watch.watcher, error, 0, stops=True)
 
     def _close_bars(self, frame: Frame) -> list[Signal]:
         """Closes the bars of the frame's shard that end before its market time."""

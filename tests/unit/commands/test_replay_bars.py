@@ -1,0 +1,26 @@
+"""`alphapanda replay` on files of bars: intervals that they can't serve are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from alphapanda.cli import main
+
+
+def test_an_interval_that_the_file_cannot_serve_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replay ends with an error, which says what the interval may be."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"2024-01-02 09:{minute}:00,1500,1501,1499,1500,100" for minute in range(15, 60)]
+    Path("bars.csv").write_text("\n".join(["datetime_ist,open,high,low,close,volume", *rows]) + "\n")
+    chosen = ["--strategy", "momentum", "-p", "interval=30s", "--instrument", "NSE:INFY"]
+    result = CliRunner().invoke(main, ["replay", "bars.csv", *chosen])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "alphapanda: strategy momentum, interval: '30s' is not allowed; bars of 30s can't be made from recorded bars of"
+        " 1m: set its interval to 1m or 2m or 3m, or give it finer data\n"
+    )
