@@ -36,6 +36,8 @@ COMMANDS = {
     "db": "upgrade the schema of the mesh's database: db upgrade",
 }
 
+PLAIN_NUMBERS = "--plain-numbers"
+
 MEANT = {
     "buy": "orders place buy",
     "sell": "orders place sell",
@@ -63,6 +65,13 @@ class Commands(click.Group):
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"alphapanda.commands.{name}"), name)
         return command
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes --plain-numbers wherever it stands: it is an option of every command."""
+        if PLAIN_NUMBERS in args and not ctx.resilient_parsing:
+            args = [PLAIN_NUMBERS, *(each for each in args if each != PLAIN_NUMBERS)]
+        return super().parse_args(ctx, args)
 
     @override
     def resolve_command(
@@ -113,6 +122,15 @@ def _install_completion(ctx: click.Context, _: click.Parameter, shell: str | Non
     ctx.exit()
 
 
+def _write_plain_numbers(ctx: click.Context, _: click.Parameter, plain: bool) -> None:
+    if not plain or ctx.resilient_parsing:
+        return
+    from alphapanda.commands.wording import numbers
+
+    numbers.indian = False
+    ctx.call_on_close(numbers.reset)
+
+
 @click.command(cls=Commands)
 @click.version_option(__version__, prog_name="alphapanda")
 @click.option(
@@ -124,6 +142,13 @@ def _install_completion(ctx: click.Context, _: click.Parameter, shell: str | Non
     expose_value=False,
     callback=_install_completion,
     help="let your shell complete commands and options with TAB, and exit  [default: for $SHELL]",
+)
+@click.option(
+    PLAIN_NUMBERS,
+    is_flag=True,
+    expose_value=False,
+    callback=_write_plain_numbers,
+    help="write 1,000,000.00 in place of ₹10,00,000.00; stands before or after a command",
 )
 def main() -> None:
     """Event-driven algorithmic trading for the Indian market."""

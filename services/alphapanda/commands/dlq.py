@@ -12,7 +12,7 @@ from alphapanda.commands.asking import ListsByDefault, Services, ask, asks, new_
 from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import figures, row, state, table
-from alphapanda.commands.wording import market_moment, shown_time, word
+from alphapanda.commands.wording import count, market_moment, shown_time, word
 from panda.ops.v1.ops_pb2 import (
     DEAD_LETTER_STATE_WAITING,
     DeadLetter,
@@ -175,7 +175,7 @@ def _letters_table(letters: Iterable[DeadLetter]) -> RenderableType:
 
 def _standing(letter: DeadLetter) -> str:
     failed = (
-        f", failed {letter.failures:,} times"
+        f", failed {count(letter.failures)} times"
         if letter.state == DEAD_LETTER_STATE_WAITING and letter.failures
         else ""
     )

@@ -19,7 +19,7 @@ from alphapanda.commands.asking import (
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import orders_table, row, side, table
-from alphapanda.commands.wording import word
+from alphapanda.commands.wording import count, word
 from panda.common.v1.common_pb2 import OrderStatus, Product, Side
 from panda.trading.v1.trading_pb2 import (
     GetOrderRequest,
@@ -176,7 +176,7 @@ def _plan(answer: SquareOffResponse) -> RenderableType:
             line.strategy_id,
             line.symbol,
             word(line, "product").upper(),
-            f"{line.held:+,}",
+            count(line.held, signed=True),
             _exit(line),
             line.message,
         )
@@ -188,4 +188,4 @@ def _exit(line: SquareOffLine) -> Text:
         return Text("left as it is", style="yellow")
     if not line.quantity:
         return Text("when its order has ended", style="dim")
-    return side(f"{word(line, 'side')} {line.quantity:,}")
+    return side(f"{word(line, 'side')} {count(line.quantity)}")

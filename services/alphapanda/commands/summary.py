@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from alphapanda.commands.wording import amount, rupees
+from alphapanda.commands.wording import amount, count, money
 from alphapanda.contract.wire import moment
 from alphapanda.mesh.channel import open_channel
 from panda.portfolio.v1.portfolio_pb2 import GetPortfolioRequest
@@ -98,15 +98,15 @@ def summary_lines(
     lasted = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     orders = ""
     if summary is not None:
-        counted = f"{summary.orders:,}" if summary.counted_all else f"more than {summary.orders:,}"
+        counted = count(summary.orders) if summary.counted_all else f"more than {count(summary.orders)}"
         orders = f"{counted} {'order' if counted == '1' else 'orders'}, "
-    lines = [f"ran for {lasted}: {orders}{fills:,} {'fill' if fills == 1 else 'fills'}"]
+    lines = [f"ran for {lasted}: {orders}{count(fills)} {'fill' if fills == 1 else 'fills'}"]
     if summary is None:
         lines.append("profit and loss are not known: the services did not answer any more")
     else:
         lines.append(
-            f"{summary.account}: day's P&L {rupees(summary.day_pnl)}, net P&L {rupees(summary.net_pnl)},"
-            f" equity {rupees(summary.equity)}"
+            f"{summary.account}: day's P&L {money(summary.day_pnl)}, net P&L {money(summary.net_pnl)},"
+            f" equity {money(summary.equity)}"
         )
     if data:
         lines.append(f"rows of the data: {data}")

@@ -14,6 +14,7 @@ from alphapanda.commands.wording import (
     UNKNOWN,
     UP,
     amount,
+    count,
     gain,
     market_moment,
     rupees,
@@ -76,7 +77,7 @@ def services_table(
     made = table("service", "state", ">handled" if rates is None else ">a second", ">lag", ">outbox", "")
     for service in services:
         handled = sum(consumer.processed for consumer in service.consumers)
-        pace = f"{handled:,}" if rates is None else f"{rates.get(service.service, 0.0):,.0f}"
+        pace = count(handled) if rates is None else count(rates.get(service.service, 0.0))
         row(
             made,
             service.service,
@@ -116,8 +117,8 @@ def _trouble(service: ServiceStatus, *, one_line: bool) -> Text:
         text
         for text in (
             "" if service.last_error_over else with_time(service),
-            f"{parked:,} keys parked" if parked else "",
-            f"{dead:,} dead letters" if dead else "",
+            f"{count(parked)} keys parked" if parked else "",
+            f"{count(dead)} dead letters" if dead else "",
         )
         if text
     ]
@@ -140,11 +141,11 @@ def with_time(service: ServiceStatus) -> str:
 def alarms(status: GetStatusResponse) -> list[str]:
     """What a person must look at, one line each: groups too far behind, and keys parked after a bug."""
     behind = [
-        f"{alarm.group} is {alarm.lag:,} records behind on {alarm.topic}; {alarm.allowed:,} are allowed"
+        f"{alarm.group} is {count(alarm.lag)} records behind on {alarm.topic}; {count(alarm.allowed)} are allowed"
         for alarm in status.lag_alarms
     ]
     parked = [
-        f"{consumer.consumer} has {consumer.parked:,} parked keys: alphapanda dlq list --group {consumer.consumer}"
+        f"{consumer.consumer} has {count(consumer.parked)} parked keys: alphapanda dlq list --group {consumer.consumer}"
         for service in status.services
         for consumer in service.consumers
         if consumer.parked
@@ -152,9 +153,9 @@ def alarms(status: GetStatusResponse) -> list[str]:
     return behind + parked
 
 
-def backlog(count: int) -> Text:
+def backlog(records: int) -> Text:
     """A number of records not handled yet; highlighted unless it is 0."""
-    return Text(f"{count:,}", style="yellow" if count else "dim")
+    return Text(count(records), style="yellow" if records else "dim")
 
 
 def strategies_table(strategies: Iterable[Strategy]) -> Table:
@@ -166,7 +167,7 @@ def strategies_table(strategies: Iterable[Strategy]) -> Table:
             one.strategy_id,
             Text(one.strategy_type, style="dim"),
             short_symbols(one.symbols, most=SYMBOLS_SHOWN),
-            f"{one.quantity:,}",
+            count(one.quantity),
             state(word(one, "state")),
             Text(one.note, style="dim"),
         )
@@ -181,7 +182,7 @@ def strategy_table(one: Strategy) -> RenderableType:
             ("brokers", ", ".join(one.brokers) or "paper"),
             ("account", one.account),
             ("product", word(one, "product").upper()),
-            ("signals valid", f"{one.signal_ttl_seconds:,} s"),
+            ("signals valid", f"{count(one.signal_ttl_seconds)} s"),
             ("revision", f"{one.revision}, {shown_time(at)} by {one.changed_by or UNKNOWN}"),
         ]
     )
@@ -194,7 +195,7 @@ def types_table(one: StrategyType) -> RenderableType:
     sees = "closed bars" if one.on_bars else "every tick"
     title = Text(one.strategy_type, style="bold")
     reads = ", reads its position" if one.wants_position else ""
-    title.append(f"  on {sees}, {one.warm_up:,} of them before its first signal{reads}", style="dim")
+    title.append(f"  on {sees}, {count(one.warm_up)} of them before its first signal{reads}", style="dim")
     made = table("parameter", ">default", "allowed", "")
     for parameter in one.parameters:
         row(made, parameter.name, parameter.default_value, _allowed(parameter), parameter.description)
@@ -236,7 +237,9 @@ def positions_table(positions: Iterable[Position]) -> Table:
             made,
             one.symbol,
             Text(word(one, "product").upper(), style="dim"),
-            Text(f"{one.quantity:+,}" if one.quantity else "0", style="" if one.quantity else "dim"),
+            Text(
+                count(one.quantity, signed=True) if one.quantity else "0", style="" if one.quantity else "dim"
+            ),
             rupees(amount(one, "average_price")),
             rupees(amount(one, "last_price")),
             gain(amount(one.profit, "unrealised_pnl")),
@@ -272,7 +275,7 @@ def orders_table(orders: Iterable[Order], *, with_ids: bool = False) -> Table:
 def filled(order: Order) -> str:
     """Units ordered; "FILLED of ORDERED" where only a part has filled."""
     wanted, done = order.state.quantity, order.state.filled_quantity
-    return f"{wanted:,}" if done in {0, wanted} else f"{done:,} of {wanted:,}"
+    return count(wanted) if done in {0, wanted} else f"{count(done)} of {count(wanted)}"
 
 
 def side(text: str) -> Text:
@@ -321,7 +324,7 @@ def kill_switch_table(switch: KillSwitch) -> Table:
 def outcome_of(verdict: Verdict) -> Text:
     """The decision in one word and one sentence."""
     if verdict.approved:
-        return Text(f"approved: {word(verdict, 'side')} {verdict.quantity:,}", style=UP)
+        return Text(f"approved: {word(verdict, 'side')} {count(verdict.quantity)}", style=UP)
     if verdict.waiting:
         return Text(f"waits: {verdict.message}", style="yellow")
     return Text(f"refused: {verdict.message or verdict.reason}", style=DOWN)
@@ -348,8 +351,8 @@ def exposure_table(answer: GetExposureResponse) -> RenderableType:
         [
             ("gross", rupees(amount(answer, "gross"))),
             ("net", rupees(amount(answer, "net"))),
-            ("open orders", f"{answer.open_orders:,}"),
-            ("trades today", f"{answer.trades:,}"),
+            ("open orders", count(answer.open_orders)),
+            ("trades today", count(answer.trades)),
             ("realised", gain(amount(answer, "realised"))),
             ("unrealised", gain(amount(answer, "unrealised"))),
         ]
@@ -359,9 +362,9 @@ def exposure_table(answer: GetExposureResponse) -> RenderableType:
         row(
             made,
             one.instrument_id,
-            f"{one.held:+,}" if one.held else "0",
-            f"{one.in_flight:+,}" if one.in_flight else "0",
-            f"{one.most:,}",
+            count(one.held, signed=True) if one.held else "0",
+            count(one.in_flight, signed=True) if one.in_flight else "0",
+            count(one.most),
             rupees(amount(one, "last_price")),
             rupees(amount(one, "gross")),
             rupees(amount(one, "net")),

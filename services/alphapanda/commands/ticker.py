@@ -14,6 +14,8 @@ from alphapanda.app.embedded import Embedded
 from alphapanda.app.options import consumer_options
 from alphapanda.app.resources import IST
 from alphapanda.commands.console import out
+from alphapanda.commands.tables import figures
+from alphapanda.commands.wording import amount, count, gain, money, rupees
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.contract.wire import moment
 from alphapanda.domain.order import Side
@@ -121,8 +123,8 @@ class Ticker:
             at = moment(filled.traded_at).astimezone(IST)
             colour = "green" if side == "BUY" else "red"
             out.print(
-                f"{at:%d %b %H:%M:%S}  [{colour}]{side:4}[/{colour}] {filled.quantity:>6}"
-                f" {order.instrument_id:<16} @ {filled.price.value:>10}  {order.strategy_id}"
+                f"{at:%d %b %H:%M:%S}  [{colour}]{side:4}[/{colour}] {count(filled.quantity):>6}"
+                f" {order.instrument_id:<16} @ {rupees(Decimal(filled.price.value)):>12}  {order.strategy_id}"
             )
 
     async def _profit(self) -> None:
@@ -144,7 +146,5 @@ class Ticker:
             "profit.reported", equity=shown.equity.amount.value, net_pnl=None if net is None else str(net)
         )
         if self._on_terminal and net is not None:
-            colour = "green" if net >= 0 else "red"
-            out.print(
-                f"[dim]equity[/dim] {shown.equity.amount.value}  [dim]net P&L[/dim] [{colour}]{net:+}[/{colour}]"
-            )
+            line = figures([("equity", money(amount(shown, "equity"))), ("net P&L", gain(net, alone=True))])
+            out.print(line)

@@ -1,4 +1,4 @@
-"""Formats answers for people: rupees, names of enum values, times in India."""
+"""Formats answers for people: rupees, counts, names of enum values, times in India."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
 from rich.text import Text
+
+from alphapanda.commands.console import out
+from alphapanda.domain import number_text
+from alphapanda.domain.number_text import grouped
 
 IST: Final = ZoneInfo("Asia/Kolkata")
 UNKNOWN: Final = "-"
@@ -37,18 +41,52 @@ def amount(owner: Message, field: str) -> Decimal | None:
     return Decimal(value.amount.value if hasattr(value, "amount") else value.value)
 
 
+class Numbers:
+    """How numbers are written for people.
+
+    Attributes:
+        indian: True as in India, False in thousands; None as in India on a terminal only.
+    """
+
+    def __init__(self) -> None:
+        self.indian: bool | None = None
+
+    @property
+    def are_indian(self) -> bool:
+        """Whether numbers are written as in India."""
+        return out.is_terminal if self.indian is None else self.indian
+
+    def reset(self) -> None:
+        """Goes back to what the console decides."""
+        self.indian = None
+
+
+numbers = Numbers()
+
+
+def count(value: float, *, signed: bool = False) -> str:
+    """A whole number with its digits in groups."""
+    return grouped(value, indian=numbers.are_indian, signed=signed)
+
+
 def rupees(value: Decimal | None) -> str:
-    """An amount with two places and thousands apart."""
-    return UNKNOWN if value is None else f"{value:,.2f}"
+    """A price or an amount in a column of rupees: two places, digits in groups."""
+    return UNKNOWN if value is None else grouped(value, 2, indian=numbers.are_indian)
 
 
-def gain(value: Decimal | None) -> Text:
-    """A profit, green, or a loss, red."""
+def money(value: Decimal | None) -> str:
+    """An amount that stands alone: with the rupee's sign where numbers are written as in India."""
+    return UNKNOWN if value is None else number_text.rupees(value, indian=numbers.are_indian)
+
+
+def gain(value: Decimal | None, *, alone: bool = False) -> Text:
+    """A profit, green, or a loss, red; `alone`: with the rupee's sign, as `money`."""
     if value is None:
         return Text(UNKNOWN, style="dim")
     if value == 0:
         return Text("0.00", style="dim")
-    return Text(f"{value:+,.2f}", style=UP if value > 0 else DOWN)
+    written = number_text.rupees if alone else grouped
+    return Text(written(value, 2, indian=numbers.are_indian, signed=True), style=UP if value > 0 else DOWN)
 
 
 def market_moment(owner: Message, field: str) -> datetime | None:

@@ -31,8 +31,10 @@ from alphapanda.commands.wording import (
     UNKNOWN,
     UP,
     amount,
+    count,
     gain,
     market_moment,
+    money,
     rupees,
     shown_time,
     word,
@@ -112,7 +114,7 @@ def _speed(market: GetMarketStatusResponse) -> Text:
         return Text()
     reached = market.speed_reached
     if not market.HasField("speed"):
-        return Text(f" {reached:,.0f}x", style="yellow")
+        return Text(f" {count(reached)}x", style="yellow")
     missed = reached < MISSED * market.speed
     text = f" {market.speed:g}x" if market.speed != REAL or missed else ""
     return Text(
@@ -126,10 +128,10 @@ def _money(view: View) -> Text:
         known = "portfolio" in view.received
         return Text("the account is not known" if known else "connecting", style="dim", no_wrap=True)
     return _line(
-        ("equity", Text(rupees(amount(account, "equity")), style="bold")),
-        ("day", gain(amount(account, "day_pnl"))),
-        ("net", gain(amount(account.profit, "net_pnl"))),
-        ("cash", rupees(amount(account, "cash"))),
+        ("equity", Text(money(amount(account, "equity")), style="bold")),
+        ("day", gain(amount(account, "day_pnl"), alone=True)),
+        ("net", gain(amount(account.profit, "net_pnl"), alone=True)),
+        ("cash", money(amount(account, "cash"))),
     )
 
 
@@ -153,7 +155,7 @@ def _trading(view: View) -> Text:
 
 
 def _rate(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"  # noqa: PLR2004 - "10.0"
+    return UNKNOWN if value is None else count(value) if value >= 9.95 else f"{value:.1f}"  # noqa: PLR2004 - "10.0"
 
 
 def _line(*pairs: tuple[str, str | Text]) -> Text:
@@ -208,7 +210,7 @@ def _services(view: View, *, in_full: bool) -> tuple[RenderableType, int]:
         said = f"● {one.service} {word(one, 'state')}" + (f": {with_time(one)}" if one.last_error else "")
         line.append(f"{said}  ", style=DOWN)
     dead = sum(consumer.dead_lettered for one in services for consumer in one.consumers)
-    line.append(f"{dead:,} dead letters" if dead else "", style=DOWN)
+    line.append(f"{count(dead)} dead letters" if dead else "", style=DOWN)
     return line, 1
 
 
@@ -243,14 +245,14 @@ def _held(positions: Sequence[Position]) -> Text:
         return _dim("0")
     if len(positions) > 1:
         return Text(f"{len(positions)} pos.")
-    return Text(f"{positions[0].quantity:+,}")
+    return Text(count(positions[0].quantity, signed=True))
 
 
 def _positions(view: View) -> Section:
     lines = [
         (
             one.symbol,
-            f"{one.quantity:+,}",
+            count(one.quantity, signed=True),
             rupees(amount(one, "average_price")),
             rupees(amount(view.quotes.get(one.symbol, one), "last_price")),
             gain(amount(one.profit, "unrealised_pnl")),
