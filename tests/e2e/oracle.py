@@ -60,8 +60,8 @@ def run(file: Path, fast: int, slow: int, quantity: int, days: int | None = None
             f, s = (p, p) if n == 1 else (f + 2 / (fast + 1) * (p - f), s + 2 / (slow + 1) * (p - s))
             if n >= slow and (f > s) is not side:
                 side = f > s
-                if at.time() >= cut_off:
-                    books.refused.append(at)
-                else:
+                if at.time() < cut_off:
                     books.trade(at, quantity if side else -quantity, close)
+                elif at.time() < closes:  # a flip at the close is for the next day, on which MIS begins flat
+                    books.refused.append(at)
     return books

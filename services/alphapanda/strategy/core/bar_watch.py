@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from alphapanda.strategy.core.bars import Bar, BarBuilder, OpenHighLow
 from alphapanda.strategy.core.sessions import SessionWindow
-from alphapanda.strategy.core.strategy import Stance, Target
+from alphapanda.strategy.core.strategy import Target
+from alphapanda.strategy.core.waiting import WaitingTarget
 
 W = TypeVar("W")
 
@@ -25,16 +26,23 @@ class BarWatch(Generic[W]):
         on_bar: calls the strategy.
         interval: interval of its bars.
         warm_up: bars that it needs before a target counts.
+        carries: whether a target made at the close of a day is for the next day.
     """
 
     __slots__ = ("_day_open_ns", "_on_bar", "_seen", "_stance", "_warm_up", "builder", "waiting", "watcher")
 
     def __init__(
-        self, watcher: W, on_bar: Callable[[Bar], Target | None], interval: str, warm_up: int
+        self,
+        watcher: W,
+        on_bar: Callable[[Bar], Target | None],
+        interval: str,
+        warm_up: int,
+        *,
+        carries: bool = True,
     ) -> None:
         self.watcher = watcher
         self.builder = BarBuilder(interval)
-        self.waiting: Target | None = None
+        self.waiting = WaitingTarget(carries=carries)
         self._on_bar = on_bar
         self._warm_up = warm_up
         self._seen = 0
@@ -57,7 +65,8 @@ class BarWatch(Generic[W]):
 
     def forget_stance(self) -> None:
         """Forgets the last stance, so that the next target makes a signal; the strategy's state stays."""
-        self.waiting = self._stance = None
+        self.waiting.forget()
+        self._stance = None
 
     def update_stance(self, target: Target, day_open_ns: int) -> bool:
         """Stores the target's stance; False if it is the same as before on the same day."""
@@ -69,14 +78,13 @@ class BarWatch(Generic[W]):
 
     def state(self) -> JsonValue:
         """The state: warm-up, stance, a target that waits for the next session, and the bar builder."""
-        waiting: JsonValue = None if self.waiting is None else [int(self.waiting.stance), self.waiting.reason]
         stance = None if self._stance is None else int(self._stance)
-        return [self._seen, stance, self._day_open_ns, waiting, self.builder.state()]
+        return [self._seen, stance, self._day_open_ns, self.waiting.state(), self.builder.state()]
 
     def restore(self, state: Any) -> None:
         """Restores what `state` returned."""
         self._seen, self._stance, self._day_open_ns, waiting, built = state
-        self.waiting = None if waiting is None else Target(Stance(waiting[0]), waiting[1])
+        self.waiting.restore(waiting)
         self.builder.restore(built)
 
 
@@ -152,10 +160,11 @@ class InstrumentBars(Generic[W]):
         targets: list[BarTarget[W]] = []
         if in_session:
             for watch in self.watches:
-                if watch.waiting is not None:
-                    target, watch.waiting = watch.waiting, None
-                    if watch.update_stance(target, window.day_open_ns):
-                        targets.append((watch.watcher, target, price))
+                if watch.waiting.target is None:
+                    continue
+                target = watch.waiting.taken(window.day_open_ns)
+                if target is not None and watch.update_stance(target, window.day_open_ns):
+                    targets.append((watch.watcher, target, price))
         return targets + self._targets_after(closed, in_session=in_session) if closed else targets
 
     def close_due(self, market_time_ns: int) -> list[BarTarget[W]]:
@@ -182,7 +191,7 @@ class InstrumentBars(Generic[W]):
                 if target is None:
                     continue
                 if not in_session:
-                    watch.waiting = target
+                    watch.waiting.put(target, bar.day_open_ns)
                 elif watch.update_stance(target, self.window.day_open_ns):
                     targets.append((watch.watcher, target, bar.close))
         if len(self.builders) > 1:

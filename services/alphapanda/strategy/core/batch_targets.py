@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from alphapanda.domain.frame_batch import FrameBatch
+from alphapanda.strategy.core.sessions import SessionSpan
 from alphapanda.strategy.core.strategy import Target
+from alphapanda.strategy.core.waiting import WaitingTarget
 from alphapanda.strategy.core.watching import Route, Watcher
 
 
@@ -63,8 +65,8 @@ def _of_route(
     belongs_at, prices, times = batch.belongs_at, batch.last_price, batch.exchange_time
     if len(ticks) < len(prices):
         belongs_at, prices, times = ([column[n] for n in ticks] for column in (belongs_at, prices, times))
-    closes = route.window.closes(belongs_at)
-    if closes is None:
+    spans = route.window.spans(belongs_at)
+    if spans is None:
         return None
     scale = batch.price_scale
     rupees = [price / scale for price in prices]
@@ -74,13 +76,62 @@ def _of_route(
         made = watcher.isolated.on_ticks(rupees, times)
         if made is None:
             return None
-        session = iter(closes)
-        end, close = 0, closes[0][1]
-        for index, target in made:
-            while index >= end:
-                end, close = next(session)
-            targets.append(BatchTarget(ticks[index], watcher, target, close))
+        targets += [
+            BatchTarget(ticks[index], watcher, target, close)
+            for index, target, close in tradable_targets(made, times, spans, watcher.waiting)
+        ]
     return targets
+
+
+def tradable_targets(
+    made: Iterable[tuple[int, Target]],
+    times: Sequence[int],
+    spans: Sequence[SessionSpan],
+    waiting: WaitingTarget,
+) -> Iterator[tuple[int, Target, datetime]]:
+    """The targets at the ticks at which they can be traded: those made at a session's close at the next session's first.
+
+    It is `Watcher.tradable` for many ticks, most of which have no target.
+
+    Args:
+        made: (index of the tick, target), ascending.
+        times: exchange time of each tick, nanoseconds since the epoch.
+        spans: the sessions of the ticks.
+        waiting: the target that waits at the first tick; at the end, the one that waits after the last.
+
+    Yields:
+        (index of the tick, target, close of the session).
+    """
+    place, span = 0, spans[0]
+    begin = 0  # the first tick at which a waiting target may be traded
+    for index, target in made:
+        if waiting.target is not None:
+            yield from _waited(begin, index, times, spans[place:], waiting)
+        while index >= span.end:
+            place += 1
+            span = spans[place]
+        if times[index] >= span.close_ns:
+            waiting.put(target, span.day_open_ns)
+            begin = index + 1
+        else:
+            waiting.forget()
+            yield index, target, span.close
+    if waiting.target is not None:
+        yield from _waited(begin, len(times), times, spans[place:], waiting)
+
+
+def _waited(
+    begin: int, end: int, times: Sequence[int], spans: Iterable[SessionSpan], waiting: WaitingTarget
+) -> Iterator[tuple[int, Target, datetime]]:
+    """The waiting target at the first tick from `begin` on, and before `end`, at which it can be traded."""
+    for span in spans:
+        for index in range(begin, min(end, span.end)):
+            if times[index] < span.close_ns:
+                target = waiting.taken(span.day_open_ns)
+                if target is not None:
+                    yield index, target, span.close
+                return
+        begin = max(begin, span.end)
 
 
 def _by_token(batch: FrameBatch) -> Mapping[int, Sequence[int]]:

@@ -15,6 +15,7 @@ from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.revision_state import revision_state
 from alphapanda.strategy.core.sessions import SessionWindow
+from alphapanda.strategy.core.waiting import carries_over_night
 from alphapanda.strategy.core.watching import Running, Watcher, bar_watch, position_keys
 
 
@@ -64,8 +65,9 @@ class StrategyBuilder:
         if strategy_type.wants_position:
             running.holdings = {key: Holding() for key in self.position_keys(config)}
             restore(running.holdings, remembered.holdings or ())
+        carries = carries_over_night(strategy_type, parameters, config.product)
         for instrument in config.instruments:
-            watcher = Watcher(running, instrument, self._window_of(instrument))
+            watcher = Watcher(running, instrument, self._window_of(instrument), carries=carries)
             watcher.outside_sessions = strategy_type.outside_sessions
             watcher.isolated = Isolated(strategy_type, parameters, watcher)
             watcher.on_tick = watcher.isolated.on_tick

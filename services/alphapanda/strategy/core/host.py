@@ -155,8 +155,9 @@ class StrategyHost:
         return max((watcher.missing for watcher in self._running[strategy_id].watchers), default=0)
 
     def forget_stance(self, strategy_id: str) -> None:
-        """Makes a strategy on bars signal its next target even if it repeats the last stance."""
+        """Makes a strategy on bars signal its next target even if it repeats the last stance; drops a waiting target."""
         for watcher in self._running[strategy_id].watchers:
+            watcher.waiting.forget()
             if watcher.bars is not None:
                 watcher.bars.forget_stance()
 
@@ -209,6 +210,8 @@ class StrategyHost:
             inside = window.open_ns <= at < window.close_ns or window.move_to(at)
             for watcher in route.watchers if inside else route.always:
                 target = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
+                if inside and (target is not None or watcher.waiting.target is not None):
+                    target = watcher.tradable(target, times[ordinal])
                 if target is not None:
                     signals += self._signals(
                         watcher,

@@ -106,7 +106,7 @@ class Isolated:
             self._failed(self, error)
             return 0
 
-    def state(self) -> JsonValue:
+    def state(self) -> list[JsonValue]:
         """The number of errors in a row and the strategy's state, as it comes back from JSON.
 
         Raises:

@@ -8,12 +8,18 @@ from pydantic import Field
 from typing_extensions import override
 
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
+from alphapanda.strategy.core.strategy import (
+    BarStrategy,
+    IntradayBarParameters,
+    Stance,
+    StrategyParameters,
+    Target,
+)
 
 _MINUTE_NS = 60_000_000_000
 
 
-class OpeningRangeBreakoutParameters(BarParameters):
+class OpeningRangeBreakoutParameters(IntradayBarParameters):
     """The length of the opening range."""
 
     minutes: int = Field(15, ge=1, le=240, description="minutes after the day's open that make the range")
@@ -28,6 +34,7 @@ class OpeningRangeBreakout(BarStrategy[OpeningRangeBreakoutParameters]):
 
     type_name: ClassVar[str] = "opening_range_breakout"
     parameters_model: ClassVar[type[StrategyParameters]] = OpeningRangeBreakoutParameters
+    carries_over_night: ClassVar[bool] = False
 
     @override
     def __init__(self, parameters: OpeningRangeBreakoutParameters) -> None:

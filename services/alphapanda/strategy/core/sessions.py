@@ -7,9 +7,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from operator import le
+from typing import NamedTuple
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
+
+
+class SessionSpan(NamedTuple):
+    """The part of many ascending times that is in one session.
+
+    Attributes:
+        end: number of times up to the session's end.
+        close_ns: close of the session, nanoseconds since the epoch.
+        close: the same as a datetime.
+        day_open_ns: open of the trading day's first session, nanoseconds since the epoch.
+    """
+
+    end: int
+    close_ns: int
+    close: datetime
+    day_open_ns: int
 
 
 class SessionWindow:
@@ -41,14 +58,13 @@ class SessionWindow:
         self.close: datetime = instant(0)
         self.not_covered: CalendarNotCovered | None = None
 
-    def closes(self, belongs_at: Sequence[int]) -> list[tuple[int, datetime]] | None:
+    def spans(self, belongs_at: Sequence[int]) -> list[SessionSpan] | None:
         """Finds the sessions of many ascending times; the window stays as it is.
 
         Returns:
-            For each session the number of times up to its end, and its close. None if a time is in no session, or the times
-            aren't ascending.
+            The sessions in their order. None if a time is in no session, or the times aren't ascending.
         """
-        found: list[tuple[int, datetime]] = []
+        found: list[SessionSpan] = []
         begin = 0
         while begin < len(belongs_at):
             try:
@@ -59,7 +75,8 @@ class SessionWindow:
                 return None
             close_ns = session.close_ns
             begin = bisect_left(belongs_at, close_ns, begin)
-            found.append((begin, instant(close_ns)))
+            day_open_ns = self._calendar.sessions(session.day, self._segment)[0].open_ns
+            found.append(SessionSpan(begin, close_ns, instant(close_ns), day_open_ns))
         return found if all(map(le, belongs_at, islice(belongs_at, 1, None))) else None
 
     def move_to(self, at_ns: int) -> bool:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from typing_extensions import override
@@ -53,6 +53,18 @@ class BarParameters(StrategyParameters):
     interval: Interval = Field("1m", description="length of a bar")
 
 
+IntradayInterval = Literal[
+    "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h"
+]
+"""The intervals shorter than a day."""
+
+
+class IntradayBarParameters(BarParameters):
+    """Base class of the parameters of a type whose state is the day's: at the only bar of a day, the day is over."""
+
+    interval: IntradayInterval = Field("1m", description="length of a bar, less than a day")
+
+
 P = TypeVar("P", bound=StrategyParameters)
 B = TypeVar("B", bound=BarParameters)
 
@@ -78,6 +90,8 @@ class Strategy(ABC, Generic[P]):
         parameters_model: class of its parameters.
         outside_sessions: True if it gets ticks outside the exchange's sessions, too.
         wants_position: True if it reads `context`.
+        carries_over_night: False if its state is the day's, as an opening range is: each day then begins without a target
+            of the day before.
         context: position and open orders on the instrument, to be read in handlers; flat and empty during the warm-up.
     """
 
@@ -87,6 +101,7 @@ class Strategy(ABC, Generic[P]):
     parameters_model: ClassVar[type[StrategyParameters]]
     outside_sessions: ClassVar[bool] = False
     wants_position: ClassVar[bool] = False
+    carries_over_night: ClassVar[bool] = True
     if TYPE_CHECKING:
         context: Context
     else:
@@ -142,7 +157,7 @@ class BarStrategy(Strategy[B]):
 
     It may return a target at each bar: a signal is made if the stance differs from the one before, and at the first target
     of a day. Targets of the first `warm_up` bars, except the last of them, are ignored. A target at the end of a session
-    becomes a signal at the first tick of the next session.
+    becomes a signal at the first tick of the next session: of the next day only if type and product carry over night.
     """
 
     __slots__ = ()

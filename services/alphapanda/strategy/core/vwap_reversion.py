@@ -9,10 +9,16 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
+from alphapanda.strategy.core.strategy import (
+    BarStrategy,
+    IntradayBarParameters,
+    Stance,
+    StrategyParameters,
+    Target,
+)
 
 
-class VwapReversionParameters(BarParameters):
+class VwapReversionParameters(IntradayBarParameters):
     """The distances from the average price for entry and exit, in percent."""
 
     entry_percent: float = Field(
@@ -46,6 +52,7 @@ class VwapReversion(BarStrategy[VwapReversionParameters]):
 
     type_name: ClassVar[str] = "vwap_reversion"
     parameters_model: ClassVar[type[StrategyParameters]] = VwapReversionParameters
+    carries_over_night: ClassVar[bool] = False
 
     @override
     def __init__(self, parameters: VwapReversionParameters) -> None:

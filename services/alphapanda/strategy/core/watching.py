@@ -17,6 +17,7 @@ from alphapanda.strategy.core.holdings import Context, Holdings
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Target
+from alphapanda.strategy.core.waiting import WaitingTarget, carries_over_night
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,13 @@ class Watcher:
         "on_tick",
         "outside_sessions",
         "running",
+        "waiting",
         "window",
     )
 
-    def __init__(self, running: Running, instrument: StrategyInstrument, window: SessionWindow) -> None:
+    def __init__(
+        self, running: Running, instrument: StrategyInstrument, window: SessionWindow, *, carries: bool
+    ) -> None:
         self.running = running
         self.instrument = instrument
         self.window = window
@@ -106,6 +110,7 @@ class Watcher:
         self.keys = position_keys(running.config, instrument, running.brokers)
         self.outside_sessions = False
         self.bars: BarWatch[Watcher] | None = None
+        self.waiting = WaitingTarget(carries=carries)
         self.minute = 0
         self.made = 0
 
@@ -123,14 +128,31 @@ class Watcher:
     def state(self) -> JsonValue:
         """The strategy's state on this instrument, with the state of its bars."""
         remembered = self.isolated.state()
-        return remembered if self.bars is None else [remembered, self.bars.state()]
+        if self.bars is not None:
+            return [remembered, self.bars.state()]
+        return remembered if self.waiting.target is None else [*remembered, self.waiting.state()]
 
     def restore(self, state: Any) -> None:
         """Restores what `state` returned."""
         if self.bars is not None:
-            state, waiting = state
-            self.bars.restore(waiting)
-        self.isolated.restore(state)
+            state, of_bars = state
+            self.bars.restore(of_bars)
+        errors_in_a_row, remembered, *waiting = state
+        self.waiting.restore(waiting[0] if waiting else None)
+        self.isolated.restore([errors_in_a_row, remembered])
+
+    def tradable(self, target: Target | None, time_ns: int) -> Target | None:
+        """The target to trade at a tick of the window's session: this one, or one that has waited since the close.
+
+        A target at a tick of the closing moment, such as the day's last minute bar, waits.
+        """
+        window = self.window
+        if time_ns >= window.close_ns:
+            if target is not None:
+                self.waiting.put(target, window.day_open_ns)
+            return None
+        waited = self.waiting.taken(window.day_open_ns)
+        return waited if target is None else target
 
     def __call__(self, isolated: Isolated, error: Exception) -> None:
         """Reports an error. The watcher itself is the callable, to save memory: there may be 100,000 watchers."""
@@ -165,4 +187,10 @@ def bar_watch(
     """Makes the watch of a strategy on bars; None for one on ticks."""
     if not issubclass(strategy_type, BarStrategy) or not isinstance(parameters, BarParameters):
         return None
-    return BarWatch(watcher, watcher.isolated.on_bar, parameters.interval, strategy_type.warm_up(parameters))
+    return BarWatch(
+        watcher,
+        watcher.isolated.on_bar,
+        parameters.interval,
+        strategy_type.warm_up(parameters),
+        carries=carries_over_night(strategy_type, parameters, watcher.running.config.product),
+    )

@@ -1,0 +1,70 @@
+"""Keeps a target that was made at a session's close until the next session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import JsonValue
+
+from alphapanda.domain.order import Product
+from alphapanda.strategy.core.bars import INTERVALS
+from alphapanda.strategy.core.strategy import BarParameters, Stance, Strategy, StrategyParameters, Target
+
+
+def carries_over_night(
+    strategy_type: type[Strategy[Any]], parameters: StrategyParameters, product: Product
+) -> bool:
+    """Whether a target made at the close of a day is for the next day.
+
+    The state from which the type made it has to live that long, and so does the product: MIS is squared off before the
+    close, so each day begins flat. A bar of a day is known only at the close, so its target is for the next day always.
+    """
+    if not strategy_type.carries_over_night:
+        return False
+    of_days = isinstance(parameters, BarParameters) and not INTERVALS[parameters.interval]
+    return of_days or product is not Product.MIS
+
+
+class WaitingTarget:
+    """A target made at a session's close, when nothing can be traded any more; the latest one counts.
+
+    Args:
+        carries: False if the target ends with its trading day.
+
+    Attributes:
+        target: the target that waits; None if none does.
+    """
+
+    __slots__ = ("_carries", "_day_open_ns", "target")
+
+    def __init__(self, *, carries: bool) -> None:
+        self.target: Target | None = None
+        self._carries = carries
+        self._day_open_ns = 0
+
+    def put(self, target: Target, day_open_ns: int) -> None:
+        """Keeps a target of the trading day that opened then, in place of an earlier one."""
+        self.target = target
+        self._day_open_ns = day_open_ns
+
+    def taken(self, day_open_ns: int) -> Target | None:
+        """Takes the target out for a session of the trading day that opened then; None if it has ended."""
+        target, self.target = self.target, None
+        return target if self._carries or day_open_ns == self._day_open_ns else None
+
+    def forget(self) -> None:
+        """Forgets the target."""
+        self.target = None
+
+    def state(self) -> JsonValue:
+        """The target and its day; None if none waits."""
+        return (
+            None if self.target is None else [int(self.target.stance), self.target.reason, self._day_open_ns]
+        )
+
+    def restore(self, state: Any) -> None:
+        """Restores what `state` returned. Earlier versions stored no day: such a target waits only if it carries."""
+        self.target = None
+        if state is not None:
+            stance, reason, *day = state
+            self.target, self._day_open_ns = Target(Stance(stance), reason), day[0] if day else 0
