@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphapanda.contract.wire import envelope, timestamp
-from alphapanda.strategy.core.strategy import BarStrategy, Strategy
+from alphapanda.strategy.core.strategy import Strategy
 from alphapanda.strategy.store.port import StoredStrategy
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import control_pb2
@@ -90,7 +90,7 @@ def type_message(strategy_type: type[Strategy[Any]]) -> api.StrategyType:
     return api.StrategyType(
         strategy_type=strategy_type.type_name,
         description=inspect.getdoc(strategy_type) or "",
-        on_bars=issubclass(strategy_type, BarStrategy),
+        on_bars=strategy_type.interval_of(model()) is not None,
         wants_position=strategy_type.wants_position,
         warm_up=strategy_type.warm_up(model()),
         parameters=[

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.strategy.core.bars import Bar
 from alphapanda.strategy.core.ema_cross import EmaCross, EmaCrossParameters
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.strategy import Stance
@@ -18,13 +20,15 @@ PERIODS = st.tuples(st.integers(1, 8), st.integers(1, 12)).filter(lambda pair: p
 
 
 def oracle(prices, fast, slow):
-    """(number of the tick, long?) of each change of side, told as the issue tells it."""
+    """(number of the tick, long?) of each change of side, in exact arithmetic; equal averages change nothing."""
     changes, averages, side = [], None, None
     for number, price in enumerate(prices, start=1):
-        averages = averages or {fast: price, slow: price}
+        paise = round(price * 100)
+        averages = averages or {fast: Fraction(paise), slow: Fraction(paise)}
         for n in (fast, slow):
-            averages[n] += 2 / (n + 1) * (price - averages[n])
-        if number >= slow and (now := averages[fast] > averages[slow]) != side:
+            averages[n] += Fraction(2, n + 1) * (paise - averages[n])
+        tie = averages[fast] == averages[slow]
+        if number >= slow and not tie and (now := averages[fast] > averages[slow]) != side:
             side = now
             changes.append((number, side))
     return changes
@@ -57,16 +61,46 @@ def test_a_state_taken_up_midway_changes_no_later_wish(prices, periods, at) -> N
     )
 
 
-def test_equal_averages_are_short() -> None:
-    """Side is fast > slow, so a price that never moves is not above."""
-    assert changes(EmaCross(EmaCrossParameters(fast=1, slow=3)), [100.05] * 9) == [(3, False)]
+@pytest.mark.parametrize(
+    ("prices", "expected"),
+    [
+        ([100.05] * 9, []),
+        ([100.1, 100.3, 100.2, 100.2, 100.3], [(5, True)]),
+        ([0.1, 0.3, 0.4, 0.3], [(3, True)]),
+    ],
+)
+def test_equal_averages_change_nothing(prices, expected) -> None:
+    """A price that never moves has no side, and rounding noise makes none: EMA 3 of 100.1, 100.3, 100.2 is 100.2."""
+    strategy = EmaCross(EmaCrossParameters(fast=1, slow=3))
+    assert changes(strategy, prices) == expected == oracle(prices, 1, 3)
+    batched = EmaCross(EmaCrossParameters(fast=1, slow=3))
+    made = batched.on_ticks(prices, range(len(prices)))
+    assert [(n + 1, target.stance is Stance.LONG) for n, target in made] == expected
+
+
+def test_on_bars_it_takes_their_closes_and_repeats_its_side() -> None:
+    """The same flips as on ticks at these prices; a repeated side is no signal before the next day."""
+    registry, prices = StrategyRegistry(), [100, 101, 103, 102, 99, 98, 104]
+    assert EmaCross.interval_of(registry.parameters("ema_cross", {})) is None
+    parameters = registry.parameters("ema_cross", {"fast": "1", "slow": "3", "interval": "5m"})
+    assert EmaCross.interval_of(parameters) == "5m"
+    on_bars, side, flips = EmaCross(parameters), None, []
+    for number, price in enumerate(prices, start=1):
+        target = on_bars.on_bar(Bar(number, number + 1, 0, 0.0, 0.0, 0.0, price, 0, 1))
+        assert (target is None) is (number < 3)
+        if target is not None and target.stance is not side:
+            side = target.stance
+            flips.append((number, side is Stance.LONG))
+    assert flips == oracle(prices, 1, 3) == changes(EmaCross(parameters), prices)
+    with pytest.raises(InvalidInput, match=r"parameters.interval: '7m'.*tick, 1s"):
+        registry.parameters("ema_cross", {"interval": "7m"})
 
 
 def test_parameters_are_text_and_come_back_complete() -> None:
     """What is absent has its default; all of it comes back as text."""
     registry = StrategyRegistry()
-    assert registry.complete("ema_cross", {}) == {"fast": "10", "slow": "20"}
-    assert registry.complete("ema_cross", {"fast": "5"}) == {"fast": "5", "slow": "20"}
+    assert registry.complete("ema_cross", {}) == {"fast": "10", "slow": "20", "interval": "tick"}
+    assert registry.complete("ema_cross", {"fast": "5"}) == {"fast": "5", "slow": "20", "interval": "tick"}
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,32 @@
-"""Trend following with two exponential moving averages of the tick price."""
+"""Trend following with two exponential moving averages, of ticks or of bars."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.strategy.core.bars import Bar, Interval
 from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Target
+
+TICK: Final = "tick"
+TIE: Final = 1e-12
+"""Averages that differ by at most this part of the price are equal. The rounding noise of a float average over the longest
+period is half of that, and a paisa is a million times more on any share."""
 
 
 class EmaCrossParameters(StrategyParameters):
-    """Periods in ticks; fast is the shorter one."""
+    """Periods in ticks or bars; fast is the shorter one."""
 
-    fast: int = Field(10, ge=1, le=10_000, description="ticks of the fast average, less than slow")
-    slow: int = Field(20, ge=1, le=10_000, description="ticks of the slow average")
+    fast: int = Field(10, ge=1, le=10_000, description="ticks, or bars, of the fast average, less than slow")
+    slow: int = Field(20, ge=1, le=10_000, description="ticks, or bars, of the slow average")
+    interval: Literal["tick", Interval] = Field(
+        TICK, description="length of a bar; tick: every tick, whatever its time"
+    )
 
     @model_validator(mode="after")
     def _fast_is_faster(self) -> Self:
@@ -27,10 +36,11 @@ class EmaCrossParameters(StrategyParameters):
 
 
 class EmaCross(Strategy[EmaCrossParameters]):
-    """Long while the fast average is above the slow one, else short; each change of side is a target.
+    """Long while the fast average is above the slow one, short while it is below.
 
-    Both averages begin at the first price and move by `average += 2 / (n + 1) * (price - average)`. There is no target
-    before tick number `slow`; the side at that tick is the first target.
+    Both averages begin at the first price (of ticks, or closes of bars) and move by
+    `average += 2 / (n + 1) * (price - average)`. There is no target before number `slow`. While the averages are equal, to a
+    trillionth of the price, nothing changes.
     """
 
     __slots__ = ("_fast", "_fast_alpha", "_long", "_parameters", "_seen", "_slow", "_slow_alpha", "_warm")
@@ -61,10 +71,21 @@ class EmaCross(Strategy[EmaCrossParameters]):
             if self._seen < self._warm:
                 return None
         side = fast > slow
-        if side is self._long:
+        if side is self._long or abs(fast - slow) <= TIE * slow:
             return None
         self._long = side
         return self._target(side)
+
+    @override
+    def on_bar(self, bar: Bar) -> Target | None:
+        flipped = self.on_tick(bar.close, bar.end_ns)
+        # As on every type on bars, the target is repeated: it counts anew on a new day.
+        return flipped if flipped is not None or self._long is None else self._target(self._long)
+
+    @classmethod
+    @override
+    def interval_of(cls, parameters: Any) -> str | None:
+        return None if parameters.interval == TICK else str(parameters.interval)
 
     @override
     def on_ticks(self, prices: Sequence[float], times_ns: Sequence[int]) -> list[tuple[int, Target]]:
@@ -80,7 +101,7 @@ class EmaCross(Strategy[EmaCrossParameters]):
         for index, price in enumerate(islice(prices, begin, None), begin):
             fast += fast_alpha * (price - fast)
             slow += slow_alpha * (price - slow)
-            if (fast > slow) is not long:
+            if (fast > slow) is not long and abs(fast - slow) > TIE * slow:
                 self._fast, self._slow, self._long = fast, slow, fast > slow
                 long = self._long
                 targets.append((index, self._target(long)))
@@ -105,6 +126,6 @@ class EmaCross(Strategy[EmaCrossParameters]):
         self._seen, self._fast, self._slow, self._long = state  # type: ignore[misc, str-unpack, assignment]
 
     def _target(self, side: bool) -> Target:
-        where = "above" if side else "not above"
+        where = "above" if side else "below"
         reason = f"EMA {self._parameters.fast} at {self._fast:.4f} is {where} EMA {self._parameters.slow} at {self._slow:.4f}"
         return Target(Stance.LONG if side else Stance.SHORT, reason)

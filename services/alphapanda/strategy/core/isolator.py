@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from alphapanda.strategy.core.bars import Bar
 from alphapanda.strategy.core.holdings import Context
-from alphapanda.strategy.core.strategy import BarStrategy, P, Strategy, Target
+from alphapanda.strategy.core.strategy import P, Strategy, Target
 
 
 class StrategyBroken(Exception):
@@ -88,7 +88,7 @@ class Isolated:
     def on_bar(self, bar: Bar) -> Target | None:
         """Calls `on_bar`; None if it raises."""
         try:
-            target = self._strategy.on_bar(bar) if isinstance(self._strategy, BarStrategy) else None
+            target = self._strategy.on_bar(bar)
             if target is not None:
                 _require_target(target, "on_bar")
         except Exception as error:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from statistics import fmean, pstdev
-from typing import ClassVar, Self
+from math import sqrt
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.exact import UNITS_PER_RUPEE, as_ratio, in_units
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
+
+_CLOSES: Final = "_closes"
 
 
 class MeanReversionParameters(BarParameters):
@@ -32,7 +35,7 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
     """Short from z = entry up, long from -entry down, flat where |z| is at most exit, else as before.
 
     z = (close - mean) / standard deviation of the last `lookback` closes, of the population, as in J. Bollinger:
-    Bollinger on Bollinger Bands (2001). Closes that are all the same have no z.
+    Bollinger on Bollinger Bands (2001). Closes that are all the same have no z. It is compared exactly.
     """
 
     type_name: ClassVar[str] = "mean_reversion"
@@ -41,7 +44,9 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
     @override
     def __init__(self, parameters: MeanReversionParameters) -> None:
         self._parameters = parameters
-        self._closes: deque[float] = deque(maxlen=parameters.lookback)
+        self._entry, self._exit = as_ratio(parameters.entry), as_ratio(parameters.exit)
+        self._closes: deque[int] = deque()  # in units, with their sum and the sum of their squares
+        self._sum = self._squares = 0
 
     @classmethod
     @override
@@ -50,13 +55,40 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
 
     @override
     def on_bar(self, bar: Bar) -> Target | None:
-        closes, parameters = self._closes, self._parameters
-        closes.append(bar.close)
-        if len(closes) < parameters.lookback or min(closes) == max(closes):
+        close, lookback = in_units(bar.close), self._parameters.lookback
+        self._add(close)
+        # With n closes of sum s and squares q, z is off / sqrt(variance), where:
+        off = lookback * close - self._sum
+        variance = lookback * self._squares - self._sum**2
+        if len(self._closes) < lookback or not variance:
             return None
-        mean = fmean(closes)
-        z = (bar.close - mean) / pstdev(closes)
-        reason = f"z-score {z:+.3f} of {parameters.lookback} bars"
-        if abs(z) >= parameters.entry:
-            return Target(Stance.SHORT if z > 0 else Stance.LONG, reason)
-        return Target(Stance.FLAT, reason) if abs(z) <= parameters.exit else None
+
+        def beside(level: tuple[int, int]) -> int:
+            """How far z squared is above the level squared; only the sign has a meaning."""
+            numerator, denominator = level
+            return (off * denominator) ** 2 - numerator**2 * variance
+
+        reason = f"z-score {off / sqrt(variance):+.3f} of {lookback} bars"
+        if beside(self._entry) >= 0:
+            return Target(Stance.SHORT if off > 0 else Stance.LONG, reason)
+        return Target(Stance.FLAT, reason) if beside(self._exit) <= 0 else None
+
+    @override
+    def state(self) -> JsonValue:
+        return {_CLOSES: [each / UNITS_PER_RUPEE for each in self._closes]}
+
+    @override
+    def restore(self, state: Any) -> None:
+        self._closes.clear()
+        self._sum = self._squares = 0
+        for close in state[_CLOSES]:
+            self._add(in_units(close))
+
+    def _add(self, units: int) -> None:
+        if len(self._closes) == self._parameters.lookback:
+            gone = self._closes.popleft()
+            self._sum -= gone
+            self._squares -= gone**2
+        self._closes.append(units)
+        self._sum += units
+        self._squares += units**2

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 from typing_extensions import override
 
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.exact import as_ratio, in_units
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 
@@ -17,15 +18,20 @@ class MomentumParameters(BarParameters):
 
     lookback: int = Field(20, ge=1, le=5_000, description="bars back to the close compared with")
     threshold_percent: float = Field(
-        0.2, ge=0, le=100, allow_inf_nan=False, description="percent; a smaller move is none"
+        0.2,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="percent; a smaller move is none, an equal one changes nothing",
     )
 
 
 class Momentum(BarStrategy[MomentumParameters]):
-    """Long if the close is more than the threshold above the one `lookback` bars ago, short if below, else flat.
+    """Long if the close is more than the threshold above the one `lookback` bars ago, short if below, flat if within.
 
     return = 100 * (close / close[lookback] - 1) percent, and the side is its sign: time series momentum, T. Moskowitz,
     Y. H. Ooi, L. H. Pedersen, Journal of Financial Economics 104 (2012), on bars of any length and with a dead band.
+    The return is compared exactly; where it equals the threshold, nothing changes.
     """
 
     type_name: ClassVar[str] = "momentum"
@@ -34,6 +40,7 @@ class Momentum(BarStrategy[MomentumParameters]):
     @override
     def __init__(self, parameters: MomentumParameters) -> None:
         self._parameters = parameters
+        self._threshold = as_ratio(parameters.threshold_percent)
         self._closes: deque[float] = deque(maxlen=parameters.lookback + 1)
 
     @classmethod
@@ -46,7 +53,14 @@ class Momentum(BarStrategy[MomentumParameters]):
         self._closes.append(bar.close)
         if len(self._closes) <= self._parameters.lookback:
             return None
-        change = 100 * (bar.close / self._closes[0] - 1)
-        threshold = self._parameters.threshold_percent
-        stance = Stance((change > threshold) - (change < -threshold))
-        return Target(stance, f"{change:+.3f} % in {self._parameters.lookback} bars, threshold {threshold} %")
+        before, (numerator, denominator) = in_units(self._closes[0]), self._threshold
+        move, threshold = 100 * (in_units(bar.close) - before) * denominator, before * numerator
+        if abs(move) == threshold:
+            return None
+        stance = Stance((move > threshold) - (move < -threshold))
+        change, percent = move / (before * denominator), self._parameters.threshold_percent
+        return Target(stance, f"{change:+.3f} % in {self._parameters.lookback} bars, threshold {percent} %")
+
+    @override
+    def state(self) -> JsonValue:
+        return {"_closes": list(self._closes)}

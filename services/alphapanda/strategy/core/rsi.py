@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.exact import UNITS_PER_RUPEE, in_units
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
 
 MIDDLE = 50.0
+TIE: Final = 1e-9
+"""An index this near to a level is at the level: Wilder's averages are floats, with noise far below it."""
 
 
 class RsiParameters(BarParameters):
@@ -62,15 +65,15 @@ class Rsi(BarStrategy[RsiParameters]):
         last, self._last = self._last, bar.close
         if last is None:
             return None
-        index = self._index(bar.close - last)
+        index = self._index((in_units(bar.close) - in_units(last)) / UNITS_PER_RUPEE)
         if index is None:
             return None
         before = self._side
-        if index <= self._parameters.oversold:
+        if index <= self._parameters.oversold + TIE:
             self._side = 1
-        elif index >= self._parameters.overbought:
+        elif index >= self._parameters.overbought - TIE:
             self._side = -1
-        elif (before > 0 and index >= MIDDLE) or (before < 0 and index <= MIDDLE):
+        elif (before > 0 and index >= MIDDLE - TIE) or (before < 0 and index <= MIDDLE + TIE):
             self._side = 0
         elif not before:
             return None

@@ -123,6 +123,15 @@ class Strategy(ABC, Generic[P]):
         """
         raise NotImplementedError
 
+    def on_bar(self, bar: Bar) -> Target | None:
+        """Handles a closed bar, of a type on ticks or on bars: it is called instead of `on_tick` if `interval_of` names an interval."""
+        raise NotImplementedError
+
+    @classmethod
+    def interval_of(cls, parameters: Any) -> str | None:  # noqa: ARG003 - for those that override it
+        """The interval of the bars that it gets with these parameters; None: it gets ticks."""
+        return None
+
     @classmethod
     def warm_up(cls, parameters: Any) -> int:  # noqa: ARG003 - for those that override it
         """The number of ticks (or bars) that it needs before its first target; they are read from the log."""
@@ -163,8 +172,15 @@ class BarStrategy(Strategy[B]):
     __slots__ = ()
 
     @abstractmethod
+    @override
     def on_bar(self, bar: Bar) -> Target | None:
         """Handles a closed bar. None keeps the target as it is."""
+
+    @classmethod
+    @override
+    def interval_of(cls, parameters: Any) -> str | None:
+        """The parameter `interval`."""
+        return str(parameters.interval)
 
     @final
     @override

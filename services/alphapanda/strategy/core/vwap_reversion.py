@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.exact import UNITS_PER_RUPEE, as_ratio, in_units
 from alphapanda.strategy.core.strategy import (
     BarStrategy,
     IntradayBarParameters,
@@ -47,7 +48,7 @@ class VwapReversion(BarStrategy[VwapReversionParameters]):
 
     VWAP = sum of (high + low + close) / 3 * volume over the day's bars, divided by their volume: S. Berkowitz,
     D. Logue, E. Noser: The Total Cost of Transactions on the NYSE, Journal of Finance 43 (1988), on bars. It needs a
-    feed with volumes, and counts from the first bar it sees of a day.
+    feed with volumes, and counts from the first bar it sees of a day. The distance is compared exactly.
     """
 
     type_name: ClassVar[str] = "vwap_reversion"
@@ -58,20 +59,39 @@ class VwapReversion(BarStrategy[VwapReversionParameters]):
     def __init__(self, parameters: VwapReversionParameters) -> None:
         self._parameters = parameters
         self._day_open_ns = 0
-        self._turnover = 0.0
+        self._turnover = 0  # three times the sum, in units
         self._volume = 0
+        self._entry, self._exit = as_ratio(parameters.entry_percent), as_ratio(parameters.exit_percent)
 
     @override
     def on_bar(self, bar: Bar) -> Target | None:
         if bar.day_open_ns != self._day_open_ns:
-            self._day_open_ns, self._turnover, self._volume = bar.day_open_ns, 0.0, 0
-        self._turnover += (bar.high + bar.low + bar.close) / 3 * bar.volume
+            self._day_open_ns, self._turnover, self._volume = bar.day_open_ns, 0, 0
+        close = in_units(bar.close)
+        self._turnover += (in_units(bar.high) + in_units(bar.low) + close) * bar.volume
         self._volume += bar.volume
         if not self._volume:
             return None
-        vwap = self._turnover / self._volume
-        off = 100 * (bar.close / vwap - 1)
-        reason = f"close {bar.close:.2f} is {off:+.3f} % off the VWAP, {vwap:.4f}"
-        if abs(off) >= self._parameters.entry_percent:
+        turnover, off = self._turnover, 3 * self._volume * close - self._turnover
+
+        def beside(level: tuple[int, int]) -> int:
+            """How far the distance is beyond a level in percent; only the sign has a meaning."""
+            numerator, denominator = level
+            return 100 * abs(off) * denominator - numerator * turnover
+
+        vwap = turnover / (3 * self._volume * UNITS_PER_RUPEE)
+        reason = f"close {bar.close:.2f} is {100 * off / turnover:+.3f} % off the VWAP, {vwap:.4f}"
+        if beside(self._entry) >= 0:
             return Target(Stance.SHORT if off > 0 else Stance.LONG, reason)
-        return Target(Stance.FLAT, reason) if abs(off) <= self._parameters.exit_percent else None
+        return Target(Stance.FLAT, reason) if beside(self._exit) <= 0 else None
+
+    @override
+    def state(self) -> JsonValue:
+        return [self._day_open_ns, self._turnover, self._volume]
+
+    @override
+    def restore(self, state: Any) -> None:
+        if isinstance(state, dict):  # of an earlier version: the sum in rupees, as a float
+            units = round(state["_turnover"] * 3 * UNITS_PER_RUPEE)
+            state = [state["_day_open_ns"], units, state["_volume"]]
+        self._day_open_ns, self._turnover, self._volume = state

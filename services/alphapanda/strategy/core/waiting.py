@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from alphapanda.domain.order import Product
 from alphapanda.strategy.core.bars import INTERVALS
-from alphapanda.strategy.core.strategy import BarParameters, Stance, Strategy, StrategyParameters, Target
+from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Target
 
 
 def carries_over_night(
@@ -21,7 +21,8 @@ def carries_over_night(
     """
     if not strategy_type.carries_over_night:
         return False
-    of_days = isinstance(parameters, BarParameters) and not INTERVALS[parameters.interval]
+    interval = strategy_type.interval_of(parameters)
+    of_days = interval is not None and not INTERVALS[interval]
     return of_days or product is not Product.MIS
 
 

@@ -16,7 +16,7 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Context, Holdings
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.sessions import SessionWindow
-from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters, Target
+from alphapanda.strategy.core.strategy import Strategy, StrategyParameters, Target
 from alphapanda.strategy.core.waiting import WaitingTarget, carries_over_night
 
 
@@ -185,12 +185,13 @@ def bar_watch(
     watcher: Watcher, strategy_type: type[Strategy[Any]], parameters: StrategyParameters
 ) -> BarWatch[Watcher] | None:
     """Makes the watch of a strategy on bars; None for one on ticks."""
-    if not issubclass(strategy_type, BarStrategy) or not isinstance(parameters, BarParameters):
+    interval = strategy_type.interval_of(parameters)
+    if interval is None:
         return None
     return BarWatch(
         watcher,
         watcher.isolated.on_bar,
-        parameters.interval,
+        interval,
         strategy_type.warm_up(parameters),
         carries=carries_over_night(strategy_type, parameters, watcher.running.config.product),
     )
