@@ -57,7 +57,7 @@ async def test_a_strategy_is_created_stopped_with_its_defaults(service) -> None:
     answer = await service.CreateStrategy(create(parameters={"fast": "5"}), None)
     strategy = answer.strategy
     assert (strategy.revision, strategy.state) == (1, STRATEGY_STATE_STOPPED)
-    assert dict(strategy.parameters) == {"fast": "5", "slow": "20"}
+    assert dict(strategy.parameters) == {"fast": "5", "slow": "20", "interval": "tick"}
     assert (strategy.account, strategy.product, strategy.signal_ttl_seconds) == ("default", PRODUCT_MIS, 60)
     assert (strategy.changed_by, strategy.changed_at.ToDatetime(UTC)) == ("local", NOW)
     assert (await service.GetStrategy(api.GetStrategyRequest(strategy_id="trend"), None)).strategy == strategy
@@ -172,7 +172,7 @@ async def test_an_update_changes_what_the_mask_names(service, store) -> None:
         parameters={"slow": "60", "fast": "7"}, symbols=["NSE:S1", "NSE:S2"], signal_ttl_seconds=9, quantity=1,
     )  # fmt: skip
     after = (await service.UpdateStrategy(wanted, None)).strategy
-    assert dict(after.parameters) == {"fast": "5", "slow": "60"}
+    assert dict(after.parameters) == {"fast": "5", "slow": "60", "interval": "tick"}
     assert (list(after.symbols), after.signal_ttl_seconds, after.quantity) == (["NSE:S1", "NSE:S2"], 9, 50)
     assert (after.revision, after.state, after.note) == (3, STRATEGY_STATE_RUNNING, UPDATED_POSITIONS_STAY)
     assert before.revision == 2
@@ -180,7 +180,7 @@ async def test_an_update_changes_what_the_mask_names(service, store) -> None:
     again = await service.UpdateStrategy(update("u2", quantity=50, product=PRODUCT_MIS), None)
     assert again.strategy == after, "what is so already makes no revision"
     whole = await service.UpdateStrategy(update("u3", paths=["parameters"], parameters={"fast": "3"}), None)
-    assert dict(whole.strategy.parameters) == {"fast": "3", "slow": "20"}
+    assert dict(whole.strategy.parameters) == {"fast": "3", "slow": "20", "interval": "tick"}
     changed = await service.UpdateStrategy(
         update("u4", quantity=75, product=PRODUCT_CNC, brokers=["zerodha"]), None
     )
