@@ -28,6 +28,7 @@ COMMANDS = {
     "risk": "show limits and verdicts, show and set the kill switch",
     "replay": "run the real cores over recorded data, as fast as they go",
     "new-strategy": "write the first version of a strategy of your own, and its test",
+    "calendar": "show trading days and sessions; check and import a calendar of your own",
     "settings": "show every setting, its value here and its source",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",

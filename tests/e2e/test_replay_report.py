@@ -66,8 +66,9 @@ def test_what_cannot_be_written_or_read_is_named(tmp_path):
 
 
 def test_a_day_beyond_the_calendar_is_an_error_and_not_an_empty_result(tmp_path):
-    """A recording of 2021 can't be replayed: the calendar doesn't cover it, and says which years it does."""
-    done = replay(str(bars(tmp_path, "2021-03-10")), "--instrument", "NSE:INFY", "--strategy", "ema_cross")
+    """A recording of 2027 cannot be replayed: the calendar does not cover it, and says which years it does and what to do."""
+    done = replay(str(bars(tmp_path, "2027-03-10")), "--instrument", "NSE:INFY", "--strategy", "ema_cross")
     assert done.returncode == 2
-    assert "2021-03-10" in done.stderr
-    assert "2024" in done.stderr
+    assert "2027-03-10" in done.stderr
+    assert "2026-12-31" in done.stderr
+    assert "alphapanda calendar import" in done.stderr

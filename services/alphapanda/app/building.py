@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app.bound import StopBound
+from alphapanda.app.calendars import calendar_watch
 from alphapanda.app.health import ActiveChecks, lag_watch
 from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
@@ -106,6 +107,7 @@ def process_of(
         HealthWatch(running, server.set_serving),
         watched.dependencies,
         watched.checks,
+        calendar_watch(resources.calendar, resources.settings.calendar.warn_days),
         *measuring(resources, [*running.values()], groups, server.admission, servers),
     ]
     return Process(every, server, health, lifecycle, drain_seconds)

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from alphapanda.app.calendars import REMEDY, ending, open_calendar, own_calendar_file
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.doctor_running import running_findings
 from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
 from alphapanda.app.log_check import log_finding
 from alphapanda.app.resources import wall_clock
-from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError
 from alphapanda.embedded.postgres import postgres_program
@@ -39,7 +40,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
         data_dir: data directory of `alphapanda up`.
         mesh: check Kafka, PostgreSQL, Redis and the services of the mesh instead of the embedded ones.
     """
-    findings = [python_finding(), *settings_findings(settings), calendar_finding()]
+    findings = [python_finding(), *settings_findings(settings), calendar_finding(settings, data_dir)]
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):
@@ -71,17 +72,23 @@ def settings_findings(settings: Settings | SettingsInvalid) -> list[Finding]:
     return [ok("settings", "valid")]
 
 
-def calendar_finding() -> Finding:
-    """Checks whether the shipped calendar covers today."""
-    calendar = load_nse_calendar()
+def calendar_finding(settings: Settings | SettingsInvalid, data_dir: Path) -> Finding:
+    """Checks the calendar as the next start will have it: the user's own file, whether it covers today, when it ends."""
+    valid = Settings() if isinstance(settings, SettingsInvalid) else settings
+    own = own_calendar_file(valid, data_dir)
+    try:
+        calendar = open_calendar(valid, data_dir)
+    except InvalidInput as error:
+        return fail("calendar", str(error), "correct the file; `alphapanda calendar check FILE` checks it")
     today = calendar.trading_day(wall_clock())
-    if calendar.covers(today):
-        return ok("calendar", f"knows {today}")
-    return warn(
-        "calendar",
-        f"doesn't cover {today}; a real-time feed can't tell whether the exchange trades",
-        "install a newer version, with that year's holidays",
-    )
+    theirs = f", with {own}" if own is not None else ""
+    if not calendar.covers(today):
+        reason = f"doesn't cover {today}{theirs}; a real-time feed can't tell whether the exchange trades"
+        return warn("calendar", reason, REMEDY)
+    said = ending(calendar, today, valid.calendar.warn_days)
+    if said is not None:
+        return warn("calendar", f"knows {today}{theirs}; {said}", REMEDY)
+    return ok("calendar", f"knows {today}{theirs}; up to {calendar.last_announced_day}")
 
 
 def holder_of(data_dir: Path) -> DataDirectoryInUseError | None:

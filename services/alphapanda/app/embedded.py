@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alphapanda.app.backup import backup_of_running
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
+from alphapanda.app.calendars import open_calendar
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.lockstep import Barrier
@@ -35,7 +36,7 @@ from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.app.waiting import until, within
 from alphapanda.contract.topics import TopicMap
-from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import SchemaTooNew
 from alphapanda.embedded.layout import Layout
@@ -49,6 +50,7 @@ from alphapanda.instruments.store.port import directory_of
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
+from alphapanda.marketdata.feeds.sim import SimulatedFeed
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
@@ -179,6 +181,12 @@ class Embedded:
         """Stops everything, in reverse order."""
         await self._stack.aclose()
 
+    def _calendar(self) -> TradingCalendar:
+        """The calendar; a simulated feed's has provisional weekdays, so that it runs on any date."""
+        simulated = self._options.feed.partition(":")[0] == SimulatedFeed.name
+        today = wall_clock().astimezone(IST).date()
+        return open_calendar(self._settings, self._options.data_dir, today if simulated else None)
+
     def _reserved_port(self) -> int:
         """Reserves a free port, because the services need their address before the server listens."""
         reserved = ReservedPort(self._settings.api.host)
@@ -189,7 +197,8 @@ class Embedded:
     async def _start(self) -> None:
         progress = self._options.on_progress
         raise_descriptor_limit()
-        check_feed(self._settings, load_nse_calendar(), self._feed_wanted)
+        calendar = self._calendar()
+        check_feed(self._settings, calendar, self._feed_wanted)
         if self._options.record is not None:
             check_recording(self._options.record)
         self.port = self._settings.api.port or self._reserved_port()
@@ -202,7 +211,7 @@ class Embedded:
             progress("starting over: the data directory is wiped")
             await directory.fresh()
         self._options.on_directory(directory.layout)
-        resources, differences = await self._open_resources(directory, progress)
+        resources, differences = await self._open_resources(directory, calendar, progress)
         self.checks = await preflight(resources, differences, wall_clock())
         for check in self.checks:
             _log.info(
@@ -218,7 +227,7 @@ class Embedded:
         await self._services(resources, progress)
 
     async def _open_resources(
-        self, directory: DataDirectory, progress: Callable[[str], None]
+        self, directory: DataDirectory, calendar: TradingCalendar, progress: Callable[[str], None]
     ) -> tuple[ProcessResources, Sequence[str]]:
         settings = self._settings
         postgres = EmbeddedPostgres(directory.path, progress)
@@ -251,7 +260,6 @@ class Embedded:
             LOG_SECONDS,
             progress,
         )
-        calendar = load_nse_calendar()
         instruments = PostgresInstrumentStore(engine)
         await load_shipped_instruments(instruments, wall_clock().astimezone(IST).date())
         self.log, self.topic_map = log, topic_map

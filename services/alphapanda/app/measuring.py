@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from alphapanda import __version__
+from alphapanda.app.calendars import days_left
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
@@ -69,6 +70,7 @@ async def _collect(
     market_age: float | None,
     servers: Sequence[RunServer],
     admission: Admission,
+    calendar_days: int,
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
         CallMetrics,
@@ -97,6 +99,7 @@ async def _collect(
         CallMetrics(
             {kind.value: calls for kind, calls in admission.running.items()}, admission.refused.copy()
         ),
+        calendar_days,
     )
 
 
@@ -122,6 +125,8 @@ def measuring(
             with suppress(RedisError, OSError):  # without Redis the age isn't known; the other metrics are
                 if clock := (await resources.prices.read(())).clock:
                     age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds()
-            await _collect(metrics, services, lag_watch, age, servers, admission)
+            await _collect(
+                metrics, services, lag_watch, age, servers, admission, days_left(resources.calendar)
+            )
 
     return [Rounds("figures", collect, seconds, _log, at_once=True)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from alphapanda.app.calendars import ending
+from alphapanda.app.probes import traded_segments
 from alphapanda.app.resources import ProcessResources, enabled_brokers
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.storage.schema import schema_version
@@ -52,7 +54,8 @@ async def preflight(
             passed=len(resources.directory) > 0,
             blocks=True,
         ),
-        _market(resources.calendar, wall_time),
+        _market(resources.calendar, traded_segments(resources.calendar, resources.directory), wall_time),
+        _calendar(resources, wall_time),
         Check("brokers", f"off: {', '.join(off)}" if off else "all on", passed=not off, blocks=False),
     ]
 
@@ -65,8 +68,15 @@ def _clock(calendar: TradingCalendar, wall_time: datetime) -> Check:
     )
 
 
-def _market(calendar: TradingCalendar, wall_time: datetime) -> Check:
+def _calendar(resources: ProcessResources, wall_time: datetime) -> Check:
+    calendar = resources.calendar
+    said = ending(calendar, calendar.trading_day(wall_time), resources.settings.calendar.warn_days)
+    detail = said or f"up to {calendar.last_announced_day}"
+    return Check("calendar", detail, passed=said is None, blocks=False)
+
+
+def _market(calendar: TradingCalendar, segments: Collection[str], wall_time: datetime) -> Check:
     if not calendar.covers(calendar.trading_day(wall_time)):
         return Check("exchange", "not in the calendar", passed=False, blocks=False)
-    opens = [calendar.session_at(wall_time, segment) for segment in calendar.segments]
+    opens = [calendar.session_at(wall_time, segment) for segment in segments]
     return Check("exchange", "open" if any(opens) else "closed now (NSE)", passed=any(opens), blocks=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.ops.checks import CheckFailed
 from alphapanda.storage.price_cache import MarketClock
 
@@ -65,6 +66,7 @@ def lag(followers: Sequence[TopicFollower], most_records: int) -> Probe:
 
 def ticks(resources: ProcessResources, feed: RunningFeed) -> Probe:
     """Probes the age of the newest frame: fails where the feed is silent during a session. Heartbeat frames count."""
+    segments = traded_segments(resources.calendar, resources.directory)
 
     async def probe() -> str:
         if not feed.feeds_now:
@@ -72,6 +74,7 @@ def ticks(resources: ProcessResources, feed: RunningFeed) -> Probe:
         require_frames(
             (await resources.prices.read(())).clock,
             resources.calendar,
+            segments,
             wall_clock(),
             timedelta(seconds=resources.settings.health_checks.tick_max_age_seconds),
             simulated=feed.simulated,
@@ -84,6 +87,7 @@ def ticks(resources: ProcessResources, feed: RunningFeed) -> Probe:
 def require_frames(
     clock: MarketClock | None,
     calendar: TradingCalendar,
+    segments: Collection[str],
     wall_time: datetime,
     max_age: timedelta,
     *,
@@ -95,10 +99,10 @@ def require_frames(
         CheckFailed: no frame came for `max_age` while the market trades (by the feed's own clock where it is simulated).
     """
     if clock is None:
-        if not simulated and _trades(calendar, wall_time):
+        if not simulated and _trades(calendar, segments, wall_time):
             raise CheckFailed("no frame came yet, and the exchange trades")
         return
-    if not _trades(calendar, instant(clock.market_time_ns) if simulated else wall_time):
+    if not _trades(calendar, segments, instant(clock.market_time_ns) if simulated else wall_time):
         return
     age = wall_time - instant(clock.wall_time_ns)
     if age > max_age:
@@ -124,8 +128,13 @@ def snapshots(resources: ProcessResources, taken_to: Callable[[], datetime | Non
     return probe
 
 
-def _trades(calendar: TradingCalendar, moment: datetime) -> bool:
+def traded_segments(calendar: TradingCalendar, directory: InstrumentDirectory) -> frozenset[str]:
+    """The calendar segments of the known instruments."""
+    return frozenset(instrument.session_segment for instrument in directory) & frozenset(calendar.segments)
+
+
+def _trades(calendar: TradingCalendar, segments: Collection[str], moment: datetime) -> bool:
     try:
-        return any(calendar.session_at(moment, segment) for segment in calendar.segments)
+        return any(calendar.session_at(moment, segment) for segment in segments)
     except CalendarNotCovered:
         return False

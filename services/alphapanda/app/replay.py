@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
+from alphapanda.app.calendars import open_calendar, usual_data_directory
 from alphapanda.app.limits import limits_of
+from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
-from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
+from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
@@ -40,16 +43,19 @@ from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
+ALL_DAYS: Final = WantedDays()
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayRun:
-    """A replay that is ready for `replay.run(frames)`; afterwards `data` has what became of the rows, `extent` the range."""
+    """A replay that is ready for `replay.run(frames)`; afterwards `data` has what became of the rows, `days` the days."""
 
     replay: Replay
     frames: Iterator[Frame]
     data: DataAccount
     directory: InstrumentDirectory
     extent: Extent
+    days: ReplayedDays
     calendar: TradingCalendar
     strategies: tuple[StrategyConfig, ...]
     settings: Settings
@@ -95,6 +101,7 @@ def build_replay(
     config: Path | None = None,
     on_fill: Callable[[Filled, Decimal], None] | None = None,
     strategies_folder: Path | None = None,
+    wanted_days: WantedDays = ALL_DAYS,
     on_bad_file: Callable[[BadStrategyFile], None] = lambda _: None,
 ) -> ReplayRun:
     """Builds a replay of one or more strategies in one account.
@@ -109,17 +116,20 @@ def build_replay(
         config: TOML file with settings.
         on_fill: called with every fill and its realised profit.
         strategies_folder: folder of the user's own strategy types, in place of the setting strategy.folder.
+        wanted_days: the days to replay.
         on_bad_file: called with every file of that folder that can't be loaded.
 
     Raises:
         InvalidInput: the request can't be run.
         SettingsInvalid: the settings are invalid.
+        CalendarNotCovered: the calendar has no data for a day that was asked for.
     """
     overrides: dict[str, dict[str, object]] = {} if limits_enforced else {"risk": {"limits_enforced": False}}
     if strategies_folder is not None:
         overrides["strategy"] = {"folder": strategies_folder}
     settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
-    calendar = load_nse_calendar()
+    calendar = open_calendar(settings, usual_data_directory(settings))
+    wanted_days.require_covered(calendar)
     directory = shipped_instruments(date.max)
     registry = registry_with(settings.strategy.folder, on_bad_file)
     types = [each.strategy_type for each in wanted]
@@ -137,18 +147,22 @@ def build_replay(
     scoped = NOTHING_SET
     if limits is not None:
         scoped = read_limits(limits, [each.strategy_id for each in strategies], directory)
-    data, extent = DataAccount(directory, calendar), Extent()
+    data, extent, days = DataAccount(directory, calendar), Extent(), ReplayedDays(calendar)
     return ReplayRun(
         replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry, scoped),
-        frames=replay_frames(
-            files,
-            directory=directory,
-            instrument=instrument,
-            seed=settings.marketdata.seed,
-            shards=payload_policies()["tick_frame"].partitions,
-            shard_of=shard_of,
-            sanitiser=Sanitiser(directory, PRICE_SCALE, data),
-            extent=extent,
+        frames=days.follow(
+            replay_frames(
+                files,
+                directory=directory,
+                instrument=instrument,
+                seed=settings.marketdata.seed,
+                shards=payload_policies()["tick_frame"].partitions,
+                shard_of=shard_of,
+                sanitiser=Sanitiser(directory, PRICE_SCALE, data),
+                extent=extent,
+                begin_ns=wanted_days.begin_ns,
+                end_ns=wanted_days.end_ns,
+            )
         ),
         data=data,
         directory=directory,
@@ -156,6 +170,7 @@ def build_replay(
         calendar=calendar,
         strategies=tuple(strategies),
         settings=settings,
+        days=days,
     )
 
 

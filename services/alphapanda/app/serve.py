@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
+from alphapanda.app.calendars import open_calendar
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.measuring import open_metrics
@@ -31,7 +32,6 @@ from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.status import OPS_SERVICE
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap
-from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.pace import REAL
@@ -141,7 +141,7 @@ class Serving:
         if self._port:
             probe_port(settings.api.host, self._port)
         if "marketdata" in self._services:
-            check_feed(settings, load_nse_calendar(), FeedWanted(self._feed, REAL))
+            check_feed(settings, open_calendar(settings, None), FeedWanted(self._feed, REAL))
         if self._record is not None:
             check_recording_folder(self._record)
         brokers = BrokerRegistry(BROKERS)
@@ -174,7 +174,7 @@ class Serving:
             log=log,
             topic_map=topic_map,
             brokers=brokers,
-            calendar=load_nse_calendar(),
+            calendar=open_calendar(settings, None),
             directory=await self._directory(store),
             target=self._target,
             metrics=open_metrics(settings, self._stack),

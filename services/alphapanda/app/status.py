@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from alphapanda import __version__
+from alphapanda.app.calendars import notices
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
@@ -70,6 +71,7 @@ def ops_room(
         lag_watch,
         servers,
         Backups(resources.write_backup),
+        notices=notices(resources.calendar, resources.settings.calendar.warn_days),
     )
     return Room(
         service="ops",

@@ -19,6 +19,8 @@ from alphapanda.commands.parameters import parameters_option
 @click.option(
     "--set", "sets", multiple=True, metavar="TYPE[:k=v,…][@NSE:X,…][*Q]", help="one of several strategies"
 )
+@click.option("--from", "first_day", metavar="DAY", help="first day to replay, YYYY-MM-DD")
+@click.option("--to", "last_day", metavar="DAY", help="last day to replay, YYYY-MM-DD")
 @click.option("--no-limits", is_flag=True, help="lift the limits of the settings")
 @click.option(
     "--limits",
@@ -51,6 +53,8 @@ def replay(
     quantity: int,
     product: str,
     sets: tuple[str, ...],
+    first_day: str | None,
+    last_day: str | None,
     no_limits: bool,
     limits: Path | None,
     config: Path | None,
@@ -74,6 +78,8 @@ def replay(
         quantity=quantity,
         product=product,
         sets=sets,
+        first_day=first_day,
+        last_day=last_day,
         no_limits=no_limits,
         limits=limits,
         config=config,

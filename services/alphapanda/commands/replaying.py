@@ -8,6 +8,7 @@ import resource
 import time as wall
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from rich.table import Table
 from alphapanda.app.assumptions import assumptions
 from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay
+from alphapanda.app.replay_days import WantedDays
 from alphapanda.commands.console import USAGE, err, fail, out, warn
 from alphapanda.commands.parameters import parsed_parameters
 from alphapanda.domain.calendar import CalendarNotCovered
@@ -76,6 +78,8 @@ def run_replay(
     quantity: int,
     product: str,
     sets: tuple[str, ...],
+    first_day: str | None,
+    last_day: str | None,
     no_limits: bool,
     limits: Path | None,
     config: Path | None,
@@ -101,11 +105,14 @@ def run_replay(
             report,
             trades,
             strategies_folder,
+            wanted_days=WantedDays(_day(first_day, "--from"), _day(last_day, "--to")),
             limits_enforced=not no_limits,
             limits=limits,
             allow_drops=allow_drops,
         )
-    except (InvalidInput, SettingsInvalid, CalendarNotCovered) as error:
+    except CalendarNotCovered as error:
+        fail(f"{error}; --from and --to leave days out", USAGE)
+    except (InvalidInput, SettingsInvalid) as error:
         fail(str(error), USAGE)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
@@ -122,6 +129,7 @@ def _run(
     trades: Path | None,
     strategies_folder: Path | None,
     *,
+    wanted_days: WantedDays,
     limits_enforced: bool,
     limits: Path | None,
     allow_drops: bool,
@@ -138,6 +146,7 @@ def _run(
         config=config,
         on_fill=on_fill,
         strategies_folder=strategies_folder,
+        wanted_days=wanted_days,
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
     )
     journal = ReplayJournal(
@@ -166,12 +175,23 @@ def _run(
         {each.session_segment for each in run.watched},
     )
     summary = summarised(run, found, seconds)
+    for caveat in run.days.caveats():
+        warn(caveat)
     if trades is not None:
         trades.write_text(trades_csv(journal.trades), encoding="utf-8")
     if report is not None:
         title = f"{', '.join(each.strategy_type for each in wanted)} over {', '.join(file.name for file in files)}"
         report.write_text(report_html(title, summary, found, journal, run.directory), encoding="utf-8")
     return summary
+
+
+def _day(text: str | None, option: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(option, text, "a day as YYYY-MM-DD") from None
 
 
 def _require_wanted(wanted: Sequence[WantedStrategy]) -> None:
@@ -231,11 +251,15 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "cash": _money(statement.cash),
         "equity": _money(statement.equity),
         "max_drawdown": _money(run.replay.tracker.max_drawdown),
-        **performance_json(found, assumptions(run.settings)),
+        **performance_json(found, [*assumptions(run.settings), *_calendar(run.days.caveats())]),
         "wall_seconds": round(seconds, 6),
         "ticks_per_second": round(run.data.passed / seconds) if seconds else 0,
         "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
+
+
+def _calendar(caveats: Sequence[str]) -> list[tuple[str, str]]:
+    return [("calendar", "; ".join(caveats))] if caveats else []
 
 
 def _show(summary: Mapping[str, Any]) -> None:
@@ -248,5 +272,7 @@ def _show(summary: Mapping[str, Any]) -> None:
         shown = value
         if isinstance(value, Mapping):
             shown = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
+        elif isinstance(value, list):
+            shown = "; ".join(value)
         table.add_row(name.replace("_", " "), "unknown" if shown is None else str(shown))
     out.print(table)

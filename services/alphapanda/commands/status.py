@@ -55,6 +55,7 @@ async def all_status(services: Services, service: str = "") -> GetStatusResponse
     if clocks := [one.market_time for one in answers if one.HasField("market_time")]:
         merged.market_time.CopyFrom(max(clocks, key=lambda at: at.ToNanoseconds()))
     merged.servers.extend(server for one in answers for server in one.servers)
+    merged.notices.extend(dict.fromkeys(notice for one in answers for notice in one.notices))
     for name, answer in zip(wanted, answered, strict=True):
         merged.services.extend(
             answer.services
@@ -80,5 +81,9 @@ def _table(answer: GetStatusResponse) -> RenderableType:
             ("market time", shown_time(market_moment(answer, "market_time"), "%a %d %b %Y %H:%M:%S IST")),
         ]
     )
-    lines = [*(Text(alarm, style=DOWN) for alarm in alarms(answer)), *servers_lines(answer.servers)]
+    lines = [
+        *(Text(alarm, style=DOWN) for alarm in alarms(answer)),
+        *(Text(notice, style="yellow") for notice in answer.notices),
+        *servers_lines(answer.servers),
+    ]
     return Group(about, "", services_table(answer.services), *[""] * bool(lines), *lines)

@@ -46,7 +46,7 @@ class DataDirectory:
         Raises DataDirectoryInUseError, DataDirectoryForeignError or DataDirectoryNotWritableError; then nothing has changed.
         """
         try:
-            self._claim()
+            self.claim()
             self._take_lock(wall_time, port)
             if self.layout.wiping.exists():
                 self._wipe()
@@ -114,7 +114,11 @@ class DataDirectory:
         for folder in self.layout.folders:
             folder.mkdir(mode=0o700, exist_ok=True)
 
-    def _claim(self) -> None:
+    def claim(self) -> None:
+        """Creates the folder if necessary and marks it as a data directory, without taking its lock.
+
+        Raises DataDirectoryForeignError or DataDirectoryNotWritableError.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.layout.marker.exists():
             if any(self.path.iterdir()):

@@ -39,6 +39,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         lag_watch: watches the groups' lag; None where another process does that.
         servers: servers that this process runs.
         backups: writes backups of this process's data directory.
+        notices: returns what a person should know soon, in sentences.
         timeout_seconds: a service that doesn't report within this time is NOT_SERVING in the answer.
     """
 
@@ -52,6 +53,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         lag_watch: LagWatch | None = None,
         servers: Sequence[RunServer] = (),
         backups: Backups | None = None,
+        notices: Callable[[], Sequence[str]] = lambda: (),
         timeout_seconds: float = 2.0,
     ) -> None:
         self._backups = backups or Backups(None)
@@ -62,6 +64,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         self._log = log_api
         self._lag_watch = lag_watch
         self._servers = servers
+        self._notices = notices
         self._timeout = timeout_seconds
 
     @override
@@ -91,6 +94,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
             market_time=timestamp(market_time),
             lag_alarms=_lag_alarms(self._lag_watch),
             servers=[server_status(server) for server in self._servers],
+            notices=self._notices(),
         )
 
     @override

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from alphapanda.domain.brokers import checked_broker
+from alphapanda.settings.calendars import CalendarSettings
 from alphapanda.settings.connections import DatabaseSettings, KafkaSettings, RedisSettings, TelemetrySettings
 from alphapanda.settings.consumers import ConsumersSettings
 from alphapanda.settings.logs import LoggingSettings
@@ -64,6 +65,7 @@ class Settings(Section):
     monitoring: MonitoringSettings = MonitoringSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
+    calendar: CalendarSettings = CalendarSettings()
 
     @field_validator("active_brokers")
     @classmethod

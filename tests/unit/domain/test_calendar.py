@@ -16,6 +16,7 @@ from alphapanda.domain.calendar import (
     CalendarNotCovered,
     DateRange,
     SessionKind,
+    Sureness,
     load_nse_calendar,
     mis_cut_off,
     parse_calendar,
@@ -26,8 +27,8 @@ CALENDAR = load_nse_calendar()
 DOCUMENT = json.loads(
     resources.files("alphapanda.domain").joinpath("data/nse_calendar.json").read_text(encoding="utf-8")
 )
-SEGMENTS = ("NSE_EQ", "NSE_EQ_CAS")
-YEARS = (2019, 2024, 2025, 2026)
+SEGMENTS = ("NSE_EQ", "NSE_EQ_CAS", "NSE_FO", "BSE_EQ")
+YEARS = range(2000, 2027)
 
 segments = st.sampled_from(SEGMENTS)
 covered_days = st.sampled_from(YEARS).flatmap(lambda year: st.dates(date(year, 1, 1), date(year, 12, 31)))
@@ -67,10 +68,13 @@ def test_hours_change_on_their_day(day, stocks, closing_auction_stocks):
 @pytest.mark.parametrize(
     ("day", "expected"),
     [
+        ("2012-11-13", [("15:45", "17:00")]),
+        ("2015-02-28", [("09:15", "15:30")]),
         ("2019-10-27", [("18:15", "19:15")]),
+        ("2023-11-12", [("18:15", "19:15")]),
         ("2024-01-20", [("09:15", "15:30")]),
         ("2024-03-02", [("09:15", "10:00"), ("11:30", "12:30")]),
-        ("2024-05-18", [("09:15", "10:00"), ("11:45", "12:40")]),
+        ("2024-05-18", [("09:15", "10:00"), ("11:30", "12:30")]),
         ("2024-11-01", [("18:00", "19:00")]),
         ("2025-02-01", [("09:15", "15:30")]),
         ("2025-10-21", [("13:45", "14:45")]),
@@ -87,8 +91,8 @@ def test_special_sessions_replace_the_day(day, expected, segment):
 
 
 def test_weekdays_agree_with_exchange_calendars():
-    """Apart from Muhurat on a holiday, the weekdays that trade are those of exchange_calendars' XBOM."""
-    xbom = exchange_calendars.get_calendar("XBOM", start="2019-01-01", end="2026-12-31")
+    """The weekdays that trade are those of exchange_calendars' XBOM, apart from Muhurat and the few that a source decides."""
+    xbom = exchange_calendars.get_calendar("XBOM", start="2000-01-03", end="2026-12-31")
     theirs = {stamp.date() for stamp in xbom.sessions}
     ours = {
         day
@@ -96,8 +100,13 @@ def test_weekdays_agree_with_exchange_calendars():
         for day in (covered.first + timedelta(n) for n in range((covered.last - covered.first).days + 1))
         if CALENDAR.is_trading_day(day) and day.weekday() < 5
     }
-    assert ours - theirs == {date(2024, 11, 1), date(2025, 10, 21)}
-    assert {day for day in theirs if day.year in YEARS} - ours == set()
+    muhurat = {
+        date.fromisoformat(day)
+        for day in ("2014-10-23", "2015-11-11", "2017-10-19", "2018-11-07", "2021-11-04", "2022-10-24")
+    } | {date(2024, 11, 1), date(2025, 10, 21)}
+    moved = {date(2013, 11, 14), date(2001, 1, 1), date(2004, 1, 1)}
+    assert ours - theirs == muhurat | moved
+    assert theirs - ours == {date(2013, 11, 15)}
 
 
 def test_2019_is_as_recorded(nse_data):
@@ -159,7 +168,7 @@ def test_session_at_finds_what_the_day_lists(instant, segment):
 @given(covered_days)
 def test_next_trading_day_skips_only_closed_days(day):
     """The next trading day is later, trades, and nothing between trades; past the last one it is an error."""
-    if day in {date(2019, 12, 31), date(2026, 12, 31)}:
+    if day == date(2026, 12, 31):
         with pytest.raises(CalendarNotCovered, match=f"no data for {day + timedelta(1)}"):
             CALENDAR.next_trading_day(day)
         return
@@ -174,7 +183,7 @@ def test_next_trading_day_skips_only_closed_days(day):
 @given(covered_instants, segments)
 def test_next_session_open_is_the_first_one_after(instant, segment):
     """The next open lies strictly after the instant, and no session of the days between opens earlier."""
-    if instant >= ist(f"{instant.year}-12-31", "09:15") and instant.year in {2019, 2026}:
+    if instant >= ist(f"{instant.year}-12-31", "09:15") and instant.year == 2026:
         with pytest.raises(CalendarNotCovered, match=f"no data for {instant.year + 1}-01-01"):
             CALENDAR.next_session_open(instant, segment)
         return
@@ -192,7 +201,7 @@ def test_next_session_open_crosses_a_long_weekend_and_a_drill():
     assert CALENDAR.next_session_open(ist("2024-03-02", "09:15"), "NSE_EQ") == ist("2024-03-02", "11:30")
 
 
-@pytest.mark.parametrize("day", [date(2018, 12, 31), date(2020, 1, 1), date(2023, 12, 31), date(2027, 1, 1)])
+@pytest.mark.parametrize("day", [date(1999, 12, 31), date(2027, 1, 1)])
 def test_a_day_without_data_is_an_error(day):
     """Outside its ranges the calendar answers nothing but an error naming the day and what is covered."""
     instant = datetime.combine(day, time(12), IST)
@@ -210,18 +219,58 @@ def test_a_day_without_data_is_an_error(day):
         assert caught.value.day == day
         assert caught.value.ranges == CALENDAR.covered
     assert str(day) in str(caught.value)
-    assert "2019-01-01 to 2019-12-31, 2024-01-01 to 2026-12-31" in str(caught.value)
+    assert "it covers 2000-01-01 to 2026-12-31" in str(caught.value)
 
 
 def test_the_covered_range_is_explicit():
     """The calendar says what it covers, from its first day to its last."""
-    assert CALENDAR.covered == (
-        DateRange(date(2019, 1, 1), date(2019, 12, 31)),
-        DateRange(date(2024, 1, 1), date(2026, 12, 31)),
-    )
-    assert CALENDAR.first_covered_day == date(2019, 1, 1)
-    assert CALENDAR.last_covered_day == date(2026, 12, 31)
-    assert CALENDAR.next_trading_day(date(2018, 12, 31)) == date(2019, 1, 1)
+    assert CALENDAR.covered == (DateRange(date(2000, 1, 1), date(2026, 12, 31)),)
+    assert CALENDAR.first_covered_day == date(2000, 1, 1)
+    assert CALENDAR.last_covered_day == CALENDAR.last_announced_day == date(2026, 12, 31)
+    assert CALENDAR.is_trading_day(date(2023, 12, 29))
+    CALENDAR.require_covered(date(2000, 1, 1), date(2026, 12, 31))
+    with pytest.raises(CalendarNotCovered, match="no data for 2027-01-01"):
+        CALENDAR.require_covered(date(2023, 12, 29), date(2027, 3, 1))
+
+
+def test_the_sureness_of_a_day_is_kept_by_segment():
+    """The drill of 18 May 2024 is as the broker's bulletin has it in equity, and disputed in futures and options."""
+    drill = date(2024, 5, 18)
+    assert CALENDAR.note(drill, "NSE_EQ").sureness is Sureness.PRESS
+    assert "377895" in CALENDAR.note(drill, "NSE_FO").source
+    assert CALENDAR.note(drill, "NSE_FO").sureness is Sureness.DISPUTED
+    outage = date(2021, 2, 24)
+    assert [len(CALENDAR.sessions(outage, segment)) for segment in ("NSE_EQ", "BSE_EQ")] == [2, 1]
+    assert CALENDAR.note(date(2024, 5, 20), "NSE_EQ").name == "General election in Mumbai"
+    assert CALENDAR.note(date(2005, 7, 27), "NSE_EQ").sureness is Sureness.DISPUTED
+
+
+def test_what_is_not_sure_is_said():
+    """A period before 2019 says that special sessions are unknown, names disputed days, and a later one says nothing."""
+    assert CALENDAR.caveats(date(2019, 1, 1), date(2026, 12, 31)) == ()
+    old = CALENDAR.caveats(date(2005, 1, 3), date(2020, 1, 1))
+    assert old[0].startswith("calendar 2005-01-03 to 2018-12-31: weekdays sure, special sessions")
+    assert "2005-07-27" in old[1]
+
+
+def test_provisional_weekdays_are_trading_days_that_are_said_to_be_so():
+    """Beyond the data every weekday trades where that is wished for, and each question about it says that it is provisional."""
+    longer = CALENDAR.with_provisional(date(2027, 12, 31))
+    assert longer.is_trading_day(date(2027, 1, 1))
+    assert not longer.is_trading_day(date(2027, 1, 2))
+    assert longer.note(date(2027, 1, 26), "NSE_EQ").sureness is Sureness.PROVISIONAL
+    assert longer.last_announced_day == date(2026, 12, 31)
+    assert "provisional" in longer.caveats(date(2026, 12, 1), date(2027, 1, 5))[0]
+    assert longer.next_trading_day(date(2026, 12, 31)) == date(2027, 1, 1)
+    assert CALENDAR.with_provisional(date(2026, 1, 1)) is CALENDAR
+
+
+@pytest.mark.parametrize(
+    ("day", "opens"), [("2009-12-31", "09:55"), ("2010-01-04", "09:00"), ("2010-10-18", "09:15")]
+)
+def test_the_open_of_earlier_years(day, opens):
+    """The market opened at 9:55 until 2010, then at 9, and with the pre-open auction at 9:15."""
+    assert hours(day) == [(opens, "15:30")]
 
 
 @pytest.mark.parametrize(
@@ -293,11 +342,11 @@ def test_every_entry_says_how_sure_it_is():
 
 
 def _end_before_start(document):
-    document["covered"][0]["to"] = "2018-12-31"
+    document["covered"][0]["to"] = "1999-12-31"
 
 
 def _overlapping_ranges(document):
-    document["covered"][1]["from"] = "2019-12-31"
+    document["covered"].append({"from": "2026-12-31", "to": "2027-12-31"})
 
 
 def _nothing_covered(document):
@@ -305,15 +354,15 @@ def _nothing_covered(document):
 
 
 def _hours_out_of_order(document):
-    document["hours"][3]["from"] = "2026-08-03"
+    document["hours"][2]["from"] = "2010-01-04"
 
 
 def _hours_too_late(document):
-    document["hours"][0]["from"] = "2019-01-02"
+    document["hours"][0]["from"] = "2000-01-02"
 
 
 def _closing_before_open(document):
-    document["hours"][0]["close"] = "09:15"
+    document["hours"][0]["close"] = "09:55"
 
 
 def _holiday_on_saturday(document):
@@ -321,7 +370,7 @@ def _holiday_on_saturday(document):
 
 
 def _holiday_outside(document):
-    document["holidays"][0]["days"]["2020-01-01"] = "none"
+    document["holidays"][0]["days"]["2027-01-01"] = "none"
 
 
 def _special_twice(document):
@@ -329,7 +378,8 @@ def _special_twice(document):
 
 
 def _special_overlap(document):
-    document["special_sessions"][2]["sessions"][1]["open"] = "09:59"
+    drill = next(entry for entry in document["special_sessions"] if entry["day"] == "2024-03-02")
+    drill["sessions"][1]["open"] = "09:59"
 
 
 def _no_date(document):
@@ -346,12 +396,12 @@ def _no_time(document):
         (_end_before_start, "ends before it begins"),
         (_overlapping_ranges, "does not lie apart"),
         (_nothing_covered, "at least one range"),
-        (_hours_out_of_order, "hours of NSE_EQ_CAS from 2026-08-03 come after"),
-        (_hours_too_late, "after the first covered day 2019-01-01"),
-        (_closing_before_open, "not after its open 09:15"),
+        (_hours_out_of_order, "hours of NSE_EQ from 2010-01-04 come after"),
+        (_hours_too_late, "after the first covered day 2000-01-01"),
+        (_closing_before_open, "not after its open 09:55"),
         (_holiday_on_saturday, "2019-03-02 .Saturday."),
-        (_holiday_outside, "no data for 2020-01-01"),
-        (_special_twice, "2019-10-27 twice"),
+        (_holiday_outside, "no data for 2027-01-01"),
+        (_special_twice, "2010-11-05 twice"),
         (_special_overlap, "2024-03-02 overlap"),
         (_no_date, "'27.10.2019' is not allowed; a date is"),
         (_no_time, "hours of NSE_EQ: 'quarter past nine' is not allowed; a time is"),

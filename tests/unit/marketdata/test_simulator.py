@@ -4,7 +4,7 @@ from statistics import mean
 
 import pytest
 
-from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.calendar import load_nse_calendar, parse_calendar, shipped_calendar
 from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.simulated_days import SimulatedRun, first_simulated_day, following_day
@@ -175,7 +175,7 @@ def test_a_run_is_named_and_found_by_its_name():
         (date(2026, 11, 21), date(2026, 11, 23)),
         (date(2026, 11, 23), date(2026, 11, 23)),
         (date(2030, 5, 5), date(2026, 1, 1)),
-        (date(2021, 5, 5), date(2026, 1, 1)),
+        (date(1999, 5, 5), date(2026, 1, 1)),
     ],
 )
 def test_the_first_day_is_today_or_the_next_one_that_trades(today, first):
@@ -184,6 +184,13 @@ def test_the_first_day_is_today_or_the_next_one_that_trades(today, first):
 
 
 def test_days_follow_each_other_across_gaps_to_the_calendars_end():
-    """From the last day of 2019 it goes on in 2024; after the last of all there is none."""
-    assert following_day(CALENDAR, date(2019, 12, 31)) == date(2024, 1, 1)
+    """Where the calendar has a gap, it goes on after it; after the last day of all there is none."""
+    document = shipped_calendar()
+    document["covered"] = [
+        {"from": "2000-01-01", "to": "2019-12-31"},
+        {"from": "2024-01-01", "to": "2026-12-31"},
+    ]
+    document["holidays"] = []
+    document["special_sessions"] = []
+    assert following_day(parse_calendar(document), date(2019, 12, 31)) == date(2024, 1, 1)
     assert following_day(CALENDAR, CALENDAR.last_covered_day) is None

@@ -16,6 +16,7 @@ from alphapanda.storage.price_cache import MarketClock
 
 OPEN = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)  # a Monday, 09:30 in Mumbai
 SUNDAY = datetime(2026, 1, 4, 4, 0, tzinfo=UTC)
+SEGMENTS = ("NSE_EQ", "NSE_EQ_CAS")
 AGE = timedelta(seconds=30)
 
 
@@ -129,14 +130,14 @@ def test_a_feed_is_silent_when_the_exchange_trades(market_time, written, wall, s
     clock = MarketClock("run", nanoseconds(market_time), nanoseconds(written), simulated, "f")
     if silent:
         with pytest.raises(CheckFailed, match=r"the newest frame is \d+ s old; 30 s are allowed"):
-            require_frames(clock, load_nse_calendar(), wall, AGE, simulated=simulated)
+            require_frames(clock, load_nse_calendar(), SEGMENTS, wall, AGE, simulated=simulated)
     else:
-        require_frames(clock, load_nse_calendar(), wall, AGE, simulated=simulated)
+        require_frames(clock, load_nse_calendar(), SEGMENTS, wall, AGE, simulated=simulated)
 
 
 def test_a_real_feed_that_never_began_is_silent() -> None:
     """Without any frame a real-time feed is held up in session, and nothing is said out of it."""
     with pytest.raises(CheckFailed, match="no frame came yet"):
-        require_frames(None, load_nse_calendar(), OPEN, AGE, simulated=False)
-    require_frames(None, load_nse_calendar(), SUNDAY, AGE, simulated=False)
-    require_frames(None, load_nse_calendar(), OPEN, AGE, simulated=True)
+        require_frames(None, load_nse_calendar(), SEGMENTS, OPEN, AGE, simulated=False)
+    require_frames(None, load_nse_calendar(), SEGMENTS, SUNDAY, AGE, simulated=False)
+    require_frames(None, load_nse_calendar(), SEGMENTS, OPEN, AGE, simulated=True)

@@ -37,6 +37,7 @@ from alphapanda.marketdata.feeds.parquet import SUFFIX, is_recording, parquet_ti
 from alphapanda.marketdata.feeds.recording import recorded_frames, recorded_runs
 
 _CHUNK = 1 << 20
+LATEST_NS = 2**63 - 1
 _SYMBOL_AND_FILE = re.compile(r"([A-Z]+:[^=/]+)=(.+)")
 _ALLOWED = "a readable file of ticks or bars: CSV, .gz or plain, or Parquet"
 
@@ -96,6 +97,8 @@ def replay_frames(
     shard_of: Callable[[int], int],
     sanitiser: Sanitiser,
     extent: Extent,
+    begin_ns: int = 0,
+    end_ns: int = LATEST_NS,
 ) -> Iterator[Frame]:
     """Makes the frames of a recording, the same ones that `up --feed replay:…` publishes.
 
@@ -108,6 +111,8 @@ def replay_frames(
         shard_of: returns an instrument token's shard.
         sanitiser: made for `directory` and PRICE_SCALE; counts the ticks that passed and those that were dropped.
         extent: counts the bytes of the files and those that were read.
+        begin_ns: market time from which on ticks are replayed, inclusive; earlier ones are left out.
+        end_ns: market time at which the replay ends, exclusive.
 
     Raises:
         InvalidInput: raised as by `recorded_ticks` and `recording_of`.
@@ -115,6 +120,10 @@ def replay_frames(
     recording = recording_of(files)
     if recording is not None:
         for frame in recorded_frames(recording, directory, extent):
+            if frame.market_time_ns >= end_ns:
+                return
+            if frame.market_time_ns < begin_ns:
+                continue
             sanitiser.account.passed_frame(frame)
             yield frame
         return
@@ -122,6 +131,10 @@ def replay_frames(
     run = replay_run(files, instrument, seed)
     builder = FrameBuilder(run, shards, shard_of, PRICE_SCALE, simulated=ReplayFeed.simulated)
     for market_time_ns, held in batches_by_time(ticks):
+        if market_time_ns >= end_ns:
+            return
+        if market_time_ns < begin_ns:
+            continue
         if kept := sanitiser.clean(held):
             yield from builder.frames(market_time_ns, kept)
 

@@ -377,6 +377,7 @@ class GetStatusResponse(_message.Message):
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     LAG_ALARMS_FIELD_NUMBER: _builtins.int
     SERVERS_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
     @_builtins.property
@@ -401,6 +402,10 @@ class GetStatusResponse(_message.Message):
     def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerStatus]:
         """Servers that the answering process runs. Empty where others run them, as in the mesh."""
 
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a person should know soon, in sentences, such as that the trading calendar ends. Empty where there is nothing."""
+
     def __init__(
         self,
         *,
@@ -410,10 +415,11 @@ class GetStatusResponse(_message.Message):
         market_time: _timestamp_pb2.Timestamp | None = ...,
         lag_alarms: _abc.Iterable[Global___LagAlarm] | None = ...,
         servers: _abc.Iterable[Global___ServerStatus] | None = ...,
+        notices: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_alarms", b"lag_alarms", "market_time", b"market_time", "servers", b"servers", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_alarms", b"lag_alarms", "market_time", b"market_time", "notices", b"notices", "servers", b"servers", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
