@@ -16,7 +16,7 @@ from alphapanda.domain.calendar import TradingCalendar, parse_calendar, shipped_
 from alphapanda.domain.calendar_overlay import overlaid
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.session import CalendarNotCovered
-from alphapanda.embedded.directory import default_data_directory
+from alphapanda.embedded.directory import DataDirectory, default_data_directory
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.settings.model import Settings
 
@@ -70,6 +70,25 @@ def open_calendar(
     if simulated_from is not None:
         until = max(until, date(max(last, simulated_from).year + SIMULATED_YEARS, 12, 31))
     return calendar.with_provisional(until)
+
+
+def place_own_calendar(settings: Settings, data_dir: Path | None, content: bytes) -> Path:
+    """Writes a user's calendar to where the next start reads it: the setting's file, else the data directory.
+
+    Raises:
+        DataDirectoryError: the folder is somebody else's or can't be written.
+        OSError: the file can't be written.
+    """
+    if data_dir is None and settings.calendar.file is not None:
+        target = settings.calendar.file.expanduser()
+    else:
+        folder = DataDirectory(data_dir or usual_data_directory(settings))
+        folder.claim()
+        target = folder.path / OWN_FILE
+    part = target.with_name(f"{target.name}.part")
+    part.write_bytes(content)
+    part.replace(target)
+    return target
 
 
 def calendar_with(file: Path) -> TradingCalendar:

@@ -14,20 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from alphapanda.app.calendars import (
-    OWN_FILE,
     calendar_with,
     ending,
     open_calendar,
     own_calendar_file,
+    place_own_calendar,
     usual_data_directory,
 )
 from alphapanda.app.resources import IST, wall_clock
 from alphapanda.commands.console import USAGE, fail, out, refuse, wide
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError
-from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 
 DAYS_SHOWN: Final = 30
@@ -88,8 +86,7 @@ def import_file(file: Path, data_dir: Path | None, config: Path | None) -> None:
     content = file.read_bytes()
     try:
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
-        target = _target(settings, data_dir)
-        target.write_bytes(content)
+        target = place_own_calendar(settings, data_dir, content)
     except SettingsInvalid as error:
         refuse(error.problems)
     except (DataDirectoryError, OSError) as error:
@@ -101,14 +98,6 @@ def import_file(file: Path, data_dir: Path | None, config: Path | None) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _target(settings: Settings, data_dir: Path | None) -> Path:
-    if data_dir is None and settings.calendar.file is not None:
-        return settings.calendar.file.expanduser()
-    folder = DataDirectory(data_dir or usual_data_directory(settings))
-    folder.claim()
-    return folder.path / OWN_FILE
 
 
 def _checked(file: Path) -> TradingCalendar:
