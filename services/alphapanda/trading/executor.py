@@ -136,16 +136,22 @@ class OrderExecutor:
             order = Order.approved(verdict, causation_id, self._parts(verdict))
             if orders.setdefault(order.order_id, order) is order:
                 by_key[order.key].append(order)
+        received: asyncio.Future[Mapping[str, Outcome] | None] = asyncio.get_running_loop().create_future()
         with ExitStack() as until_driven:
             held = await self._hold_orders([line[0] for line in by_key.values()], until_driven)
-            try:
-                outcomes = await self._commits.receive(list(orders.values()), held)
-            except asyncio.CancelledError:
-                for order_id in held:
-                    self._look_ups.follow(order_id)
-                raise
+            # Lines begin before their orders are stored: whoever passes the same orders meanwhile comes behind them, and
+            # doesn't wait for a lock that is held by who waits for them.
+            tasks = [self._begin_line(line, received, held) for line in by_key.values()]
             until_driven.pop_all()
-            tasks = [self._begin_line(line, outcomes, held) for line in by_key.values()]
+        try:
+            received.set_result(await self._commits.receive(list(orders.values()), held))
+        except asyncio.CancelledError:
+            for order_id in held:
+                self._look_ups.follow(order_id)
+            raise
+        finally:
+            if not received.done():
+                received.set_result(None)
         await self._lines.wait(tasks, approved[0][0].key.broker)
 
     async def execute_manual(self, order: Order, approved: Approved, causation_id: str) -> None:
@@ -265,21 +271,23 @@ class OrderExecutor:
         return trader is None or bool(trader.not_ready and not order.effect.is_entry)
 
     def _begin_line(
-        self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, HeldOrder]
+        self,
+        orders: Sequence[Order],
+        received: asyncio.Future[Mapping[str, Outcome] | None],
+        held: Mapping[str, HeldOrder],
     ) -> asyncio.Task[None]:
-        """Begins to drive the orders of one position key."""
+        """Begins to drive the orders of one position key once they are received; None: they weren't, and nothing is done."""
         holds = [held[order.order_id] for order in orders if order.order_id in held]
 
         def ended() -> None:
             for hold in holds:
                 hold.release()
 
-        return self._lines.begin(
-            orders[0].key,
-            [order.order_id for order in orders],
-            lambda: self._drive_in_sequence(orders, outcomes, held),
-            ended,
-        )
+        async def drive() -> None:
+            if (outcomes := await asyncio.shield(received)) is not None:
+                await self._drive_in_sequence(orders, outcomes, held)
+
+        return self._lines.begin(orders[0].key, [order.order_id for order in orders], drive, ended)
 
     async def _drive_in_sequence(
         self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, HeldOrder]

@@ -78,6 +78,17 @@ async def test_a_duplicate_never_calls_again(room: Room) -> None:
     assert len(await room.events(verdict)) == 2
 
 
+async def test_who_passes_an_order_at_once_with_another_holds_up_nobody(room: Room) -> None:
+    """Each waits behind the other's line or lock, never both, so that the key's next order is driven."""
+    first, second = approved(1), approved(2)
+    async with asyncio.timeout(
+        SETTINGS.batch_wait_seconds / 2
+    ):  # as long as a batch waits for what stands still
+        await asyncio.gather(*(room.handle(first) for _ in range(5)))
+        await room.handle(second)
+        assert (await room.ended(second)).status is OrderStatus.FILLED
+
+
 async def test_different_keys_go_side_by_side_and_each_is_its_own(opened) -> None:
     """A batch of forty keys ends in forty fills with one call each."""
     async with opened(boot=always_now) as room:
