@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
+from types import MappingProxyType
 
 from google.protobuf.message import Message
 from typing_extensions import override
 
+from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
@@ -41,6 +44,7 @@ from panda.events.v1.events_pb2 import Event
 class _Tables:
     """What there would be in a schema."""
 
+    starting_cash: Mapping[str, Decimal] = field(default_factory=dict)
     events: dict[str, Event] = field(default_factory=dict)
     book: RiskBook = field(default_factory=RiskBook)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -73,7 +77,14 @@ class _Tables:
                 for key, counters in kept.days.items()
                 if key[:2] == whose and key[2] in strategies
             },
+            self.funds_of(whose),
         )
+
+    def funds_of(self, whose: tuple[str, str]) -> dict[tuple[str, str], AccountFunds]:
+        kept, cash = self.book.funds.get(whose), self.starting_cash.get(whose[0])
+        if kept is None and cash is not None:
+            kept = AccountFunds(cash)
+        return {} if kept is None else {whose: kept}
 
     def given(self, key: CommandKey, request: Message) -> bytes | None:
         if key not in self.requests:
@@ -139,14 +150,14 @@ class _Reading(AccountReading):
     @override
     def book(self) -> RiskBook:
         part = self._part
-        return RiskBook(part.positions.values(), part.orders.values(), part.judged, part.days)
+        return RiskBook(part.positions.values(), part.orders.values(), part.judged, part.days, part.funds)
 
 
 class MemoryRiskStore(RiskStore):
-    """The port in dictionaries."""
+    """The port in dictionaries; `starting_cash` is the cash of a new account in rupees, by simulated broker."""
 
-    def __init__(self) -> None:
-        self._tables = _Tables()
+    def __init__(self, starting_cash: Mapping[str, Decimal] = MappingProxyType({})) -> None:
+        self._tables = _Tables(starting_cash)
         self._alone = Lock()
 
     @property
@@ -365,6 +376,7 @@ class _Unit(DecisionUnit):
         kept.orders |= self._book.orders
         kept.judged |= self._book.judged
         kept.days |= self._book.days
+        kept.funds |= self._book.funds
         tables.verdicts |= self._verdicts
         tables.limits[self._whose] = self._limits
         if self._switch is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapanda.app.calendars import open_calendar, usual_data_directory
+from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.limits import limits_of
 from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
@@ -247,6 +248,7 @@ def compose_replay(
         price_scale=PRICE_SCALE,
         on_fill=on_fill,
         scoped=scoped,
+        funds=funds_terms_of(paper) if paper.buying_power else None,
     )
 
 

@@ -51,6 +51,7 @@ def order_state(order: OrderState) -> orders_pb2.OrderState:
         leaves_quantity=order.leaves,
         average_price=decimal(order.average_price),
         market_time=timestamp(order.market_time),
+        charges=None if order.charges is None else money(order.charges),
     )
 
 
@@ -71,6 +72,7 @@ def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
         leaves=m.leaves_quantity,
         average_price=exact(m.average_price) if m.HasField("average_price") else None,
         market_time=optional_moment(m, "market_time"),
+        charges=exact(m.charges.amount) if m.HasField("charges") else None,
     )
 
 

@@ -30,6 +30,7 @@ class OrderState(Struct, frozen=True, gc=False):
         leaves: units that may still fill; 0 in a final status.
         average_price: rupees; None while nothing is filled.
         market_time: of the change; None if it was unknown.
+        charges: commission and charges of all fills so far, rupees; None if the event doesn't say.
     """
 
     order_id: str
@@ -46,6 +47,7 @@ class OrderState(Struct, frozen=True, gc=False):
     leaves: int
     average_price: Decimal | None
     market_time: datetime | None
+    charges: Decimal | None = None
 
 
 class Fill(Struct, frozen=True, gc=False):

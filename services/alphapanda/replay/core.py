@@ -14,6 +14,7 @@ from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
+from alphapanda.domain.funds import AccountFunds, FundsTerms
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import Product, TradingState
@@ -92,6 +93,7 @@ class Replay:
         price_scale: units of a frame's price in one rupee.
         on_fill: called with each booked fill and the rupees that it realised; None: not called.
         scoped: limits of the account, its strategies and instruments; they override `limits`.
+        funds: how the account's funds are measured; None: entries needn't be paid.
 
     Attributes:
         tracker: tracks equity and drawdown.
@@ -112,9 +114,14 @@ class Replay:
         price_scale: int,
         on_fill: Callable[[Filled, Decimal], None] | None = None,
         scoped: ScopedLimits = NOTHING_SET,
+        funds: FundsTerms | None = None,
     ) -> None:
         self._host = host
-        self._risk = RiskBook(tracks_history=scoped.may_set(COUNTED, limits))
+        self._risk = RiskBook(
+            funds={(book.broker, book.account): AccountFunds(book.starting_cash)},
+            tracks_history=scoped.may_set(COUNTED, limits),
+        )
+        self._funds = funds
         self._trading = trading
         self._book = book
         self._instruments = instruments
@@ -348,4 +355,5 @@ class Replay:
             self._strategy_statuses,
             (),
             self._scoped,
+            funds=self._funds,
         )

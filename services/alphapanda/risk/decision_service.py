@@ -7,10 +7,11 @@ Redis before, with a timeout of their own, so that nothing waits for Redis while
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from types import MappingProxyType
 from weakref import WeakValueDictionary
 
 import structlog
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 from alphapanda.contract.wire import signal_event, verdict_event
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.funds import FundsTerms
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
@@ -101,6 +103,7 @@ class DecisionService:
         strategy_statuses: the latest state of each strategy.
         wall_time: returns the current wall time, aware; only event envelopes carry it.
         price_budget_seconds: timeout for reading prices.
+        funds: how accounts' funds are measured, by simulated broker.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class DecisionService:
         strategy_statuses: StrategyStatuses,
         wall_time: Callable[[], datetime],
         price_budget_seconds: float = PRICE_BUDGET_SECONDS,
+        funds: Mapping[str, FundsTerms] | None = None,
     ) -> None:
         self._store = store
         self._views = views
@@ -122,6 +126,7 @@ class DecisionService:
         self._strategy_statuses = strategy_statuses
         self._wall_time = wall_time
         self._price_budget = price_budget_seconds
+        self._funds: Mapping[str, FundsTerms] = funds or MappingProxyType({})
         self._account_locks: WeakValueDictionary[_Account, asyncio.Lock] = WeakValueDictionary()
         self._authorising: GroupCommits[_Account, Signal, Verdict] = GroupCommits(
             self._authorize, _AUTHORISED_TOGETHER
@@ -229,7 +234,7 @@ class DecisionService:
         """
         async with self._store.unit(broker, account, dry=True) as unit:
             book = await unit.book(keys, (), whole=True)
-        return book, self._inputs(await self.market({*tokens, *self._tokens_of(book)}), unit)
+        return book, self._inputs(await self.market({*tokens, *self._tokens_of(book)}), unit, broker)
 
     async def demand_square_offs(
         self, keys: Sequence[PositionKey], market: MarketView, cause: str
@@ -241,7 +246,7 @@ class DecisionService:
         broker, account = keys[0].broker, keys[0].account
         async with self._store.unit(broker, account) as unit:
             book = await unit.book(keys, ())
-            signals = book.due(self._inputs(market, unit), (broker,), cause)
+            signals = book.due(self._inputs(market, unit, broker), (broker,), cause)
             now = self._wall_time()
             await unit.save(book, (), [signal_event(signal, SOURCE, now) for signal in signals])
         return signals
@@ -298,7 +303,7 @@ class DecisionService:
         if missing := self._missing(account, reading, book, tokens, whole=whole):
             return missing
         before = book.days.get((*account, WHOLE_ACCOUNT))
-        verdicts = request.decide(book, self._inputs(market, reading))
+        verdicts = request.decide(book, self._inputs(market, reading, account[0]))
         if _tripped(book.days.get((*account, WHOLE_ACCOUNT))) != _tripped(before):
             return _Retry(locked=True)
         events = [self._event(verdict) for verdict in verdicts]
@@ -319,7 +324,7 @@ class DecisionService:
             if missing := self._missing(account, unit, book, tokens, whole=whole):
                 return missing
             before = book.days.get((*account, WHOLE_ACCOUNT))
-            verdicts = request.decide(book, self._inputs(market, unit))
+            verdicts = request.decide(book, self._inputs(market, unit, account[0]))
             await unit.save(book, verdicts, [self._event(verdict) for verdict in verdicts])
             after = book.days.get((*account, WHOLE_ACCOUNT))
             if after is not None and _tripped(after) != _tripped(before):
@@ -366,7 +371,7 @@ class DecisionService:
         known = (instruments.by_id(key.instrument_id) for key in book.positions)
         return frozenset(instrument.instrument_token for instrument in known if instrument)
 
-    def _inputs(self, market: MarketView, facts: AccountFacts) -> Inputs:
+    def _inputs(self, market: MarketView, facts: AccountFacts, broker: str) -> Inputs:
         return Inputs(
             market,
             self._instruments(),
@@ -378,6 +383,7 @@ class DecisionService:
             facts.limits,
             facts.strategy_switches,
             facts.unknown_positions,
+            self._funds.get(broker),
         )
 
     def _event(self, verdict: Verdict) -> Event:

@@ -16,6 +16,8 @@ from alphapanda.settings.section import Seconds, Section
 from alphapanda.trading.options import TradingOptions
 
 Rupees = Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
+Leverage = Annotated[Decimal, Field(ge=1, le=100)]
+Margin = Annotated[Decimal, Field(gt=0, le=100)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
 _TRADING: Final = TradingOptions()
@@ -28,6 +30,18 @@ class PaperTradingSettings(Section):
     slippage_percent: Percent = Field(Decimal("0.05"), description="percent of the price, always against you")
     commission_percent: Percent = Field(Decimal("0.1"), description="percent of the turnover")
     starting_cash: Decimal = Field(Decimal(1_000_000), gt=0, description="cash of a new account, in rupees")
+    buying_power: bool = Field(
+        default=True, description="refuse entries that the account's available funds can't pay"
+    )
+    margin_mis_leverage: Leverage | None = Field(
+        None, description="value of intraday shares that one rupee of margin holds; unset: by date, 5"
+    )
+    margin_futures_percent: Margin | None = Field(
+        None, description="margin of futures in percent of their value; unset: by date, 15"
+    )
+    margin_short_options_percent: Margin | None = Field(
+        None, description="margin of short options in percent of strike times units; unset: by date, 15"
+    )
     square_off_time: time = Field(time(15, 0), description="IST time at which MIS positions are squared off")
     visibility_window_seconds: Seconds = Field(
         5.0, description="how long an order without an answer is looked up by its tag"

@@ -23,8 +23,10 @@ from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.validation import violations
 from alphapanda.contract.wire import approved_from, signal_event
 from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.funds import FundsTerms, no_charges
 from alphapanda.domain.ids import derived_id, output_id
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.margin import load_margin_model
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Product
 from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderState, Submitted
@@ -55,6 +57,10 @@ INFY = Instrument(
     "NSE:INFY", 408065, "NSE", "INFY", "INFOSYS", "NSE", "EQ", Decimal("0.05"), 1, 1000, "NSE_EQ"
 )
 KEY = PositionKey("paper", "default", "ema-1", INFY.instrument_id, Product.MIS)
+
+
+CASH = {"paper": Decimal(10_000_000)}
+"""Starting cash by simulated broker."""
 
 
 @dataclass
@@ -102,6 +108,7 @@ class Risk:
             ),
             self.strategy_statuses,
             lambda: datetime.now(tz=UTC),
+            funds={"paper": FundsTerms(load_margin_model(), Decimal(0), no_charges)},
         )
         self.signals = RawSignalHandler(self.decisions)
         self.orders = OrderEventHandler(self.decisions)
@@ -236,7 +243,7 @@ def delivery(event: Event) -> Delivery:
 
 async def _on_postgres(url: str) -> AsyncIterator[Risk]:
     engine = open_engine(url, 5)
-    risk = Risk(PostgresRiskStore(engine, Outbox(SCHEMA, TopicMap(BROKERS))), engine)
+    risk = Risk(PostgresRiskStore(engine, Outbox(SCHEMA, TopicMap(BROKERS)), CASH), engine)
     await risk.store.prepare(BROKERS)
     await risk.strategy(1)
     yield risk
@@ -263,7 +270,7 @@ async def risk(tables_or_none: str | None) -> AsyncIterator[Risk]:
         async for risk in _on_postgres(tables_or_none):
             yield risk
         return
-    risk = Risk(MemoryRiskStore(), None)
+    risk = Risk(MemoryRiskStore(CASH), None)
     await risk.store.prepare(BROKERS)
     await risk.strategy(1)
     yield risk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
@@ -46,7 +47,9 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
     """Builds the room, and the square-off timer, which lockstep triggers itself."""
     settings = resources.settings
     outbox = Outbox("risk", resources.topic_map)
-    store = PostgresRiskStore(resources.engine, outbox)
+    paper, simulated = settings.paper_trading, resources.simulated_brokers
+    cash = dict.fromkeys(simulated, paper.starting_cash)
+    store = PostgresRiskStore(resources.engine, outbox, cash, settings.account)
     strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
     decisions = DecisionService(
         store=store,
@@ -57,6 +60,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
         limits=limits_of(settings.risk, settings.paper_trading.square_off_time),
         strategy_statuses=strategy_statuses,
         wall_time=wall_clock,
+        funds=dict.fromkeys(simulated, funds_terms_of(paper)),
     )
     channel = open_channel(resources.target("trading"), [TRADING_SERVICE])
     trading = TradingServiceStub(channel)

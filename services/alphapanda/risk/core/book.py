@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TypeVar
 
+from alphapanda.domain.funds import AccountFunds
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect
 from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import PositionKey, Signal
@@ -13,6 +16,7 @@ from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
+from alphapanda.risk.core.funds import after_order
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import OrderProgress, PositionState
 from alphapanda.risk.core.rules import daily_loss, order_rate
@@ -23,6 +27,9 @@ V = TypeVar("V")
 
 DayKey = tuple[str, str, str]
 """(broker, account, strategy id or WHOLE_ACCOUNT)."""
+
+AccountName = tuple[str, str]
+"""(broker, account)."""
 
 
 class RiskBook:
@@ -36,6 +43,7 @@ class RiskBook:
         orders: orders that were approved, or of which an order event came.
         judged: ids of signals that have a verdict.
         days: the newest day counters of accounts and strategies.
+        funds: funds of simulated accounts; an account that is absent has unknown funds, or a live broker's.
         tracks_history: False if no limit will ever read costs, day counters or last requests. A replay, whose limits
             don't change, saves a tenth of its time by that.
     """
@@ -46,6 +54,7 @@ class RiskBook:
         orders: Iterable[OrderProgress] = (),
         judged: Iterable[str] = (),
         days: Mapping[DayKey, DayCounters] | None = None,
+        funds: Mapping[AccountName, AccountFunds] | None = None,
         *,
         tracks_history: bool = True,
     ) -> None:
@@ -53,6 +62,7 @@ class RiskBook:
         self.orders = {order.signal_id: order for order in orders}
         self.judged = set(judged)
         self.days = dict(days or {})
+        self.funds = dict(funds or {})
         self.tracks_history = tracks_history
 
     def position(self, key: PositionKey) -> PositionState:
@@ -66,6 +76,10 @@ class RiskBook:
             for key, state in self.positions.items()
             if (state.quantity or state.open) and key.account == account and key.broker == broker
         ]
+
+    def funds_of(self, key: PositionKey) -> AccountFunds | None:
+        """The funds of the account that a key names; None if they are unknown, or not tracked."""
+        return self.funds.get((key.broker, key.account))
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
         """The counters of the exchange's current day; None if the market's time is unknown."""
@@ -110,13 +124,20 @@ class RiskBook:
         Raises:
             StrategyRevisionUnknown: the revision of the waiting target's strategy isn't known yet.
         """
-        keeps = self.tracks_history
-        before = self.orders.get(order.signal_id)
-        applied = apply_order(self.position(order.key), before, order, fill, inputs, priced=keeps)
+        keeps, priced = self.tracks_history, self.tracks_history or inputs.funds is not None
+        before, held = self.orders.get(order.signal_id), self.position(order.key)
+        applied = apply_order(held, before, order, fill, inputs, priced=priced)
         if applied.order is None:
             return []
         undo = self._undo(order.key) if applied.next_target is not None else None
-        self.positions[order.key] = applied.state
+        state = applied.state
+        if inputs.funds is not None:
+            at = order.market_time or inputs.market.market_time
+            day = None if at is None else inputs.calendar.trading_day(at)
+            state = after_order(held, state, before, applied.order, inputs, day)
+            charges = applied.order.charges - (before.charges if before is not None else ZERO)
+            self._move_funds(held, state, applied.realised - charges)
+        self.positions[order.key] = state
         if keeps:
             if applied.realised or applied.trades:
                 self._count(applied, order.market_time or inputs.market.market_time, inputs)
@@ -124,7 +145,7 @@ class RiskBook:
         verdicts: list[Verdict] = []
         if applied.next_target is not None:
             try:
-                verdicts = self._decide(applied.state, applied.next_target, inputs)
+                verdicts = self._decide(state, applied.next_target, inputs)
             except StrategyRevisionUnknown:
                 if undo is not None:
                     undo()
@@ -187,6 +208,8 @@ class RiskBook:
     def _decide(self, state: PositionState, signal: Signal, inputs: Inputs) -> list[Verdict]:
         limits = inputs.limits_for(signal.key)
         decision = decide(state, signal, inputs, limits, self)
+        if decision.state is not state and inputs.funds is not None:
+            self._move_funds(state, decision.state)
         state = decision.state
         self.positions[state.key] = state
         if state.open is not None:
@@ -198,6 +221,14 @@ class RiskBook:
         if self.tracks_history:
             self._trip(state.key, inputs)
         return list(decision.verdicts)
+
+    def _move_funds(self, before: PositionState, after: PositionState, realised: Decimal = ZERO) -> None:
+        """Moves the account's funds by what a position realised, less charges, and by what it now blocks."""
+        margin, blocked = after.margin - before.margin, after.blocked - before.blocked
+        whose = (after.key.broker, after.key.account)
+        funds = self.funds.get(whose)
+        if funds is not None and (realised or margin or blocked):
+            self.funds[whose] = funds.moved(realised, margin, blocked)
 
     def _count_order(self, key: PositionKey, limits: Limits, inputs: Inputs) -> None:
         at = inputs.market.market_time
@@ -243,11 +274,14 @@ class RiskBook:
         """Returns a function that restores a position and its counters to their current values."""
         whose = [(key.broker, key.account, one) for one in (WHOLE_ACCOUNT, key.strategy_id)]
         state, days = self.positions.get(key), [(one, self.days.get(one)) for one in whose]
+        account = (key.broker, key.account)
+        funds = self.funds.get(account)
 
         def undo() -> None:
             _put_back(self.positions, key, state)
             for one, counters in days:
                 _put_back(self.days, one, counters)
+            _put_back(self.funds, account, funds)
 
         return undo
 

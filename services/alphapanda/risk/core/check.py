@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.funds import AccountFunds, FundsTerms
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import PositionEffect, Side, TradingState
@@ -53,6 +54,7 @@ class Inputs(Struct, frozen=True, gc=False):
         scoped: limits set for the account, its strategies and instruments; they override `limits`.
         strategy_switches: kill switches of single strategies at the broker, by strategy id; None if none was ever set.
         unknown_positions: (strategy id, instrument token) whose records are parked because of a bug; nothing passes there.
+        funds: how the broker's simulated accounts' funds are measured; None: a live broker, or they aren't tracked.
     """
 
     market: MarketView
@@ -65,6 +67,7 @@ class Inputs(Struct, frozen=True, gc=False):
     scoped: ScopedLimits = NOTHING_SET
     strategy_switches: Mapping[str, TradingState] | None = None
     unknown_positions: Collection[tuple[str, int]] = ()
+    funds: FundsTerms | None = None
 
     def limits_for(self, key: PositionKey) -> Limits:
         """The limits in force for a position key."""
@@ -86,6 +89,9 @@ class AccountView(Protocol):
 
     def active_positions(self, broker: str, account: str) -> Iterable[PositionState]:
         """The account's positions that are held or have an open order; complete if a rule in force needs them."""
+
+    def funds_of(self, key: PositionKey) -> AccountFunds | None:
+        """The funds of the account that a key names; None if they are unknown, or not tracked."""
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
         """The counters of the exchange's current day.

@@ -14,6 +14,7 @@ from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.check import AccountView, Check, Inputs, Rule
+from alphapanda.risk.core.funds import blocked_by
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import (
     OrderProgress,
@@ -123,11 +124,27 @@ def apply_order(
         return Applied(state, after, realised, int(is_late))
     if not after.final:
         open_still = PositionState(
-            state.key, state.quantity, state.opened_at, after, state.waiting, state.history
+            state.key,
+            state.quantity,
+            state.opened_at,
+            after,
+            state.waiting,
+            state.history,
+            state.margin,
+            state.blocked,
         )
         return Applied(open_still, after, realised)
     trades = -1 if after.filled == 0 else 0
-    without_order = PositionState(state.key, state.quantity, state.opened_at, None, None, state.history)
+    without_order = PositionState(
+        state.key,
+        state.quantity,
+        state.opened_at,
+        None,
+        None,
+        state.history,
+        state.margin,
+        state.blocked,
+    )
     return Applied(without_order, after, realised, trades, state.waiting)
 
 
@@ -210,7 +227,16 @@ def _judge(
             request_of(signal),
             inputs.market.market_time,
         )
-    opened = PositionState(state.key, state.quantity, state.opened_at, order, state.waiting, history)
+    opened = PositionState(
+        state.key,
+        state.quantity,
+        state.opened_at,
+        order,
+        state.waiting,
+        history,
+        state.margin,
+        blocked_by(check),
+    )
     return Decision(opened, (approved,))
 
 

@@ -28,6 +28,7 @@ class OrderProgress(Struct, frozen=True, gc=False):
         revision: revision of the newest order event applied; 0 before the first.
         final: True if no further fill can follow; the reservation has ended.
         value: value of the fills in rupees, >= 0, before charges.
+        charges: charges of the fills in rupees, >= 0.
     """
 
     signal_id: str
@@ -38,6 +39,7 @@ class OrderProgress(Struct, frozen=True, gc=False):
     revision: int = 0
     final: bool = False
     value: Decimal = ZERO
+    charges: Decimal = ZERO
 
     @property
     def on_its_way(self) -> int:
@@ -78,6 +80,8 @@ class PositionState(Struct, frozen=True, gc=False):
         open: the open order; None if there is none.
         waiting: the target that is decided when `open` ends; None if none waits.
         history: history of its trades.
+        margin: rupees of the account's funds that the position blocks; 0 where they aren't tracked.
+        blocked: rupees that the open order blocks besides.
     """
 
     key: PositionKey
@@ -86,6 +90,8 @@ class PositionState(Struct, frozen=True, gc=False):
     open: OrderProgress | None = None
     waiting: Signal | None = None
     history: TradeHistory = NO_TRADES
+    margin: Decimal = ZERO
+    blocked: Decimal = ZERO
 
     @property
     def max_units(self) -> int:
@@ -119,12 +125,16 @@ def after_event(
     """
     if before is not None and order.revision <= before.revision:
         return None
-    filled, value = (before.filled, before.value) if before is not None else (0, ZERO)
+    filled, value, charges = (
+        (before.filled, before.value, before.charges) if before is not None else (0, ZERO, ZERO)
+    )
     if priced and order.filled != filled:
         if fill is not None and filled + fill.quantity == order.filled:
             value += fill.quantity * fill.price
+            charges += fill.commission
         elif order.average_price is not None:
             value = to_paisa(order.filled * order.average_price)
+            charges = order.charges if order.charges is not None else charges
     return OrderProgress(
         order.signal_id,
         order.key,
@@ -134,6 +144,7 @@ def after_event(
         order.revision,
         order.status.is_final,
         value,
+        charges,
     )
 
 
@@ -157,7 +168,7 @@ def after_fill(
     quantity, cost = held + delta, history.cost
     if value is None:
         opened_at = None if not quantity else (state.opened_at or at) if held * quantity > 0 else at
-        return PositionState(state.key, quantity, opened_at, state.open, state.waiting, history), ZERO
+        return _held(state, quantity, opened_at, history), ZERO
     if held * delta >= 0:
         opened_at = (state.opened_at or at) if held else at
         more = cost + value if cost or not held else ZERO
@@ -169,7 +180,7 @@ def after_fill(
             history.last_request,
             history.last_request_at,
         )
-        return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), ZERO
+        return _held(state, quantity, opened_at, after), ZERO
     if held * quantity > 0:
         removed = to_paisa(cost * abs(delta) / abs(held))
         realised = -value - removed if cost else ZERO
@@ -184,4 +195,12 @@ def after_fill(
         losses, lost_at = (losses + 1, at) if round_trip < 0 else (0, None)
         round_trip, opened_at = ZERO, at if quantity else None
     after = TradeHistory(left, round_trip, losses, lost_at, history.last_request, history.last_request_at)
-    return PositionState(state.key, quantity, opened_at, state.open, state.waiting, after), realised
+    return _held(state, quantity, opened_at, after), realised
+
+
+def _held(
+    state: PositionState, quantity: int, opened_at: datetime | None, history: TradeHistory
+) -> PositionState:
+    return PositionState(
+        state.key, quantity, opened_at, state.open, state.waiting, history, state.margin, state.blocked
+    )

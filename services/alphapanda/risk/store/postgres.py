@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
 
 from google.protobuf.message import Message
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
+from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import PositionEffect, Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
@@ -98,12 +103,23 @@ class PostgresRiskStore(RiskStore):
     Args:
         engine: the database.
         outbox: the schema's outbox.
+        starting_cash: cash of a new account in rupees, by simulated broker.
+        account: the account that `prepare` opens at simulated brokers, as portfolio does, so that both remember the same
+            starting cash; empty: none.
     """
 
-    def __init__(self, engine: AsyncEngine, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        starting_cash: Mapping[str, Decimal] = MappingProxyType({}),
+        account: str = "",
+    ) -> None:
         self._engine = engine
         self._reading = without_transactions(engine)
         self._outbox = outbox
+        self._starting_cash = starting_cash
+        self._account = account
         self._writer = DecisionWriter(outbox)
         self._requests = RequestMemory(sql.SCHEMA)
         self._limits: dict[tuple[str, str], ScopedLimits] = {}
@@ -113,6 +129,8 @@ class PostgresRiskStore(RiskStore):
         async with self._engine.begin() as connection:
             for broker in brokers:
                 await add_switch(connection, SwitchScope(broker))
+                if self._account and broker in self._starting_cash:
+                    await self._add_account(connection, {"broker": broker, "account": self._account})
 
     @override
     @asynccontextmanager
@@ -129,9 +147,9 @@ class PostgresRiskStore(RiskStore):
         async with self._engine.begin() as connection:
             row = (await connection.execute(sql.LOCK, whose)).one_or_none()
             if row is None:
-                await connection.execute(sql.ADD_ACCOUNT, whose)
+                await self._add_account(connection, whose)
                 row = (await connection.execute(sql.LOCK, whose)).one()
-            yield await self._unit(connection, whose, int(row.limits_version), row.parked)
+            yield await self._unit(connection, whose, row)
 
     @override
     async def read(
@@ -143,11 +161,11 @@ class PostgresRiskStore(RiskStore):
         *,
         whole: bool = False,
     ) -> PostgresAccountReading | None:
-        whose = {"broker": broker, "account": account}
+        whose, cash = {"broker": broker, "account": account}, self._starting_cash.get(broker)
         async with self._reading.connect() as connection:
             found = await connection.execute(sql.READ[whole], whose | rows.wanted(keys, signal_ids))
             row = found.one_or_none()
-            loaded = LoadedBook(row) if row is not None else None
+            loaded = LoadedBook(row, (broker, account), rows.funds_of(row, cash)) if row is not None else None
             if row is None or loaded is None or not loaded.has_switch:
                 return None
             limits = await self._limits_at(connection, whose, int(row.limits_version))
@@ -162,8 +180,9 @@ class PostgresRiskStore(RiskStore):
         if not isinstance(reading, PostgresAccountReading):
             raise TypeError(f"{type(reading).__name__} is not a reading of this store")
         async with self._reading.connect() as connection:
+            read_at = reading.read_at | reading.loaded.funds_after(book)
             written = await self._writer.write_if_unchanged(
-                connection, reading.read_at, reading.loaded.changes(book, verdicts), events
+                connection, read_at, reading.loaded.changes(book, verdicts), events
             )
             if written and events:
                 self._outbox.committed()
@@ -171,18 +190,26 @@ class PostgresRiskStore(RiskStore):
 
     async def _dry_unit(self, connection: AsyncConnection, whose: dict[str, str]) -> PostgresDecisionUnit:
         row = (await connection.execute(sql.READ_ACCOUNT, whose)).one_or_none()
-        version, parked = (int(row.limits_version), row.parked) if row is not None else (0, ())
-        return await self._unit(connection, whose, version, parked, dry=True)
+        return await self._unit(connection, whose, row, dry=True)
+
+    async def _add_account(self, connection: AsyncConnection, whose: Mapping[str, str]) -> None:
+        cash = self._starting_cash.get(whose["broker"])
+        await connection.execute(sql.ADD_ACCOUNT, {**whose, "starting_cash": cash})
 
     async def _unit(
         self,
         connection: AsyncConnection,
         whose: dict[str, str],
-        version: int,
-        parked: Iterable[bytes],
+        row: Row[Any] | None,
         *,
         dry: bool = False,
     ) -> PostgresDecisionUnit:
+        """A unit on an account; None: it has no row yet, which only a dry unit reads."""
+        cash = self._starting_cash.get(whose["broker"])
+        if row is not None:
+            version, parked, funds = int(row.limits_version), row.parked, rows.funds_of(row, cash)
+        else:
+            version, parked, funds = 0, (), None if cash is None else AccountFunds(cash)
         return PostgresDecisionUnit(
             connection,
             self._outbox,
@@ -191,6 +218,7 @@ class PostgresRiskStore(RiskStore):
             whose,
             await self._limits_at(connection, whose, version),
             rows.unknown_positions(parked),
+            funds,
             dry=dry,
         )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
 
 from alphapanda.contract.wire import known, signal_event, signal_from
+from alphapanda.domain.funds import AccountFunds
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
@@ -64,6 +67,7 @@ def order_values(order: OrderProgress) -> Values:
         "revision": order.revision,
         "final": order.final,
         "value": order.value,
+        "charges": order.charges,
     }
 
 
@@ -78,6 +82,7 @@ def order_of(row: AnyRow) -> OrderProgress:
         row.revision,
         row.final,
         row.value,
+        row.charges,
     )
 
 
@@ -95,6 +100,8 @@ def position_values(state: PositionState) -> Values:
         "lost_at": state.history.lost_at,
         "last_request": state.history.last_request,
         "last_request_at": state.history.last_request_at,
+        "margin": state.margin,
+        "blocked": state.blocked,
     }
 
 
@@ -104,7 +111,32 @@ def position_of(row: AnyRow, open_order: OrderProgress | None) -> PositionState:
     history = TradeHistory(
         row.cost, row.round_trip, row.losses, row.lost_at, row.last_request, row.last_request_at
     )
-    return PositionState(key_of(row), row.quantity, row.opened_at, open_order, waiting, history)
+    return PositionState(
+        key_of(row), row.quantity, row.opened_at, open_order, waiting, history, row.margin, row.blocked
+    )
+
+
+def funds_values(funds: AccountFunds | None) -> Values:
+    """The parameters that store an account's funds; None: they aren't tracked."""
+    if funds is None:
+        return {"funds_cash": None, "funds_realised": ZERO, "funds_margin": ZERO, "funds_blocked": ZERO}
+    return {
+        "funds_cash": funds.starting_cash,
+        "funds_realised": funds.realised,
+        "funds_margin": funds.margin,
+        "funds_blocked": funds.blocked,
+    }
+
+
+def funds_of(row: AnyRow, cash_of_new: Decimal | None) -> AccountFunds | None:
+    """Reads an account's funds from its row; None at a live broker.
+
+    Args:
+        row: the account's row.
+        cash_of_new: starting cash of an account that has none yet, in rupees; None at a live broker.
+    """
+    cash = cash_of_new if row.starting_cash is None else row.starting_cash
+    return None if cash is None else AccountFunds(cash, row.realised, row.margin, row.blocked)
 
 
 def day_values(whose: DayKey, counters: DayCounters) -> Values:

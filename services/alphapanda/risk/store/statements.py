@@ -16,7 +16,7 @@ SCHEMA = "risk"
 
 _KEY = "broker, account, strategy_id, instrument_id, product"
 _ACCOUNT = (
-    "version, limits_version, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
+    "version, limits_version, starting_cash, realised, margin, blocked, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
     " FROM risk.accounts WHERE broker = :broker AND account = :account"
 )
 READ_ACCOUNT = text(f"SELECT {_ACCOUNT}")
@@ -32,7 +32,8 @@ The switches are read by a later statement, so it sees a strategy's first switch
 """
 ACCOUNTS = text("SELECT account FROM risk.accounts WHERE broker = :broker")
 ADD_ACCOUNT = text(
-    "INSERT INTO risk.accounts (broker, account) VALUES (:broker, :account) ON CONFLICT DO NOTHING"
+    "INSERT INTO risk.accounts (broker, account, starting_cash) VALUES (:broker, :account, :starting_cash)"
+    " ON CONFLICT DO NOTHING"
 )
 LIMITS = text(
     "SELECT * FROM (SELECT DISTINCT ON (strategy_id, instrument_id, name) * FROM risk.limits"
@@ -154,17 +155,20 @@ def verdicts(wanted: VerdictFilter, before: int | None, limit: int) -> tuple[Tex
 UNCHANGED = "unchanged"
 """Name of the CTE that has a row if neither the account nor a kill switch has changed since the reading."""
 EXISTS = f"EXISTS (SELECT 1 FROM {UNCHANGED})"
+_FUNDS = ", starting_cash = :funds_cash, realised = :funds_realised, margin = :funds_margin, blocked = :funds_blocked"
 COMPARE = (
-    "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account AND version = :version"
+    f"UPDATE risk.accounts SET version = version + 1{_FUNDS} WHERE broker = :broker AND account = :account AND version = :version"
     f" AND :switch_changes = (SELECT changes {_BROKERS_SWITCH} FOR SHARE) RETURNING version"
 )
-"""Increments the account's version if nothing has changed; locks account and switches until the statement ends.
+"""Increments the account's version and stores its funds if nothing has changed; locks account and switches until the statement ends.
 
 A waiting FOR SHARE reads the newest row, and every change of a switch of the broker is counted in that row. So a
 strategy's first switch, whose row a statement that waits doesn't see, is noticed too.
 """
-COUNT = "UPDATE risk.accounts SET version = version + 1 WHERE broker = :broker AND account = :account"
-"""Increments the version of an account that is locked."""
+COUNT = (
+    f"UPDATE risk.accounts SET version = version + 1{_FUNDS} WHERE broker = :broker AND account = :account"
+)
+"""Increments the version of an account that is locked, and stores its funds."""
 
 
 def _saves(condition: str = "") -> dict[str, str]:
@@ -177,19 +181,20 @@ def _saves(condition: str = "") -> dict[str, str]:
     return {
         "orders": save(
             "orders",
-            f"signal_id, {_KEY}, side, quantity, filled, revision, final, value",
+            f"signal_id, {_KEY}, side, quantity, filled, revision, final, value, charges",
             " ON CONFLICT (signal_id) DO UPDATE SET filled = excluded.filled, revision = excluded.revision,"
-            " final = excluded.final, value = excluded.value",
+            " final = excluded.final, value = excluded.value, charges = excluded.charges",
         ),
         "positions": save(
             "positions",
             f"{_KEY}, quantity, opened_at, open_signal_id, waiting_signal_id, waiting, cost, round_trip, losses, lost_at,"
-            " last_request, last_request_at",
+            " last_request, last_request_at, margin, blocked",
             f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity,"
             " opened_at = excluded.opened_at, open_signal_id = excluded.open_signal_id,"
             " waiting_signal_id = excluded.waiting_signal_id, waiting = excluded.waiting, cost = excluded.cost,"
             " round_trip = excluded.round_trip, losses = excluded.losses, lost_at = excluded.lost_at,"
-            " last_request = excluded.last_request, last_request_at = excluded.last_request_at",
+            " last_request = excluded.last_request, last_request_at = excluded.last_request_at,"
+            " margin = excluded.margin, blocked = excluded.blocked",
         ),
         "days": save(
             "days",

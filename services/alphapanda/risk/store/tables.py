@@ -28,7 +28,8 @@ METADATA = service_tables("risk")
 add_parking(METADATA)
 
 # One row an account, which a decision locks. version rises with every change stored on the account, limits_version with every
-# change of its limits (0: none was ever set).
+# change of its limits (0: none was ever set). starting_cash: NULL at a live broker, or where it is unknown. realised: profit
+# less charges since the opening. margin and blocked: the sums of the positions'.
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -36,6 +37,10 @@ ACCOUNTS = Table(
     column("account", Text, primary_key=True),
     column("limits_version", BigInteger, server_default=text("0")),
     column("version", BigInteger, server_default=text("0")),
+    Column("starting_cash", RUPEES),
+    column("realised", RUPEES, server_default=text("0")),
+    column("margin", RUPEES, server_default=text("0")),
+    column("blocked", RUPEES, server_default=text("0")),
 )
 
 # Orders as order events report them; an order that is not final is the reservation of its position key.
@@ -54,6 +59,7 @@ ORDERS = Table(
     column("revision", Integer, CheckConstraint("revision >= 0")),
     column("final", Boolean),
     column("value", RUPEES, server_default=text("0")),
+    column("charges", RUPEES, server_default=text("0")),
     CheckConstraint("filled BETWEEN 0 AND quantity"),
 )
 
@@ -78,6 +84,8 @@ POSITIONS = Table(
     Column("lost_at", INSTANT),
     column("last_request", Text, server_default=""),
     Column("last_request_at", INSTANT),
+    column("margin", RUPEES, server_default=text("0")),
+    column("blocked", RUPEES, server_default=text("0")),
     CheckConstraint("(waiting IS NULL) = (waiting_signal_id IS NULL)"),
     CheckConstraint("waiting IS NULL OR open_signal_id IS NOT NULL"),
     Index("positions_held", "broker", "product", postgresql_where=text("quantity <> 0")),

@@ -8,14 +8,15 @@ from typing import Any
 
 from asyncpg import Record
 from google.protobuf.message import Message
-from sqlalchemy import Row
+from sqlalchemy import Row, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
+from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Verdict
-from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.book import AccountName, RiskBook
 from alphapanda.risk.core.limit_changes import LimitChange
 from alphapanda.risk.core.scoped_limits import ScopedLimits
 from alphapanda.risk.store import rows
@@ -35,9 +36,13 @@ class LoadedBook:
 
     Args:
         row: result of a BOOK or READ statement.
+        whose: broker and account.
+        funds: funds of the account; None if they are unknown or a live broker's.
     """
 
-    def __init__(self, row: Row[Any]) -> None:
+    def __init__(self, row: Row[Any], whose: AccountName, funds: AccountFunds | None) -> None:
+        self._whose = whose
+        self._funds = funds
         states: dict[str, TradingState] = dict(zip(row.switched, map(TradingState, row.states), strict=True))
         self.has_switch = BROKERS_OWN in states
         self.trading_state: TradingState = states.pop(BROKERS_OWN, TradingState.ACTIVE)
@@ -53,7 +58,12 @@ class LoadedBook:
 
     def book(self) -> RiskBook:
         """Makes a book to decide on."""
-        return RiskBook(self._positions.values(), self._orders.values(), self._judged, self._days)
+        funds = {} if self._funds is None else {self._whose: self._funds}
+        return RiskBook(self._positions.values(), self._orders.values(), self._judged, self._days, funds)
+
+    def funds_after(self, book: RiskBook) -> rows.Values:
+        """The parameters that store the account's funds after decisions on this book."""
+        return rows.funds_values(book.funds.get(self._whose))
 
     def changes(self, book: RiskBook, verdicts: Sequence[Verdict]) -> dict[str, Sequence[rows.Values]]:
         """The new and changed rows, by table, after decisions on this book."""
@@ -93,11 +103,18 @@ class DecisionWriter:
     async def write(
         self,
         connection: AsyncConnection,
-        whose: Mapping[str, str],
+        whose: Mapping[str, object],
         tables: Mapping[str, Sequence[rows.Values]],
         events: Sequence[Event],
     ) -> None:
-        """Writes rows and events in a transaction that holds the account's lock."""
+        """Writes rows and events in a transaction that holds the account's lock.
+
+        Args:
+            connection: a connection in that transaction.
+            whose: broker, account, and the parameters of its funds.
+            tables: rows by table.
+            events: events of the decisions.
+        """
         changed = {table: recordset(given) for table, given in tables.items() if given}
         if events:
             values = {**changed, **whose, **self._outbox.values(events)}
@@ -116,7 +133,8 @@ class DecisionWriter:
 
         Args:
             connection: a connection on which each statement is its own transaction.
-            read_at: broker, account, and the versions at which the account and the switches were read.
+            read_at: broker, account, the versions at which the account and the switches were read, and the parameters
+                of its funds.
             tables: rows by table.
             events: events of the decisions.
 
@@ -145,6 +163,7 @@ class PostgresDecisionUnit(DecisionUnit):
         whose: broker and account.
         limits: limits of the account.
         unknown_positions: positions with records parked because of a bug.
+        funds: funds of the account; None if they are unknown or a live broker's.
         dry: whether it only reads, without locks.
     """
 
@@ -157,6 +176,7 @@ class PostgresDecisionUnit(DecisionUnit):
         whose: dict[str, str],
         limits: ScopedLimits,
         unknown_positions: frozenset[tuple[str, int]],
+        funds: AccountFunds | None,
         *,
         dry: bool = False,
     ) -> None:
@@ -167,6 +187,7 @@ class PostgresDecisionUnit(DecisionUnit):
         self._whose = whose
         self._limits = limits
         self._unknown_positions = unknown_positions
+        self._funds = funds
         self._dry = dry
         self._loaded: LoadedBook | None = None
 
@@ -195,14 +216,18 @@ class PostgresDecisionUnit(DecisionUnit):
         self, keys: Collection[PositionKey], signal_ids: Collection[str], *, whole: bool = False
     ) -> RiskBook:
         query, wanted = sql.BOOK[whole], self._whose | rows.wanted(keys, signal_ids)
-        loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
+        loaded = await self._load(query, wanted)
         if not loaded.has_switch and not self._dry:
             # Only a row that exists can be locked; one that this transaction adds is locked.
             await add_switch(self._connection, SwitchScope(self._whose["broker"]))
             await self._connection.execute(sql.LOCK, self._whose)
-            loaded = LoadedBook((await self._connection.execute(query, wanted)).one())
+            loaded = await self._load(query, wanted)
         self._loaded = loaded
         return loaded.book()
+
+    async def _load(self, query: TextClause, wanted: Mapping[str, object]) -> LoadedBook:
+        row = (await self._connection.execute(query, wanted)).one()
+        return LoadedBook(row, (self._whose["broker"], self._whose["account"]), self._funds)
 
     @override
     async def verdict(self, signal_id: str) -> Verdict | None:
@@ -210,7 +235,8 @@ class PostgresDecisionUnit(DecisionUnit):
 
     @override
     async def save(self, book: RiskBook, verdicts: Sequence[Verdict], events: Sequence[Event]) -> None:
-        await self._writer.write(self._connection, self._whose, self._read.changes(book, verdicts), events)
+        whose = self._whose | self._read.funds_after(book)
+        await self._writer.write(self._connection, whose, self._read.changes(book, verdicts), events)
 
     @override
     async def account_switch(self) -> KillSwitch:

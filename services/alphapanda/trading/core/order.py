@@ -54,6 +54,7 @@ class Order:
         revision: of the last published change; 0 before the first.
         filled: units filled.
         turnover: sum of price times quantity over the fills, rupees, exact.
+        charges: commission and charges of the fills, rupees.
         failure: why the order ended unexecuted or executed in part.
         message: one sentence for a person.
         market_time: of the last change; None where it was unknown.
@@ -78,6 +79,7 @@ class Order:
     revision: int = 0
     filled: int = 0
     turnover: Decimal = ZERO
+    charges: Decimal = ZERO
     failure: FailureReason | None = None
     message: str = ""
     market_time: datetime | None = None
@@ -183,6 +185,7 @@ class Order:
             self.leaves,
             self.average_price,
             self.market_time,
+            self.charges,
         )
 
     # -- before sending -----------------------------------------------------------------------------------------------
@@ -384,6 +387,7 @@ class Order:
         intent.filled += fill.quantity
         self.filled += fill.quantity
         self.turnover += fill.price * fill.quantity
+        self.charges += fill.commission
         self.fill_ids.add(fill.fill_id)
         return Filled(self._changed(fill.traded_at), fill)
 

@@ -18,11 +18,11 @@ Columns = dict[str, Any]
 ORDER_COLUMNS = (
     "order_id", "signal_id", "correlation_id", "causation_id", "broker", "account", "strategy_id", "instrument_id",
     "product", "instrument_token", "config_revision", "side", "quantity", "order_type", "effect", "valid_until",
-    "status", "revision", "filled", "turnover", "failure", "message", "market_time",
+    "status", "revision", "filled", "turnover", "charges", "failure", "message", "market_time",
 )  # fmt: skip
 CHANGING_COLUMNS = (
-    "causation_id", "side", "quantity", "effect", "status", "revision", "filled", "turnover", "failure", "message",
-    "market_time",
+    "causation_id", "side", "quantity", "effect", "status", "revision", "filled", "turnover", "charges", "failure",
+    "message", "market_time",
 )  # fmt: skip
 INTENT_COLUMNS = (
     "intent_id", "order_id", "number", "tag", "quantity", "status", "epoch", "broker_order_id", "filled"
@@ -62,6 +62,7 @@ def _order_row(order: Order) -> Columns:
         "revision": order.revision,
         "filled": order.filled,
         "turnover": order.turnover,
+        "charges": order.charges,
         "failure": None if order.failure is None else int(order.failure),
         "message": order.message,
         "market_time": order.market_time,
@@ -136,6 +137,7 @@ def order_from(row: Row[Any]) -> Order:
         revision=row.revision,
         filled=row.filled,
         turnover=row.turnover,
+        charges=row.charges,
         failure=None if row.failure is None else FailureReason(row.failure),
         message=row.message,
         market_time=row.market_time,

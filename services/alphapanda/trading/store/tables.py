@@ -64,6 +64,7 @@ ORDERS = Table(
     column("revision", Integer),
     column("filled", BigInteger),
     column("turnover", EXACT),
+    column("charges", EXACT, server_default=text("0")),
     Column("failure", SmallInteger),
     column("message", Text),
     Column("market_time", INSTANT),

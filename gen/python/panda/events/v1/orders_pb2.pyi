@@ -117,6 +117,7 @@ class OrderState(_message.Message):
     LEAVES_QUANTITY_FIELD_NUMBER: _builtins.int
     AVERAGE_PRICE_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
+    CHARGES_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Id of the order, a UUID given by Alpha Panda."""
     signal_id: _builtins.str
@@ -155,6 +156,10 @@ class OrderState(_message.Message):
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of the change. Absent where market time was unknown."""
 
+    @_builtins.property
+    def charges(self) -> _common_pb2.Money:
+        """Commission and charges of all fills so far, rupees, 0 or more. Absent in events of older versions."""
+
     def __init__(
         self,
         *,
@@ -175,10 +180,11 @@ class OrderState(_message.Message):
         leaves_quantity: _builtins.int = ...,
         average_price: _decimal_pb2.Decimal | None = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
+        charges: _common_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "market_time", b"market_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "charges", b"charges", "market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "leaves_quantity", b"leaves_quantity", "market_time", b"market_time", "order_id", b"order_id", "order_revision", b"order_revision", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "status", b"status", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "charges", b"charges", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "leaves_quantity", b"leaves_quantity", "market_time", b"market_time", "order_id", b"order_id", "order_revision", b"order_revision", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "status", b"status", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

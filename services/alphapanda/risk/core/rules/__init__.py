@@ -24,6 +24,7 @@ _FILES: Final = (
     "order_value",
     "position_value",
     "gross_exposure",
+    "buying_power",
     "open_orders",
     "daily_trades",
     "daily_loss",

@@ -1,0 +1,121 @@
+"""What an order blocks of its account's funds, and how an order event moves them. Functions change nothing."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from alphapanda.domain.funds import FundsTerms
+from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.money import ZERO, down_to_paisa, up_to_paisa
+from alphapanda.domain.order import PositionEffect, Side
+from alphapanda.risk.core.position import OrderProgress, PositionState
+
+if TYPE_CHECKING:
+    from alphapanda.risk.core.check import Check, Inputs
+
+
+def needed(
+    state: PositionState,
+    delta: int,
+    price: Decimal,
+    instrument: Instrument,
+    terms: FundsTerms,
+    day: date,
+) -> Decimal | None:
+    """The rupees that an order blocks while it works: margin at the worst fill price, and charges.
+
+    An exit blocks nothing. A flip blocks what its opening part needs beyond the margin of the position that it closes;
+    a loss on that position adds to it.
+
+    Args:
+        state: the position before the order.
+        delta: signed units of the order, not 0.
+        price: last price in rupees.
+        instrument: the order's instrument.
+        terms: margin model, slippage and charges.
+        day: the exchange's day.
+
+    Returns:
+        None if the margin can't be known.
+    """
+    effect = PositionEffect.of(state.quantity, delta)
+    if effect is PositionEffect.REDUCES:
+        return ZERO
+    side, product = Side.of(delta), state.key.product
+    worst = price * (1 + side.sign * terms.slippage) + side.sign * instrument.tick_size
+    opening = delta if effect is PositionEffect.OPENS else state.quantity + delta
+    value = abs(opening) * (worst if opening > 0 else price)
+    margin = terms.margins.margin(instrument, product, opening, value, day)
+    if margin is None:
+        return None
+    need = margin + terms.charges(instrument, product, side, abs(delta), max(price, worst), day)
+    if effect is PositionEffect.FLIPS:
+        need += -state.margin - min(ZERO, state.quantity * worst - state.history.cost)
+    return max(ZERO, up_to_paisa(need))
+
+
+def blocked_by(check: Check) -> Decimal:
+    """The rupees that an approved order blocks; 0 for an exit, or where they can't be known."""
+    terms, price, instrument, at = (
+        check.inputs.funds,
+        check.price,
+        check.instrument,
+        check.inputs.market.market_time,
+    )
+    if terms is None or price is None or instrument is None or at is None:
+        return ZERO
+    day = check.inputs.calendar.trading_day(at)
+    need = needed(check.state, check.side.sign * check.quantity, price, instrument, terms, day)
+    return need or ZERO
+
+
+def after_order(
+    before: PositionState,
+    after: PositionState,
+    was: OrderProgress | None,
+    order: OrderProgress,
+    inputs: Inputs,
+    day: date | None,
+) -> PositionState:
+    """The position after an order event, with the rupees that it and its open order block.
+
+    A position blocks the margin of what it cost. An order blocks in proportion to the units that may still fill, and
+    nothing after its end.
+
+    Args:
+        before: the position before the event.
+        after: the position after it.
+        was: the order before it; None if it wasn't known.
+        order: the order after it.
+        inputs: instruments and terms.
+        day: the exchange's day of the event; None if it is unknown.
+    """
+    margin, blocked = before.margin, before.blocked
+    if after.quantity != before.quantity:
+        margin = _margin(before, after, inputs, day)
+    if blocked and before.open is not None and before.open.signal_id == order.signal_id:
+        left = 0 if order.final else order.quantity - order.filled
+        had = was.quantity - was.filled if was is not None else order.quantity
+        blocked = ZERO if not left or had <= 0 else min(blocked, down_to_paisa(blocked * left / had))
+    if margin == after.margin and blocked == after.blocked:
+        return after
+    return replace(after, margin=margin, blocked=blocked)
+
+
+def _margin(before: PositionState, after: PositionState, inputs: Inputs, day: date | None) -> Decimal:
+    """The margin of a position after a fill; where it can't be known, what it was, by units, or the whole cost."""
+    if not after.quantity:
+        return ZERO
+    instrument = inputs.instruments.by_id(after.key.instrument_id)
+    if instrument is not None and day is not None and inputs.funds is not None:
+        cost, product = abs(after.history.cost), after.key.product
+        margin = inputs.funds.margins.margin(instrument, product, after.quantity, cost, day)
+        if margin is not None:
+            return margin
+    if before.quantity * after.quantity > 0 and abs(after.quantity) < abs(before.quantity):
+        return down_to_paisa(before.margin * after.quantity / before.quantity)
+    return abs(after.history.cost)

@@ -1,0 +1,87 @@
+"""Refuses entries that the funds of a simulated account can't pay; a live broker checks its own funds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from alphapanda.domain.funds import AccountFunds, FundsTerms
+from alphapanda.domain.order import PositionEffect
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
+from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.exposure import rupees
+from alphapanda.risk.core.funds import needed
+
+NAME = "buying_power"
+_NOT_APPLICABLE = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
+_EXIT = RuleResult(NAME, RuleOutcome.PASSED, "", "", "")
+
+
+def judge(check: Check) -> RuleResult:
+    """Checks that the account's available funds cover the margin and charges of what the order opens."""
+    terms = check.inputs.funds
+    if terms is None or not terms.enforced:
+        return _NOT_APPLICABLE
+    if check.effect is PositionEffect.REDUCES:
+        return _EXIT
+    funds = check.account.funds_of(check.signal.key)
+    if funds is None:
+        return only_exits_pass(check, NAME, "", "unknown", "the account's funds are unknown", unknown=True)
+    limit = f"<= {rupees(funds.available)}"
+    need = _needed(check, terms, check.quantity)
+    if need is None:
+        message = f"what {check.signal.key.instrument_id} needs is unknown: {_missing(check)}"
+        return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
+    if need <= funds.available:
+        return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(need))
+    message = _too_little(check, need, funds)
+    return only_exits_pass(check, NAME, limit, rupees(need), message)
+
+
+def largest_quantity(check: Check) -> int:
+    """Units that the available funds pay, in whole lots."""
+    terms = check.inputs.funds
+    funds = check.account.funds_of(check.signal.key)
+    if terms is None or funds is None or check.instrument is None:
+        return 0
+    lot = check.instrument.lot_size
+    passes, fails = 0, check.quantity // lot
+    while fails - passes > 1:
+        lots = (passes + fails) // 2
+        need = _needed(check, terms, lots * lot)
+        if need is None:
+            return 0
+        if need <= funds.available:
+            passes = lots
+        else:
+            fails = lots
+    return passes * lot
+
+
+def _needed(check: Check, terms: FundsTerms, quantity: int) -> Decimal | None:
+    price, instrument, at = check.price, check.instrument, check.inputs.market.market_time
+    if price is None or instrument is None or at is None:
+        return None
+    day = check.inputs.calendar.trading_day(at)
+    return needed(check.state, check.side.sign * quantity, price, instrument, terms, day)
+
+
+def _missing(check: Check) -> str:
+    if check.instrument is None:
+        return "it is not a known instrument"
+    if check.price is None:
+        return "there is no price"
+    if check.inputs.market.market_time is None:
+        return "the market's day is unknown"
+    return "its symbol doesn't say its strike"
+
+
+def _too_little(check: Check, need: Decimal, funds: AccountFunds) -> str:
+    key = check.signal.key
+    what = f"{check.side.name} {check.quantity} {key.instrument_id} as {key.product.name}"
+    return (
+        f"{what} needs {rupees(need)} rupees of margin and charges, account {key.account!r} has"
+        f" {rupees(funds.available)} available; {largest_quantity(check)} would pass"
+    )
+
+
+RULE = Rule(NAME, judge, largest_quantity)
