@@ -25,6 +25,7 @@ RULES = {
     "kill_switch",
     "market_hours",
     "strategy_state",
+    "buying_power",
     "instrument",
     "price",
     "order_quantity",
@@ -227,7 +228,8 @@ def test_risks_refusal_is_an_answer_that_names_the_rule(ask, place):
     verdict = ask("RiskService/GetVerdict", signal_id=order["state"]["signal_id"])["verdict"]
     broken = [rule for rule in verdict["rules"] if rule["outcome"] == "RULE_OUTCOME_FAILED"]
     shown = [(rule["rule"], rule["limit"], rule["observed"]) for rule in broken]
-    assert shown == [(rule, "<= 100000", "100001") for rule in ("order_quantity", "position_quantity")]
+    assert shown[:2] == [(rule, "<= 100000", "100001") for rule in ("order_quantity", "position_quantity")]
+    assert [rule for rule, *_ in shown[2:]] == ["buying_power"]
     fills = ask("PortfolioService/ListFills", order_id=order["state"]["order_id"])
     assert fills == {}
 
