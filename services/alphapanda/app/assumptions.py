@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+from alphapanda.app.funds import funds_terms_of
+from alphapanda.domain.margin import MarginKind
 from alphapanda.settings.model import Settings
+from alphapanda.settings.services import PaperTradingSettings
 
 
 def assumptions(settings: Settings) -> list[tuple[str, str]]:
@@ -12,6 +17,17 @@ def assumptions(settings: Settings) -> list[tuple[str, str]]:
         ("fills", "at the last price when the order is decided, whole, whatever was traded"),
         ("slippage", f"{paper.slippage_percent}% of the price, always against you"),
         ("charges", f"{paper.commission_percent}% of the turnover"),
-        ("funds", f"starting cash of {paper.starting_cash} rupees"),
+        ("funds", f"starting cash of {paper.starting_cash} rupees; {_funds(paper)}"),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
+
+
+def _funds(paper: PaperTradingSettings) -> str:
+    if not paper.buying_power:
+        return "entries needn't be paid"
+    margins = funds_terms_of(paper).margins
+    mis, futures, options = (f"{margins.percent(kind, date.max):g}%" for kind in MarginKind)
+    return (
+        f"intraday shares need {mis} of their value, futures {futures}, short options {options} of the strike, everything"
+        " else its whole value; an entry that can't be paid is refused"
+    )
