@@ -72,3 +72,23 @@ def test_a_day_beyond_the_calendar_is_an_error_and_not_an_empty_result(tmp_path)
     assert "2027-03-10" in done.stderr
     assert "2026-12-31" in done.stderr
     assert "alphapanda calendar import" in done.stderr
+
+
+def test_a_rise_that_no_year_can_hold_is_reported(tmp_path):
+    """A day that multiplies the cash: report and summary are written, and CAGR is n/a because a day is no year."""
+    lines = ["datetime_ist,open,high,low,close,volume"]
+    for minute in range(200):
+        price = 100 + max(0, minute - 30)
+        at = f"2025-06-10 {9 + (15 + minute) // 60:02}:{(15 + minute) % 60:02}:00"
+        lines.append(f"{at},{price},{price},{price},{price},100")
+    file, report, settings = tmp_path / "up.csv", tmp_path / "r.html", tmp_path / "settings.toml"
+    file.write_text("\n".join(lines) + "\n")
+    settings.write_text("[paper_trading]\nstarting_cash = 1000\n")
+    asked = ("--instrument", "NSE:INFY", "--strategy", "ema_cross", "--no-limits", "--config", str(settings))
+    done = replay(str(file), *asked, "--quantity", "5", "--report", str(report), "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert figures["cagr"]["value"] is None
+    assert figures["cagr"]["reason"] == "a day is no year"
+    assert figures["total_return"]["value"] is not None
+    assert "n/a: a day is no year" in report.read_text()

@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from alphapanda.app.assumptions import assumptions
 from alphapanda.app.collecting import collect_less
@@ -30,6 +31,8 @@ from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay
 from alphapanda.app.replay_days import WantedDays
 from alphapanda.commands.console import USAGE, err, fail, out, warn
 from alphapanda.commands.parameters import parsed_parameters
+from alphapanda.commands.replay_report import FOR_PROGRAMS, IN_RUPEES, write_report
+from alphapanda.commands.wording import count, money
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
@@ -37,18 +40,22 @@ from alphapanda.domain.order_events import Filled
 from alphapanda.marketdata.core.data_account import DataNotUsed, counted
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.replay.as_json import performance_json
+from alphapanda.replay.curves import Curves
+from alphapanda.replay.figure import Unit
+from alphapanda.replay.fills_csv import trades_csv
 from alphapanda.replay.journal import ReplayJournal
 from alphapanda.replay.performance import Performance, performance
-from alphapanda.replay.report import report_html, trades_csv
 from alphapanda.settings.sources import SettingsInvalid
 
 SET = re.compile(
     r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"
 )
 SHOW_EVERY = 5_000
-FOR_PROGRAMS = frozenset(
-    {"period", "assumptions", "figures", "drawdowns", "monthly_returns", "days", "strategies", "round_trips"}
-)
+SHOWN_FIGURES = (
+    *("net_pnl", "total_return", "buy_and_hold_return", "cagr", "sharpe", "sortino", "max_drawdown", "calmar"),
+    *("round_trips", "win_rate", "profit_factor", "average_trade", "expectancy", "time_in_market"),
+)  # fmt: skip
+"""Figures on a terminal; --json and the report have all."""
 
 
 def _money(amount: Decimal | None) -> str | None:
@@ -149,11 +156,9 @@ def _run(
         wanted_days=wanted_days,
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
     )
-    journal = ReplayJournal(
-        lambda: run.replay.tracker,
-        [each.instrument_token for each in run.watched],
-        curves=report is not None,
-    )
+    curves = Curves() if report is not None else None
+    watched = [each.instrument_token for each in run.watched]
+    journal = ReplayJournal(lambda: run.replay.tracker, watched, curves)
     began = wall.perf_counter()
     with _progress(run.extent) as shown:
         collect_less()
@@ -179,9 +184,8 @@ def _run(
         warn(caveat)
     if trades is not None:
         trades.write_text(trades_csv(journal.trades), encoding="utf-8")
-    if report is not None:
-        title = f"{', '.join(each.strategy_type for each in wanted)} over {', '.join(file.name for file in files)}"
-        report.write_text(report_html(title, summary, found, journal, run.directory), encoding="utf-8")
+    if report is not None and curves is not None:
+        write_report(report, files, run, journal, curves, found, summary)
     return summary
 
 
@@ -267,12 +271,42 @@ def _show(summary: Mapping[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(justify="right")
     for name, value in summary.items():
-        if name in FOR_PROGRAMS:
-            continue
-        shown = value
-        if isinstance(value, Mapping):
-            shown = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
-        elif isinstance(value, list):
-            shown = "; ".join(value)
-        table.add_row(name.replace("_", " "), "unknown" if shown is None else str(shown))
+        if name not in FOR_PROGRAMS:
+            table.add_row(name.replace("_", " "), Text(_shown(name, value)))
     out.print(table)
+    out.print()
+    figures = Table(show_header=False, box=None, pad_edge=False)
+    figures.add_column(style="bold")
+    figures.add_column(justify="right")
+    figures.add_column(style="dim")
+    for name in SHOWN_FIGURES:
+        figure = summary["figures"][name]
+        figures.add_row(name.replace("_", " "), Text(_figure(figure)), Text(figure.get("reason", "")))
+    out.print(figures)
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {count(number)}" for key, number in value.items()) or "none"
+    if isinstance(value, list):
+        return "; ".join(value)
+    if value is None:
+        return "unknown"
+    if name in IN_RUPEES:
+        return money(Decimal(value))
+    return count(value) if isinstance(value, int) else str(value)
+
+
+def _figure(figure: Mapping[str, Any]) -> str:
+    value = figure["value"]
+    if value is None:
+        return "n/a"
+    match Unit(figure["unit"]):
+        case Unit.FRACTION:
+            return f"{value:.2%}"
+        case Unit.RATIO:
+            return f"{value:.2f}"
+        case Unit.RUPEES:
+            return money(Decimal(value))
+        case Unit.COUNT | Unit.TRADING_DAYS:
+            return count(value)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Final, Protocol
 
-from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.frame import Frame
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order_events import Filled
+from alphapanda.replay.curves import Curves
 
 BATCH: Final = 1024
 """Number of frames that strategies handle at once; few enough for a processor's cache."""
-SAMPLE_NS: Final = 300_000_000_000
-"""Market time between two samples of the curves within a day, in nanoseconds."""
 _DAY_NS: Final = 86_400_000_000_000
 _IST_NS: Final = 19_800_000_000_000
 _EPOCH_DAY: Final = date(1970, 1, 1)
@@ -34,14 +33,6 @@ class Prices(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class EquitySample:
-    """Equity in rupees at a market time."""
-
-    at: datetime
-    equity: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Trade:
     """A booked fill, the rupees that it realised, and the position after it in units."""
 
@@ -56,7 +47,7 @@ class ReplayJournal:
     Args:
         now: returns what the replay knows now.
         tokens: the instruments that strategies watch.
-        curves: whether equity and prices are sampled within the days, too, for a report.
+        curves: takes samples of equity and prices within the days, too, for a report; None where there is none.
 
     Attributes:
         days: equity in rupees at the last tick of each day in India with ticks.
@@ -65,12 +56,12 @@ class ReplayJournal:
         first_prices: their first prices, by token.
         first_ns: market time of the first frame, nanoseconds since the epoch; 0 where there was none.
         last_ns: market time of the last frame.
-        samples: samples of equity; with `curves` only.
-        prices: samples of prices as (market time, rupees), by instrument token; with `curves` only.
         trades: the fills.
     """
 
-    def __init__(self, now: Callable[[], Prices], tokens: Collection[int], *, curves: bool) -> None:
+    def __init__(
+        self, now: Callable[[], Prices], tokens: Collection[int], curves: Curves | None = None
+    ) -> None:
         self._now = now
         self._curves = curves
         self._unseen = set(tokens)
@@ -82,8 +73,6 @@ class ReplayJournal:
         self.price_days: dict[int, dict[date, Decimal]] = {}
         self.first_prices: dict[int, Decimal] = {}
         self.first_ns = self.last_ns = 0
-        self.samples: list[EquitySample] = []
-        self.prices: dict[int, list[tuple[datetime, Decimal]]] = {}
         self.trades: list[Trade] = []
 
     def batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
@@ -126,20 +115,16 @@ class ReplayJournal:
             self.first_ns = now_ns
         elif _day(now_ns) != _day(self.last_ns):
             self._end_day()
-        elif self._curves:
-            self._sample_equity()
+        elif self._curves is not None:
+            self._sample(self._curves)
         tomorrow_ns = (_day(now_ns) + 1) * _DAY_NS - _IST_NS
-        if not self._curves:
-            return tomorrow_ns
-        for token, price in zip(frame.instrument_token, frame.last_price, strict=True):
-            self.prices.setdefault(token, []).append((frame.market_time, Decimal(price) / frame.price_scale))
-        return min(tomorrow_ns, now_ns - now_ns % SAMPLE_NS + SAMPLE_NS)
+        return tomorrow_ns if self._curves is None else min(tomorrow_ns, self._curves.next_ns(now_ns))
 
     def _end_day(self) -> None:
         """Records the values at the last tick of a day."""
         now, day = self._now(), _EPOCH_DAY + timedelta(days=_day(self.last_ns))
-        if self._curves:
-            self._sample_equity()
+        if self._curves is not None:
+            self._sample(self._curves)
         if now.equity is not None:
             self.days[day] = now.equity
         for token in self.first_prices:
@@ -163,10 +148,11 @@ class ReplayJournal:
                 self._unseen.discard(token)
                 self.first_prices[token] = Decimal(price) / frame.price_scale
 
-    def _sample_equity(self) -> None:
-        equity = self._now().equity
-        if equity is not None:
-            self.samples.append(EquitySample(instant(self.last_ns), equity))
+    def _sample(self, curves: Curves) -> None:
+        now = self._now()
+        if now.equity is not None:
+            prices = {token: now.last_price(token) for token in self.first_prices}
+            curves.add(self.last_ns, now.equity, prices)
 
 
 def batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:

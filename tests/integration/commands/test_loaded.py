@@ -17,7 +17,6 @@ SERVER_LIBRARIES = frozenset(
         "asyncpg",
         "numpy",
         "opentelemetry",
-        "plotly",
         "prometheus_client",
         "protovalidate",
         "pyarrow",

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 from click.testing import CliRunner
 
 from alphapanda.cli import main
-from alphapanda.commands import replaying
-from alphapanda.replay.journal import ReplayJournal
+from alphapanda.commands import replay_report
+from alphapanda.replay.report.page import Report
 
 IST = ZoneInfo("Asia/Kolkata")
 
 
 def test_samples_follow_the_market(tmp_path: Path, monkeypatch) -> None:
-    """While a position is held each five minutes' sample has the value of its own moment, not of frames to come."""
+    """While a position is held each minute's sample has the value of its own moment, not of frames to come."""
     monkeypatch.chdir(tmp_path)
     lines = ["datetime_ist,open,high,low,close,volume"]
     for minute in range(120):  # down, then up without an end: bought once, held to the square-off
@@ -24,13 +24,13 @@ def test_samples_follow_the_market(tmp_path: Path, monkeypatch) -> None:
         at = datetime(2024, 1, 2, 9, 20, tzinfo=IST) + timedelta(minutes=minute)
         lines.append(f"{at:%Y-%m-%d %H:%M:%S},{price},{price},{price},{price},100")
     Path("bars.csv").write_text("\n".join(lines) + "\n")
-    journals: list[ReplayJournal] = []
+    reports: list[Report] = []
 
-    def report(_title, _summary, _figures, journal: ReplayJournal, _directory) -> str:
-        journals.append(journal)
+    def rendered(report: Report) -> str:
+        reports.append(report)
         return ""
 
-    monkeypatch.setattr(replaying, "report_html", report)
+    monkeypatch.setattr(replay_report, "report_html", rendered)
     result = CliRunner().invoke(
         main,
         [
@@ -44,7 +44,6 @@ def test_samples_follow_the_market(tmp_path: Path, monkeypatch) -> None:
         ],
     )
     assert result.exit_code == 0, result.output
-    equities = [sample.equity for sample in journals[0].samples]
-    held = equities[-12:]
-    assert len(held) == 12
+    held = reports[0].curves.equity[-60:]
+    assert len(held) == 60
     assert held == sorted(set(held))

@@ -166,7 +166,7 @@ FILLS = st.lists(
 @given(st.decimals("0.01", 10**12, places=2), DAYS | LONG, FILLS, st.decimals(0, 10**9, places=6))
 def test_every_figure_answers_on_every_input(cash, days, fills, drawdown):
     """A finite number, or None with a reason: for an account that lost all it had, or grew a billionfold in a day."""
-    journal = ReplayJournal(lambda: pytest.fail("asked"), (), curves=False)
+    journal = ReplayJournal(lambda: pytest.fail("asked"), ())
     journal.days = dict(sorted(days.items()))
     journal.strategy_days = {"s": {day: value for day, value in journal.days.items() if value > 0}}
     position = 0
