@@ -9,7 +9,6 @@ from alphapanda.app.process import Room
 from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.trading.store.port import TradingStore
 
-_CLEAN_LOOKS = 2
 _PAUSES = (0.0, 0.0, 0.001, 0.002, 0.005, 0.01)
 
 
@@ -19,8 +18,8 @@ class Barrier:
     Most frames cause no order: where everything on the log is handled and nothing was written to the database since it was
     last at rest, it still is, and no table needs to be asked.
 
-    Otherwise rooms are checked in the order of the data flow. The flow has a way back (a finished order may release a
-    waiting target), so two clean checks in a row are needed.
+    Otherwise the tables are asked between two looks at the log and at the transaction ids: where both are the same before
+    and after, nothing moved from one to the other while they were looked at.
 
     Args:
         rooms: the rooms, in the order of the data flow.
@@ -36,25 +35,24 @@ class Barrier:
 
     async def __call__(self) -> None:
         """Waits until the process is at rest."""
-        clean = looks = 0
-        first: int | None = None
-        while clean < _CLEAN_LOOKS:
-            if not await self._settled():
-                clean = 0
-                await asyncio.sleep(_PAUSES[min(looks, len(_PAUSES) - 1)])
-                looks += 1
-                continue
-            mark = await self._writes.mark()
-            if mark is not None and mark == self._at_rest:
-                return
-            if await self._nothing_pending():
-                first = mark if clean == 0 else first
-                clean += 1
-                continue
-            clean = 0
+        looks = 0
+        while not await self._is_at_rest():
             await asyncio.sleep(_PAUSES[min(looks, len(_PAUSES) - 1)])
             looks += 1
-        self._at_rest = first if first is not None and first == await self._writes.mark() else None
+
+    async def _is_at_rest(self) -> bool:
+        if not await self._settled():
+            return False
+        mark = await self._writes.mark()
+        if mark is None:
+            return False
+        if mark != self._at_rest:
+            if not await self._nothing_pending() or not await self._settled():
+                return False
+            if await self._writes.mark() != mark:
+                return False
+        self._at_rest = mark
+        return True
 
     async def _settled(self) -> bool:
         """Whether everything on the log is handled."""
