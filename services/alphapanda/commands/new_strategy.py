@@ -33,8 +33,8 @@ class Parameters(BarParameters):
 class CLASS(BarStrategy[Parameters]):
     """Built once for each instrument. All attributes are its state: they outlive a restart.
 
-    With `wants_position = True` here, `self.context.position` (quantity, average_price) and `self.context.open_orders`
-    say in on_bar what it holds and what is on its way.
+    In on_bar, `self.context` has `symbol`, `lot_size` and `tick_size`. With `wants_position = True` here, its `position`
+    (quantity, average_price) and `open_orders` say what it holds and what is on its way.
     """
 
     type_name = "NAME"

@@ -166,7 +166,7 @@ def test_who_did_not_ask_is_told_how() -> None:
     host = new_host()
     host.configure(config("curious", "curious"))
     host.on_frame(frame(1, ("NSE:A", 10_000, at(10))))
-    assert "Curious has to set wants_position = True" in host.take_failures()[0].error
+    assert "has to set wants_position = True" in host.take_failures()[0].error
     assert not host.on_order(order("a", Side.BUY, 10, key=replace(KEY, strategy_id="curious")))
     assert host.readers() == []
     assert b"ticks" in host.state("curious")
@@ -188,3 +188,26 @@ def test_a_new_revision_begins_flat_unless_it_is_told() -> None:
     assert [h.quantity for h in host.holdings("careful").values()] == [10]
     host.configure(replace(chosen, revision=2))
     assert [h.quantity for h in host.holdings("careful").values()] == [0]
+
+
+class Factual(Strategy[StrategyParameters]):
+    """Says what its context says of the instrument."""
+
+    type_name, parameters_model = "factual", StrategyParameters
+
+    def __init__(self, parameters):
+        """It has no state."""
+
+    def on_tick(self, price, time_ns):
+        facts = self.context
+        return Wish(Stance.LONG, f"{facts.symbol} in lots of {facts.lot_size}, steps of {facts.tick_size}")
+
+
+def test_every_strategy_is_told_its_instruments_facts() -> None:
+    """Symbol, lot and tick size are in the context of each, whether it reads its position or not; no state has them."""
+    host = StrategyHost(DIRECTORY, CALENDAR, ExecutionRouter(("paper",)), StrategyRegistry((Factual,)))
+    host.configure(config("factual", "factual"))
+    (signal,) = host.on_frame(frame(1, ("NSE:A", 10_000, at(10))))
+    assert signal.reason == "NSE:A in lots of 1, steps of 0.05"
+    assert b"NSE:A in" not in host.state("factual")
+    assert json.loads(host.state("factual"))[1]["NSE:A"] == [0, {}]

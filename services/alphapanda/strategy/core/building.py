@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import UnknownName
-from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
@@ -67,12 +67,14 @@ class StrategyBuilder:
             restore(running.holdings, remembered.holdings or ())
         carries = carries_over_night(strategy_type, parameters, config.product)
         for instrument in config.instruments:
-            watcher = Watcher(running, instrument, self._window_of(instrument), carries=carries)
+            found = self._found(instrument)
+            watcher = Watcher(running, instrument, self._window_of(found), carries=carries)
             watcher.outside_sessions = strategy_type.outside_sessions
             watcher.isolated = Isolated(strategy_type, parameters, watcher)
             watcher.on_tick = watcher.isolated.on_tick
             watcher.bars = bar_watch(watcher, strategy_type, parameters)
-            watcher.set_context()
+            if strategy_type.wants_position or watcher.isolated.takes_context:
+                watcher.isolated.set_context(watcher.context(found))
             if instrument.instrument_id in remembered.instruments:
                 watcher.restore(remembered.instruments[instrument.instrument_id])
             watcher.minute, watcher.made = remembered.made.get(instrument.instrument_id, (0, 0))
@@ -107,15 +109,18 @@ class StrategyBuilder:
         """
         return self._registry.type_named(config.strategy_type).wants_position
 
-    def _window_of(self, instrument: StrategyInstrument) -> SessionWindow:
+    def _found(self, instrument: StrategyInstrument) -> Instrument:
         found = self._directory.by_id(instrument.instrument_id)
         if found is None:
             raise UnknownName(
                 "instruments", instrument.instrument_id, (each.instrument_id for each in self._directory)
             )
-        window = self._windows.get(found.session_segment)
+        return found
+
+    def _window_of(self, instrument: Instrument) -> SessionWindow:
+        window = self._windows.get(instrument.session_segment)
         if window is None:
-            window = self._windows[found.session_segment] = SessionWindow(
-                self._calendar, found.session_segment
+            window = self._windows[instrument.session_segment] = SessionWindow(
+                self._calendar, instrument.session_segment
             )
         return window

@@ -163,23 +163,55 @@ def after(keys: Iterable[PositionKey], orders: Iterable[OrderState]) -> Holdings
     return holdings
 
 
-class Context:
-    """A strategy's position and open orders on one instrument: `self.context` if `wants_position` is True.
+class PositionNotRead(Exception):
+    """A strategy reads its position although its type doesn't say that it does."""
 
+    def __init__(self) -> None:
+        super().__init__("to read its position or its orders, its class has to set wants_position = True")
+
+
+class Context:
+    """What a strategy may read of one instrument in its handlers: `self.context`.
+
+    Its position and its open orders are there only if `wants_position` is True, because they are recorded as inputs.
     All ticks of a frame see the same position and orders: those at the start of the frame. A strategy may trade at several
     brokers and has one target for all of them. `position` and `open_orders` are those at the leading broker: the first
     live broker that gets its signals, or paper if there is none. `position_at` and `open_orders_at` are for any broker.
 
     Args:
-        holdings: by broker, in the deployment's order.
+        holdings: by broker, in the deployment's order; None if the strategy doesn't read its position.
+        symbol: such as "NSE:INFY".
+        lot_size: units of one lot, as of the instruments of the day on which the process started.
+        tick_size: smallest price step in rupees, as of the same day.
+
+    Attributes:
+        symbol: such as "NSE:INFY".
+        lot_size: units of one lot.
+        tick_size: smallest price step, rupees.
     """
 
-    __slots__ = ("_holdings", "_leading")
+    __slots__ = ("_held", "_leading", "lot_size", "symbol", "tick_size")
 
-    def __init__(self, holdings: Mapping[str, Holding]) -> None:
-        self._holdings = holdings
-        live = [broker for broker in holdings if broker != DEFAULT_BROKER]
-        self._leading = next(iter([*live, *holdings]), DEFAULT_BROKER)
+    def __init__(
+        self,
+        holdings: Mapping[str, Holding] | None = None,
+        *,
+        symbol: str = "",
+        lot_size: int = 1,
+        tick_size: float = 0.05,
+    ) -> None:
+        self.symbol = symbol
+        self.lot_size = lot_size
+        self.tick_size = tick_size
+        self._held = holdings
+        live = [broker for broker in holdings or () if broker != DEFAULT_BROKER]
+        self._leading = next(iter([*live, *(holdings or ())]), DEFAULT_BROKER)
+
+    @property
+    def _holdings(self) -> Mapping[str, Holding]:
+        if self._held is None:
+            raise PositionNotRead
+        return self._held
 
     @property
     def brokers(self) -> tuple[str, ...]:

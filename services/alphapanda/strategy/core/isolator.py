@@ -43,8 +43,15 @@ class Isolated:
         except Exception as error:
             raise StrategyBroken(f"{strategy_type.type_name} can't be built: {error_text(error)}") from error
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether the strategy's object has room for a context; a type with slots of its own may have none."""
+        return hasattr(self._strategy, "__dict__") or "context" in getattr(
+            type(self._strategy), "__slots__", ()
+        )
+
     def set_context(self, context: Context) -> None:
-        """Sets the strategy's context, from which it reads its position and open orders.
+        """Sets the strategy's context, from which it reads facts of the instrument, its position and open orders.
 
         Raises:
             StrategyBroken: the attribute can't be set.

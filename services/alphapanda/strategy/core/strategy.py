@@ -70,11 +70,11 @@ B = TypeVar("B", bound=BarParameters)
 
 
 class _NoContext:
-    """The context of a strategy without `wants_position`: reading it is an error."""
+    """The context of a strategy that the platform hasn't built, as in a test: reading it is an error."""
 
     def __get__(self, strategy: object, owner: type[Any]) -> Context:
         raise AttributeError(
-            f"{owner.__name__} has to set wants_position = True to read its context in a handler"
+            f"{owner.__name__} has no context: handlers may read it, __init__ may not, and a test has to set one"
         )
 
 
@@ -89,10 +89,11 @@ class Strategy(ABC, Generic[P]):
         type_name: name of the type, such as "ema_cross".
         parameters_model: class of its parameters.
         outside_sessions: True if it gets ticks outside the exchange's sessions, too.
-        wants_position: True if it reads `context`.
+        wants_position: True if it reads its position or its open orders.
         carries_over_night: False if its state is the day's, as an opening range is: each day then begins without a target
             of the day before.
-        context: position and open orders on the instrument, to be read in handlers; flat and empty during the warm-up.
+        context: symbol, lot and tick size of the instrument; position and open orders if `wants_position` is True, flat and
+            empty during the warm-up. To be read in handlers.
     """
 
     __slots__ = ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey
 from alphapanda.strategy.core.bar_watch import BarWatch, InstrumentBars
@@ -114,11 +115,15 @@ class Watcher:
         self.minute = 0
         self.made = 0
 
-    def set_context(self) -> None:
-        """Sets the strategy's context to the holdings under its position keys."""
+    def context(self, instrument: Instrument) -> Context:
+        """What the strategy may read of the instrument: its facts, and the holdings under its position keys."""
         holdings = self.running.holdings
-        if holdings is not None:
-            self.isolated.set_context(Context({key.broker: holdings[key] for key in self.keys}))
+        return Context(
+            None if holdings is None else {key.broker: holdings[key] for key in self.keys},
+            symbol=instrument.symbol,
+            lot_size=instrument.lot_size,
+            tick_size=float(instrument.tick_size),
+        )
 
     @property
     def missing(self) -> int:
