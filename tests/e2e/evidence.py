@@ -47,6 +47,9 @@ TABLES = {
     "waiting": "SELECT * FROM risk.positions WHERE waiting_signal_id IS NOT NULL",
     "reservations": "SELECT * FROM risk.positions WHERE open_signal_id IS NOT NULL",
     "accounts": "SELECT * FROM portfolio.accounts",
+    "funds": "SELECT *, (SELECT coalesce(sum(p.margin), 0) FROM risk.positions p WHERE p.broker = a.broker"
+    " AND p.account = a.account) AS margins, (SELECT coalesce(sum(p.blocked), 0) FROM risk.positions p"
+    " WHERE p.broker = a.broker AND p.account = a.account) AS blocks FROM risk.accounts a",
     "fills": "SELECT * FROM portfolio.fills ORDER BY revision",
     "positions": "SELECT * FROM portfolio.positions WHERE quantity <> 0",
     "activations": "SELECT a.*, r.state, r.strategy_type, r.parameters, r.instruments, r.quantity FROM strategy.activations a"
@@ -194,6 +197,7 @@ def check_books(evidence: Evidence) -> None:
     _check_fills(evidence)
     _check_ledger(evidence)
     _check_positions(evidence)
+    _check_funds(evidence)
 
 
 def _check_verdicts(evidence: Evidence) -> None:
@@ -325,6 +329,22 @@ def _check_positions(evidence: Evidence) -> None:
     expected = {key: quantity for key, quantity in held.items() if quantity}
     for table in ("positions", "risk_positions", "trading_positions"):
         assert {_key(row): row["quantity"] for row in evidence.rows(table)} == expected, table
+
+
+def _check_funds(evidence: Evidence) -> None:
+    """Risk's funds of each simulated account are those of the ledger, and block what positions and open orders do."""
+    books = {(row["broker"], row["account"]): row for row in evidence.rows("accounts")}
+    costs: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for row in evidence.rows("positions"):
+        costs[row["broker"], row["account"]] += row["cost"]
+    for row in evidence.rows("funds"):
+        whose = row["broker"], row["account"]
+        assert (row["margin"], row["blocked"]) == (row["margins"], row["blocks"])
+        if row["starting_cash"] is None or whose not in books:
+            continue
+        cash, starting_cash = books[whose]["cash"], books[whose]["starting_cash"]
+        assert row["starting_cash"] == starting_cash
+        assert row["realised"] == cash + costs[whose] - starting_cash
 
 
 def _key(row: Row) -> Key:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import click
+import grpc
+from rich.console import Group
 
-from alphapanda.commands.asking import ask, asks, page, pages, show
+from alphapanda.commands.asking import Services, ask, asks, page, pages, show
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import positions_table
-from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest
+from alphapanda.commands.tables import funds_line, positions_table
+from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest, ListPositionsResponse
+from panda.risk.v1.risk_pb2 import Funds, GetExposureRequest
 
 
 @click.command()
@@ -37,12 +40,26 @@ def positions(
         page_size=page_size,
         page_token=page_token,
     )
-    answer = ask(target, lambda services: services.portfolio.ListPositions(request))
+    answer, funds = ask(target, lambda services: _positions(services, request))
+    held = positions_table(answer.positions) if answer.positions else "nothing is held"
     show(
         answer,
         as_json=as_json,
         table=lambda: page(
-            positions_table(answer.positions) if answer.positions else "nothing is held",
-            answer.next_page_token,
+            held if funds is None else Group(funds_line(funds), "", held), answer.next_page_token
         ),
     )
+
+
+async def _positions(
+    services: Services, request: ListPositionsRequest
+) -> tuple[ListPositionsResponse, Funds | None]:
+    """The positions, and the account's funds; None at a live broker, or where risk doesn't answer."""
+    answer = await services.portfolio.ListPositions(request)
+    try:
+        exposure = await services.risk.GetExposure(
+            GetExposureRequest(broker=request.broker, account=request.account)
+        )
+    except grpc.aio.AioRpcError:
+        return answer, None
+    return answer, exposure.funds if exposure.HasField("funds") else None

@@ -23,7 +23,7 @@ from alphapanda.commands.wording import (
 )
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusResponse, ServerStatus, ServiceStatus
 from panda.portfolio.v1.portfolio_pb2 import Position
-from panda.risk.v1.risk_pb2 import GetExposureResponse, KillSwitch, Limit, Verdict
+from panda.risk.v1.risk_pb2 import Funds, GetExposureResponse, KillSwitch, Limit, Verdict
 from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
 from panda.trading.v1.trading_pb2 import Order
 
@@ -345,6 +345,19 @@ def verdicts_table(verdicts: Iterable[Verdict]) -> Table:
     return made
 
 
+def funds_line(funds: Funds) -> Text:
+    """What entries may use, and what positions and open orders block."""
+    blocked = amount(funds, "blocked")
+    return figures(
+        [
+            ("available", rupees(amount(funds, "available"))),
+            ("used margin", rupees(amount(funds, "used_margin"))),
+            *([("blocked by orders", rupees(blocked))] if blocked else []),
+            ("balance", rupees(amount(funds, "balance"))),
+        ]
+    )
+
+
 def exposure_table(answer: GetExposureResponse) -> RenderableType:
     """Positions and open orders by instrument, and the day's counters."""
     about = figures(
@@ -369,10 +382,11 @@ def exposure_table(answer: GetExposureResponse) -> RenderableType:
             rupees(amount(one, "gross")),
             rupees(amount(one, "net")),
         )
+    funds = [funds_line(answer.funds)] if answer.HasField("funds") else []
     tripped = [Text(f"only exits for the rest of the day: {answer.tripped}", style=DOWN)] * bool(
         answer.tripped
     )
-    return Group(about, *tripped, "", made if answer.instruments else "nothing is held or on its way")
+    return Group(about, *funds, *tripped, "", made if answer.instruments else "nothing is held or on its way")
 
 
 def rules_table(verdict: Verdict) -> Table:

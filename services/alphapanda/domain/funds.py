@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Protocol
 
 from msgspec import Struct
 
-from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.margin import MarginModel
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Product, Side
+from alphapanda.domain.signal import PositionKey
 
 ChargesOf = Callable[[Instrument, Product, Side, int, Decimal, date], Decimal]
 """Returns the charges in rupees of an order: its instrument, product, side, units, price in rupees, and the exchange's day."""
@@ -73,6 +75,38 @@ class FundsTerms:
     slippage: Decimal
     charges: ChargesOf
     enforced: bool = True
+
+
+class Held(Protocol):
+    """A position in some room's books."""
+
+    @property
+    def quantity(self) -> int:
+        """Signed units held."""
+
+    @property
+    def cost(self) -> Decimal:
+        """Signed rupees for which they were bought, or sold."""
+
+    @property
+    def key(self) -> PositionKey:
+        """Its key."""
+
+
+def margin_of(held: Held, margins: MarginModel, instruments: InstrumentDirectory, day: date) -> Decimal:
+    """The rupees that a position blocks; where the margin can't be known, what it cost.
+
+    Args:
+        held: the position.
+        margins: the margin model.
+        instruments: today's instruments.
+        day: the exchange's day.
+    """
+    instrument, cost = instruments.by_id(held.key.instrument_id), abs(held.cost)
+    if instrument is None:
+        return cost
+    margin = margins.margin(instrument, held.key.product, held.quantity, cost, day)
+    return cost if margin is None else margin
 
 
 def no_charges(*_: object) -> Decimal:

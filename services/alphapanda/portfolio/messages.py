@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
 from google.type.decimal_pb2 import Decimal as WireDecimal
 
 from alphapanda.contract import wire
+from alphapanda.domain.funds import AccountFunds, margin_of
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.margin import MarginModel
 from alphapanda.domain.market import LastPrice
-from alphapanda.domain.money import CURRENCY, to_paisa
+from alphapanda.domain.money import CURRENCY, ZERO, to_paisa
 from alphapanda.portfolio.core.profit import Profit, ValuedPosition, statement
 from alphapanda.portfolio.store.port import AccountBooks, BookedFill, LedgerLine
 from panda.common.v1 import common_pb2 as common
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 
 POSITIONS_IN_PORTFOLIO = 100
+IST = ZoneInfo("Asia/Kolkata")
 
 
 def decimal(amount: Decimal | None) -> WireDecimal | None:
@@ -39,10 +44,16 @@ class PortfolioMessages:
 
     Args:
         directory: the instruments of today.
+        margins: the margin model, by simulated broker.
     """
 
-    def __init__(self, directory: Callable[[], InstrumentDirectory]) -> None:
+    def __init__(
+        self,
+        directory: Callable[[], InstrumentDirectory],
+        margins: Mapping[str, MarginModel] = MappingProxyType({}),
+    ) -> None:
         self._directory = directory
+        self._margins = margins
 
     def account(self, books: AccountBooks, prices: Mapping[str, LastPrice]) -> portfolio.Portfolio:
         """An account, valued at the given last prices (by instrument_id)."""
@@ -55,6 +66,8 @@ class PortfolioMessages:
             for line in held
             if line.position.key.instrument_id in prices
         ]
+        at = max(marked, default=None)
+        funds = self._funds(books, date.max if at is None else at.astimezone(IST).date())
         return portfolio.Portfolio(
             broker=books.name.broker,
             account=books.name.account,
@@ -71,10 +84,22 @@ class PortfolioMessages:
                 for line in valued.strategies
             ],
             positions=[self.position(line) for line in held[:POSITIONS_IN_PORTFOLIO]],
-            marked_at=wire.timestamp(max(marked, default=None)),
+            marked_at=wire.timestamp(at),
             without_price=valued.without_price,
             revision=books.revision,
+            used_margin=None if funds is None else money(funds.margin),
+            available=None if funds is None else money(funds.available),
         )
+
+    def _funds(self, books: AccountBooks, day: date) -> AccountFunds | None:
+        """The account's funds, without what open orders block; None at a live broker."""
+        margins = self._margins.get(books.name.broker)
+        if margins is None:
+            return None
+        positions, instruments = books.positions, self._directory()
+        cost = sum((held.cost for held in positions), ZERO)
+        margin = sum((margin_of(held, margins, instruments, day) for held in positions), ZERO)
+        return AccountFunds(books.starting_cash, books.cash + cost - books.starting_cash, margin)
 
     @staticmethod
     def add_day(answer: portfolio.Portfolio, day: date | None, base: Decimal | None) -> None:

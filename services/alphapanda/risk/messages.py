@@ -136,6 +136,16 @@ def exposure_message(broker: str, account: str, book: RiskBook, inputs: Inputs) 
                 tripped=today.tripped,
             )
         )
+    funds = book.funds.get((broker, account))
+    if funds is not None and inputs.funds is not None:
+        message.funds.CopyFrom(
+            risk.Funds(
+                balance=money(funds.balance),
+                used_margin=money(funds.margin),
+                blocked=money(funds.blocked),
+                available=money(funds.available),
+            )
+        )
     return message
 
 

@@ -18,6 +18,7 @@ from alphapanda.contract import order_wire
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.margin import load_margin_model
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.mesh.watches import Revisions
@@ -79,7 +80,8 @@ class Service:
         self.consumer = PortfolioConsumer(
             self.manager, store, [self.snapshots.booked, lambda _: self.revisions.poll_now()]
         )
-        messages = PortfolioMessages(lambda: DIRECTORY)
+        margins = {"paper": load_margin_model()}  # a live broker keeps its own funds
+        messages = PortfolioMessages(lambda: DIRECTORY, margins)
         reader = PortfolioReader(
             store, BooksCache(store, redis), self.manager, messages, lambda: self.snapshots.trading_day
         )

@@ -38,7 +38,11 @@ async def service(store, fills, redis) -> AsyncIterator[Service]:
 
 async def test_an_untouched_account_is_its_starting_cash(service) -> None:
     """Before any fill the default account is open: zeros where known, no mark, nothing unknown."""
-    assert MessageToDict(await service.portfolio()) == {
+    funds = {
+        "usedMargin": {"currencyCode": "INR", "amount": {"value": "0.00"}},
+        "available": {"currencyCode": "INR", "amount": {"value": "1000000.00"}},
+    }
+    assert MessageToDict(await service.portfolio()) == (funds if service.broker == "paper" else {}) | {
         "broker": service.broker,
         "account": "default",
         "startingCash": {"currencyCode": "INR", "amount": {"value": "1000000.00"}},
@@ -87,6 +91,8 @@ async def test_fills_and_ticks_make_the_portfolio(service, fills) -> None:
     assert told.profit.unrealised_pnl.amount.value == "-92.10"
     assert told.profit.charges.amount.value == "1.42"
     assert told.profit.net_pnl.amount.value == "-89.72"
+    if service.broker == "paper":
+        assert (told.used_margin.amount.value, told.available.amount.value) == ("140.06", "999862.32")
     assert [(s.strategy_id, s.profit.net_pnl.amount.value, s.open_positions) for s in told.strategies] == [
         ("ema", "14.38", 1),
         ("manual", "-104.10", 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.probes import snapshots as snapshot_age
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
@@ -60,7 +61,8 @@ def portfolio_room(resources: ProcessResources) -> Room:
         await snapshots.before(frame.market_time_ns, Cause(event.event_id, event.correlation_id))
         manager.handle_frame(frame)
 
-    messages = PortfolioMessages(resources.instruments)
+    margins = funds_terms_of(settings.paper_trading).margins
+    messages = PortfolioMessages(resources.instruments, dict.fromkeys(simulated, margins))
     reader = PortfolioReader(
         store, BooksCache(store, resources.redis), manager, messages, lambda: snapshots.trading_day
     )

@@ -132,6 +132,7 @@ def _money(view: View) -> Text:
         ("day", gain(amount(account, "day_pnl"), alone=True)),
         ("net", gain(amount(account.profit, "net_pnl"), alone=True)),
         ("cash", money(amount(account, "cash"))),
+        *([("available", money(amount(account, "available")))] if account.HasField("available") else []),
     )
 
 

@@ -180,6 +180,8 @@ class Portfolio(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     DAY_PNL_FIELD_NUMBER: _builtins.int
     TRADING_DAY_FIELD_NUMBER: _builtins.int
+    USED_MARGIN_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     account: _builtins.str
@@ -229,6 +231,16 @@ class Portfolio(_message.Message):
         unknown.
         """
 
+    @_builtins.property
+    def used_margin(self) -> _common_pb2.Money:
+        """Rupees of margin that the positions block at their average prices, 0 or more. Absent at a live broker."""
+
+    @_builtins.property
+    def available(self) -> _common_pb2.Money:
+        """Rupees that entries may use: starting_cash + realised profit - charges - used_margin. Negative after losses that used up
+        more than was left. What open orders block is not taken off; RiskService.GetExposure has that. Absent at a live broker.
+        """
+
     def __init__(
         self,
         *,
@@ -245,10 +257,12 @@ class Portfolio(_message.Message):
         revision: _builtins.int = ...,
         day_pnl: _common_pb2.Money | None = ...,
         trading_day: _builtins.str = ...,
+        used_margin: _common_pb2.Money | None = ...,
+        available: _common_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "without_price", b"without_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

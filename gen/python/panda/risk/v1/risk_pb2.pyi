@@ -809,6 +809,7 @@ class GetExposureResponse(_message.Message):
     UNREALISED_FIELD_NUMBER: _builtins.int
     TRIPPED_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
+    FUNDS_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace that the answer is about."""
     account: _builtins.str
@@ -845,6 +846,10 @@ class GetExposureResponse(_message.Message):
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of the answer. Absent where market time is unknown."""
 
+    @_builtins.property
+    def funds(self) -> Global___Funds:
+        """What entries may use. Absent at a live broker, which keeps its own funds."""
+
     def __init__(
         self,
         *,
@@ -860,14 +865,57 @@ class GetExposureResponse(_message.Message):
         unrealised: _common_pb2.Money | None = ...,
         tripped: _builtins.str = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
+        funds: Global___Funds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gross", b"gross", "market_time", b"market_time", "net", b"net", "realised", b"realised", "unrealised", b"unrealised"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["funds", b"funds", "gross", b"gross", "market_time", b"market_time", "net", b"net", "realised", b"realised", "unrealised", b"unrealised"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "day", b"day", "gross", b"gross", "instruments", b"instruments", "market_time", b"market_time", "net", b"net", "open_orders", b"open_orders", "realised", b"realised", "trades", b"trades", "tripped", b"tripped", "unrealised", b"unrealised"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "day", b"day", "funds", b"funds", "gross", b"gross", "instruments", b"instruments", "market_time", b"market_time", "net", b"net", "open_orders", b"open_orders", "realised", b"realised", "trades", b"trades", "tripped", b"tripped", "unrealised", b"unrealised"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetExposureResponse: _TypeAlias = GetExposureResponse  # noqa: Y015
+
+@_typing.final
+class Funds(_message.Message):
+    """Funds of a simulated account, as the rule buying_power decides by them. Unrealised profit and loss doesn't count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BALANCE_FIELD_NUMBER: _builtins.int
+    USED_MARGIN_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def balance(self) -> _common_pb2.Money:
+        """Starting cash + realised profit - charges, rupees."""
+
+    @_builtins.property
+    def used_margin(self) -> _common_pb2.Money:
+        """Rupees of margin that positions block at their average prices, 0 or more."""
+
+    @_builtins.property
+    def blocked(self) -> _common_pb2.Money:
+        """Rupees that open orders block, 0 or more; released as they fill or end."""
+
+    @_builtins.property
+    def available(self) -> _common_pb2.Money:
+        """balance - used_margin - blocked, rupees. Negative after losses that used up more than was left."""
+
+    def __init__(
+        self,
+        *,
+        balance: _common_pb2.Money | None = ...,
+        used_margin: _common_pb2.Money | None = ...,
+        blocked: _common_pb2.Money | None = ...,
+        available: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "balance", b"balance", "blocked", b"blocked", "used_margin", b"used_margin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "balance", b"balance", "blocked", b"blocked", "used_margin", b"used_margin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Funds: _TypeAlias = Funds  # noqa: Y015
 
 @_typing.final
 class GetKillSwitchRequest(_message.Message):
