@@ -14,8 +14,10 @@ from alphapanda.mesh.errors import TooMany
 from alphapanda.mesh.refusals import Refusals
 from alphapanda.mesh.turns import Turns
 
-QUERIES_AT_WORK: Final = 2
-"""More would each take as much longer as they are more: they share one processor. As many again of quiet connections."""
+QUERIES_AT_WORK: Final = 1
+"""More would each take as much longer as they are more: they share one processor, and whoever comes waits for all."""
+QUIET_AT_WORK: Final = 2
+"""Beside it, of connections without another call."""
 COMMANDS_AT_WORK: Final = 64
 """More than queries, because commands that come together share a transaction."""
 LEASE_SECONDS: Final = 0.1
@@ -35,7 +37,7 @@ class Gate:
     def __init__(self, bounds: CallBounds, log: FilteringBoundLogger) -> None:
         self.admission = Admission(bounds)
         self._refusals = Refusals(log)
-        queries = Turns(QUERIES_AT_WORK, LEASE_SECONDS, QUERY_PATIENCE_SECONDS, QUERIES_AT_WORK)
+        queries = Turns(QUERIES_AT_WORK, LEASE_SECONDS, QUERY_PATIENCE_SECONDS, QUIET_AT_WORK)
         self._turns = {
             CallKind.QUERY: queries,
             CallKind.WATCH: queries,
