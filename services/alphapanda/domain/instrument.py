@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from difflib import get_close_matches
+from typing import Final
 
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import UnknownName, shown
+
+EXCHANGES: Final = ("NSE", "BSE", "NFO", "BFO")
+"""The exchanges whose instruments can be known."""
+MAKE_KNOWN: Final = (
+    "`alphapanda instruments import FILE` or `alphapanda instruments add EXCHANGE:SYMBOL` makes it known"
+)
+_COMPARED: Final = 500
+_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +69,44 @@ def instrument_id_of(exchange: str, tradingsymbol: str, expiry: date | None) -> 
     return f"{exchange}:{tradingsymbol}" + (f"@{expiry.isoformat()}" if expiry else "")
 
 
+@dataclass(frozen=True, slots=True)
+class SymbolChange:
+    """A symbol ("NSE:ZOMATO") that the exchange replaced by another one on a day."""
+
+    old: str
+    new: str
+    since: date
+
+
+class UnknownInstrument(UnknownName):
+    """A symbol that no known instrument has; the message names similar ones, a newer one, and how to make it known.
+
+    Args:
+        field: name of the field.
+        symbol: the unknown symbol.
+        near: similar known symbols, the most similar one first.
+        change: the change that replaced the symbol.
+    """
+
+    def __init__(
+        self, field: str, symbol: str, near: Sequence[str] = (), change: SymbolChange | None = None
+    ) -> None:
+        super().__init__(field, symbol, ())
+        hints = []
+        if change is not None:
+            hints.append(f"it has been {change.new!r} since {change.since}")
+        elif near:
+            hints.append(f"did you mean {' or '.join(map(repr, near))}?")
+        self.hint = "; ".join([*hints, f"if it exists, {MAKE_KNOWN}"])
+        self.allowed = f"no known instrument has this symbol; {self.hint}"
+        self.args = (f"{field}: {shown(symbol)} is not allowed; {self.allowed}",)
+
+
 class InstrumentDirectory:
     """The instruments of a day, by id, token or symbol. Immutable; the next day gets a new directory."""
 
-    def __init__(self, instruments: Iterable[Instrument]) -> None:
+    def __init__(self, instruments: Iterable[Instrument], changes: Iterable[SymbolChange] = ()) -> None:
+        self._changes = {change.old: change for change in changes}
         self._by_id = {instrument.instrument_id: instrument for instrument in instruments}
         self._by_token = {instrument.instrument_token: instrument for instrument in self._by_id.values()}
         self._by_symbol = {instrument.symbol: instrument for instrument in self._by_id.values()}
@@ -88,9 +133,26 @@ class InstrumentDirectory:
         """The instrument with this symbol, which a user typed into `field`.
 
         Raises:
-            UnknownName: there is none; the message suggests the most similar symbol.
+            UnknownInstrument: there is none; the message suggests similar symbols and says how to make it known.
         """
-        found = self._by_symbol.get(symbol)
+        found = self.by_symbol(symbol)
         if found is None:
-            raise UnknownName(field, symbol, self._by_symbol)
+            raise self.unknown(symbol, field)
         return found
+
+    def unknown(self, symbol: str, field: str) -> UnknownInstrument:
+        """The error for a symbol that no known instrument has."""
+        typed = symbol.strip().upper()
+        exact = [f"{exchange}:{typed}" for exchange in EXCHANGES] if ":" not in typed else [typed]
+        near = [name for name in exact if self.by_symbol(name) is not None]
+        near = near or get_close_matches(exact[0], self.symbols_near(exact[0]), n=_NAMED)
+        change = next((self._changes[name] for name in exact if name in self._changes), None)
+        return UnknownInstrument(field, symbol, near[:_NAMED], change)
+
+    def symbols_near(self, symbol: str) -> list[str]:
+        """Known symbols to compare with an unknown one; of many those beside it in sort order."""
+        names = sorted(self._by_symbol)
+        if len(names) > 2 * _COMPARED:
+            at = bisect_left(names, symbol)
+            names = names[max(0, at - _COMPARED) : at + _COMPARED]
+        return names

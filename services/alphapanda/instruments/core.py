@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Final, TypeVar
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.instrument import Instrument, InstrumentDirectory, instrument_id_of
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory, SymbolChange, instrument_id_of
 
 KITE_COLUMNS: Final = (
     "instrument_token", "exchange_token", "tradingsymbol", "name", "last_price", "expiry", "strike", "tick_size",
@@ -79,7 +79,9 @@ class DatedFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """A row of a file with instruments: the file's name, the line, and the cells by column."""
+
     file: str
     line: int
     cells: Mapping[str, str]
@@ -97,13 +99,26 @@ class _Row:
             raise MalformedInstruments(self.file, self.line, column, text, allowed) from None
 
     def text(self, column: str) -> str:
+        """A text that isn't empty."""
         return self.read(column, _not_empty, "a text that isn't empty")
 
+    def whole(self, column: str) -> int:
+        """A whole number from 1 on."""
+        return self.read(column, _positive, "1 or more")
+
     def day(self, column: str) -> date:
+        """A day."""
         return self.read(column, date.fromisoformat, "a day as YYYY-MM-DD")
 
     def optional_day(self, column: str) -> date | None:
+        """A day; None where the cell is empty."""
         return self.read(column, _optional_day, "a day as YYYY-MM-DD, or nothing")
+
+    def twice(self, column: str) -> MalformedInstruments:
+        """The error for a value that another row has, too."""
+        return MalformedInstruments(
+            self.file, self.line, column, self.cells[column], "each only once in a dump"
+        )
 
 
 def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[Instrument]:
@@ -124,11 +139,11 @@ def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[I
     tokens: set[int] = set()
     names: set[str] = set()
     for row in _rows(file, text, KITE_COLUMNS):
-        instrument = _instrument(row, day, facts)
+        instrument = kite_instrument(row, day, facts)
         if instrument.instrument_token in tokens:
-            raise _twice(row, "instrument_token")
+            raise row.twice("instrument_token")
         if instrument.instrument_id in names:
-            raise _twice(row, "tradingsymbol")
+            raise row.twice("tradingsymbol")
         tokens.add(instrument.instrument_token)
         names.add(instrument.instrument_id)
         instruments.append(instrument)
@@ -138,7 +153,7 @@ def parse_kite_csv(file: str, text: str, day: date, facts: DatedFacts) -> list[I
 def parse_freeze_quantities(file: str, text: str) -> list[FreezeQuantity]:
     """Parses a file with the columns `symbol,from,quantity,source`."""
     return [
-        FreezeQuantity(row.text("symbol"), row.day("from"), row.read("quantity", _positive, "1 or more"))
+        FreezeQuantity(row.text("symbol"), row.day("from"), row.whole("quantity"))
         for row in _rows(file, text, ("symbol", "from", "quantity", "source"))
     ]
 
@@ -159,6 +174,19 @@ def parse_reference_prices(file: str, text: str) -> dict[str, Decimal]:
     }
 
 
+def parse_symbol_changes(file: str, text: str) -> list[SymbolChange]:
+    """Parses a file with the columns `old,new,from,source`."""
+    return [
+        SymbolChange(row.text("old"), row.text("new"), row.day("from"))
+        for row in _rows(file, text, ("old", "new", "from", "source"))
+    ]
+
+
+def shipped_symbol_changes() -> list[SymbolChange]:
+    """Symbols that the exchange replaced by others."""
+    return parse_symbol_changes("symbol_changes.csv", _shipped("symbol_changes.csv"))
+
+
 def shipped_facts() -> DatedFacts:
     """The dated facts shipped with the package."""
     return DatedFacts(
@@ -169,7 +197,8 @@ def shipped_facts() -> DatedFacts:
 
 def shipped_instruments(day: date) -> InstrumentDirectory:
     """The instruments shipped with the package, as of a day."""
-    return InstrumentDirectory(parse_kite_csv("nse_eq.csv", _shipped("nse_eq.csv"), day, shipped_facts()))
+    instruments = parse_kite_csv("nse_eq.csv", _shipped("nse_eq.csv"), day, shipped_facts())
+    return InstrumentDirectory(instruments, shipped_symbol_changes())
 
 
 def shipped_reference_prices() -> dict[str, Decimal]:
@@ -177,10 +206,16 @@ def shipped_reference_prices() -> dict[str, Decimal]:
     return parse_reference_prices("reference_prices.csv", _shipped("reference_prices.csv"))
 
 
-def _instrument(row: _Row, day: date, facts: DatedFacts) -> Instrument:
+def kite_instrument(row: Row, day: date, facts: DatedFacts) -> Instrument:
+    """An instrument of Kite's dump as of a day.
+
+    Raises:
+        MalformedInstruments: a cell can't be used.
+    """
     index = row.cells["segment"] == INDICES
     exchange, symbol = row.text("exchange"), row.text("tradingsymbol")
     expiry = row.optional_day("expiry")
+    stock = not index and expiry is None
     return Instrument(
         instrument_id=instrument_id_of(exchange, symbol, expiry),
         instrument_token=row.read("instrument_token", _token, "1 to 4294967295"),
@@ -190,14 +225,14 @@ def _instrument(row: _Row, day: date, facts: DatedFacts) -> Instrument:
         segment=row.text("segment"),
         instrument_type=row.text("instrument_type"),
         tick_size=_INDEX_TICK if index else row.read("tick_size", _above_zero, "rupees above 0"),
-        lot_size=1 if index else row.read("lot_size", _positive, "1 or more"),
-        freeze_quantity=0 if index else facts.freeze_quantity(symbol, day),
-        session_segment=PLAIN_SEGMENT if index else facts.session_segment(symbol, day),
+        lot_size=1 if index else row.whole("lot_size"),
+        freeze_quantity=facts.freeze_quantity(symbol, day) if stock else 0,
+        session_segment=facts.session_segment(symbol, day) if stock and exchange == "NSE" else PLAIN_SEGMENT,
         expiry=expiry,
     )
 
 
-def _rows(file: str, text: str, columns: Sequence[str]) -> Iterator[_Row]:
+def _rows(file: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
     reader: Iterable[list[str]] = csv.reader(text.splitlines())
     for line, cells in enumerate(reader, 1):
         if line == 1:
@@ -207,11 +242,7 @@ def _rows(file: str, text: str, columns: Sequence[str]) -> Iterator[_Row]:
             allowed = f"{len(columns)} cells: {','.join(columns)}"
             raise MalformedInstruments(file, line, "all", ",".join(cells), allowed)
         else:
-            yield _Row(file, line, dict(zip(columns, cells, strict=True)))
-
-
-def _twice(row: _Row, column: str) -> MalformedInstruments:
-    return MalformedInstruments(row.file, row.line, column, row.cells[column], "each only once in a dump")
+            yield Row(file, line, dict(zip(columns, cells, strict=True)))
 
 
 def _shipped(name: str) -> str:
