@@ -26,6 +26,7 @@ COMMANDS = {
     "orders": "show orders, place one, square off positions",
     "positions": "show what is held",
     "risk": "show limits and verdicts, show and set the kill switch",
+    "instruments": "list, search and show instruments; import Kite's dump or NSE's list, add one",
     "replay": "run the real cores over recorded data, as fast as they go",
     "new-strategy": "write the first version of a strategy of your own, and its test",
     "calendar": "show trading days and sessions; check and import a calendar of your own",

@@ -21,6 +21,7 @@ from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
+from alphapanda.app.instruments import known_instruments
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
@@ -45,8 +46,6 @@ from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.instruments.loader import load_shipped_instruments
-from alphapanda.instruments.store.port import directory_of
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
@@ -261,7 +260,9 @@ class Embedded:
             progress,
         )
         instruments = PostgresInstrumentStore(engine)
-        await load_shipped_instruments(instruments, wall_clock().astimezone(IST).date())
+        today = wall_clock().astimezone(IST).date()
+        known = known_instruments(settings, today)
+        await instruments.upsert(list(known), today)
         self.log, self.topic_map = log, topic_map
         resources = ProcessResources(
             settings=settings,
@@ -272,7 +273,7 @@ class Embedded:
             topic_map=topic_map,
             brokers=brokers,
             calendar=calendar,
-            directory=await directory_of(instruments),
+            directory=known,
             target=lambda _: self.target,
             metrics=open_metrics(settings, self._stack),
             write_backup=partial(backup_of_running, engine, log, topic_map.active_brokers),

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from alphapanda.app.instruments import known_instruments
 from alphapanda.app.probes import ticks
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
@@ -18,7 +19,7 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.port import Start
-from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
+from alphapanda.instruments.core import shipped_reference_prices
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.core.data_account import DataAccount, DataNotUsed
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
@@ -142,13 +143,13 @@ class Feeding:
 
 
 def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted) -> None:
-    """Checks a request before anything is started, against the shipped instruments.
+    """Checks a request before anything is started, against the instruments that are known.
 
     Raises:
         InvalidInput: the feed can't be used.
     """
     today = wall_clock().astimezone(IST).date()
-    _open(settings, calendar, shipped_instruments(today), wanted).check()
+    _open(settings, calendar, known_instruments(settings, today), wanted).check()
 
 
 def open_named_feed(resources: ProcessResources, wanted: FeedWanted) -> Feed:

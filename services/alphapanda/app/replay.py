@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from alphapanda.app.calendars import open_calendar, usual_data_directory
 from alphapanda.app.funds import funds_terms_of
+from alphapanda.app.instruments import EVERY_DAY, known_instruments
 from alphapanda.app.limits import limits_of
 from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
@@ -22,7 +23,6 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
-from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.data_account import DataAccount
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
@@ -131,7 +131,7 @@ def build_replay(
     settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     calendar = open_calendar(settings, usual_data_directory(settings))
     wanted_days.require_covered(calendar)
-    directory = shipped_instruments(date.max)
+    directory = known_instruments(settings, EVERY_DAY)
     registry = registry_with(settings.strategy.folder, on_bad_file)
     types = [each.strategy_type for each in wanted]
     strategies = [

@@ -20,6 +20,7 @@ from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
+from alphapanda.app.instruments import known_instruments
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
@@ -38,8 +39,6 @@ from alphapanda.domain.pace import REAL
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.instruments.client import load_directory
-from alphapanda.instruments.loader import load_shipped_instruments
-from alphapanda.instruments.store.port import directory_of
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
@@ -188,8 +187,10 @@ class Serving:
 
     async def _directory(self, store: PostgresInstrumentStore) -> InstrumentDirectory:
         if "instruments" in self._services:
-            await load_shipped_instruments(store, wall_clock().astimezone(IST).date())
-            return await directory_of(store)
+            today = wall_clock().astimezone(IST).date()
+            known = known_instruments(self._settings, today)
+            await store.upsert(list(known), today)
+            return known
         async with open_channel(self._settings.mesh.instruments, [INSTRUMENT_SERVICE]) as channel:
             stub = InstrumentServiceStub(channel)
             return await self._retry_until_answered("InstrumentService", lambda: load_directory(stub))

@@ -94,10 +94,10 @@ class UnknownInstrument(UnknownName):
         super().__init__(field, symbol, ())
         hints = []
         if change is not None:
-            hints.append(f"it has been {change.new!r} since {change.since}")
+            hints.append(f"it has been {change.new!r} since {change.since}.")
         elif near:
             hints.append(f"did you mean {' or '.join(map(repr, near))}?")
-        self.hint = "; ".join([*hints, f"if it exists, {MAKE_KNOWN}"])
+        self.hint = " ".join([*hints, f"If there is such an instrument, {MAKE_KNOWN}"])
         self.allowed = f"no known instrument has this symbol; {self.hint}"
         self.args = (f"{field}: {shown(symbol)} is not allowed; {self.allowed}",)
 

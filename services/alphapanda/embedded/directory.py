@@ -14,7 +14,7 @@ from alphapanda.embedded.errors import (
     DataDirectoryInUseError,
     DataDirectoryNotWritableError,
 )
-from alphapanda.embedded.layout import Layout
+from alphapanda.embedded.layout import INSTRUMENTS_FILE, Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 
@@ -63,7 +63,7 @@ class DataDirectory:
                 raise DataDirectoryNotWritableError(self.path, "Not a directory")
             if not os.access(there, os.W_OK | os.X_OK):
                 raise DataDirectoryNotWritableError(self.path, "Permission denied")
-            if there == self.path and not self.layout.marker.exists() and any(self.path.iterdir()):
+            if there == self.path and not self.layout.marker.exists() and self._is_foreign():
                 raise DataDirectoryForeignError(self.path)
             if self.layout.lock.exists() and self._is_held():
                 raise self._in_use()
@@ -121,11 +121,15 @@ class DataDirectory:
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.layout.marker.exists():
-            if any(self.path.iterdir()):
+            if self._is_foreign():
                 raise DataDirectoryForeignError(self.path)
             self.layout.marker.write_text("An Alpha Panda data directory.\n")
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise DataDirectoryNotWritableError(self.path, "Permission denied")
+
+    def _is_foreign(self) -> bool:
+        """Whether it holds files that aren't ours; imported instruments are kept here before there is a data directory."""
+        return any(not file.name.startswith(INSTRUMENTS_FILE) for file in self.path.iterdir())
 
     def _take_lock(self, wall_time: datetime, port: int | None) -> None:
         if self._lock is not None:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+INSTRUMENTS_FILE: Final = "instruments.sqlite"
+"""The registry of imported instruments. It may be there before the data directory is made, and outlives --fresh."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.instrument import Instrument, UnknownInstrument
+from alphapanda.instruments.core import shipped_symbol_changes
 from alphapanda.instruments.search import SearchKey, normalised, search_key, search_rank
 from alphapanda.instruments.store.port import InstrumentFilter, InstrumentStore, SortKey, sort_key
 from alphapanda.instruments.wire import instrument_message
@@ -30,6 +31,7 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
 
     def __init__(self, store: InstrumentStore) -> None:
         self._store = store
+        self._changes = {change.old: change for change in shipped_symbol_changes()}
 
     @override
     async def GetInstrument(
@@ -102,10 +104,10 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
         exchange, _, tradingsymbol = symbol.partition(":")
         found = await self._store.by_symbol(exchange, tradingsymbol)
         if found is None:
-            near = get_close_matches(symbol, await self._store.symbols_like(exchange, tradingsymbol), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; ListInstruments says which there are"
+            near = get_close_matches(symbol, await self._store.symbols_like(exchange, tradingsymbol), n=3)
+            hint = UnknownInstrument("symbol", symbol, near, self._changes.get(symbol)).hint
             raise NotFound(
-                INSTRUMENT_NOT_FOUND, f"no instrument has the symbol {symbol!r}{hint}", symbol=symbol
+                INSTRUMENT_NOT_FOUND, f"no instrument has the symbol {symbol!r}; {hint}", symbol=symbol
             )
         return found
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory, SymbolChange
 from alphapanda.instruments.registry import InstrumentRegistry
 
-_COMPARED: Final = 500
+_COMPARED: Final = 2_000
 
 
 class RegisteredDirectory(InstrumentDirectory):

@@ -12,7 +12,7 @@ import io
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -148,7 +148,7 @@ def _read(
             instrument = read(row)
             if instrument is None:
                 continue
-            if instrument.instrument_token in tokens:
+            if instrument.instrument_token and instrument.instrument_token in tokens:
                 raise row.twice("instrument_token")
             if instrument.instrument_id in ids:
                 raise row.twice("tradingsymbol" if "tradingsymbol" in columns else "SYMBOL")
@@ -174,7 +174,9 @@ def _kite(row: Row, day: date, facts: DatedFacts, left_out: Counter[str]) -> Ins
     if exchange not in EXCHANGES:
         left_out[exchange] += 1
         return None
-    return kite_instrument(row, day, facts)
+    one = kite_instrument(row, day, facts)
+    # An expired contract's token may be another's already.
+    return replace(one, instrument_token=0) if one.expiry is not None and one.expiry < day else one
 
 
 def _nse(row: Row, day: date, facts: DatedFacts) -> Instrument:
@@ -222,8 +224,3 @@ def _mark_underlyings(found: InstrumentFile) -> None:
     for at, one in enumerate(found.instruments):
         if one.exchange == "NSE" and one.segment != INDICES and one.tradingsymbol in underlyings:
             found.instruments[at] = replace(one, session_segment=CLOSING_AUCTION_SEGMENT)
-
-
-def in_one_line(left_out: Mapping[str, int]) -> str:
-    """Rows that were left out, such as "MCX 12,000, CDS 9,000"."""
-    return ", ".join(f"{exchange} {rows:,}" for exchange, rows in sorted(left_out.items()))

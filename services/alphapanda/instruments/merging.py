@@ -20,7 +20,7 @@ def own_token(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A known instrument; `until` is the day from which its broker's token belongs to another one."""
+    """A known instrument; `until` is the day on which it expired or its token went to another."""
 
     instrument: Instrument
     until: date | None = None
@@ -65,11 +65,12 @@ def merged(known: Mapping[str, Entry], listed: Iterable[Instrument], own_tokens:
     for name, one in incoming.items():
         before = known.get(name)
         if not one.instrument_token:
-            token = before.instrument.instrument_token if before else merge_token(merge)
+            token = before.instrument.instrument_token if before else _next_token(merge)
             one = replace(one, instrument_token=token)  # noqa: PLW2901 - the same one, complete
         elif (holder := holders.get(one.instrument_token)) is not None and holder not in incoming:
             _end(merge, known[holder], day)
-        entry = Entry(one)
+        expired = one.expiry is not None and one.expiry < day
+        entry = Entry(one, one.expiry if expired else None)
         if before == entry:
             merge.unchanged += 1
             continue
@@ -81,13 +82,13 @@ def merged(known: Mapping[str, Entry], listed: Iterable[Instrument], own_tokens:
     return merge
 
 
-def merge_token(merge: Merge) -> int:
+def _next_token(merge: Merge) -> int:
     """Takes the next own token."""
     merge.own_tokens += 1
     return own_token(merge.own_tokens)
 
 
 def _end(merge: Merge, holder: Entry, day: date) -> None:
-    lost = replace(holder.instrument, instrument_token=merge_token(merge))
+    lost = replace(holder.instrument, instrument_token=_next_token(merge))
     merge.stored[lost.instrument_id] = Entry(lost, day)
     merge.ended += 1

@@ -94,13 +94,19 @@ class InstrumentRegistry:
         return [_instrument(row) for row in self._read(f"{_SELECT} {where}")]
 
     def symbols_near(self, symbol: str, most: int) -> list[str]:
-        """Symbols ("NSE:INFY") beside this one in sort order, at most `most` before it and after it."""
+        """Symbols ("NSE:INFY") with the same first letter and about the same length, at most `most`."""
         exchange, _, name = symbol.rpartition(":")
-        place = (exchange or "NSE", name, most)
-        columns = "SELECT exchange || ':' || tradingsymbol FROM instruments WHERE until_day IS NULL AND exchange = ?"
-        after = self._read(f"{columns} AND tradingsymbol >= ? ORDER BY tradingsymbol LIMIT ?", *place)
-        before = self._read(f"{columns} AND tradingsymbol < ? ORDER BY tradingsymbol DESC LIMIT ?", *place)
-        return [row[0] for row in before + after]
+        rows = self._read(
+            "SELECT exchange || ':' || tradingsymbol FROM instruments WHERE until_day IS NULL AND exchange = ?"
+            " AND tradingsymbol >= ? AND tradingsymbol < ? AND length(tradingsymbol) BETWEEN ? AND ? LIMIT ?",
+            exchange or "NSE",
+            name[:1],
+            name[:1] + chr(0x10FFFF),
+            len(name) - 1,
+            len(name) + 1,
+            most,
+        )
+        return [row[0] for row in rows]
 
     def store(self, merge: Merge, before: State, source: str, refused: int) -> None:
         """Stores an import, all or nothing.

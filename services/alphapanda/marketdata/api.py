@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from alphapanda.contract.wire import decimal, timestamp
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
-from alphapanda.domain.errors import UnknownName, nearest
+from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.errors import NotFound
@@ -141,10 +141,9 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
     def _require(self, symbol: str) -> Instrument:
         found = self._directory.by_symbol(symbol)
         if found is None:
-            near = nearest(symbol, sorted(instrument.symbol for instrument in self._directory))
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = self._directory.unknown(symbol, "symbol").hint
             raise NotFound(
-                "INSTRUMENT_NOT_FOUND", f"no instrument has the symbol {symbol!r}{hint}", symbol=symbol
+                "INSTRUMENT_NOT_FOUND", f"no instrument has the symbol {symbol!r}; {hint}", symbol=symbol
             )
         return found
 

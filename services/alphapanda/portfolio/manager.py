@@ -83,7 +83,10 @@ class PortfolioManager:
         for broker, cash in self._starting_cash.items():
             await self._store.open_account(AccountName(broker, self._account), cash)
         await self.prove()
-        tokens = [instrument.instrument_token for instrument in self._directory()]
+        directory = self._directory()
+        for instrument_id in await self._held():
+            directory.by_id(instrument_id)  # an imported instrument is in the directory once it was asked for
+        tokens = [instrument.instrument_token for instrument in directory]
         self._marks.seed((await self._market.view(tokens)).prices)
 
     async def stop(self) -> None:
@@ -101,6 +104,12 @@ class PortfolioManager:
             if found := await self._store.disagreements(name):
                 raise BooksDisagree(name, "; ".join(found))
         return len(names)
+
+    async def _held(self) -> set[str]:
+        """The instruments of all open positions."""
+        names = [name for broker in self._starting_cash for name in await self._store.accounts(broker)]
+        books = [await self._store.books(name) for name in names]
+        return {held.key.instrument_id for one in books if one is not None for held in one.positions}
 
     def handle_frame(self, frame: Frame) -> None:
         """Updates the last prices in memory from a frame; older prices change nothing."""

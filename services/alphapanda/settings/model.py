@@ -20,6 +20,7 @@ from alphapanda.settings.operation import (
 )
 from alphapanda.settings.section import Section
 from alphapanda.settings.services import (
+    InstrumentsSettings,
     MarketDataSettings,
     PaperTradingSettings,
     PortfolioManagerSettings,
@@ -54,6 +55,7 @@ class Settings(Section):
     paper_trading: PaperTradingSettings = PaperTradingSettings()
     zerodha: ZerodhaSettings = ZerodhaSettings()
     marketdata: MarketDataSettings = MarketDataSettings()
+    instruments: InstrumentsSettings = InstrumentsSettings()
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     trading: TradingSettings = TradingSettings()

@@ -66,6 +66,15 @@ class MarketDataSettings(Section):
     )
 
 
+class InstrumentsSettings(Section):
+    """The instruments that are known beside the shipped ones."""
+
+    file: Path | None = Field(
+        None,
+        description="where `alphapanda instruments` keeps imported instruments; default: in the user's data home",
+    )
+
+
 class StrategySettings(Section):
     """The strategy service."""
 

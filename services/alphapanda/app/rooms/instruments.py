@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from alphapanda.app.process import Room
-from alphapanda.app.resources import ProcessResources
+from alphapanda.app.instruments import registry_of
+from alphapanda.app.process import Phase, Room
+from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.instruments.api import InstrumentServicer
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
+from alphapanda.instruments.syncing import RegistrySync
 from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServicer_to_server
 
 
 def instruments_room(resources: ProcessResources) -> Room:
     """Builds the room."""
-    servicer = InstrumentServicer(PostgresInstrumentStore(resources.engine))
+    store = PostgresInstrumentStore(resources.engine)
+    servicer = InstrumentServicer(store)
+    sync = RegistrySync(registry_of(resources.settings), store, lambda: wall_clock().astimezone(IST).date())
     return Room(
         service="instruments",
         full_name="panda.instruments.v1.InstrumentService",
         registration=lambda server: add_InstrumentServiceServicer_to_server(servicer, server),
+        parts=[(Phase.LISTEN, sync)],
         counters=lambda: {"instruments": len(resources.directory)},
     )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, instant
-from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.instrument import MAKE_KNOWN, InstrumentDirectory
 from alphapanda.marketdata.core.ticks import Tick
 
 MOST_DROPPED: Final = 0.01
@@ -44,7 +44,7 @@ class Unused(StrEnum):
 
 
 _MEANINGS: Final[Mapping[str, str]] = {
-    "unknown_instrument": "no known instrument has their token; `alphapanda instruments import FILE` or `add` makes it known",
+    "unknown_instrument": f"no known instrument has their token; {MAKE_KNOWN}",
     "not_positive": "their price isn't above 0",
     "off_grid": "their price is no multiple of the instrument's tick size",
     "late": "they are older than the row before them of the same instrument; sort the file by time",
@@ -88,7 +88,7 @@ class DataAccount:
         self.noted: Counter[str] = Counter()
         self._directory = directory or InstrumentDirectory(())
         self._calendar = calendar
-        self._segments = sorted({each.session_segment for each in self._directory})
+        self._segments: set[str] = set()
         self._open_ns = self._close_ns = 0
         self._tokens: set[int] = set()
         self._unknown: dict[int, None] = {}
@@ -116,7 +116,7 @@ class DataAccount:
         self.passed += rows
         first = ticks[0]
         if rows > 1 or first[0] not in self._tokens:
-            self._tokens.update([tick[0] for tick in ticks])
+            self._meet([tick[0] for tick in ticks])
         if self._calendar is not None:
             self._place(first[2], first.bar_start, rows)
 
@@ -125,7 +125,7 @@ class DataAccount:
         rows = len(frame.instrument_token)
         if rows:
             self.passed += rows
-            self._tokens.update(frame.instrument_token)
+            self._meet(frame.instrument_token)
             if self._calendar is not None:
                 starts = frame.bar_start
                 self._place(frame.exchange_time[0], starts[0] if len(starts) else None, rows)
@@ -158,9 +158,17 @@ class DataAccount:
             if not self._tokens.intersection(tokens):
                 return (
                     f"strategy {strategy_id} saw no row: the data has none of {self._symbols(tokens)},"
-                    f" it has {self._symbols(self._tokens)}; {_GO_ON}"
+                    f" it has {self._symbols(self._tokens)}; name the right one with --instrument, or {_GO_ON}"
                 )
         return None
+
+    def _meet(self, tokens: Sequence[int]) -> None:
+        for token in tokens:
+            if token not in self._tokens:
+                self._tokens.add(token)
+                instrument = self._directory.by_token(token)
+                if instrument is not None:
+                    self._segments.add(instrument.session_segment)
 
     def _place(self, time_ns: int, bar_start_ns: int | None, rows: int) -> None:
         """Counts rows by whether their time, or a bar that ends then, lies in a session of any segment."""
@@ -179,7 +187,7 @@ class DataAccount:
         if calendar is None:
             return None
         try:
-            for segment in self._segments:
+            for segment in sorted(self._segments):
                 session = calendar.session_at_ns(at_ns, segment)
                 if session is not None:
                     self._open_ns, self._close_ns = session.open_ns, session.close_ns

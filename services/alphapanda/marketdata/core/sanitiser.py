@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
 
-from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.core.data_account import DataAccount, counted
 from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick
 
@@ -39,7 +39,11 @@ class Sanitiser:
     def __init__(
         self, instruments: Iterable[Instrument], price_scale: int, account: DataAccount | None = None
     ) -> None:
-        self._grids = {i.instrument_token: _grid(i, price_scale) for i in instruments}
+        self._directory = (
+            instruments if isinstance(instruments, InstrumentDirectory) else InstrumentDirectory(instruments)
+        )
+        self._price_scale = price_scale
+        self._grids: dict[int, int] = {}
         self._last: dict[int, Tick] = {}
         self.account = account or DataAccount()
 
@@ -51,6 +55,8 @@ class Sanitiser:
             token, price, time, _, _, _, _, low = tick
             grid = self._grids.get(token)
             if grid is None:
+                grid = self._grid_of(token)
+            if grid is None:
                 account.unknown(DropReason.UNKNOWN_INSTRUMENT, token)
             elif price <= 0 or price % grid or (low is not None and not _on_grid(tick, grid)):
                 account.drop(_why_off(tick))
@@ -61,6 +67,14 @@ class Sanitiser:
                 kept.append(tick)
         account.passed_ticks(kept)
         return kept
+
+    def _grid_of(self, token: int) -> int | None:
+        """The price grid of an instrument that is met for the first time; None if it isn't known."""
+        instrument = self._directory.by_token(token)
+        if instrument is None:
+            return None
+        grid = self._grids[token] = _grid(instrument, self._price_scale)
+        return grid
 
     @property
     def passed(self) -> int:

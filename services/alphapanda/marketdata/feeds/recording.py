@@ -19,7 +19,7 @@ import structlog
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
-from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.instrument import MAKE_KNOWN, InstrumentDirectory
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.parquet import RECORDING_KEY, SUFFIX, decimals, pyarrow, readable
@@ -276,7 +276,7 @@ def recorded_frames(file: Path, directory: InstrumentDirectory, extent: Extent) 
         InvalidInput: the file can't be read, frames are missing, or an instrument isn't known; raised after the frames
             before the error.
     """
-    known = {instrument.instrument_token for instrument in directory}
+    known: set[int] = set()
     with readable(file):
         source = pyarrow().parquet.ParquetFile(file)
         wanted = [field.name for field in _schema() if field.name not in _OF_BARS]
@@ -302,10 +302,24 @@ def recorded_frames(file: Path, directory: InstrumentDirectory, extent: Extent) 
                 )
             sequences[stream] = frame.sequence
             if not known.issuperset(frame.instrument_token):
-                unknown = next(token for token in frame.instrument_token if token not in known)
-                raise InvalidInput(f"{file}, instrument_token", unknown, "the token of a known instrument")
+                known |= _require_known(file, directory, frame)
             rows += len(frame.instrument_token) or 1
             yield frame
+
+
+def _require_known(file: Path, directory: InstrumentDirectory, frame: Frame) -> set[int]:
+    """The tokens of a frame, all of which are of known instruments.
+
+    Raises:
+        InvalidInput: an instrument isn't known.
+    """
+    tokens = set(frame.instrument_token)
+    for token in sorted(tokens):
+        if directory.by_token(token) is None:
+            raise InvalidInput(
+                f"{file}, instrument_token", token, f"the token of a known instrument; {MAKE_KNOWN}"
+            )
+    return tokens
 
 
 def _frames(table: Any) -> Iterator[Frame]:

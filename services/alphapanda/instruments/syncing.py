@@ -1,0 +1,82 @@
+"""Brings what the user has imported into the service's database, at the start and while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import date
+from typing import Final
+
+import structlog
+
+from alphapanda.instruments.registry import InstrumentRegistry
+from alphapanda.instruments.store.port import InstrumentStore, directory_of
+from alphapanda.resilience.tasks import kept_running
+
+LOOK_EVERY_SECONDS: Final = 2.0
+_log: Final = structlog.get_logger(__name__)
+
+
+class RegistrySync:
+    """Stores the registry's instruments in the database whenever an import has changed them.
+
+    Args:
+        registry: the user's instruments.
+        store: the service's database.
+        today: returns the current day in India.
+        seconds: how often the registry is looked at.
+    """
+
+    def __init__(
+        self,
+        registry: InstrumentRegistry,
+        store: InstrumentStore,
+        today: Callable[[], date],
+        seconds: float = LOOK_EVERY_SECONDS,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._today = today
+        self._seconds = seconds
+        self._stored = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Stores what was imported before, and looks for imports from now on.
+
+        Raises:
+            InvalidInput: the registry can't be read.
+        """
+        await self.sync()
+        self._task = kept_running(self._watch, "instruments.sync", _log)
+
+    async def stop(self) -> None:
+        """Stops looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        self._registry.close()
+
+    async def sync(self) -> int:
+        """Stores what is new since the last call; returns how many instruments differed from the database.
+
+        Raises:
+            InvalidInput: the registry can't be read.
+        """
+        state = await asyncio.to_thread(self._registry.state)
+        if state.number == self._stored:
+            return 0
+        wanted = await asyncio.to_thread(self._registry.current)
+        known = await directory_of(self._store)
+        different = [one for one in wanted if known.by_id(one.instrument_id) != one]
+        if different:
+            await self._store.upsert(different, self._today())
+            _log.info("instruments.imported", instruments=len(different), number=state.number)
+        self._stored = state.number
+        return len(different)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds)
+            await self.sync()
