@@ -10,14 +10,20 @@ from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
 
 
-def assumptions(settings: Settings) -> list[tuple[str, str]]:
-    """The assumptions behind the figures: when orders fill and at what price, charges, funds, square-off."""
+def assumptions(settings: Settings, accounts: int = 1) -> list[tuple[str, str]]:
+    """The assumptions behind the figures: when orders fill and at what price, charges, funds, square-off.
+
+    Args:
+        settings: the settings.
+        accounts: number of accounts; more than one: each strategy has its own.
+    """
+    each = f" for each of {accounts} strategies" if accounts > 1 else ""
     paper = settings.paper_trading
     return [
         ("fills", "at the last price when the order is decided, whole, whatever was traded"),
         ("slippage", f"{paper.slippage_percent}% of the price, always against you"),
         ("charges", f"{paper.commission_percent}% of the turnover"),
-        ("funds", f"starting cash of {paper.starting_cash} rupees; {_funds(paper)}"),
+        ("funds", f"starting cash of {paper.starting_cash} rupees{each}; {_funds(paper)}"),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -104,8 +104,9 @@ def build_replay(
     strategies_folder: Path | None = None,
     wanted_days: WantedDays = ALL_DAYS,
     on_bad_file: Callable[[BadStrategyFile], None] = lambda _: None,
+    own_account: Decimal | None = None,
 ) -> ReplayRun:
-    """Builds a replay of one or more strategies in one account.
+    """Builds a replay of one or more strategies in one account, or of each in its own.
 
     Args:
         files: the recording.
@@ -119,6 +120,8 @@ def build_replay(
         strategies_folder: folder of the user's own strategy types, in place of the setting strategy.folder.
         wanted_days: the days to replay.
         on_bad_file: called with every file of that folder that can't be loaded.
+        own_account: starting cash in rupees of an account for each strategy, with the strategy's name; None: all share
+            the account of the settings.
 
     Raises:
         InvalidInput: the request can't be run.
@@ -128,6 +131,8 @@ def build_replay(
     overrides: dict[str, dict[str, object]] = {} if limits_enforced else {"risk": {"limits_enforced": False}}
     if strategies_folder is not None:
         overrides["strategy"] = {"folder": strategies_folder}
+    if own_account is not None:
+        overrides["paper_trading"] = {"starting_cash": own_account}
     settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     calendar = open_calendar(settings, usual_data_directory(settings))
     wanted_days.require_covered(calendar)
@@ -145,6 +150,8 @@ def build_replay(
         )
         for number, each in enumerate(wanted, 1)
     ]
+    if own_account is not None:
+        strategies = [replace(each, account=each.strategy_id) for each in strategies]
     scoped = NOTHING_SET
     if limits is not None:
         scoped = read_limits(limits, [each.strategy_id for each in strategies], directory)
@@ -215,6 +222,7 @@ def compose_replay(
 ) -> Replay:
     """Wires the cores for these strategies, with the paper exchange."""
     paper = settings.paper_trading
+    accounts = dict.fromkeys(strategy.account for strategy in strategies) or {settings.account: None}
     router = ExecutionRouter([DEFAULT_BROKER])
     host = StrategyHost(
         directory,
@@ -237,7 +245,7 @@ def compose_replay(
     return Replay(
         host=host,
         trading=SynchronousTrading(checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market)}),
-        book=PortfolioBook(DEFAULT_BROKER, settings.account, paper.starting_cash),
+        books=[PortfolioBook(DEFAULT_BROKER, account, paper.starting_cash) for account in accounts],
         instruments=directory,
         calendar=calendar,
         limits=limits_of(settings.risk, paper.square_off_time),

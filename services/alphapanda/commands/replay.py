@@ -19,6 +19,11 @@ from alphapanda.commands.parameters import parameters_option
 @click.option(
     "--set", "sets", multiple=True, metavar="TYPE[:k=v,…][@NSE:X,…][*Q]", help="one of several strategies"
 )
+@click.option(
+    "--own-account",
+    metavar="CASH",
+    help="give each strategy an account of its own with this cash in rupees  [default: all share one]",
+)
 @click.option("--from", "first_day", metavar="DAY", help="first day to replay, YYYY-MM-DD")
 @click.option("--to", "last_day", metavar="DAY", help="last day to replay, YYYY-MM-DD")
 @click.option("--no-limits", is_flag=True, help="lift the limits of the settings")
@@ -53,6 +58,7 @@ def replay(
     quantity: int,
     product: str,
     sets: tuple[str, ...],
+    own_account: str | None,
     first_day: str | None,
     last_day: str | None,
     no_limits: bool,
@@ -78,6 +84,7 @@ def replay(
         quantity=quantity,
         product=product,
         sets=sets,
+        own_account=own_account,
         first_day=first_day,
         last_day=last_day,
         no_limits=no_limits,

@@ -16,7 +16,17 @@ from alphapanda.replay.report.page import Report, report_html
 from alphapanda.strategy.core.config import StrategyConfig
 
 FOR_PROGRAMS: Final = frozenset(
-    {"period", "assumptions", "figures", "drawdowns", "monthly_returns", "days", "strategies", "round_trips"}
+    {
+        "period",
+        "assumptions",
+        "figures",
+        "drawdowns",
+        "monthly_returns",
+        "days",
+        "strategies",
+        "round_trips",
+        "accounts",
+    }
 )
 """Entries of the summary that the report shows in a form of its own."""
 IN_RUPEES: Final = frozenset({"realised_pnl", "unrealised_pnl", "charges", "cash", "equity", "max_drawdown"})

@@ -9,7 +9,7 @@ import time as wall
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def run_replay(
     quantity: int,
     product: str,
     sets: tuple[str, ...],
+    own_account: str | None,
     first_day: str | None,
     last_day: str | None,
     no_limits: bool,
@@ -116,6 +117,7 @@ def run_replay(
             limits_enforced=not no_limits,
             limits=limits,
             allow_drops=allow_drops,
+            own_account=None if own_account is None else _cash(own_account),
         )
     except CalendarNotCovered as error:
         fail(f"{error}; --from and --to leave days out", USAGE)
@@ -140,6 +142,7 @@ def _run(
     limits_enforced: bool,
     limits: Path | None,
     allow_drops: bool,
+    own_account: Decimal | None,
 ) -> dict[str, Any]:
     def on_fill(filled: Filled, realised: Decimal) -> None:
         journal.on_fill(filled, realised)
@@ -155,6 +158,7 @@ def _run(
         strategies_folder=strategies_folder,
         wanted_days=wanted_days,
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
+        own_account=own_account,
     )
     curves = Curves() if report is not None else None
     watched = [each.instrument_token for each in run.watched]
@@ -166,6 +170,10 @@ def _run(
     seconds = wall.perf_counter() - began
     for told in run.replay.strategy_failures():
         warn(told)
+    if run.replay.tally.unpaid:
+        warn(
+            f"{count(run.replay.tally.unpaid)} entries were not paid, the first: {run.replay.tally.first_unpaid}"
+        )
     if run.replay.not_covered is not None:
         raise run.replay.not_covered
     if (problem := run.problem()) is not None:
@@ -178,6 +186,7 @@ def _run(
         run.replay.tracker.max_drawdown_fraction,
         run.calendar,
         {each.session_segment for each in run.watched},
+        None if own_account is None else lambda _: own_account,
     )
     summary = summarised(run, found, seconds)
     for caveat in run.days.caveats():
@@ -187,6 +196,16 @@ def _run(
     if report is not None and curves is not None:
         write_report(report, files, run, journal, curves, found, summary)
     return summary
+
+
+def _cash(text: str) -> Decimal:
+    try:
+        cash = Decimal(text.replace(",", ""))
+    except InvalidOperation:
+        cash = Decimal(0)
+    if not cash.is_finite() or not 0 < cash < 10**15:
+        raise InvalidInput("--own-account", text, "rupees above 0, such as 1000000")
+    return cash
 
 
 def _day(text: str | None, option: str) -> date | None:
@@ -246,6 +265,7 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "noted": counted(run.data.noted),
         "signals": tally.signals,
         "validated": tally.validated,
+        "unpaid": tally.unpaid,
         "rejected": dict(sorted(tally.rejected.items())),
         "orders": tally.orders,
         "fills": tally.fills,
@@ -255,11 +275,34 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "cash": _money(statement.cash),
         "equity": _money(statement.equity),
         "max_drawdown": _money(run.replay.tracker.max_drawdown),
-        **performance_json(found, [*assumptions(run.settings), *_calendar(run.days.caveats())]),
+        **_accounts(run),
+        **performance_json(
+            found, [*assumptions(run.settings, len(run.replay.books)), *_calendar(run.days.caveats())]
+        ),
         "wall_seconds": round(seconds, 6),
         "ticks_per_second": round(run.data.passed / seconds) if seconds else 0,
         "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
+
+
+def _accounts(run: ReplayRun) -> dict[str, Any]:
+    """What each account came to, where there are several."""
+    replay = run.replay
+    if len(replay.books) == 1:
+        return {}
+    of_each = {}
+    for account, book in replay.books.items():
+        statement = replay.statement(account)
+        of_each[account] = {
+            "starting_cash": _money(book.starting_cash),
+            "cash": _money(statement.cash),
+            "equity": _money(statement.equity),
+            "realised_pnl": _money(statement.profit.realised),
+            "unrealised_pnl": _money(statement.profit.unrealised),
+            "charges": _money(statement.profit.charges),
+            "net_pnl": _money(statement.profit.net),
+        }
+    return {"accounts": of_each}
 
 
 def _calendar(caveats: Sequence[str]) -> list[tuple[str, str]]:
@@ -283,6 +326,23 @@ def _show(summary: Mapping[str, Any]) -> None:
         figure = summary["figures"][name]
         figures.add_row(name.replace("_", " "), Text(_figure(figure)), Text(figure.get("reason", "")))
     out.print(figures)
+    if "accounts" in summary:
+        out.print()
+        out.print(_accounts_table(summary["accounts"]))
+
+
+def _accounts_table(accounts: Mapping[str, Mapping[str, str | None]]) -> Table:
+    """A row for each account, the best first."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("account", style="bold")
+    names = ("net_pnl", "equity", "realised_pnl", "unrealised_pnl", "charges")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    ranked = sorted(accounts.items(), key=lambda one: (-Decimal(one[1]["net_pnl"] or 0), one[0]))
+    for account, values in ranked:
+        amounts = (values[name] for name in names)
+        table.add_row(account, *("unknown" if one is None else money(Decimal(one)) for one in amounts))
+    return table
 
 
 def _shown(name: str, value: Any) -> str:

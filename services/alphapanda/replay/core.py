@@ -17,19 +17,21 @@ from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
 from alphapanda.domain.funds import AccountFunds, FundsTerms
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
-from alphapanda.domain.order import Product, TradingState
+from alphapanda.domain.money import ZERO
+from alphapanda.domain.order import PositionEffect, Product, TradingState
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import Signal
-from alphapanda.domain.verdict import Approved, Refused, Verdict
+from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
-from alphapanda.portfolio.core.profit import Statement
+from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 from alphapanda.replay.journal import batches
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
+from alphapanda.risk.core.rules import buying_power
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.strategy.core.batch_targets import BatchTarget
@@ -41,13 +43,23 @@ DAY_NS: Final = 86_400_000_000_000
 IST_NS: Final = 19_800_000_000_000
 
 
+_NOT_PAID: Final = frozenset({RuleOutcome.FAILED, RuleOutcome.CLAMPED})
+
+
 @dataclass(slots=True)
 class Tally:
-    """Counts of signals, verdicts, orders and fills; refusals by reason."""
+    """Counts of signals, verdicts, orders and fills; refusals by reason.
+
+    Attributes:
+        unpaid: entries that funds couldn't pay: refused, or flips cut to flat.
+        first_unpaid: why the first of them wasn't paid.
+    """
 
     signals: int = 0
     validated: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    unpaid: int = 0
+    first_unpaid: str = ""
     orders: int = 0
     fills: int = 0
 
@@ -79,12 +91,12 @@ class SquareOffWatch:
 
 
 class Replay:
-    """Replays frames through strategies, risk, trading and the ledger of one account.
+    """Replays frames through strategies, risk, trading and the ledgers of the accounts.
 
     Args:
         host: the configured strategies.
         trading: paper exchanges in memory.
-        book: the ledger of the account, just opened.
+        books: the ledgers of the accounts, just opened; at least one.
         instruments: the instruments.
         calendar: the exchange's sessions.
         limits: the limits from the settings.
@@ -96,8 +108,9 @@ class Replay:
         funds: how the account's funds are measured; None: entries needn't be paid.
 
     Attributes:
-        tracker: tracks equity and drawdown.
+        tracker: tracks equity and drawdown of all accounts together.
         tally: counts of signals, verdicts, orders and fills.
+        books: the ledgers by account.
     """
 
     def __init__(
@@ -105,7 +118,7 @@ class Replay:
         *,
         host: StrategyHost,
         trading: SynchronousTrading,
-        book: PortfolioBook,
+        books: Sequence[PortfolioBook],
         instruments: InstrumentDirectory,
         calendar: TradingCalendar,
         limits: Limits,
@@ -118,12 +131,12 @@ class Replay:
     ) -> None:
         self._host = host
         self._risk = RiskBook(
-            funds={(book.broker, book.account): AccountFunds(book.starting_cash)},
+            funds={(book.broker, book.account): AccountFunds(book.starting_cash) for book in books},
             tracks_history=scoped.may_set(COUNTED, limits),
         )
         self._funds = funds
         self._trading = trading
-        self._book = book
+        self.books = {book.account: book for book in books}
         self._instruments = instruments
         self._calendar = calendar
         self._limits = limits
@@ -137,7 +150,7 @@ class Replay:
         self._last: dict[int, tuple[int, int]] = {}
         self._market_time_ns = 0
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
-        self.tracker = EquityTracker(book.starting_cash, price_scale)
+        self.tracker = EquityTracker(self.starting_cash, price_scale)
         self.tally = Tally()
 
     def run(
@@ -242,8 +255,8 @@ class Replay:
 
     @property
     def starting_cash(self) -> Decimal:
-        """The account's starting cash in rupees."""
-        return self._book.starting_cash
+        """The starting cash of all accounts in rupees."""
+        return sum((book.starting_cash for book in self.books.values()), ZERO)
 
     @property
     def not_covered(self) -> CalendarNotCovered | None:
@@ -262,14 +275,17 @@ class Replay:
             for name, failures in sorted(raised.items())
         ]
 
-    def statement(self) -> Statement:
-        """The account's value and profit at the last prices."""
+    def statement(self, account: str | None = None) -> Statement:
+        """Value and profit of an account at the last prices; None: of all accounts together."""
+        books = list(self.books.values()) if account is None else [self.books[account]]
         prices = {}
         for token, (price, _) in self._last.items():
             instrument = self._instruments.by_token(token)
             if instrument is not None:
                 prices[instrument.instrument_id] = Decimal(price) / self._scale
-        return self._book.statement(prices)
+        positions = [position for book in books for position in book.positions.values()]
+        cash = sum((book.cash for book in books), ZERO)
+        return statement(cash, totals_of(positions), positions, prices)
 
     def _square_off(self, market_time_ns: int, cause: str) -> None:
         open_keys = [state for state in self._risk.positions.values() if state.quantity]
@@ -303,9 +319,20 @@ class Replay:
             verdict = due.popleft()
             if isinstance(verdict, Refused):
                 tally.rejected[verdict.reason] += 1
+                if verdict.reason == buying_power.RULE.reason:
+                    self._count_unpaid(verdict)
                 continue
             tally.validated += 1
+            if verdict.effect is PositionEffect.REDUCES:
+                self._count_unpaid(verdict)
             self._execute(verdict, inputs, due)
+
+    def _count_unpaid(self, verdict: Verdict) -> None:
+        """Counts an entry that wasn't paid, by the rule's result."""
+        for result in verdict.rules:
+            if result.rule == buying_power.NAME and result.outcome in _NOT_PAID:
+                self.tally.unpaid += 1
+                self.tally.first_unpaid = self.tally.first_unpaid or result.message
 
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
         """Executes an approved signal until its order ends; adds the verdicts that follow to `due`."""
@@ -325,7 +352,7 @@ class Replay:
                 due.extend(self._risk.on_order(update.order, inputs))
 
     def _book_fill(self, filled: Filled) -> None:
-        booking = self._book.apply(filled)
+        booking = self.books[filled.order.key.account].apply(filled)
         if booking is None:
             return
         self.tally.fills += 1
