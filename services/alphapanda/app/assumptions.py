@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from alphapanda.app.funds import funds_terms_of
+from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.margin import MarginKind
 from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
+
+_FILLS: Final = {
+    FillRule.NEXT_OPEN: "on bars at the open of the instrument's next bar (next_open), on ticks at once at their price",
+    FillRule.CLOSE: "at once at the last price, on bars the close of the bar that is known (close)",
+}
 
 
 def assumptions(settings: Settings, accounts: int = 1) -> list[tuple[str, str]]:
@@ -20,7 +27,7 @@ def assumptions(settings: Settings, accounts: int = 1) -> list[tuple[str, str]]:
     each = f" for each of {accounts} strategies" if accounts > 1 else ""
     paper = settings.paper_trading
     return [
-        ("fills", "at the last price when the order is decided, whole, whatever was traded"),
+        ("fills", f"{_FILLS[paper.fill]}, whole, whatever was traded"),
         ("slippage", f"{paper.slippage_percent}% of the price, always against you"),
         ("charges", f"{paper.commission_percent}% of the turnover"),
         ("funds", f"starting cash of {paper.starting_cash} rupees{each}; {_funds(paper)}"),

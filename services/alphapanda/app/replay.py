@@ -105,6 +105,7 @@ def build_replay(
     wanted_days: WantedDays = ALL_DAYS,
     on_bad_file: Callable[[BadStrategyFile], None] = lambda _: None,
     own_account: Decimal | None = None,
+    fill: str | None = None,
 ) -> ReplayRun:
     """Builds a replay of one or more strategies in one account, or of each in its own.
 
@@ -122,6 +123,7 @@ def build_replay(
         on_bad_file: called with every file of that folder that can't be loaded.
         own_account: starting cash in rupees of an account for each strategy, with the strategy's name; None: all share
             the account of the settings.
+        fill: when orders on bars fill, in place of the setting paper_trading.fill.
 
     Raises:
         InvalidInput: the request can't be run.
@@ -132,7 +134,9 @@ def build_replay(
     if strategies_folder is not None:
         overrides["strategy"] = {"folder": strategies_folder}
     if own_account is not None:
-        overrides["paper_trading"] = {"starting_cash": own_account}
+        overrides.setdefault("paper_trading", {})["starting_cash"] = own_account
+    if fill is not None:
+        overrides.setdefault("paper_trading", {})["fill"] = fill
     settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     calendar = open_calendar(settings, usual_data_directory(settings))
     wanted_days.require_covered(calendar)
@@ -244,7 +248,9 @@ def compose_replay(
     market = PaperMarket(paper.slippage_percent, paper.commission_percent)
     return Replay(
         host=host,
-        trading=SynchronousTrading(checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market)}),
+        trading=SynchronousTrading(
+            checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market, calendar)}
+        ),
         books=[PortfolioBook(DEFAULT_BROKER, account, paper.starting_cash) for account in accounts],
         instruments=directory,
         calendar=calendar,
@@ -257,6 +263,7 @@ def compose_replay(
         on_fill=on_fill,
         scoped=scoped,
         funds=funds_terms_of(paper) if paper.buying_power else None,
+        fill=paper.fill,
     )
 
 

@@ -49,6 +49,12 @@ from alphapanda.commands.parameters import parameters_option
     is_flag=True,
     help="go on where rows were dropped, lie in no session or show a strategy nothing  [default: an error]",
 )
+@click.option(
+    "--fill",
+    type=click.Choice(["next_open", "close"]),
+    help="when orders on bars fill: at the open of the instrument's next bar, or at once at the known bar's close; on"
+    " ticks at once  [default: the setting paper_trading.fill, next_open]",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def replay(
     files: tuple[Path, ...],
@@ -67,6 +73,7 @@ def replay(
     report: Path | None,
     trades: Path | None,
     strategies_folder: Path | None,
+    fill: str | None,
     as_json: bool,
     allow_drops: bool,
 ) -> None:
@@ -93,6 +100,7 @@ def replay(
         report=report,
         trades=trades,
         strategies_folder=strategies_folder,
+        fill=fill,
         as_json=as_json,
         allow_drops=allow_drops,
     )

@@ -94,6 +94,7 @@ def run_replay(
     report: Path | None,
     trades: Path | None,
     strategies_folder: Path | None,
+    fill: str | None,
     as_json: bool,
     allow_drops: bool,
 ) -> None:
@@ -116,6 +117,7 @@ def run_replay(
             wanted_days=WantedDays(_day(first_day, "--from"), _day(last_day, "--to")),
             limits_enforced=not no_limits,
             limits=limits,
+            fill=fill,
             allow_drops=allow_drops,
             own_account=None if own_account is None else _cash(own_account),
         )
@@ -141,6 +143,7 @@ def _run(
     wanted_days: WantedDays,
     limits_enforced: bool,
     limits: Path | None,
+    fill: str | None,
     allow_drops: bool,
     own_account: Decimal | None,
 ) -> dict[str, Any]:
@@ -159,6 +162,7 @@ def _run(
         wanted_days=wanted_days,
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
         own_account=own_account,
+        fill=fill,
     )
     curves = Curves() if report is not None else None
     watched = [each.instrument_token for each in run.watched]
@@ -180,6 +184,8 @@ def _run(
         if not allow_drops:
             raise DataNotUsed(problem)
         warn(problem)
+    if held := run.replay.held_orders:
+        warn(f"{held} orders still wait for the open of a next bar, which the data doesn't have")
     found = performance(
         journal,
         run.replay.starting_cash,
@@ -269,6 +275,9 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "rejected": dict(sorted(tally.rejected.items())),
         "orders": tally.orders,
         "fills": tally.fills,
+        "fill": run.replay.fill.value,
+        "expired": tally.expired,
+        "held": run.replay.held_orders,
         "realised_pnl": _money(statement.profit.realised),
         "unrealised_pnl": _money(statement.profit.unrealised),
         "charges": _money(statement.profit.charges),

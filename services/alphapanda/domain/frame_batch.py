@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, repeat
 from typing import Final
 
 from alphapanda.domain.frame import Frame
@@ -32,6 +32,7 @@ class FrameBatch:
     """
 
     __slots__ = (
+        "_opens",
         "belongs_at",
         "ends",
         "exchange_time",
@@ -67,12 +68,23 @@ class FrameBatch:
         self.only_token: int | None = all_tokens[0] if one else None
         self.last_price: list[int] = join(prices)
         self.exchange_time: list[int] = join(times)
+        self._opens: list[int] | None = None
         self.belongs_at: list[int] = self.exchange_time
         if any(bar_starts):
             self.belongs_at = _joined([b or t for b, t in zip(bar_starts, times, strict=True)])
 
+    @property
+    def opens(self) -> list[int]:
+        """Per tick, the open of the recorded bar that it is, in 1/price_scale rupees; 0 if it is none or has none."""
+        if self._opens is None:
+            self._opens = _joined(
+                frame.open if len(frame.open) else repeat(0, len(frame.instrument_token))
+                for frame in self.frames
+            )
+        return self._opens
 
-def _joined(columns: Iterable[Sequence[int]]) -> list[int]:
+
+def _joined(columns: Iterable[Iterable[int]]) -> list[int]:
     return list(chain.from_iterable(columns))
 
 

@@ -10,11 +10,25 @@ from typing import Final
 from msgspec import Struct
 
 
+class BarOpen(Struct, frozen=True, gc=False):
+    """The start of a recorded bar, aware market time, and its first price in rupees."""
+
+    start: datetime
+    price: Decimal
+
+
 class LastPrice(Struct, frozen=True, gc=False):
-    """Last traded price in rupees, and the aware market time of that trade."""
+    """Last traded price in rupees, and the aware market time of that trade.
+
+    Attributes:
+        price: a recorded bar's close.
+        traded_at: a recorded bar's end.
+        bar: the recorded bar's open, where orders on bars fill at the next open; None where orders fill at `price`.
+    """
 
     price: Decimal
     traded_at: datetime
+    bar: BarOpen | None = None
 
 
 class MarketView(Struct, frozen=True, gc=False):

@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
+from itertools import repeat
 from typing import Final
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
 from alphapanda.domain.funds import AccountFunds, FundsTerms
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import PositionEffect, Product, TradingState
-from alphapanda.domain.order_events import Filled
+from alphapanda.domain.order_events import Cancelled, Filled, OrderUpdate
 from alphapanda.domain.signal import Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
@@ -53,6 +55,7 @@ class Tally:
     Attributes:
         unpaid: entries that funds couldn't pay: refused, or flips cut to flat.
         first_unpaid: why the first of them wasn't paid.
+        expired: orders that were held for the open of a next bar, of which the day had none.
     """
 
     signals: int = 0
@@ -62,6 +65,7 @@ class Tally:
     first_unpaid: str = ""
     orders: int = 0
     fills: int = 0
+    expired: int = 0
 
 
 class SquareOffWatch:
@@ -106,6 +110,7 @@ class Replay:
         on_fill: called with each booked fill and the rupees that it realised; None: not called.
         scoped: limits of the account, its strategies and instruments; they override `limits`.
         funds: how the account's funds are measured; None: entries needn't be paid.
+        fill: when orders on recorded bars fill.
 
     Attributes:
         tracker: tracks equity and drawdown of all accounts together.
@@ -128,7 +133,10 @@ class Replay:
         on_fill: Callable[[Filled, Decimal], None] | None = None,
         scoped: ScopedLimits = NOTHING_SET,
         funds: FundsTerms | None = None,
+        fill: FillRule = FillRule.NEXT_OPEN,
     ) -> None:
+        self.fill = fill
+        self._next_open = fill is FillRule.NEXT_OPEN
         self._host = host
         self._risk = RiskBook(
             funds={(book.broker, book.account): AccountFunds(book.starting_cash) for book in books},
@@ -147,7 +155,8 @@ class Replay:
         self._scale = price_scale
         self._on_fill = on_fill
         self._has_position_readers = bool(host.readers())
-        self._last: dict[int, tuple[int, int]] = {}
+        self._last: dict[int, tuple[int, int, int, int]] = {}
+        """By token: price, time, a recorded bar's start and its open; 0 if orders fill at the price."""
         self._market_time_ns = 0
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
         self.tracker = EquityTracker(self.starting_cash, price_scale)
@@ -200,8 +209,11 @@ class Replay:
         target_frame = bisect_right(ends, waiting[0].tick) if waiting else len(frames)
         position = 0
         while position < len(frames):
+            one_frame = self._trading.holds
+            if one_frame:
+                self._settle_held(frames[position])
             due = bisect_left(times, max(self._watch.next_ns, self._market_time_ns + 1), position)
-            stop = min(target_frame, due)
+            stop = min(target_frame, due, position if one_frame else len(frames))
             if stop == len(frames):
                 break
             self._take_prices(batch, position, stop)
@@ -226,24 +238,30 @@ class Replay:
         end = batch.ends[last]
         prices = batch.last_price[begin:end]
         token = batch.only_token
+        starts, times = batch.belongs_at, batch.exchange_time
+        opens: Sequence[int] = batch.opens if self._next_open else ()
         if token is not None and prices:
-            self._last[token] = (prices[-1], batch.exchange_time[end - 1])
+            at = end - 1
+            self._last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0)
             self.tracker.marks_of(token, prices)
         else:
-            tokens, times = batch.instrument_token[begin:end], batch.exchange_time[begin:end]
-            self._last.update(zip(tokens, zip(prices, times, strict=True), strict=True))
+            tokens = batch.instrument_token[begin:end]
+            opened = opens[begin:end] if opens else repeat(0, end - begin)
+            lasts = zip(prices, times[begin:end], starts[begin:end], opened, strict=True)
+            self._last.update(zip(tokens, lasts, strict=True))
             for each, price in zip(tokens, prices, strict=True):
                 self.tracker.mark(each, price)
         self._market_time_ns = batch.market_time_ns[last]
 
     def _one_by_one(self, frames: Iterable[Frame]) -> None:
-        last, mark, on_frame = self._last, self.tracker.mark, self._host.on_frame
+        mark, on_frame, trading = self.tracker.mark, self._host.on_frame, self._trading
         market_time_ns = self._market_time_ns
         for frame in frames:
-            prices, times = frame.last_price, frame.exchange_time
-            for ordinal, token in enumerate(frame.instrument_token):
-                price = prices[ordinal]
-                last[token] = (price, times[ordinal])
+            if trading.holds:
+                self._settle_held(frame)
+            else:
+                self._quote(frame)
+            for token, price in zip(frame.instrument_token, frame.last_price, strict=True):
                 mark(token, price)
             if frame.market_time_ns > market_time_ns:
                 market_time_ns = self._market_time_ns = frame.market_time_ns
@@ -252,6 +270,36 @@ class Replay:
             signals = on_frame(frame)
             if signals:
                 self._decide(signals, frame.market_time, frame.feed_run)
+
+    def _quote(self, frame: Frame) -> None:
+        """Takes the frame's prices over, as the price cache does."""
+        last, times = self._last, frame.exchange_time
+        starts = frame.bar_start or times
+        opens = frame.open if self._next_open else ()
+        for ordinal, token in enumerate(frame.instrument_token):
+            opened = opens[ordinal] if opens else 0
+            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], opened)
+
+    def _settle_held(self, frame: Frame) -> None:
+        """Lets the exchange fill or cancel the orders that it holds, at a frame's prices and before all else."""
+        self._quote(frame)
+        held = self._trading.held_tokens
+        for updates in self._trading.settle(self._view(held, frame.market_time, frame.feed_run)):
+            tokens = list(held)
+            if self._account_wide:
+                tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
+            inputs = self._inputs(self._view(tokens, frame.market_time, frame.feed_run))
+            due: deque[Verdict] = deque()
+            self._apply(updates, inputs, due)
+            self._settle(due, inputs)
+            self.tally.expired += isinstance(updates[-1], Cancelled)
+            # What it has opened after the cut-off is squared off, too.
+            self._watch.next_ns = min(self._watch.next_ns, frame.market_time_ns)
+
+    @property
+    def held_orders(self) -> int:
+        """Orders that wait for the open of a next bar, which hasn't come yet."""
+        return len(self._trading.held_tokens)
 
     @property
     def starting_cash(self) -> Decimal:
@@ -279,7 +327,7 @@ class Replay:
         """Value and profit of an account at the last prices; None: of all accounts together."""
         books = list(self.books.values()) if account is None else [self.books[account]]
         prices = {}
-        for token, (price, _) in self._last.items():
+        for token, (price, *_) in self._last.items():
             instrument = self._instruments.by_token(token)
             if instrument is not None:
                 prices[instrument.instrument_id] = Decimal(price) / self._scale
@@ -311,7 +359,7 @@ class Replay:
             self.tally.signals += 1
             self._settle(self._risk.judge(signal, inputs), inputs)
 
-    def _settle(self, verdicts: Sequence[Verdict], inputs: Inputs) -> None:
+    def _settle(self, verdicts: Iterable[Verdict], inputs: Inputs) -> None:
         """Executes verdicts, and those on targets that waited for their orders."""
         tally = self.tally
         due = deque(verdicts)
@@ -335,9 +383,12 @@ class Replay:
                 self.tally.first_unpaid = self.tally.first_unpaid or result.message
 
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
-        """Executes an approved signal until its order ends; adds the verdicts that follow to `due`."""
-        updates = self._trading.execute(verdict, inputs.market)
+        """Executes an approved signal until its order ends or is held; adds the verdicts that follow to `due`."""
         self.tally.orders += 1
+        self._apply(self._trading.execute(verdict, inputs.market), inputs, due)
+
+    def _apply(self, updates: Sequence[OrderUpdate], inputs: Inputs, due: deque[Verdict]) -> None:
+        """Books an order's updates and shows them to strategies and risk; adds the verdicts that follow to `due`."""
         for update in updates:
             if isinstance(update, Filled):
                 self._book_fill(update)
@@ -364,8 +415,9 @@ class Replay:
         prices = {}
         for token in tokens:
             if token in self._last:
-                price, at = self._last[token]
-                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at))
+                price, at, start, opened = self._last[token]
+                bar = BarOpen(instant(start), Decimal(opened) / self._scale) if opened else None
+                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar)
         return MarketView(market_time, feed_run, prices)
 
     def _tokens(self, states: Iterable[PositionState]) -> list[int]:

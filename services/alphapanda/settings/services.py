@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, create_model
 
+from alphapanda.domain.fill_rule import FillRule
 from alphapanda.risk.core.limit import Limit, Unit, Value
 from alphapanda.risk.core.named_limits import NAMED_LIMITS
 from alphapanda.risk.core.switch_copies import COMPARE_SECONDS
@@ -41,6 +42,10 @@ class PaperTradingSettings(Section):
     )
     margin_short_options_percent: Margin | None = Field(
         None, description="margin of short options in percent of strike times units; unset: by date, 15"
+    )
+    fill: FillRule = Field(
+        FillRule.NEXT_OPEN,
+        description="when orders on recorded bars fill: next_open, or close; on ticks at once",
     )
     square_off_time: time = Field(time(15, 0), description="IST time at which MIS positions are squared off")
     visibility_window_seconds: Seconds = Field(

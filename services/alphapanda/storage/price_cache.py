@@ -1,6 +1,7 @@
 """Last prices and the market's clock in Redis: written by marketdata, read with one command by risk and trading (rule 9).
 
-Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume" (price in 1/scale rupees, volume may be empty);
+Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume|bar_start_ns|open" (prices in 1/scale rupees; volume may be
+empty, and so may a recorded bar's start and open, which an earlier version leaves out);
 `market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated|frame_id". Nothing is replaced by what is older in market time.
 """
 
@@ -16,7 +17,7 @@ from redis.asyncio import Redis
 from typing_extensions import override
 
 from alphapanda.domain.frame import Frame, instant, nanoseconds
-from alphapanda.domain.market import LastPrice, MarketView
+from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.resilience.budgets import within
 from alphapanda.storage.kill_switch_mirror import KEY as KILL_SWITCH_KEY
@@ -103,12 +104,19 @@ class PriceCache(ExecutionViews):
         redis: opened with `decode_responses=True` or without.
         clock_max_age_seconds: wall age from which a real-time feed's market time is unknown.
         wall_clock: wall time, aware.
+        bars: whether views have the opens of recorded bars, because orders on bars fill at the next open.
     """
 
     def __init__(
-        self, redis: Redis, clock_max_age_seconds: float, wall_clock: Callable[[], datetime]
+        self,
+        redis: Redis,
+        clock_max_age_seconds: float,
+        wall_clock: Callable[[], datetime],
+        *,
+        bars: bool = False,
     ) -> None:
         self._redis = redis
+        self._bars = bars
         self._max_age = timedelta(seconds=clock_max_age_seconds)
         self._wall_clock = wall_clock
         self._write = redis.register_script(_WRITE)
@@ -131,8 +139,9 @@ class PriceCache(ExecutionViews):
             for at, token in enumerate(frame.instrument_token):
                 traded_at = frame.exchange_time[at]
                 volume = frame.volume[at] if frame.volume else ""
+                bar = f"{frame.bar_start[at]}|{frame.open[at]}" if frame.open and frame.bar_start else "|"
                 latest[token] = (
-                    f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}",
+                    f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}|{bar}",
                     traded_at,
                 )
         self._clock = (clock, end.market_time_ns)
@@ -167,11 +176,11 @@ class PriceCache(ExecutionViews):
         )
         market, switches = stored[: 1 + len(tokens)], stored[1 + len(tokens) :]
         states = {broker: shown_state(shown) for broker, shown in zip(brokers, switches, strict=True)}
-        return self._view(_reading(tokens, market)), states
+        return self._view(_reading(tokens, market, bars=self._bars)), states
 
     async def read(self, tokens: Sequence[int]) -> MarketReading:
         """Reads the clock as it was written, and the prices of these instruments with their volumes."""
-        return _reading(tokens, await self._redis.mget(_keys(tokens)))
+        return _reading(tokens, await self._redis.mget(_keys(tokens)), bars=self._bars)
 
     def _view(self, reading: MarketReading) -> MarketView:
         return MarketView(
@@ -220,11 +229,11 @@ def _keys(tokens: Sequence[int]) -> list[str]:
     return [CLOCK_KEY, *(f"{PRICE_KEY}{token}" for token in tokens)]
 
 
-def _reading(tokens: Sequence[int], stored: Sequence[bytes | str | None]) -> MarketReading:
+def _reading(tokens: Sequence[int], stored: Sequence[bytes | str | None], *, bars: bool) -> MarketReading:
     clock, *prices = [value.decode() if isinstance(value, bytes) else value for value in stored]
     return MarketReading(
         clock=_clock(clock) if clock else None,
-        prices={token: _price(text) for token, text in zip(tokens, prices, strict=True) if text},
+        prices={token: _price(text, bars=bars) for token, text in zip(tokens, prices, strict=True) if text},
     )
 
 
@@ -233,9 +242,12 @@ def _clock(text: str) -> MarketClock:
     return MarketClock(feed_run, int(market_time_ns), int(wall_time_ns), simulated == "1", frame_id)
 
 
-def _price(text: str) -> CachedPrice:
-    price, scale, traded_at_ns, volume = text.split("|")
+def _price(text: str, *, bars: bool) -> CachedPrice:
+    price, scale, traded_at_ns, volume, *bar = text.split("|")
+    opened = None
+    if bars and all(bar) and bar:
+        opened = BarOpen(instant(int(bar[0])), Decimal(bar[1]) / Decimal(scale))
     return CachedPrice(
-        LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns))),
+        LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns)), opened),
         int(volume) if volume else None,
     )

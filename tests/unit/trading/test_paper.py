@@ -30,7 +30,9 @@ PAPER = PaperMarket(Decimal("0.05"), Decimal("0.1"))
 @pytest.fixture
 def trading(calendar: TradingCalendar, infy: Instrument) -> SynchronousTrading:
     checks = PreSubmitChecks(ExecutionRouter(["paper"]), lambda _: (), calendar, timedelta(seconds=30))
-    return SynchronousTrading(checks, InstrumentDirectory([infy]), {"paper": PaperBook("paper", PAPER)})
+    return SynchronousTrading(
+        checks, InstrumentDirectory([infy]), {"paper": PaperBook("paper", PAPER, calendar)}
+    )
 
 
 @given(

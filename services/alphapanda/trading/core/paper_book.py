@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import Side
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.paper_market import NO_MARKET, PaperMarket
+from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, held_until, tradable
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOrder:
+    """An order that waits for the open of the next bar.
+
+    Attributes:
+        number: its number at the exchange.
+        came_at: aware market time at which it came.
+        expires_at: aware market time after which it is cancelled.
+    """
+
+    number: str
+    account: str
+    instrument_token: int
+    side: Side
+    quantity: int
+    came_at: datetime
+    expires_at: datetime
 
 
 class PaperBook:
@@ -14,23 +38,76 @@ class PaperBook:
     Args:
         broker: name of the broker it stands for.
         market: the fill model.
+        calendar: the exchange's sessions.
+
+    Attributes:
+        held: the orders that wait for the next open, in the order in which they came.
     """
 
-    def __init__(self, broker: str, market: PaperMarket) -> None:
+    def __init__(self, broker: str, market: PaperMarket, calendar: TradingCalendar) -> None:
+        self.held: dict[str, HeldOrder] = {}
         self._broker = broker
         self._market = market
+        self._calendar = calendar
         self._placed = 0
 
     def place(
-        self, account: str, instrument_token: int, side: Side, quantity: int, market: MarketView
+        self,
+        account: str,
+        instrument: Instrument,
+        instrument_token: int,
+        side: Side,
+        quantity: int,
+        came_at: datetime | None,
+        market: MarketView,
     ) -> BrokerOrder:
-        """Places a market order, which fills at once, or is rejected where there is no price or no market time."""
+        """Places a market order.
+
+        Args:
+            account: the account.
+            instrument: what is traded.
+            instrument_token: its token.
+            side: buy or sell.
+            quantity: units, > 0.
+            came_at: market time at which the order came; None: now.
+            market: prices and market time.
+
+        Returns:
+            Its state: filled, held until the next open, or rejected where there is no price or no market time.
+        """
         self._placed += 1
         number = str(self._placed)
         last = market.prices.get(instrument_token)
         if last is None or market.market_time is None:
             return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=NO_MARKET)
+        came_at = came_at or market.market_time
+        expires_at = held_until(came_at, instrument.session_segment, self._calendar) if last.bar else came_at
+        order = HeldOrder(number, account, instrument_token, side, quantity, came_at, expires_at)
+        placed = self._filled(order, market)
+        if placed is not None:
+            return placed
+        self.held[number] = order
+        return BrokerOrder(number, BrokerOrderStatus.OPEN)
+
+    def settle(self, number: str, market: MarketView) -> BrokerOrder | None:
+        """Fills a held order where it has a price now, or cancels it where its day is over; None if it is held on."""
+        order = self.held[number]
+        settled = self._filled(order, market)
+        if settled is None:
+            if market.market_time is None or market.market_time <= order.expires_at:
+                return None
+            settled = BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=NO_NEXT_OPEN)
+        del self.held[number]
+        return settled
+
+    def _filled(self, order: HeldOrder, market: MarketView) -> BrokerOrder | None:
+        last = market.prices.get(order.instrument_token)
+        if last is None or market.market_time is None:
+            return None
+        found = tradable(last, order.came_at, market.market_time)
+        if found is None or found.at > order.expires_at:
+            return None
         fill = self._market.fill(
-            self._broker, account, number, side, quantity, last.price, market.market_time
+            self._broker, order.account, order.number, order.side, order.quantity, found.price, found.at
         )
-        return BrokerOrder(number, BrokerOrderStatus.COMPLETE, (fill,))
+        return BrokerOrder(order.number, BrokerOrderStatus.COMPLETE, (fill,))

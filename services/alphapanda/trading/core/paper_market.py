@@ -1,12 +1,20 @@
-"""The paper exchange's fill model: at once and in full, at the last price with slippage against the order."""
+"""The paper exchange's fill model: in full, with slippage against the order.
+
+At once at the last price, or, on recorded bars under FillRule.NEXT_OPEN, at the open of the instrument's first bar that begins at
+or after the moment at which the order came. Until then the exchange holds the order; it ends with the trading day.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from alphapanda.domain import ids
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.frame import instant
+from alphapanda.domain.market import LastPrice
 from alphapanda.domain.money import PAISA, down_to_paisa, to_paisa, up_to_paisa
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
@@ -18,6 +26,44 @@ _WHOLE = Decimal(100)
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
 """The paper exchange's message when it rejects an order."""
+
+
+NO_NEXT_OPEN = "the trading day ended without another price of the instrument"
+"""The paper exchange's message when it cancels an order that it held."""
+
+
+class Tradable(NamedTuple):
+    """A price in rupees at which an order may fill, and the aware market time of the fill."""
+
+    price: Decimal
+    at: datetime
+
+
+def tradable(last: LastPrice, came_at: datetime, market_time: datetime) -> Tradable | None:
+    """The price at which an order fills now; None if it is held until the next bar.
+
+    Args:
+        last: the instrument's last price.
+        came_at: market time at which the order came.
+        market_time: the market's time now.
+    """
+    if last.bar is None:
+        return Tradable(last.price, market_time)
+    if last.bar.start < came_at:
+        return None
+    return Tradable(last.bar.price, last.bar.start)
+
+
+def held_until(came_at: datetime, segment: str, calendar: TradingCalendar) -> datetime:
+    """The end of the trading day of an order that is held, aware; of a day that isn't in the calendar its last moment."""
+    day = came_at.astimezone(_IST).date()
+    try:
+        sessions = calendar.sessions(day, segment)
+    except CalendarNotCovered:
+        sessions = ()
+    if not sessions:
+        return datetime.combine(day, time.min, _IST) + _DAY
+    return instant(sessions[-1].close_ns)
 
 
 class PaperMarket:

@@ -1,22 +1,34 @@
 """Trading for replay, without I/O: an approved signal becomes an order with its fills in one call.
 
-The order, the checks and the fill model are those of the running service.
+An order that the paper exchange holds until the next open ends in a later call of `settle`. The order, the checks and the fill
+model are those of the running service.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
+from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.paper_book import PaperBook
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An order that its exchange holds, with the number that it has there."""
+
+    order: Order
+    instrument: Instrument
+    number: str
 
 
 class SynchronousTrading:
@@ -35,9 +47,20 @@ class SynchronousTrading:
         self._instruments = instruments
         self._books = books
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
+        self._held: list[_Held] = []
+
+    @property
+    def held_tokens(self) -> list[int]:
+        """The token of each order that is held; empty if none is."""
+        return [held.order.instrument_token for held in self._held]
+
+    @property
+    def holds(self) -> bool:
+        """Whether an order is held."""
+        return bool(self._held)
 
     def execute(self, verdict: Approved, market: MarketView, causation_id: str = "") -> list[OrderUpdate]:
-        """The updates of the signal's order, oldest first; the last one is terminal."""
+        """The updates of the signal's order, oldest first; the last one is terminal unless the order is held."""
         key = verdict.key
         order = Order.approved(verdict, causation_id, (verdict.quantity,))
         position = self._positions[key]
@@ -47,11 +70,55 @@ class SynchronousTrading:
         if isinstance(decision, NotSent):
             return order.not_sent(decision.reason, decision.message, market.market_time)
         order.send_as(decision.parts)
-        book = self._books[key.broker]
+        if instrument is None:
+            raise LookupError(f"the checks passed an order of an unknown instrument, {key.instrument_id}")
+        return self._sent(order, instrument, market)
+
+    def settle(self, market: MarketView) -> Iterator[list[OrderUpdate]]:
+        """Fills or cancels the orders that were held before this call and have a price now, or whose day is over.
+
+        Args:
+            market: prices of the held orders' instruments and the market's time.
+
+        Yields:
+            The updates of each order that has changed, in the order in which they were placed. What the caller executes
+            meanwhile sees their fills.
+        """
+        before, self._held = self._held, []
+        while before:
+            held = before.pop(0)
+            order, intent = held.order, held.order.current
+            report = self._books[order.key.broker].settle(held.number, market)
+            if report is None or intent is None:
+                self._held.append(held)
+                continue
+            filled = order.filled
+            updates = order.report(intent, report, market.market_time)
+            self._move(order, filled)
+            yield updates + self._sent(order, held.instrument, market)
+
+    def _sent(self, order: Order, instrument: Instrument, market: MarketView) -> list[OrderUpdate]:
+        """Sends the order's intents one after the other, until it has ended or is held."""
         updates: list[OrderUpdate] = []
+        book, filled = self._books[order.key.broker], order.filled
         while not order.status.is_final:
+            came_at = order.market_time
             intent = order.submitting(0)
-            report = book.place(key.account, verdict.instrument_token, verdict.side, intent.quantity, market)
+            report = book.place(
+                order.key.account,
+                instrument,
+                order.instrument_token,
+                order.side,
+                intent.quantity,
+                came_at,
+                market,
+            )
             updates += order.report(intent, report, market.market_time)
-        self._positions[key] = position + verdict.side.sign * order.filled
+            if report.status is BrokerOrderStatus.OPEN:
+                self._held.append(_Held(order, instrument, report.broker_order_id))
+                break
+        self._move(order, filled)
         return updates
+
+    def _move(self, order: Order, filled_before: int) -> None:
+        self._positions[order.key] += order.side.sign * (order.filled - filled_before)
