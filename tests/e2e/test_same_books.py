@@ -22,15 +22,21 @@ SERVICES = ["panda.portfolio.v1.PortfolioService"]
 
 
 def five_sessions(folder: Path) -> Path:
-    """One-minute bars of five trading days (with a holiday and a weekend between), a seeded walk on the grid."""
+    """One-minute bars of five trading days (with a holiday and a weekend between), a seeded walk on the grid.
+
+    One minute in ten has no bar, and no bar opens where the one before closed.
+    """
     walk, price = random.Random(11), 30_000
     lines = ["datetime_ist,open,high,low,close,volume"]
     for day in DAYS:
         at = datetime.fromisoformat(f"{day}T09:15:00")
         for _ in range(375):
+            open_ = price + 5 * walk.choice((-2, -1, 1, 2))
             price = max(price + 5 * walk.choice((-6, -3, -1, 0, 1, 3, 6)), 5)
-            close = f"{price / 100:.2f}"
-            lines.append(f"{at:%Y-%m-%d %H:%M:%S},{close},{close},{close},{close},100")
+            prices = (open_, max(open_, price) + 10, min(open_, price) - 10, price)
+            _, _, _, close = shown = [f"{one / 100:.2f}" for one in prices]
+            if walk.random() < 0.9:
+                lines.append(f"{at:%Y-%m-%d %H:%M:%S},{','.join(shown)},100")
             at += timedelta(minutes=1)
         lines.append(f"{day} 15:40:00,{close},{close},{close},{close},0")
     file = folder / "five.csv"

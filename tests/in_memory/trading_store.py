@@ -277,6 +277,24 @@ class MemoryTradingStore(TradingStore):
         return [order_id for order_id, stored in orders if not stored.order.status.is_final]
 
     @override
+    async def accepted_orders(self) -> Sequence[str]:
+        return [order_id for order_id in await self.open_orders() if self._is_accepted(order_id)]
+
+    @override
+    async def has_orders_under_way(self) -> bool:
+        return any(not self._is_accepted(order_id) for order_id in await self.open_orders())
+
+    @override
+    async def orders_of_tags(self, tags: Sequence[str]) -> Sequence[str]:
+        orders = self._tables.orders.values()
+        of_tag = {intent.tag: stored.order.order_id for stored in orders for intent in stored.order.intents}
+        return [of_tag[tag] for tag in tags if tag in of_tag]
+
+    def _is_accepted(self, order_id: str) -> bool:
+        accepted = (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+        return any(intent.status in accepted for intent in self._tables.orders[order_id].order.intents)
+
+    @override
     async def without_verdict(self) -> Sequence[StoredOrder]:
         orders = self._tables.orders.values()
         return [stored for stored in orders if stored.order.status is OrderStatus.PENDING_RISK]

@@ -59,6 +59,7 @@ from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.strategy.demo import demo_requests
 from alphapanda.trading.execution_context import Step, no_step
+from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegistry
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
@@ -293,10 +294,10 @@ class Embedded:
     async def _services(self, resources: ProcessResources, progress: Callable[[str], None]) -> None:
         strategy, ticks = strategy_room(resources)
         risk, timer = risk_room(resources)
-        trading, orders = trading_room(resources, self._options.at)
+        trading, orders, held = trading_room(resources, self._options.at)
         rooms = [instruments_room(resources), strategy, risk, trading, portfolio_room(resources)]
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine))
-        rooms.insert(1, self._feed_room(resources, barrier, timer, ticks))
+        rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
         process = process_of(
             resources,
             rooms,
@@ -315,7 +316,12 @@ class Embedded:
         )
 
     def _feed_room(
-        self, resources: ProcessResources, barrier: Barrier, timer: SquareOffTimer, ticks: StrategyTicks
+        self,
+        resources: ProcessResources,
+        barrier: Barrier,
+        timer: SquareOffTimer,
+        ticks: StrategyTicks,
+        held: HeldOrders,
     ) -> Room:
         async def before_frame(_: datetime) -> bool:
             return bool(await timer.fire_due())
@@ -325,6 +331,7 @@ class Embedded:
             open_named_feed(resources, self._feed_wanted),
             before_frame=before_frame,
             barrier=barrier,
+            settle_held=held.step,
             ready=lambda: self._wait_for_strategy(ticks),
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
             watched=ticks.watched,

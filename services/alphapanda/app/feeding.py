@@ -185,6 +185,7 @@ def marketdata_room(
     before_frame: Callable[[datetime], Awaitable[bool]],
     barrier: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
+    settle_held: Callable[[], Awaitable[bool]] | None = None,
     recorder: FrameRecorder | FolderRecorder | None = None,
     watched: Callable[[], Mapping[str, Iterable[int]]] | None = None,
     allow_drops: bool = False,
@@ -197,6 +198,7 @@ def marketdata_room(
         before_frame: runs timers that are due at a new market time (lockstep).
         barrier: waits until all records are handled (lockstep).
         ready: awaited before the first frame.
+        settle_held: lets the paper exchange settle the orders that wait for a price; None: it holds none.
         recorder: records every published frame.
         watched: returns the instrument tokens of each running strategy; None: strategies run elsewhere.
         allow_drops: whether a recording of which almost nothing was used is only a warning.
@@ -216,6 +218,7 @@ def marketdata_room(
         backoff=Backoff(again.initial_seconds, again.max_seconds),
         on_published=recorder.add if recorder else lambda _: None,
         account=account,
+        **({} if settle_held is None else {"settle_held": settle_held}),
     )
 
     def problem() -> str | None:

@@ -13,7 +13,9 @@ _PAUSES = (0.0, 0.0, 0.001, 0.002, 0.005, 0.01)
 
 
 class Barrier:
-    """Waits until no group lags, no outbox row is unpublished, no handler runs and no order is open.
+    """Waits until no group lags, no outbox row is unpublished, no handler runs and no order's next step needs no frame.
+
+    An order that waits at the exchange for a price holds nothing up.
 
     Most frames cause no order: where everything on the log is handled and nothing was written to the database since it was
     last at rest, it still is, and no table needs to be asked.
@@ -23,7 +25,7 @@ class Barrier:
 
     Args:
         rooms: the rooms, in the order of the data flow.
-        orders: store that knows the open orders.
+        orders: store that knows the orders.
         writes: tells whether anything was written to the database.
     """
 
@@ -72,4 +74,4 @@ class Barrier:
         for room in self._rooms:
             if room.relay is not None and await room.relay.pending():
                 return False
-        return not await self._orders.open_orders()
+        return not await self._orders.has_orders_under_way()

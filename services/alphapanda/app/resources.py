@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.eventlog.port import EventLog
@@ -107,7 +108,12 @@ class ProcessResources:
     @property
     def prices(self) -> PriceCache:
         """The price cache."""
-        return PriceCache(self.redis, self.settings.marketdata.clock_max_age_seconds, wall_clock)
+        return PriceCache(
+            self.redis,
+            self.settings.marketdata.clock_max_age_seconds,
+            wall_clock,
+            bars=self.settings.paper_trading.fill is FillRule.NEXT_OPEN,
+        )
 
     @property
     def prices_for_decisions(self) -> ExecutionViews:

@@ -52,6 +52,10 @@ async def last_frames(log: EventLog, topic_map: TopicMap) -> LastFrames | None:
     return LastFrames(end.feed_run, end.market_time_ns, sequences)
 
 
+async def _nothing_held() -> bool:
+    return False
+
+
 class MarketDataPublisher:
     """Publishes a feed's ticks, sanitised and framed, first to the price cache and then to the log.
 
@@ -69,6 +73,8 @@ class MarketDataPublisher:
         before_frame: runs the timers that are due; called once for each new market time, after its prices were written and
             before its frame is published. Returns whether a timer fired, so that lockstep waits for its effects.
         barrier: returns when everything published has been handled; used in lockstep only.
+        settle_held: lets the paper exchange settle the orders that wait for a price, after a frame's prices were written and
+            before all else. Returns whether it did; then it is called again, in lockstep once that had its effects.
         backoff: time between attempts while something is unavailable.
         on_published: called with frames after the log has acknowledged them.
         account: counts the feed's ticks by what became of them; None: an own one.
@@ -92,6 +98,7 @@ class MarketDataPublisher:
         barrier: Callable[[], Awaitable[None]],
         backoff: Backoff,
         on_published: Callable[[Sequence[Frame]], None] = lambda _: None,
+        settle_held: Callable[[], Awaitable[bool]] = _nothing_held,
         account: DataAccount | None = None,
     ) -> None:
         self.account: Final = account or DataAccount(directory)
@@ -106,6 +113,7 @@ class MarketDataPublisher:
         self._barrier = barrier
         self._backoff = backoff
         self._on_published = on_published
+        self._settle_held = settle_held
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
         self._sanitiser = Sanitiser(directory, PRICE_SCALE, self.account)
         self._last: LastFrames | None = None
@@ -215,6 +223,9 @@ class MarketDataPublisher:
         one_by_one = self._feed.lockstep and self._feed.frame_by_frame
         for step in [[frame] for frame in frames] if one_by_one else [frames]:
             await self._until_it_works(partial(self._cache.write, step))
+            while await self._until_it_works(self._settle_held):
+                if self._feed.lockstep:
+                    await self._until_it_works(self._barrier)
             await self._run_timers(step[-1])
             now = self._wall_clock()
             records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]

@@ -177,6 +177,7 @@ class Decisions:
             quantity=intent.quantity,
             product=order.key.product,
             order_type=order.order_type,
+            came_at=order.market_time,
         )
         call = Call(order, intent, placement, known.began, market.market_time)
         return Decision(self._context.change(order), call)

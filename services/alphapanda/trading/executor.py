@@ -311,7 +311,8 @@ class OrderExecutor:
         if isinstance(outcome, Call):
             made, report = await self._calls.make(outcome)
             hold.release_slot()
-            await self._drive(await self._calls.store_answer(outcome, report) if made else outcome.order)
+            order = await self._calls.store_answer(outcome, report) if made else outcome.order
+            await self._drive(order, told=made)
             return
         hold.release_slot()
         if isinstance(outcome, Order):
@@ -336,8 +337,13 @@ class OrderExecutor:
 
     # -- driving ------------------------------------------------------------------------------------------------------
 
-    async def _drive(self, order: Order) -> None:
-        """Drives an order whose lock this task holds."""
+    async def _drive(self, order: Order, *, told: bool = False) -> None:
+        """Drives an order whose lock this task holds.
+
+        Args:
+            order: as it is stored.
+            told: whether the broker has just told its state.
+        """
         while (intent := order.current) is not None:
             if order.key.broker not in self._context.traders:
                 _log.warning(
@@ -351,15 +357,22 @@ class OrderExecutor:
                 if self._look_ups.follow(order.order_id):
                     _log.warning("order.waits_for_broker", order_id=order.order_id, broker=order.key.broker)
                 return
+            # Who tells of its fills is asked only to learn what happened meanwhile: once, and not in the background.
+            waits = not intent.unanswered and self._context.traders[order.key.broker].tells_of_fills
             if intent.status is OrderStatus.PENDING_SUBMIT:
                 order = await self._send(order)
+                told = True
             elif self._attempts.was_never_called(order, intent):
                 _log.warning("order.never_called", order_id=order.order_id, tag=intent.tag)
                 order = order.copy()
                 order.never_called(order.intents[intent.number])
+            elif told and waits:
+                self._look_ups.forget(order.order_id)
+                return
             else:
                 order, settled = await self._inquiry.look_up(order, intent)
-                if not settled:
+                told = True
+                if not settled and not waits:
                     self._look_ups.follow(order.order_id)
                     return
         self._settle(order)

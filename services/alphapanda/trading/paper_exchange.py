@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Fill
@@ -26,15 +28,17 @@ from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.purging import Purge, oldest
 from alphapanda.trading.core.broker_books import BrokerBooks, Holding
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.paper_market import NO_MARKET, PaperMarket
+from alphapanda.trading.core.held_order import HeldOrder
+from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, Tradable, held_until
+from alphapanda.trading.store.paper_exchange_tables import HELD
 from alphapanda.trading.traders.trader import Placement
 
 # Each call is one statement and so one transaction: the journal line is stored together with the call's effect.
 _PLACED = (
     "placed AS (INSERT INTO paper_exchange.orders (broker, account, tag, instrument_id, instrument_token, side, quantity,"
-    " product, order_type, status, message, market_time)"
+    " product, order_type, status, message, market_time, came_at, expires_at)"
     " VALUES (:broker, :account, :tag, :instrument_id, :instrument_token, :side, :quantity,"
-    " :product, :order_type, :status, :message, :market_time) RETURNING broker_order_id),"
+    " :product, :order_type, :status, :message, :market_time, :came_at, :expires_at) RETURNING broker_order_id),"
     " called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity)"
     " SELECT :broker, :account, 'place', :tag, broker_order_id::text, :quantity FROM placed)"
 )
@@ -43,8 +47,19 @@ _TRADED = (
     " commission, traded_at) SELECT :exchange_trade_id, broker_order_id, :fill_id, :quantity, :price, :commission,"
     " :traded_at FROM placed)"
 )
-_REJECT = text(f"WITH {_PLACED} SELECT broker_order_id FROM placed")
+_WITHOUT_TRADE = text(f"WITH {_PLACED} SELECT broker_order_id FROM placed")
 _FILL = text(f"WITH {_PLACED}, {_TRADED} SELECT broker_order_id FROM placed")
+# An order is settled once: only while it is held.
+_SETTLED = (
+    "placed AS (UPDATE paper_exchange.orders SET status = :status, message = :message"
+    f" WHERE broker_order_id = :broker_order_id AND {HELD} RETURNING broker_order_id)"
+)
+_FILL_HELD = text(f"WITH {_SETTLED}, {_TRADED} SELECT broker_order_id FROM placed")
+_CANCEL_HELD = text(f"WITH {_SETTLED} SELECT broker_order_id FROM placed")
+_HELD = text(
+    "SELECT broker_order_id, broker, account, tag, instrument_token, side, quantity, came_at, expires_at"
+    f" FROM paper_exchange.orders WHERE {HELD} ORDER BY broker_order_id"
+)
 _TRADE_NUMBERS = text(
     "SELECT nextval('paper_exchange.trade_numbers') AS number FROM generate_series(1, :count)"
 )
@@ -78,33 +93,120 @@ class PaperExchange:
         engine: its own connections, not shared with trading's store.
         market: the fill model.
         prices: last prices and market time.
+        calendar: the exchange's sessions.
     """
 
-    def __init__(self, engine: AsyncEngine, market: PaperMarket, prices: MarketViews) -> None:
+    def __init__(
+        self, engine: AsyncEngine, market: PaperMarket, prices: MarketViews, calendar: TradingCalendar
+    ) -> None:
         self._engine = without_transactions(engine)
         self._market = market
         self._prices = prices
+        self._calendar = calendar
         self._trade_numbers: deque[int] = deque()
+        self._held: dict[str, HeldOrder] | None = None
 
     async def place(self, broker: str, placement: Placement) -> BrokerOrder:
-        """Places a market order, which fills at once, or is rejected without a price or market time; returns its state."""
-        view = await self._view(placement.instrument_token)
+        """Places a market order; returns its state.
+
+        It fills at once, is held until the instrument's next bar opens, or is rejected without a price or market time.
+        """
+        view = await self._view((placement.instrument_token,))
         last = view.prices.get(placement.instrument_token)
         async with self._engine.connect() as connection:
             if last is None or view.market_time is None:
                 rejected = BrokerOrder("", BrokerOrderStatus.REJECTED, message=NO_MARKET)
                 return await self._store(connection, broker, placement, view, rejected)
-            fill = self._market.fill(
+            came_at = placement.came_at or view.market_time
+            segment = placement.instrument.session_segment
+            order = HeldOrder(
+                "",
                 broker,
                 placement.account,
-                str(await self._trade_number(connection)),
+                placement.instrument_token,
                 placement.side,
                 placement.quantity,
-                last.price,
-                view.market_time,
+                came_at,
+                held_until(came_at, segment, self._calendar) if last.bar else came_at,
+                placement.tag,
             )
+            if (found := order.tradable(view)) is None:
+                return await self._hold(connection, placement, view, order)
+            fill = await self._fill(connection, order, found)
             filled = BrokerOrder("", BrokerOrderStatus.COMPLETE, (fill,))
             return await self._store(connection, broker, placement, view, filled)
+
+    async def settle(self) -> Sequence[str]:
+        """Fills the held orders that have a price now, and cancels those whose trading day is over.
+
+        Returns:
+            Their tags, in the order in which they were placed.
+
+        Raises:
+            Redis' and the database's errors; call it again.
+        """
+        if self._held is None:
+            self._held = await self._stored_held()
+        if not self._held:
+            return ()
+        view = await self._prices.view(sorted({order.instrument_token for order in self._held.values()}))
+        settled = []
+        async with self._engine.connect() as connection:
+            for order in list(self._held.values()):
+                columns: dict[str, Any] = {"broker_order_id": int(order.number)}
+                if (found := order.tradable(view)) is not None:
+                    columns |= {"status": BrokerOrderStatus.COMPLETE.value, "message": ""}
+                    columns |= _trade(await self._fill(connection, order, found))
+                    columns["quantity"] = order.quantity
+                    await connection.execute(_FILL_HELD, columns)
+                elif order.is_over(view):
+                    columns |= {"status": BrokerOrderStatus.CANCELLED.value, "message": NO_NEXT_OPEN}
+                    await connection.execute(_CANCEL_HELD, columns)
+                else:
+                    continue
+                settled.append(order.tag)
+                del self._held[order.number]
+        return settled
+
+    async def _hold(
+        self, connection: AsyncConnection, placement: Placement, view: MarketView, order: HeldOrder
+    ) -> BrokerOrder:
+        held, self._held = self._held, None  # read again if this call is cut off
+        waits = BrokerOrder("", BrokerOrderStatus.OPEN)
+        placed = await self._store(connection, order.broker, placement, view, waits, order)
+        if held is not None:
+            held[placed.broker_order_id] = replace(order, number=placed.broker_order_id)
+            self._held = held
+        return placed
+
+    async def _stored_held(self) -> dict[str, HeldOrder]:
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(_HELD)).all()
+        return {
+            str(row.broker_order_id): HeldOrder(
+                str(row.broker_order_id),
+                row.broker,
+                row.account,
+                row.instrument_token,
+                Side(row.side),
+                row.quantity,
+                row.came_at,
+                row.expires_at,
+                row.tag,
+            )
+            for row in rows
+        }
+
+    async def _fill(self, connection: AsyncConnection, order: HeldOrder, found: Tradable) -> Fill:
+        return self._market.fill(
+            order.broker,
+            order.account,
+            str(await self._trade_number(connection)),
+            order.side,
+            order.quantity,
+            found.price,
+            found.at,
+        )
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:
         """The orders with a tag, oldest first, with their trades."""
@@ -135,6 +237,7 @@ class PaperExchange:
         placement: Placement,
         view: MarketView,
         order: BrokerOrder,
+        held: HeldOrder | None = None,
     ) -> BrokerOrder:
         columns: dict[str, Any] = {
             "broker": broker,
@@ -149,16 +252,12 @@ class PaperExchange:
             "status": order.status.value,
             "message": order.message,
             "market_time": view.market_time,
+            "came_at": held.came_at if held else None,
+            "expires_at": held.expires_at if held else None,
         }
         for fill in order.fills:
-            columns |= {
-                "exchange_trade_id": int(fill.exchange_trade_id),
-                "fill_id": fill.fill_id,
-                "price": fill.price,
-                "commission": fill.commission,
-                "traded_at": fill.traded_at,
-            }
-        number = (await connection.execute(_FILL if order.fills else _REJECT, columns)).scalar_one()
+            columns |= _trade(fill)
+        number = (await connection.execute(_FILL if order.fills else _WITHOUT_TRADE, columns)).scalar_one()
         return BrokerOrder(str(number), order.status, order.fills, order.message)
 
     async def _trade_number(self, connection: AsyncConnection) -> int:
@@ -168,11 +267,22 @@ class PaperExchange:
             self._trade_numbers += found.scalars()
         return self._trade_numbers.popleft()
 
-    async def _view(self, instrument_token: int) -> MarketView:
+    async def _view(self, tokens: Sequence[int]) -> MarketView:
         try:
-            return await self._prices.view((instrument_token,))
+            return await self._prices.view(tokens)
         except (RedisError, OSError):
             return NOTHING_KNOWN
+
+
+def _trade(fill: Fill) -> dict[str, Any]:
+    """The columns of a trade."""
+    return {
+        "exchange_trade_id": int(fill.exchange_trade_id),
+        "fill_id": fill.fill_id,
+        "price": fill.price,
+        "commission": fill.commission,
+        "traded_at": fill.traded_at,
+    }
 
 
 def _broker_orders(rows: Sequence[Row[Any]]) -> list[BrokerOrder]:

@@ -207,7 +207,7 @@ async def open_room(
     prices = PriceCache(redis, 10, wall_clock)
     decided_with = BudgetedViews(prices, budget_seconds)
     mirror = KillSwitchMirror(redis)
-    exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices)
+    exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices, CALENDAR)
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
     options = options or (SETTINGS if trader else PATIENT)
     raw = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))

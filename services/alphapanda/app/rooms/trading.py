@@ -28,6 +28,7 @@ from alphapanda.trading.execution_context import (
     no_latency,
 )
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.paper_exchange import PaperExchange, look_ups_purge
@@ -47,8 +48,11 @@ RISK_SERVICE = "panda.risk.v1.RiskService"
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
-def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresTradingStore]:
-    """Builds the room, and the store that knows the open orders. `at` is called at each step of an order."""
+def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresTradingStore, HeldOrders]:
+    """Builds the room, the store that knows the orders, and what drives those that the paper exchange has held.
+
+    `at` is called at each step of an order.
+    """
     settings = resources.settings
     paper = settings.paper_trading
     outbox = Outbox("trading", resources.topic_map)
@@ -57,6 +61,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         resources.paper_engine,
         PaperMarket(paper.slippage_percent, paper.commission_percent),
         resources.prices,
+        resources.calendar,
     )
     options = trading_options(settings.trading)
     traders = IsolatedTraders(
@@ -157,7 +162,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         checks=[late_arrivals.rounds, purges.rounds],
         degradable=[traders],
     )
-    return room, store
+    return room, store, HeldOrders(exchange, store, executor)
 
 
 def broker_reports(traders: Mapping[str, IsolatedTrader]) -> Sequence[BrokerReport]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from alphapanda.domain.calendar import TradingCalendar
@@ -10,26 +9,8 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import Side
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, held_until, tradable
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOrder:
-    """An order that waits for the open of the next bar.
-
-    Attributes:
-        number: its number at the exchange.
-        came_at: aware market time at which it came.
-        expires_at: aware market time after which it is cancelled.
-    """
-
-    number: str
-    account: str
-    instrument_token: int
-    side: Side
-    quantity: int
-    came_at: datetime
-    expires_at: datetime
+from alphapanda.trading.core.held_order import HeldOrder
+from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, held_until
 
 
 class PaperBook:
@@ -82,7 +63,9 @@ class PaperBook:
             return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=NO_MARKET)
         came_at = came_at or market.market_time
         expires_at = held_until(came_at, instrument.session_segment, self._calendar) if last.bar else came_at
-        order = HeldOrder(number, account, instrument_token, side, quantity, came_at, expires_at)
+        order = HeldOrder(
+            number, self._broker, account, instrument_token, side, quantity, came_at, expires_at
+        )
         placed = self._filled(order, market)
         if placed is not None:
             return placed
@@ -94,18 +77,15 @@ class PaperBook:
         order = self.held[number]
         settled = self._filled(order, market)
         if settled is None:
-            if market.market_time is None or market.market_time <= order.expires_at:
+            if not order.is_over(market):
                 return None
             settled = BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=NO_NEXT_OPEN)
         del self.held[number]
         return settled
 
     def _filled(self, order: HeldOrder, market: MarketView) -> BrokerOrder | None:
-        last = market.prices.get(order.instrument_token)
-        if last is None or market.market_time is None:
-            return None
-        found = tradable(last, order.came_at, market.market_time)
-        if found is None or found.at > order.expires_at:
+        found = order.tradable(market)
+        if found is None:
             return None
         fill = self._market.fill(
             self._broker, order.account, order.number, order.side, order.quantity, found.price, found.at

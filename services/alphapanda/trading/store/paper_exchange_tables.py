@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -20,6 +22,10 @@ from sqlalchemy import (
 )
 
 from alphapanda.storage.tables import EXACT, INSTANT, column
+from alphapanda.trading.core.broker_order import BrokerOrderStatus
+
+HELD: Final = f"status = '{BrokerOrderStatus.OPEN.value}'"
+"""Condition of orders that wait for the next open; they have `came_at` and `expires_at`."""
 
 METADATA = MetaData(schema="paper_exchange")
 
@@ -56,7 +62,10 @@ ORDERS = Table(
     column("status", Text),
     column("message", Text),
     Column("market_time", INSTANT),
+    Column("came_at", INSTANT),
+    Column("expires_at", INSTANT),
     Index("orders_of_tag", "broker", "account", "tag"),
+    Index("orders_held", "broker_order_id", postgresql_where=text(HELD)),
 )
 
 TRADES = Table(

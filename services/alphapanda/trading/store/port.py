@@ -267,6 +267,15 @@ class TradingStore(Protocol):
     async def open_orders(self) -> Sequence[str]:
         """Ids of the orders that have not ended, oldest first."""
 
+    async def accepted_orders(self) -> Sequence[str]:
+        """Ids of the open orders of which the broker has accepted a part that isn't filled, oldest first."""
+
+    async def has_orders_under_way(self) -> bool:
+        """Whether an open order has a next step that isn't the exchange's: it isn't sent, or its call has no answer yet."""
+
+    async def orders_of_tags(self, tags: Sequence[str]) -> Sequence[str]:
+        """Ids of the orders whose intents were sent with these tags, in the order of the tags."""
+
     async def without_verdict(self) -> Sequence[StoredOrder]:
         """The manual orders that wait for risk's verdict, oldest first."""
 

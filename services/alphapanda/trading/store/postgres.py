@@ -265,6 +265,22 @@ class PostgresTradingStore(TradingStore):
             return [str(row.order_id) for row in await connection.execute(sql.OPEN_ORDERS)]
 
     @override
+    async def accepted_orders(self) -> Sequence[str]:
+        async with self._autocommit.connect() as connection:
+            return [str(row.order_id) for row in await connection.execute(sql.ACCEPTED_ORDERS)]
+
+    @override
+    async def has_orders_under_way(self) -> bool:
+        async with self._autocommit.connect() as connection:
+            return bool((await connection.execute(sql.ORDERS_UNDER_WAY)).scalar_one())
+
+    @override
+    async def orders_of_tags(self, tags: Sequence[str]) -> Sequence[str]:
+        async with self._autocommit.connect() as connection:
+            found = await connection.execute(sql.ORDERS_OF_TAGS, {"tags": list(tags)})
+            return [str(row.order_id) for row in found]
+
+    @override
     async def without_verdict(self) -> Sequence[StoredOrder]:
         async with self._autocommit.connect() as connection:
             return await read_orders(connection, sql.WITHOUT_VERDICT, {})

@@ -164,6 +164,14 @@ ORDER_OF_SIGNAL = text(f"{_SELECT} WHERE signal_id = :signal_id")
 ORDERS_BY_ID = text(f"{_SELECT} WHERE order_id = ANY(CAST(:order_ids AS uuid[]))")
 WITHOUT_VERDICT = text(f"{_SELECT} WHERE {OPEN} AND status = {int(OrderStatus.PENDING_RISK)} ORDER BY seq")
 OPEN_ORDERS = text(f"SELECT order_id FROM trading.orders WHERE {OPEN} ORDER BY seq")
+_ACCEPTED: Final = f"i.status IN ({int(OrderStatus.OPEN)}, {int(OrderStatus.PARTIALLY_FILLED)})"
+_HAS_ACCEPTED = f"EXISTS (SELECT FROM trading.intents i WHERE i.order_id = o.order_id AND {_ACCEPTED})"
+ACCEPTED_ORDERS = text(f"SELECT order_id FROM trading.orders o WHERE {OPEN} AND {_HAS_ACCEPTED} ORDER BY seq")
+ORDERS_UNDER_WAY = text(f"SELECT EXISTS (SELECT FROM trading.orders o WHERE {OPEN} AND NOT {_HAS_ACCEPTED})")
+ORDERS_OF_TAGS = text(
+    "SELECT order_id FROM unnest(CAST(:tags AS text[])) WITH ORDINALITY AS wanted (tag, number)"
+    " JOIN trading.intents USING (tag) ORDER BY wanted.number"
+)
 _ENDED_INTENTS = (
     "SELECT i.order_id, i.number, i.tag, o.broker, o.account FROM trading.intents i JOIN trading.orders o USING (order_id)"
     " WHERE {} AND o.created_at >= :since ORDER BY o.seq, i.number"

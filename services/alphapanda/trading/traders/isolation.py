@@ -72,6 +72,11 @@ class IsolatedTrader(Trader):
         return f"broker {self.broker!r} is not ready: {self._not_ready}" if self._not_ready else ""
 
     @property
+    @override
+    def tells_of_fills(self) -> bool:
+        return self._trader.tells_of_fills
+
+    @property
     def problem(self) -> str:
         """What is wrong with the broker now, in one line; empty where nothing is known to be."""
         if self._not_ready:

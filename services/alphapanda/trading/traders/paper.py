@@ -32,6 +32,12 @@ class PaperTrader(Trader):
     def get_execution_mode(self) -> ExecutionMode:
         return ExecutionMode.PAPER
 
+    @property
+    @override
+    def tells_of_fills(self) -> bool:
+        """True: HeldOrders drives an order that the exchange has held."""
+        return True
+
     @override
     async def initialize(self) -> None:
         """Does nothing: the exchange is ready when its database is."""

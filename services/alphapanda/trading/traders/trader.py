@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from typing_extensions import override
@@ -36,7 +37,10 @@ class BrokerIsOff(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The parameters of one broker call: `quantity` units (> 0), with a tag of at most 20 characters."""
+    """The parameters of one broker call: `quantity` units (> 0), with a tag of at most 20 characters.
+
+    `came_at` is the aware market time since which the paper exchange may fill it; None: the call's.
+    """
 
     account: str
     tag: str
@@ -46,6 +50,7 @@ class Placement:
     quantity: int
     product: Product
     order_type: OrderType
+    came_at: datetime | None = None
 
 
 class Trader(ABC):
@@ -67,6 +72,11 @@ class Trader(ABC):
     def not_ready(self) -> str:
         """Why the broker gets no orders now, in one line; empty where it does. IsolatedTrader says it for every trader."""
         return ""
+
+    @property
+    def tells_of_fills(self) -> bool:
+        """Whether it makes trading drive an order that it has accepted and that changes later, so that nobody looks it up."""
+        return False
 
     @abstractmethod
     async def initialize(self) -> None:

@@ -1,0 +1,49 @@
+"""An order that the paper exchange holds until the instrument's next bar opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from alphapanda.domain.market import MarketView
+from alphapanda.domain.order import Side
+from alphapanda.trading.core.paper_market import Tradable, tradable
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOrder:
+    """A market order that waits for a price; or one that has just come, and may have it.
+
+    Attributes:
+        number: its number at the exchange; empty while it has none.
+        broker: the broker's name.
+        account: the account.
+        instrument_token: what is traded.
+        side: buy or sell.
+        quantity: units, > 0.
+        came_at: aware market time at which it came.
+        expires_at: aware market time after which it is cancelled.
+        tag: the tag that it was sent with; empty if there is none.
+    """
+
+    number: str
+    broker: str
+    account: str
+    instrument_token: int
+    side: Side
+    quantity: int
+    came_at: datetime
+    expires_at: datetime
+    tag: str = ""
+
+    def tradable(self, market: MarketView) -> Tradable | None:
+        """The price at which it fills now; None if it has none yet, or none before it expires."""
+        last = market.prices.get(self.instrument_token)
+        if last is None or market.market_time is None:
+            return None
+        found = tradable(last, self.came_at, market.market_time)
+        return None if found is None or found.at > self.expires_at else found
+
+    def is_over(self, market: MarketView) -> bool:
+        """Whether its trading day has ended."""
+        return market.market_time is not None and market.market_time > self.expires_at
