@@ -36,8 +36,11 @@ class Books:
         self.fills.append((at, side, abs(delta), price, commission, realised))
 
 
-def run(file: Path, fast: int, slow: int, quantity: int, days: int | None = None) -> Books:
-    """The books after the file's first `days` sessions (all where None)."""
+def run(
+    file: Path, fast: int, slow: int, quantity: int, days: int | None = None, *, next_open: bool = False
+) -> Books:
+    """The books after the file's first `days` sessions (all where None); fills at the close that decides, or the next open."""
+    wanted: int | None = None
     books, n, f, s, side, day, flat_on, seen = Books(), 0, 0.0, 0.0, None, None, None, set()
     with gzip.open(file, "rt") as lines:
         for row in csv.DictReader(lines):
@@ -50,9 +53,14 @@ def run(file: Path, fast: int, slow: int, quantity: int, days: int | None = None
             if days is not None and len(seen) > days:
                 break
             at, close = start + timedelta(minutes=1), Decimal(row["close"])
+            if wanted is not None and opens <= start.time() < closes:
+                books.trade(start, wanted, Decimal(row["open"]))
+                wanted = None
             if at.time() >= cut_off and flat_on != day:
                 flat_on = day
-                if books.position:
+                if books.position and next_open:
+                    wanted = 0
+                elif books.position:
                     books.trade(at, 0, close)
             if not opens <= start.time() < closes:
                 continue
@@ -60,7 +68,9 @@ def run(file: Path, fast: int, slow: int, quantity: int, days: int | None = None
             f, s = (p, p) if n == 1 else (f + 2 / (fast + 1) * (p - f), s + 2 / (slow + 1) * (p - s))
             if n >= slow and (f > s) is not side:
                 side = f > s
-                if at.time() < cut_off:
+                if at.time() < cut_off and next_open:
+                    wanted = quantity if side else -quantity
+                elif at.time() < cut_off:
                     books.trade(at, quantity if side else -quantity, close)
                 elif at.time() < closes:  # a flip at the close is for the next day, on which MIS begins flat
                     books.refused.append(at)

@@ -27,8 +27,10 @@ def year(nse_data) -> Path:
     return nse_data / "yesbank_2019_1min" / "YESBANK_NSE_1min_2019.csv.gz"
 
 
-@pytest.mark.parametrize(("fast", "slow", "quantity"), [(10, 20, 100), (3, 50, 7)])
-def test_every_flip_of_the_real_year_is_the_oracles(year, fast, slow, quantity):
+@pytest.mark.parametrize(
+    ("fast", "slow", "quantity", "fill"), [(10, 20, 100, "next_open"), (3, 50, 7, "close")]
+)
+def test_every_flip_of_the_real_year_is_the_oracles(year, fast, slow, quantity, fill):
     """Each fill's time, side, quantity, price, commission and profit, and each refusal, agree with the oracle."""
     fills = []
 
@@ -42,9 +44,10 @@ def test_every_flip_of_the_real_year_is_the_oracles(year, fast, slow, quantity):
         [WantedStrategy("ema_cross", {"fast": str(fast), "slow": str(slow)}, quantity=quantity)],
         instrument="NSE:YESBANK",
         on_fill=took,
+        fill=fill,
     )
     run.replay.run(run.frames)
-    expected = oracle.run(year, fast, slow, quantity)
+    expected = oracle.run(year, fast, slow, quantity, next_open=fill == "next_open")
     assert len(expected.fills) > 500
     assert fills == expected.fills
     assert run.replay.tally.rejected == {"MARKET_HOURS": len(expected.refused)}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
-from alphapanda.domain.order_events import Failed, Filled, Submitted
+from alphapanda.domain.order_events import Cancelled, Failed, Filled, Submitted
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
@@ -109,3 +109,67 @@ def test_replay_spends_little_on_an_order(
     for verdict in verdicts:
         trading.execute(verdict, market)
     assert (process_time() - began) / len(verdicts) < 200e-6
+
+
+BAR = timedelta(minutes=5)
+
+
+def after_bar(
+    market: MarketView, bars: int, opened: str, closed: str, later: timedelta = timedelta()
+) -> MarketView:
+    """The market at or after the end of the n-th bar of five minutes, counted from the one that ends at the market's time."""
+    assert market.market_time is not None
+    end = market.market_time + bars * BAR
+    last = LastPrice(Decimal(closed), end, BarOpen(end - BAR, Decimal(opened)))
+    return MarketView(end + later, "run", dict.fromkeys(market.prices, last))
+
+
+def test_an_order_decided_at_a_bars_close_fills_at_the_next_ones_open(
+    trading: SynchronousTrading, approve: Approve, market: MarketView
+) -> None:
+    """It is submitted and held; the fill is of the moment at which the bar opens, with slippage against it."""
+    first, second = after_bar(market, 0, "1490.00", "1500.05"), after_bar(market, 1, "1502.00", "1510.00")
+    said = trading.execute(approve(quantity=50), first)
+    assert [type(update) for update in said] == [Submitted]
+    assert (trading.holds, list(trading.settle(first))) == (True, [])
+    ((filled,),) = trading.settle(second)
+    assert isinstance(filled, Filled)
+    assert (filled.fill.price, filled.fill.traded_at) == (Decimal("1502.76"), first.market_time)
+    assert (filled.order.status, trading.holds) == (OrderStatus.FILLED, False)
+
+
+def test_all_slices_of_an_order_fill_at_the_same_open(
+    trading: SynchronousTrading, approve: Approve, market: MarketView
+) -> None:
+    """What the exchange takes in slices has come at the same moment."""
+    trading.execute(approve(quantity=150), after_bar(market, 0, "1490.00", "1500.05"))
+    ((*filled,),) = trading.settle(after_bar(market, 1, "1502.00", "1510.00"))
+    assert [update.fill.price for update in filled if isinstance(update, Filled)] == [Decimal("1502.76")] * 2
+    assert filled[-1].order.status is OrderStatus.FILLED
+
+
+def test_a_bar_that_has_begun_is_no_next_bar(
+    trading: SynchronousTrading, approve: Approve, market: MarketView
+) -> None:
+    """Of an instrument with longer bars than the one that made the signal, the bar under way opened before the order came."""
+    assert market.market_time is not None
+    later = timedelta(seconds=20)
+    trading.execute(approve(quantity=50), after_bar(market, 0, "1490.00", "1500.05", later))
+    assert list(trading.settle(after_bar(market, 1, "1502.00", "1510.00"))) == []
+    ((filled,),) = trading.settle(after_bar(market, 2, "1511.00", "1512.00"))
+    assert isinstance(filled, Filled)
+    assert filled.fill.traded_at == market.market_time + BAR
+
+
+def test_an_order_without_a_next_bar_ends_with_its_day(
+    trading: SynchronousTrading, approve: Approve, market: MarketView
+) -> None:
+    """It is cancelled once market time is past the close; the next day's open is not its own."""
+    assert market.market_time is not None
+    trading.execute(approve(quantity=50), after_bar(market, 0, "1490.00", "1500.05"))
+    next_day = after_bar(market, 12 * 24, "1600.00", "1600.00")
+    ((cancelled,),) = trading.settle(next_day)
+    assert isinstance(cancelled, Cancelled)
+    assert cancelled.order.status is OrderStatus.CANCELLED
+    assert cancelled.message == "the trading day ended without another price of the instrument"
+    assert not trading.holds
