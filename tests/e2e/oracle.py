@@ -36,7 +36,7 @@ class Books:
         self.fills.append((at, side, abs(delta), price, commission, realised))
 
 
-def run(
+def run(  # noqa: C901 - naive, so that it can be checked line by line
     file: Path, fast: int, slow: int, quantity: int, days: int | None = None, *, next_open: bool = False
 ) -> Books:
     """The books after the file's first `days` sessions (all where None); fills at the close that decides, or the next open."""

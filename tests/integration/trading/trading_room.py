@@ -200,11 +200,13 @@ async def open_room(
     options: TradingOptions | None = None,
     start_seconds: float = 60.0,
     budget_seconds: float = 60.0,
+    *,
+    bars: bool = False,
 ) -> AsyncIterator[Room]:
     """The room; `trader` takes the place of paper's, and then calls end soon without an answer."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
     redis = Redis.from_url(redis_url)
-    prices = PriceCache(redis, 10, wall_clock)
+    prices = PriceCache(redis, 10, wall_clock, bars=bars)
     decided_with = BudgetedViews(prices, budget_seconds)
     mirror = KillSwitchMirror(redis)
     exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices, CALENDAR)

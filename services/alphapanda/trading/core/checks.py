@@ -93,14 +93,13 @@ class PreSubmitChecks:
             return NotSent(
                 FailureReason.NOT_EXECUTABLE, f"no instrument {order.key.instrument_id!r} is known"
             )
-        refused = (
-            self._routed(order)
-            or _permitted(order, inputs)
-            or _ready(order, inputs)
-            or self._in_session(order, instrument, inputs)
-        )
+        refused = self._routed(order) or _permitted(order, inputs) or _ready(order, inputs)
         if refused is not None:
             return refused
+        if _is_filling(order, inputs):
+            return _fitting(order.unsent(), instrument.lot_size, instrument.freeze_quantity)
+        if (closed := self._in_session(order, instrument, inputs)) is not None:
+            return closed
         quantity = _in_time(order, inputs)
         if isinstance(quantity, NotSent):
             return quantity
@@ -165,6 +164,12 @@ def _ready(order: Order, inputs: CheckInputs) -> NotSent | None:
     if inputs.not_ready and order.effect.is_entry:
         return NotSent(FailureReason.BROKER_NOT_READY, inputs.not_ready)
     return None
+
+
+def _is_filling(order: Order, inputs: CheckInputs) -> bool:
+    """Whether it is the rest of an order that the paper exchange has held: its first slice has filled at this bar's open."""
+    last = inputs.market.prices.get(order.instrument_token)
+    return bool(order.filled and last and last.bar and last.bar.start == order.market_time)
 
 
 def _in_time(order: Order, inputs: CheckInputs) -> int | NotSent:

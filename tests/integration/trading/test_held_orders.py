@@ -1,0 +1,114 @@
+"""Orders on recorded bars: the paper exchange holds them until the next bar opens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from tests.values import replace
+from trading_room import NOON, Room, approved
+
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.order import OrderStatus
+from alphapanda.trading.core.order import order_id_of
+from alphapanda.trading.held_orders import HeldOrders
+
+BAR = timedelta(minutes=5)
+
+
+@pytest.fixture
+async def room(opened) -> AsyncIterator[Room]:
+    """A room open for trading, in which orders on bars fill at the next open."""
+    async with opened(bars=True) as made:
+        await made.open_for_trading()
+        yield made
+
+
+async def bar_ends(room: Room, at: datetime, opened: int, closed: int, token: int = 1) -> None:
+    """A recorded bar of five minutes; prices in rupees."""
+    end, start = nanoseconds(at), nanoseconds(at - BAR)
+    frame = Frame(
+        "run", 0, 1, end, 100, [token], [closed * 100], [end], [start], (),
+        [opened * 100], [max(opened, closed) * 100], [min(opened, closed) * 100],
+    )  # fmt: skip
+    await room.prices.write([frame])
+
+
+async def on_bars(room: Room) -> HeldOrders:
+    """A bar has ended at noon."""
+    await bar_ends(room, NOON, 95, 100)
+    held = HeldOrders(room.exchange, room.store, room.executor)
+    assert not await held.step()
+    return held
+
+
+async def test_an_order_waits_for_the_next_open_and_holds_nobody_up(room: Room, opened) -> None:
+    """It is OPEN and nobody looks it up; a restart keeps it, and the next bar's open fills it, with the bar's moment."""
+    held, verdict = await on_bars(room), approved()
+    await room.handle(verdict)
+    assert (await room.order(verdict)).status is OrderStatus.OPEN
+    assert await room.store.open_orders() == [order_id_of(verdict.signal_id)]
+    assert not await room.store.has_orders_under_way()
+    assert not await held.step()
+    assert await room.rows("SELECT what FROM paper_exchange.calls WHERE what = 'orders_by_tag'") == []
+    async with opened(bars=True) as later:
+        await later.executor.start()
+        again = HeldOrders(later.exchange, later.store, later.executor)
+        assert await again.step()
+        assert not await again.step()
+        assert (await later.order(verdict)).status is OrderStatus.OPEN
+        await bar_ends(later, NOON + BAR, 102, 110)
+        assert await again.step()
+        assert not await again.step()
+        order = await later.order(verdict)
+        assert (order.status, order.turnover) == (OrderStatus.FILLED, Decimal("1020.60"))
+        assert order.market_time == NOON
+        assert [event.WhichOneof("payload") for event in await later.events(verdict)] == [
+            "order_submitted",
+            "order_filled",
+        ]
+        assert list((await later.calls()).values()) == [1]
+
+
+async def test_slices_of_an_order_fill_at_one_open(room: Room) -> None:
+    """Those sent once the first was filled came with it."""
+    held, verdict = await on_bars(room), approved(quantity=250)
+    await room.handle(verdict)
+    await bar_ends(room, NOON + BAR, 102, 110)
+    assert await held.step()
+    order = await room.order(verdict)
+    assert (order.status, len(order.intents)) == (OrderStatus.FILLED, 3)
+    assert order.turnover == Decimal("102.06") * 250
+
+
+async def test_an_order_without_a_next_bar_ends_with_its_day(room: Room) -> None:
+    """Another instrument's bar after the close cancels it, and the books stay as they were."""
+    held, verdict = await on_bars(room), approved()
+    await room.handle(verdict)
+    await bar_ends(room, NOON + timedelta(hours=3, minutes=30), 50, 50, token=2)
+    assert not await held.step()
+    await bar_ends(room, NOON + timedelta(days=1), 50, 50, token=2)
+    assert await held.step()
+    order = await room.order(verdict)
+    assert (order.status, order.filled) == (OrderStatus.CANCELLED, 0)
+    assert order.message == "the trading day ended without another price of the instrument"
+    assert await room.store.open_orders() == []
+
+
+async def test_what_an_earlier_process_has_settled_is_told(room: Room) -> None:
+    """A process that dies between the exchange's fill and trading's row: the next one drives the order first of all."""
+    await on_bars(room)
+    first, second = approved(), replace(approved(1, token=2))
+    await bar_ends(room, NOON, 95, 100, token=2)
+    await room.handle(first, second)
+    await bar_ends(room, NOON + BAR, 102, 110)
+    assert len(await room.exchange.settle()) == 1
+    held = HeldOrders(room.exchange, room.store, room.executor)
+    while await held.step():
+        pass
+    assert [(await room.order(one)).status for one in (first, second)] == [
+        OrderStatus.FILLED,
+        OrderStatus.OPEN,
+    ]
