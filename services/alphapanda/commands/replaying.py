@@ -174,18 +174,13 @@ def _run(
     seconds = wall.perf_counter() - began
     for told in run.replay.strategy_failures():
         warn(told)
-    if run.replay.tally.unpaid:
-        warn(
-            f"{count(run.replay.tally.unpaid)} entries were not paid, the first: {run.replay.tally.first_unpaid}"
-        )
+    _warn_of_orders(run)
     if run.replay.not_covered is not None:
         raise run.replay.not_covered
     if (problem := run.problem()) is not None:
         if not allow_drops:
             raise DataNotUsed(problem)
         warn(problem)
-    if held := run.replay.held_orders:
-        warn(f"{held} orders still wait for the open of a next bar, which the data doesn't have")
     found = performance(
         journal,
         run.replay.starting_cash,
@@ -202,6 +197,19 @@ def _run(
     if report is not None and curves is not None:
         write_report(report, files, run, journal, curves, found, summary)
     return summary
+
+
+def _warn_of_orders(run: ReplayRun) -> None:
+    """Says which orders there were that came to nothing."""
+    tally = run.replay.tally
+    if tally.unpaid:
+        warn(f"{count(tally.unpaid)} entries were not paid, the first: {tally.first_unpaid}")
+    if held := run.replay.held_orders:
+        warn(f"{count(held)} orders still wait for the open of a next bar, which the data doesn't have")
+    if tally.expired:
+        warn(
+            f"{count(tally.expired)} orders were cancelled: their day had no next bar at whose open they could fill"
+        )
 
 
 def _cash(text: str) -> Decimal:
