@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Row, insert, text
+from sqlalchemy import Row, TextClause, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
@@ -85,6 +85,11 @@ _TAKE = text(
 )
 # A shared lock: a take-over waits for what the previous owner is storing, and the previous owner then sees the new epoch.
 _EPOCH = text("SELECT epoch FROM strategy.partition_owners WHERE partition = :partition FOR SHARE")
+# The lock is written to the journal, too, but a crash may lose it: without this every check would wait for the disk.
+_EPOCH_ALONE = text(
+    "SELECT epoch, set_config('synchronous_commit', 'off', true) FROM strategy.partition_owners"
+    " WHERE partition = :partition FOR SHARE"
+)
 _RECORD_INPUT = text(
     "INSERT INTO strategy.order_inputs (partition, next_offset, event) VALUES (:partition, :next_offset, :event)"
 )
@@ -187,7 +192,7 @@ class PostgresStrategyStore(StrategyStore):
     @override
     async def require(self, owner: Ownership) -> None:
         async with self._reading.connect() as connection:
-            await self._require(connection, owner)
+            await self._require(connection, owner, _EPOCH_ALONE)
 
     @override
     async def activate(self, owner: Ownership, activation: Activation, warmed: Memory) -> None:
@@ -283,8 +288,11 @@ class PostgresStrategyStore(StrategyStore):
                 Snapshot(_config(row), row.next_offset, bytes(row.remembered), row.replaced) for row in rows
             ]
 
-    async def _require(self, connection: AsyncConnection, owner: Ownership) -> None:
-        epoch = (await connection.execute(_EPOCH, {"partition": owner.partition})).scalar_one_or_none()
+    async def _require(
+        self, connection: AsyncConnection, owner: Ownership, statement: TextClause = _EPOCH
+    ) -> None:
+        row = (await connection.execute(statement, {"partition": owner.partition})).one_or_none()
+        epoch = None if row is None else row.epoch
         if epoch != owner.epoch:
             raise OwnershipLost(
                 f"partition {owner.partition} was taken over: its epoch is {epoch}, this process owned epoch {owner.epoch}"
