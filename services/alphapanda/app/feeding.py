@@ -13,6 +13,7 @@ import structlog
 from alphapanda.app.instruments import known_instruments
 from alphapanda.app.probes import ticks
 from alphapanda.app.process import Phase, Room
+from alphapanda.app.reading import reading_of
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
@@ -174,6 +175,7 @@ def _open(
         speed=wanted.speed,
         instrument=wanted.instrument,
         reference_prices=shipped_reference_prices(),
+        reading=reading_of(settings.replay),
     )
     return open_feed(wanted.feed, context)
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from alphapanda.app.calendars import open_calendar, usual_data_directory
 from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.instruments import EVERY_DAY, known_instruments
 from alphapanda.app.limits import limits_of
+from alphapanda.app.reading import reading_of
 from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
 from alphapanda.domain.calendar import TradingCalendar
@@ -27,7 +29,7 @@ from alphapanda.marketdata.core.data_account import DataAccount
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
-from alphapanda.marketdata.feeds.replay import replay_frames
+from alphapanda.marketdata.feeds.replay import RecordingWanted, replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
 from alphapanda.risk.core.check import StrategyStatus
@@ -106,6 +108,8 @@ def build_replay(
     on_bad_file: Callable[[BadStrategyFile], None] = lambda _: None,
     own_account: Decimal | None = None,
     fill: str | None = None,
+    reading: Mapping[str, object] = MappingProxyType({}),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ReplayRun:
     """Builds a replay of one or more strategies in one account, or of each in its own.
 
@@ -124,6 +128,8 @@ def build_replay(
         own_account: starting cash in rupees of an account for each strategy, with the strategy's name; None: all share
             the account of the settings.
         fill: when orders on bars fill, in place of the setting paper_trading.fill.
+        reading: how to read the files, by the names of the settings of `replay`, in their place where not None.
+        tell: called with each line about what was recognised in the files.
 
     Raises:
         InvalidInput: the request can't be run.
@@ -159,21 +165,20 @@ def build_replay(
     scoped = NOTHING_SET
     if limits is not None:
         scoped = read_limits(limits, [each.strategy_id for each in strategies], directory)
+    between = {"first_day": wanted_days.first, "last_day": wanted_days.last}
+    options = reading_of(settings.replay, {**reading, **between})
     data, extent, days = DataAccount(directory, calendar), Extent(), ReplayedDays(calendar)
     return ReplayRun(
         replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry, scoped),
         frames=days.follow(
             replay_frames(
-                files,
-                directory=directory,
-                instrument=instrument,
+                RecordingWanted(files, instrument, directory, calendar, options),
                 seed=settings.marketdata.seed,
                 shards=payload_policies()["tick_frame"].partitions,
                 shard_of=shard_of,
                 sanitiser=Sanitiser(directory, PRICE_SCALE, data),
                 extent=extent,
-                begin_ns=wanted_days.begin_ns,
-                end_ns=wanted_days.end_ns,
+                tell=tell,
             )
         ),
         data=data,

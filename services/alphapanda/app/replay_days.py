@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Final
 
 from alphapanda.app.resources import IST
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
-
-_END_OF_TIME: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +32,6 @@ class WantedDays:
         first, last = self.first or self.last, self.last or self.first
         if first is not None and last is not None:
             calendar.require_covered(first, last)
-
-    @property
-    def begin_ns(self) -> int:
-        """The first nanosecond of the first day, since the Unix epoch."""
-        return 0 if self.first is None else _midnight_ns(self.first)
-
-    @property
-    def end_ns(self) -> int:
-        """The first nanosecond after the last day, since the Unix epoch."""
-        return _END_OF_TIME if self.last is None else _midnight_ns(self.last + timedelta(days=1))
 
 
 class ReplayedDays:

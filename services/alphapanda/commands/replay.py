@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from alphapanda.commands.parameters import parameters_option
+from alphapanda.commands.reading import reading_options
 
 
 @click.command()
@@ -14,6 +16,7 @@ from alphapanda.commands.parameters import parameters_option
 @click.option("--strategy", help="type of the strategy, such as ema_cross")
 @parameters_option
 @click.option("--instrument", help="NSE:SYMBOL, for files of bars that don't name theirs")
+@reading_options
 @click.option("--quantity", default=1, show_default=True, help="units of a full position")
 @click.option("--product", default="MIS", show_default=True, help="MIS, CNC or NRML")
 @click.option(
@@ -76,6 +79,7 @@ def replay(
     fill: str | None,
     as_json: bool,
     allow_drops: bool,
+    reading: Mapping[str, object],
 ) -> None:
     """Run strategies over recorded ticks, bars or frames (CSV, .gz too, Parquet), with the real risk, trading and ledger.
 
@@ -103,4 +107,5 @@ def replay(
         fill=fill,
         as_json=as_json,
         allow_drops=allow_drops,
+        reading=reading,
     )

@@ -97,6 +97,7 @@ def run_replay(
     fill: str | None,
     as_json: bool,
     allow_drops: bool,
+    reading: Mapping[str, object],
 ) -> None:
     """Runs `alphapanda replay`; an error ends it with one line."""
     try:
@@ -120,6 +121,7 @@ def run_replay(
             fill=fill,
             allow_drops=allow_drops,
             own_account=None if own_account is None else _cash(own_account),
+            reading=reading,
         )
     except CalendarNotCovered as error:
         fail(f"{error}; --from and --to leave days out", USAGE)
@@ -146,6 +148,7 @@ def _run(
     fill: str | None,
     allow_drops: bool,
     own_account: Decimal | None,
+    reading: Mapping[str, object],
 ) -> dict[str, Any]:
     def on_fill(filled: Filled, realised: Decimal) -> None:
         journal.on_fill(filled, realised)
@@ -163,6 +166,8 @@ def _run(
         on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
         own_account=own_account,
         fill=fill,
+        reading=reading,
+        tell=warn,
     )
     curves = Curves() if report is not None else None
     watched = [each.instrument_token for each in run.watched]

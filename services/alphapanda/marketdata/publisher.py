@@ -201,6 +201,8 @@ class MarketDataPublisher:
                     await self._publish([frame])
             return
         logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run, after=run.frames_before)
+        for reason, rows in run.noted.items():
+            self.account.note(reason, rows)
         builder = FrameBuilder(
             run.feed_run, self._shards, shard_of, run.price_scale, simulated=self._feed.simulated
         )

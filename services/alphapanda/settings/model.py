@@ -24,6 +24,7 @@ from alphapanda.settings.services import (
     MarketDataSettings,
     PaperTradingSettings,
     PortfolioManagerSettings,
+    ReplaySettings,
     RiskSettings,
     StrategySettings,
     TradingSettings,
@@ -56,6 +57,7 @@ class Settings(Section):
     zerodha: ZerodhaSettings = ZerodhaSettings()
     marketdata: MarketDataSettings = MarketDataSettings()
     instruments: InstrumentsSettings = InstrumentsSettings()
+    replay: ReplaySettings = ReplaySettings()
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     trading: TradingSettings = TradingSettings()

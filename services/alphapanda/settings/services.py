@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, create_model
 
@@ -78,6 +78,29 @@ class InstrumentsSettings(Section):
         None,
         description="where `alphapanda instruments` keeps imported instruments; default: in the user's data home",
     )
+
+
+class ReplaySettings(Section):
+    """How the files of a replay are read; `alphapanda replay` has an option for each."""
+
+    bar_interval: str = Field(
+        "", description="length of a bar, 1m to 1d; empty: read from the spacing of the bars"
+    )
+    stamp: Literal["auto", "start", "end"] = Field(
+        "auto", description="which end of a bar its time names; auto: the start, if nothing denies it"
+    )
+    on_conflict: Literal["refuse", "first", "last"] = Field(
+        "refuse", description="which of two rows that disagree about one bar is used; refuse: neither"
+    )
+    columns: str = Field("", description="ROLE=COLUMN,… for columns that aren't recognised")
+    time_format: str = Field(
+        "", description="dmy, mdy, ymd, s, ms, us, ns, or a pattern such as %d-%m-%Y %H:%M; empty: recognised"
+    )
+    time_zone: str = Field(
+        "", description="zone of times that name none; empty: Asia/Kolkata, or UTC if the column says so"
+    )
+    first_day: str = Field("", description="first day that is replayed, YYYY-MM-DD; empty: from the begin")
+    last_day: str = Field("", description="last day that is replayed, YYYY-MM-DD; empty: to the end")
 
 
 class StrategySettings(Section):

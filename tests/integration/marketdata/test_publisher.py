@@ -14,6 +14,7 @@ from alphapanda.app.feeding import Feeding
 from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.wire import frame_from
 from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.eventlog.decode import from_record
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Start
@@ -193,10 +194,15 @@ async def test_what_is_not_believed_is_dropped_and_counted(driver, tmp_path):
     assert frame.market_time_ns == nanoseconds(datetime(2026, 11, 23, 3, 45, tzinfo=UTC))
 
 
-async def test_a_feed_that_an_error_ended_is_not_serving_and_says_why(driver, tmp_path):
+async def test_a_feed_that_an_error_ended_is_not_serving_and_says_why(driver, tmp_path, monkeypatch):
     """A row that can't be read ends the feed; whoever serves it says so at once, not once its frames are missed."""
-    file = recording(tmp_path, "a.csv", 15, ["1500", "1500.05", "no price"])
-    feed = driver.feed(file)
+    feed = driver.feed(recording(tmp_path, "a.csv", 15, ["1500", "1500.05"]))
+
+    async def ends(batches):
+        yield next(batches)
+        raise InvalidInput("row 2, column last_price", "no price", "rupees")
+
+    monkeypatch.setattr(feed, "_paced", ends)
     feeding = Feeding(feed, driver.publisher(feed), no_wait)
     await feeding.publisher.start()
     assert feeding.serving

@@ -30,7 +30,7 @@ from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import FeedContext, MarketClockWouldGoBack
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording, recorded_frames
 from alphapanda.marketdata.feeds.registry import open_feed
-from alphapanda.marketdata.feeds.replay import replay_frames
+from alphapanda.marketdata.feeds.replay import RecordingWanted, replay_frames
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.price_cache import PriceCache
@@ -198,9 +198,7 @@ async def test_a_feed_comes_back_byte_for_byte(markets, tmp_path):
     assert replayed.ticks > 100
     sanitiser = Sanitiser(DIRECTORY, 100)
     frames = replay_frames(
-        [tmp_path / "day.parquet"],
-        directory=DIRECTORY,
-        instrument=None,
+        RecordingWanted([tmp_path / "day.parquet"], None, DIRECTORY, load_nse_calendar()),
         seed=7,
         shards=len(TOPICS.partitions(TOPICS.topic("tick_frame"))),
         shard_of=shard_of,

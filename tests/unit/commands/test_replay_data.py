@@ -64,7 +64,7 @@ def test_a_run_that_used_almost_nothing_is_an_error(replayed, rows: list[str], s
     result = replayed(rows, "--json")
     assert result.exit_code == 2
     assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+    *_, line = result.stderr.splitlines()
     assert line.startswith("alphapanda: this run is no result: ")
     assert says in line
     assert not rows or "--allow-drops" in line

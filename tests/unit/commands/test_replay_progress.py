@@ -22,6 +22,6 @@ def test_the_bar_reaches_its_end(tmp_path, monkeypatch: pytest.MonkeyPatch) -> N
     asked = ["replay", str(file), "--instrument", "NSE:INFY", "--strategy", "ema_cross", "--json"]
     answer = CliRunner().invoke(main, asked, catch_exceptions=False)
     assert answer.exit_code == 0, answer.output
-    assert answer.output.startswith("{")
+    assert answer.stdout.startswith("{")
     assert "replaying 2025-03-10" in shown.getvalue()
     assert "100%" in shown.getvalue()

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 from pyarrow import csv, parquet
 
+from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.instruments.core import shipped_instruments
+from alphapanda.marketdata.core.ticks import Tick
 from alphapanda.marketdata.feeds.extent import Extent
-from alphapanda.marketdata.feeds.replay import recorded_ticks
+from alphapanda.marketdata.feeds.replay import RecordingWanted
 
 DIRECTORY = shipped_instruments(date(2026, 11, 23))
 (TOKEN, *_) = [each.instrument_token for each in DIRECTORY if each.tradable]
 ROWS = 20_000
+
+
+def recorded(files, extent) -> Iterator[Tick]:
+    return RecordingWanted(files, None, DIRECTORY, load_nse_calendar()).read().ticks(extent)
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def as_parquet(plain: Path) -> Path:
 def test_a_file_is_read_from_its_begin_to_its_end(plain, kind) -> None:
     """What is read grows with the ticks, from little to the size of the file."""
     file, extent = kind(plain), Extent()
-    read = [extent.read for _ in recorded_ticks([file], DIRECTORY, None, extent)]
+    read = [extent.read for _ in recorded([file], extent)]
     assert extent.total == extent.read == file.stat().st_size
     assert read == sorted(read)
     assert read[0] < extent.total
@@ -54,7 +61,7 @@ def test_a_file_is_read_from_its_begin_to_its_end(plain, kind) -> None:
 def test_several_files_count_together(plain) -> None:
     """A recording of several files ends where all of them do."""
     packed, extent = as_gzip(plain), Extent()
-    ticks = recorded_ticks([plain, packed], DIRECTORY, None, extent)
+    ticks = recorded([plain, packed], extent)
     next(ticks)
     assert extent.total == plain.stat().st_size + packed.stat().st_size
     for _ in ticks:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 from structlog.testing import capture_logs
+from tests.unit.marketdata.data_files import CALENDAR, DIRECTORY
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant, nanoseconds
 from alphapanda.domain.pace import MAX
-from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.feeds.feed import LastFrames
 from alphapanda.marketdata.feeds.pace import Pacer, parsed_speed
-from alphapanda.marketdata.feeds.replay import ReplayFeed, replay_run
+from alphapanda.marketdata.feeds.replay import RecordingWanted, ReplayFeed, replay_run
 
 BARS = "datetime_ist,open,high,low,close,volume"
 
@@ -102,8 +102,7 @@ def file(tmp_path):
 
 
 def replay(file, pacer) -> ReplayFeed:
-    directory = shipped_instruments(instant(0).date().replace(year=2026))
-    return ReplayFeed([file], directory, "NSE:INFY", 7, pacer)
+    return ReplayFeed(RecordingWanted([file], "NSE:INFY", DIRECTORY, CALENDAR), 7, pacer)
 
 
 async def play(feed, last=None) -> list[int]:
@@ -121,7 +120,8 @@ async def test_what_was_fed_before_is_not_waited_for(file):
     """A recording that goes on begins at once where it stopped."""
     wall = Wall()
     times = await play(replay(file, wall.pacer(MAX)))
-    last = LastFrames(replay_run([file], "NSE:INFY", 7), times[1])
+    wanted = RecordingWanted([file], "NSE:INFY", DIRECTORY, CALENDAR)
+    last = LastFrames(replay_run(wanted, 7), times[1])
     await play(replay(file, wall.pacer(1)), last)
     assert wall.slept == [120, 60]
     assert instant(times[1]).minute == 47

@@ -1,4 +1,3 @@
-import gzip
 import itertools
 from datetime import date
 from decimal import Decimal
@@ -6,10 +5,10 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.marketdata.data_files import ticks_of
 
 from alphapanda.domain.instrument import Instrument
 from alphapanda.instruments.core import shipped_instruments
-from alphapanda.marketdata.core.csv_replay import read_ticks
 from alphapanda.marketdata.core.sanitiser import DropReason, Sanitiser
 from alphapanda.marketdata.core.ticks import OFF_SCALE, PRICE_SCALE, Tick
 
@@ -101,8 +100,7 @@ def test_cleaning_what_is_clean_drops_nothing(ticks):
 
 def test_the_recorded_year_is_clean_or_counted(nse_data):
     """Every bar of the YESBANK year is on the 5-paise grid and new."""
-    with gzip.open(nse_data / "yesbank_2019_1min" / "YESBANK_NSE_1min_2019.csv.gz", "rt") as lines:
-        ticks = list(read_ticks("yesbank", lines, 3050241))
+    ticks = ticks_of(nse_data / "yesbank_2019_1min" / "YESBANK_NSE_1min_2019.csv.gz", "NSE:YESBANK")
     clean = Sanitiser(shipped_instruments(date(2019, 1, 1)), PRICE_SCALE)
     off_grid = sum(tick.price % 5 != 0 for tick in ticks)
     assert len(clean.clean(ticks)) + off_grid == 92_017

@@ -12,6 +12,7 @@ from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.marketdata.core.recorded.options import NO_OPTIONS, ReadingOptions
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.pace import Pacer
 
@@ -58,12 +59,14 @@ class FeedRun:
         batches: its ticks; a batch without ticks only advances market time.
         frames_before: number of frames that each shard had before the first batch.
         price_scale: units of a price in one rupee.
+        noted: rows of its input that were changed or left out, by reason.
     """
 
     feed_run: str
     batches: AsyncIterator[TickBatch]
     frames_before: int = 0
     price_scale: int = PRICE_SCALE
+    noted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class FeedContext:
         today: the current day in India, by the wall clock.
         reference_prices: start prices of simulated stocks, rupees by tradingsymbol.
         instrument: such as "NSE:INFY", for files that don't name their instrument.
+        reading: what the user says about the files of a recording.
     """
 
     seed: int
@@ -141,3 +145,4 @@ class FeedContext:
     reference_prices: Mapping[str, Decimal]
     speed: float | None = None
     instrument: str | None = None
+    reading: ReadingOptions = NO_OPTIONS

@@ -22,7 +22,7 @@ from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import MAKE_KNOWN, InstrumentDirectory
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
-from alphapanda.marketdata.feeds.parquet import RECORDING_KEY, SUFFIX, decimals, pyarrow, readable
+from alphapanda.marketdata.feeds.parquet import RECORDING_KEY, SUFFIX, pyarrow, readable, whole_decimals
 from alphapanda.resilience.attempts import attempted
 
 PART: Final = ".part"
@@ -365,5 +365,5 @@ def _frames(table: Any) -> Iterator[Frame]:
 
 def _paise(column: Any) -> list[int]:
     zero = pyarrow().scalar(0, column.type)
-    made: list[int] = np.asarray(decimals(column.fill_null(zero), column.type.scale)).tolist()
+    made: list[int] = whole_decimals(column.fill_null(zero)).tolist()
     return made

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
-import io
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
-from zlib import error as ZlibError  # noqa: N812 - an exception, whatever zlib calls it
 
+import structlog
 from typing_extensions import override
 
+from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.pace import MAX
-from alphapanda.marketdata.core.csv_replay import merge_ticks, read_ticks
 from alphapanda.marketdata.core.framing import FrameBuilder
+from alphapanda.marketdata.core.recorded.options import IST, NO_OPTIONS, ReadingOptions
 from alphapanda.marketdata.core.sanitiser import Sanitiser
-from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick, TickBatch, batches_by_time
+from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch, batches_by_time
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import (
     Feed,
@@ -32,109 +33,108 @@ from alphapanda.marketdata.feeds.feed import (
     MarketClockWouldGoBack,
     RecordedRun,
 )
+from alphapanda.marketdata.feeds.files.opening import unreadable
+from alphapanda.marketdata.feeds.files.recording import NamedFile, Recording, read_recording
 from alphapanda.marketdata.feeds.pace import Pacer
-from alphapanda.marketdata.feeds.parquet import SUFFIX, is_recording, parquet_ticks
+from alphapanda.marketdata.feeds.parquet import is_recording
 from alphapanda.marketdata.feeds.recording import recorded_frames, recorded_runs
 
 _CHUNK = 1 << 20
-LATEST_NS = 2**63 - 1
 _SYMBOL_AND_FILE = re.compile(r"([A-Z]+:[^=/]+)=(.+)")
-_ALLOWED = "a readable file of ticks or bars: CSV, .gz or plain, or Parquet"
+_log = structlog.get_logger(__name__)
 
 
-def replay_run(files: Sequence[Path], instrument: str | None, seed: int) -> str:
-    """The name of a replay's run; the same for the same file contents, instruments and seed.
+@dataclass(frozen=True, slots=True)
+class RecordingWanted:
+    """The files of a recording, and how to read them.
+
+    Attributes:
+        files: at least one, of any form that `feeds.files` reads; `NSE:INFY=FILE` names the instrument of a file.
+        instrument: such as "NSE:INFY", for files that don't name theirs.
+        directory: the known instruments.
+        calendar: trading days and sessions.
+        options: what the user says about the files.
+    """
+
+    files: Sequence[Path]
+    instrument: str | None
+    directory: InstrumentDirectory
+    calendar: TradingCalendar
+    options: ReadingOptions = NO_OPTIONS
+
+    def read(self) -> Recording:
+        """Reads all files, and checks every row.
+
+        Raises:
+            InvalidInput: a file or a row can't be read, rows disagree about a bar, or rows have no instrument.
+            UnknownName: there is no such instrument.
+        """
+        named = []
+        for symbol, file in map(_named, self.files):
+            wanted = symbol or self.instrument
+            named.append(
+                NamedFile(file, self.directory.require_symbol(wanted, "instrument") if wanted else None)
+            )
+        return read_recording(named, self.directory, self.calendar, self.options)
+
+
+def replay_run(wanted: RecordingWanted, seed: int) -> str:
+    """The name of a replay's run; the same for the same file contents, instruments, options and seed.
 
     Raises:
         InvalidInput: a file can't be read.
     """
-    digest = sha256(f"{instrument or ''}\x1f{seed}".encode())
-    for symbol, file in map(_named, files):
+    digest = sha256(f"{wanted.instrument or ''}\x1f{seed}{wanted.options.text}".encode())
+    for symbol, file in map(_named, wanted.files):
         one = sha256((symbol or "").encode())
         try:
             with file.open("rb") as content:
                 while chunk := content.read(_CHUNK):
                     one.update(chunk)
         except OSError as error:
-            raise _unreadable(file, error) from None
+            raise unreadable(file, error) from None
         digest.update(one.digest())
     return f"replay:{digest.hexdigest()[:16]}"
 
 
-def recorded_ticks(
-    files: Sequence[Path], directory: InstrumentDirectory, instrument: str | None, extent: Extent
-) -> Iterator[Tick]:
-    """Reads the ticks of all files, merged by time.
-
-    Args:
-        files: at least one, each CSV (plain or .gz) or Parquet; `NSE:INFY=FILE` names the instrument of a file's bars.
-        directory: the instruments, to look up symbols.
-        instrument: such as "NSE:INFY", for files with bars that don't name theirs.
-        extent: counts the bytes of the files and those that were read.
-
-    Raises:
-        InvalidInput: a file or a row can't be read (raised after the ticks before it), or bars have no instrument.
-        UnknownName: there is no such instrument.
-    """
-    sources = []
-    for symbol, file in map(_named, files):
-        wanted = symbol or instrument
-        token = directory.require_symbol(wanted, "instrument").instrument_token if wanted else None
-        if file.suffix == SUFFIX:
-            sources.append(parquet_ticks(file, token, directory, extent))
-        else:
-            sources.append(read_ticks(str(file), _lines(file, extent), token, directory))
-    return merge_ticks(sources)
-
-
 def replay_frames(
-    files: Sequence[Path],
+    wanted: RecordingWanted,
     *,
-    directory: InstrumentDirectory,
-    instrument: str | None,
     seed: int,
     shards: int,
     shard_of: Callable[[int], int],
     sanitiser: Sanitiser,
     extent: Extent,
-    begin_ns: int = 0,
-    end_ns: int = LATEST_NS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Frame]:
     """Makes the frames of a recording, the same ones that `up --feed replay:…` publishes.
 
     Args:
-        files: the recording.
-        directory: the known instruments.
-        instrument: such as "NSE:INFY", for files with bars that don't name theirs.
+        wanted: the recording.
         seed: part of the run's name.
         shards: number of shards.
         shard_of: returns an instrument token's shard.
-        sanitiser: made for `directory` and PRICE_SCALE; counts the ticks that passed and those that were dropped.
+        sanitiser: made for the directory and PRICE_SCALE; counts the ticks that passed and those that were dropped.
         extent: counts the bytes of the files and those that were read.
-        begin_ns: market time from which on ticks are replayed, inclusive; earlier ones are left out.
-        end_ns: market time at which the replay ends, exclusive.
+        tell: called with each line about what was recognised, before the first frame.
 
     Raises:
-        InvalidInput: raised as by `recorded_ticks` and `recording_of`.
+        InvalidInput: raised as by `RecordingWanted.read` and `recording_of`.
     """
-    recording = recording_of(files)
-    if recording is not None:
-        for frame in recorded_frames(recording, directory, extent):
-            if frame.market_time_ns >= end_ns:
-                return
-            if frame.market_time_ns < begin_ns:
-                continue
+    recorded = recording_of(wanted.files)
+    if recorded is not None:
+        for frame in _within(recorded_frames(recorded, wanted.directory, extent), wanted.options):
             sanitiser.account.passed_frame(frame)
             yield frame
         return
-    ticks = recorded_ticks(files, directory, instrument, extent)
-    run = replay_run(files, instrument, seed)
+    recording = wanted.read()
+    for line in recording.lines(wanted.directory):
+        tell(line)
+    for reason, rows in recording.counts().items():
+        sanitiser.account.note(reason, rows)
+    run = replay_run(wanted, seed)
     builder = FrameBuilder(run, shards, shard_of, PRICE_SCALE, simulated=ReplayFeed.simulated)
-    for market_time_ns, held in batches_by_time(ticks):
-        if market_time_ns >= end_ns:
-            return
-        if market_time_ns < begin_ns:
-            continue
+    for market_time_ns, held in batches_by_time(recording.ticks(extent)):
         if kept := sanitiser.clean(held):
             yield from builder.frames(market_time_ns, kept)
 
@@ -155,9 +155,7 @@ class ReplayFeed(Feed):
     """Replays recorded ticks or bars in lockstep, so that it ends with the same books at any pace on any machine.
 
     Args:
-        files: the recording.
-        directory: the known instruments.
-        instrument: such as "NSE:INFY", for files with bars that don't name theirs.
+        wanted: the recording.
         seed: part of the run's name.
         pacer: keeps the pace; it skips nights and days without trading.
     """
@@ -167,17 +165,8 @@ class ReplayFeed(Feed):
     heartbeats: ClassVar[bool] = False
     frame_by_frame: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        directory: InstrumentDirectory,
-        instrument: str | None,
-        seed: int,
-        pacer: Pacer,
-    ) -> None:
-        self._files = files
-        self._directory = directory
-        self._instrument = instrument
+    def __init__(self, wanted: RecordingWanted, seed: int, pacer: Pacer) -> None:
+        self._wanted = wanted
         self._seed = seed
         self._pacer = pacer
 
@@ -193,7 +182,7 @@ class ReplayFeed(Feed):
 
     @override
     def check(self) -> None:
-        self._batches()
+        self._read()
 
     @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
@@ -202,21 +191,22 @@ class ReplayFeed(Feed):
         Raises:
             InvalidInput: the recording can't be read, or begins before the market's clock.
         """
-        begins_ns, batches = self._batches()
-        run = replay_run(self._files, self._instrument, self._seed)
+        recording = await asyncio.to_thread(self._read)
+        run = await asyncio.to_thread(replay_run, self._wanted, self._seed)
         clock_ns = 0 if last is None else last.market_time_ns
-        if last is not None and last.feed_run != run and begins_ns < clock_ns:
-            raise MarketClockWouldGoBack(self._names, begins_ns, clock_ns)
-        self._pacer.begin_at(max(begins_ns, clock_ns))
-        yield FeedRun(run, self._paced(batches))
+        if last is not None and last.feed_run != run and recording.begins_ns < clock_ns:
+            raise MarketClockWouldGoBack(self._names, recording.begins_ns, clock_ns)
+        for line in recording.lines(self._wanted.directory):
+            _log.info("recording.recognised", told=line)
+        self._pacer.begin_at(max(recording.begins_ns, clock_ns))
+        batches = batches_by_time(recording.ticks(Extent()))
+        yield FeedRun(run, self._paced(batches), noted=recording.counts())
 
-    def _batches(self) -> tuple[int, Iterator[TickBatch]]:
-        """The market time of the first batch, and an iterator over all batches."""
-        batches = batches_by_time(recorded_ticks(self._files, self._directory, self._instrument, Extent()))
-        first = next(batches, None)
-        if first is None:
+    def _read(self) -> Recording:
+        recording = self._wanted.read()
+        if not recording.rows:
             raise InvalidInput("feed", self._names, "a recording with at least one row")
-        return first.market_time_ns, chain([first], batches)
+        return recording
 
     async def _paced(self, batches: Iterator[TickBatch]) -> AsyncIterator[TickBatch]:
         for batch in batches:
@@ -225,7 +215,7 @@ class ReplayFeed(Feed):
 
     @property
     def _names(self) -> str:
-        return ", ".join(map(str, self._files))
+        return ", ".join(map(str, self._wanted.files))
 
 
 class RecordedFeed(Feed):
@@ -235,6 +225,7 @@ class RecordedFeed(Feed):
         file: the recording.
         directory: the known instruments.
         pacer: keeps the pace.
+        options: what the user says about the files; only its days are looked at.
     """
 
     name: ClassVar[str] = ReplayFeed.name
@@ -242,7 +233,10 @@ class RecordedFeed(Feed):
     heartbeats: ClassVar[bool] = True
     frame_by_frame: ClassVar[bool] = True
 
-    def __init__(self, file: Path, directory: InstrumentDirectory, pacer: Pacer) -> None:
+    def __init__(
+        self, file: Path, directory: InstrumentDirectory, pacer: Pacer, options: ReadingOptions = NO_OPTIONS
+    ) -> None:
+        self._options = options
         self._file = file
         self._directory = directory
         self._pacer = pacer
@@ -281,7 +275,7 @@ class RecordedFeed(Feed):
                 yield RecordedRun(run, self._paced(of_run))
 
     def _begin(self) -> tuple[int, Iterator[Frame]]:
-        frames = recorded_frames(self._file, self._directory, Extent())
+        frames = _within(recorded_frames(self._file, self._directory, Extent()), self._options)
         first = next(frames, None)
         if first is None:
             raise InvalidInput("feed", self._file, "a recording with at least one frame")
@@ -305,8 +299,9 @@ def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFee
     pacer = Pacer(MAX if context.speed is None else context.speed)
     recording = recording_of(files)
     if recording is not None:
-        return RecordedFeed(recording, context.directory, pacer)
-    return ReplayFeed(files, context.directory, context.instrument, context.seed, pacer)
+        return RecordedFeed(recording, context.directory, pacer, context.reading)
+    wanted = RecordingWanted(files, context.instrument, context.directory, context.calendar, context.reading)
+    return ReplayFeed(wanted, context.seed, pacer)
 
 
 def _named(file: Path) -> tuple[str | None, Path]:
@@ -315,25 +310,13 @@ def _named(file: Path) -> tuple[str | None, Path]:
     return (found[1], Path(found[2]).expanduser()) if found else (None, file.expanduser())
 
 
-def _lines(file: Path, extent: Extent) -> Iterator[str]:
-    """Reads the lines of a file.
-
-    Raises:
-        InvalidInput: the file can't be read; raised at the first line, or at the one that can't be read.
-    """
-    try:
-        with file.open("rb") as content:
-            size = max(file.stat().st_size, 1)
-            extent.begin(file, lambda: 1.0 if content.closed else content.tell() / size)
-            with (
-                gzip.open(content) if file.suffix == ".gz" else content as unpacked,
-                io.TextIOWrapper(unpacked, encoding="utf-8", newline="") as lines,
-            ):
-                yield from lines
-    except (OSError, EOFError, ZlibError, UnicodeDecodeError) as error:
-        raise _unreadable(file, error) from None
-
-
-def _unreadable(file: Path, error: Exception) -> InvalidInput:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InvalidInput("file", file, f"{_ALLOWED} ({why})")
+def _within(frames: Iterator[Frame], options: ReadingOptions) -> Iterator[Frame]:
+    """The frames of the days that are wanted."""
+    first, last = options.first_day, options.last_day
+    if first is None and last is None:
+        yield from frames
+        return
+    for frame in frames:
+        day = frame.market_time.astimezone(IST).date()
+        if (first is None or first <= day) and (last is None or day <= last):
+            yield frame

@@ -1,0 +1,192 @@
+"""Reads the length of a file's bars from their spacing, and which end of a bar its time names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import reduce
+from math import gcd
+from typing import Final
+
+import numpy as np
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import SECOND_NS
+from alphapanda.marketdata.core.recorded.options import DAY_NS, IST_NS, MINUTE_NS, interval_text
+from alphapanda.marketdata.core.recorded.rows import STAMP, TOKEN, Rows
+
+MOST_COUNTED: Final = 2_000
+"""Different values of one kind that are counted; bars of one length have few."""
+
+_RARE: Final = 0.005
+_MOSTLY: Final = 3
+_SURE_ROWS: Final = 20
+_WEEKLY_DAYS: Final = 5
+_WEEKLY_ROWS: Final = 3
+_MOST_DAYS: Final = 0.6
+_END_ALLOWED: Final = "--stamp end if the times are the bars' ends, --stamp start if they are their starts"
+
+
+@dataclass(frozen=True, slots=True)
+class BarTimes:
+    """The length of a file's bars, and what their times name.
+
+    Attributes:
+        interval_ns: nanoseconds.
+        ends: whether times are the ends of bars.
+        remark: what was assumed; empty if nothing was.
+    """
+
+    interval_ns: int
+    ends: bool = False
+    remark: str = ""
+
+
+class Spacing:
+    """Collects the spacing of one file's bars.
+
+    Args:
+        file: name of the file, for errors.
+        open_ns: the regular session's open, nanoseconds from midnight in India.
+        close_ns: its close.
+    """
+
+    def __init__(self, file: str, open_ns: int, close_ns: int) -> None:
+        self._file = file
+        self._open_ns = open_ns
+        self._close_ns = close_ns
+        self._steps: Counter[int] = Counter()
+        self._all_steps: Counter[int] = Counter()
+        self._day_steps: Counter[int] = Counter()
+        self._times: Counter[int] = Counter()
+        self._firsts: Counter[int] = Counter()
+        self._lasts: Counter[int] = Counter()
+        self._rows = 0
+
+    def add(self, rows: Rows) -> None:
+        """Adds bars in the order of time."""
+        if not len(rows):
+            return
+        stamps, tokens = rows[:, STAMP], rows[:, TOKEN]
+        if (tokens != tokens[0]).any():
+            order = np.lexsort((stamps, tokens))
+            stamps, tokens = stamps[order], tokens[order]
+        days, times = np.divmod(stamps + IST_NS, DAY_NS)
+        steps = np.diff(stamps)
+        same = np.diff(tokens) == 0
+        within = same & (np.diff(days) == 0)
+        apart = within & (steps > 0)
+        _count(self._all_steps, steps[apart])
+        _count(self._steps, steps[apart & (times[:-1] >= self._open_ns) & (times[1:] < self._close_ns)])
+        _count(self._day_steps, np.diff(days)[same & ~within])
+        _count(self._firsts, times[np.concatenate(([True], ~within))])
+        _count(self._lasts, times[np.concatenate((~within, [True]))])
+        _count(self._times, times)
+        self._rows += len(rows)
+
+    def bar_times(self, given_ns: int | None, stamp: str | None) -> BarTimes:
+        """Decides the length of the bars and what their times name.
+
+        Args:
+            given_ns: the option --bar-interval.
+            stamp: the option --stamp.
+
+        Raises:
+            InvalidInput: the spacing has no length from 1m to 1d, denies the given one, or times seem to be ends.
+        """
+        found, remark = self._found(given_ns)
+        interval = self._checked(given_ns, found)
+        if interval == DAY_NS:
+            return BarTimes(interval, stamp == "end" and 0 in self._times, remark)
+        seconds = {time % MINUTE_NS for time in self._times}
+        last_second = seconds == {59 * SECOND_NS}
+        if seconds != {0} and not last_second:
+            odd = next(time for time in self._times if time % MINUTE_NS)
+            raise InvalidInput(f"{self._file}, time", _clock(odd), "bars whose times are whole minutes")
+        if stamp is None and (last_second or self._looks_like_ends(interval)):
+            first, last = self._firsts.most_common(1)[0][0], self._lasts.most_common(1)[0][0]
+            raise InvalidInput(
+                f"{self._file}, time",
+                f"{_clock(first)} to {_clock(last)}",
+                f"bars of {interval_text(interval)} that seem to be named by their ends; {_END_ALLOWED}",
+            )
+        return BarTimes(interval, stamp == "end", remark)
+
+    def _found(self, given_ns: int | None) -> tuple[int, str]:
+        steps = (
+            self._steps or self._all_steps
+        )  # pre-open and closing prices say nothing about the session's bars
+        if not steps:
+            return self._without_steps(given_ns)
+        total = steps.total()
+        common = sorted(step for step, count in steps.items() if count >= max(1.0, _RARE * total))
+        smallest = common[0]
+        if sum(count for step, count in steps.items() if step % smallest) > _RARE * total:
+            smallest = reduce(gcd, common)
+        mode, often = steps.most_common(1)[0]
+        if given_ns is None and mode > smallest and often >= _MOSTLY * max(steps[smallest], 1) and often > 1:
+            raise InvalidInput(
+                f"{self._file}, spacing of bars",
+                interval_text(smallest),
+                f"bars of one length; most are {interval_text(mode)} apart: leave out the others",
+            )
+        return smallest, ""
+
+    def _without_steps(self, given_ns: int | None) -> tuple[int, str]:
+        """No instrument has two bars on a day: bars of days, or too few rows to say."""
+        ones = len(self._times) == 1
+        time = next(iter(self._times), 0)
+        days = +self._day_steps
+        weekly = ones and days.total() + 1 >= _WEEKLY_ROWS and min(days) >= _WEEKLY_DAYS
+        if given_ns is None and weekly:
+            raise InvalidInput(f"{self._file}, spacing of bars", f"{min(days)} days", "bars from 1m to 1d")
+        if ones and (days or time in {0, IST_NS}):
+            return DAY_NS, ""
+        if given_ns is not None:
+            return given_ns, ""
+        return MINUTE_NS, "1m is assumed: too few rows to read it from; --bar-interval says it"
+
+    def _checked(self, given_ns: int | None, found: int) -> int:
+        """The length of the bars, after comparing what was given with what was found."""
+        if given_ns is None:
+            if not MINUTE_NS <= found <= DAY_NS or found % MINUTE_NS:
+                raise InvalidInput(
+                    f"{self._file}, spacing of bars", interval_text(found), "bars from 1m to 1d"
+                )
+            return found
+        if given_ns > found:
+            raise InvalidInput(
+                "--bar-interval",
+                interval_text(given_ns),
+                f"{interval_text(found)}, which is the spacing of the bars of {self._file}",
+            )
+        steps = self._steps or self._all_steps or self._day_steps
+        sure = steps[found] if found in steps else steps.total()
+        if given_ns < found and sure >= _SURE_ROWS:
+            raise InvalidInput(
+                "--bar-interval",
+                interval_text(given_ns),
+                f"{interval_text(found)}, as the bars of {self._file} are spaced",
+            )
+        return given_ns
+
+    def _looks_like_ends(self, interval: int) -> bool:
+        """Whether most days begin one bar after the open and end with the close, and none begins with the open."""
+        days = self._firsts.total()
+        return (
+            self._firsts[self._open_ns + interval] > _MOST_DAYS * days
+            and self._lasts[self._close_ns] > _MOST_DAYS * days
+            and not self._firsts[self._open_ns]
+        )
+
+
+def _count(counter: Counter[int], values: Rows) -> None:
+    found, counts = np.unique(values, return_counts=True)
+    for value, count in zip(found.tolist(), counts.tolist(), strict=True):
+        if value in counter or len(counter) < MOST_COUNTED:
+            counter[value] += count
+
+
+def _clock(time_ns: int) -> str:
+    seconds = time_ns // SECOND_NS
+    return f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
