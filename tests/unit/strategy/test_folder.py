@@ -131,7 +131,7 @@ def test_replay_tells_of_bad_files_and_of_a_strategy_that_raises(bars, tmp_path)
     result = replayed(bars, folder, "--strategy", "high_water")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["signals"] == 0
-    first, second = result.stderr.strip().splitlines()
+    first, _, second = result.stderr.strip().splitlines()  # between them, what the file was recognised as
     assert first.endswith("bad.py:1: ModuleNotFoundError: No module named 'nothing_like_it'")
     assert second.endswith(
         "strategy high_water was stopped: 5 errors in a row on NSE:INFY: ValueError: 103.0 is odd"

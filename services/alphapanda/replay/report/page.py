@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from html import escape
 from importlib import resources
 
@@ -120,6 +120,6 @@ def _prices(report: Report) -> str:
     )
 
 
-@cache
+@lru_cache(maxsize=8)
 def _asset(name: str) -> str:
     return resources.files("alphapanda.replay.report").joinpath(f"assets/{name}").read_text(encoding="utf-8")
