@@ -32,6 +32,7 @@ from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.replay import RecordingWanted, replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
+from alphapanda.replay.deciding import Deciding
 from alphapanda.risk.core.check import StrategyStatus
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.limits_file import read_limits
@@ -62,6 +63,8 @@ class ReplayRun:
     calendar: TradingCalendar
     strategies: tuple[StrategyConfig, ...]
     settings: Settings
+    registry: StrategyRegistry
+    scoped: ScopedLimits
 
     @property
     def watched(self) -> list[Instrument]:
@@ -110,6 +113,7 @@ def build_replay(
     fill: str | None = None,
     reading: Mapping[str, object] = MappingProxyType({}),
     tell: Callable[[str], None] = lambda _: None,
+    each_alone: bool = False,
 ) -> ReplayRun:
     """Builds a replay of one or more strategies in one account, or of each in its own.
 
@@ -130,6 +134,7 @@ def build_replay(
         fill: when orders on bars fill, in place of the setting paper_trading.fill.
         reading: how to read the files, by the names of the settings of `replay`, in their place where not None.
         tell: called with each line about what was recognised in the files.
+        each_alone: whether each strategy is to be replayed alone, as in a sweep; it then has its type's name.
 
     Raises:
         InvalidInput: the request can't be run.
@@ -152,7 +157,9 @@ def build_replay(
     strategies = [
         _configured(
             each,
-            each.strategy_type if types.count(each.strategy_type) == 1 else f"{each.strategy_type}.{number}",
+            each.strategy_type
+            if each_alone or types.count(each.strategy_type) == 1
+            else f"{each.strategy_type}.{number}",
             instrument,
             directory,
             settings,
@@ -188,6 +195,8 @@ def build_replay(
         strategies=tuple(strategies),
         settings=settings,
         days=days,
+        registry=registry,
+        scoped=scoped,
     )
 
 
@@ -228,21 +237,24 @@ def compose_replay(
     on_fill: Callable[[Filled, Decimal], None] | None = None,
     registry: StrategyRegistry | None = None,
     scoped: ScopedLimits = NOTHING_SET,
+    deciding: Deciding | None = None,
 ) -> Replay:
-    """Wires the cores for these strategies, with the paper exchange."""
+    """Wires the cores for these strategies, with the paper exchange.
+
+    Args:
+        strategies: their configurations.
+        settings: all of them.
+        calendar: the exchange's sessions.
+        directory: the instruments.
+        on_fill: called with every fill and its realised profit.
+        registry: the strategy types; None: the shipped ones.
+        scoped: limits of the account, its strategies and instruments.
+        deciding: what decides in place of a host of these strategies.
+    """
     paper = settings.paper_trading
     accounts = dict.fromkeys(strategy.account for strategy in strategies) or {settings.account: None}
     router = ExecutionRouter([DEFAULT_BROKER])
-    host = StrategyHost(
-        directory,
-        calendar,
-        router,
-        registry,
-        settings.strategy.max_errors_in_a_row,
-        settings.strategy.max_signals_per_minute,
-    )
-    for strategy in strategies:
-        host.configure(strategy)
+    host = deciding or host_of(strategies, settings, calendar, directory, registry)
     opt_ins = {strategy.strategy_id: strategy.brokers for strategy in strategies}
     checks = PreSubmitChecks(
         router,
@@ -270,6 +282,27 @@ def compose_replay(
         funds=funds_terms_of(paper) if paper.buying_power else None,
         fill=paper.fill,
     )
+
+
+def host_of(
+    strategies: Iterable[StrategyConfig],
+    settings: Settings,
+    calendar: TradingCalendar,
+    directory: InstrumentDirectory,
+    registry: StrategyRegistry | None,
+) -> StrategyHost:
+    """A host with these strategies."""
+    host = StrategyHost(
+        directory,
+        calendar,
+        ExecutionRouter([DEFAULT_BROKER]),
+        registry,
+        settings.strategy.max_errors_in_a_row,
+        settings.strategy.max_signals_per_minute,
+    )
+    for strategy in strategies:
+        host.configure(strategy)
+    return host
 
 
 def _watched(directory: InstrumentDirectory, symbols: Sequence[str]) -> list[Instrument]:

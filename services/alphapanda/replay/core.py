@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
@@ -27,6 +28,7 @@ from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
+from alphapanda.replay.deciding import AtTick, Deciding
 from alphapanda.replay.journal import batches
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus
@@ -36,8 +38,6 @@ from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rules import buying_power
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.core.square_off import earliest_cut_off
-from alphapanda.strategy.core.batch_targets import BatchTarget
-from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
@@ -121,7 +121,7 @@ class Replay:
     def __init__(
         self,
         *,
-        host: StrategyHost,
+        host: Deciding,
         trading: SynchronousTrading,
         books: Sequence[PortfolioBook],
         instruments: InstrumentDirectory,
@@ -183,17 +183,28 @@ class Replay:
             InvalidInput: the interval of a strategy can't be made from the recorded bars.
         """
         for many in batched(frames):
-            self._handle(many, one_by_one=one_by_one)
-            for strategy_id, (interval, why) in self._host.unserved.items():
-                raise InvalidInput(f"strategy {strategy_id}, interval", interval, why)
+            batch = None
+            if not one_by_one:
+                with suppress(OutOfOrder):
+                    batch = FrameBatch(many)
+            self.handle(many, batch)
 
-    def _handle(self, many: Sequence[Frame], *, one_by_one: bool) -> None:
-        if one_by_one:
-            self._one_by_one(many)
-            return
-        try:
-            batch = FrameBatch(many)
-        except OutOfOrder:
+    def handle(self, many: Sequence[Frame], batch: FrameBatch | None) -> None:
+        """Handles frames, which follow those of the calls before.
+
+        Args:
+            many: the frames.
+            batch: the same joined; None: strategies get them singly.
+
+        Raises:
+            InvalidInput: the interval of a strategy can't be made from the recorded bars.
+        """
+        self._handle(many, batch)
+        for strategy_id, (interval, why) in self._host.unserved.items():
+            raise InvalidInput(f"strategy {strategy_id}, interval", interval, why)
+
+    def _handle(self, many: Sequence[Frame], batch: FrameBatch | None) -> None:
+        if batch is None:
             self._one_by_one(many)
             return
         targets = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None
@@ -202,7 +213,7 @@ class Replay:
         else:
             self._batch(batch, targets)
 
-    def _batch(self, batch: FrameBatch, targets: Sequence[BatchTarget]) -> None:
+    def _batch(self, batch: FrameBatch, targets: Sequence[AtTick]) -> None:
         """Handles a batch, stopping only at frames with a target or a square-off check."""
         frames, times, ends = batch.frames, batch.market_time_ns, batch.ends
         waiting = deque(targets)

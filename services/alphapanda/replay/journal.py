@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -72,27 +72,38 @@ class ReplayJournal:
         self.strategy_days: dict[str, dict[date, Decimal]] = {}
         self.price_days: dict[int, dict[date, Decimal]] = {}
         self.first_prices: dict[int, Decimal] = {}
-        self.first_ns = self.last_ns = 0
+        self.first_ns = self.last_ns = self._due_ns = 0
         self.trades: list[Trade] = []
 
     def batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Splits frames into batches that end where something is recorded; the next is asked for when one was handled."""
-        batch: list[Frame] = []
-        next_ns = 0
-        for frame in frames:
-            now_ns = frame.market_time_ns
-            if now_ns >= next_ns or len(batch) == BATCH:
-                if batch:
-                    yield batch
-                    batch = []
-                if now_ns >= next_ns:
-                    next_ns = self._pass(frame)
-            batch.append(frame)
-            self.last_ns = max(self.last_ns, now_ns)
-            if self._unseen:
-                self._see(frame)
-        if batch:
+        for batch in batches(frames, self.next_ns):
+            self.begin(batch)
             yield batch
+        self.end()
+
+    def next_ns(self, now_ns: int) -> int:
+        """When something is recorded next, after frames of this market time have begun."""
+        tomorrow_ns = (_day(now_ns) + 1) * _DAY_NS - _IST_NS
+        return tomorrow_ns if self._curves is None else min(tomorrow_ns, self._curves.next_ns(now_ns))
+
+    def begin(self, batch: Sequence[Frame]) -> None:
+        """Records what was before a batch of `batches`, which is going to be handled."""
+        now_ns = batch[0].market_time_ns
+        if not self.last_ns:
+            self.first_ns = now_ns
+        elif _day(now_ns) != _day(self.last_ns):
+            self._end_day()
+        elif self._curves is not None and now_ns >= self._due_ns:
+            self._sample(self._curves)
+        if now_ns >= self._due_ns:
+            self._due_ns = self.next_ns(now_ns)
+        self.last_ns = max(self.last_ns, *(frame.market_time_ns for frame in batch))
+        for frame in batch if self._unseen else ():
+            self._see(frame)
+
+    def end(self) -> None:
+        """Records what is after the last batch."""
         if self.last_ns:
             self._end_day()
 
@@ -108,21 +119,9 @@ class ReplayJournal:
         held = self._held.setdefault(name, {})
         held[token] = held.get(token, 0) + change
 
-    def _pass(self, frame: Frame) -> int:
-        """Records what was before a frame with which a day or a sample begins; returns when the next one does."""
-        now_ns = frame.market_time_ns
-        if not self.last_ns:
-            self.first_ns = now_ns
-        elif _day(now_ns) != _day(self.last_ns):
-            self._end_day()
-        elif self._curves is not None:
-            self._sample(self._curves)
-        tomorrow_ns = (_day(now_ns) + 1) * _DAY_NS - _IST_NS
-        return tomorrow_ns if self._curves is None else min(tomorrow_ns, self._curves.next_ns(now_ns))
-
     def _end_day(self) -> None:
         """Records the values at the last tick of a day."""
-        now, day = self._now(), _EPOCH_DAY + timedelta(days=_day(self.last_ns))
+        now, day = self._now(), day_of(self.last_ns)
         if self._curves is not None:
             self._sample(self._curves)
         if now.equity is not None:
@@ -155,11 +154,40 @@ class ReplayJournal:
             curves.add(self.last_ns, now.equity, prices)
 
 
-def batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Splits frames into batches of BATCH."""
-    ahead = iter(frames)
-    while many := list(islice(ahead, BATCH)):
-        yield many
+def batches(frames: Iterable[Frame], next_ns: Callable[[int], int] | None = None) -> Iterator[list[Frame]]:
+    """Splits frames into batches of up to BATCH.
+
+    Args:
+        frames: the frames.
+        next_ns: returns the market time at which the next batch begins at the latest, for one at which one begins.
+    """
+    if next_ns is None:
+        ahead = iter(frames)
+        while many := list(islice(ahead, BATCH)):
+            yield many
+        return
+    batch: list[Frame] = []
+    due_ns = 0
+    for frame in frames:
+        if frame.market_time_ns >= due_ns or len(batch) == BATCH:
+            if batch:
+                yield batch
+                batch = []
+            if frame.market_time_ns >= due_ns:
+                due_ns = next_ns(frame.market_time_ns)
+        batch.append(frame)
+    if batch:
+        yield batch
+
+
+def day_batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Splits frames into batches of one day in India each, up to BATCH."""
+    return batches(frames, lambda now_ns: (_day(now_ns) + 1) * _DAY_NS - _IST_NS)
+
+
+def day_of(market_time_ns: int) -> date:
+    """The date in India of a market time."""
+    return _EPOCH_DAY + timedelta(days=_day(market_time_ns))
 
 
 def _day(nanoseconds: int) -> int:

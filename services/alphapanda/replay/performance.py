@@ -106,6 +106,8 @@ def performance(
     calendar: TradingCalendar,
     segments: Collection[str],
     purse_of: Callable[[str], Decimal] | None = None,
+    *,
+    by_strategy: bool = True,
 ) -> Performance:
     """Computes what a replay came to.
 
@@ -116,6 +118,7 @@ def performance(
         calendar: the exchange's sessions.
         segments: the calendar's segments of the watched instruments.
         purse_of: starting cash of a strategy, by its name; None: all have the account's.
+        by_strategy: whether the strategies are measured, too.
     """
     ends = day_ends(journal.days, calendar)
     held = _buy_and_hold(journal, starting_cash, [end.day for end in ends])
@@ -131,11 +134,11 @@ def performance(
         return time_in_market(trades, [end.day for end in ends], calendar, segments, journal.last_ns)
 
     figures["time_in_market"] = in_market(journal.trades)
-    by_strategy: dict[str, list[Trade]] = {}
-    for trade in journal.trades:
-        by_strategy.setdefault(trade.filled.order.key.strategy_id, []).append(trade)
+    of_strategies: dict[str, list[Trade]] = {}
+    for trade in journal.trades if by_strategy else ():
+        of_strategies.setdefault(trade.filled.order.key.strategy_id, []).append(trade)
     strategies = []
-    for name, trades in sorted(by_strategy.items()):
+    for name, trades in sorted(of_strategies.items()):
         purse = purse_of(name) if purse_of is not None else starting_cash
         own = _of_strategy(purse, ends, journal.strategy_days.get(name, {}), calendar)
         own_closed, own_open = round_trips.round_trips(trades)

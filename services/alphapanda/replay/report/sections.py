@@ -171,6 +171,10 @@ def run_lines(summary: Mapping[str, object], money: frozenset[str], writer: Writ
 def _run_value(value: object, writer: Writer) -> str:
     if value is None:
         return NOT_DEFINED
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name.replace('_', ' ')} {_run_value(each, writer)}" for name, each in value.items()
+        )
     if isinstance(value, list):
         return "; ".join(map(str, value))
     if isinstance(value, int) and not isinstance(value, bool):
