@@ -89,14 +89,15 @@ def round_trip_json(trip: RoundTrip) -> Document:
 
 def _figure(figure: Figure) -> Document:
     return {
-        "value": _plain(figure.value),
+        "value": plain(figure.value),
         "unit": figure.definition.unit.value,
         **({"reason": figure.reason} if figure.reason else {}),
         "definition": figure.definition.text,
     }
 
 
-def _plain(value: Number | None) -> Any:
+def plain(value: Number | None) -> Any:
+    """A number for JSON: money as text with two places."""
     return money(value) if isinstance(value, Decimal) else value
 
 

@@ -41,8 +41,8 @@ def payload(
     document = {
         "indian": indian,
         "times": _differences(at // _SECOND_NS for at in curves.times_ns),
-        "equity": _paise(curves.equity),
-        "held": _paise(_held(found, curves, first_prices)),
+        "equity": paise(curves.equity),
+        "held": paise(_held(found, curves, first_prices)),
         "days": [end.day.isoformat() for end in found.ends],
         "strategies": _strategies(found),
         "prices": _prices(curves, trades, directory),
@@ -87,7 +87,7 @@ def _strategies(found: Performance) -> list[dict[str, Any]]:
     if len(ranked) > SHOWN_STRATEGIES:
         ranked = [*ranked[: SHOWN_STRATEGIES // 2], *ranked[-SHOWN_STRATEGIES // 2 :]]
     return [
-        {"name": one.strategy_id, "equity": _paise(float(end.equity) for end in one.ends)} for one in ranked
+        {"name": one.strategy_id, "equity": paise(float(end.equity) for end in one.ends)} for one in ranked
     ]
 
 
@@ -104,7 +104,7 @@ def _prices(curves: Curves, trades: Sequence[Trade], directory: InstrumentDirect
         shown.append(
             {
                 "name": symbol_of(token, directory),
-                "price": _paise(curves.prices.get(token, [])),
+                "price": paise(curves.prices.get(token, [])),
                 "fills": rows,
                 "more": max(0, len(fills) - MOST_FILLS),
             }
@@ -142,7 +142,8 @@ def _seconds(at: datetime) -> int:
     return nanoseconds(at) // _SECOND_NS
 
 
-def _paise(values: Iterable[float | None]) -> list[int | None]:
+def paise(values: Iterable[float | None]) -> list[int | None]:
+    """Rupees as the differences of whole paise."""
     return _differences(None if value is None else round(value * _PAISE) for value in values)
 
 

@@ -76,12 +76,14 @@
     draw(box("drawdown"), [places, falls], [{ label: "drawdown", stroke: bad, fill: bad + "33", width: 1, value: share }], 150,
       { axis: value => number(value * 100, 1) + "%" });
   }
-  if (data.strategies.length && box("strategies")) {
-    const days = data.days.map((_, at) => at);
-    draw(box("strategies"), [days, ...data.strategies.map(one => added(one.equity, 100))],
-      data.strategies.map((one, at) => ({ label: one.name, stroke: palette[at % palette.length], width: 1.5, value: money })), 300,
-      { plain: true, at: at => data.days[at] || "", labels: (_, splits) => splits.map(at => data.days[at] || "") });
-  }
+  const daily = (id, days, curves) => {
+    if (!curves.length || !days.length || !box(id)) return;
+    draw(box(id), [days.map((_, at) => at), ...curves.map(one => added(one.equity, 100))],
+      curves.map((one, at) => ({ label: one.name, stroke: palette[at % palette.length], width: 1.5, value: money })), 300,
+      { plain: true, at: at => days[at] || "", labels: (_, splits) => splits.map(at => days[at] || "") });
+  };
+  daily("strategies", data.days, data.strategies);
+  if (data.trials) daily("trials", data.trials.days, [data.trials]);
   const marks = fills => u => {
     const { min, max } = u.scales.x, context = u.ctx;
     let first = 0, last = fills.length;
@@ -110,6 +112,7 @@
       seen.observe(priceBoxes[at]);
     } else begin();
   });
+  if (!data.trips) return;
   const { strategies, instruments, rows, more } = data.trips, page = 50;
   const columns = [
     ["Strategy", row => strategies[row[0]]], ["Instrument", row => instruments[row[1]]], ["Side", row => row[2] > 0 ? "long" : "short"],
