@@ -200,6 +200,19 @@ def build_replay(
     )
 
 
+def open_registry(config: Path | None, strategies_folder: Path | None) -> StrategyRegistry:
+    """The strategy types that a replay would have; files that can't be loaded are left out.
+
+    Raises:
+        SettingsInvalid: the settings are invalid.
+    """
+    overrides: dict[str, dict[str, object]] = {}
+    if strategies_folder is not None:
+        overrides["strategy"] = {"folder": strategies_folder}
+    settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
+    return registry_with(settings.strategy.folder, lambda _: None)
+
+
 def tokens_of(strategies: Iterable[StrategyConfig]) -> dict[str, list[int]]:
     """The instrument tokens of each strategy."""
     return {one.strategy_id: [each.instrument_token for each in one.instruments] for one in strategies}

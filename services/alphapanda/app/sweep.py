@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from alphapanda.app.replay import ReplayRun, compose_replay, host_of
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.frame_batch import FrameBatch
 from alphapanda.domain.order_events import Filled
@@ -101,8 +102,7 @@ def run_sets(
         on_part: called with the number of frames handled, after each batch.
 
     Raises:
-        InvalidInput: the interval of a strategy can't be made from the recorded bars.
-        CalendarNotCovered: a day with ticks isn't covered by the calendar.
+        InvalidInput: the interval of a strategy can't be made from the recorded bars, or the calendar has no data for a day.
     """
     reads_position = _reads_position(run, sets)
     sharing = {f"{each.number}": each for each in sets if not reads_position[each.number]}
@@ -120,7 +120,7 @@ def run_sets(
         on_part(handled)
     for runner in runners.values():
         if runner.replay.not_covered is not None:
-            raise runner.replay.not_covered
+            raise InvalidInput("recording", runner.replay.not_covered.day, str(runner.replay.not_covered))
     return [runners[each.number].result(each) for each in sets]
 
 

@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from ctypes import Array, c_double
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Final
 
 from alphapanda.app.replay import ReplayRun
 from alphapanda.app.sweep import GROUP, SweptSet, run_sets
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.replay.sweep.ranking import SetResult
 
@@ -72,6 +74,9 @@ def swept(
 
     Returns:
         The results in the order of the sets, and the workers' processor time in seconds.
+
+    Raises:
+        InvalidInput: a set can't be run, or a worker was ended from outside.
     """
     groups = grouped(sets, workers)
     done = RawArray(c_double, len(groups))
@@ -106,13 +111,22 @@ def _pool(job: SweepJob, workers: int) -> Iterator[ProcessPoolExecutor]:
     )
     try:
         yield pool
+    except BrokenProcessPool:
+        _end(pool)
+        raise InvalidInput(
+            "--workers", workers, "fewer: a worker was ended from outside, most likely for want of memory"
+        ) from None
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in multiprocessing.active_children():
-            worker.kill()
-            worker.join(_SECONDS_AFTER_STOP)
+        _end(pool)
         raise
     pool.shutdown()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join(_SECONDS_AFTER_STOP)
 
 
 def _begin(job: SweepJob, *, alone: bool = False) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from alphapanda.commands.parameters import parameters_option
 from alphapanda.commands.reading import reading_options
+from alphapanda.commands.sweep_options import SweepOptions, sweep_options
 
 
 @click.command()
@@ -58,6 +60,7 @@ from alphapanda.commands.reading import reading_options
     help="when orders on bars fill: at the open of the instrument's next bar, or at once at the known bar's close; on"
     " ticks at once  [default: the setting paper_trading.fill, next_open]",
 )
+@sweep_options
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def replay(
     files: tuple[Path, ...],
@@ -80,6 +83,7 @@ def replay(
     as_json: bool,
     allow_drops: bool,
     reading: Mapping[str, object],
+    **of_sweep: Any,
 ) -> None:
     """Run strategies over recorded ticks, bars or frames (CSV, .gz too, Parquet), with the real risk, trading and ledger.
 
@@ -108,4 +112,5 @@ def replay(
         as_json=as_json,
         allow_drops=allow_drops,
         reading=reading,
+        options=SweepOptions(**of_sweep),
     )

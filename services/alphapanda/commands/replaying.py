@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from rich.text import Text
 
 from alphapanda.app.assumptions import assumptions
 from alphapanda.app.collecting import collect_less
-from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay
+from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay, open_registry
 from alphapanda.app.replay_days import WantedDays
 from alphapanda.commands.console import USAGE, err, fail, out, warn
 from alphapanda.commands.parameters import parsed_parameters
 from alphapanda.commands.replay_report import FOR_PROGRAMS, IN_RUPEES, write_report
+from alphapanda.commands.sweep_options import SweepOptions
 from alphapanda.commands.wording import count, money
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
@@ -98,31 +100,41 @@ def run_replay(
     as_json: bool,
     allow_drops: bool,
     reading: Mapping[str, object],
+    options: SweepOptions,
 ) -> None:
     """Runs `alphapanda replay`; an error ends it with one line."""
     try:
         wanted = [wanted_strategy(text, product) for text in sets]
         if strategy is not None:
             wanted.append(WantedStrategy(strategy, parsed_parameters(parameters), (), quantity, product))
-        _require_wanted(wanted)
-        for written in (report, trades):
+        _require_wanted(wanted, options)
+        for written in (report, trades, options.csv_file):
             _require_folder(written)
-        summary = _run(
+        own_cash = None if own_account is None else _cash(own_account)
+        build = partial(
+            build_replay,
             files,
-            wanted,
-            instrument,
-            config,
-            report,
-            trades,
-            strategies_folder,
-            wanted_days=WantedDays(_day(first_day, "--from"), _day(last_day, "--to")),
+            instrument=instrument,
             limits_enforced=not no_limits,
             limits=limits,
             fill=fill,
-            allow_drops=allow_drops,
-            own_account=None if own_account is None else _cash(own_account),
+            own_account=own_cash,
             reading=reading,
+            tell=warn,
+            config=config,
+            strategies_folder=strategies_folder,
+            wanted_days=WantedDays(_day(first_day, "--from"), _day(last_day, "--to")),
+            on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
         )
+        if options.asked:
+            from alphapanda.commands.sweeping import SweepRequest, run_sweep
+
+            _refuse_trades(trades)
+            request = SweepRequest(files, wanted, f"{quantity}", product, report, as_json, allow_drops)
+            registry = open_registry(config, strategies_folder)
+            run_sweep(request, options, registry, build, lambda run: _progress(run.extent, "reading"))
+            return
+        summary = _run(files, wanted, build, report, trades, allow_drops=allow_drops, own_account=own_cash)
     except CalendarNotCovered as error:
         fail(f"{error}; --from and --to leave days out", USAGE)
     except (InvalidInput, SettingsInvalid) as error:
@@ -136,39 +148,17 @@ def run_replay(
 def _run(
     files: Sequence[Path],
     wanted: Sequence[WantedStrategy],
-    instrument: str | None,
-    config: Path | None,
+    build: Callable[..., ReplayRun],
     report: Path | None,
     trades: Path | None,
-    strategies_folder: Path | None,
     *,
-    wanted_days: WantedDays,
-    limits_enforced: bool,
-    limits: Path | None,
-    fill: str | None,
     allow_drops: bool,
     own_account: Decimal | None,
-    reading: Mapping[str, object],
 ) -> dict[str, Any]:
     def on_fill(filled: Filled, realised: Decimal) -> None:
         journal.on_fill(filled, realised)
 
-    run = build_replay(
-        files,
-        wanted,
-        instrument=instrument,
-        limits_enforced=limits_enforced,
-        limits=limits,
-        config=config,
-        on_fill=on_fill,
-        strategies_folder=strategies_folder,
-        wanted_days=wanted_days,
-        on_bad_file=lambda bad: warn(f"strategy file not loaded: {bad.text}"),
-        own_account=own_account,
-        fill=fill,
-        reading=reading,
-        tell=warn,
-    )
+    run = build(wanted, on_fill=on_fill)
     curves = Curves() if report is not None else None
     watched = [each.instrument_token for each in run.watched]
     journal = ReplayJournal(lambda: run.replay.tracker, watched, curves)
@@ -236,9 +226,16 @@ def _day(text: str | None, option: str) -> date | None:
         raise InvalidInput(option, text, "a day as YYYY-MM-DD") from None
 
 
-def _require_wanted(wanted: Sequence[WantedStrategy]) -> None:
-    if not wanted:
-        raise InvalidInput("--strategy", "", "name a strategy's type, or several with --set")
+def _require_wanted(wanted: Sequence[WantedStrategy], options: SweepOptions) -> None:
+    if not wanted and not options.grids:
+        raise InvalidInput(
+            "--strategy", "", "name a strategy's type, several with --set, or a grid with --grid"
+        )
+
+
+def _refuse_trades(trades: Path | None) -> None:
+    if trades is not None:
+        raise InvalidInput("--trades", trades, "not with a sweep; replay the set that you want alone")
 
 
 def _require_folder(file: Path | None) -> None:
@@ -247,7 +244,9 @@ def _require_folder(file: Path | None) -> None:
 
 
 @contextmanager
-def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
+def _progress(
+    extent: Extent, doing: str = "replaying"
+) -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
     """Shows a progress bar on a terminal: how much of the files is read, the day replayed, the time left."""
     if not err.is_terminal:
         yield lambda frames: frames
@@ -260,12 +259,12 @@ def _progress(extent: Extent) -> Iterator[Callable[[Iterable[Frame]], Iterable[F
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("replaying", total=None)
+        task = bar.add_task(doing, total=None)
 
         def shown(frames: Iterable[Frame]) -> Iterator[Frame]:
             for number, frame in enumerate(frames):
                 if number % SHOW_EVERY == 0:
-                    day = f"replaying {frame.market_time:%Y-%m-%d}, {number:,} frames"
+                    day = f"{doing} {frame.market_time:%Y-%m-%d}, {count(number)} frames"
                     bar.update(task, description=day, total=extent.total, completed=extent.read)
                 yield frame
             bar.update(task, total=extent.total, completed=extent.read)

@@ -69,6 +69,11 @@ def count(value: float, *, signed: bool = False) -> str:
     return grouped(value, indian=numbers.are_indian, signed=signed)
 
 
+def grouped_ratio(value: float | Decimal) -> str:
+    """A ratio with two places."""
+    return grouped(value, 2, indian=numbers.are_indian)
+
+
 def rupees(value: Decimal | None) -> str:
     """A price or an amount in a column of rupees: two places, digits in groups."""
     return UNKNOWN if value is None else grouped(value, 2, indian=numbers.are_indian)

@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from typing_extensions import override
+
 LONGEST_VALUE = 100
 """Most characters of a refused value in a message."""
 MOST_NAMES = 30
@@ -54,6 +56,11 @@ class InvalidInput(ValueError):
         self.allowed = allowed
         super().__init__(f"{field}: {shown(self.value)} is not allowed; {allowed}")
 
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        """Makes the same error in another process, whatever its class is made from."""
+        return _made_again, (type(self), str(self), self.__dict__)
+
 
 class UnknownName(InvalidInput):
     """A name that isn't known; the message suggests the most similar known one."""
@@ -64,3 +71,9 @@ class UnknownName(InvalidInput):
         hint = f"did you mean {near!r}? " if near else ""
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         super().__init__(field, value, f"{hint}allowed: {', '.join(names[:MOST_NAMES]) or 'none'}{more}")
+
+
+def _made_again(kind: type[InvalidInput], message: str, state: dict[str, object]) -> InvalidInput:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(state)
+    return error

@@ -131,7 +131,7 @@ def _heat_cell(
 def _out_of_sample(found: OutOfSample, writer: Writer) -> str:
     rows = (
         row(
-            f"{day_text(each.trial.first, '')} to {day_text(each.trial.test, '')}",
+            f"{day_text(each.trial.first, '')} to {day_text(each.trial.trained, '')}",
             (each.trial.chosen.name, "left"),
             f"{day_text(each.trial.test, '')} to {day_text(each.trial.last, '')}",
             (writer.rupees(each.net_pnl), tone(each.net_pnl)),

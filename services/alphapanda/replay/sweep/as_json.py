@@ -63,6 +63,7 @@ def _window(tried: Tried) -> Document:
     value: Any = plain(trial.measured)
     return {
         "train_from": trial.first.isoformat(),
+        "train_to": trial.trained.isoformat(),
         "test_from": trial.test.isoformat(),
         "test_to": trial.last.isoformat(),
         "strategy": trial.chosen.strategy_type,

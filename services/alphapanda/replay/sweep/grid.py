@@ -106,4 +106,4 @@ def _values(name: str, text: str) -> list[str]:
     steps = int((last - first) / step)
     if steps >= MOST_STEPS:
         raise InvalidInput(f"--grid {name}", text, f"a range of at most {MOST_STEPS:,} values")
-    return [f"{(first + number * step):f}" for number in range(steps + 1)]
+    return [f"{(first + number * step).normalize():f}" for number in range(steps + 1)]

@@ -27,6 +27,7 @@ class Trial:
 
     Attributes:
         first: the first day that the set was chosen by.
+        trained: the last day that it was chosen by.
         test: the first day out of sample.
         last: the last day out of sample.
         chosen: the set.
@@ -34,6 +35,7 @@ class Trial:
     """
 
     first: date
+    trained: date
     test: date
     last: date
     chosen: SetResult
