@@ -219,6 +219,7 @@ def marketdata_room(
         barrier=barrier,
         backoff=Backoff(again.initial_seconds, again.max_seconds),
         on_published=recorder.add if recorder else lambda _: None,
+        wild_print_percent=resources.settings.marketdata.wild_print_percent,
         account=account,
         **({} if settle_held is None else {"settle_held": settle_held}),
     )

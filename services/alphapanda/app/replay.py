@@ -183,7 +183,7 @@ def build_replay(
                 seed=settings.marketdata.seed,
                 shards=payload_policies()["tick_frame"].partitions,
                 shard_of=shard_of,
-                sanitiser=Sanitiser(directory, PRICE_SCALE, data),
+                sanitiser=Sanitiser(directory, PRICE_SCALE, data, settings.marketdata.wild_print_percent),
                 extent=extent,
                 tell=tell,
             )

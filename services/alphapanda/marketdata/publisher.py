@@ -22,6 +22,7 @@ from alphapanda.marketdata.core.data_account import DataAccount, counted
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
+from alphapanda.marketdata.core.wild_prints import DEFAULT_PERCENT
 from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
@@ -77,6 +78,7 @@ class MarketDataPublisher:
             before all else. Returns whether it did; then it is called again, in lockstep once that had its effects.
         backoff: time between attempts while something is unavailable.
         on_published: called with frames after the log has acknowledged them.
+        wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
         account: counts the feed's ticks by what became of them; None: an own one.
 
     Attributes:
@@ -100,6 +102,7 @@ class MarketDataPublisher:
         on_published: Callable[[Sequence[Frame]], None] = lambda _: None,
         settle_held: Callable[[], Awaitable[bool]] = _nothing_held,
         account: DataAccount | None = None,
+        wild_print_percent: float = DEFAULT_PERCENT,
     ) -> None:
         self.account: Final = account or DataAccount(directory)
         self.finished: Final = asyncio.Event()
@@ -115,7 +118,7 @@ class MarketDataPublisher:
         self._on_published = on_published
         self._settle_held = settle_held
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
-        self._sanitiser = Sanitiser(directory, PRICE_SCALE, self.account)
+        self._sanitiser = Sanitiser(directory, PRICE_SCALE, self.account, wild_print_percent)
         self._last: LastFrames | None = None
         self._runs: AsyncIterator[FeedRun | RecordedRun] | None = None
         self._run: FeedRun | RecordedRun | None = None

@@ -69,6 +69,14 @@ class MarketDataSettings(Section):
     clock_max_age_seconds: Seconds = Field(
         10.0, description="wall age from which the market time of a real-time feed is unknown"
     )
+    wild_print_percent: float = Field(
+        20.0,
+        ge=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="distance from the last price, in percent, from which on a price waits for a second that agrees"
+        " before it is believed; 0: never",
+    )
 
 
 class InstrumentsSettings(Section):

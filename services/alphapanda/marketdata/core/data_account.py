@@ -33,6 +33,7 @@ class Noted(StrEnum):
     PUT_IN_ORDER = "put_in_order"
     ROUNDED = "rounded"
     REPLACED = "replaced"
+    WILD_IN_BAR = "wild_in_bar"
 
 
 class Unused(StrEnum):
@@ -46,7 +47,7 @@ class Unused(StrEnum):
 _MEANINGS: Final[Mapping[str, str]] = {
     "unknown_instrument": f"no known instrument has their token; {MAKE_KNOWN}",
     "not_positive": "their price isn't above 0",
-    "off_grid": "their price is no multiple of the instrument's tick size",
+    "contradictory": "their high is below their open or close, or their low above",
     "late": "they are older than the row before them of the same instrument; sort the file by time",
     "wild": "their price is far from those before and after",
     Unused.OUTSIDE_SESSION: "they lie outside the trading hours in IST; are their times of another zone?",

@@ -1,14 +1,17 @@
-"""Drops invalid ticks; everything after it relies on that."""
+"""Puts prices on the grid and drops invalid ticks; everything after it relies on that."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from fractions import Fraction
+from math import inf
 
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.marketdata.core.data_account import DataAccount, counted
-from alphapanda.marketdata.core.ticks import OFF_SCALE, Tick
+from alphapanda.domain.price_grid import Kind, kind_of
+from alphapanda.marketdata.core.data_account import DataAccount, Noted, counted
+from alphapanda.marketdata.core.grids import InstrumentGrid, rounded
+from alphapanda.marketdata.core.ticks import Tick, new_tick
+from alphapanda.marketdata.core.wild_prints import DEFAULT_PERCENT, WildPrints
 
 
 class DropReason(StrEnum):
@@ -16,64 +19,74 @@ class DropReason(StrEnum):
 
     UNKNOWN_INSTRUMENT = "unknown_instrument"
     NOT_POSITIVE = "not_positive"
-    OFF_GRID = "off_grid"
+    CONTRADICTORY = "contradictory"
     LATE = "late"
     DUPLICATE = "duplicate"
+    WILD = "wild"
+
+
+_FREE: frozenset[Kind | None] = frozenset({Kind.STOCK_OPTION, Kind.INDEX_OPTION})
+"""Kinds whose prices jump: an option at 5 paise doubles with one step."""
 
 
 class Sanitiser:
-    """Drops ticks that are of an unknown instrument, without a positive price, off the price grid, late, or duplicate.
+    """Rounds prices to the instrument's grid; drops ticks that can't be right.
 
-    All four prices of a bar have to be positive and on the grid. A late tick is older than the instrument's last tick. A duplicate has the time, price and volume of the instrument's last
-    tick; the same price at a later time is a new tick.
+    Dropped is a tick of an unknown instrument, one without a positive price, a bar that contradicts itself (its high below its
+    open or close, or its low above), a late tick, a duplicate, and a wild print until a second one agrees. A late tick is
+    older than the instrument's last tick. A duplicate has the time, price and volume of the instrument's last tick; the same
+    price at a later time is a new tick. A price off the grid is rounded to it and counted.
 
     Args:
         instruments: the known instruments.
         price_scale: units of a tick's price in one rupee.
         account: counts the ticks that passed and those that were dropped, by reason; None: an own one.
+        wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
 
     Attributes:
         account: the counts.
     """
 
     def __init__(
-        self, instruments: Iterable[Instrument], price_scale: int, account: DataAccount | None = None
+        self,
+        instruments: Iterable[Instrument],
+        price_scale: int,
+        account: DataAccount | None = None,
+        wild_print_percent: float = DEFAULT_PERCENT,
     ) -> None:
         self._directory = (
             instruments if isinstance(instruments, InstrumentDirectory) else InstrumentDirectory(instruments)
         )
         self._price_scale = price_scale
-        self._grids: dict[int, int] = {}
+        self._grids: dict[int, InstrumentGrid] = {}
+        self._free: set[int] = set()
+        self._wild = WildPrints(wild_print_percent)
+        self._limit = self._wild.limit or inf
         self._last: dict[int, Tick] = {}
         self.account = account or DataAccount()
 
     def clean(self, ticks: Sequence[Tick]) -> list[Tick]:
-        """Returns the ticks that passed, in order."""
-        last, account = self._last, self.account
-        kept = []
+        """Returns the ticks that passed, in order; a held wild print before the one that agreed with it."""
+        kept: list[Tick] = []
         for tick in ticks:
-            token, price, time, _, _, _, _, low = tick
-            grid = self._grids.get(token)
+            grid = self._grids.get(tick[0])
             if grid is None:
-                grid = self._grid_of(token)
+                grid = self._grid_of(tick[0])
             if grid is None:
-                account.unknown(DropReason.UNKNOWN_INSTRUMENT, token)
-            elif price <= 0 or price % grid or (low is not None and not _on_grid(tick, grid)):
-                account.drop(_why_off(tick))
-            elif (before := last.get(token)) is not None and time <= before[2] and _repeats(tick, before):
-                account.drop(DropReason.LATE if time < before[2] else DropReason.DUPLICATE)
+                self.account.unknown(DropReason.UNKNOWN_INSTRUMENT, tick[0])
             else:
-                last[token] = tick
-                kept.append(tick)
-        account.passed_ticks(kept)
+                kept += self._cleaned(tick, grid, self._last.get(tick[0]))
+        self.account.passed_ticks(kept)
         return kept
 
-    def _grid_of(self, token: int) -> int | None:
+    def _grid_of(self, token: int) -> InstrumentGrid | None:
         """The price grid of an instrument that is met for the first time; None if it isn't known."""
         instrument = self._directory.by_token(token)
         if instrument is None:
             return None
-        grid = self._grids[token] = _grid(instrument, self._price_scale)
+        if kind_of(instrument) in _FREE:
+            self._free.add(token)
+        grid = self._grids[token] = InstrumentGrid(instrument, self._price_scale)
         return grid
 
     @property
@@ -85,23 +98,77 @@ class Sanitiser:
         """The number of ticks dropped, by reason; zeros are left out."""
         return counted(self.account.dropped)
 
+    def _cleaned(self, tick: Tick, grid: InstrumentGrid, before: Tick | None) -> Sequence[Tick]:
+        """What passes now of a known instrument's tick: the tick, nothing, or a held one and the tick."""
+        token, price, time, _, _, _, _, low = tick
+        if price <= 0 or (low is not None and low <= 0):
+            self.account.drop(DropReason.NOT_POSITIVE)
+            return ()
+        if before is not None and time < before[2]:
+            self.account.drop(DropReason.LATE)
+            return ()
+        if grid.low <= price < grid.high and time < grid.until_ns:
+            unit = grid.unit
+        else:
+            unit = grid.moved(price, time, None if before is None else before[1])
+        if unit > 1 and price % unit:
+            tick = self._rounded(tick, unit)
+            price = tick[1]
+        if low is not None:
+            checked = self._checked_bar(tick, unit, before)
+            if checked is None:
+                return ()
+            tick = checked
+        if before is not None and (
+            time == before[2] or abs(price - before[1]) > self._limit * before[1] or self._wild.held
+        ):
+            return self._compared(tick, before)
+        self._last[token] = tick
+        return (tick,)
 
-def _on_grid(bar: Tick, grid: int) -> bool:
-    """Whether a bar's open, high and low are positive and on the price grid."""
-    return all(price is not None and price > 0 and not price % grid for price in bar[5:])
+    def _compared(self, tick: Tick, before: Tick) -> Sequence[Tick]:
+        """What passes of a tick at the time of the one before, far from it, or while a wild one is held."""
+        if tick[2] == before[2] and tick[1] == before[1] and tick[3] == before[3]:
+            self.account.drop(DropReason.DUPLICATE)
+            return ()
+        if abs(tick[1] - before[1]) > self._limit * before[1] and tick[0] not in self._free:
+            return self._judged(tick)
+        self._wild.held.pop(tick[0], None)
+        self._last[tick[0]] = tick
+        return (tick,)
 
+    def _checked_bar(self, bar: Tick, unit: int, before: Tick | None) -> Tick | None:
+        """A bar with all prices on the grid and none of them wild; None for one that contradicts itself."""
+        _, close, _, _, _, first, high, low = bar
+        if first is None or high is None or low is None:
+            return bar
+        if unit > 1 and (first % unit or high % unit or low % unit):
+            bar = self._rounded(bar, unit)
+            first, high, low = rounded(first, unit), rounded(high, unit), rounded(low, unit)
+        if high < first or high < close or low > first or low > close:
+            self.account.drop(DropReason.CONTRADICTORY)
+            return None
+        if high - low <= self._limit * low or bar[0] in self._free:
+            return bar
+        tamed = self._wild.tamed(bar, None if before is None else before[1])
+        if tamed != bar:
+            self.account.note(Noted.WILD_IN_BAR)
+        return tamed
 
-def _why_off(tick: Tick) -> DropReason:
-    prices = [price for price in (tick.price, *tick[5:]) if price is not None]
-    negative = any(price <= 0 and price != OFF_SCALE for price in prices)
-    return DropReason.NOT_POSITIVE if negative else DropReason.OFF_GRID
+    def _rounded(self, tick: Tick, unit: int) -> Tick:
+        self.account.note(Noted.ROUNDED)
+        prices = [None if price is None else rounded(price, unit) for price in tick[5:]]
+        return new_tick((tick[0], rounded(tick[1], unit), *tick[2:5], *prices))
 
-
-def _repeats(tick: Tick, before: Tick) -> bool:
-    """Whether a tick that isn't newer than the last one is late or a duplicate."""
-    return tick[2] < before[2] or (tick[1] == before[1] and tick[3] == before[3])
-
-
-def _grid(instrument: Instrument, price_scale: int) -> int:
-    """The instrument's tick size in units of a price; if that is no whole number, its smallest whole multiple."""
-    return (Fraction(instrument.tick_size) * price_scale).numerator
+    def _judged(self, tick: Tick) -> Sequence[Tick]:
+        """A wild tick: held back and counted, or believed with the held one."""
+        if self._wild.repeats(tick):
+            self.account.drop(DropReason.DUPLICATE)
+            return ()
+        believed = self._wild.believed(tick)
+        if believed:
+            self.account.drop(DropReason.WILD, -1)
+            self._last[tick[0]] = tick
+        else:
+            self.account.drop(DropReason.WILD)
+        return believed
