@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
 
@@ -155,7 +155,7 @@ def round_to_grid(
     return max((price / tick).to_integral_value(rounding=rounding) * tick, tick)
 
 
-@cache
+@lru_cache(maxsize=1)
 def _rules() -> Mapping[tuple[str, Kind], tuple[GridRule, ...]]:
     shipped = resources.files("alphapanda.domain").joinpath("data/price_grid.json")
     return parse_grid(json.loads(shipped.read_text(encoding="utf-8")))

@@ -179,16 +179,17 @@ async def test_a_recording_before_the_market_clock_is_refused(driver, tmp_path):
 
 
 async def test_what_is_not_believed_is_dropped_and_counted(driver, tmp_path):
-    """Off the grid, not positive, unknown: none of it reaches the log or the cache."""
+    """Wild, not positive, unknown: none of it reaches the log or the cache; what is off the grid is rounded to it."""
     file = tmp_path / "bad.csv"
     at = "2026-11-23T09:15:0{}+05:30"
     file.write_text(
         "ts,instrument_token,last_price\n"
-        f"{at.format(0)},408065,1500\n{at.format(1)},408065,1500.01\n{at.format(2)},408065,0\n{at.format(3)},5,10\n"
+        f"{at.format(0)},408065,1500.01\n{at.format(1)},408065,15000\n{at.format(2)},408065,0\n{at.format(3)},5,10\n"
     )
     publisher = await driver.publish(file)
     assert publisher.ticks == 1
-    assert publisher.dropped() == {"off_grid": 1, "not_positive": 1, "unknown_instrument": 1}
+    assert publisher.dropped() == {"wild": 1, "not_positive": 1, "unknown_instrument": 1}
+    assert publisher.account.noted == {"rounded": 1}
     (frame,) = await driver.frames()
     assert frame.last_price == [150_000]
     assert frame.market_time_ns == nanoseconds(datetime(2026, 11, 23, 3, 45, tzinfo=UTC))

@@ -17,7 +17,10 @@ def test_the_bar_reaches_its_end(tmp_path, monkeypatch: pytest.MonkeyPatch) -> N
     shown = io.StringIO()
     monkeypatch.setattr(replaying, "err", Console(file=shown, force_terminal=True, width=120))
     file = tmp_path / "bars.csv"
-    bars = (f"2025-03-10 {9 + at // 60:02}:{at % 60:02}:00,9,9,9,{1500 + at % 7},10" for at in range(15, 315))
+    bars = (
+        f"2025-03-10 {9 + at // 60:02}:{at % 60:02}:00,1500,1506,1500,{1500 + at % 7},10"
+        for at in range(15, 315)
+    )
     file.write_text("\n".join(("datetime_ist,open,high,low,close,volume", *bars)))
     asked = ["replay", str(file), "--instrument", "NSE:INFY", "--strategy", "ema_cross", "--json"]
     answer = CliRunner().invoke(main, asked, catch_exceptions=False)

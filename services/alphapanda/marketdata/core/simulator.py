@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from alphapanda.domain.calendar import Session, TradingCalendar
 from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.price_grid import tick_size
+from alphapanda.marketdata.core.grids import rounded
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch, new_tick
 
 BLOCK_NS: Final = 20_000_000_000
@@ -69,13 +72,18 @@ def stocks_of_day(
     return tuple(
         SimulatedStock(
             i.instrument_token,
-            int(i.tick_size * PRICE_SCALE),
-            prices[i.instrument_token],
+            (step := _step(i, prices[i.instrument_token], day)),
+            rounded(prices[i.instrument_token], step),
             tuple(_window(session) for session in calendar.sessions(day, i.session_segment)),
         )
         for i in sorted(instruments, key=lambda instrument: instrument.instrument_token)
         if i.instrument_token in prices
     )
+
+
+def _step(instrument: Instrument, price: int, day: date) -> int:
+    """The price step at the day's start, in 1/PRICE_SCALE rupees."""
+    return max(1, int(tick_size(instrument, Decimal(price) / PRICE_SCALE, day) * PRICE_SCALE))
 
 
 class SimulatedDay:
