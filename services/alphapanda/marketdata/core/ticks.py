@@ -9,9 +9,6 @@ from typing import Final, NamedTuple
 PRICE_SCALE: Final = 100
 """Units of a price in one rupee; the exchange's cash market prices in paise."""
 
-OFF_SCALE: Final = -(2**63)
-"""Marks a price without an exact value in 1/PRICE_SCALE rupees; it is on no price grid."""
-
 
 class Tick(NamedTuple):
     """One trade, or one bar.
@@ -20,7 +17,7 @@ class Tick(NamedTuple):
 
     Attributes:
         instrument_token: the broker's token.
-        price: in 1/PRICE_SCALE rupees; OFF_SCALE if it has no exact value.
+        price: in 1/PRICE_SCALE rupees.
         exchange_time: nanoseconds since the epoch.
         volume: units traded in the day so far; None if the feed has no volumes.
         bar_start: start of the bar, nanoseconds since the epoch; None for a trade.
