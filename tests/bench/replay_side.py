@@ -1,4 +1,7 @@
-"""Our side of P6: one file of ticks through the real cores, as a program of its own like the peers."""
+"""Our side of P6: one file of ticks through the real cores, as a program of its own like the peers.
+
+Charges are none on both sides: the peers know none of Zerodha's lines.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def main() -> None:
     """Prints orders and seconds; the frames are there before the clock starts, one a tick as replay makes them."""
     values = array("q", Path(sys.argv[1]).read_bytes())
     times, paise = values[: len(values) // 2], values[len(values) // 2 :]
-    settings = load_settings({})
+    settings = load_settings({}, paper_trading={"charges": "none"})
     directory = shipped_instruments(date.max)
     instrument = directory.require_symbol(SYMBOL, "instrument")
     strategy = StrategyConfig(

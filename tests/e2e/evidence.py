@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 
 from alphapanda.consuming.dead_letters import Letter, letter_or_outcome
 from alphapanda.contract.topics import DEAD_LETTER_SUFFIX, TopicMap
+from alphapanda.domain.charges import charges_from_text
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.layout import Layout
@@ -297,7 +298,11 @@ def _check_fills(evidence: Evidence) -> None:
 
 
 def _check_ledger(evidence: Evidence) -> None:
-    """A fill is booked once, in balance; cash is the starting cash less what the exchange's trades cost."""
+    """A fill is booked once, in balance; cash is the starting cash less what the exchange's trades cost.
+
+    What a day's charges are beyond the exchange's commissions (rounded as on a contract note) is booked, too: each fill
+    says how much, line by line.
+    """
     booked = [row["fill_id"] for row in evidence.rows("transactions") if row["fill_id"] is not None]
     assert sorted(map(str, booked)) == sorted(str(row["fill_id"]) for row in evidence.rows("trades"))
     balance: Counter[str] = Counter()
@@ -317,7 +322,13 @@ def _check_ledger(evidence: Evidence) -> None:
             ),
             Decimal(),
         )
-        assert account["cash"] == account["starting_cash"] - cost == cash[whose]
+        booked_more = [row for row in evidence.rows("fills") if (row["broker"], row["account"]) == whose]
+        more = sum((row["day_charges"] for row in booked_more), Decimal())
+        assert account["day_charges"] == more
+        for row in booked_more:
+            lines = charges_from_text(row["charges"])
+            assert not lines or lines.total == row["commission"] + row["day_charges"]
+        assert account["cash"] == account["starting_cash"] - cost - more == cash[whose]
         assert account["cash"] == account["cash"].quantize(PAISA)
 
 

@@ -6,12 +6,15 @@ from asyncio import Lock
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from typing_extensions import override
 
+from alphapanda.domain.charge_days import ChargeDays
+from alphapanda.domain.charges import Charges, merged
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount
@@ -50,6 +53,8 @@ class _Rows:
     ledger: list[LedgerLine]
     positions: dict[PositionKey, Position] = field(default_factory=dict)
     fills: list[BookedFill] = field(default_factory=list)
+    charge_days: ChargeDays = field(default_factory=ChargeDays)
+    day_charges: Decimal = Decimal(0)
 
 
 class InMemoryPortfolioStore(PortfolioStore):
@@ -106,12 +111,15 @@ class InMemoryPortfolioStore(PortfolioStore):
             entries=len(rows.ledger),
             positions=rows.positions.values(),
             booked=self._fill_ids,
+            charge_days=deepcopy(rows.charge_days),
         )
 
     def _write(self, unit: BookingUnit) -> None:
         for booking, received in unit.bookings:
             key = booking.position.key
             rows = self._accounts[AccountName(key.broker, key.account)]
+            rows.charge_days = unit.books[AccountName(key.broker, key.account)].charge_days
+            rows.day_charges += booking.day_charges
             rows.positions[key] = booking.position
             rows.cash += booking.cash_change
             rows.revision = booking.revision
@@ -126,7 +134,10 @@ class InMemoryPortfolioStore(PortfolioStore):
             return None
         every = rows.positions.values()
         held = tuple(sorted((position for position in every if position.quantity), key=sort_key))
-        return AccountBooks(name, rows.starting_cash, rows.cash, rows.revision, tuple(totals_of(every)), held)
+        totals = tuple(totals_of(every, rows.charge_days.by_strategy()))
+        return AccountBooks(
+            name, rows.starting_cash, rows.cash, rows.revision, totals, held, rows.day_charges
+        )
 
     @override
     async def accounts(self, broker: str) -> Sequence[AccountName]:
@@ -222,6 +233,14 @@ class InMemoryPortfolioStore(PortfolioStore):
             and (after is None or sort_key(position) > after)
         ]
         return found[:limit]
+
+    @override
+    async def charges(self, name: AccountName, *, strategy_id: str) -> Charges:
+        rows = self._accounts[name]
+        asked = [one for one in rows.positions.values() if strategy_id in ("", one.key.strategy_id)]
+        lines = rows.charge_days.by_strategy()
+        total = sum((one.charges for one in asked), Decimal(0))
+        return merged((of for whose, of in lines.items() if strategy_id in ("", whose)), total)
 
     @override
     async def fills(

@@ -16,7 +16,9 @@ from typing_extensions import override
 
 from alphapanda.domain.order_events import Fill
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.paper_charges import PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.trading.paper_exchange import paper_order
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 LATE_TRADES = 0.5
@@ -80,7 +82,7 @@ class Exchange:
         self.committed_at: dict[str, float] = {}
         self._world = world
         self._market = market
-        self._model = PaperMarket(Decimal("0.05"), Decimal("0.1"))
+        self._model = PaperMarket(Decimal("0.05"), PercentCharges(Decimal("0.1")), seed=7)
         self._trades = 0
         self.late_trades = 0
 
@@ -167,9 +169,7 @@ class Exchange:
         placement = order.placement
         price, at = self._market.price(placement.instrument_token), self._market.now()
         order.fills.append(
-            self._model.fill(
-                self.broker, placement.account, str(self._trades), placement.side, quantity, price, at
-            )
+            self._model.fill(self.broker, paper_order(placement), str(self._trades), price, at, quantity)
         )
         if order.filled == placement.quantity:
             order.status = BrokerOrderStatus.COMPLETE

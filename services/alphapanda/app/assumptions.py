@@ -6,6 +6,8 @@ from datetime import date
 from typing import Final
 
 from alphapanda.app.funds import funds_terms_of
+from alphapanda.domain.charge_rates import Sureness
+from alphapanda.domain.charges import NO_CHARGES, Charges
 from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.margin import MarginKind
 from alphapanda.settings.model import Settings
@@ -17,19 +19,25 @@ _FILLS: Final = {
 }
 
 
-def assumptions(settings: Settings, accounts: int = 1) -> list[tuple[str, str]]:
+def assumptions(
+    settings: Settings, accounts: int = 1, charged: Charges = NO_CHARGES
+) -> list[tuple[str, str]]:
     """The assumptions behind the figures: when orders fill and at what price, charges, funds, square-off.
 
     Args:
         settings: the settings.
         accounts: number of accounts; more than one: each strategy has its own.
+        charged: the charges of the run by line.
     """
     each = f" for each of {accounts} strategies" if accounts > 1 else ""
     paper = settings.paper_trading
     return [
         ("fills", f"{_FILLS[paper.fill]}, whole, whatever was traded"),
-        ("slippage", f"{paper.slippage_percent}% of the price, always against you"),
-        ("charges", f"{paper.commission_percent}% of the turnover"),
+        (
+            "slippage",
+            f"{paper.slippage_percent}% of the price times 0.5 to 1.5, always against you, to the next tick",
+        ),
+        ("charges", _charges(paper, charged)),
         ("funds", f"starting cash of {paper.starting_cash} rupees{each}; {_funds(paper)}"),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
@@ -43,4 +51,15 @@ def _funds(paper: PaperTradingSettings) -> str:
     return (
         f"intraday shares need {mis} of their value, futures {futures}, short options {options} of the strike, everything"
         " else its whole value; an entry that can't be paid is refused"
+    )
+
+
+def _charges(paper: PaperTradingSettings, charged: Charges) -> str:
+    if paper.charges == "none":
+        return "none"
+    if paper.charges == "percent":
+        return f"{paper.commission_percent}% of the turnover"
+    assumed = any(line.sureness is Sureness.ASSUMED for line in charged.lines)
+    return "what Zerodha charges, at the rates of each day" + (
+        "; ASSUMED in part: the oldest known rates stand in for days before them" if assumed else ""
     )

@@ -16,6 +16,7 @@ from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.instruments import EVERY_DAY, known_instruments
 from alphapanda.app.limits import limits_of
 from alphapanda.app.reading import reading_of
+from alphapanda.app.paper import paper_market
 from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
 from alphapanda.domain.calendar import TradingCalendar
@@ -44,7 +45,6 @@ from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.folder import BadStrategyFile, registry_with
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_book import PaperBook
-from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 ALL_DAYS: Final = WantedDays()
@@ -275,7 +275,7 @@ def compose_replay(
         calendar,
         timedelta(seconds=settings.trading.price_max_age_seconds),
     )
-    market = PaperMarket(paper.slippage_percent, paper.commission_percent)
+    market = paper_market(settings)
     return Replay(
         host=host,
         trading=SynchronousTrading(

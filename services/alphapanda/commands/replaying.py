@@ -276,6 +276,7 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
     """The summary; all entries are the same for the same input, except the last three, which measure the run."""
     tally = run.replay.tally
     statement = run.replay.statement()
+    charges = statement.profit.lines.lines
     return {
         "ticks": run.data.passed,
         "dropped": counted(run.data.dropped),
@@ -293,12 +294,18 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "realised_pnl": _money(statement.profit.realised),
         "unrealised_pnl": _money(statement.profit.unrealised),
         "charges": _money(statement.profit.charges),
+        "charges_by_line": {line.name: _money(line.amount) for line in charges},
+        "charges_sureness": {line.name: line.sureness.name.lower() for line in charges if line.sureness},
         "cash": _money(statement.cash),
         "equity": _money(statement.equity),
         "max_drawdown": _money(run.replay.tracker.max_drawdown),
         **_accounts(run),
         **performance_json(
-            found, [*assumptions(run.settings, len(run.replay.books)), *_calendar(run.days.caveats())]
+            found,
+            [
+                *assumptions(run.settings, len(run.replay.books), statement.profit.lines),
+                *_calendar(run.days.caveats()),
+            ],
         ),
         "wall_seconds": round(seconds, 6),
         "ticks_per_second": round(run.data.passed / seconds) if seconds else 0,

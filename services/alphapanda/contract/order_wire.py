@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from alphapanda.contract.charges_wire import charge_lines, charges_from
 from alphapanda.contract.wire import (
     NotOnTheWire,
     decimal,
@@ -15,6 +16,7 @@ from alphapanda.contract.wire import (
     optional_moment,
     timestamp,
 )
+from alphapanda.domain.charges import NO_CHARGES
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import (
     Cancelled,
@@ -108,6 +110,7 @@ def order_event(
                     price=decimal(fill.price),
                     commission=money(fill.commission),
                     traded_at=timestamp(fill.traded_at),
+                    charge_lines=charge_lines(fill.charges.lines),
                 )
             )
         case Failed(reason=reason, message=text):
@@ -139,6 +142,7 @@ def order_update_from(event: Event) -> OrderUpdate:
                 price=exact(m.price),
                 commission=exact(m.commission.amount),
                 traded_at=moment(m.traded_at),
+                charges=charges_from(m.charge_lines) if m.charge_lines else NO_CHARGES,
             )
             return Filled(order_state_from(m.order, event.broker), fill)
         case "order_failed":

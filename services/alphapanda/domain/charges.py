@@ -1,202 +1,194 @@
-"""Charges of an executed order at Zerodha: brokerage, taxes and fees, at dated rates.
+"""Charges of an executed order at Zerodha, line by line: brokerage, taxes and fees, exact and unrounded.
 
-The rates are in `data/charges_rates.json`. Amounts are exact, unrounded rupees. The contract note rounds transaction tax
-and stamp duty to whole rupees over all trades of a scrip in a day, so one order's figures are accruals that the
-contract note adjusts.
+A fill's lines are what Kite's charges API answers for it. What a contract note makes of a day's fills (rounding, delivery
+that became intraday, DP charges) is in `charge_days.py`.
 """
 
-import json
-from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
-from enum import StrEnum
-from importlib import resources
-from itertools import pairwise
-from typing import Any
+from __future__ import annotations
 
-from alphapanda.domain.errors import InvalidInput, UnknownName
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from alphapanda.domain.charge_rates import (
+    CHARGES,
+    COMMISSION,
+    DP,
+    PRICE_UNITS,
+    UNITS,
+    ChargeSheet,
+    Sureness,
+)
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import Side
 
-
-class ChargeSegment(StrEnum):
-    """The segment that sets a trade's charges. Delivery shares bought and sold on one day are charged as intraday."""
-
-    EQ_DELIVERY = "EQ_DELIVERY"
-    EQ_INTRADAY = "EQ_INTRADAY"
-    EQ_FUT = "EQ_FUT"
-    EQ_OPT = "EQ_OPT"
+_PLACES: Final = 15
+_GST_BASE: Final = 100
+PAISA_UNITS: Final = UNITS // 100
 
 
-class ChargesNotKnown(LookupError):
-    """No rate is known for this charge, exchange and segment on this day."""
+class ChargeLine(NamedTuple):
+    """One charge: its name, such as "stt", rupees, and how sure its rate is. Rupees are negative where a charge is taken back."""
+
+    name: str
+    amount: Decimal
+    sureness: Sureness
 
 
-@dataclass(frozen=True, slots=True)
-class Charges:
-    """The charges of one order in exact rupees, none negative."""
+class Charges(Struct, frozen=True, gc=False):
+    """Charges by line, as integers.
 
-    brokerage: Decimal
-    transaction_tax: Decimal
-    exchange_turnover: Decimal
-    ipft: Decimal
-    sebi: Decimal
-    gst: Decimal
-    stamp_duty: Decimal
+    Attributes:
+        heads: name and sureness of each line.
+        units: amounts in UNITS (10^15 to the rupee), in the order of `heads`.
+    """
+
+    heads: tuple[tuple[str, Sureness], ...] = ()
+    units: tuple[int, ...] = ()
+
+    @property
+    def lines(self) -> tuple[ChargeLine, ...]:
+        """The lines that aren't 0."""
+        return tuple(
+            ChargeLine(name, _rupees(units), sureness)
+            for (name, sureness), units in zip(self.heads, self.units, strict=True)
+            if units
+        )
 
     @property
     def total(self) -> Decimal:
-        """The sum of all charges."""
-        return (
-            self.brokerage
-            + self.transaction_tax
-            + self.exchange_turnover
-            + self.ipft
-            + self.sebi
-            + self.gst
-            + self.stamp_duty
-        )
+        """The sum of all lines, exact."""
+        return _rupees(sum(self.units))
+
+    @property
+    def in_paise(self) -> Decimal:
+        """The sum of all lines, 0 or more, rounded to the paisa, halves up."""
+        return Decimal((sum(self.units) + PAISA_UNITS // 2) // PAISA_UNITS).scaleb(-2)
+
+    def __bool__(self) -> bool:
+        """Whether it has lines."""
+        return bool(self.heads)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
-    """A rate in force from a date on: a fraction of turnover, or rupees per order."""
-
-    since: date
-    value: Decimal
-    sides: tuple[Side, ...]
-    per_order: bool
-    cap: Decimal | None
-
-    def amount(self, side: Side, turnover: Decimal) -> Decimal:
-        if side not in self.sides:
-            return Decimal(0)
-        if self.per_order:
-            return self.value
-        due = turnover * self.value
-        return due if self.cap is None else min(due, self.cap)
+NO_CHARGES: Final = Charges()
+"""Of a fill whose commission has no lines."""
 
 
-_Key = tuple[str, str, str]
-_SIDES = {"both": (Side.BUY, Side.SELL), "buy": (Side.BUY,), "sell": (Side.SELL,)}
-_PER = {"turnover": False, "order": True}
-
-
-@dataclass(frozen=True, slots=True)
-class ChargeRates:
-    """Dated rates by (charge, exchange, segment), and the rates of GST; each series is ordered by date."""
-
-    by_key: Mapping[_Key, tuple[_Rate, ...]]
-    gst: tuple[_Rate, ...]
-
-
-def charges_for(
-    rates: ChargeRates,
-    *,
-    day: date,
-    exchange: str,
-    segment: ChargeSegment,
-    side: Side,
-    quantity: int,
-    price: Decimal,
-) -> Charges:
-    """The charges of one executed order.
+def merged(parts: Iterable[Charges], total: Decimal | None = None) -> Charges:
+    """Charges added up by name, in the order of a contract note, each with its least sure rate.
 
     Args:
-        rates: the dated rates.
-        day: the trading day.
-        exchange: NSE or BSE.
-        segment: the charge segment.
-        side: of the order.
-        quantity: units filled (not lots), positive. Brokerage is capped per executed order, so for an order with several
-            fills pass the whole filled quantity and its average price; the charge of a further fill is the difference.
-        price: rupees per unit, positive; for options the premium.
+        parts: what is added up.
+        total: rupees that the lines are part of; what they lack is a line "commission". None: they are all there is.
+    """
+    found: dict[str, tuple[int, Sureness]] = {}
+    for part in parts:
+        for (name, sureness), units in zip(part.heads, part.units, strict=True):
+            known, least = found.get(name, (0, Sureness.UNRATED))
+            found[name] = (known + units, max(least, sureness))
+    if total is not None:
+        rest = int(total.scaleb(_PLACES)) - sum(units for units, _ in found.values())
+        if rest:
+            found[COMMISSION] = (rest, Sureness.UNRATED)
+    names = sorted((name for name, (units, _) in found.items() if units), key=_place)
+    return Charges(tuple((name, found[name][1]) for name in names), tuple(found[name][0] for name in names))
 
-    GST is due on brokerage, exchange turnover charge and SEBI fee, but not on the investor protection levy (ipft), as in
-    Kite's charges API.
+
+def _place(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
+
+
+_ORDER: Final = (*CHARGES, DP, COMMISSION)
+
+
+def charges_of(lines: Iterable[ChargeLine]) -> Charges:
+    """The charges with these lines.
 
     Raises:
-        ChargesNotKnown: a rate for the day is missing.
-        InvalidInput: quantity or price isn't positive.
+        InvalidInput: an amount has more than 15 decimals.
+    """
+    heads, units = [], []
+    for name, amount, sureness in lines:
+        scaled = amount.scaleb(_PLACES)
+        whole = int(scaled)
+        if whole != scaled:
+            raise InvalidInput(f"charge {name}", amount, f"at most {_PLACES} decimals")
+        heads.append((name, sureness))
+        units.append(whole)
+    return Charges(tuple(heads), tuple(units))
+
+
+def charges_text(charges: Charges) -> str:
+    """Charges as text, for a store: name=units=sureness of the lines that aren't 0."""
+    return " ".join(
+        f"{name}={units}={int(sureness)}"
+        for (name, sureness), units in zip(charges.heads, charges.units, strict=True)
+        if units
+    )
+
+
+def charges_from_text(text: str) -> Charges:
+    """The charges of a text made by `charges_text`."""
+    if not text:
+        return NO_CHARGES
+    heads, units = [], []
+    for line in text.split(" "):
+        name, amount, sureness = line.split("=")
+        heads.append((name, Sureness(int(sureness))))
+        units.append(int(amount))
+    return Charges(tuple(heads), tuple(units))
+
+
+def fill_charges(
+    sheet: ChargeSheet, side: Side, quantity: int, price: Decimal, traded_before: int = 0
+) -> Charges:
+    """The charges of a fill.
+
+    Args:
+        sheet: the rates of its day, exchange and segment.
+        side: of the order.
+        quantity: units filled (not lots), > 0.
+        price: rupees per unit, > 0, with at most 4 decimals; for options the premium.
+        traded_before: PRICE_UNITS of turnover of the order's earlier fills. Brokerage is capped per executed order, so a
+            further fill pays the difference only.
+
+    Raises:
+        InvalidInput: quantity or price isn't positive, or the price is too fine.
     """
     if quantity <= 0:
         raise InvalidInput("quantity", quantity, "an executed order has a positive one")
-    if price <= 0:
-        raise InvalidInput("price", price, "an executed order has a positive one")
-    turnover = quantity * price
-
-    def due(charge: str) -> Decimal:
-        key = (charge, exchange, segment.value)
-        return _in_force(rates.by_key.get(key, ()), day, key).amount(side, turnover)
-
-    brokerage, exchange_turnover, sebi = due("brokerage"), due("exchange_turnover"), due("sebi")
-    gst = _in_force(rates.gst, day, ("gst", exchange, segment.value))
+    turnover = turnover_of(quantity, price)
+    brokerage = sheet.brokerage(traded_before + turnover)
+    if traded_before:
+        brokerage -= sheet.brokerage(traded_before)
+    stt, exchange, ipft, sebi, stamp = sheet.buy if side is Side.BUY else sheet.sell
+    exchange *= turnover
+    sebi *= turnover
+    # Exact: every amount is a multiple of 100 units, as rates have 9 decimals and RATE_UNITS are 10^11.
+    gst = (brokerage + exchange + sebi) // _GST_BASE * sheet.gst
     return Charges(
-        brokerage=brokerage,
-        transaction_tax=due("transaction_tax"),
-        exchange_turnover=exchange_turnover,
-        ipft=due("ipft"),
-        sebi=sebi,
-        gst=gst.amount(side, brokerage + exchange_turnover + sebi),
-        stamp_duty=due("stamp_duty"),
+        sheet.heads, (brokerage, stt * turnover, exchange, ipft * turnover, sebi, stamp * turnover, gst)
     )
 
 
-def load_charge_rates() -> ChargeRates:
-    """Loads the rates shipped with the package. It parses the file on each call, so keep the result."""
-    shipped = resources.files("alphapanda.domain").joinpath("data/charges_rates.json")
-    return parse_charge_rates(json.loads(shipped.read_text(encoding="utf-8")))
-
-
-def parse_charge_rates(document: Mapping[str, Any]) -> ChargeRates:
-    """Parses rates from a document with the form of `data/charges_rates.json`.
+def turnover_of(quantity: int, price: Decimal) -> int:
+    """The turnover in PRICE_UNITS.
 
     Raises:
-        ValueError: an entry is wrong; the message names it.
+        InvalidInput: the price isn't positive, or has more than 4 decimals.
     """
-    by_key: dict[_Key, tuple[_Rate, ...]] = {}
-    for entry in document["rates"]:
-        series = _series(entry, entry["charge"])
-        for exchange in entry["exchanges"]:
-            for segment in entry["segments"]:
-                key = (entry["charge"], exchange, ChargeSegment(segment).value)
-                if key in by_key:
-                    raise ValueError(f"rates of {_named(key)} are given twice")
-                by_key[key] = series
-    return ChargeRates(by_key, _series(document["gst"], "gst"))
+    scaled = price * PRICE_UNITS
+    whole = int(scaled)
+    if whole != scaled or whole <= 0:
+        raise InvalidInput("price", price, "an executed order has a positive one with at most 4 decimals")
+    return whole * quantity
 
 
-def _series(entry: Mapping[str, Any], charge: str) -> tuple[_Rate, ...]:
-    side, per = entry["side"], entry["per"]
-    if side not in _SIDES:
-        raise UnknownName(f"side of {charge}", side, _SIDES)
-    if per not in _PER:
-        raise UnknownName(f"per of {charge}", per, _PER)
-    cap = Decimal(entry["cap"]) if "cap" in entry else None
-    series = tuple(
-        _Rate(date.fromisoformat(since), Decimal(value), _SIDES[side], _PER[per], cap)
-        for since, value in entry["since"]
-    )
-    for earlier, later in pairwise(series):
-        if later.since <= earlier.since:
-            raise ValueError(
-                f"{charge}: the rate from {later.since} comes after the one from {earlier.since}"
-            )
-    return series
-
-
-def _in_force(series: tuple[_Rate, ...], day: date, key: _Key) -> _Rate:
-    at = bisect_right(series, day, key=lambda rate: rate.since) - 1
-    if at >= 0:
-        return series[at]
-    if series:
-        raise ChargesNotKnown(
-            f"no rate of {_named(key)} for {day}: the first one known is from {series[0].since}"
-        )
-    raise ChargesNotKnown(f"no rate of {_named(key)} is known for any day")
-
-
-def _named(key: _Key) -> str:
-    charge, exchange, segment = key
-    return f"{charge} at {exchange} for {segment}"
+def _rupees(units: int) -> Decimal:
+    whole, rest = divmod(units, PAISA_UNITS)
+    if not rest:
+        return Decimal(whole).scaleb(-2)
+    digits = str(abs(units)).zfill(_PLACES + 1)
+    return Decimal(f"{'-' if units < 0 else ''}{digits[:-_PLACES]}.{digits[-_PLACES:].rstrip('0')}")

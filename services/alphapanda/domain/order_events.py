@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from alphapanda.domain.charges import NO_CHARGES, Charges
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.signal import PositionKey
 
@@ -51,7 +52,10 @@ class OrderState(Struct, frozen=True, gc=False):
 
 
 class Fill(Struct, frozen=True, gc=False):
-    """One trade of an order: `quantity` units at `price` rupees, `commission` rupees (0 or more, in paise)."""
+    """One trade of an order: `quantity` units at `price` rupees, `commission` rupees (0 or more, in paise).
+
+    `charges` are the exact lines that the commission is the sum of, rounded; without lines, only the sum is known.
+    """
 
     fill_id: str
     exchange_trade_id: str
@@ -59,6 +63,7 @@ class Fill(Struct, frozen=True, gc=False):
     price: Decimal
     commission: Decimal
     traded_at: datetime
+    charges: Charges = NO_CHARGES
 
 
 class Submitted(Struct, frozen=True, gc=False):

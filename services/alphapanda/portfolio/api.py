@@ -10,6 +10,7 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.consuming.known_strategies import KnownStrategies
+from alphapanda.contract.charges_wire import charge_lines
 from alphapanda.contract.wire import optional_moment
 from alphapanda.domain.errors import InvalidInput, UnknownName, nearest
 from alphapanda.domain.frame import instant, nanoseconds
@@ -159,6 +160,7 @@ class PortfolioApi(PortfolioServiceServicer):
             await self._strategies.verify("strategy_id", request.strategy_id)
         page = found[:size]
         prices = self._manager.prices({position.key.instrument_id for position in page})
+        charges = await self._store.charges(name, strategy_id=request.strategy_id)
         lines = [
             ValuedPosition(position, last.price if (last := prices.get(position.key.instrument_id)) else None)
             for position in page
@@ -168,7 +170,9 @@ class PortfolioApi(PortfolioServiceServicer):
             key = page[-1].key
             token = encode_page_token((key.strategy_id, key.instrument_id, int(key.product)), filters)
         return portfolio.ListPositionsResponse(
-            positions=[self._messages.position(line) for line in lines], next_page_token=token
+            positions=[self._messages.position(line) for line in lines],
+            next_page_token=token,
+            charge_lines=charge_lines(charges.lines),
         )
 
     @override

@@ -1,6 +1,6 @@
 """Caches books in Redis. The key contains the revision, so a cached copy is never out of date.
 
-Key: `portfolio:account:{broker}:{account}:{opened_at, microseconds}:{revision}`. The opening time is part of it, so that
+Key: `portfolio:books:{broker}:{account}:{opened_at, microseconds}:{revision}`. The opening time is part of it, so that
 a new database doesn't find copies of an old one.
 """
 
@@ -14,6 +14,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from alphapanda.domain.charges import charges_from_text, charges_text
 from alphapanda.domain.frame import EPOCH
 from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey
@@ -21,7 +22,7 @@ from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.profit import StrategyTotals
 from alphapanda.portfolio.store.port import AccountBooks, AccountName, AccountState, PortfolioStore
 
-KEY: Final = "portfolio:account:"
+KEY: Final = "portfolio:books:"
 KEPT: Final = timedelta(minutes=10)
 """Expiry of a cached copy."""
 
@@ -76,12 +77,16 @@ def _to_text(books: AccountBooks) -> str:
         )
         for held in books.positions
     ]
-    strategies = [(one.strategy_id, str(one.realised), str(one.charges)) for one in books.strategies]
-    return json.dumps((str(books.starting_cash), str(books.cash), strategies, lines))
+    strategies = [
+        (one.strategy_id, str(one.realised), str(one.charges), charges_text(one.lines))
+        for one in books.strategies
+    ]
+    cash = (str(books.starting_cash), str(books.cash), str(books.day_charges))
+    return json.dumps((cash, strategies, lines))
 
 
 def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBooks:
-    starting_cash, cash, totals, lines = json.loads(text)
+    (starting_cash, cash, day_charges), totals, lines = json.loads(text)
     positions = tuple(
         Position(
             PositionKey(*name, strategy_id, instrument_id, Product(product)),
@@ -93,7 +98,15 @@ def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBo
         for strategy_id, instrument_id, product, quantity, cost, realised, charges in lines
     )
     strategies = tuple(
-        StrategyTotals(strategy_id, Decimal(realised), Decimal(charges))
-        for strategy_id, realised, charges in totals
+        StrategyTotals(strategy_id, Decimal(realised), Decimal(charges), charges_from_text(by_line))
+        for strategy_id, realised, charges, by_line in totals
     )
-    return AccountBooks(name, Decimal(starting_cash), Decimal(cash), revision, strategies, positions)
+    return AccountBooks(
+        name,
+        Decimal(starting_cash),
+        Decimal(cash),
+        revision,
+        strategies,
+        positions,
+        Decimal(day_charges),
+    )

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from google.type.decimal_pb2 import Decimal as WireDecimal
 
 from alphapanda.contract import wire
+from alphapanda.contract.charges_wire import charge_lines
 from alphapanda.domain.funds import AccountFunds, margin_of
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.margin import MarginModel
@@ -89,6 +90,7 @@ class PortfolioMessages:
             revision=books.revision,
             used_margin=None if funds is None else money(funds.margin),
             available=None if funds is None else money(funds.available),
+            day_charges=money(books.day_charges or None),
         )
 
     def _funds(self, books: AccountBooks, day: date) -> AccountFunds | None:
@@ -140,12 +142,13 @@ class PortfolioMessages:
             side=common.Side.ValueType(fill.side),
             quantity=fill.quantity,
             price=decimal(fill.price),
-            commission=money(fill.commission),
+            commission=money(fill.paid),
             realised_pnl=money(fill.realised),
             traded_at=wire.timestamp(fill.traded_at),
             correlation_id=fill.correlation_id,
             product=common.Product.ValueType(fill.key.product),
             revision=fill.revision,
+            charge_lines=charge_lines(fill.charges.lines),
         )
 
     @staticmethod
@@ -163,6 +166,7 @@ class PortfolioMessages:
             instrument_id=line.instrument_id,
             fill_id=line.fill_id,
             market_time=wire.timestamp(line.market_time),
+            charge_lines=charge_lines(line.charges.lines),
         )
 
     def _symbol(self, instrument_id: str) -> str:
@@ -176,4 +180,5 @@ def _profit(profit: Profit) -> portfolio.Profit:
         unrealised_pnl=money(profit.unrealised),
         charges=money(profit.charges),
         net_pnl=money(profit.net),
+        charge_lines=charge_lines(profit.lines.lines),
     )

@@ -107,7 +107,7 @@ class Replay:
         strategy_statuses: the statuses of the strategies, all running.
         brokers: brokers whose positions are squared off.
         price_scale: units of a frame's price in one rupee.
-        on_fill: called with each booked fill and the rupees that it realised; None: not called.
+        on_fill: called with each fill, with the charges booked for it, and the rupees that it realised; None: not called.
         scoped: limits of the account, its strategies and instruments; they override `limits`.
         funds: how the account's funds are measured; None: entries needn't be paid.
         fill: when orders on recorded bars fill.
@@ -420,7 +420,7 @@ class Replay:
         self.tally.fills += 1
         self.tracker.booked(booking)
         if self._on_fill is not None:
-            self._on_fill(filled, booking.realised)
+            self._on_fill(booking.as_booked, booking.realised)
 
     def _view(self, tokens: Sequence[int], market_time: datetime, feed_run: str) -> MarketView:
         prices = {}

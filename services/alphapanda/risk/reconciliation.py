@@ -179,7 +179,9 @@ class BrokerReconciliation:
         )
         for account in answer.portfolios:
             in_portfolio |= await self._portfolio_held(broker, account.account)
-            traded = exact(account.cash.amount) - exact(account.starting_cash.amount)
+            # The broker's trades don't have what only portfolio books: a day's rounding, DP charges and the like.
+            booked = exact(account.day_charges.amount) if account.HasField("day_charges") else Decimal(0)
+            traded = exact(account.cash.amount) - exact(account.starting_cash.amount) + booked
             if told and traded != told.get(account.account, Decimal(0)):
                 theirs = told.get(account.account, Decimal(0))
                 found.append(

@@ -28,8 +28,15 @@ class PaperTradingSettings(Section):
     """The paper exchange and its account."""
 
     enabled: bool = Field(default=True, description="send signals to the paper broker")
-    slippage_percent: Percent = Field(Decimal("0.05"), description="percent of the price, always against you")
-    commission_percent: Percent = Field(Decimal("0.1"), description="percent of the turnover")
+    slippage_percent: Percent = Field(
+        Decimal("0.05"), description="percent of the price, always against you; half to one and a half of it"
+    )
+    charges: Literal["kite", "percent", "none"] = Field(
+        "kite", description="what fills cost: what Zerodha charges, a percentage of the turnover, or nothing"
+    )
+    commission_percent: Percent = Field(
+        Decimal("0.1"), description="percent of the turnover; where charges are percent"
+    )
     starting_cash: Decimal = Field(Decimal(1_000_000), gt=0, description="cash of a new account, in rupees")
     buying_power: bool = Field(
         default=True, description="refuse entries that the account's available funds can't pay"
@@ -62,7 +69,7 @@ class ZerodhaSettings(Section):
 class MarketDataSettings(Section):
     """Feeds and prices."""
 
-    seed: int = Field(7, ge=0, description="seed of the simulator")
+    seed: int = Field(7, ge=0, description="seed of the simulator and of paper slippage")
     frame_interval_ms: int = Field(
         250, ge=10, le=60_000, description="market time between the simulator's frames"
     )

@@ -178,6 +178,8 @@ class Decisions:
             product=order.key.product,
             order_type=order.order_type,
             came_at=order.market_time,
+            strategy_id=order.key.strategy_id,
+            number=intent.number,
         )
         call = Call(order, intent, placement, known.began, market.market_time)
         return Decision(self._context.change(order), call)

@@ -8,7 +8,7 @@ orders) and finds orders by tag.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -20,7 +20,10 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.charges import charges_from_text, charges_text
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
+from alphapanda.domain.money import PAISA
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.storage.engine import without_transactions
@@ -29,6 +32,7 @@ from alphapanda.storage.purging import Purge, oldest
 from alphapanda.trading.core.broker_books import BrokerBooks, Holding
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.held_order import HeldOrder
+from alphapanda.trading.core.paper_charges import PaperOrder
 from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, Tradable, held_until
 from alphapanda.trading.store.paper_exchange_tables import HELD
 from alphapanda.trading.traders.trader import Placement
@@ -36,16 +40,17 @@ from alphapanda.trading.traders.trader import Placement
 # Each call is one statement and so one transaction: the journal line is stored together with the call's effect.
 _PLACED = (
     "placed AS (INSERT INTO paper_exchange.orders (broker, account, tag, instrument_id, instrument_token, side, quantity,"
-    " product, order_type, status, message, market_time, came_at, expires_at)"
+    " product, order_type, status, message, market_time, came_at, expires_at, strategy_id, slice)"
     " VALUES (:broker, :account, :tag, :instrument_id, :instrument_token, :side, :quantity,"
-    " :product, :order_type, :status, :message, :market_time, :came_at, :expires_at) RETURNING broker_order_id),"
+    " :product, :order_type, :status, :message, :market_time, :came_at, :expires_at, :strategy_id, :slice)"
+    " RETURNING broker_order_id),"
     " called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity)"
     " SELECT :broker, :account, 'place', :tag, broker_order_id::text, :quantity FROM placed)"
 )
 _TRADED = (
     "traded AS (INSERT INTO paper_exchange.trades (exchange_trade_id, broker_order_id, fill_id, quantity, price,"
-    " commission, traded_at) SELECT :exchange_trade_id, broker_order_id, :fill_id, :quantity, :price, :commission,"
-    " :traded_at FROM placed)"
+    " commission, traded_at, charges) SELECT :exchange_trade_id, broker_order_id, :fill_id, :quantity, :price,"
+    " :commission, :traded_at, :charges FROM placed)"
 )
 _WITHOUT_TRADE = text(f"WITH {_PLACED} SELECT broker_order_id FROM placed")
 _FILL = text(f"WITH {_PLACED}, {_TRADED} SELECT broker_order_id FROM placed")
@@ -57,7 +62,8 @@ _SETTLED = (
 _FILL_HELD = text(f"WITH {_SETTLED}, {_TRADED} SELECT broker_order_id FROM placed")
 _CANCEL_HELD = text(f"WITH {_SETTLED} SELECT broker_order_id FROM placed")
 _HELD = text(
-    "SELECT broker_order_id, broker, account, tag, instrument_token, side, quantity, came_at, expires_at"
+    "SELECT broker_order_id, broker, account, tag, instrument_id, instrument_token, product, side, quantity, came_at,"
+    " expires_at, strategy_id, slice"
     f" FROM paper_exchange.orders WHERE {HELD} ORDER BY broker_order_id"
 )
 _TRADE_NUMBERS = text(
@@ -67,7 +73,7 @@ _LOOK_UP = text(
     "WITH called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag)"
     " VALUES (:broker, :account, 'orders_by_tag', :tag))"
     " SELECT o.broker_order_id, o.status, o.message, t.fill_id, t.exchange_trade_id, t.quantity, t.price,"
-    " t.commission, t.traded_at FROM paper_exchange.orders o LEFT JOIN paper_exchange.trades t USING (broker_order_id)"
+    " t.commission, t.traded_at, t.charges FROM paper_exchange.orders o LEFT JOIN paper_exchange.trades t USING (broker_order_id)"
     " WHERE o.broker = :broker AND o.account = :account AND o.tag = :tag"
     " ORDER BY o.broker_order_id, t.exchange_trade_id"
 )
@@ -94,15 +100,22 @@ class PaperExchange:
         market: the fill model.
         prices: last prices and market time.
         calendar: the exchange's sessions.
+        instruments: the instruments of today.
     """
 
     def __init__(
-        self, engine: AsyncEngine, market: PaperMarket, prices: MarketViews, calendar: TradingCalendar
+        self,
+        engine: AsyncEngine,
+        market: PaperMarket,
+        prices: MarketViews,
+        calendar: TradingCalendar,
+        instruments: Callable[[], InstrumentDirectory],
     ) -> None:
         self._engine = without_transactions(engine)
         self._market = market
         self._prices = prices
         self._calendar = calendar
+        self._instruments = instruments
         self._trade_numbers: deque[int] = deque()
         self._held: dict[str, HeldOrder] | None = None
 
@@ -122,10 +135,7 @@ class PaperExchange:
             order = HeldOrder(
                 "",
                 broker,
-                placement.account,
-                placement.instrument_token,
-                placement.side,
-                placement.quantity,
+                paper_order(placement),
                 came_at,
                 held_until(came_at, segment, self._calendar) if last.bar else came_at,
                 placement.tag,
@@ -149,7 +159,8 @@ class PaperExchange:
             self._held = await self._stored_held()
         if not self._held:
             return ()
-        view = await self._prices.view(sorted({order.instrument_token for order in self._held.values()}))
+        tokens = {held.order.instrument.instrument_token for held in self._held.values()}
+        view = await self._prices.view(sorted(tokens))
         settled = []
         async with self._engine.connect() as connection:
             for order in list(self._held.values()):
@@ -157,7 +168,7 @@ class PaperExchange:
                 if (found := order.tradable(view)) is not None:
                     columns |= {"status": BrokerOrderStatus.COMPLETE.value, "message": ""}
                     columns |= _trade(await self._fill(connection, order, found))
-                    columns["quantity"] = order.quantity
+                    columns["quantity"] = order.order.quantity
                     await connection.execute(_FILL_HELD, columns)
                 elif order.is_over(view):
                     columns |= {"status": BrokerOrderStatus.CANCELLED.value, "message": NO_NEXT_OPEN}
@@ -186,10 +197,7 @@ class PaperExchange:
             str(row.broker_order_id): HeldOrder(
                 str(row.broker_order_id),
                 row.broker,
-                row.account,
-                row.instrument_token,
-                Side(row.side),
-                row.quantity,
+                self._stored_order(row),
                 row.came_at,
                 row.expires_at,
                 row.tag,
@@ -197,16 +205,21 @@ class PaperExchange:
             for row in rows
         }
 
-    async def _fill(self, connection: AsyncConnection, order: HeldOrder, found: Tradable) -> Fill:
-        return self._market.fill(
-            order.broker,
-            order.account,
-            str(await self._trade_number(connection)),
-            order.side,
-            order.quantity,
-            found.price,
-            found.at,
+    def _stored_order(self, row: Row[Any]) -> PaperOrder:
+        instrument = self._instruments().by_id(row.instrument_id)
+        return PaperOrder(
+            row.account,
+            row.strategy_id,
+            instrument or _unlisted(row.instrument_id, row.instrument_token),
+            Product(row.product),
+            Side(row.side),
+            row.quantity,
+            row.slice,
         )
+
+    async def _fill(self, connection: AsyncConnection, held: HeldOrder, found: Tradable) -> Fill:
+        number = str(await self._trade_number(connection))
+        return self._market.fill(held.broker, held.order, number, found.price, found.at)
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:
         """The orders with a tag, oldest first, with their trades."""
@@ -254,6 +267,8 @@ class PaperExchange:
             "market_time": view.market_time,
             "came_at": held.came_at if held else None,
             "expires_at": held.expires_at if held else None,
+            "strategy_id": placement.strategy_id,
+            "slice": placement.number,
         }
         for fill in order.fills:
             columns |= _trade(fill)
@@ -282,7 +297,27 @@ def _trade(fill: Fill) -> dict[str, Any]:
         "price": fill.price,
         "commission": fill.commission,
         "traded_at": fill.traded_at,
+        "charges": charges_text(fill.charges),
     }
+
+
+def paper_order(placement: Placement) -> PaperOrder:
+    """The order of a placement, for the fill model."""
+    return PaperOrder(
+        placement.account,
+        placement.strategy_id,
+        placement.instrument,
+        placement.product,
+        placement.side,
+        placement.quantity,
+        placement.number,
+    )
+
+
+def _unlisted(instrument_id: str, token: int) -> Instrument:
+    """Stands for an instrument that is no longer listed: an order on it gets no price and ends with its day."""
+    exchange, _, symbol = instrument_id.partition(":")
+    return Instrument(instrument_id, token, exchange, symbol, symbol, exchange, "EQ", PAISA, 1, 0, "")
 
 
 def _broker_orders(rows: Sequence[Row[Any]]) -> list[BrokerOrder]:
@@ -297,6 +332,7 @@ def _broker_orders(rows: Sequence[Row[Any]]) -> list[BrokerOrder]:
                 row.price,
                 row.commission,
                 row.traded_at,
+                charges_from_text(row.charges),
             )
             for row in together
             if row.fill_id is not None

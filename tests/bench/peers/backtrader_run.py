@@ -1,4 +1,4 @@
-"""backtrader: a feed of ticks from memory, market orders through its broker with commission, no observers."""
+"""backtrader: a feed of ticks from memory, market orders through its broker without commission, no observers."""
 
 from datetime import UTC, datetime
 
@@ -45,7 +45,7 @@ def main() -> None:
     times, paise = read_ticks()
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker.setcash(1_000_000)
-    cerebro.broker.setcommission(commission=0.001)
+    cerebro.broker.setcommission(commission=0.0)  # as on our side
     cerebro.adddata(
         Ticks(
             times=[bt.date2num(datetime.fromtimestamp(at / 1e9, UTC).replace(tzinfo=None)) for at in times],

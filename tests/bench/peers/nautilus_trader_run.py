@@ -60,8 +60,8 @@ def main() -> None:
         lot_size=Quantity.from_int(1),
         ts_event=0,
         ts_init=0,
-        maker_fee=Decimal("0.001"),
-        taker_fee=Decimal("0.001"),
+        maker_fee=Decimal(0),
+        taker_fee=Decimal(0),
     )
     engine.add_instrument(equity)
     times, paise = read_ticks()

@@ -41,7 +41,7 @@ def main() -> None:
         interval=Interval.TICK,
         start=datetime(2019, 1, 1, tzinfo=UTC),
         end=datetime(2030, 1, 1, tzinfo=UTC),
-        rate=0.001,
+        rate=0.0,
         slippage=0.0,
         size=1,
         pricetick=0.01,

@@ -24,6 +24,11 @@ INSERT INTO portfolio.accounts (broker, account, starting_cash, cash, revision, 
     VALUES ('paper', 'default', 1, 1, {ROWS + 1}, {2 * ROWS + 10});
 INSERT INTO portfolio.positions SELECT 'paper', 'default', 's' || n % 300, 'NSE:I' || n / 300, 1,
     CASE WHEN n % 1000 = 0 THEN 1 ELSE 0 END, 0, 0, 0 FROM generate_series(0, {ROWS - 1}) n;
+INSERT INTO portfolio.charge_days SELECT broker, account, strategy_id, instrument_id, product,
+    '[0,[],[],{{}},0]'
+    FROM portfolio.positions;
+INSERT INTO portfolio.dp_payers SELECT 'paper', 'default', 'NSE:I' || n, 1, '' FROM generate_series(1, {ROWS}) n;
+INSERT INTO portfolio.charge_totals SELECT 'paper', 'default', 's' || n, 'stt', 1, 1 FROM generate_series(0, 299) n;
 INSERT INTO portfolio.strategy_totals SELECT 'paper', 'default', 's' || n, 0, 0 FROM generate_series(0, 299) n;
 INSERT INTO portfolio.fills SELECT gen_random_uuid(), gen_random_uuid(), 'paper', 'default', 's' || n % 300,
     'NSE:I', 1, 1, 1, 1, 0, 0, now(), '', n + 1 FROM generate_series(1, {ROWS}) n;
@@ -37,9 +42,10 @@ INSERT INTO portfolio.snapshots (snapshot_id, broker, account, cause, market_tim
     now() + n * interval '1 second', date '2024-01-01' + n / 1000, 1, 1, 1, 0, 0, 0, 0
     FROM generate_series(1, {ROWS}) n;
 ANALYZE portfolio.accounts, portfolio.positions, portfolio.strategy_totals, portfolio.fills,
-    portfolio.ledger_transactions, portfolio.ledger_entries, portfolio.snapshots
+    portfolio.ledger_transactions, portfolio.ledger_entries, portfolio.snapshots,
+    portfolio.charge_days, portfolio.dp_payers, portfolio.charge_totals
 """
-BOUNDED = {"accounts", "strategy_totals"}
+BOUNDED = {"accounts", "strategy_totals", "charge_totals"}
 """Tables that a deployment's accounts and strategies bound."""
 
 
@@ -83,6 +89,7 @@ async def ask_everything(service: Service, fills: Any) -> None:
         await store.positions(name, strategy_id=strategy_id, include_flat=flat, after=key, limit=100)
     for strategy_id, order_id, before in product(("", "s1"), ("", order), (None, ROWS)):
         await store.fills(name, strategy_id=strategy_id, order_id=order_id, before=before, limit=50)
+        await store.charges(name, strategy_id=strategy_id)
     for strategy_id, sequence in product(("", "s1"), (0, ROWS)):
         await store.ledger(name, strategy_id=strategy_id, after=sequence, limit=100)
     for start, end, cursor in product((None, OPENED), (None, OPENED), (None, SnapshotCursor(OPENED, 1))):

@@ -38,6 +38,7 @@ from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order, order_id_of
+from alphapanda.trading.core.paper_charges import PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.execution_context import ExecutionContext, no_step
 from alphapanda.trading.executor import OrderExecutor
@@ -209,7 +210,13 @@ async def open_room(
     prices = PriceCache(redis, 10, wall_clock, bars=bars)
     decided_with = BudgetedViews(prices, budget_seconds)
     mirror = KillSwitchMirror(redis)
-    exchange = PaperExchange(own_engine, PaperMarket(Decimal("0.05"), Decimal("0.1")), prices, CALENDAR)
+    exchange = PaperExchange(
+        own_engine,
+        PaperMarket(Decimal("0.05"), PercentCharges(Decimal("0.1")), seed=7),
+        prices,
+        CALENDAR,
+        lambda: INSTRUMENTS,
+    )
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
     options = options or (SETTINGS if trader else PATIENT)
     raw = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))

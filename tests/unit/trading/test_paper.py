@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from time import process_time
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.charge_rates import Sureness, load_charge_rates
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import BarOpen, LastPrice, MarketView
-from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Cancelled, Failed, Filled, Submitted
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.paper_book import PaperBook
+from alphapanda.trading.core.paper_charges import KiteCharges, PaperOrder, PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
+NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 Approve = Callable[..., Approved]
-PAPER = PaperMarket(Decimal("0.05"), Decimal("0.1"))
+PAPER = PaperMarket(Decimal("0.05"), PercentCharges(Decimal("0.1")), seed=7)
 
 
 @pytest.fixture
@@ -35,27 +41,89 @@ def trading(calendar: TradingCalendar, infy: Instrument) -> SynchronousTrading:
     )
 
 
+def order(infy: Instrument, side: Side = Side.BUY, quantity: int = 10, **changes: Any) -> PaperOrder:
+    return PaperOrder("default", "ema", infy, Product.MIS, side, quantity)._replace(**changes)
+
+
+INFY = Instrument(
+    "NSE:INFY", 408065, "NSE", "INFY", "Infosys", "NSE", "EQ", Decimal("0.05"), 5, 100, "NSE_EQ"
+)
+
+
 @given(
     price=st.decimals("0.05", "100000", places=2),
     percent=st.decimals("0", "5", places=2),
-    quantity=st.integers(1, 100_000),
+    tick=st.sampled_from(["0.01", "0.05", "0.5", "5"]),
+    number=st.integers(0, 20),
 )
-def test_fills_are_in_whole_paise_and_never_better_than_the_model(price, percent, quantity) -> None:
-    """Slippage is rounded against you by less than a paisa; commission is the exact percentage to half a paisa."""
-    paper = PaperMarket(percent, percent)
-    bought, sold = paper.fill_price(Side.BUY, price), paper.fill_price(Side.SELL, price)
-    exact = price * percent / 100
-    assert 0 <= bought - (price + exact) < Decimal("0.01")
-    assert sold == Decimal("0.01") or 0 <= (price - exact) - sold < Decimal("0.01")
-    assert bought == round(bought, 2)
-    assert sold == round(sold, 2) > 0
-    commission = paper.commission(bought, quantity)
-    assert abs(commission - bought * quantity * percent / 100) <= Decimal("0.005")
+def test_fills_lie_on_the_grid_and_slip_against_you(price, percent, tick, number) -> None:
+    """Slippage is half to one and a half of its percentage, against the order, rounded to the next tick against it."""
+    paper, step = PaperMarket(percent, PercentCharges(Decimal(0)), seed=7), Decimal(tick)
+    infy = replace(INFY, tick_size=step)
+    bought = paper.fill_price(order(infy, number=number), price, NOON)
+    sold = paper.fill_price(order(infy, Side.SELL, number=number), price, NOON)
+    least, most = price * percent / 200, price * percent * 3 / 200
+    assert bought % step == sold % step == 0
+    assert price + least <= bought < price + most + step
+    assert sold == step or price - most - step < sold <= price - least
+
+
+def test_slippage_is_the_same_for_the_same_cause(infy: Instrument) -> None:
+    """Seed, strategy, instrument, market time and slice draw it, whatever else was filled before; each of them matters."""
+    paper = PaperMarket(Decimal(5), PercentCharges(Decimal(0)), seed=7)
+    later, other = NOON + timedelta(seconds=1), replace(infy, instrument_id="NSE:TCS")
+    causes = [
+        (order(infy), NOON),
+        (order(infy, strategy_id="vwap"), NOON),
+        (order(infy, number=1), NOON),
+        (order(other), NOON),
+        (order(infy), later),
+    ]
+    drawn = [paper.fill_price(one, Decimal(10_000), at) for one, at in causes]
+    assert len(set(drawn)) == len(causes)
+    again = PaperMarket(Decimal(5), PercentCharges(Decimal(0)), seed=7)
+    assert [again.fill_price(one, Decimal(10_000), at) for one, at in reversed(causes)] == drawn[::-1]
+    reseeded = PaperMarket(Decimal(5), PercentCharges(Decimal(0)), seed=8)
+    assert reseeded.fill_price(order(infy), Decimal(10_000), NOON) != drawn[0]
+
+
+def test_slippage_is_uniform(infy: Instrument) -> None:
+    """Over many fills each tenth of the range is drawn about as often, and the mean is the percentage."""
+    paper = PaperMarket(Decimal(1), PercentCharges(Decimal(0)), seed=7)
+    fine = replace(infy, tick_size=Decimal("0.01"))
+    drawn = [
+        paper.fill_price(order(fine), Decimal(100_000), NOON + timedelta(seconds=n)) - 100_000
+        for n in range(4000)
+    ]
+    assert 500 <= min(drawn) < max(drawn) <= Decimal("1500.01")
+    assert abs(sum(drawn) / len(drawn) - 1000) < 20
+    tenths = Counter(int((slip - 500) / 100) for slip in drawn)
+    assert all(320 < tenths[tenth] < 480 for tenth in range(10))
+
+
+def test_a_fill_has_the_charges_of_its_day_segment_and_exchange(infy: Instrument) -> None:
+    """Kite's charges follow the product and the Indian date; a second fill of an order pays what the cap leaves."""
+    paper = PaperMarket(Decimal(0), KiteCharges(load_charge_rates()), seed=7)
+    sold = order(infy, Side.SELL, 100)
+    fill = paper.fill("paper", sold, "1", Decimal(1510), NOON)
+    assert (fill.commission, fill.charges.total) == (Decimal("67.00"), Decimal("66.99827882"))
+    delivered = paper.fill("paper", sold._replace(product=Product.CNC), "1", Decimal(1510), NOON)
+    assert "brokerage" not in {line.name for line in delivered.charges.lines}
+    before = paper.fill("paper", sold, "1", Decimal(1510), datetime(2020, 1, 1, 6, tzinfo=UTC))
+    assert {line.sureness for line in before.charges.lines} == {Sureness.ASSUMED}
+    rest = paper.fill("paper", sold, "2", Decimal(1510), NOON, 50, 1510 * 50 * 10_000)
+    assert "brokerage" not in {line.name for line in rest.charges.lines}
+
+
+def commission(price: str, percent: str = "0.1") -> Decimal:
+    any_order = cast("PaperOrder", None)
+    return PercentCharges(Decimal(percent)).of(any_order, 1, Decimal(price), NOON, 0)[0]
 
 
 def test_half_a_paisa_of_commission_is_a_paisa() -> None:
     """Commission is rounded half up: 0.1 % of 5.00 is half a paisa."""
-    assert PAPER.commission(Decimal("5.00"), 1) == Decimal("0.01")
+    assert commission("5.00") == Decimal("0.01")
+    assert commission("5.00", "0") == 0
 
 
 def test_a_trade_is_known_by_broker_account_day_and_number() -> None:
@@ -81,7 +149,9 @@ def test_replay_fills_an_approved_signal(
     end = said[-1]
     assert isinstance(end, Filled)
     assert (end.order.status, end.order.filled, end.order.leaves) == (OrderStatus.FILLED, 150, 0)
-    assert (end.fill.price, end.fill.commission) == (Decimal("1500.81"), Decimal("75.04"))
+    assert end.fill.price % Decimal("0.05") == 0
+    assert Decimal("1500.40") <= end.fill.price <= Decimal("1501.15")
+    assert end.fill.commission == round(end.fill.price * 50 / 1000, 2)
 
 
 def test_replay_refuses_as_the_shell_does(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from alphapanda.app.options import trading_options
+from alphapanda.app.paper import paper_market
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, purging, relay
@@ -19,7 +20,6 @@ from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.execution_context import (
     OPT_IN_PAYLOAD,
     ExecutionContext,
@@ -59,9 +59,10 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
     store = PostgresTradingStore(resources.engine, outbox, wall_clock)
     exchange = PaperExchange(
         resources.paper_engine,
-        PaperMarket(paper.slippage_percent, paper.commission_percent),
+        paper_market(settings),
         resources.prices,
         resources.calendar,
+        resources.instruments,
     )
     options = trading_options(settings.trading)
     traders = IsolatedTraders(

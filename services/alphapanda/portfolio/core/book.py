@@ -7,7 +7,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from alphapanda.domain.order_events import Filled
+from alphapanda.domain.charge_days import ChargeDays
+from alphapanda.domain.charges import NO_CHARGES, Charges
+from alphapanda.domain.order_events import Fill, Filled
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.ledger import LedgerTransaction, entry_count, fill_transaction, opening
 from alphapanda.portfolio.core.positions import Position, PositionChange
@@ -20,9 +22,11 @@ class Booking(Struct, frozen=True, gc=False):
     Attributes:
         filled: the event.
         change: of the fill's position.
-        cash_change: of the account's cash, rupees, commission included.
+        cash_change: of the account's cash, rupees, charges included.
         revision: the account's revision after it.
         first_sequence: number of its first entry in the account's ledger, from 1.
+        paid: rupees of charges booked with it: the fill's commission, or the sum of `charges`.
+        charges: their lines, in whole paise, as ChargeDays has them; none where only the commission is known.
     """
 
     filled: Filled
@@ -30,6 +34,30 @@ class Booking(Struct, frozen=True, gc=False):
     cash_change: Decimal
     revision: int
     first_sequence: int
+    paid: Decimal
+    charges: Charges = NO_CHARGES
+
+    @property
+    def day_charges(self) -> Decimal:
+        """Rupees of charges beyond the fill's own commission."""
+        return self.paid - self.filled.fill.commission
+
+    @property
+    def as_booked(self) -> Filled:
+        """The event with the charges that were booked in place of the fill's own."""
+        fill = self.filled.fill
+        if not self.charges:
+            return self.filled
+        booked = Fill(
+            fill.fill_id,
+            fill.exchange_trade_id,
+            fill.quantity,
+            fill.price,
+            self.paid,
+            fill.traded_at,
+            self.charges,
+        )
+        return Filled(self.filled.order, booked)
 
     @property
     def position(self) -> Position:
@@ -44,7 +72,7 @@ class Booking(Struct, frozen=True, gc=False):
     @property
     def transaction(self) -> LedgerTransaction:
         """The fill's ledger transaction, made on demand because a replay reads none of them."""
-        return fill_transaction(self.filled, self.change)
+        return fill_transaction(self.filled, self.change, self.paid, self.charges)
 
 
 class PortfolioBook:
@@ -61,6 +89,8 @@ class PortfolioBook:
         entries: entries in its ledger so far; None for an account just opened.
         positions: the positions that fills may touch; any other counts as flat.
         booked: ids of fills booked already.
+        charge_days: the charges of the position keys that fills may touch, as far as they are of the day; None for an
+            account just opened.
     """
 
     def __init__(
@@ -74,6 +104,7 @@ class PortfolioBook:
         entries: int | None = None,
         positions: Iterable[Position] = (),
         booked: Iterable[str] = (),
+        charge_days: ChargeDays | None = None,
     ) -> None:
         self.broker = broker
         self.account = account
@@ -83,6 +114,7 @@ class PortfolioBook:
         self.entries = len(self.opening.entries) if entries is None else entries
         self._positions = {position.key: position for position in positions}
         self._booked = set(booked)
+        self.charge_days = charge_days or ChargeDays()
 
     @property
     def opening(self) -> LedgerTransaction:
@@ -108,16 +140,22 @@ class PortfolioBook:
         if fill.fill_id in self._booked:
             return None
         change = self.position(order.key).after(order.side.sign * fill.quantity, fill.price, fill.commission)
-        cash_change = -change.turnover - fill.commission
+        charges, paid = NO_CHARGES, fill.commission
+        if fill.charges:
+            charges = self.charge_days.book(filled)
+            paid = charges.total
+            change = change.charged(paid - fill.commission)
+        cash_change = -change.turnover - paid
         first_sequence = self.entries + 1
         self._booked.add(fill.fill_id)
         self._positions[order.key] = change.position
         self.cash += cash_change
         self.revision += 1
-        self.entries += entry_count(filled, change)
-        return Booking(filled, change, cash_change, self.revision, first_sequence)
+        self.entries += entry_count(change, paid)
+        return Booking(filled, change, cash_change, self.revision, first_sequence, paid, charges)
 
     def statement(self, prices: Mapping[str, Decimal]) -> Statement:
         """Value and profit at last prices by instrument_id."""
         positions = self._positions.values()
-        return statement(self.cash, totals_of(positions), positions, prices)
+        totals = totals_of(positions, self.charge_days.by_strategy())
+        return statement(self.cash, totals, positions, prices)

@@ -1,7 +1,7 @@
 """Double entry: every transaction's entries add up to exactly zero. Debit is positive, credit negative.
 
 A fill moves cost between CASH and POSITIONS. The proceeds of a close less the cost it removes are REALISED_PNL.
-Commission goes from CASH to CHARGES. An account begins with one transaction, CASH against CAPITAL.
+Charges go from CASH to CHARGES. An account begins with one transaction, CASH against CAPITAL.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from alphapanda.domain import ids
+from alphapanda.domain.charges import NO_CHARGES, Charges
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.positions import PositionChange
@@ -33,10 +34,11 @@ class LedgerAccount(IntEnum):
 
 
 class LedgerEntry(NamedTuple):
-    """One entry: an amount in rupees, not 0, debit positive."""
+    """One entry: an amount in rupees, not 0, debit positive; an entry of CHARGES is the sum of its lines, if it has any."""
 
     ledger_account: LedgerAccount
     amount: Decimal
+    charges: Charges = NO_CHARGES
 
 
 class LedgerTransaction(Struct, frozen=True, gc=False):
@@ -90,8 +92,17 @@ def opening(broker: str, account: str, starting_cash: Decimal) -> LedgerTransact
     )
 
 
-def fill_transaction(filled: Filled, change: PositionChange) -> LedgerTransaction:
-    """The transaction of a fill that made `change` to its position: closed cost, opened cost, cash, profit, commission."""
+def fill_transaction(
+    filled: Filled, change: PositionChange, paid: Decimal, charges: Charges = NO_CHARGES
+) -> LedgerTransaction:
+    """The transaction of a fill: closed cost, opened cost, cash, profit, charges.
+
+    Args:
+        filled: the event.
+        change: of its position.
+        paid: rupees of charges.
+        charges: their lines; none where only the sum is known.
+    """
     order, fill = filled.order, filled.fill
     entries = []
     if change.removed:
@@ -101,17 +112,17 @@ def fill_transaction(filled: Filled, change: PositionChange) -> LedgerTransactio
     entries.append(LedgerEntry(LedgerAccount.CASH, -change.turnover))
     if change.realised:
         entries.append(LedgerEntry(LedgerAccount.REALISED_PNL, -change.realised))
-    if fill.commission:
-        entries.append(LedgerEntry(LedgerAccount.CHARGES, fill.commission))
-        entries.append(LedgerEntry(LedgerAccount.CASH, -fill.commission))
+    if paid:
+        entries.append(LedgerEntry(LedgerAccount.CHARGES, paid, charges))
+        entries.append(LedgerEntry(LedgerAccount.CASH, -paid))
     key = order.key
     return LedgerTransaction(fill.fill_id, key.broker, key.account, key, fill.traded_at, tuple(entries))
 
 
-def entry_count(filled: Filled, change: PositionChange) -> int:
+def entry_count(change: PositionChange, paid: Decimal) -> int:
     """The number of entries in a fill's transaction, without making the transaction."""
     count = 1 + bool(change.removed) + bool(change.added) + bool(change.realised)
-    return count + 2 if filled.fill.commission else count
+    return count + 2 if paid else count
 
 
 def balance(entries: Iterable[LedgerEntry]) -> Decimal:

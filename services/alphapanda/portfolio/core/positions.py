@@ -88,6 +88,12 @@ class PositionChange(NamedTuple):
     realised: Decimal
     turnover: Decimal
 
+    def charged(self, more: Decimal) -> PositionChange:
+        """The change with `more` charges than the fill's commission, in rupees; may be negative."""
+        held = self.position
+        position = Position(held.key, held.quantity, held.cost, held.realised, held.charges + more)
+        return PositionChange(position, self.removed, self.added, self.realised, self.turnover)
+
 
 def _check_amounts(price: Decimal, commission: Decimal) -> None:
     if not price > 0 or price != price.quantize(_SMALLEST):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from alphapanda.domain.charges import NO_CHARGES, Charges, merged
 from alphapanda.domain.money import ZERO
 from alphapanda.portfolio.core.positions import Position
 
@@ -19,11 +20,13 @@ class Profit:
         realised: by closing fills, before commission.
         unrealised: market value - cost; None if a price is missing.
         charges: charges paid, 0 or more.
+        lines: the charges by line; none for a position.
     """
 
     realised: Decimal
     unrealised: Decimal | None
     charges: Decimal
+    lines: Charges = NO_CHARGES
 
     @property
     def net(self) -> Decimal | None:
@@ -64,11 +67,13 @@ class StrategyTotals:
         strategy_id: the strategy.
         realised: by closing fills, before commission.
         charges: charges paid, 0 or more.
+        lines: the charges by line; what they lack is known as a sum only.
     """
 
     strategy_id: str
     realised: Decimal
     charges: Decimal
+    lines: Charges = NO_CHARGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +144,24 @@ def statement(
     )
 
 
-def totals_of(positions: Iterable[Position]) -> list[StrategyTotals]:
-    """The totals of all strategies, ordered by name, from all their positions, flat ones included."""
+def totals_of(
+    positions: Iterable[Position], lines: Mapping[str, Charges] | None = None
+) -> list[StrategyTotals]:
+    """The totals of all strategies, ordered by name, from all their positions, flat ones included.
+
+    Args:
+        positions: all positions.
+        lines: the charges by line, by strategy.
+    """
     totals: dict[str, StrategyTotals] = {}
     for position in positions:
         name = position.key.strategy_id
         so_far = totals.get(name) or StrategyTotals(name, ZERO, ZERO)
         totals[name] = StrategyTotals(
-            name, so_far.realised + position.realised, so_far.charges + position.charges
+            name,
+            so_far.realised + position.realised,
+            so_far.charges + position.charges,
+            (lines or {}).get(name, NO_CHARGES),
         )
     return [totals[name] for name in sorted(totals)]
 
@@ -154,7 +169,10 @@ def totals_of(positions: Iterable[Position]) -> list[StrategyTotals]:
 def _strategy_profit(totals: StrategyTotals, lines: Iterable[ValuedPosition]) -> StrategyProfit:
     held = [line for line in lines if line.position.quantity]
     unrealised = _sum(line.profit.unrealised for line in held)
-    return StrategyProfit(totals.strategy_id, Profit(totals.realised, unrealised, totals.charges), len(held))
+    by_line = merged([totals.lines], totals.charges)
+    return StrategyProfit(
+        totals.strategy_id, Profit(totals.realised, unrealised, totals.charges, by_line), len(held)
+    )
 
 
 def sort_key(position: Position) -> tuple[str, str, int]:
@@ -168,6 +186,7 @@ def _total(parts: Iterable[Profit]) -> Profit:
         sum((part.realised for part in profits), ZERO),
         _sum(part.unrealised for part in profits),
         sum((part.charges for part in profits), ZERO),
+        merged(part.lines for part in profits),
     )
 
 

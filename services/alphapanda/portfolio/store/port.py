@@ -10,6 +10,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
+from alphapanda.domain.charges import NO_CHARGES, Charges
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
@@ -54,6 +56,7 @@ class AccountBooks:
         revision: 1 after the opening, one more with each fill booked.
         strategies: totals of each strategy, ordered by name.
         positions: open positions, ordered by strategy, instrument, product.
+        day_charges: rupees of charges beyond the fills' own commissions, which the broker's cash doesn't have.
     """
 
     name: AccountName
@@ -62,11 +65,20 @@ class AccountBooks:
     revision: int
     strategies: tuple[StrategyTotals, ...]
     positions: tuple[Position, ...]
+    day_charges: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class BookedFill:
-    """A booked fill; `realised` is in rupees before commission, `revision` is the account's after the fill."""
+    """A booked fill; amounts are rupees.
+
+    Attributes:
+        commission: as the broker told it.
+        realised: before charges.
+        revision: the account's after the fill.
+        paid: charges booked with it.
+        charges: their lines; none where only the sum is known.
+    """
 
     fill_id: str
     order_id: str
@@ -79,6 +91,8 @@ class BookedFill:
     traded_at: datetime
     correlation_id: str
     revision: int
+    paid: Decimal
+    charges: Charges = NO_CHARGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ class LedgerLine:
         amount: rupees, debit positive.
         fill_id: the fill that caused it; empty for an opening.
         market_time: of the fill; None for an opening.
+        charges: the lines that an entry of CHARGES is the sum of; none where only the sum is known.
     """
 
     entry_id: str
@@ -110,6 +125,7 @@ class LedgerLine:
     amount: Decimal
     fill_id: str
     market_time: datetime | None
+    charges: Charges = NO_CHARGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +258,9 @@ class PortfolioStore(Protocol):
     ) -> Sequence[Position]:
         """At most `limit` positions after `after`, ordered by strategy, instrument, product; no strategy means all."""
 
+    async def charges(self, name: AccountName, *, strategy_id: str) -> Charges:
+        """The charges of an account's fills so far, by line; an empty filter means all strategies."""
+
     async def fills(
         self, name: AccountName, *, strategy_id: str, order_id: str, before: int | None, limit: int
     ) -> Sequence[BookedFill]:
@@ -271,6 +290,8 @@ def fill_row(booking: Booking, correlation_id: str) -> BookedFill:
         traded_at=fill.traded_at,
         correlation_id=correlation_id,
         revision=booking.revision,
+        paid=booking.paid,
+        charges=booking.charges,
     )
 
 
@@ -290,6 +311,7 @@ def ledger_rows(transaction: LedgerTransaction, first_sequence: int) -> tuple[Le
             amount=entry.amount,
             fill_id=transaction.cause_id if key else "",
             market_time=transaction.market_time,
+            charges=entry.charges,
         )
         for n, entry in enumerate(transaction.entries)
     )

@@ -13,8 +13,11 @@ from asyncpg import Record
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
+from alphapanda.domain.charge_days import ChargeDays, from_text
+from alphapanda.domain.charges import Charges, merged
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.signal import PositionKey
-from alphapanda.portfolio.core.book import PortfolioBook
+from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount
 from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.snapshots import Snapshot
@@ -79,9 +82,12 @@ class PostgresPortfolioStore(PortfolioStore):
             row = (await connection.execute(sql.BOOKS, name._asdict())).one_or_none()
         if row is None:
             return None
-        strategies = tuple(rows.totals_of(one) for one in _whole(row.strategies))
+        lines = rows.charges_by_strategy(_whole(row.charges))
+        strategies = tuple(rows.totals_of(one, lines) for one in _whole(row.strategies))
         positions = tuple(rows.position_of(one) for one in _whole(row.positions))
-        return AccountBooks(name, row.starting_cash, row.cash, row.revision, strategies, positions)
+        return AccountBooks(
+            name, row.starting_cash, row.cash, row.revision, strategies, positions, row.day_charges
+        )
 
     @override
     async def accounts(self, broker: str) -> Sequence[AccountName]:
@@ -164,6 +170,13 @@ class PostgresPortfolioStore(PortfolioStore):
             values |= {f"after_{column}": value for column, value in zip(_AFTER, after, strict=True)}
         async with self._single.connect() as connection:
             return [rows.position_of(row) for row in await connection.execute(sql.POSITIONS(*given), values)]
+
+    @override
+    async def charges(self, name: AccountName, *, strategy_id: str) -> Charges:
+        async with self._single.connect() as connection:
+            asked = name._asdict() | {"strategy_id": strategy_id}
+            row = (await connection.execute(sql.CHARGES, asked)).one()
+        return merged(rows.charges_by_strategy(_whole(row.lines)).values(), row.charges)
 
     @override
     async def fills(
@@ -249,6 +262,8 @@ async def _locked_books(
             break
     booked = [str(fill_id) for fill_id in found.booked]
     positions = [rows.position_of(row) for row in _whole(found.positions)]
+    days = {rows.key_of(row): from_text(row.sums) for row in _whole(found.charge_days)}
+    payers = [(AccountName(row.broker, row.account), row) for row in _whole(found.dp_payers)]
     return {
         name: PortfolioBook(
             name.broker,
@@ -259,6 +274,10 @@ async def _locked_books(
             entries=row.entries,
             positions=[held for held in positions if held.key in keys[name]],
             booked=booked,
+            charge_days=ChargeDays(
+                {key: day for key, day in days.items() if key in keys[name]},
+                {one.instrument_id: (one.day, one.strategy_id) for whose, one in payers if whose == name},
+            ),
         )
         for name, row in accounts.items()
     }
@@ -270,10 +289,16 @@ async def _save(connection: AsyncConnection, unit: BookingUnit) -> None:
         return
     changed = {AccountName(booking.position.key.broker, booking.position.key.account) for booking in bookings}
     positions = {booking.position.key: booking.position for booking in bookings}
+    by_day = dict.fromkeys(changed, ZERO)
+    for booking in bookings:
+        by_day[AccountName(booking.position.key.broker, booking.position.key.account)] += booking.day_charges
     await _write(
         connection,
         {
-            "accounts": [rows.account_values(name, unit.books[name]) for name in changed],
+            "accounts": [
+                rows.account_values(name, unit.books[name]) | {"day_charges": by_day[name]}
+                for name in changed
+            ],
             "fills": [
                 rows.fill_values(booking, received.correlation_id) for booking, received in unit.bookings
             ],
@@ -287,8 +312,31 @@ async def _save(connection: AsyncConnection, unit: BookingUnit) -> None:
             ],
             "positions": [rows.position_values(position) for position in positions.values()],
             "strategy_totals": rows.totals_values(bookings),
+            **_charge_rows(unit, bookings),
         },
     )
+
+
+def _charge_rows(unit: BookingUnit, bookings: Sequence[Booking]) -> dict[str, Sequence[rows.Values]]:
+    """The rows that remember a day's charges and their totals; none where fills have no charge lines."""
+    if not any(booking.charges for booking in bookings):
+        return {}
+    charged = {booking.position.key for booking in bookings if booking.charges}
+    tables: dict[str, Sequence[rows.Values]] = {
+        "charge_days": [
+            rows.charge_day_values(
+                key, unit.books[AccountName(key.broker, key.account)].charge_days.days[key]
+            )
+            for key in charged
+        ],
+        "charge_totals": rows.charge_totals_values(bookings),
+    }
+    payers = [
+        rows.dp_payer_values(name, instrument_id, *book.charge_days.dp_payers[instrument_id])
+        for name, book in unit.books.items()
+        for instrument_id in sorted(book.charge_days.changed)
+    ]
+    return tables | ({"dp_payers": payers} if payers else {})
 
 
 async def _write(connection: AsyncConnection, tables: Mapping[str, Sequence[rows.Values]]) -> None:

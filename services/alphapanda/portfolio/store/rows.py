@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
 
+from alphapanda.domain.charge_days import ChargeDay, to_text
+from alphapanda.domain.charge_rates import Sureness
+from alphapanda.domain.charges import (
+    NO_CHARGES,
+    ChargeLine,
+    Charges,
+    charges_from_text,
+    charges_of,
+    charges_text,
+    merged,
+)
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.signal import PositionKey
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
@@ -43,6 +54,46 @@ def account_values(name: AccountName, book: PortfolioBook) -> Values:
     return name._asdict() | {"cash": book.cash, "revision": book.revision, "entries": book.entries}
 
 
+def charge_day_values(key: PositionKey, day: ChargeDay) -> Values:
+    """A row of portfolio.charge_days."""
+    return key_values(key) | {"sums": to_text(day)}
+
+
+def dp_payer_values(name: AccountName, instrument_id: str, day: int, strategy_id: str) -> Values:
+    """A row of portfolio.dp_payers."""
+    return name._asdict() | {"instrument_id": instrument_id, "day": day, "strategy_id": strategy_id}
+
+
+def charge_totals_values(bookings: Sequence[Booking]) -> list[Values]:
+    """Rows of portfolio.charge_totals: what bookings add to each strategy's charges."""
+    added: dict[tuple[str, str, str], list[Charges]] = {}
+    for booking in bookings:
+        key = booking.position.key
+        if booking.charges:
+            added.setdefault((key.broker, key.account, key.strategy_id), []).append(booking.charges)
+    return [
+        {
+            "broker": broker,
+            "account": account,
+            "strategy_id": strategy_id,
+            "name": line.name,
+            "sureness": int(line.sureness),
+            "amount": line.amount,
+        }
+        for (broker, account, strategy_id), charges in added.items()
+        for line in merged(charges).lines
+    ]
+
+
+def charges_by_strategy(rows: Iterable[AnyRow]) -> dict[str, Charges]:
+    """The charges by line of rows of portfolio.charge_totals, by strategy."""
+    lines: dict[str, list[ChargeLine]] = {}
+    for row in rows:
+        line = ChargeLine(row.name, row.amount, Sureness(row.sureness))
+        lines.setdefault(row.strategy_id, []).append(line)
+    return {strategy_id: charges_of(of_strategy) for strategy_id, of_strategy in lines.items()}
+
+
 def position_values(position: Position) -> Values:
     """A row of portfolio.positions."""
     return key_values(position.key) | {
@@ -58,9 +109,10 @@ def position_of(row: AnyRow) -> Position:
     return Position(key_of(row), row.quantity, row.cost, row.realised, row.charges)
 
 
-def totals_of(row: AnyRow) -> StrategyTotals:
-    """The strategy totals of a row."""
-    return StrategyTotals(row.strategy_id, row.realised, row.charges)
+def totals_of(row: AnyRow, lines: Mapping[str, Charges] | None = None) -> StrategyTotals:
+    """The strategy totals of a row, with the strategy's charges by line."""
+    found = (lines or {}).get(row.strategy_id, NO_CHARGES)
+    return StrategyTotals(row.strategy_id, row.realised, row.charges, found)
 
 
 def totals_values(bookings: Sequence[Booking]) -> list[Values]:
@@ -69,7 +121,7 @@ def totals_values(bookings: Sequence[Booking]) -> list[Values]:
     for booking in bookings:
         key = booking.position.key
         name = key.broker, key.account, key.strategy_id
-        charges = booking.filled.fill.commission
+        charges = booking.paid
         row = added.setdefault(
             name,
             {"broker": name[0], "account": name[1], "strategy_id": name[2], "realised": 0, "charges": 0},
@@ -92,6 +144,8 @@ def fill_values(booking: Booking, correlation_id: str) -> Values:
         "traded_at": fill.traded_at,
         "correlation_id": fill.correlation_id,
         "revision": fill.revision,
+        "day_charges": booking.day_charges,
+        "charges": charges_text(booking.charges),
     }
 
 
@@ -109,6 +163,8 @@ def fill_of(row: AnyRow) -> BookedFill:
         traded_at=row.traded_at,
         correlation_id=row.correlation_id,
         revision=row.revision,
+        paid=row.commission + row.day_charges,
+        charges=charges_from_text(row.charges),
     )
 
 
@@ -157,6 +213,7 @@ def line_of(row: AnyRow) -> LedgerLine:
         amount=row.amount,
         fill_id=str(row.fill_id) if row.fill_id else "",
         market_time=row.market_time,
+        charges=charges_from_text(row.charges or ""),
     )
 
 

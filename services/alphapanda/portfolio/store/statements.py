@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import TextClause, text
 
+from alphapanda.portfolio.core.ledger import LedgerAccount
 from alphapanda.portfolio.core.snapshots import SnapshotCause
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import rows_of, together
@@ -46,6 +47,10 @@ OPEN = text(
 _ACCOUNTS_ASKED = (
     "(a.broker, a.account) IN (SELECT * FROM unnest(CAST(:brokers AS text[]), CAST(:accounts AS text[])))"
 )
+_KEYS_ASKED = (
+    "CAST(:key_brokers AS text[]), CAST(:key_accounts AS text[]), CAST(:strategies AS text[]),"
+    " CAST(:instruments AS text[]), CAST(:products AS smallint[])"
+)
 # Accounts are locked in sorted order to prevent deadlocks. After waiting for a lock, the statement has the locked account
 # in its present state, but all other rows from before its wait. Then the revisions in `accounts` and `seen` differ, and
 # the statement has to be executed again.
@@ -56,8 +61,10 @@ LOCKED_BOOKS = text(
     f" ARRAY(SELECT a FROM portfolio.accounts a WHERE {_ACCOUNTS_ASKED}) AS seen,"
     " ARRAY(SELECT fill_id FROM portfolio.fills WHERE fill_id = ANY(CAST(:fill_ids AS uuid[]))) AS booked,"
     f" ARRAY(SELECT p FROM portfolio.positions p WHERE ({_KEY}) IN (SELECT * FROM unnest("
-    "CAST(:key_brokers AS text[]), CAST(:key_accounts AS text[]), CAST(:strategies AS text[]),"
-    " CAST(:instruments AS text[]), CAST(:products AS smallint[])))) AS positions"
+    f"{_KEYS_ASKED}))) AS positions,"
+    f" ARRAY(SELECT d FROM portfolio.charge_days d WHERE ({_KEY}) IN (SELECT * FROM unnest({_KEYS_ASKED}))) AS charge_days,"
+    " ARRAY(SELECT p FROM portfolio.dp_payers p WHERE (broker, account, instrument_id) IN (SELECT * FROM unnest("
+    "CAST(:key_brokers AS text[]), CAST(:key_accounts AS text[]), CAST(:instruments AS text[])))) AS dp_payers"
 )
 """Locks the accounts of a batch and reads all rows that its fills may change, in one round trip."""
 
@@ -69,13 +76,15 @@ def _save(table: str, columns: str, conflict: str = "") -> str:
 SAVE = together(
     {
         "accounts": (
-            "UPDATE portfolio.accounts a SET cash = given.cash, revision = given.revision, entries = given.entries"
+            "UPDATE portfolio.accounts a SET cash = given.cash, revision = given.revision, entries = given.entries,"
+            " day_charges = a.day_charges + given.day_charges"
             f" FROM {rows_of('portfolio.accounts', 'accounts')} given"
             " WHERE a.broker = given.broker AND a.account = given.account"
         ),
         "fills": _save(
             "fills",
-            f"fill_id, order_id, {_KEY}, side, quantity, price, commission, realised, traded_at, correlation_id, revision",
+            f"fill_id, order_id, {_KEY}, side, quantity, price, commission, realised, traded_at, correlation_id, revision,"
+            " day_charges, charges",
         ),
         "ledger_transactions": _save(
             "ledger_transactions", "transaction_id, broker, account, fill_id, revision, market_time"
@@ -89,12 +98,31 @@ SAVE = together(
             f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost,"
             " realised = excluded.realised, charges = excluded.charges",
         ),
+        # The account is locked, so the totals are the newest. They are added up before they are inserted, because a fill may
+        # take charges back, and a row is checked before its conflict is found.
         "strategy_totals": (
-            "INSERT INTO portfolio.strategy_totals AS t (broker, account, strategy_id, realised, charges)"
-            " SELECT broker, account, strategy_id, realised, charges"
-            f" FROM {rows_of('portfolio.strategy_totals', 'strategy_totals')}"
-            " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET realised = t.realised + excluded.realised,"
-            " charges = t.charges + excluded.charges"
+            "INSERT INTO portfolio.strategy_totals (broker, account, strategy_id, realised, charges)"
+            " SELECT broker, account, strategy_id, coalesce(t.realised, 0) + given.realised,"
+            " coalesce(t.charges, 0) + given.charges"
+            f" FROM {rows_of('portfolio.strategy_totals', 'strategy_totals')} given"
+            " LEFT JOIN portfolio.strategy_totals t USING (broker, account, strategy_id)"
+            " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET realised = excluded.realised,"
+            " charges = excluded.charges"
+        ),
+        "charge_days": _save(
+            "charge_days", f"{_KEY}, sums", f" ON CONFLICT ({_KEY}) DO UPDATE SET sums = excluded.sums"
+        ),
+        "dp_payers": _save(
+            "dp_payers",
+            "broker, account, instrument_id, day, strategy_id",
+            " ON CONFLICT (broker, account, instrument_id) DO UPDATE SET day = excluded.day, strategy_id = excluded.strategy_id",
+        ),
+        "charge_totals": (
+            "INSERT INTO portfolio.charge_totals AS t (broker, account, strategy_id, name, sureness, amount)"
+            " SELECT broker, account, strategy_id, name, sureness, amount"
+            f" FROM {rows_of('portfolio.charge_totals', 'charge_totals')}"
+            " ON CONFLICT (broker, account, strategy_id, name) DO UPDATE SET amount = t.amount + excluded.amount,"
+            " sureness = greatest(t.sureness, excluded.sureness)"
         ),
     },
     "SELECT",
@@ -103,7 +131,8 @@ SAVE = together(
 
 # One statement reads one database snapshot, so cash and positions have the same revision.
 BOOKS = text(
-    "SELECT a.starting_cash, a.cash, a.revision,"
+    "SELECT a.starting_cash, a.cash, a.revision, a.day_charges,"
+    " ARRAY(SELECT c FROM portfolio.charge_totals c WHERE (c.broker, c.account) = (a.broker, a.account)) AS charges,"
     " ARRAY(SELECT t FROM portfolio.strategy_totals t WHERE (t.broker, t.account) = (a.broker, a.account)"
     " ORDER BY t.strategy_id) AS strategies,"
     " ARRAY(SELECT p FROM portfolio.positions p WHERE (p.broker, p.account) = (a.broker, a.account)"
@@ -130,8 +159,9 @@ FILLS = _listing(
 )
 FILLS_AFTER = _listing("SELECT * FROM portfolio.fills l", {"after": "l.revision > :after"}, "l.revision")
 LEDGER = _listing(
-    "SELECT l.*, t.fill_id, t.market_time FROM portfolio.ledger_entries l"
-    " JOIN portfolio.ledger_transactions t USING (transaction_id)",
+    "SELECT l.*, t.fill_id, t.market_time, f.charges FROM portfolio.ledger_entries l"
+    " JOIN portfolio.ledger_transactions t USING (transaction_id)"
+    f" LEFT JOIN portfolio.fills f ON f.fill_id = t.fill_id AND l.ledger_account = {int(LedgerAccount.CHARGES)}",
     {"strategy_id": "l.strategy_id = :strategy_id", "after": "l.sequence > :after"},
     "l.sequence",
 )
@@ -143,6 +173,11 @@ SNAPSHOTS = _listing(
         "after": "(l.market_time, l.number) > (:after, :after_number)",
     },
     "l.market_time, l.number",
+)
+CHARGES = text(
+    "SELECT coalesce(sum(t.charges), 0) AS charges, ARRAY(SELECT c FROM portfolio.charge_totals c"
+    f" WHERE {_ACCOUNT} AND CAST(:strategy_id AS text) IN ('', c.strategy_id)) AS lines"
+    f" FROM portfolio.strategy_totals t WHERE {_ACCOUNT} AND CAST(:strategy_id AS text) IN ('', t.strategy_id)"
 )
 EVERY_POSITION = text(f"SELECT * FROM portfolio.positions WHERE {_ACCOUNT}")
 SUMS = text(

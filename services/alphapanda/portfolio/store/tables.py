@@ -46,6 +46,7 @@ ACCOUNTS = Table(
     column("cash", RUPEES),
     column("revision", BigInteger, CheckConstraint("revision > 0")),
     column("entries", BigInteger, CheckConstraint("entries >= 0")),
+    column("day_charges", RUPEES, server_default=text("0")),
     column("opened_at", INSTANT, server_default=func.now()),
 )
 
@@ -103,10 +104,52 @@ FILLS = Table(
     column("traded_at", INSTANT),
     column("correlation_id", Text),
     column("revision", BigInteger),
+    # Charges booked beyond the commission: a contract note's rounding, DP charges, delivery that became intraday.
+    column("day_charges", RUPEES, server_default=text("0")),
+    # All charges booked, by line; empty where only the commission is known.
+    column("charges", Text, server_default=""),
     UniqueConstraint("broker", "account", "revision"),
     _of_account(),
     Index("fills_of_order", "order_id"),
     Index("fills_of_strategy", "broker", "account", "strategy_id", "revision"),
+)
+
+# The newest day of each position key, from which the next fill's charges follow; a later day takes its place.
+CHARGE_DAYS = Table(
+    "charge_days",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
+    column("instrument_id", SORTED_TEXT, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("sums", Text),
+    _of_account(),
+)
+
+# Who paid the DP charges of a scrip on its newest day with a sale of holdings: nobody where they were taken back.
+DP_PAYERS = Table(
+    "dp_payers",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("instrument_id", SORTED_TEXT, primary_key=True),
+    column("day", Integer),
+    column("strategy_id", SORTED_TEXT),
+    _of_account(),
+)
+
+# The charges of each strategy by line; what they lack of its totals is known as a sum only.
+CHARGE_TOTALS = Table(
+    "charge_totals",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
+    column("name", SORTED_TEXT, primary_key=True),
+    column("sureness", SmallInteger),
+    column("amount", RUPEES),
+    _of_account(),
 )
 
 LEDGER_TRANSACTIONS = Table(

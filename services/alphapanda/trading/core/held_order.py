@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import Side
+from alphapanda.trading.core.paper_charges import PaperOrder
 from alphapanda.trading.core.paper_market import Tradable, tradable
 
 
@@ -17,10 +17,7 @@ class HeldOrder:
     Attributes:
         number: its number at the exchange; empty while it has none.
         broker: the broker's name.
-        account: the account.
-        instrument_token: what is traded.
-        side: buy or sell.
-        quantity: units, > 0.
+        order: what is ordered.
         came_at: aware market time at which it came.
         expires_at: aware market time after which it is cancelled.
         tag: the tag that it was sent with; empty if there is none.
@@ -28,17 +25,14 @@ class HeldOrder:
 
     number: str
     broker: str
-    account: str
-    instrument_token: int
-    side: Side
-    quantity: int
+    order: PaperOrder
     came_at: datetime
     expires_at: datetime
     tag: str = ""
 
     def tradable(self, market: MarketView) -> Tradable | None:
         """The price at which it fills now; None if it has none yet, or none before it expires."""
-        last = market.prices.get(self.instrument_token)
+        last = market.prices.get(self.order.instrument.instrument_token)
         if last is None or market.market_time is None:
             return None
         found = tradable(last, self.came_at, market.market_time)

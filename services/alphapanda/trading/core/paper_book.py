@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from alphapanda.domain.calendar import TradingCalendar
-from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import Side
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.held_order import HeldOrder
+from alphapanda.trading.core.paper_charges import PaperOrder
 from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, held_until
 
 
@@ -32,24 +31,11 @@ class PaperBook:
         self._calendar = calendar
         self._placed = 0
 
-    def place(
-        self,
-        account: str,
-        instrument: Instrument,
-        instrument_token: int,
-        side: Side,
-        quantity: int,
-        came_at: datetime | None,
-        market: MarketView,
-    ) -> BrokerOrder:
+    def place(self, order: PaperOrder, came_at: datetime | None, market: MarketView) -> BrokerOrder:
         """Places a market order.
 
         Args:
-            account: the account.
-            instrument: what is traded.
-            instrument_token: its token.
-            side: buy or sell.
-            quantity: units, > 0.
+            order: what is ordered.
             came_at: market time at which the order came; None: now.
             market: prices and market time.
 
@@ -58,18 +44,17 @@ class PaperBook:
         """
         self._placed += 1
         number = str(self._placed)
-        last = market.prices.get(instrument_token)
+        last = market.prices.get(order.instrument.instrument_token)
         if last is None or market.market_time is None:
             return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=NO_MARKET)
         came_at = came_at or market.market_time
-        expires_at = held_until(came_at, instrument.session_segment, self._calendar) if last.bar else came_at
-        order = HeldOrder(
-            number, self._broker, account, instrument_token, side, quantity, came_at, expires_at
-        )
-        placed = self._filled(order, market)
+        segment = order.instrument.session_segment
+        expires_at = held_until(came_at, segment, self._calendar) if last.bar else came_at
+        held = HeldOrder(number, self._broker, order, came_at, expires_at)
+        placed = self._filled(held, market)
         if placed is not None:
             return placed
-        self.held[number] = order
+        self.held[number] = held
         return BrokerOrder(number, BrokerOrderStatus.OPEN)
 
     def settle(self, number: str, market: MarketView) -> BrokerOrder | None:
@@ -83,11 +68,9 @@ class PaperBook:
         del self.held[number]
         return settled
 
-    def _filled(self, order: HeldOrder, market: MarketView) -> BrokerOrder | None:
-        found = order.tradable(market)
+    def _filled(self, held: HeldOrder, market: MarketView) -> BrokerOrder | None:
+        found = held.tradable(market)
         if found is None:
             return None
-        fill = self._market.fill(
-            self._broker, order.account, order.number, order.side, order.quantity, found.price, found.at
-        )
-        return BrokerOrder(order.number, BrokerOrderStatus.COMPLETE, (fill,))
+        fill = self._market.fill(self._broker, held.order, held.number, found.price, found.at)
+        return BrokerOrder(held.number, BrokerOrderStatus.COMPLETE, (fill,))

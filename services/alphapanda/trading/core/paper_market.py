@@ -1,4 +1,4 @@
-"""The paper exchange's fill model: in full, with slippage against the order.
+"""The paper exchange's fill model: in full, with slippage against the order, on the price grid.
 
 At once at the last price, or, on recorded bars under FillRule.NEXT_OPEN, at the open of the instrument's first bar that begins at
 or after the moment at which the order came. Until then the exchange holds the order; it ends with the trading day.
@@ -6,23 +6,26 @@ or after the moment at which the order came. Until then the exchange holds the o
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal
-from typing import NamedTuple
+from datetime import datetime, time, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from hashlib import blake2b
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
 from alphapanda.domain.market import LastPrice
-from alphapanda.domain.money import PAISA, down_to_paisa, to_paisa, up_to_paisa
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
+from alphapanda.trading.core.paper_charges import MarketDay, PaperCharges, PaperOrder
 
 _IST = ZoneInfo("Asia/Kolkata")
 _DAY = timedelta(days=1)
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_WHOLE = Decimal(100)
+_STEPS: Final = 1_000_000
+_HALF: Final = _STEPS // 2
+_PERCENT: Final = Decimal(100 * _STEPS)
+_ONE: Final = Decimal(1)
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
 """The paper exchange's message when it rejects an order."""
@@ -67,54 +70,77 @@ def held_until(came_at: datetime, segment: str, calendar: TradingCalendar) -> da
 
 
 class PaperMarket:
-    """Computes fill price and commission.
+    """Computes fill price and charges.
 
     Args:
-        slippage_percent: percent of the last price, against the order; the result is rounded to the paisa, against it.
-        commission_percent: percent of the turnover, rounded to the paisa, halves up.
+        slippage_percent: percent of the price, always against the order. It varies by fill, from half of it to half as much
+            again: each millionth between is as likely, drawn by a hash of the seed, the strategy, the instrument, the market
+            time and the slice's number. So the same run fills at the same prices, live and replayed.
+        charges: what a fill is charged.
+        seed: of the hash.
     """
 
-    def __init__(self, slippage_percent: Decimal, commission_percent: Decimal) -> None:
-        self._buy_factor = 1 + slippage_percent / _WHOLE
-        self._sell_factor = 1 - slippage_percent / _WHOLE
-        self._commission_rate = commission_percent / _WHOLE
-        self._day = (_LONG_AGO, _LONG_AGO, "")
+    def __init__(self, slippage_percent: Decimal, charges: PaperCharges, seed: int) -> None:
+        self._slippage = slippage_percent / _PERCENT
+        self._charges = charges
+        self._drawn = blake2b(f"slippage\x1f{seed}".encode(), digest_size=8)
+        self._day = MarketDay()
 
-    def fill_price(self, side: Side, last_price: Decimal) -> Decimal:
-        """The price at which an order fills, rupees; at least one paisa."""
-        if side is Side.BUY:
-            return up_to_paisa(last_price * self._buy_factor)
-        return max(down_to_paisa(last_price * self._sell_factor), PAISA)
+    def fill_price(self, order: PaperOrder, price: Decimal, traded_at: datetime) -> Decimal:
+        """The price at which an order fills, rupees, rounded to the grid against it; at least one tick.
 
-    def commission(self, price: Decimal, quantity: int) -> Decimal:
-        """The commission on a fill, rupees."""
-        return to_paisa(price * quantity * self._commission_rate)
+        Args:
+            order: the order.
+            price: the last price, or the one that the market opens with.
+            traded_at: aware market time of the fill.
+        """
+        tick = order.instrument.tick_size
+        against = price * self._slippage * self._factor(order, traded_at) if self._slippage else 0
+        if order.side is Side.BUY:
+            return _on_grid(price + against, tick, ROUND_CEILING)
+        return max(_on_grid(price - against, tick, ROUND_FLOOR), tick)
 
     def fill(
         self,
         broker: str,
-        account: str,
+        order: PaperOrder,
         exchange_trade_id: str,
-        side: Side,
-        quantity: int,
-        last_price: Decimal,
+        price: Decimal,
         traded_at: datetime,
+        quantity: int | None = None,
+        traded_before: int = 0,
     ) -> Fill:
-        """The one fill of an order; `traded_at` is aware market time."""
-        price = self.fill_price(side, last_price)
-        identity = self.fill_id(broker, account, traded_at, exchange_trade_id)
-        return Fill(identity, exchange_trade_id, quantity, price, self.commission(price, quantity), traded_at)
+        """A fill of an order at a market price.
+
+        Args:
+            broker: the broker's name.
+            order: the order.
+            exchange_trade_id: number of the trade.
+            price: the last price, or the one that the market opens with.
+            traded_at: aware market time.
+            quantity: units of this fill; None: all of the order.
+            traded_before: turnover of the order's earlier fills, in PRICE_UNITS of `domain.charge_rates`.
+        """
+        units = quantity or order.quantity
+        paid = self.fill_price(order, price, traded_at)
+        commission, charges = self._charges.of(order, units, paid, traded_at, traded_before)
+        identity = self.fill_id(broker, order.account, traded_at, exchange_trade_id)
+        return Fill(identity, exchange_trade_id, units, paid, commission, traded_at, charges)
 
     def fill_id(self, broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
         """The id of a trade. The date (in IST) is part of it, because exchanges restart trade numbers each day."""
-        begins, ends, day = self._day
-        if not begins <= traded_at < ends:
-            begins, ends, day = self._day = _day_of(traded_at)
-        return ids.fill_id(broker, account, day, exchange_trade_id)
+        self._day.moves_to(traded_at)
+        return ids.fill_id(broker, account, self._day.text, exchange_trade_id)
+
+    def _factor(self, order: PaperOrder, traded_at: datetime) -> int:
+        """Millionths of the slippage, from 500,000 to 1,500,000."""
+        drawn = self._drawn.copy()
+        drawn.update(
+            f"\x1f{order.strategy_id}\x1f{order.instrument.instrument_id}\x1f{traded_at.timestamp():.6f}"
+            f"\x1f{order.number}".encode()
+        )
+        return _HALF + int.from_bytes(drawn.digest(), "big") % (_STEPS + 1)
 
 
-def _day_of(moment: datetime) -> tuple[datetime, datetime, str]:
-    """The day in India of a moment: its begin and end in UTC, as market time is, and its date as text."""
-    day = moment.astimezone(_IST).date()
-    begins = datetime.combine(day, time.min, _IST).astimezone(UTC)
-    return begins, begins + _DAY, day.isoformat()
+def _on_grid(price: Decimal, tick: Decimal, rounding: str) -> Decimal:
+    return ((price / tick).quantize(_ONE, rounding) * tick).quantize(tick)

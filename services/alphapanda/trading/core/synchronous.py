@@ -20,6 +20,7 @@ from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.paper_book import PaperBook
+from alphapanda.trading.core.paper_charges import PaperOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,16 @@ class SynchronousTrading:
         while not order.status.is_final:
             came_at = order.market_time
             intent = order.submitting(0)
-            report = book.place(
+            placed = PaperOrder(
                 order.key.account,
+                order.key.strategy_id,
                 instrument,
-                order.instrument_token,
+                order.key.product,
                 order.side,
                 intent.quantity,
-                came_at,
-                market,
+                intent.number,
             )
+            report = book.place(placed, came_at, market)
             updates += order.report(intent, report, market.market_time)
             if report.status is BrokerOrderStatus.OPEN:
                 self._held.append(_Held(order, instrument, report.broker_order_id))

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     MetaData,
     Sequence,
     SmallInteger,
@@ -64,6 +65,9 @@ ORDERS = Table(
     Column("market_time", INSTANT),
     Column("came_at", INSTANT),
     Column("expires_at", INSTANT),
+    # By what slippage is drawn where the order is held.
+    column("strategy_id", Text, server_default=""),
+    column("slice", Integer, server_default=text("0")),
     Index("orders_of_tag", "broker", "account", "tag"),
     Index("orders_held", "broker_order_id", postgresql_where=text(HELD)),
 )
@@ -78,6 +82,8 @@ TRADES = Table(
     column("price", EXACT, CheckConstraint("price > 0")),
     column("commission", EXACT),
     column("traded_at", INSTANT),
+    # The commission's lines; empty where only the sum is known.
+    column("charges", Text, server_default=""),
     Index("trades_of_order", "broker_order_id"),
 )
 

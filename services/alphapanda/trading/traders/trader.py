@@ -39,7 +39,8 @@ class BrokerIsOff(Exception):
 class Placement:
     """The parameters of one broker call: `quantity` units (> 0), with a tag of at most 20 characters.
 
-    `came_at` is the aware market time since which the paper exchange may fill it; None: the call's.
+    The paper exchange alone is told: `came_at`, the aware market time since which it may fill it (None: the call's); the strategy
+    and the number of the intent within its order, by which it draws slippage.
     """
 
     account: str
@@ -51,6 +52,8 @@ class Placement:
     product: Product
     order_type: OrderType
     came_at: datetime | None = None
+    strategy_id: str = ""
+    number: int = 0
 
 
 class Trader(ABC):

@@ -246,6 +246,38 @@ RULE_OUTCOME_NOT_APPLICABLE: RuleOutcome.ValueType  # 5
 """The rule does not apply to this order, or an earlier rule ended the check."""
 Global___RuleOutcome: _TypeAlias = RuleOutcome  # noqa: Y015
 
+class _ChargeSureness:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChargeSurenessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChargeSureness.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHARGE_SURENESS_UNSPECIFIED: _ChargeSureness.ValueType  # 0
+    """Not set."""
+    CHARGE_SURENESS_VERIFIED: _ChargeSureness.ValueType  # 1
+    """An official answer or contract note was reproduced with the rate."""
+    CHARGE_SURENESS_CITED: _ChargeSureness.ValueType  # 2
+    """The rate is from a circular, act or official page."""
+    CHARGE_SURENESS_REPORTED: _ChargeSureness.ValueType  # 3
+    """The rate is from secondary sources."""
+    CHARGE_SURENESS_ASSUMED: _ChargeSureness.ValueType  # 4
+    """Nothing says what held on the day: the oldest known rate stands in. Never on a live fill."""
+
+class ChargeSureness(_ChargeSureness, metaclass=_ChargeSurenessEnumTypeWrapper):
+    """How sure the rate of a charge is."""
+
+CHARGE_SURENESS_UNSPECIFIED: ChargeSureness.ValueType  # 0
+"""Not set."""
+CHARGE_SURENESS_VERIFIED: ChargeSureness.ValueType  # 1
+"""An official answer or contract note was reproduced with the rate."""
+CHARGE_SURENESS_CITED: ChargeSureness.ValueType  # 2
+"""The rate is from a circular, act or official page."""
+CHARGE_SURENESS_REPORTED: ChargeSureness.ValueType  # 3
+"""The rate is from secondary sources."""
+CHARGE_SURENESS_ASSUMED: ChargeSureness.ValueType  # 4
+"""Nothing says what held on the day: the oldest known rate stands in. Never on a live fill."""
+Global___ChargeSureness: _TypeAlias = ChargeSureness  # noqa: Y015
+
 @_typing.final
 class Money(_message.Message):
     """An exact amount of cash."""
@@ -313,3 +345,38 @@ class RuleResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RuleResult: _TypeAlias = RuleResult  # noqa: Y015
+
+@_typing.final
+class ChargeLine(_message.Message):
+    """One charge of a fill, or what a charge adds up to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    SURENESS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What is charged: "brokerage", "stt" (securities transaction tax), "exchange_transaction", "ipft" (investor protection
+    fund), "sebi", "stamp_duty", "gst", "dp" (depository, for each scrip and day on which holdings were sold), or
+    "commission" where only the sum is known.
+    """
+    sureness: Global___ChargeSureness.ValueType
+    """How sure the rate is; the least sure one of a sum. Not set for "commission"."""
+    @_builtins.property
+    def amount(self) -> _decimal_pb2.Decimal:
+        """Rupees. Negative where a charge of an earlier fill is taken back."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        amount: _decimal_pb2.Decimal | None = ...,
+        sureness: Global___ChargeSureness.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "name", b"name", "sureness", b"sureness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeLine: _TypeAlias = ChargeLine  # noqa: Y015

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import decimal_pb2 as _decimal_pb2
 from panda.common.v1 import common_pb2 as _common_pb2
@@ -227,6 +229,7 @@ class OrderFilled(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     COMMISSION_FIELD_NUMBER: _builtins.int
     TRADED_AT_FIELD_NUMBER: _builtins.int
+    CHARGE_LINES_FIELD_NUMBER: _builtins.int
     fill_id: _builtins.str
     """Id of the fill: UUIDv5(broker, account, day, exchange trade id)."""
     exchange_trade_id: _builtins.str
@@ -249,6 +252,12 @@ class OrderFilled(_message.Message):
     def traded_at(self) -> _timestamp_pb2.Timestamp:
         """Market time of the trade."""
 
+    @_builtins.property
+    def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
+        """The charges that the commission is the sum of, exact; the commission is rounded to the paisa. Empty where only the sum
+        is known. What the day's fills add up to on a contract note is booked by portfolio.
+        """
+
     def __init__(
         self,
         *,
@@ -259,10 +268,11 @@ class OrderFilled(_message.Message):
         price: _decimal_pb2.Decimal | None = ...,
         commission: _common_pb2.Money | None = ...,
         traded_at: _timestamp_pb2.Timestamp | None = ...,
+        charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "order", b"order", "price", b"price", "traded_at", b"traded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "exchange_trade_id", b"exchange_trade_id", "fill_id", b"fill_id", "order", b"order", "price", b"price", "quantity", b"quantity", "traded_at", b"traded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_lines", b"charge_lines", "commission", b"commission", "exchange_trade_id", b"exchange_trade_id", "fill_id", b"fill_id", "order", b"order", "price", b"price", "quantity", b"quantity", "traded_at", b"traded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

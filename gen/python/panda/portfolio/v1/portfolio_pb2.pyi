@@ -95,6 +95,7 @@ class Profit(_message.Message):
     UNREALISED_PNL_FIELD_NUMBER: _builtins.int
     CHARGES_FIELD_NUMBER: _builtins.int
     NET_PNL_FIELD_NUMBER: _builtins.int
+    CHARGE_LINES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def realised_pnl(self) -> _common_pb2.Money:
         """Profit realised by closing fills, rupees, before commission."""
@@ -111,6 +112,10 @@ class Profit(_message.Message):
     def net_pnl(self) -> _common_pb2.Money:
         """realised_pnl + unrealised_pnl - charges, rupees. Absent where a price is missing."""
 
+    @_builtins.property
+    def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
+        """The charges by line, in whole paise. Empty for a position."""
+
     def __init__(
         self,
         *,
@@ -118,10 +123,11 @@ class Profit(_message.Message):
         unrealised_pnl: _common_pb2.Money | None = ...,
         charges: _common_pb2.Money | None = ...,
         net_pnl: _common_pb2.Money | None = ...,
+        charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["charges", b"charges", "net_pnl", b"net_pnl", "realised_pnl", b"realised_pnl", "unrealised_pnl", b"unrealised_pnl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charges", b"charges", "net_pnl", b"net_pnl", "realised_pnl", b"realised_pnl", "unrealised_pnl", b"unrealised_pnl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_lines", b"charge_lines", "charges", b"charges", "net_pnl", b"net_pnl", "realised_pnl", b"realised_pnl", "unrealised_pnl", b"unrealised_pnl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,6 +188,7 @@ class Portfolio(_message.Message):
     TRADING_DAY_FIELD_NUMBER: _builtins.int
     USED_MARGIN_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
+    DAY_CHARGES_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     account: _builtins.str
@@ -241,6 +248,12 @@ class Portfolio(_message.Message):
         more than was left. What open orders block is not taken off; RiskService.GetExposure has that. Absent at a live broker.
         """
 
+    @_builtins.property
+    def day_charges(self) -> _common_pb2.Money:
+        """Charges so far beyond the commissions of the order events, rupees, may be negative: rounding of a day's charges, DP
+        charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
+        """
+
     def __init__(
         self,
         *,
@@ -259,10 +272,11 @@ class Portfolio(_message.Message):
         trading_day: _builtins.str = ...,
         used_margin: _common_pb2.Money | None = ...,
         available: _common_pb2.Money | None = ...,
+        day_charges: _common_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "cash", b"cash", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -614,21 +628,27 @@ class ListPositionsResponse(_message.Message):
 
     POSITIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CHARGE_LINES_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page. Empty on the last."""
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Position]:
         """Positions of this page."""
 
+    @_builtins.property
+    def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
+        """Charges by line, in whole paise, of all fills so far: of the account, or of the strategy asked for."""
+
     def __init__(
         self,
         *,
         positions: _abc.Iterable[Global___Position] | None = ...,
         next_page_token: _builtins.str = ...,
+        charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "positions", b"positions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_lines", b"charge_lines", "next_page_token", b"next_page_token", "positions", b"positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -656,6 +676,7 @@ class Fill(_message.Message):
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    CHARGE_LINES_FIELD_NUMBER: _builtins.int
     fill_id: _builtins.str
     """Id of the fill: UUIDv5(broker, account, day, exchange trade id)."""
     order_id: _builtins.str
@@ -686,7 +707,9 @@ class Fill(_message.Message):
 
     @_builtins.property
     def commission(self) -> _common_pb2.Money:
-        """Commission and charges, rupees, 0 or more."""
+        """Commission and charges that were booked with the fill, rupees. Negative where a delivery of the same day became
+        intraday by it, and more is taken back than it costs.
+        """
 
     @_builtins.property
     def realised_pnl(self) -> _common_pb2.Money:
@@ -695,6 +718,13 @@ class Fill(_message.Message):
     @_builtins.property
     def traded_at(self) -> _timestamp_pb2.Timestamp:
         """Market time of the trade."""
+
+    @_builtins.property
+    def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
+        """The charges by line, as they were booked: what the fill adds to the day's charges, which are rounded as on a contract
+        note (STT and stamp duty to whole rupees, others to paise), with what it changes for earlier fills of the day, and DP
+        charges. Empty where only the commission is known.
+        """
 
     def __init__(
         self,
@@ -715,10 +745,11 @@ class Fill(_message.Message):
         correlation_id: _builtins.str = ...,
         product: _common_pb2.Product.ValueType = ...,
         revision: _builtins.int = ...,
+        charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "price", b"price", "realised_pnl", b"realised_pnl", "traded_at", b"traded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "commission", b"commission", "correlation_id", b"correlation_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "order_id", b"order_id", "price", b"price", "product", b"product", "quantity", b"quantity", "realised_pnl", b"realised_pnl", "revision", b"revision", "side", b"side", "strategy_id", b"strategy_id", "symbol", b"symbol", "traded_at", b"traded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "charge_lines", b"charge_lines", "commission", b"commission", "correlation_id", b"correlation_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "order_id", b"order_id", "price", b"price", "product", b"product", "quantity", b"quantity", "realised_pnl", b"realised_pnl", "revision", b"revision", "side", b"side", "strategy_id", b"strategy_id", "symbol", b"symbol", "traded_at", b"traded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,6 +842,7 @@ class LedgerEntry(_message.Message):
     INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
     FILL_ID_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
+    CHARGE_LINES_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Id of the entry."""
     transaction_id: _builtins.str
@@ -837,6 +869,10 @@ class LedgerEntry(_message.Message):
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of that fill. Absent for capital."""
 
+    @_builtins.property
+    def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
+        """The lines that an entry of CHARGES is the sum of. Empty for other entries, and where only the sum is known."""
+
     def __init__(
         self,
         *,
@@ -851,10 +887,11 @@ class LedgerEntry(_message.Message):
         instrument_id: _builtins.str = ...,
         fill_id: _builtins.str = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
+        charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "broker", b"broker", "entry_id", b"entry_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "ledger_account", b"ledger_account", "market_time", b"market_time", "sequence", b"sequence", "strategy_id", b"strategy_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "broker", b"broker", "charge_lines", b"charge_lines", "entry_id", b"entry_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "ledger_account", b"ledger_account", "market_time", b"market_time", "sequence", b"sequence", "strategy_id", b"strategy_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,24 @@
+"""Builds the paper exchange's fill model, the same for a replay and a running platform."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from alphapanda.domain.charge_rates import load_charge_rates
+from alphapanda.settings.model import Settings
+from alphapanda.settings.services import PaperTradingSettings
+from alphapanda.trading.core.paper_charges import KiteCharges, PaperCharges, PercentCharges
+from alphapanda.trading.core.paper_market import PaperMarket
+
+
+def paper_market(settings: Settings) -> PaperMarket:
+    """Builds the fill model of the settings."""
+    paper = settings.paper_trading
+    return PaperMarket(paper.slippage_percent, paper_charges(paper), settings.marketdata.seed)
+
+
+def paper_charges(paper: PaperTradingSettings) -> PaperCharges:
+    """Builds what fills are charged."""
+    if paper.charges == "kite":
+        return KiteCharges(load_charge_rates())
+    return PercentCharges(paper.commission_percent if paper.charges == "percent" else Decimal(0))

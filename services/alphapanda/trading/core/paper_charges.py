@@ -1,0 +1,123 @@
+"""What the paper exchange charges for a fill: as Zerodha, a percentage of the turnover, or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+from typing_extensions import override
+
+from alphapanda.domain.charge_rates import ChargeRates, ChargeSegment, ChargeSheet
+from alphapanda.domain.charges import NO_CHARGES, Charges, fill_charges
+from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.money import ZERO, to_paisa
+from alphapanda.domain.order import Product, Side
+
+_IST = ZoneInfo("Asia/Kolkata")
+_DAY = timedelta(days=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE = Decimal(100)
+
+
+class PaperOrder(NamedTuple):
+    """An order at the paper exchange.
+
+    Attributes:
+        account: the account's name at the broker.
+        strategy_id: the strategy that it is of.
+        instrument: what is traded.
+        product: how the position is margined.
+        side: direction.
+        quantity: units, > 0.
+        number: 0, 1, 2 … within the order that it is a slice of.
+    """
+
+    account: str
+    strategy_id: str
+    instrument: Instrument
+    product: Product
+    side: Side
+    quantity: int
+    number: int = 0
+
+
+class PaperCharges(Protocol):
+    """Computes the charges of fills."""
+
+    def of(
+        self, order: PaperOrder, quantity: int, price: Decimal, traded_at: datetime, traded_before: int
+    ) -> tuple[Decimal, Charges]:
+        """The commission on a fill of an order, in whole paise, and its lines, none where only the sum is known.
+
+        Args:
+            order: the order.
+            quantity: units of this fill.
+            price: rupees a unit, > 0.
+            traded_at: aware market time.
+            traded_before: turnover of the order's earlier fills, in PRICE_UNITS.
+        """
+
+
+class PercentCharges(PaperCharges):
+    """A percentage of the turnover, rounded to the paisa, halves up; 0 charges nothing."""
+
+    def __init__(self, percent: Decimal) -> None:
+        self._rate = percent / _WHOLE
+
+    @override
+    def of(
+        self, order: PaperOrder, quantity: int, price: Decimal, traded_at: datetime, traded_before: int
+    ) -> tuple[Decimal, Charges]:
+        return (to_paisa(price * quantity * self._rate) if self._rate else ZERO), NO_CHARGES
+
+
+class KiteCharges(PaperCharges):
+    """What Zerodha charges at the rates of the day; before the first rates known at the oldest ones, marked as assumed."""
+
+    def __init__(self, rates: ChargeRates) -> None:
+        self._rates = rates
+        self._sheets: dict[tuple[str, Product], ChargeSheet] = {}
+        self._day = MarketDay()
+
+    @override
+    def of(
+        self, order: PaperOrder, quantity: int, price: Decimal, traded_at: datetime, traded_before: int
+    ) -> tuple[Decimal, Charges]:
+        if self._day.moves_to(traded_at):
+            self._sheets.clear()
+        which = (order.instrument.instrument_id, order.product)
+        sheet = self._sheets.get(which)
+        if sheet is None:
+            sheet = self._sheets[which] = self._sheet(order.instrument, order.product)
+        charges = fill_charges(sheet, order.side, quantity, price, traded_before)
+        return charges.in_paise, charges
+
+    def _sheet(self, instrument: Instrument, product: Product) -> ChargeSheet:
+        segment = ChargeSegment.of(instrument.instrument_type, product)
+        return self._rates.sheet(self._day.date, instrument.exchange, segment, fall_back=True)
+
+
+class MarketDay:
+    """The day in India of the last moment asked for.
+
+    Attributes:
+        date: the day.
+        text: the day as YYYY-MM-DD.
+    """
+
+    def __init__(self) -> None:
+        self._begins = self._ends = _LONG_AGO
+        self.date = date.min
+        self.text = ""
+
+    def moves_to(self, moment: datetime) -> bool:
+        """Moves to the day of a moment; returns whether that is another day than before."""
+        if self._begins <= moment < self._ends:
+            return False
+        self.date = moment.astimezone(_IST).date()
+        self.text = self.date.isoformat()
+        self._begins = datetime.combine(self.date, time.min, _IST).astimezone(UTC)
+        self._ends = self._begins + _DAY
+        return True
