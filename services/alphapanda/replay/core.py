@@ -13,6 +13,7 @@ from itertools import repeat
 from typing import Final
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.charges import NO_CHARGES, Charges, merged
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.frame import Frame, instant, nanoseconds
@@ -344,7 +345,11 @@ class Replay:
                 prices[instrument.instrument_id] = Decimal(price) / self._scale
         positions = [position for book in books for position in book.positions.values()]
         cash = sum((book.cash for book in books), ZERO)
-        return statement(cash, totals_of(positions), positions, prices)
+        lines: dict[str, Charges] = {}
+        for book in books:
+            for strategy_id, charges in book.charge_days.by_strategy().items():
+                lines[strategy_id] = merged([lines.get(strategy_id, NO_CHARGES), charges])
+        return statement(cash, totals_of(positions, lines), positions, prices)
 
     def _square_off(self, market_time_ns: int, cause: str) -> None:
         open_keys = [state for state in self._risk.positions.values() if state.quantity]
