@@ -15,8 +15,8 @@ from alphapanda.app.calendars import open_calendar, usual_data_directory
 from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.instruments import EVERY_DAY, known_instruments
 from alphapanda.app.limits import limits_of
-from alphapanda.app.reading import reading_of
 from alphapanda.app.paper import paper_market
+from alphapanda.app.reading import reading_of
 from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
 from alphapanda.domain.calendar import TradingCalendar
