@@ -28,6 +28,7 @@ BENCHMARKS = {
     "P10": "tests.bench.p10_two_strategy_processes",
     "P12": "tests.bench.p12_first_fill",
     "P15": "tests.bench.p15_manual_orders",
+    "reading": "tests.bench.reading",
 }
 RESULTS = Path(".tools/bench/results")
 FAILED = "failed:"
@@ -38,6 +39,7 @@ SMALL = {
     "BENCH_SAMPLES": "500",
     "BENCH_PEAK_SECONDS": "4",
     "BENCH_BLOCK": "100",
+    "BENCH_ROWS": "1000000",
 }
 """Sizes of the small form, unless the environment sets them: all of it within 15 minutes on two quiet cores."""
 
