@@ -29,6 +29,7 @@ BENCHMARKS = {
     "P12": "tests.bench.p12_first_fill",
     "P15": "tests.bench.p15_manual_orders",
     "reading": "tests.bench.reading",
+    "P16": "tests.bench.p16_instruments",
 }
 RESULTS = Path(".tools/bench/results")
 FAILED = "failed:"

@@ -92,6 +92,10 @@ class MemoryInstrumentStore(InstrumentStore):
         ]
 
     @override
+    async def prepare_search(self) -> None:
+        """Does nothing: a search looks at all of them."""
+
+    @override
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
         near = [
             i.symbol

@@ -295,7 +295,7 @@ class Embedded:
         strategy, ticks = strategy_room(resources)
         risk, timer = risk_room(resources)
         trading, orders, held = trading_room(resources, self._options.at)
-        rooms = [instruments_room(resources), strategy, risk, trading, portfolio_room(resources)]
+        rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
         process = process_of(

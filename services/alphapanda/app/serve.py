@@ -238,7 +238,7 @@ class Serving:
 
     async def _rooms(self, resources: ProcessResources) -> list[Room]:
         builders: dict[str, Callable[[], Room]] = {
-            "instruments": lambda: instruments_room(resources),
+            "instruments": lambda: instruments_room(resources, waits=True),
             "strategy": lambda: strategy_room(resources)[0],
             "risk": lambda: risk_room(resources)[0],
             "trading": lambda: trading_room(resources, no_step)[0],

@@ -22,6 +22,7 @@ from alphapanda.instruments.merging import Entry, Merge
 
 SCHEMA_VERSION: Final = 1
 WAIT_SECONDS: Final = 10.0
+CACHE_KIB: Final = 131_072
 _COLUMNS: Final = (
     "instrument_id", "instrument_token", "exchange", "tradingsymbol", "name", "segment", "instrument_type",
     "tick_size", "lot_size", "freeze_quantity", "session_segment", "expiry",
@@ -126,12 +127,12 @@ class InstrumentRegistry:
                     "instruments", source, "one import at a time: another one has ended meanwhile"
                 )
             connection.executemany(
-                "DELETE FROM instruments WHERE instrument_id = ?", [(name,) for name in merge.stored]
+                "DELETE FROM instruments WHERE instrument_id = ?", [(name,) for name in sorted(merge.stored)]
             )
             places = ", ".join("?" * (len(_COLUMNS) + 1))
             connection.executemany(
                 f"INSERT INTO instruments ({', '.join(_COLUMNS)}, until_day) VALUES ({places})",
-                map(_row, merge.stored.values()),
+                [_row(merge.stored[name]) for name in sorted(merge.stored)],
             )
             now = datetime.now(UTC).isoformat(timespec="seconds")
             counts = (merge.added, merge.changed, merge.ended, merge.unchanged, refused)
@@ -164,6 +165,9 @@ class InstrumentRegistry:
         with self._named():
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with closing(_opened(self.file, "rwc")) as connection, connection:
+                connection.execute(
+                    f"PRAGMA cache_size = -{CACHE_KIB}"
+                )  # a whole dump without spilling to the disk
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _CREATE.split(";"):
                     connection.execute(statement)

@@ -24,6 +24,7 @@ class RegistrySync:
         registry: the user's instruments.
         store: the service's database.
         today: returns the current day in India.
+        waits: whether the start waits until the database has what was imported before it.
         seconds: how often the registry is looked at.
     """
 
@@ -32,8 +33,11 @@ class RegistrySync:
         registry: InstrumentRegistry,
         store: InstrumentStore,
         today: Callable[[], date],
+        *,
+        waits: bool,
         seconds: float = LOOK_EVERY_SECONDS,
     ) -> None:
+        self._waits = waits
         self._registry = registry
         self._store = store
         self._today = today
@@ -42,12 +46,13 @@ class RegistrySync:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Stores what was imported before, and looks for imports from now on.
+        """Stores what was imported before, and is imported from now on.
 
         Raises:
             InvalidInput: the registry can't be read.
         """
-        await self.sync()
+        if self._waits:
+            await self.sync()
         self._task = kept_running(self._watch, "instruments.sync", _log)
 
     async def stop(self) -> None:
@@ -73,10 +78,11 @@ class RegistrySync:
         if different:
             await self._store.upsert(different, self._today())
             _log.info("instruments.imported", instruments=len(different), number=state.number)
+            await self._store.prepare_search()
         self._stored = state.number
         return len(different)
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self._seconds)
             await self.sync()
+            await asyncio.sleep(self._seconds)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
 
@@ -9,11 +10,14 @@ from tests.values import replace
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.instruments.api import InstrumentServicer
-from alphapanda.instruments.core import shipped_instruments
+from alphapanda.instruments.core import DatedFacts, shipped_instruments
+from alphapanda.instruments.importing import Wanted, add_instrument
 from alphapanda.instruments.loader import load_shipped_instruments
+from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.instruments.search import search_key, search_rank
 from alphapanda.instruments.store.port import InstrumentFilter, InstrumentStore, directory_of, sort_key
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
+from alphapanda.instruments.syncing import RegistrySync
 from alphapanda.storage.engine import open_engine
 from panda.instruments.v1 import instruments_pb2 as api
 
@@ -106,3 +110,21 @@ async def test_search_instruments_answers_by_symbol_and_by_name_in_pages(store):
     assert not rest.next_page_token
     with pytest.raises(InvalidInput, match="page_token"):
         await search("in", page_token=first.next_page_token)
+
+
+async def test_an_import_reaches_the_database_while_the_service_runs(store, tmp_path):
+    """What was imported before the start is there when it has started, what is imported later within a moment."""
+    registry = InstrumentRegistry(tmp_path / "instruments.sqlite")
+    shipped = list(shipped_instruments(DAY))
+    await store.upsert(shipped, DAY)
+    add_instrument(registry, shipped, Wanted("NSE:BEFORE"), DAY, DatedFacts())
+    sync = RegistrySync(InstrumentRegistry(registry.file), store, lambda: DAY, waits=True, seconds=0.01)
+    await sync.start()
+    assert (await store.by_symbol("NSE", "BEFORE")).instrument_token == 510
+    add_instrument(registry, shipped, Wanted("NSE:LATER", name="LATE INDUSTRIES"), DAY, DatedFacts())
+
+    async with asyncio.timeout(20):
+        while await store.by_symbol("NSE", "LATER") is None:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.01)
+    assert [one.symbol for one in await store.search("LATE IND", "", None, 5)] == ["NSE:LATER"]
+    await sync.stop()

@@ -11,11 +11,19 @@ from alphapanda.instruments.syncing import RegistrySync
 from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServicer_to_server
 
 
-def instruments_room(resources: ProcessResources) -> Room:
-    """Builds the room."""
+def instruments_room(resources: ProcessResources, *, waits: bool) -> Room:
+    """Builds the room.
+
+    Args:
+        resources: shared by the services of this process.
+        waits: whether it begins to answer only when the database has every imported instrument, because other processes
+            load them from it.
+    """
     store = PostgresInstrumentStore(resources.engine)
     servicer = InstrumentServicer(store)
-    sync = RegistrySync(registry_of(resources.settings), store, lambda: wall_clock().astimezone(IST).date())
+    sync = RegistrySync(
+        registry_of(resources.settings), store, lambda: wall_clock().astimezone(IST).date(), waits=waits
+    )
     return Room(
         service="instruments",
         full_name="panda.instruments.v1.InstrumentService",

@@ -78,6 +78,9 @@ class InstrumentStore(Protocol):
         An empty exchange means all.
         """
 
+    async def prepare_search(self) -> None:
+        """Makes what searches look at, so that the next one doesn't have to."""
+
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
         """Symbols ("NSE:INFY") of about the same length, to suggest one for a misspelt symbol."""
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typing_extensions import override
 
 from alphapanda.domain.instrument import Instrument
+from alphapanda.instruments.index import SearchIndex
 from alphapanda.instruments.search import SearchKey
 from alphapanda.instruments.store.port import (
     LENGTH_SLACK,
@@ -20,22 +21,35 @@ from alphapanda.instruments.store.port import (
     InstrumentStore,
     SortKey,
     TokenAssignment,
+    directory_of,
 )
 from alphapanda.instruments.store.tables import INSTRUMENTS, TOKEN_ASSIGNMENTS
 
+LOOK_EVERY_SECONDS: Final = 1.0
+"""How often a search looks whether another process has stored instruments."""
 _INCOMING: Final = (
     "unnest(CAST(:ids AS text[]), CAST(:tokens AS bigint[])) AS incoming (instrument_id, instrument_token)"
 )
 _LOCK: Final = text("LOCK TABLE instruments.token_assignments IN SHARE ROW EXCLUSIVE MODE")
-_insert: Final = insert(INSTRUMENTS)
 # Exchange, symbol and expiry never change: with other values it would be another instrument.
 _CHANGING: Final = (
     "name", "segment", "instrument_type", "tick_size", "lot_size", "freeze_quantity", "session_segment",
 )  # fmt: skip
-_UPSERT: Final = _insert.on_conflict_do_update(
-    index_elements=[INSTRUMENTS.c.instrument_id],
-    set_={name: _insert.excluded[name] for name in _CHANGING},
-    where=or_(*(INSTRUMENTS.c[name].is_distinct_from(_insert.excluded[name]) for name in _CHANGING)),
+_ARRAYS: Final = {
+    "tick_size": "numeric[]",
+    "lot_size": "bigint[]",
+    "freeze_quantity": "bigint[]",
+    "expiry": "date[]",
+}
+_NAMES: Final = [column.name for column in INSTRUMENTS.c]
+_UPSERT: Final = text(
+    f"""
+    INSERT INTO instruments.instruments AS known ({", ".join(_NAMES)})
+    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {_ARRAYS.get(name, 'text[]')})" for name in _NAMES)})
+    ON CONFLICT (instrument_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)}
+    WHERE ({", ".join(f"known.{name}" for name in _CHANGING)})
+        IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _CHANGING)})
+    """  # arrays: 120,000 rows of parameters take half a minute
 )
 _CLOSE: Final = text(
     f"""
@@ -78,6 +92,10 @@ class PostgresInstrumentStore(InstrumentStore):
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._index = SearchIndex(())
+        self._indexed = -1
+        self._looked_at = 0.0
+        self._indexing = asyncio.Lock()
 
     @override
     async def upsert(self, instruments: Sequence[Instrument], day: date) -> None:
@@ -88,12 +106,13 @@ class PostgresInstrumentStore(InstrumentStore):
             "tokens": [i.instrument_token for i in instruments],
             "day": day,
         }
-        rows = [{column.name: getattr(i, column.name) for column in INSTRUMENTS.c} for i in instruments]
+        columns = {name: [getattr(i, name) for i in instruments] for name in _NAMES}
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK)
-            await connection.execute(_UPSERT, rows)
+            await connection.execute(_UPSERT, columns)
             await connection.execute(_CLOSE, incoming)
             await connection.execute(_OPEN, incoming)
+        self._indexed = -1  # a name may have changed
 
     @override
     async def by_id(self, instrument_id: str) -> Instrument | None:
@@ -127,11 +146,27 @@ class PostgresInstrumentStore(InstrumentStore):
     async def search(
         self, query: str, exchange: str, after: SearchKey | None, limit: int
     ) -> Sequence[Instrument]:
-        listed = _CURRENT if not exchange else _CURRENT.where(INSTRUMENTS.c.exchange == exchange)
-        ranked = listed.add_columns(_rank(query).label("rank")).subquery()
-        place = (ranked.c.rank, ranked.c.exchange, ranked.c.tradingsymbol, ranked.c.instrument_id)
-        found = select(ranked).where(ranked.c.rank.is_not(None)).order_by(*place).limit(limit)
-        return await self._all(found if after is None else found.where(_comes_after(place, after)))
+        return (await self._searched()).find(query, exchange, after, limit)
+
+    @override
+    async def prepare_search(self) -> None:
+        await self._searched()
+
+    async def _searched(self) -> SearchIndex:
+        """The index of what is stored now; made anew where a token was given or taken since, also by another process."""
+        async with self._indexing:
+            now = asyncio.get_running_loop().time()
+            if self._indexed >= 0 and now < self._looked_at + LOOK_EVERY_SECONDS:
+                return self._index
+            newest = select(func.max(TOKEN_ASSIGNMENTS.c.assignment))
+            async with self._engine.connect() as connection:
+                version = (await connection.execute(newest)).scalar() or 0
+            if version != self._indexed:
+                listed = list(await directory_of(self))
+                self._index = await asyncio.to_thread(SearchIndex, listed)
+                self._indexed = version
+            self._looked_at = now
+        return self._index
 
     @override
     async def symbols_like(self, exchange: str, tradingsymbol: str) -> Sequence[str]:
@@ -174,22 +209,6 @@ def _comes_after(place: Sequence[ColumnElement[Any]], key: SortKey | SearchKey) 
 def _has_prefix(prefix: str) -> ColumnElement[bool]:
     symbol, exchange = INSTRUMENTS.c.tradingsymbol, INSTRUMENTS.c.exchange
     return or_(func.starts_with(symbol, prefix), func.starts_with(exchange + ":" + symbol, prefix))
-
-
-def _rank(query: str) -> ColumnElement[int | None]:
-    """`search.search_rank` in SQL, without LIKE, so that no character of a query is a wildcard."""
-    symbol = func.upper(INSTRUMENTS.c.tradingsymbol)
-    full = func.upper(INSTRUMENTS.c.exchange + ":" + INSTRUMENTS.c.tradingsymbol)
-    name = func.upper(INSTRUMENTS.c.name)
-    return case(
-        (or_(symbol == query, full == query), 0),
-        (or_(func.starts_with(symbol, query), func.starts_with(full, query)), 1),
-        (func.starts_with(name, query), 2),
-        (func.strpos(name, " " + query) > 0, 3),
-        (func.strpos(symbol, query) > 0, 4),
-        (func.strpos(name, query) > 0, 5),
-        else_=None,
-    )
 
 
 def _instrument(row: Row[Any]) -> Instrument:
