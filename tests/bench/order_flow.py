@@ -124,6 +124,7 @@ class OrderFlow:
             **{f"ALPHAPANDA_MESH__{service.upper()}": target for service, target in self.targets.items()},
             "ALPHAPANDA_STRATEGY__MAX_SIGNALS_PER_MINUTE": "100000",
             "ALPHAPANDA_ACTIVE_BROKERS": "paper",
+            "ALPHAPANDA_PAPER_TRADING__STARTING_CASH": "1000000000",  # every order has to be paid
             **self._settings,
         }
         os.environ.update(environment)

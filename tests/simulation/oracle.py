@@ -290,6 +290,19 @@ class Oracle:
         for key, state in self.mesh.risk_store._tables.book.positions.items():
             if state.open is not None or state.waiting is not None:
                 self._no("risk's reservations end", f"{key.strategy_id} {key.instrument_id}")
+        self._funds(cash + sum((position.cost for position in rows.positions.values()), Decimal()))
+
+    def _funds(self, balance: Decimal) -> None:
+        """Risk's funds are those of the ledger; at rest nothing is blocked but by what is held."""
+        assert self.mesh is not None
+        book = self.mesh.risk_store._tables.book
+        funds = book.funds.get((BROKER, ACCOUNT))
+        if funds is None:  # nothing was decided
+            return
+        self._same("the balance that risk knows", funds.balance, "the ledger's", balance)
+        self._same("blocked by orders", funds.blocked, "blocked at rest", Decimal())
+        margins = sum((state.margin for state in book.positions.values()), Decimal())
+        self._same("used margin", funds.margin, "the positions' margins", margins)
 
     def _nothing_aside(self) -> None:
         assert self.mesh is not None

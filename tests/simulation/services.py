@@ -29,7 +29,9 @@ from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.funds import FundsTerms, no_charges
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.margin import load_margin_model
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.port import Assignment, Start
 from alphapanda.portfolio import consumer as portfolio_topics
@@ -70,6 +72,7 @@ INSTRUMENTS = InstrumentDirectory(
 )  # fmt: skip
 POLICY = ConsumerOptions(batch_size=8, backoff_initial_seconds=0.1, backoff_max_seconds=3.0)
 TRADING = TradingOptions(send_window_seconds=2, call_timeout_seconds=5)
+FUNDS = FundsTerms(load_margin_model(), Decimal(0), no_charges)
 LIMITS = Limits(
     timedelta(seconds=30), time(15, 0), {"max_order_quantity": 5_000, "max_position_quantity": 5_000}
 )
@@ -116,7 +119,7 @@ class Mesh:
         self.mirror = Mirror(world)
         self.market = Market(world, self.mirror)
         self.exchange = Exchange(world, BROKER, self.market, self.visibility)
-        self.risk_store = MemoryRiskStore()
+        self.risk_store = MemoryRiskStore({BROKER: STARTING_CASH})
         self.trading_store = MemoryTradingStore(world.wall_clock)
         self.portfolio_store = InMemoryPortfolioStore()
         risk_events = _Appended(self.risk_store.events.values)
@@ -138,8 +141,9 @@ class Mesh:
         )
         strategy_statuses = StrategyStatuses(10.0, world.boot_clock)
         decisions = DecisionService(
-            store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, world.wall_clock
-        )
+            store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, world.wall_clock,
+            funds={BROKER: FUNDS},
+        )  # fmt: skip
         switches = KillSwitches(
             store, cast("Any", self.mirror), _TradingStub(self), [BROKER], world.wall_clock
         )
