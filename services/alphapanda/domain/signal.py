@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -60,3 +62,17 @@ class Signal(Struct, frozen=True, gc=False):
     valid_until: datetime
     reference_price: Decimal | None = None
     reason: str = ""
+
+
+def in_turn(batches: Sequence[Sequence[Signal]]) -> list[Signal]:
+    """Signals of several partitions in the order in which scarce funds go to them: by market time, strategy, instrument.
+
+    Signals of one batch that have the same key stay in their order.
+    """
+    placed = []
+    for batch in batches:
+        latest = None
+        for number, signal in enumerate(batch):
+            latest = signal.market_time if latest is None else max(latest, signal.market_time)
+            placed.append(((latest, signal.key.strategy_id, signal.key.instrument_id, number), signal))
+    return [signal for _, signal in sorted(placed, key=itemgetter(0))]

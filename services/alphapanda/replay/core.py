@@ -24,7 +24,7 @@ from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import PositionEffect, Product, TradingState
 from alphapanda.domain.order_events import Cancelled, Filled, OrderUpdate
-from alphapanda.domain.signal import Signal
+from alphapanda.domain.signal import Signal, in_turn
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
@@ -371,9 +371,13 @@ class Replay:
         if self._account_wide:
             tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
         inputs = self._inputs(self._view(tokens, market_time, feed_run))
-        for signal in signals:
-            self.tally.signals += 1
-            self._settle(self._risk.judge(signal, inputs), inputs)
+        self.tally.signals += len(signals)
+        if len(signals) == 1:
+            self._settle(self._risk.judge(signals[0], inputs), inputs)
+            return
+        # As in the services, all signals of a frame are decided before any of their orders fills.
+        verdicts = [verdict for signal in in_turn([signals]) for verdict in self._risk.judge(signal, inputs)]
+        self._settle(verdicts, inputs)
 
     def _settle(self, verdicts: Iterable[Verdict], inputs: Inputs) -> None:
         """Executes verdicts, and those on targets that waited for their orders."""

@@ -23,10 +23,10 @@ class RawSignalHandler:
         self._decisions = decisions
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        """Decides a batch, with one decision per account."""
+        """Decides a batch, with one decision per account, together with the batches of other partitions at the moment."""
         signals = [signal_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
-            await self._decisions.judge(broker, account, [signals[at] for at in places])
+            await self._decisions.judge_together(broker, account, [signals[at] for at in places])
 
     async def discard(self, delivery: Delivery) -> None:
         """Refuses a parked signal that a person discarded, with reason DISCARDED."""

@@ -25,7 +25,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import Fill, Filled, OrderUpdate
-from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.signal import PositionKey, Signal, in_turn
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.resilience.budgets import within
 from alphapanda.resilience.failures import TransientFailure, in_one_line
@@ -49,6 +49,8 @@ PRICE_BUDGET_SECONDS = 0.25
 
 _AUTHORISED_TOGETHER = 64
 """Most explicit orders in one decision, so that a signal of the account waits for few of them."""
+_DECIDED_TOGETHER = 64
+"""Most batches of partitions in one decision."""
 _MAX_ATTEMPTS = 8
 _LOCKED_AFTER_CHANGE = 16
 """Number of decisions on an account that lock it at once, after another process changed it during a decision."""
@@ -131,6 +133,9 @@ class DecisionService:
         self._authorising: GroupCommits[_Account, Signal, Verdict] = GroupCommits(
             self._authorize, _AUTHORISED_TOGETHER
         )
+        self._judging: GroupCommits[_Account, Sequence[Signal], TransientFailure | None] = GroupCommits(
+            self._judge_batches, _DECIDED_TOGETHER
+        )
         self._lock_at_once: dict[_Account, int] = {}
         self._position_tokens: dict[_Account, frozenset[int]] = {}
 
@@ -157,6 +162,29 @@ class DecisionService:
         keys = [signal.key for signal in signals]
         tokens, signal_ids = {one.instrument_token for one in signals}, {one.signal_id for one in signals}
         return await self._decide(_DecisionRequest((broker, account), keys, tokens, signal_ids, decide))
+
+    async def judge_together(self, broker: str, account: str, signals: Sequence[Signal]) -> None:
+        """Decides a batch of signals of one account, together with those that other partitions bring at the same moment.
+
+        So the signals of one frame are decided in one order, whatever the partitions, before any of their orders fills.
+
+        Raises:
+            TransientFailure: the revision of a strategy of this batch isn't known yet.
+        """
+        failure = await self._judging.submit((broker, account), signals)
+        if failure is not None:
+            raise failure
+
+    async def _judge_batches(self, batches: Sequence[Sequence[Signal]]) -> Sequence[TransientFailure | None]:
+        """Decides batches of one account as one; where that has to wait, each by itself. Returns what each waits for."""
+        key = batches[0][0].key
+        try:
+            await self.judge(key.broker, key.account, in_turn(batches))
+        except TransientFailure as failure:
+            if len(batches) == 1:
+                return [failure]
+            return [outcome for batch in batches for outcome in await self._judge_batches([batch])]
+        return [None] * len(batches)
 
     async def discard(self, signal: Signal) -> list[Verdict]:
         """Refuses a parked signal that a person discarded, as DISCARDED, unless it has a verdict."""

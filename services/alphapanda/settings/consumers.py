@@ -77,7 +77,8 @@ class ConsumersSettings(Section):
 
     defaults: ConsumerSettings = ConsumerSettings()
     strategy: ConsumerOverrides = ConsumerOverrides()
-    risk_signals: ConsumerOverrides = ConsumerOverrides()
+    # All partitions: signals of one frame are decided together, so that who gets scarce funds isn't chance.
+    risk_signals: ConsumerOverrides = ConsumerOverrides(concurrency=8)
     risk_orders: ConsumerOverrides = ConsumerOverrides()
     trading: ConsumerOverrides = ConsumerOverrides()
     portfolio: ConsumerOverrides = ConsumerOverrides()
