@@ -375,12 +375,19 @@ def _accounts_table(accounts: Mapping[str, Mapping[str, str | None]]) -> Table:
 
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {count(number)}" for key, number in value.items()) or "none"
+        amounts = name == "charges_by_line"
+        return ", ".join(f"{key} {_one(one, amount=amounts)}" for key, one in value.items()) or "none"
     if isinstance(value, list):
         return "; ".join(value)
     if value is None:
         return "unknown"
     if name in IN_RUPEES:
+        return money(Decimal(value))
+    return count(value) if isinstance(value, int) else str(value)
+
+
+def _one(value: Any, *, amount: bool) -> str:
+    if amount:
         return money(Decimal(value))
     return count(value) if isinstance(value, int) else str(value)
 

@@ -94,14 +94,18 @@ class PortfolioMessages:
         )
 
     def _funds(self, books: AccountBooks, day: date) -> AccountFunds | None:
-        """The account's funds, without what open orders block; None at a live broker."""
+        """The account's funds, without what open orders block; None at a live broker.
+
+        As for risk, charges are those that fills carry, without what a day's contract note makes of them.
+        """
         margins = self._margins.get(books.name.broker)
         if margins is None:
             return None
         positions, instruments = books.positions, self._directory()
         cost = sum((held.cost for held in positions), ZERO)
         margin = sum((margin_of(held, margins, instruments, day) for held in positions), ZERO)
-        return AccountFunds(books.starting_cash, books.cash + cost - books.starting_cash, margin)
+        realised = books.cash + cost + books.day_charges - books.starting_cash
+        return AccountFunds(books.starting_cash, realised, margin)
 
     @staticmethod
     def add_day(answer: portfolio.Portfolio, day: date | None, base: Decimal | None) -> None:

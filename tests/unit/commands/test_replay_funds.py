@@ -63,8 +63,11 @@ def test_what_the_cash_can_not_pay_is_refused_and_said(replayed, monkeypatch) ->
     assert "needn't be paid" in free["assumptions"]["funds"]
 
 
-def test_strategies_with_own_accounts_are_as_if_alone(replayed) -> None:
+def test_strategies_with_own_accounts_are_as_if_alone(replayed, monkeypatch) -> None:
     """Each one's account ends as a replay of it alone with that cash; what one can't pay takes nothing from another."""
+    monkeypatch.setenv(
+        "ALPHAPANDA_PAPER_TRADING__SLIPPAGE_PERCENT", "0"
+    )  # it is drawn by the strategy's name
     together = json.loads(replayed(*sets(*SETS), "--own-account", "1,00,000", "--json").stdout)
     names = ("ema_cross.1", "ema_cross.2", "rsi")
     assert tuple(together["accounts"]) == names

@@ -244,8 +244,8 @@ class Portfolio(_message.Message):
 
     @_builtins.property
     def available(self) -> _common_pb2.Money:
-        """Rupees that entries may use: starting_cash + realised profit - charges - used_margin. Negative after losses that used up
-        more than was left. What open orders block is not taken off; RiskService.GetExposure has that. Absent at a live broker.
+        """Rupees that entries may use: starting_cash + realised profit - charges - used_margin, as the rule buying_power counts:
+        without day_charges. Negative after losses that used up more than was left. What open orders block is not taken off; RiskService.GetExposure has that. Absent at a live broker.
         """
 
     @_builtins.property
