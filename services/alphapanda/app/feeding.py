@@ -18,6 +18,7 @@ from alphapanda.app.resources import IST, ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_reference_prices
@@ -176,6 +177,7 @@ def _open(
         instrument=wanted.instrument,
         reference_prices=shipped_reference_prices(),
         reading=reading_of(settings.replay),
+        shows_opens=settings.paper_trading.fill is FillRule.NEXT_OPEN,
     )
     return open_feed(wanted.feed, context)
 

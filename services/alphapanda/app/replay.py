@@ -21,6 +21,7 @@ from alphapanda.app.replay_days import ReplayedDays, WantedDays
 from alphapanda.contract.topics import payload_policies, shard_of
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
@@ -179,7 +180,14 @@ def build_replay(
         replay=compose_replay(strategies, settings, calendar, directory, on_fill, registry, scoped),
         frames=days.follow(
             replay_frames(
-                RecordingWanted(files, instrument, directory, calendar, options),
+                RecordingWanted(
+                    files,
+                    instrument,
+                    directory,
+                    calendar,
+                    options,
+                    shows_opens=settings.paper_trading.fill is FillRule.NEXT_OPEN,
+                ),
                 seed=settings.marketdata.seed,
                 shards=payload_policies()["tick_frame"].partitions,
                 shard_of=shard_of,

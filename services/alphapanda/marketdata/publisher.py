@@ -218,7 +218,7 @@ class MarketDataPublisher:
     def _frames(self, builder: FrameBuilder, batch: TickBatch) -> list[Frame]:
         kept = self._sanitiser.clean(batch.ticks)
         frames = builder.frames(batch.market_time_ns, kept) if kept else []
-        if self._feed.heartbeats:
+        if self._feed.heartbeats or not batch.ticks:
             frames += builder.heartbeats(batch.market_time_ns, frames)
         return frames
 

@@ -182,12 +182,14 @@ class PaperExchange:
     async def _hold(
         self, connection: AsyncConnection, placement: Placement, view: MarketView, order: HeldOrder
     ) -> BrokerOrder:
-        held, self._held = self._held, None  # read again if this call is cut off
         waits = BrokerOrder("", BrokerOrderStatus.OPEN)
-        placed = await self._store(connection, order.broker, placement, view, waits, order)
-        if held is not None:
-            held[placed.broker_order_id] = replace(order, number=placed.broker_order_id)
-            self._held = held
+        try:
+            placed = await self._store(connection, order.broker, placement, view, waits, order)
+        except BaseException:
+            self._held = None  # it may be stored: read again
+            raise
+        if self._held is not None:
+            self._held[placed.broker_order_id] = replace(order, number=placed.broker_order_id)
         return placed
 
     async def _stored_held(self) -> dict[str, HeldOrder]:

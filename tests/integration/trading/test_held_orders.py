@@ -116,3 +116,16 @@ async def test_what_an_earlier_process_has_settled_is_told(room: Room) -> None:
         OrderStatus.FILLED,
         OrderStatus.OPEN,
     ]
+
+
+async def test_orders_that_come_together_are_all_held(room: Room) -> None:
+    """Of many placed at once, by several keys, each fills at the next open."""
+    held = await on_bars(room)
+    verdicts = [
+        approved(number, key=replace(approved().key, strategy_id=f"s{number}")) for number in range(8)
+    ]
+    await room.handle(*verdicts)
+    await bar_ends(room, NOON + BAR, 102, 110)
+    while await held.step():
+        pass
+    assert {(await room.order(verdict)).status for verdict in verdicts} == {OrderStatus.FILLED}

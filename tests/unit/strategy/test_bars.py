@@ -441,6 +441,33 @@ def test_what_a_sessions_last_bar_wishes_is_signalled_when_the_next_one_begins()
     assert restored.on_frame(feed.frame((130, at(9, 15, 2, monday)))) == []
 
 
+def test_what_a_recorded_bar_wishes_at_the_close_is_signalled_at_the_next_open() -> None:
+    """A frame without ticks shows the open, before the first bar is known; a restart in between changes nothing."""
+    made, feed = host(config(interval="1d")), Feed()
+    assert made.on_frame(feed.bar(at(9, 15), at(15, 30), 100, 130, 90, 120)) == []
+    restored = host()
+    restored.configure(config(interval="1d"), made.state("s"))
+    tuesday = date(2024, 1, 16)
+    assert restored.on_frame(feed.frame(now=at(9, 15, day=tuesday), shard=3)) == []
+    (signal,) = restored.on_frame(feed.frame(now=at(9, 15, day=tuesday), shard=0))
+    assert (signal.target, signal.reference_price) == (10, Decimal("1.2"))
+    assert signal.market_time == datetime(2024, 1, 16, 9, 15, tzinfo=IST)
+    assert restored.on_frame(feed.frame(now=at(9, 15, day=tuesday), shard=0)) == []
+    assert (
+        restored.on_frame(feed.bar(at(9, 15, day=tuesday), at(15, 30, day=tuesday), 100, 130, 90, 120)) == []
+    )
+
+
+def test_what_ticks_wished_at_the_close_waits_for_a_tick() -> None:
+    """A heartbeat at the open shows no price."""
+    made, feed = host(config(interval="1d")), Feed()
+    made.on_frame(feed.frame((100, at(9, 20)), (120, at(15, 29))))
+    made.on_frame(feed.frame(now=at(15, 31)))
+    tuesday = date(2024, 1, 16)
+    assert made.on_frame(feed.frame(now=at(9, 15, day=tuesday))) == []
+    assert len(made.on_frame(feed.frame((120, at(9, 15, 1, tuesday))))) == 1
+
+
 def test_wishes_count_once_it_is_warm() -> None:
     """A type that needs three bars is shown the first two without effect."""
     made, feed, signals = host(config(strategy_type="sleeper")), Feed(), []

@@ -135,6 +135,7 @@ class FeedContext:
         reference_prices: start prices of simulated stocks, rupees by tradingsymbol.
         instrument: such as "NSE:INFY", for files that don't name their instrument.
         reading: what the user says about the files of a recording.
+        shows_opens: whether a replay of bars has frames without ticks at the sessions' opens, so that orders can fill there.
     """
 
     seed: int
@@ -146,3 +147,4 @@ class FeedContext:
     speed: float | None = None
     instrument: str | None = None
     reading: ReadingOptions = NO_OPTIONS
+    shows_opens: bool = False

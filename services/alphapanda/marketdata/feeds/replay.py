@@ -23,6 +23,7 @@ from alphapanda.domain.pace import MAX
 from alphapanda.marketdata.core.framing import FrameBuilder
 from alphapanda.marketdata.core.recorded.options import IST, NO_OPTIONS, ReadingOptions
 from alphapanda.marketdata.core.sanitiser import Sanitiser
+from alphapanda.marketdata.core.session_opens import with_session_opens
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch, batches_by_time
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.feed import (
@@ -54,6 +55,7 @@ class RecordingWanted:
         directory: the known instruments.
         calendar: trading days and sessions.
         options: what the user says about the files.
+        shows_opens: whether frames without ticks show the opens of the sessions that have bars, so that orders can fill there.
     """
 
     files: Sequence[Path]
@@ -61,6 +63,12 @@ class RecordingWanted:
     directory: InstrumentDirectory
     calendar: TradingCalendar
     options: ReadingOptions = NO_OPTIONS
+    shows_opens: bool = False
+
+    def batches(self, recording: Recording, extent: Extent) -> Iterator[TickBatch]:
+        """The batches of a recording that was read; `extent` counts the bytes that were read."""
+        batches = batches_by_time(recording.ticks(extent))
+        return with_session_opens(batches, self.directory, self.calendar) if self.shows_opens else batches
 
     def read(self) -> Recording:
         """Reads all files, and checks every row.
@@ -134,8 +142,10 @@ def replay_frames(
         sanitiser.account.note(reason, rows)
     run = replay_run(wanted, seed)
     builder = FrameBuilder(run, shards, shard_of, PRICE_SCALE, simulated=ReplayFeed.simulated)
-    for market_time_ns, held in batches_by_time(recording.ticks(extent)):
-        if kept := sanitiser.clean(held):
+    for market_time_ns, held in wanted.batches(recording, extent):
+        if not held:
+            yield from builder.heartbeats(market_time_ns)
+        elif kept := sanitiser.clean(held):
             yield from builder.frames(market_time_ns, kept)
 
 
@@ -199,8 +209,7 @@ class ReplayFeed(Feed):
         for line in recording.lines(self._wanted.directory):
             _log.info("recording.recognised", told=line)
         self._pacer.begin_at(max(recording.begins_ns, clock_ns))
-        batches = batches_by_time(recording.ticks(Extent()))
-        yield FeedRun(run, self._paced(batches), noted=recording.counts())
+        yield FeedRun(run, self._paced(self._wanted.batches(recording, Extent())), noted=recording.counts())
 
     def _read(self) -> Recording:
         recording = self._wanted.read()
@@ -300,7 +309,14 @@ def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFee
     recording = recording_of(files)
     if recording is not None:
         return RecordedFeed(recording, context.directory, pacer, context.reading)
-    wanted = RecordingWanted(files, context.instrument, context.directory, context.calendar, context.reading)
+    wanted = RecordingWanted(
+        files,
+        context.instrument,
+        context.directory,
+        context.calendar,
+        context.reading,
+        context.shows_opens,
+    )
     return ReplayFeed(wanted, context.seed, pacer)
 
 

@@ -165,7 +165,32 @@ class InstrumentBars(Generic[W]):
                 target = watch.waiting.taken(window.day_open_ns)
                 if target is not None and watch.update_stance(target, window.day_open_ns):
                     targets.append((watch.watcher, target, price))
-        return targets + self._targets_after(closed, in_session=in_session) if closed else targets
+        recorded = at_ns < time_ns
+        return (
+            targets + self._targets_after(closed, in_session=in_session, recorded=recorded)
+            if closed
+            else targets
+        )
+
+    @property
+    def waits_for_open(self) -> bool:
+        """Whether a target made at the close of a recorded bar waits for the next open."""
+        return any(watch.waiting.target is not None and watch.waiting.close for watch in self.watches)
+
+    def opened(self, market_time_ns: int) -> list[BarTarget[W]]:
+        """Handles a session's open; returns the targets that waited for it; none if no session is open."""
+        window = self.window
+        if not (window.open_ns <= market_time_ns < window.close_ns or window.move_to(market_time_ns)):
+            return []
+        targets: list[BarTarget[W]] = []
+        for watch in self.watches:
+            close = watch.waiting.close
+            if watch.waiting.target is None or not close:
+                continue
+            target = watch.waiting.taken(window.day_open_ns)
+            if target is not None and watch.update_stance(target, window.day_open_ns):
+                targets.append((watch.watcher, target, close))
+        return targets
 
     def close_due(self, market_time_ns: int) -> list[BarTarget[W]]:
         """Closes the bars that end before this market time; returns the targets that this caused."""
@@ -183,7 +208,9 @@ class InstrumentBars(Generic[W]):
         self.watches = tuple(watch for watch in self.watches if stays(watch.watcher))
         self._share()
 
-    def _targets_after(self, closed: dict[BarBuilder, list[Bar]], *, in_session: bool) -> list[BarTarget[W]]:
+    def _targets_after(
+        self, closed: dict[BarBuilder, list[Bar]], *, in_session: bool, recorded: bool = False
+    ) -> list[BarTarget[W]]:
         targets: list[BarTarget[W]] = []
         for watch in self.watches:
             for bar in closed.get(watch.builder, ()):
@@ -191,7 +218,7 @@ class InstrumentBars(Generic[W]):
                 if target is None:
                     continue
                 if not in_session:
-                    watch.waiting.put(target, bar.day_open_ns)
+                    watch.waiting.put(target, bar.day_open_ns, bar.close if recorded else 0.0)
                 elif watch.update_stance(target, self.window.day_open_ns):
                     targets.append((watch.watcher, target, bar.close))
         if len(self.builders) > 1:

@@ -81,6 +81,7 @@ class StrategyHost:
         self._routes: dict[int, Route] = {}
         self._bars: dict[int, dict[int, InstrumentBars[Watcher]]] = {}
         self._next_ends: dict[int, int] = {}
+        self._waiting: dict[int, set[int]] = {}
         self._frame: Frame | None = None
         self._flattening: list[StrategyConfig] = []
         self._failures: list[StrategyFailure] = []
@@ -225,6 +226,8 @@ class StrategyHost:
                     )
             if route.bars is not None and inside:
                 signals += self._tick_of_bars(route.bars, frame, ordinal, at)
+        if not tokens and self._waiting.get(frame.shard):
+            signals += self._open(frame)
         if self._next_ends and frame.market_time_ns > self._next_ends.get(frame.shard, frame.market_time_ns):
             signals += self._close_bars(frame)
         return signals
@@ -287,8 +290,11 @@ class StrategyHost:
         self._routes = routes
         self._bars = {}
         self._next_ends = {}
+        self._waiting = {}
         for token, watches in on_bars.items():
             bars = routes[token].bars = InstrumentBars(routes[token].window, watches)
+            if bars.waits_for_open:
+                self._waiting.setdefault(bars.shard, set()).add(token)
             self._schedule_close(bars, token, bars.shard)
 
     def _remove_routes(self, running: Running) -> None:
@@ -331,8 +337,23 @@ class StrategyHost:
         targets = bars.tick(price, at_ns, time_ns, volume, frame.shard, prices)
         if bars.unserved:
             self._stop_unserved(bars, time_ns - at_ns)
+        if bars.waits_for_open:
+            self._waiting.setdefault(frame.shard, set()).add(frame.instrument_token[ordinal])
         self._schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
         return self._signals_of_bars(bars, targets, frame, ordinal, 0, time_ns) if targets else []
+
+    def _open(self, frame: Frame) -> list[Signal]:
+        """The signals of targets that waited for the open which a frame without ticks shows."""
+        signals: list[Signal] = []
+        now = frame.market_time_ns
+        tokens = sorted(self._waiting[frame.shard])
+        for token in tokens:
+            bars = self._bars.get(frame.shard, {}).get(token)
+            if bars is not None and (targets := bars.opened(now)):
+                signals += self._signals_of_bars(bars, targets, frame, 1, token, now)
+            if bars is None or not bars.waits_for_open:
+                self._waiting[frame.shard].discard(token)
+        return signals
 
     def _stop_unserved(self, bars: InstrumentBars[Watcher], length_ns: int) -> None:
         """Stops the strategies whose interval can't be made from the recorded bars."""

@@ -34,18 +34,21 @@ class WaitingTarget:
 
     Attributes:
         target: the target that waits; None if none does.
+        close: close of the recorded bar at which it was made, rupees: it waits for the next open. 0: for the next tick.
     """
 
-    __slots__ = ("_carries", "_day_open_ns", "target")
+    __slots__ = ("_carries", "_day_open_ns", "close", "target")
 
     def __init__(self, *, carries: bool) -> None:
         self.target: Target | None = None
+        self.close = 0.0
         self._carries = carries
         self._day_open_ns = 0
 
-    def put(self, target: Target, day_open_ns: int) -> None:
+    def put(self, target: Target, day_open_ns: int, close: float = 0.0) -> None:
         """Keeps a target of the trading day that opened then, in place of an earlier one."""
         self.target = target
+        self.close = close
         self._day_open_ns = day_open_ns
 
     def taken(self, day_open_ns: int) -> Target | None:
@@ -59,13 +62,15 @@ class WaitingTarget:
 
     def state(self) -> JsonValue:
         """The target and its day; None if none waits."""
-        return (
-            None if self.target is None else [int(self.target.stance), self.target.reason, self._day_open_ns]
-        )
+        if self.target is None:
+            return None
+        kept: list[JsonValue] = [int(self.target.stance), self.target.reason, self._day_open_ns]
+        return [*kept, self.close] if self.close else kept
 
     def restore(self, state: Any) -> None:
         """Restores what `state` returned. Earlier versions stored no day: such a target waits only if it carries."""
         self.target = None
         if state is not None:
-            stance, reason, *day = state
-            self.target, self._day_open_ns = Target(Stance(stance), reason), day[0] if day else 0
+            stance, reason, *rest = state
+            self._day_open_ns, self.close, *_ = [*rest, 0, 0.0] if len(rest) != 1 else [*rest, 0.0]
+            self.target = Target(Stance(stance), reason)

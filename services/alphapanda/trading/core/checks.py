@@ -143,6 +143,8 @@ class PreSubmitChecks:
         if last is None:
             return NotSent(FailureReason.NO_PRICE, f"no price of {order.key.instrument_id} is known")
         market_time = inputs.market.market_time
+        if last.bar is not None:  # it doesn't fill at this price
+            return None
         if entry and market_time is not None and market_time - last.traded_at > self._price_max_age:
             return NotSent(
                 FailureReason.STALE_PRICE,

@@ -12,7 +12,10 @@ NAME = "price"
 
 
 def judge(check: Check) -> RuleResult:
-    """Checks that there is a price and that it isn't stale in market time; otherwise only exits pass."""
+    """Checks that there is a price and that it isn't stale in market time; otherwise only exits pass.
+
+    The close of a recorded bar isn't stale where orders fill at the next bar's open: they don't fill at it.
+    """
     market = check.inputs.market
     max_age = check.inputs.limits.price_max_age
     limit = _seconds_old("<= ", max_age)
@@ -22,6 +25,8 @@ def judge(check: Check) -> RuleResult:
         return only_exits_pass(check, NAME, limit, "none", message, unknown=True)
     if market.market_time is None:
         return only_exits_pass(check, NAME, limit, "unknown age", "the price's age is unknown", unknown=True)
+    if last.bar is not None:
+        return _passed(limit, "a recorded bar's close; the order fills at the next open")
     age = market.market_time - last.traded_at
     observed = _seconds_old("", age)
     if age > max_age:
