@@ -31,6 +31,7 @@ from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay, open_registry
 from alphapanda.app.replay_days import WantedDays
 from alphapanda.commands.console import USAGE, err, fail, out, warn
+from alphapanda.commands.data_told import tell_of_data
 from alphapanda.commands.parameters import parsed_parameters
 from alphapanda.commands.replay_report import FOR_PROGRAMS, IN_RUPEES, write_report
 from alphapanda.commands.sweep_options import SweepOptions
@@ -39,7 +40,7 @@ from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.order_events import Filled
-from alphapanda.marketdata.core.data_account import DataNotUsed, counted
+from alphapanda.marketdata.core.data_account import counted
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.replay.as_json import performance_json
 from alphapanda.replay.curves import Curves
@@ -172,10 +173,7 @@ def _run(
     _warn_of_orders(run)
     if run.replay.not_covered is not None:
         raise run.replay.not_covered
-    if (problem := run.problem()) is not None:
-        if not allow_drops:
-            raise DataNotUsed(problem)
-        warn(problem)
+    tell_of_data(run, allow_drops=allow_drops)
     found = performance(
         journal,
         run.replay.starting_cash,

@@ -29,12 +29,13 @@ from alphapanda.app.sweep import SweptSet, run_trials
 from alphapanda.app.sweep_sets import require_few, sets_of
 from alphapanda.app.sweep_workers import swept
 from alphapanda.commands.console import err, out, warn, wide
+from alphapanda.commands.data_told import tell_of_data
 from alphapanda.commands.replay_report import symbols
 from alphapanda.commands.sweep_options import SweepOptions
 from alphapanda.commands.sweep_tables import ranking_table, trials_tables
 from alphapanda.commands.wording import count, numbers
 from alphapanda.domain.frame import Frame
-from alphapanda.marketdata.core.data_account import DataNotUsed, counted
+from alphapanda.marketdata.core.data_account import counted
 from alphapanda.replay.report.sweep_page import SweepReport, sweep_html
 from alphapanda.replay.sweep.as_json import sweep_csv, sweep_json
 from alphapanda.replay.sweep.grid import parse_grid
@@ -177,11 +178,7 @@ def _held(
         number = len(held)
         for number, _ in enumerate(source, HELD_FRAMES + 1):  # noqa: B007 - counts what isn't held
             held = []
-    problem = run.problem()
-    if problem is not None:
-        if not request.allow_drops:
-            raise DataNotUsed(problem)
-        warn(problem)
+    tell_of_data(run, allow_drops=request.allow_drops)
     if held or not number:
         return lambda: held, number
     return lambda: again().frames, number

@@ -88,6 +88,8 @@ def test_few_rows_that_were_dropped_are_counted(replayed) -> None:
     summary = json.loads(result.stdout)
     assert summary["dropped"] == {"not_positive": 3}
     assert summary["unused"] == {"outside_session": 3}
+    told = result.stderr.splitlines()
+    assert "alphapanda: 3 of 303 rows (1.0%) were not used: not positive (their price isn't above 0)" in told
 
 
 def test_a_closing_bar_lies_in_its_session(replayed) -> None:

@@ -20,6 +20,7 @@ _MOST: Final[Mapping[str, float]] = {
     "duplicate": 1.0,  # the same row again takes nothing away
     "wild": 0.1,  # dropping these is what makes the data right
     "outside_session": 0.1,  # pre-open and closing rows are usual in recorded ticks
+    "no_trading_day": 0.1,  # tables of daily rows often have one for each holiday
 }
 _IST: Final = ZoneInfo("Asia/Kolkata")
 _SHOWN: Final = 5
@@ -136,6 +137,14 @@ class DataAccount:
         counts = counted(self.dropped) | counted(self.unused) | counted(self.noted)
         return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.items())
 
+    def lines(self) -> list[str]:
+        """A line for each reason for which rows were not used, in the order of their number."""
+        rows = self.passed + self.dropped.total()
+        return [
+            self._not_used(reason, count, rows)
+            for reason, count in sorted((self.dropped + self.unused).items(), key=lambda one: -one[1])
+        ]
+
     def problem(self, strategies: Mapping[str, Iterable[int]] | None = None) -> str | None:
         """Why the run is no result, in one line, with what to do; None if enough of the data was used.
 
@@ -151,10 +160,7 @@ class DataAccount:
             return f"no row lies in a session: {self._reasons(self.unused)}"
         for reason, count in sorted((self.dropped + self.unused).items(), key=lambda one: -one[1]):
             if count > rows * _MOST.get(reason, MOST_DROPPED):
-                return (
-                    f"{count:,} of {_rows(rows)} ({count / rows:.1%}) were not used:"
-                    f" {self._explained(reason)}; {_GO_ON}"
-                )
+                return f"{self._not_used(reason, count, rows)}; {_GO_ON}"
         for strategy_id, tokens in sorted((strategies or {}).items()):
             if not self._tokens.intersection(tokens):
                 return (
@@ -162,6 +168,10 @@ class DataAccount:
                     f" it has {self._symbols(self._tokens)}; name the right one with --instrument, or {_GO_ON}"
                 )
         return None
+
+    def _not_used(self, reason: str, count: int, rows: int) -> str:
+        share = f"{count:,} of {_rows(rows)} ({count / rows:.1%})"
+        return f"{share} {'was' if count == 1 else 'were'} not used: {self._explained(reason)}"
 
     def _meet(self, tokens: Sequence[int]) -> None:
         for token in tokens:
