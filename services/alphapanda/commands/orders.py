@@ -18,9 +18,10 @@ from alphapanda.commands.asking import (
 )
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import orders_table, row, side, table
+from alphapanda.commands.tables import fills_table, orders_table, row, side, table
 from alphapanda.commands.wording import count, word
 from panda.common.v1.common_pb2 import OrderStatus, Product, Side
+from panda.portfolio.v1.portfolio_pb2 import ListFillsRequest
 from panda.trading.v1.trading_pb2 import (
     GetOrderRequest,
     ListOrdersRequest,
@@ -35,7 +36,7 @@ STATUSES = [name.removeprefix("ORDER_STATUS_").lower() for name in OrderStatus.k
 
 @click.group(cls=ListsByDefault)
 def orders() -> None:
-    """Show orders, place one, square off positions."""
+    """Show orders and fills, place an order, square off positions."""
 
 
 @orders.command("list")
@@ -91,6 +92,41 @@ def show_order(order_id: str, target: Target, *, as_json: bool) -> None:
     """Show one order."""
     answer = ask(target, lambda services: services.trading.GetOrder(GetOrderRequest(order_id=order_id)))
     show(answer, as_json=as_json, table=lambda: orders_table([answer.order], with_ids=True))
+
+
+@orders.command("fills")
+@click.argument("order_id", required=False, default="")
+@click.option("--broker", default="", help="[default: paper]")
+@click.option("--account", default="", help="[default: default]")
+@click.option("--strategy", default="", help='only this strategy\'s; "manual" for yours')
+@pages
+@asks
+def list_fills(
+    order_id: str,
+    broker: str,
+    account: str,
+    strategy: str,
+    page_size: int,
+    page_token: str,
+    target: Target,
+    *,
+    as_json: bool,
+) -> None:
+    """List fills, of an order or of all, newest first, with their charges by line."""
+    request = ListFillsRequest(
+        broker=broker,
+        account=account,
+        strategy_id=strategy,
+        order_id=order_id,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    answer = ask(target, lambda services: services.portfolio.ListFills(request))
+    show(
+        answer,
+        as_json=as_json,
+        table=lambda: page(fills_table(answer.fills) if answer.fills else "no fills", answer.next_page_token),
+    )
 
 
 @orders.command("place")

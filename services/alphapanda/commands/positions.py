@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 import grpc
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from alphapanda.commands.asking import Services, ask, asks, page, pages, show
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import funds_line, positions_table
+from alphapanda.commands.tables import by_line, funds_line, positions_table
 from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest, ListPositionsResponse
 from panda.risk.v1.risk_pb2 import Funds, GetExposureRequest
 
@@ -31,7 +32,7 @@ def positions(
     flat: bool,
     as_json: bool,
 ) -> None:
-    """List the positions held, marked at the last prices."""
+    """List the positions held, marked at the last prices, and all charges so far by line."""
     request = ListPositionsRequest(
         broker=broker,
         account=account,
@@ -41,7 +42,7 @@ def positions(
         page_token=page_token,
     )
     answer, funds = ask(target, lambda services: _positions(services, request))
-    held = positions_table(answer.positions) if answer.positions else "nothing is held"
+    held = _held(answer)
     show(
         answer,
         as_json=as_json,
@@ -63,3 +64,10 @@ async def _positions(
     except grpc.aio.AioRpcError:
         return answer, None
     return answer, exposure.funds if exposure.HasField("funds") else None
+
+
+def _held(answer: ListPositionsResponse) -> RenderableType:
+    held: RenderableType = positions_table(answer.positions) if answer.positions else "nothing is held"
+    if not answer.charge_lines:
+        return held
+    return Group(held, Text(f"charges so far: {by_line(answer.charge_lines)}", style="dim"))

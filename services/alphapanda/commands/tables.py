@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -21,8 +22,9 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
+from panda.common.v1.common_pb2 import CHARGE_SURENESS_ASSUMED, ChargeLine
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusResponse, ServerStatus, ServiceStatus
-from panda.portfolio.v1.portfolio_pb2 import Position
+from panda.portfolio.v1.portfolio_pb2 import Fill, Position
 from panda.risk.v1.risk_pb2 import Funds, GetExposureResponse, KillSwitch, Limit, Verdict
 from panda.strategy.v1.strategy_pb2 import Strategy, StrategyParameter, StrategyType
 from panda.trading.v1.trading_pb2 import Order
@@ -270,6 +272,35 @@ def orders_table(orders: Iterable[Order], *, with_ids: bool = False) -> Table:
             Text(why_ended(one), style="dim"),
         )
     return made
+
+
+def fills_table(fills: Iterable[Fill]) -> Table:
+    """Fills with the charges booked for them, line by line."""
+    made = table("time", "side", ">quantity", "symbol", ">price", ">charges", "strategy", "")
+    for one in fills:
+        row(
+            made,
+            Text(shown_time(market_moment(one, "traded_at")), style="dim"),
+            side(word(one, "side")),
+            count(one.quantity),
+            one.symbol,
+            rupees(amount(one, "price")),
+            rupees(amount(one, "commission")),
+            Text(one.strategy_id, style="dim"),
+            Text(by_line(one.charge_lines), style="dim"),
+        )
+    return made
+
+
+def by_line(lines: Sequence[ChargeLine]) -> str:
+    """Charges by line, and which of them are at rates that nobody knows; empty where there are none."""
+    if not lines:
+        return ""
+    shown = ", ".join(f"{line.name} {rupees(Decimal(line.amount.value))}" for line in lines)
+    assumed = [line.name for line in lines if line.sureness == CHARGE_SURENESS_ASSUMED]
+    if not assumed:
+        return shown
+    return f"{shown} (assumed rates: {'all' if len(assumed) == len(lines) else ', '.join(assumed)})"
 
 
 def filled(order: Order) -> str:

@@ -132,6 +132,7 @@ def exposure_message(broker: str, account: str, book: RiskBook, inputs: Inputs) 
             risk.GetExposureResponse(
                 day=str(today.day),
                 realised=money(today.realised),
+                charges=money(today.charges),
                 trades=today.trades,
                 tripped=today.tripped,
             )

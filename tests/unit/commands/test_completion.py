@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written_is_named(home) -> None:
     ("words", "found"),
     [
         (("ord",), ["orders"]),
-        (("orders", ""), ["list", "show", "place", "square-off"]),
+        (("orders", ""), ["list", "show", "fills", "place", "square-off"]),
         (("orders", "place", "NSE:INFY", "--prod"), ["--product"]),
         (("orders", "--sta"), ["--status"]),
         (("orders", "list", "--status", "partially"), ["partially_filled"]),

@@ -129,18 +129,18 @@ class RiskBook:
         applied = apply_order(held, before, order, fill, inputs, priced=priced)
         if applied.order is None:
             return []
+        charges = applied.order.charges - (before.charges if before is not None else ZERO)
         undo = self._undo(order.key) if applied.next_target is not None else None
         state = applied.state
         if inputs.funds is not None:
             at = order.market_time or inputs.market.market_time
             day = None if at is None else inputs.calendar.trading_day(at)
             state = after_order(held, state, before, applied.order, inputs, day)
-            charges = applied.order.charges - (before.charges if before is not None else ZERO)
             self._move_funds(held, state, applied.realised - charges)
         self.positions[order.key] = state
         if keeps:
-            if applied.realised or applied.trades:
-                self._count(applied, order.market_time or inputs.market.market_time, inputs)
+            if applied.realised or applied.trades or charges:
+                self._count(applied, charges, order.market_time or inputs.market.market_time, inputs)
             self._trip(order.key, inputs)
         verdicts: list[Verdict] = []
         if applied.next_target is not None:
@@ -243,7 +243,7 @@ class RiskBook:
             remembered = None if rate is None else limits.required(order_rate.WINDOW)
             self.days[key.broker, key.account, whose] = counters.with_order(at, remembered)
 
-    def _count(self, applied: Applied, at: datetime | None, inputs: Inputs) -> None:
+    def _count(self, applied: Applied, charges: Decimal, at: datetime | None, inputs: Inputs) -> None:
         """Adds an order's outcome to its day's counters; an outcome of an earlier day changes nothing."""
         key, last_request_at = applied.state.key, applied.state.history.last_request_at
         if at is None:
@@ -254,7 +254,9 @@ class RiskBook:
         for whose in (WHOLE_ACCOUNT, key.strategy_id):
             counters = self._counters(key, whose, day)
             if counters.day == day:
-                self.days[key.broker, key.account, whose] = counters.with_outcome(applied.realised, trades)
+                self.days[key.broker, key.account, whose] = counters.with_outcome(
+                    applied.realised, trades, charges
+                )
 
     def _trip(self, key: PositionKey, inputs: Inputs) -> None:
         most = inputs.limits_for(key).of(daily_loss.LIMIT)

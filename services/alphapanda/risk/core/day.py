@@ -22,6 +22,7 @@ class DayCounters(Struct, frozen=True, gc=False):
         realised: rupees realised by closing fills, before charges.
         tripped: why the account may only reduce for the rest of the day; empty if it may trade.
         recent: market times of the last approved orders, oldest first; only kept while an order rate is limited.
+        charges: rupees of the fills' commissions, 0 or more.
     """
 
     day: date
@@ -29,6 +30,7 @@ class DayCounters(Struct, frozen=True, gc=False):
     realised: Decimal = ZERO
     tripped: str = ""
     recent: tuple[datetime, ...] = ()
+    charges: Decimal = ZERO
 
     def with_order(self, at: datetime | None, remembered: timedelta | None) -> DayCounters:
         """The counters after an order was approved.
@@ -42,21 +44,24 @@ class DayCounters(Struct, frozen=True, gc=False):
             recent = (*(one for one in recent if at - one < remembered), at)
         elif recent:
             recent = ()
-        return DayCounters(self.day, self.trades + 1, self.realised, self.tripped, recent)
+        return DayCounters(self.day, self.trades + 1, self.realised, self.tripped, recent, self.charges)
 
-    def with_outcome(self, realised: Decimal, trades: int) -> DayCounters:
+    def with_outcome(self, realised: Decimal, trades: int, charges: Decimal = ZERO) -> DayCounters:
         """The counters after an order event.
 
         Args:
             realised: rupees that it realised.
             trades: -1 if its order ended without a fill, +1 if the first fill came after that, else 0.
+            charges: rupees that it cost.
         """
         trades = max(0, self.trades + trades)
-        return DayCounters(self.day, trades, self.realised + realised, self.tripped, self.recent)
+        return DayCounters(
+            self.day, trades, self.realised + realised, self.tripped, self.recent, self.charges + charges
+        )
 
     def with_trip(self, why: str) -> DayCounters:
         """The counters after the daily loss has reached its limit."""
-        return DayCounters(self.day, self.trades, self.realised, why, self.recent)
+        return DayCounters(self.day, self.trades, self.realised, why, self.recent, self.charges)
 
     def within(self, window: timedelta, now: datetime) -> int:
         """The number of orders approved in the window that ends now; an order exactly one window ago is not counted."""

@@ -151,12 +151,13 @@ def day_values(whose: DayKey, counters: DayCounters) -> Values:
         "realised": counters.realised,
         "tripped": counters.tripped,
         "recent": list(counters.recent),
+        "charges": counters.charges,
     }
 
 
 def day_of(row: AnyRow) -> DayCounters:
     """Reads day counters from a row."""
-    return DayCounters(row.day, row.trades, row.realised, row.tripped, tuple(row.recent))
+    return DayCounters(row.day, row.trades, row.realised, row.tripped, tuple(row.recent), row.charges)
 
 
 def limit_of(row: AnyRow) -> SetLimit:

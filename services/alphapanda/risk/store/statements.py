@@ -198,9 +198,10 @@ def _saves(condition: str = "") -> dict[str, str]:
         ),
         "days": save(
             "days",
-            "broker, account, strategy_id, day, trades, realised, tripped, recent",
+            "broker, account, strategy_id, day, trades, realised, tripped, recent, charges",
             " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET day = excluded.day, trades = excluded.trades,"
-            " realised = excluded.realised, tripped = excluded.tripped, recent = excluded.recent",
+            " realised = excluded.realised, tripped = excluded.tripped, recent = excluded.recent,"
+            " charges = excluded.charges",
         ),
         "verdicts": save(
             "verdicts",

@@ -191,4 +191,5 @@ DAYS = Table(
     column("realised", RUPEES),
     column("tripped", Text),
     column("recent", ARRAY(INSTANT)),
+    column("charges", RUPEES, server_default=text("0")),
 )

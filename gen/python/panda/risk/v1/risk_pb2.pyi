@@ -810,6 +810,7 @@ class GetExposureResponse(_message.Message):
     TRIPPED_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     FUNDS_FIELD_NUMBER: _builtins.int
+    CHARGES_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace that the answer is about."""
     account: _builtins.str
@@ -850,6 +851,10 @@ class GetExposureResponse(_message.Message):
     def funds(self) -> Global___Funds:
         """What entries may use. Absent at a live broker, which keeps its own funds."""
 
+    @_builtins.property
+    def charges(self) -> _common_pb2.Money:
+        """Commissions of that day's fills, rupees, 0 or more. The daily loss is -(realised + unrealised - charges)."""
+
     def __init__(
         self,
         *,
@@ -866,10 +871,11 @@ class GetExposureResponse(_message.Message):
         tripped: _builtins.str = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
         funds: Global___Funds | None = ...,
+        charges: _common_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["funds", b"funds", "gross", b"gross", "market_time", b"market_time", "net", b"net", "realised", b"realised", "unrealised", b"unrealised"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charges", b"charges", "funds", b"funds", "gross", b"gross", "market_time", b"market_time", "net", b"net", "realised", b"realised", "unrealised", b"unrealised"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "day", b"day", "funds", b"funds", "gross", b"gross", "instruments", b"instruments", "market_time", b"market_time", "net", b"net", "open_orders", b"open_orders", "realised", b"realised", "trades", b"trades", "tripped", b"tripped", "unrealised", b"unrealised"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "charges", b"charges", "day", b"day", "funds", b"funds", "gross", b"gross", "instruments", b"instruments", "market_time", b"market_time", "net", b"net", "open_orders", b"open_orders", "realised", b"realised", "trades", b"trades", "tripped", b"tripped", "unrealised", b"unrealised"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

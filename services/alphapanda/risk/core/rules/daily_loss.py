@@ -16,7 +16,7 @@ LIMIT: Limit[Decimal] = Limit(
     "max_daily_loss",
     Unit.RUPEES,
     Reach.ACCOUNT,
-    "loss in the exchange's day, realised and unrealised, in rupees; then the account only reduces",
+    "loss in the exchange's day, realised, unrealised and charges, in rupees; then the account only reduces",
     account_wide=True,
     counted=True,
 )
@@ -63,7 +63,11 @@ def _why(key: PositionKey, today: DayCounters, lost: Decimal, most: Decimal) -> 
 
 
 def _loss(today: DayCounters, account: AccountView, key: PositionKey, inputs: Inputs) -> Decimal:
-    return -today.realised - unrealised(account.active_positions(key.broker, key.account), inputs.price_of)
+    return (
+        today.charges
+        - today.realised
+        - unrealised(account.active_positions(key.broker, key.account), inputs.price_of)
+    )
 
 
 RULE = Rule(NAME, judge, limits=(LIMIT,))
