@@ -13,6 +13,8 @@ from alphapanda.domain.margin import MarginKind
 from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
 
+ASSUMED_CHARGES: Final = "ASSUMED charges"
+"""Name of the line that says which charges are at rates that nobody knows; absent where there are none."""
 _FILLS: Final = {
     FillRule.NEXT_OPEN: "on bars at the open of the instrument's next bar (next_open), on ticks at once at their price",
     FillRule.CLOSE: "at once at the last price, on bars the close of the bar that is known (close)",
@@ -32,12 +34,13 @@ def assumptions(
     each = f" for each of {accounts} strategies" if accounts > 1 else ""
     paper = settings.paper_trading
     return [
+        *_assumed(charged),
         ("fills", f"{_FILLS[paper.fill]}, whole, whatever was traded"),
         (
             "slippage",
             f"{paper.slippage_percent}% of the price times 0.5 to 1.5, always against you, to the next tick",
         ),
-        ("charges", _charges(paper, charged)),
+        ("charges", _charges(paper)),
         ("funds", f"starting cash of {paper.starting_cash} rupees{each}; {_funds(paper)}"),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
@@ -54,12 +57,17 @@ def _funds(paper: PaperTradingSettings) -> str:
     )
 
 
-def _charges(paper: PaperTradingSettings, charged: Charges) -> str:
+def _charges(paper: PaperTradingSettings) -> str:
     if paper.charges == "none":
         return "none"
     if paper.charges == "percent":
         return f"{paper.commission_percent}% of the turnover"
-    assumed = any(line.sureness is Sureness.ASSUMED for line in charged.lines)
-    return "what Zerodha charges, at the rates of each day" + (
-        "; ASSUMED in part: the oldest known rates stand in for days before them" if assumed else ""
-    )
+    return "what Zerodha charges, at the rates of each day"
+
+
+def _assumed(charged: Charges) -> list[tuple[str, str]]:
+    names = [line.name for line in charged.lines if line.sureness is Sureness.ASSUMED]
+    if not names:
+        return []
+    what = f"the oldest known rates stand in for days before them: assumed are {', '.join(names)}"
+    return [(ASSUMED_CHARGES, what)]

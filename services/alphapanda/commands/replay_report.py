@@ -29,7 +29,9 @@ FOR_PROGRAMS: Final = frozenset(
     }
 )
 """Entries of the summary that the report shows in a form of its own."""
-IN_RUPEES: Final = frozenset({"realised_pnl", "unrealised_pnl", "charges", "cash", "equity", "max_drawdown"})
+IN_RUPEES: Final = frozenset(
+    {"charges_by_line", "realised_pnl", "unrealised_pnl", "charges", "cash", "equity", "max_drawdown"}
+)
 """Entries of the summary that are amounts."""
 MOST_STRATEGIES: Final = 20
 MOST_SYMBOLS: Final = 3

@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from alphapanda.app.assumptions import assumptions
+from alphapanda.app.assumptions import ASSUMED_CHARGES, assumptions
 from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay, open_registry
 from alphapanda.app.replay_days import WantedDays
@@ -339,8 +339,12 @@ def _show(summary: Mapping[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
+    if assumed := summary["assumptions"].get(ASSUMED_CHARGES):
+        table.add_row("note", Text(f"charges: {assumed}", style="yellow"))
     for name, value in summary.items():
-        if name not in FOR_PROGRAMS:
+        if name == "charges_by_line":
+            table.add_row("charges by line", Text(_charges(value, summary["charges_sureness"])))
+        elif name not in FOR_PROGRAMS and name != "charges_sureness":
             table.add_row(name.replace("_", " "), Text(_shown(name, value)))
     out.print(table)
     out.print()
@@ -369,6 +373,17 @@ def _accounts_table(accounts: Mapping[str, Mapping[str, str | None]]) -> Table:
         amounts = (values[name] for name in names)
         table.add_row(account, *("unknown" if one is None else money(Decimal(one)) for one in amounts))
     return table
+
+
+def _charges(lines: Mapping[str, str], sureness: Mapping[str, str]) -> str:
+    """Charges in a line each, with how sure their rates are."""
+    return (
+        "\n".join(
+            f"{name} {money(Decimal(value))}" + (f" ({sureness[name]})" if name in sureness else "")
+            for name, value in lines.items()
+        )
+        or "none"
+    )
 
 
 def _shown(name: str, value: Any) -> str:

@@ -158,7 +158,13 @@ def run_lines(summary: Mapping[str, object], money: frozenset[str], writer: Writ
     for name, value in summary.items():
         title = name.replace("_", " ")
         if isinstance(value, Mapping):
-            shown += [(f"{title}: {key}", _run_value(each, writer)) for key, each in value.items()]
+            shown += [
+                (
+                    f"{title}: {key}",
+                    writer.rupees(float(str(each))) if name in money else _run_value(each, writer),
+                )
+                for key, each in value.items()
+            ]
             if not value:
                 shown.append((title, "none"))
         elif name in money and value is not None:
