@@ -125,7 +125,8 @@ def naive(ticks, interval):
     (session,) = CALENDAR.sessions(DAY, "NSE_EQ")
     length = INTERVALS[interval] or session.close_ns - session.open_ns
     inside = [tick for tick in ticks if session.open_ns <= tick[1] < session.close_ns]
-    found, traded = [], None
+    pre_open = [volume for _, time, volume in ticks if time < session.open_ns]
+    found, traded = [], pre_open[-1] if pre_open else None
     for start, group in groupby(inside, lambda tick: (tick[1] - session.open_ns) // length):
         prices, volumes = zip(*((paise / 100, volume) for paise, _, volume in group), strict=True)
         begins = session.open_ns + start * length

@@ -149,7 +149,7 @@ class InstrumentBars(Generic[W]):
         for builder in self.builders:
             if builder.end_ns and at_ns >= builder.end_ns:
                 closed.setdefault(builder, []).append(builder.close())
-            builder.add(price, at_ns, volume, self.window, shard, prices)
+            builder.add(price, at_ns, volume, self.window, shard, prices, at_ns < time_ns)
             if builder.end_ns and time_ns >= builder.end_ns:
                 if at_ns < time_ns and not builder.serves(time_ns, self.window):
                     self.unserved += [watch for watch in self.watches if watch.builder is builder]
@@ -191,6 +191,11 @@ class InstrumentBars(Generic[W]):
             if target is not None and watch.update_stance(target, window.day_open_ns):
                 targets.append((watch.watcher, target, close))
         return targets
+
+    def outside(self, volume: int, at_ns: int) -> None:
+        """Takes the day's volume at a tick outside of sessions."""
+        for builder in self.builders:
+            builder.outside(volume, at_ns)
 
     def close_due(self, market_time_ns: int) -> list[BarTarget[W]]:
         """Closes the bars that end before this market time; returns the targets that this caused."""

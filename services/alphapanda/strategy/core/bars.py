@@ -19,8 +19,12 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from pydantic import JsonValue
 
+from alphapanda.strategy.core.day_volume import DayVolume, older_state
+
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 0
+_OLDER_STATE: Final = 12
+"""Length of a state that an earlier version stored."""
 
 Interval = Literal[
     "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "1d"
@@ -101,7 +105,6 @@ class BarBuilder:
     """
 
     __slots__ = (
-        "_before",
         "_close",
         "_closed_until_ns",
         "_day_open_ns",
@@ -111,7 +114,7 @@ class BarBuilder:
         "_open",
         "_start_ns",
         "_ticks",
-        "_traded",
+        "_volume",
         "end_ns",
         "interval",
         "late",
@@ -125,7 +128,8 @@ class BarBuilder:
         self.shard = -1
         self.end_ns = self._start_ns = self._day_open_ns = self._closed_until_ns = 0
         self._open = self._high = self._low = self._close = 0.0
-        self._before = self._traded = self._ticks = 0
+        self._ticks = 0
+        self._volume = DayVolume()
 
     def add(
         self,
@@ -135,6 +139,7 @@ class BarBuilder:
         hours: Hours,
         shard: int,
         prices: OpenHighLow | None = None,
+        recorded: bool = False,
     ) -> None:
         """Adds a tick, or a recorded bar. A bar that ends at or before `at_ns` must have been closed.
 
@@ -145,6 +150,7 @@ class BarBuilder:
             hours: the session.
             shard: shard of the tick's frame.
             prices: open, high and low of a recorded bar; None: it has traded at `price` alone.
+            recorded: whether it is a recorded bar.
         """
         self.shard = shard
         if at_ns < (self._start_ns if self.end_ns else self._closed_until_ns):
@@ -153,11 +159,11 @@ class BarBuilder:
         if prices is not None:
             first, high, low = prices
             if not self.end_ns:
-                self._begin(first, at_ns, volume, hours)
+                self._begin(first, at_ns, hours)
             self._high = max(self._high, high)
             self._low = min(self._low, low)
         elif not self.end_ns:
-            self._begin(price, at_ns, volume, hours)
+            self._begin(price, at_ns, hours)
         elif price > self._high:
             self._high = price
         elif price < self._low:
@@ -165,7 +171,11 @@ class BarBuilder:
         self._close = price
         self._ticks += 1
         if volume is not None:
-            self._traded = volume
+            self._volume.add(volume, self._start_ns == self._day_open_ns, recorded)
+
+    def outside(self, volume: int, at_ns: int) -> None:
+        """Takes the day's volume at a tick outside of sessions: what the pre-open traded is no bar's."""
+        self._volume.outside(volume, at_ns)
 
     def serves(self, ends_ns: int, hours: Hours) -> bool:
         """Whether the recorded bar just added, which ends at `ends_ns`, lies in the open bar; the session's close cuts both."""
@@ -183,13 +193,12 @@ class BarBuilder:
             self._high,
             self._low,
             self._close,
-            max(0, self._traded - self._before),
+            self._volume.taken(),
             self._ticks,
         )
         self._closed_until_ns = self.end_ns
         self.end_ns = self._start_ns = self._ticks = 0
         self._open = self._high = self._low = self._close = 0.0
-        self._before = self._traded
         return bar
 
     def state(self) -> list[JsonValue]:
@@ -202,8 +211,7 @@ class BarBuilder:
             self._high,
             self._low,
             self._close,
-            self._before,
-            self._traded,
+            self._volume.state(),
             self._ticks,
             self._closed_until_ns,
             self.shard,
@@ -211,31 +219,23 @@ class BarBuilder:
 
     def restore(self, state: Any) -> None:
         """Restores what `state` returned for this interval."""
-        (
-            self._start_ns,
-            self.end_ns,
-            self._day_open_ns,
-            self._open,
-            self._high,
-            self._low,
-            self._close,
-            self._before,
-            self._traded,
-            self._ticks,
-            self._closed_until_ns,
-            self.shard,
-        ) = state
+        if len(state) == _OLDER_STATE:
+            before, traded = state[7:9]
+            state = [*state[:7], older_state(before, traded), *state[9:]]
+        *head, volume, ticks, closed_until_ns, shard = state
+        self._volume.restore(volume)
+        self._start_ns, self.end_ns, self._day_open_ns = head[:3]
+        self._open, self._high, self._low, self._close = head[3:7]
+        self._ticks, self._closed_until_ns, self.shard = ticks, closed_until_ns, shard
 
-    def _begin(self, price: float, at_ns: int, volume: int | None, hours: Hours) -> None:
+    def _begin(self, price: float, at_ns: int, hours: Hours) -> None:
         if self._length == _DAY:
             self._start_ns, self.end_ns = hours.day_open_ns, hours.day_close_ns
         else:
             self._start_ns = at_ns - (at_ns - hours.open_ns) % self._length
             self.end_ns = min(self._start_ns + self._length, hours.close_ns)
         if hours.day_open_ns != self._day_open_ns:
-            # A day's volume begins at 0, but a builder that starts later in the day doesn't know the volume before.
-            joined_later = not self._day_open_ns and self._start_ns > hours.day_open_ns
-            self._before = self._traded = volume if joined_later and volume is not None else 0
+            self._volume.begin_day(hours.day_open_ns, first=not self._day_open_ns)
             self._day_open_ns = hours.day_open_ns
         self._open = self._high = self._low = price
 

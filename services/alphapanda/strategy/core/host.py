@@ -226,6 +226,8 @@ class StrategyHost:
                     )
             if route.bars is not None and inside:
                 signals += self._tick_of_bars(route.bars, frame, ordinal, at)
+            elif route.bars is not None and len(frame.volume):
+                route.bars.outside(frame.volume[ordinal], at)
         if not tokens and self._waiting.get(frame.shard):
             signals += self._open(frame)
         if self._next_ends and frame.market_time_ns > self._next_ends.get(frame.shard, frame.market_time_ns):
