@@ -20,6 +20,7 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Cancelled, Failed, Filled, Submitted
+from alphapanda.domain.price_grid import tick_size
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
@@ -53,19 +54,19 @@ INFY = Instrument(
 @given(
     price=st.decimals("0.05", "100000", places=2),
     percent=st.decimals("0", "5", places=2),
-    tick=st.sampled_from(["0.01", "0.05", "0.5", "5"]),
     number=st.integers(0, 20),
+    day=st.sampled_from([datetime(2019, 6, 3, 6, tzinfo=UTC), datetime(2024, 7, 1, 6, tzinfo=UTC), NOON]),
 )
-def test_fills_lie_on_the_grid_and_slip_against_you(price, percent, tick, number) -> None:
-    """Slippage is half to one and a half of its percentage, against the order, rounded to the next tick against it."""
-    paper, step = PaperMarket(percent, PercentCharges(Decimal(0)), seed=7), Decimal(tick)
-    infy = replace(INFY, tick_size=step)
-    bought = paper.fill_price(order(infy, number=number), price, NOON)
-    sold = paper.fill_price(order(infy, Side.SELL, number=number), price, NOON)
+def test_fills_lie_on_the_grid_and_slip_against_you(price, percent, number, day) -> None:
+    """Slippage is half to one and a half of its percentage, against the order, rounded to the day's next step against it."""
+    paper = PaperMarket(percent, PercentCharges(Decimal(0)), seed=7)
+    bought = paper.fill_price(order(INFY, number=number), price, day)
+    sold = paper.fill_price(order(INFY, Side.SELL, number=number), price, day)
     least, most = price * percent / 200, price * percent * 3 / 200
-    assert bought % step == sold % step == 0
-    assert price + least <= bought < price + most + step
-    assert sold == step or price - most - step < sold <= price - least
+    up, down = (tick_size(INFY, paid, day.date()) for paid in (bought, sold))
+    assert bought % up == sold % down == 0
+    assert price + least <= bought < price + most + up
+    assert sold == down or price - most - tick_size(INFY, price, day.date()) < sold <= price - least
 
 
 def test_slippage_is_the_same_for_the_same_cause(infy: Instrument) -> None:

@@ -18,6 +18,7 @@ from alphapanda.domain.frame import instant
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
+from alphapanda.domain.price_grid import round_to_grid
 from alphapanda.trading.core.paper_charges import MarketDay, PaperCharges, PaperOrder
 
 _IST = ZoneInfo("Asia/Kolkata")
@@ -25,7 +26,7 @@ _DAY = timedelta(days=1)
 _STEPS: Final = 1_000_000
 _HALF: Final = _STEPS // 2
 _PERCENT: Final = Decimal(100 * _STEPS)
-_ONE: Final = Decimal(1)
+_LEAST: Final = Decimal("0.0001")
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
 """The paper exchange's message when it rejects an order."""
@@ -87,18 +88,19 @@ class PaperMarket:
         self._day = MarketDay()
 
     def fill_price(self, order: PaperOrder, price: Decimal, traded_at: datetime) -> Decimal:
-        """The price at which an order fills, rupees, rounded to the grid against it; at least one tick.
+        """The price at which an order fills, rupees, rounded to the day's grid against it; at least one tick.
 
         Args:
             order: the order.
             price: the last price, or the one that the market opens with.
             traded_at: aware market time of the fill.
         """
-        tick = order.instrument.tick_size
+        self._day.moves_to(traded_at)
         against = price * self._slippage * self._factor(order, traded_at) if self._slippage else 0
         if order.side is Side.BUY:
-            return _on_grid(price + against, tick, ROUND_CEILING)
-        return max(_on_grid(price - against, tick, ROUND_FLOOR), tick)
+            return round_to_grid(order.instrument, price + against, self._day.date, ROUND_CEILING)
+        lower = max(price - against, _LEAST)
+        return round_to_grid(order.instrument, lower, self._day.date, ROUND_FLOOR)
 
     def fill(
         self,
@@ -140,7 +142,3 @@ class PaperMarket:
             f"\x1f{order.number}".encode()
         )
         return _HALF + int.from_bytes(drawn.digest(), "big") % (_STEPS + 1)
-
-
-def _on_grid(price: Decimal, tick: Decimal, rounding: str) -> Decimal:
-    return ((price / tick).quantize(_ONE, rounding) * tick).quantize(tick)
