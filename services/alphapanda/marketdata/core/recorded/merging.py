@@ -18,8 +18,8 @@ class Source:
     """Rows in the order of KNOWN, read in parts.
 
     Args:
-        read: returns the rows from one number to another, at most to the last.
-        rows: how many there are.
+        read: returns the rows from one number to another, at most to the last; they aren't changed.
+        rows: how many there are, at least one.
     """
 
     def __init__(self, read: Callable[[int, int], Rows], rows: int) -> None:
@@ -33,6 +33,16 @@ class Source:
         """Whether all rows were read."""
         return self._at >= self._rows
 
+    @property
+    def first_known(self) -> int:
+        """When its first row is known."""
+        return int(self._read(0, 1)[0, KNOWN])
+
+    @property
+    def last_held(self) -> int:
+        """When the last row that was read is known."""
+        return int(self.held[-1, KNOWN])
+
     def more(self, size: int) -> None:
         """Reads further rows."""
         part = self._read(self._at, min(self._at + size, self._rows))
@@ -42,28 +52,38 @@ class Source:
     def take_before(self, known: int | None) -> Rows:
         """Takes the held rows that are known before a time; None: all."""
         at = len(self.held) if known is None else int(np.searchsorted(self.held[:, KNOWN], known))
-        taken, self.held = self.held[:at], self.held[at:]
+        taken, rest = self.held[:at], self.held[at:]
+        self.held = rest if len(rest) else NO_ROWS  # an empty view would keep all rows alive
         return taken
 
 
 def merged(sources: Sequence[Source], rows_in_memory: int = MERGED_ROWS) -> Iterator[Rows]:
     """Merges sources into blocks of rows; all rows that are known at one time are in one block.
 
-    The rows within a block are not in order yet.
+    The rows within a block are not in order yet. A source is read when its first row is due, so sources that follow one
+    another are read one by one.
     """
-    size = max(rows_in_memory // max(len(sources), 1), _FEWEST)
-    open_sources = list(sources)
-    while open_sources:
-        for source in open_sources:
-            if not len(source.held) and not source.ended:
+    waiting = sorted(((source.first_known, at) for at, source in enumerate(sources)), reverse=True)
+    due: list[Source] = []
+    while due or waiting:
+        size = max(rows_in_memory // (len(due) + 1), _FEWEST)
+        for source in due:
+            if not len(source.held):
                 source.more(size)
-        unread = [source for source in open_sources if not source.ended]
-        limit = min((int(source.held[-1, KNOWN]) for source in unread), default=None)
-        block = joined([part for source in open_sources if len(part := source.take_before(limit))])
+        limit = _limit(due, waiting)
+        block = joined([part for source in due if len(part := source.take_before(limit))])
         if len(block):
             yield block
+        elif waiting and waiting[-1][0] == limit:
+            due.append(sources[waiting.pop()[1]])
         else:
-            for source in unread:
-                if int(source.held[-1, KNOWN]) == limit:
+            for source in due:
+                if not source.ended and source.last_held == limit:
                     source.more(size)
-        open_sources = [source for source in open_sources if len(source.held) or not source.ended]
+        due = [source for source in due if len(source.held) or not source.ended]
+
+
+def _limit(due: Sequence[Source], waiting: Sequence[tuple[int, int]]) -> int | None:
+    """The time before which all rows were read; None: all were."""
+    limits = [source.last_held for source in due if not source.ended]
+    return min([*limits, *(first for first, _ in waiting[-1:])], default=None)

@@ -38,7 +38,6 @@ from alphapanda.marketdata.core.recorded.rows import (
     TOKEN,
     VOLUME,
     Rows,
-    joined,
     mend_bars,
     put_in_order,
 )
@@ -50,7 +49,7 @@ from alphapanda.marketdata.core.recorded.times import TimeForm
 from alphapanda.marketdata.feeds.files.spool import Run, Spool
 from alphapanda.marketdata.feeds.files.table import Block, Table
 
-RUN_ROWS: Final = 1 << 20
+RUN_ROWS: Final = 1 << 17
 """Rows that are put in order at once."""
 
 _SAMPLE_ROWS: Final = 1_000
@@ -115,7 +114,8 @@ class FileReader:
         self._spacing = Spacing(name, OPEN_NS, CLOSE_NS)
         self._form: TimeForm | None = None
         self._runs: list[Run] = []
-        self._held: list[Rows] = []
+        self._held: Rows = np.empty((RUN_ROWS, COLUMNS), np.int64)
+        self._filled = 0
         self._last_ns: int | None = None
         self._forwards = self._backwards = True
         self.summary = FileSummary(name, table.form, bars=table.layouts[0].bars)
@@ -138,23 +138,15 @@ class FileReader:
         if self._form is not None:
             summary.times = self._form.text
         if not summary.bars or not summary.rows:
-            return FileRead(
-                summary, lambda: [Source(run.read, run.rows) for run in self._runs], self._table.place
-            )
+            return FileRead(summary, self._sources, self._table.place)
         summary.bar_times = self._spacing.bar_times(self._options.bar_interval_ns, self._options.stamp)
         clock = BarClock(summary.bar_times, hours)
+        for run in self._runs:
+            run.set(clock.set_times)
+        return FileRead(summary, self._sources, self._table.place)
 
-        def timed(run: Run) -> Callable[[int, int], Rows]:
-            def read(begin: int, end: int) -> Rows:
-                rows = run.read(begin, end)
-                clock.set_times(rows)
-                return rows
-
-            return read
-
-        return FileRead(
-            summary, lambda: [Source(timed(run), run.rows) for run in self._runs], self._table.place
-        )
+    def _sources(self) -> list[Source]:
+        return [Source(run.read, run.rows) for run in self._runs]
 
     # -- a block ----------------------------------------------------------------------------------------------------------
 
@@ -269,22 +261,27 @@ class FileReader:
     # -- putting aside ----------------------------------------------------------------------------------------------------
 
     def _add(self, rows: Rows) -> None:
-        if len(rows):
-            self.summary.include(int(rows[:, STAMP].min()), int(rows[:, STAMP].max()))
-            self.summary.rows += len(rows)
-            self.summary.tokens.update(np.unique(rows[:, TOKEN]).tolist())
-            self._held.append(rows)
-        if sum(map(len, self._held)) >= RUN_ROWS:
-            self._put_aside()
+        if not len(rows):
+            return
+        self.summary.include(int(rows[:, STAMP].min()), int(rows[:, STAMP].max()))
+        self.summary.rows += len(rows)
+        self.summary.tokens.update(np.unique(rows[:, TOKEN]).tolist())
+        while len(rows):
+            room = RUN_ROWS - self._filled
+            part, rows = rows[:room], rows[room:]
+            self._held[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == RUN_ROWS:
+                self._put_aside()
 
     def _put_aside(self) -> None:
-        if not self._held:
+        if not self._filled:
             return
-        rows = put_in_order(joined(self._held), STAMP)
-        self._held = []
+        rows = put_in_order(self._held[: self._filled], STAMP)
         if self.summary.bars:
             self._spacing.add(rows)
         self._runs.append(self._spool.add(rows))
+        self._held, self._filled = np.empty_like(self._held), 0
 
 
 def without_instrument(file: str) -> InvalidInput:

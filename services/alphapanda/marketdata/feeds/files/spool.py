@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from typing import IO, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,20 +24,28 @@ class Run:
         rows: how many there are.
     """
 
-    def __init__(self, held: Rows, file: IO[bytes] | None, offset: int, rows: int) -> None:
+    def __init__(self, held: Rows, file: Any, offset: int, rows: int) -> None:
         self._held = held
         self._file = file
         self._offset = offset
+        self._change: Callable[[Rows], None] = lambda _: None
         self.rows = rows
 
-    def read(self, begin: int, end: int) -> Rows:
-        """A copy of the rows from one number to another."""
+    def set(self, change: Callable[[Rows], None]) -> None:
+        """Sets a function that changes rows in place: those in memory now, others when they are read."""
         if self._file is None:
-            return self._held[begin:end].copy()
+            change(self._held)
+        else:
+            self._change = change
+
+    def read(self, begin: int, end: int) -> Rows:
+        """The rows from one number to another; they aren't to be changed."""
+        if self._file is None:
+            return self._held[begin:end]
         self._file.seek(self._offset + begin * _ROW_BYTES)
-        made: Rows = np.frombuffer(bytearray(self._file.read((end - begin) * _ROW_BYTES)), np.int64).reshape(
-            -1, COLUMNS
-        )
+        made: Rows = np.empty((end - begin, COLUMNS), np.int64)
+        self._file.readinto(made.data)
+        self._change(made)
         return made
 
 
@@ -49,7 +58,7 @@ class Spool:
 
     def __init__(self, rows_in_memory: int = ROWS_IN_MEMORY) -> None:
         self._room = rows_in_memory
-        self._file: IO[bytes] | None = None
+        self._file: Any = None
 
     def add(self, rows: Rows) -> Run:
         """Puts rows aside.

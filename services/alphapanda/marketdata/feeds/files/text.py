@@ -22,7 +22,7 @@ from alphapanda.marketdata.feeds.files.opening import (
 )
 from alphapanda.marketdata.feeds.files.table import Block
 
-_BLOCK_BYTES: Final = 1 << 22
+_BLOCK_BYTES: Final = 1 << 20
 _SEPARATOR_NAMES: Final = {";": "';'", "\t": "tab", "|": "'|'"}
 
 
