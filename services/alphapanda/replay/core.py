@@ -84,6 +84,11 @@ class SquareOffWatch:
         self._cut_off = cut_off
         self.next_ns = 0
 
+    def opened(self, market_time_ns: int) -> None:
+        """Has what was opened after the day's cut-off checked at once; before it, the cut-off is still to come."""
+        if (self.next_ns + IST_NS) // DAY_NS != (market_time_ns + IST_NS) // DAY_NS:
+            self.next_ns = min(self.next_ns, market_time_ns)
+
     def checked(self, market_time_ns: int, *, intraday_open: bool) -> None:
         """Records a check at this market time; `intraday_open`: a MIS position is still open."""
         if intraday_open:
@@ -305,8 +310,7 @@ class Replay:
             self._apply(updates, inputs, due)
             self._settle(due, inputs)
             self.tally.expired += isinstance(updates[-1], Cancelled)
-            # What it has opened after the cut-off is squared off, too.
-            self._watch.next_ns = min(self._watch.next_ns, frame.market_time_ns)
+            self._watch.opened(frame.market_time_ns)
 
     @property
     def held_orders(self) -> int:
