@@ -12,6 +12,7 @@ from alphapanda.domain.funds import FundsTerms
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO, down_to_paisa, up_to_paisa
 from alphapanda.domain.order import PositionEffect, Side
+from alphapanda.domain.price_grid import tick_size
 from alphapanda.risk.core.position import OrderProgress, PositionState
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def needed(
     if effect is PositionEffect.REDUCES:
         return ZERO
     side, product = Side.of(delta), state.key.product
-    worst = price * (1 + side.sign * terms.slippage) + side.sign * instrument.tick_size
+    slipped = price * (1 + side.sign * terms.slippage)
+    worst = slipped + side.sign * tick_size(instrument, slipped, day)
     opening = delta if effect is PositionEffect.OPENS else state.quantity + delta
     value = abs(opening) * (worst if opening > 0 else price)
     margin = terms.margins.margin(instrument, product, opening, value, day)
