@@ -142,7 +142,7 @@ def test_two_rows_that_disagree_about_a_bar_are_refused_with_both_lines(file):
     made = file(plain_text([*BARS[:5], unfinished, *BARS[5:]]))
     with pytest.raises(InvalidInput) as refused:
         read(made)
-    assert f"{made}, line 7 and {made}, line 8, bar of NSE:INFY at 2025-06-10 09:20: " in str(refused.value)
+    assert f"{made}, line 7 and line 8, bar of NSE:INFY at 2025-06-10 09:20: " in str(refused.value)
     assert "--on-conflict last" in str(refused.value)
     recording = read(made, on_conflict="last")
     assert list(recording.ticks(Extent())) == EXPECTED

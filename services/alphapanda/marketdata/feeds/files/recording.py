@@ -208,17 +208,24 @@ def _kind(summary: FileSummary) -> str:
 
 
 def _disagree(two: RowsDisagree, files: Sequence[FileRead], directory: InstrumentDirectory) -> InvalidInput:
-    places = []
-    for row in (two.one, two.other):
-        file = files[row[PLACE] >> PLACE_BITS]
-        places.append(f"{file.summary.name}, {file.place(row[PLACE] & _NUMBER_MASK)}")
+    names, places = zip(*(_place(row, files) for row in (two.one, two.other)), strict=True)
+    if names[0] == names[1]:
+        lines = f"{names[0]}, {places[0]} and {places[1]}"
+    else:
+        lines = f"{names[0]}, {places[0]} and {names[1]}, {places[1]}"
     found = directory.by_token(two.one[TOKEN])
     start = instant(two.one[STAMP]).astimezone(IST)
     return InvalidInput(
-        f"{places[0]} and {places[1]}, bar of {found.symbol if found else two.one[TOKEN]} at {start:%Y-%m-%d %H:%M}",
+        f"{lines}, bar of {found.symbol if found else two.one[TOKEN]} at {start:%Y-%m-%d %H:%M}",
         f"{_shown(two.one)} and {_shown(two.other)}",
         "one row for a bar; --on-conflict last uses the later row, first the earlier one",
     )
+
+
+def _place(row: Sequence[int], files: Sequence[FileRead]) -> tuple[str, str]:
+    """The file of a row, and where in it the row stands."""
+    file = files[row[PLACE] >> PLACE_BITS]
+    return file.summary.name, file.place(row[PLACE] & _NUMBER_MASK)
 
 
 def _shown(row: Sequence[int]) -> str:
