@@ -89,7 +89,7 @@ async def poisoned_then_redriven(mesh, broken, met, approved) -> None:
     await mesh.come_to_rest()
     fills = await mesh.rows("SELECT count(*), sum(quantity) FROM portfolio.fills")
     assert tuple(fills[0]) == (5, 50)
-    traded = await mesh.rows("SELECT sum(quantity * price + commission) FROM portfolio.fills")
+    traded = await mesh.rows("SELECT sum(quantity * price + commission + day_charges) FROM portfolio.fills")
     [cash] = await mesh.rows("SELECT cash FROM portfolio.accounts WHERE broker = 'paper'")
     assert cash[0] == 1_000_000 - traded[0][0]
     status = await mesh.ops.GetStatus(pb.GetStatusRequest(service="trading"))
