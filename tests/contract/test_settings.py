@@ -239,10 +239,9 @@ def test_options_begin_with_the_defaults_of_the_settings() -> None:
     assert call_bounds(settings.api) == CallBounds()
     assert consumer_options(settings.consumers) == ConsumerOptions()
     for group in GROUPS:
-        if (
-            group != "risk-signals"
-        ):  # all partitions of a frame's signals are read at once, for its signals to be decided together
-            assert consumer_options(settings.consumers, group) == ConsumerOptions()
+        # All partitions of raw signals at once: those of one frame are decided together.
+        expected = ConsumerOptions(concurrency=8) if group == "risk.signals" else ConsumerOptions()
+        assert consumer_options(settings.consumers, group) == expected
 
 
 @pytest.fixture(scope="module")
