@@ -103,7 +103,7 @@ def test_a_page_token_of_nobody(platform, method):
         ),
         (
             {"symbols": ["NSE:INFI"]},
-            "symbols[0]: 'NSE:INFI' is not allowed; did you mean 'NSE:INFY'? allowed: ",
+            "symbols[0]: 'NSE:INFI' is not allowed; did you mean 'NSE:INFY'? If there is such an instrument, ",
         ),
         ({"quantity": -1}, "quantity: -1 is not allowed; must be greater than 0"),
     ],
@@ -118,7 +118,10 @@ def test_a_strategy_that_cannot_be(platform, changed, says):
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"symbol": "NSE:INFI"}, "symbol: 'NSE:INFI' is not allowed; did you mean 'NSE:INFY'? allowed: "),
+        (
+            {"symbol": "NSE:INFI"},
+            "symbol: 'NSE:INFI' is not allowed; did you mean 'NSE:INFY'? If there is such an instrument, ",
+        ),
         ({"quantity": 0}, "quantity: 0 is not allowed; must be greater than 0"),
         ({"side": Side.SIDE_UNSPECIFIED}, "side: "),
         ({"request_id": ""}, "request_id: "),

@@ -21,7 +21,7 @@ from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.instruments import known_instruments
+from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
@@ -46,7 +46,9 @@ from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.eventlog.port import EventLog
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
+from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
+from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
@@ -262,6 +264,7 @@ class Embedded:
         )
         instruments = PostgresInstrumentStore(engine)
         today = wall_clock().astimezone(IST).date()
+        await recover(registry_of(settings), instruments, shipped_instruments(today))
         known = known_instruments(settings, today)
         await instruments.upsert(list(known), today)
         self.log, self.topic_map = log, topic_map

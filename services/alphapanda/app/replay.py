@@ -31,7 +31,7 @@ from alphapanda.marketdata.core.data_account import DataAccount
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
-from alphapanda.marketdata.feeds.replay import RecordingWanted, replay_frames
+from alphapanda.marketdata.feeds.replay import RecordingWanted, named_symbols, replay_frames
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
 from alphapanda.replay.deciding import Deciding
@@ -86,7 +86,7 @@ class WantedStrategy:
     Attributes:
         strategy_type: registered name of the type.
         parameters: parameters as text; absent ones have their defaults.
-        symbols: "NSE:INFY" …; empty: the replay's instrument, or every tradable one.
+        symbols: "NSE:INFY" …; empty: the replay's instrument, those that `NSE:INFY=FILE` names, or every shipped stock.
         quantity: units of a full position.
         product: name of the product.
     """
@@ -161,7 +161,7 @@ def build_replay(
             each.strategy_type
             if each_alone or types.count(each.strategy_type) == 1
             else f"{each.strategy_type}.{number}",
-            instrument,
+            (instrument,) if instrument else named_symbols(files),
             directory,
             settings,
             registry,
@@ -229,12 +229,12 @@ def tokens_of(strategies: Iterable[StrategyConfig]) -> dict[str, list[int]]:
 def _configured(
     wanted: WantedStrategy,
     strategy_id: str,
-    instrument: str | None,
+    usual: Sequence[str],
     directory: InstrumentDirectory,
     settings: Settings,
     registry: StrategyRegistry,
 ) -> StrategyConfig:
-    watched = _watched(directory, wanted.symbols or ((instrument,) if instrument else ()))
+    watched = _watched(directory, wanted.symbols or usual)
     return StrategyConfig(
         strategy_id=strategy_id,
         revision=1,

@@ -20,7 +20,7 @@ from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
-from alphapanda.app.instruments import known_instruments
+from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
@@ -39,7 +39,9 @@ from alphapanda.domain.pace import REAL
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
 from alphapanda.instruments.client import load_directory
+from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
+from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import probe_port
@@ -188,6 +190,7 @@ class Serving:
     async def _directory(self, store: PostgresInstrumentStore) -> InstrumentDirectory:
         if "instruments" in self._services:
             today = wall_clock().astimezone(IST).date()
+            await recover(registry_of(self._settings), store, shipped_instruments(today))
             known = known_instruments(self._settings, today)
             await store.upsert(list(known), today)
             return known

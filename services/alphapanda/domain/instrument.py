@@ -98,7 +98,7 @@ class UnknownInstrument(UnknownName):
         elif near:
             hints.append(f"did you mean {' or '.join(map(repr, near))}?")
         self.hint = " ".join([*hints, f"If there is such an instrument, {MAKE_KNOWN}"])
-        self.allowed = f"no known instrument has this symbol; {self.hint}"
+        self.allowed = self.hint if hints else f"no known instrument has this symbol. {self.hint}"
         self.args = (f"{field}: {shown(symbol)} is not allowed; {self.allowed}",)
 
 
@@ -145,7 +145,7 @@ class InstrumentDirectory:
         typed = symbol.strip().upper()
         exact = [f"{exchange}:{typed}" for exchange in EXCHANGES] if ":" not in typed else [typed]
         near = [name for name in exact if self.by_symbol(name) is not None]
-        near = near or get_close_matches(exact[0], self.symbols_near(exact[0]), n=_NAMED)
+        near = near or _similar(exact[0], self.symbols_near(exact[0]))
         change = next((self._changes[name] for name in exact if name in self._changes), None)
         return UnknownInstrument(field, symbol, near[:_NAMED], change)
 
@@ -156,3 +156,12 @@ class InstrumentDirectory:
             at = bisect_left(names, symbol)
             names = names[max(0, at - _COMPARED) : at + _COMPARED]
         return names
+
+
+def _similar(symbol: str, known: Iterable[str]) -> list[str]:
+    """The known symbols whose names, without their exchanges, are most similar."""
+    by_name: dict[str, list[str]] = {}
+    for one in known:
+        by_name.setdefault(one.partition(":")[2], []).append(one)
+    names = get_close_matches(symbol.rpartition(":")[2], by_name, n=_NAMED)
+    return [one for name in names for one in by_name[name]]

@@ -33,13 +33,20 @@ class RegisteredDirectory(InstrumentDirectory):
     ) -> None:
         self._registry = registry
         base = []
+        self._shipped = 0
         for one in shipped:
             mine = registry.by_id(one.instrument_id)
             if mine is not None:
                 base.append(mine)
             elif registry.by_token(one.instrument_token) is None:
                 base.append(one)
+                self._shipped += 1
         super().__init__(base, changes)
+
+    @override
+    def __len__(self) -> int:
+        """How many instruments are known, whether they were asked for or not."""
+        return self._shipped + self._registry.count()
 
     @override
     def by_id(self, instrument_id: str) -> Instrument | None:

@@ -82,6 +82,14 @@ def merged(known: Mapping[str, Entry], listed: Iterable[Instrument], own_tokens:
     return merge
 
 
+def recovered(instruments: Iterable[Instrument]) -> Merge:
+    """All of these, with the tokens that they have, where nothing is known any more."""
+    stored = {one.instrument_id: Entry(one) for one in instruments}
+    tokens = [entry.instrument.instrument_token for entry in stored.values()]
+    own = [token // 256 for token in tokens if token % 256 == _OWN_SEGMENT]
+    return Merge(stored, max(own, default=0), added=len(stored))
+
+
 def _next_token(merge: Merge) -> int:
     """Takes the next own token."""
     merge.own_tokens += 1

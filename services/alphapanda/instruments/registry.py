@@ -94,6 +94,11 @@ class InstrumentRegistry:
         where = "WHERE until_day IS NULL ORDER BY exchange, tradingsymbol, instrument_id"
         return [_instrument(row) for row in self._read(f"{_SELECT} {where}")]
 
+    def count(self) -> int:
+        """How many instruments have not lost their tokens."""
+        rows = self._read("SELECT count(*) FROM instruments WHERE until_day IS NULL")
+        return rows[0][0] if rows else 0
+
     def symbols_near(self, symbol: str, most: int) -> list[str]:
         """Symbols ("NSE:INFY") with the same first letter and about the same length, at most `most`."""
         exchange, _, name = symbol.rpartition(":")

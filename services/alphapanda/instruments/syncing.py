@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Final
 
 import structlog
 
-from alphapanda.instruments.registry import InstrumentRegistry
+from alphapanda.domain.instrument import Instrument
+from alphapanda.instruments.merging import recovered
+from alphapanda.instruments.registry import InstrumentRegistry, State
 from alphapanda.instruments.store.port import InstrumentStore, directory_of
 from alphapanda.resilience.tasks import kept_running
 
 LOOK_EVERY_SECONDS: Final = 2.0
 _log: Final = structlog.get_logger(__name__)
+
+
+async def recover(registry: InstrumentRegistry, store: InstrumentStore, shipped: Iterable[Instrument]) -> int:
+    """Makes the registry's file anew from the database where it is missing, as on a machine where a backup was restored.
+
+    Returns:
+        How many instruments were recovered.
+    """
+    if registry.file.exists():
+        return 0
+    known = {one.instrument_id for one in shipped}
+    lost = [one for one in await directory_of(store) if one.instrument_id not in known]
+    if lost:
+        registry.store(recovered(lost), State(), "the database", 0)
+        _log.warning("instruments.recovered", instruments=len(lost))
+    return len(lost)
 
 
 class RegistrySync:

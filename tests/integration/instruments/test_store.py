@@ -17,7 +17,7 @@ from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.instruments.search import search_key, search_rank
 from alphapanda.instruments.store.port import InstrumentFilter, InstrumentStore, directory_of, sort_key
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
-from alphapanda.instruments.syncing import RegistrySync
+from alphapanda.instruments.syncing import RegistrySync, recover
 from alphapanda.storage.engine import open_engine
 from panda.instruments.v1 import instruments_pb2 as api
 
@@ -128,3 +128,20 @@ async def test_an_import_reaches_the_database_while_the_service_runs(store, tmp_
             await asyncio.sleep(0.01)
     assert [one.symbol for one in await store.search("LATE IND", "", None, 5)] == ["NSE:LATER"]
     await sync.stop()
+
+
+async def test_a_lost_registry_is_made_anew_from_the_database(store, tmp_path):
+    """With the tokens that the instruments had, so that the next one of our own gets another; a file that is there stays."""
+    shipped = list(shipped_instruments(DAY))
+    registry = InstrumentRegistry(tmp_path / "instruments.sqlite")
+    await store.upsert(shipped, DAY)
+    assert await recover(registry, store, shipped) == 0
+    assert not registry.file.exists()
+    mine = add_instrument(registry, shipped, Wanted("NSE:MINE"), DAY, DatedFacts())
+    await store.upsert([mine], DAY)
+    registry.file.unlink()
+    again = InstrumentRegistry(registry.file)
+    assert await recover(again, store, shipped) == 1
+    assert again.by_id("NSE:MINE") == mine
+    assert await recover(again, store, shipped) == 0
+    assert add_instrument(again, shipped, Wanted("NSE:NEXT"), DAY, DatedFacts()).instrument_token == 766

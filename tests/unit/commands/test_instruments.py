@@ -93,3 +93,10 @@ def test_instruments_are_listed_searched_and_shown(run) -> None:
     near = run("instruments", "show", "NSE:TINYES")
     assert near.exit_code == 2
     assert "did you mean 'NSE:TINYER'" in near.stderr
+
+
+def test_a_file_names_the_instrument_that_is_traded(run) -> None:
+    """Without --instrument a strategy trades what NSE:SYMBOL=FILE names."""
+    run("instruments", "add", "NSE:MINE")
+    parameters = ("--strategy", "ema_cross", "-p", "fast=2", "-p", "slow=4", "--json")
+    assert json.loads(run("replay", "NSE:MINE=bars.csv", *parameters).stdout)["fills"] > 10

@@ -102,3 +102,16 @@ def test_a_closing_bar_lies_in_its_session(replayed) -> None:
     asked = ["replay", "bars.csv", "--instrument", "NSE:INFY", "--strategy", "ema_cross", "--json"]
     summary = json.loads(CliRunner().invoke(main, asked).stdout)
     assert (summary["ticks"], summary["dropped"], summary["unused"]) == (375, {}, {})
+
+
+def test_two_instruments_of_one_file_are_not_taken_for_one(replayed) -> None:
+    """Beside rows of the given instrument, rows of an unknown one are an error, which says how to make it known."""
+    lines = ["symbol,datetime,open,high,low,close,volume"]
+    for symbol in ("NSE:INFY", "NSE:XYZ"):
+        lines += [f"{symbol},2024-01-02 09:{minute:02}:00,100,101,99,100,10" for minute in range(15, 60)]
+    Path("bars.csv").write_text("\n".join(lines) + "\n")
+    asked = ["replay", "bars.csv", "--instrument", "NSE:INFY", "--strategy", "ema_cross"]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 2
+    assert "column symbol: 'NSE:XYZ' is not allowed" in result.stderr
+    assert "`alphapanda instruments import FILE`" in result.stderr

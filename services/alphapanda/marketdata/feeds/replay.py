@@ -320,6 +320,11 @@ def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFee
     return ReplayFeed(wanted, context.seed, pacer)
 
 
+def named_symbols(files: Sequence[Path]) -> tuple[str, ...]:
+    """The symbols that `NSE:INFY=FILE` names, each once."""
+    return tuple(dict.fromkeys(symbol for symbol, _ in map(_named, files) if symbol is not None))
+
+
 def _named(file: Path) -> tuple[str | None, Path]:
     """Splits `SYMBOL=FILE` or `FILE` into symbol (None if there is none) and path."""
     found = _SYMBOL_AND_FILE.fullmatch(str(file))

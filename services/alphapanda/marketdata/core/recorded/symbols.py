@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.core.recorded.columns import plain
 
@@ -46,6 +45,7 @@ class InstrumentFinder:
         self._given = given
         self._whole_market = whole_market
         self._plain: dict[str, Instrument] | None = None
+        self._names_given = False
         self.taken_for: str | None = None
         """The unknown name that was taken for the given instrument."""
 
@@ -61,16 +61,26 @@ class InstrumentFinder:
         for symbol in _spellings(name, exchange):
             found = self._directory.by_symbol(symbol)
             if found is not None:
-                return found.instrument_token
+                return self._found(found)
         near = self._by_plain_name(name, exchange)
         if near is not None:
-            return near.instrument_token
+            return self._found(near)
         if self._whole_market:
             return LEFT_OUT
-        if self._given is not None and self.taken_for in {None, name}:
+        if self._given is not None and not self._names_given and self.taken_for in {None, name}:
             self.taken_for = name
             return self._given.instrument_token
-        raise ValueError(UnknownName("symbol", name, [one.symbol for one in self._directory]).allowed)
+        raise self._unknown(name)
+
+    def _found(self, found: Instrument) -> int:
+        if found is self._given:
+            self._names_given = True
+            if self.taken_for is not None:  # two instruments in one file are not one
+                raise self._unknown(self.taken_for)
+        return found.instrument_token
+
+    def _unknown(self, name: str) -> ValueError:
+        return ValueError(self._directory.unknown(name, "symbol").allowed)
 
     def _by_plain_name(self, name: str, exchange: str) -> Instrument | None:
         if self._plain is None:
