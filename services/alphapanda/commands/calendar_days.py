@@ -24,7 +24,7 @@ from alphapanda.app.calendars import (
 from alphapanda.app.resources import IST, wall_clock
 from alphapanda.commands.console import USAGE, fail, out, refuse, wide
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
-from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.embedded.errors import DataDirectoryError
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 
@@ -54,6 +54,8 @@ def show_days(
         begins = _day(first, "--from") or today
         ends = _day(last, "--to") or begins + timedelta(days=DAYS_SHOWN)
         _require_period(begins, ends)
+        if segment not in calendar.segments:
+            _refuse_segment(segment, calendar)
         rows = [row for row in _rows(calendar, begins, ends, segment) if not special or not _plain(row)]
     except SettingsInvalid as error:
         refuse(error.problems)
@@ -153,6 +155,10 @@ def _sessions(calendar: TradingCalendar, day: date, segment: str) -> str:
 
 def _plain(row: dict[str, Any]) -> bool:
     return row["what"] in {"weekday", "weekend"} and row["sureness"] not in {"disputed", "provisional"}
+
+
+def _refuse_segment(segment: str, calendar: TradingCalendar) -> None:
+    raise UnknownName("--segment", segment, calendar.segments)
 
 
 def _require_period(begins: date, ends: date) -> None:
