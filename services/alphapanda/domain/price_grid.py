@@ -8,6 +8,7 @@ size of its instrument list.
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ INDICES: Final = frozenset(
 )
 """Underlyings of index futures and options."""
 
+_OF_INDEX: Final = re.compile(rf"({'|'.join(one for one in INDICES if ' ' not in one)})\d")
 _INDEX_STEP: Final = Decimal("0.01")
 _EXCHANGES: Final = {"NSE": "NSE", "NFO": "NSE", "BSE": "BSE", "BFO": "BSE"}
 
@@ -94,7 +96,7 @@ def kind_of(instrument: Instrument) -> Kind | None:
     if instrument.segment == "INDICES" or instrument.exchange not in _EXCHANGES:
         return None
     name = instrument.name.upper()
-    of_index = name in INDICES
+    of_index = name in INDICES or _OF_INDEX.match(instrument.tradingsymbol) is not None
     match instrument.instrument_type:
         case "FUT":
             return Kind.INDEX_FUTURE if of_index else Kind.STOCK_FUTURE

@@ -20,6 +20,8 @@ KITE_COLUMNS: Final = (
 INDICES: Final = "INDICES"
 PLAIN_SEGMENT: Final = "NSE_EQ"
 CLOSING_AUCTION_SEGMENT: Final = "NSE_EQ_CAS"
+SEGMENTS: Final = {"NFO": "NSE_FO", "BFO": "BSE_FO", "BSE": "BSE_EQ"}
+"""Segments with the session hours of exchanges other than NSE; any other has those of NSE's stocks."""
 EVERY_STOCK: Final = "*"
 
 _INDEX_TICK: Final = Decimal("0.01")  # an index is published in paise; Kite's dump says 0
@@ -206,6 +208,11 @@ def shipped_reference_prices() -> dict[str, Decimal]:
     return parse_reference_prices("reference_prices.csv", _shipped("reference_prices.csv"))
 
 
+def hours_of(exchange: str) -> str:
+    """The segment with the session hours of an exchange's instruments, apart from stocks with a closing auction."""
+    return SEGMENTS.get(exchange, PLAIN_SEGMENT)
+
+
 def kite_instrument(row: Row, day: date, facts: DatedFacts) -> Instrument:
     """An instrument of Kite's dump as of a day.
 
@@ -227,7 +234,9 @@ def kite_instrument(row: Row, day: date, facts: DatedFacts) -> Instrument:
         tick_size=_INDEX_TICK if index else row.read("tick_size", _above_zero, "rupees above 0"),
         lot_size=1 if index else row.whole("lot_size"),
         freeze_quantity=facts.freeze_quantity(symbol, day) if stock else 0,
-        session_segment=facts.session_segment(symbol, day) if stock and exchange == "NSE" else PLAIN_SEGMENT,
+        session_segment=facts.session_segment(symbol, day)
+        if stock and exchange == "NSE"
+        else hours_of(exchange),
         expiry=expiry,
     )
 

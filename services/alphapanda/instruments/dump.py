@@ -25,10 +25,10 @@ from alphapanda.instruments.core import (
     CLOSING_AUCTION_SEGMENT,
     INDICES,
     KITE_COLUMNS,
-    PLAIN_SEGMENT,
     DatedFacts,
     MalformedInstruments,
     Row,
+    hours_of,
     kite_instrument,
 )
 
@@ -210,7 +210,7 @@ def stock(
         tick_size=tick_size,
         lot_size=lot_size,
         freeze_quantity=facts.freeze_quantity(symbol, day),
-        session_segment=facts.session_segment(symbol, day) if exchange == "NSE" else PLAIN_SEGMENT,
+        session_segment=facts.session_segment(symbol, day) if exchange == "NSE" else hours_of(exchange),
     )
 
 

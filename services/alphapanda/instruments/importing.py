@@ -12,7 +12,7 @@ from typing import Final
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import EXCHANGES, Instrument, instrument_id_of
-from alphapanda.instruments.core import INDICES, PLAIN_SEGMENT, DatedFacts
+from alphapanda.instruments.core import INDICES, DatedFacts, hours_of
 from alphapanda.instruments.dump import InstrumentFile, read_instrument_file, stock
 from alphapanda.instruments.merging import Entry, Merge, merged
 from alphapanda.instruments.registry import InstrumentRegistry
@@ -146,7 +146,7 @@ def _stored(
 def _made(exchange: str, name: str, wanted: Wanted, day: date, facts: DatedFacts) -> Instrument:
     made = stock(exchange, name, day, facts)
     if wanted.index:
-        return replace(made, segment=INDICES, freeze_quantity=0, session_segment=PLAIN_SEGMENT)
+        return replace(made, segment=INDICES, freeze_quantity=0, session_segment=hours_of(exchange))
     if exchange not in _DERIVATIVES:
         if wanted.expiry is not None:
             raise InvalidInput(
@@ -165,6 +165,6 @@ def _made(exchange: str, name: str, wanted: Wanted, day: date, facts: DatedFacts
         segment=f"{exchange}-{'FUT' if kind == 'FUT' else 'OPT'}",
         tick_size=Decimal("0.05"),
         freeze_quantity=0,
-        session_segment=PLAIN_SEGMENT,
+        session_segment=hours_of(exchange),
         expiry=wanted.expiry,
     )

@@ -53,6 +53,7 @@ def test_a_stocks_step_depends_on_price_and_day(price, day, tick):
         (instrument("NIFTYBEES"), Kind.ETF, "0.01"),
         (instrument("GOLD1", name="SOME GOLD ETF"), Kind.ETF, "0.01"),
         (instrument("NIFTY26NOVFUT", "FUT", "NFO", "NIFTY"), Kind.INDEX_FUTURE, "0.10"),
+        (instrument("BANKNIFTY26NOVFUT", "FUT", "NFO", "BANKNIFTY26NOVFUT"), Kind.INDEX_FUTURE, "0.10"),
         (instrument("INFY26NOVFUT", "FUT", "NFO", "INFY"), Kind.STOCK_FUTURE, "5"),
         (instrument("NIFTY26N24000CE", "CE", "NFO", "NIFTY"), Kind.INDEX_OPTION, "0.05"),
         (instrument("INFY26N1500PE", "PE", "NFO", "INFY"), Kind.STOCK_OPTION, "0.01"),
