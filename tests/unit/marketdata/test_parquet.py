@@ -14,10 +14,12 @@ from pyarrow import parquet
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.instruments.core import shipped_instruments
+from alphapanda.marketdata.core.recorded.options import reading_options
 from alphapanda.marketdata.core.ticks import Tick
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.files import parquet_table as ours
-from alphapanda.marketdata.feeds.replay import RecordingWanted
+from alphapanda.marketdata.feeds.parquet import RECORDING_KEY
+from alphapanda.marketdata.feeds.replay import RecordingWanted, recording_of
 
 DIRECTORY = shipped_instruments(date(2026, 11, 23))
 CALENDAR = load_nse_calendar()
@@ -170,6 +172,28 @@ def test_columns_that_make_neither_bars_nor_ticks_are_named(tmp_path):
     file = written(tmp_path, date=pa.array([1]))
     with pytest.raises(InvalidInput, match=r"column header: 'date' is not allowed; a time .*--columns"):
         read(file)
+
+
+def test_days_and_times_of_day_may_be_two_columns(tmp_path):
+    """Of any type that says a day, and a time of day."""
+    columns = bars()
+    columns.pop("datetime_ist")
+    clocks = [at.time() for at in MINUTES]
+    for clock in (pa.array(clocks), pa.array([f"{at:%H:%M}" for at in clocks])):
+        file = written(tmp_path, date=pa.array([at.date() for at in MINUTES]), time=clock, **columns)
+        assert [tick.exchange_time - OPEN_NS for tick in read(file, "NSE:INFY")] == [
+            MINUTE_NS * at for at in (1, 2, 3)
+        ]
+
+
+def test_recorded_frames_are_read_as_they_are(tmp_path):
+    """An option that says how to read bars means nothing to them."""
+    file = tmp_path / "frames.parquet"
+    table = pa.table({"ts": [1]}).replace_schema_metadata({RECORDING_KEY: b"1"})
+    parquet.write_table(table, file)
+    assert recording_of([file]) == file
+    with pytest.raises(InvalidInput, match="options on how to read it mean nothing to recorded frames"):
+        recording_of([file], reading_options(stamp="end"))
 
 
 def test_rows_in_any_order_are_read_in_the_order_of_time(tmp_path):

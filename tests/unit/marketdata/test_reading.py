@@ -241,6 +241,13 @@ def test_bars_of_several_lengths_are_refused(file):
         read(files)
 
 
+def test_a_file_of_one_row_has_the_length_of_the_other_files(file):
+    """Where it can't be read from the row itself."""
+    bars = bars_of(75, 5)
+    found = ticks_of([file(plain_text(bars[:-1])), file(plain_text(bars[-1:]), "last.csv")])
+    assert found == ticks_of_bars(bars, 5)
+
+
 def test_bars_of_seconds_and_of_weeks_are_refused(file):
     """From 1m to 1d."""
     rows = [f"{OPEN + timedelta(seconds=5 * at):%Y-%m-%d %H:%M:%S},1,1,1,1,1" for at in range(20)]
@@ -313,6 +320,14 @@ def test_only_the_wanted_days_are_read(file):
     assert recording.counts() == {"outside": 6}
     with pytest.raises(InvalidInput, match="--to: '2025-06-01' is not allowed; a day not before --from"):
         reading_options(first_day=date(2025, 6, 2), last_day=date(2025, 6, 1))
+
+
+def test_days_that_the_files_do_not_have_are_refused(file):
+    """With those that they have."""
+    with pytest.raises(
+        InvalidInput, match=r"^--from, --to: '2025-07-01 to …' .*have 2025-06-10 to 2025-06-10"
+    ):
+        read(file(plain_text()), first_day=date(2025, 7, 1))
 
 
 # -- cells --------------------------------------------------------------------------------------------------------------
@@ -403,6 +418,21 @@ def test_an_unknown_symbol_is_named_with_the_nearest_one(file):
     recording = read(made, "NSE:SBIN")
     assert list(recording.ticks(Extent())) == ticks_of_bars(token=SBIN)
     assert "'NSE:INFI' is taken for the given instrument" in lines_of(recording)
+
+
+def test_an_unknown_symbol_beside_others_is_not_taken_for_the_given_one(file):
+    """A file that names several instruments means what it says."""
+    rows = [f"NSE:INFI,{plain_row(BARS[0])}", f"NSE:SBIN,{plain_row(BARS[1])}"]
+    for ordered in (rows, rows[::-1]):
+        with pytest.raises(InvalidInput, match="column symbol: "):
+            read(file("\n".join([f"symbol,{HEADER}", *ordered])), "NSE:INFY")
+
+
+def test_a_bhavcopy_without_a_known_instrument_says_how_they_become_known(file):
+    """The first names are told."""
+    rows = [f"{name},EQ,2025-06-10,1,1,1,1,1" for name in ("20MICRONS", "3IINFOLTD")]
+    with pytest.raises(InvalidInput, match=r"symbols: '20MICRONS, 3IINFOLTD' .*instruments import"):
+        read(file("\n".join(["SYMBOL,SERIES,DATE1,OPEN,HIGH,LOW,CLOSE,VOLUME", *rows])), None)
 
 
 def test_rows_need_an_instrument(file):

@@ -370,6 +370,23 @@ def test_a_date_is_day_first_where_no_other_reading_is_possible(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("row", "options"),
+    [
+        (lambda bar: f"45818.{bar.volume},{bar.prices},{bar.volume}", {}),
+        (lambda bar: f"{bar.start:%H%M},{bar.prices},{bar.volume}", {}),
+        (epoch(1), {"time_format": "dmy"}),
+        (epoch(1), {"time_format": "ymd", "columns": "time=volume"}),
+    ],
+)
+def test_numbers_that_are_no_times_are_refused(tmp_path, row, options):
+    """A spreadsheet's days, times of day alone, an epoch where a date was said to be, prices."""
+    file = tmp_path / "bars.csv"
+    file.write_text(text_of(HEADER, row))
+    with pytest.raises(InvalidInput, match=r"line 2, column (date|volume): .*--time-format"):
+        read(file, **options)
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"columns": "open"}, "--columns: 'open' is not allowed; ROLE=COLUMN"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain, groupby
 from operator import attrgetter
@@ -129,7 +129,7 @@ def replay_frames(
     Raises:
         InvalidInput: raised as by `RecordingWanted.read` and `recording_of`.
     """
-    recorded = recording_of(wanted.files)
+    recorded = recording_of(wanted.files, wanted.options)
     if recorded is not None:
         for frame in _within(recorded_frames(recorded, wanted.directory, extent), wanted.options):
             sanitiser.account.passed_frame(frame)
@@ -149,15 +149,21 @@ def replay_frames(
             yield from builder.frames(market_time_ns, kept)
 
 
-def recording_of(files: Sequence[Path]) -> Path | None:
+def recording_of(files: Sequence[Path], options: ReadingOptions = NO_OPTIONS) -> Path | None:
     """The recording of frames among these files; None if there is none.
 
     Raises:
-        InvalidInput: there is one, and other files besides it.
+        InvalidInput: there is one, and other files besides it, or options that say how to read data files.
     """
     found = [file for _, file in map(_named, files) if is_recording(file)]
     if found and len(files) > 1:
         raise InvalidInput("file", found[0], "a recording of frames alone: its order is part of it")
+    if found and replace(options, first_day=None, last_day=None) != NO_OPTIONS:
+        raise InvalidInput(
+            "file",
+            found[0],
+            "a file of bars or ticks: options on how to read it mean nothing to recorded frames",
+        )
     return found[0] if found else None
 
 
@@ -306,7 +312,7 @@ def open_replay(argument: str, context: FeedContext) -> ReplayFeed | RecordedFee
     if not files:
         raise InvalidInput("feed", "replay:", "replay:FILE with ticks, bars or recorded frames")
     pacer = Pacer(MAX if context.speed is None else context.speed)
-    recording = recording_of(files)
+    recording = recording_of(files, context.reading)
     if recording is not None:
         return RecordedFeed(recording, context.directory, pacer, context.reading)
     wanted = RecordingWanted(

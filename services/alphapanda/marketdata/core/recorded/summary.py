@@ -35,6 +35,7 @@ class FileSummary:
         without_price: rows without a price, left out.
         unknown: rows of other series or of unknown instruments, left out.
         outside: rows before --from or after --to, left out.
+        whole: first and last time of all rows, those outside --from and --to among them; None if no days were chosen.
         taken_for: name in the file that was taken for the given instrument; None if there is none.
     """
 
@@ -54,7 +55,13 @@ class FileSummary:
     without_price: int = 0
     unknown: int = 0
     outside: int = 0
+    whole: tuple[int, int] | None = None
     taken_for: str | None = None
+
+    def widen(self, first_ns: int, last_ns: int) -> None:
+        """Widens the period of all rows."""
+        first, last = self.whole or (first_ns, last_ns)
+        self.whole = (min(first, first_ns), max(last, last_ns))
 
     def include(self, first_ns: int, last_ns: int) -> None:
         """Widens the period."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +12,7 @@ from alphapanda.marketdata.core.recorded.columns import plain
 LEFT_OUT: Final = 0
 """Token of rows that aren't used: of another series, or of an unknown instrument in a file of the whole market."""
 
+_MOST_LEFT_OUT: Final = 5
 _SUFFIXES: Final = {".NS": "NSE", ".BO": "BSE", ".NSE": "NSE", ".BSE": "BSE"}
 _SERIES: Final = ("", "EQ", "BE", "BZ")
 _EXCHANGES: Final = {
@@ -45,9 +47,11 @@ class InstrumentFinder:
         self._given = given
         self._whole_market = whole_market
         self._plain: dict[str, Instrument] | None = None
-        self._names_given = False
+        self._seen: set[str] = set()
         self.taken_for: str | None = None
         """The unknown name that was taken for the given instrument."""
+        self.left_out: list[str] = []
+        """The first unknown names that were left out."""
 
     def token(self, cells: str) -> int:
         """The token of "NSE:INFY", "INFY", "INFY.NS", "INFY-EQ", or of "INFY|exchange" or "INFY|exchange|series".
@@ -58,37 +62,35 @@ class InstrumentFinder:
         name, exchange, series = ([part.strip() for part in cells.split("|")] + ["", ""])[:3]
         if series.upper() not in _SERIES:
             return LEFT_OUT
-        for symbol in _spellings(name, exchange):
-            found = self._directory.by_symbol(symbol)
-            if found is not None:
-                return self._found(found)
-        near = self._by_plain_name(name, exchange)
-        if near is not None:
-            return self._found(near)
+        found = next(
+            (one for symbol in _spellings(name, exchange) if (one := self._directory.by_symbol(symbol))), None
+        )
+        found = found or self._by_plain_name(name, exchange)
+        self._seen.add(name)
+        if self.taken_for is not None and self._seen != {self.taken_for}:
+            raise ValueError(
+                f"a known instrument; {self.taken_for!r} isn't, and the file names others besides it"
+            )
+        if found is not None:
+            return found.instrument_token
         if self._whole_market:
+            if len(self.left_out) < _MOST_LEFT_OUT:
+                self.left_out.append(name)
             return LEFT_OUT
-        if self._given is not None and not self._names_given and self.taken_for in {None, name}:
+        if self._given is not None and self._seen == {name}:
             self.taken_for = name
             return self._given.instrument_token
-        raise self._unknown(name)
-
-    def _found(self, found: Instrument) -> int:
-        if found is self._given:
-            self._names_given = True
-            if self.taken_for is not None:  # two instruments in one file are not one
-                raise self._unknown(self.taken_for)
-        return found.instrument_token
-
-    def _unknown(self, name: str) -> ValueError:
-        return ValueError(self._directory.unknown(name, "symbol").allowed)
+        raise ValueError(self._directory.unknown(name, "symbol").allowed)
 
     def _by_plain_name(self, name: str, exchange: str) -> Instrument | None:
         if self._plain is None:
             self._plain = {plain(one.symbol): one for one in self._directory}
-        return next(
-            (found for symbol in _spellings(name, exchange) if (found := self._plain.get(plain(symbol)))),
-            None,
-        )
+            names = Counter(plain(one.tradingsymbol) for one in self._directory)
+            self._plain |= {
+                own: one for one in self._directory if names[own := plain(one.tradingsymbol)] == 1
+            }
+        spellings = [*_spellings(name, exchange), *([] if exchange else [name])]
+        return next((found for symbol in spellings if (found := self._plain.get(plain(symbol)))), None)
 
 
 def _spellings(name: str, exchange: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from alphapanda.marketdata.core.recorded.times import (
     NO_ZONE,
     NUMBER,
     NUMERIC_DATE,
+    TIME_ALLOWED,
     UNIT_NAMES,
     TimeForm,
     day_ns,
@@ -24,6 +25,7 @@ from alphapanda.marketdata.core.recorded.times import (
     zone_seconds,
 )
 
+_SMALLEST: Final = 1e8
 _DAY_ORDERS: Final = ("dmy", "mdy")
 AMBIGUOUS: Final = (
     "a date that can be read in one way only; --time-format dmy says that the day is first, mdy the month"
@@ -64,9 +66,12 @@ def _as_given(form: TimeForm, given: str) -> TimeForm:
 
 def _of_text(form: TimeForm, cells: Any, given: str | None, more: Callable[[], Iterable[Any]]) -> TimeForm:
     texts = _texts(cells)
+    numbers = all(NUMBER.fullmatch(text) for text in texts)
+    if texts and numbers and (given in _DAY_ORDERS or _too_small(texts)):
+        raise BadCell(0, cells[0].as_py(), TIME_ALLOWED)
     if texts and all(COMPACT.fullmatch(text) for text in texts):
         return replace(form, kind="compact", naive=True, dates=all(len(text) == 8 for text in texts))  # noqa: PLR2004
-    if texts and all(NUMBER.fullmatch(text) for text in texts):
+    if texts and numbers:
         units = {unit_of(float(text)) for text in texts}
         if len(units) > 1:
             raise _several_units(cells)
@@ -104,6 +109,11 @@ def _texts(cells: Any) -> list[str]:
         if value is not None
     )
     return [plain for text in texts if (plain := text.strip().strip("\"'"))]
+
+
+def _too_small(texts: Iterable[str]) -> bool:
+    """Whether numbers are no time since the epoch: a spreadsheet's days, a counter, a clock without its colons."""
+    return all(abs(float(text)) < _SMALLEST and not COMPACT.fullmatch(text) for text in texts)
 
 
 def _several_units(cells: Any) -> BadCell:

@@ -31,8 +31,10 @@ class ParquetTable:
         with readable(file):
             schema = pyarrow().parquet.read_schema(file)
         self._names: Sequence[str] = schema.names
-        first = ["" if pyarrow().types.is_timestamp(kind) else "09:15" for kind in schema.types]
-        self.layouts: Sequence[Layout] = (layout_of(name, self._names, given, clock_in=first),)
+        with readable(file):
+            first = next(pyarrow().parquet.ParquetFile(file).iter_batches(batch_size=1), None)
+        cells = None if first is None else [str(column[0].as_py()) for column in first.columns if len(column)]
+        self.layouts: Sequence[Layout] = (layout_of(name, self._names, given, clock_in=cells or None),)
         self.form = "Parquet"
 
     def blocks(self, needed: Collection[int]) -> Iterator[Block]:

@@ -31,6 +31,7 @@ from alphapanda.marketdata.core.recorded.rows import (
     HIGH,
     KNOWN,
     LOW,
+    NO_ROWS,
     OPEN,
     PLACE,
     PLACE_BITS,
@@ -114,14 +115,14 @@ class FileReader:
         self._spacing = Spacing(name, OPEN_NS, CLOSE_NS)
         self._form: TimeForm | None = None
         self._runs: list[Run] = []
-        self._held: Rows = np.empty((RUN_ROWS, COLUMNS), np.int64)
+        self._held = NO_ROWS
         self._filled = 0
         self._last_ns: int | None = None
         self._forwards = self._backwards = True
         self.summary = FileSummary(name, table.form, bars=table.layouts[0].bars)
 
-    def read(self, hours: SessionHours) -> FileRead:
-        """Reads the file.
+    def read(self) -> FileSummary:
+        """Reads the file; returns what was recognised.
 
         Raises:
             InvalidInput: a row can't be read, the bars have no length from 1m to 1d, or rows name no instrument.
@@ -132,18 +133,26 @@ class FileReader:
             for layout in self._table.layouts:
                 self._add(self._rows(block, layout))
         self._put_aside()
+        if not summary.rows and summary.unknown:
+            names = ", ".join(self._finder.left_out)
+            allowed = "`alphapanda instruments import FILE` or `add` makes instruments known"
+            raise InvalidInput(f"{self._name}, symbols", names, f"{allowed}; no row is of a known one")
         summary.taken_for = self._finder.taken_for
         summary.disordered = not self._forwards
         summary.backwards = self._backwards and not self._forwards
         if self._form is not None:
             summary.times = self._form.text
-        if not summary.bars or not summary.rows:
-            return FileRead(summary, self._sources, self._table.place)
-        summary.bar_times = self._spacing.bar_times(self._options.bar_interval_ns, self._options.stamp)
-        clock = BarClock(summary.bar_times, hours)
-        for run in self._runs:
-            run.set(clock.set_times)
-        return FileRead(summary, self._sources, self._table.place)
+        if summary.bars and summary.rows:
+            summary.bar_times = self._spacing.bar_times(self._options.bar_interval_ns, self._options.stamp)
+        return summary
+
+    def timed(self, hours: SessionHours) -> FileRead:
+        """The file's rows, with the times at which they are known; call it after `read`."""
+        if self.summary.bar_times is not None:
+            clock = BarClock(self.summary.bar_times, hours)
+            for run in self._runs:
+                run.set(clock.set_times)
+        return FileRead(self.summary, self._sources, self._table.place)
 
     def _sources(self) -> list[Source]:
         return [Source(run.read, run.rows) for run in self._runs]
@@ -175,6 +184,8 @@ class FileReader:
         inside = self._inside(stamps)
         if inside is not None:
             self.summary.outside += int((keep & ~inside).sum())
+            if len(stamps):
+                self.summary.widen(int(stamps.min()), int(stamps.max()))
             keep &= inside
         if not keep.all():
             rows, rounded = rows[keep], rounded[keep]
@@ -267,6 +278,8 @@ class FileReader:
         self.summary.rows += len(rows)
         self.summary.tokens.update(np.unique(rows[:, TOKEN]).tolist())
         while len(rows):
+            if not self._filled:
+                self._held = np.empty((RUN_ROWS, COLUMNS), np.int64)
             room = RUN_ROWS - self._filled
             part, rows = rows[:room], rows[room:]
             self._held[self._filled : self._filled + len(part)] = part
@@ -281,7 +294,7 @@ class FileReader:
         if self.summary.bars:
             self._spacing.add(rows)
         self._runs.append(self._spool.add(rows))
-        self._held, self._filled = np.empty_like(self._held), 0
+        self._held, self._filled = NO_ROWS, 0
 
 
 def without_instrument(file: str) -> InvalidInput:

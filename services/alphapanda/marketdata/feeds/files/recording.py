@@ -139,13 +139,16 @@ def read_recording(
         InvalidInput: a file or a row can't be read, rows disagree about a bar, or bars have no instrument.
     """
     hours, spool = SessionHours(calendar, directory), Spool(rows_in_memory)
-    read = []
+    readers, summaries = [], []
     for number, file in enumerate(files):
         table = open_table(file.path, options)
         reader = FileReader(table, number, str(file.path), file.instrument, directory, options, spool)
-        read.append(reader.read(hours))
-    summaries = [one.summary for one in read]
+        summaries.append(reader.read())
+        readers.append(reader)
+    _assume_length_of_others(summaries)
     _require_one_length(summaries, directory)
+    _require_a_day(summaries, options)
+    read = [reader.timed(hours) for reader in readers]
     settled = Settled()
     held: list[Rows] | None = [] if sum(one.rows for one in summaries) <= rows_in_memory else None
     rows, begins_ns = 0, 0
@@ -181,6 +184,37 @@ def _blocks(files: Sequence[FileRead], options: ReadingOptions, settled: Settled
     sources = [source for one in files for source in one.sources()]
     for block in merged(sources):
         yield once(in_order(block, backwards), options.on_conflict, settled)
+
+
+def _assume_length_of_others(summaries: Sequence[FileSummary]) -> None:
+    """Gives bars whose length can't be read from a few rows the length of the instrument's bars in the other files."""
+    read = {
+        token: one.bar_times
+        for one in summaries
+        if one.bar_times is not None and not one.bar_times.remark
+        for token in one.tokens
+    }
+    for summary in summaries:
+        others = {read[token] for token in summary.tokens if token in read}
+        if summary.bar_times is not None and summary.bar_times.remark and len(others) == 1:
+            summary.bar_times = others.pop()
+
+
+def _require_a_day(summaries: Sequence[FileSummary], options: ReadingOptions) -> None:
+    """Checks that the chosen days have a row.
+
+    Raises:
+        InvalidInput: they have none.
+    """
+    whole = [summary.whole for summary in summaries if summary.whole is not None]
+    if whole and not any(summary.rows for summary in summaries):
+        first, last = (
+            instant(ns).astimezone(IST) for ns in (min(w[0] for w in whole), max(w[1] for w in whole))
+        )
+        chosen = f"{options.first_day or '…'} to {options.last_day or '…'}"
+        raise InvalidInput(
+            "--from, --to", chosen, f"days of the files, which have {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+        )
 
 
 def _require_one_length(summaries: Sequence[FileSummary], directory: InstrumentDirectory) -> None:
