@@ -153,6 +153,28 @@ def test_nothing_is_wild_where_it_is_off_or_an_option():
     assert passed(sanitiser(20), option) == [5, 10, 5]
 
 
+def test_a_few_steps_of_the_grid_are_never_wild():
+    """A stock at 35 paise goes to 45 and back without losing a tick."""
+    prices = [35, 45, 35, 50, 35]
+    assert passed(sanitiser(20), prints(*prices)) == prices
+
+
+def test_days_that_fall_by_half_are_believed():
+    """A daily bar may be further away than a minute, and the range of the next one agrees where its close doesn't."""
+    hours = 6.25 * 3600 * SECOND
+    days = [(3680, 3700, 3600), (1620, 3300, 560), (2130, 2200, 1900), (390, 400, 380), (450, 460, 370)]
+    bars = [
+        Tick(1, close, int(n * 24 * 3600 * SECOND + hours), n, n * 24 * 3600 * SECOND, close, high, low)
+        for n, (close, high, low) in enumerate(days)
+    ]
+    clean = sanitiser(20)
+    assert passed(clean, bars) == [close for close, _, _ in days]
+    absurd = bars[4]._replace(
+        price=90_000, open=90_000, high=90_000, low=90_000, exchange_time=bars[4][2] + 1
+    )
+    assert passed(clean, [absurd]) == []
+
+
 @pytest.mark.parametrize(
     ("bar", "tamed"),
     [

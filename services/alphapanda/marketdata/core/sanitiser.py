@@ -61,6 +61,7 @@ class Sanitiser:
         self._grids: dict[int, InstrumentGrid] = {}
         self._free: set[int] = set()
         self._wild = WildPrints(wild_print_percent)
+        self._judges = self._wild.limit > 0
         self._limit = self._wild.limit or inf
         self._last: dict[int, Tick] = {}
         self.account = account or DataAccount()
@@ -122,16 +123,16 @@ class Sanitiser:
         if before is not None and (
             time == before[2] or abs(price - before[1]) > self._limit * before[1] or self._wild.held
         ):
-            return self._compared(tick, before)
+            return self._compared(tick, before, unit)
         self._last[token] = tick
         return (tick,)
 
-    def _compared(self, tick: Tick, before: Tick) -> Sequence[Tick]:
+    def _compared(self, tick: Tick, before: Tick, unit: int) -> Sequence[Tick]:
         """What passes of a tick at the time of the one before, far from it, or while a wild one is held."""
         if tick[2] == before[2] and tick[1] == before[1] and tick[3] == before[3]:
             self.account.drop(DropReason.DUPLICATE)
             return ()
-        if abs(tick[1] - before[1]) > self._limit * before[1] and tick[0] not in self._free:
+        if self._judges and tick[0] not in self._free and self._wild.is_wild(tick, before[1], unit):
             return self._judged(tick)
         self._wild.held.pop(tick[0], None)
         self._last[tick[0]] = tick
@@ -150,7 +151,7 @@ class Sanitiser:
             return None
         if high - low <= self._limit * low or bar[0] in self._free:
             return bar
-        tamed = self._wild.tamed(bar, None if before is None else before[1])
+        tamed = self._wild.tamed(bar, None if before is None else before[1], unit)
         if tamed != bar:
             self.account.note(Noted.WILD_IN_BAR)
         return tamed

@@ -10,6 +10,11 @@ from alphapanda.marketdata.core.ticks import Tick
 DEFAULT_PERCENT: Final = 20.0
 AGREEMENT: Final = 0.5
 """A second price agrees within this part of the distance at which a price is wild."""
+FEWEST_STEPS: Final = 10
+"""A price within so many steps of the grid is never wild: a stock at 35 paise moves by a seventh with one step."""
+LONG_BAR_NS: Final = 6 * 3600 * 1_000_000_000
+LONG_BAR_FACTOR: Final = 3
+"""A bar of a day may be so many times as far away: a day without a price band falls by half."""
 
 
 class WildPrints:
@@ -30,9 +35,10 @@ class WildPrints:
         self.limit: Final = percent / 100
         self.held: Final[dict[int, Tick]] = {}
 
-    def is_wild(self, price: int, last: int) -> bool:
-        """Whether a price is too far from the last one to be believed at once."""
-        return abs(price - last) > self.limit * last
+    def is_wild(self, tick: Tick, last: int, step: int) -> bool:
+        """Whether a price is too far from the last one to be believed at once; `step` is the grid's, in units of a price."""
+        distance = abs(tick[1] - last)
+        return distance > FEWEST_STEPS * step and distance > self._limit_of(tick) * last
 
     def repeats(self, tick: Tick) -> bool:
         """Whether a wild tick is the held one again, or older."""
@@ -44,12 +50,12 @@ class WildPrints:
     def believed(self, tick: Tick) -> Sequence[Tick]:
         """The ticks to believe now that a wild one came: none, or the held one and this."""
         held = self.held.pop(tick[0], None)
-        if held is not None and abs(tick[1] - held[1]) <= self.limit * AGREEMENT * held[1]:
+        if held is not None and _apart(held, tick) <= self.limit * AGREEMENT * held[1]:
             return (held, tick)
         self.held[tick[0]] = tick
         return ()
 
-    def tamed(self, bar: Tick, last: int | None) -> Tick:
+    def tamed(self, bar: Tick, last: int | None, step: int) -> Tick:
         """A bar without a wild open, high or low.
 
         Nothing in the bar could agree with such a price: an open far from the last price and the close becomes the last price,
@@ -58,15 +64,34 @@ class WildPrints:
         Args:
             bar: with open, high and low.
             last: the last price; None if there was none.
+            step: of the price grid, in units of a price.
         """
         close, first, high, low = bar.price, bar.open, bar.high, bar.low
-        if first is None or high is None or low is None or high - low <= self.limit * low:
+        limit = self._limit_of(bar)
+        if (
+            first is None
+            or high is None
+            or low is None
+            or high - low <= max(limit * low, FEWEST_STEPS * step)
+        ):
             return bar
-        near = close if last is None or self.is_wild(close, last) else last
-        if self.is_wild(first, close) and self.is_wild(first, near):
+        near = close if last is None or self.is_wild(bar, last, step) else last
+        if abs(first - close) > limit * close and abs(first - near) > limit * near:
             first = near
-        if high > (1 + self.limit) * max(first, close, near):
+        if high > (1 + limit) * max(first, close, near):
             high = max(first, close)
-        if low < (1 - self.limit) * min(first, close, near):
+        if low < (1 - limit) * min(first, close, near):
             low = min(first, close)
         return bar._replace(open=first, high=max(first, high, close), low=min(first, low, close))
+
+    def _limit_of(self, tick: Tick) -> float:
+        start = tick[4]
+        long = start is not None and tick[2] - start > LONG_BAR_NS
+        return self.limit * LONG_BAR_FACTOR if long else self.limit
+
+
+def _apart(one: Tick, other: Tick) -> int:
+    """The distance between two prices, or between the ranges of two bars; 0 if they overlap."""
+    highest = [tick[1] if tick[6] is None else tick[6] for tick in (one, other)]
+    lowest = [tick[1] if tick[7] is None else tick[7] for tick in (one, other)]
+    return max(0, max(lowest) - min(highest))
