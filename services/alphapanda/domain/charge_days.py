@@ -120,7 +120,9 @@ class ChargeDay:
             return charges.units
         known = {name: at for at, (name, _) in enumerate(self.heads)}
         heads = list(self.heads)
-        for name, sureness in charges.heads:
+        for (name, sureness), amount in zip(charges.heads, charges.units, strict=True):
+            if not amount:
+                continue
             at = known.setdefault(name, len(heads))
             if at == len(heads):
                 heads.append((name, sureness))
@@ -133,7 +135,8 @@ class ChargeDay:
             self.heads = same
         units = [0] * len(heads)
         for (name, _), amount in zip(charges.heads, charges.units, strict=True):
-            units[known[name]] += amount
+            if amount:
+                units[known[name]] += amount
         return units
 
     def match(self, trade: OpenTrade, delivery: ChargeSheet, intraday: ChargeSheet) -> None:

@@ -86,8 +86,9 @@ def merged(parts: Iterable[Charges], total: Decimal | None = None) -> Charges:
     found: dict[str, tuple[int, Sureness]] = {}
     for part in parts:
         for (name, sureness), units in zip(part.heads, part.units, strict=True):
-            known, least = found.get(name, (0, Sureness.UNRATED))
-            found[name] = (known + units, max(least, sureness))
+            if units:
+                known, least = found.get(name, (0, Sureness.UNRATED))
+                found[name] = (known + units, max(least, sureness))
     if total is not None:
         rest = int(total.scaleb(_PLACES)) - sum(units for units, _ in found.values())
         if rest:

@@ -14,6 +14,8 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.domain.charge_rates import ChargeSegment, load_charge_rates
+from alphapanda.domain.charges import NO_CHARGES, fill_charges
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
@@ -26,6 +28,7 @@ from portfolio_service import stored_in
 from tests.in_memory.portfolio_store import InMemoryPortfolioStore
 
 OPENED = datetime(2024, 1, 2, 4, 0, tzinfo=UTC)
+RATES = load_charge_rates()
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,17 @@ class Fills:
         instrument: str = "NSE:INFY",
         token: int = 408065,
         account: str = "default",
+        product: Product = Product.MIS,
+        day: int = 0,
+        charged: bool = False,
     ) -> ReceivedFill:
-        key = PositionKey(self.broker, account, strategy, instrument, Product.MIS)
+        """A fill of the day `day` days after the opening; `charged`: with Zerodha's charges in place of the commission."""
+        key = PositionKey(self.broker, account, strategy, instrument, product)
+        at = OPENED + timedelta(days=day, seconds=n)
+        charges = NO_CHARGES
+        if charged:
+            sheet = RATES.sheet(at.date(), "NSE", ChargeSegment.of("EQ", product), fall_back=False)
+            charges = fill_charges(sheet, Side.of(units), abs(units), Decimal(price))
         order = OrderState(
             order_id=str(uuid5(NAMESPACE_OID, f"order {self.broker} {account} {n}")),
             signal_id=str(uuid5(NAMESPACE_OID, f"signal {self.broker} {account} {n}")),
@@ -61,15 +73,16 @@ class Fills:
             filled=abs(units),
             leaves=0,
             average_price=Decimal(price),
-            market_time=OPENED + timedelta(seconds=n),
+            market_time=at,
         )
         fill = Fill(
             str(uuid5(NAMESPACE_OID, f"fill {self.broker} {account} {n}")),
             f"T{n}",
             abs(units),
             Decimal(price),
-            Decimal(commission),
-            OPENED + timedelta(seconds=n),
+            charges.in_paise if charged else Decimal(commission),
+            at,
+            charges,
         )
         return ReceivedFill(Filled(order, fill), str(uuid5(NAMESPACE_OID, f"chain {n}")))
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from tests.statements import CountedRelay, Quiet, Sent, quiet
 
 from alphapanda.contract.topics import TopicMap
+from alphapanda.domain.order import Product
 from alphapanda.eventlog.port import Record
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.resilience.backoff import Backoff
@@ -90,6 +91,17 @@ async def test_a_fill_costs_eight_statements_at_most(counted: Counted, fills) ->
     statements = await counted.cost(fills(2, -4, "101", "1"))
     assert len(statements) <= MOST, "\n".join(statements)
     assert [one.split(maxsplit=1)[0] for one in statements].count("COMMIT;") == 1
+
+
+async def test_charges_by_line_cost_no_statement(counted: Counted, fills) -> None:
+    """Fills with charge lines, which follow from the day's earlier ones, cost what others do."""
+    first = [
+        fills(n, units, "100", product=Product.CNC, charged=True)
+        for n, units in ((20, 10), (21, -4), (22, -8))
+    ]
+    assert len(await counted.cost(*first)) <= MOST
+    assert len(await counted.cost(fills(23, 5, "101", product=Product.CNC, charged=True))) <= MOST
+    assert await counted.service.store.disagreements(AccountName(fills.broker, "default")) == []
 
 
 async def test_a_batch_costs_what_a_fill_costs(counted: Counted, fills) -> None:

@@ -69,6 +69,25 @@ def test_fills_lie_on_the_grid_and_slip_against_you(price, percent, number, day)
     assert sold == down or price - most - tick_size(INFY, price, day.date()) < sold <= price - least
 
 
+@pytest.mark.parametrize(
+    ("day", "price", "bought", "sold"),
+    [
+        ("2024-06-09", "100.01", "100.05", "100.00"),
+        ("2024-06-10", "100.011", "100.02", "100.01"),
+        ("2025-04-14", "1500.01", "1500.05", "1500.00"),
+        ("2025-04-15", "1500.01", "1500.10", "1500.00"),
+        ("2026-11-20", "7000.10", "7000.50", "7000.00"),
+        ("2026-11-20", "0.004", "0.01", "0.01"),
+    ],
+)
+def test_the_grid_is_that_of_the_day_and_the_price(day: str, price: str, bought: str, sold: str) -> None:
+    """Fills lie on the exchange's grid, rounded against the order, whatever the instrument list says of the tick."""
+    paper = PaperMarket(Decimal(0), PercentCharges(Decimal(0)), seed=7)
+    at = datetime.fromisoformat(f"{day}T06:30:00+00:00")
+    prices = [paper.fill_price(order(INFY, side), Decimal(price), at) for side in (Side.BUY, Side.SELL)]
+    assert [str(one) for one in prices] == [bought, sold]
+
+
 def test_slippage_is_the_same_for_the_same_cause(infy: Instrument) -> None:
     """Seed, strategy, instrument, market time and slice draw it, whatever else was filled before; each of them matters."""
     paper = PaperMarket(Decimal(5), PercentCharges(Decimal(0)), seed=7)
@@ -91,7 +110,7 @@ def test_slippage_is_the_same_for_the_same_cause(infy: Instrument) -> None:
 def test_slippage_is_uniform(infy: Instrument) -> None:
     """Over many fills each tenth of the range is drawn about as often, and the mean is the percentage."""
     paper = PaperMarket(Decimal(1), PercentCharges(Decimal(0)), seed=7)
-    fine = replace(infy, tick_size=Decimal("0.01"))
+    fine = replace(infy, exchange="CDS", tick_size=Decimal("0.01"))
     drawn = [
         paper.fill_price(order(fine), Decimal(100_000), NOON + timedelta(seconds=n)) - 100_000
         for n in range(4000)

@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
+from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
-from alphapanda.domain.price_grid import round_to_grid
+from alphapanda.domain.price_grid import GridRule, grid_rule
 from alphapanda.trading.core.paper_charges import MarketDay, PaperCharges, PaperOrder
 
 _IST = ZoneInfo("Asia/Kolkata")
@@ -26,7 +27,7 @@ _DAY = timedelta(days=1)
 _STEPS: Final = 1_000_000
 _HALF: Final = _STEPS // 2
 _PERCENT: Final = Decimal(100 * _STEPS)
-_LEAST: Final = Decimal("0.0001")
+_ONE: Final = Decimal(1)
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
 """The paper exchange's message when it rejects an order."""
@@ -86,21 +87,23 @@ class PaperMarket:
         self._charges = charges
         self._drawn = blake2b(f"slippage\x1f{seed}".encode(), digest_size=8)
         self._day = MarketDay()
+        self._grid_day = MarketDay()
+        self._rules: dict[str, GridRule] = {}
 
     def fill_price(self, order: PaperOrder, price: Decimal, traded_at: datetime) -> Decimal:
-        """The price at which an order fills, rupees, rounded to the day's grid against it; at least one tick.
+        """The price at which an order fills, rupees, rounded to the grid against it; at least one tick.
 
         Args:
             order: the order.
             price: the last price, or the one that the market opens with.
             traded_at: aware market time of the fill.
         """
-        self._day.moves_to(traded_at)
         against = price * self._slippage * self._factor(order, traded_at) if self._slippage else 0
-        if order.side is Side.BUY:
-            return round_to_grid(order.instrument, price + against, self._day.date, ROUND_CEILING)
-        lower = max(price - against, _LEAST)
-        return round_to_grid(order.instrument, lower, self._day.date, ROUND_FLOOR)
+        buys = order.side is Side.BUY
+        slipped = price + against if buys else price - against
+        tick = self._rule(order.instrument, traded_at).tick(slipped)
+        steps = (slipped / tick).quantize(_ONE, ROUND_CEILING if buys else ROUND_FLOOR)
+        return max((steps * tick).quantize(tick), tick)
 
     def fill(
         self,
@@ -133,6 +136,14 @@ class PaperMarket:
         """The id of a trade. The date (in IST) is part of it, because exchanges restart trade numbers each day."""
         self._day.moves_to(traded_at)
         return ids.fill_id(broker, account, self._day.text, exchange_trade_id)
+
+    def _rule(self, instrument: Instrument, at: datetime) -> GridRule:
+        if self._grid_day.moves_to(at):
+            self._rules.clear()
+        rule = self._rules.get(instrument.instrument_id)
+        if rule is None:
+            rule = self._rules[instrument.instrument_id] = grid_rule(instrument, self._grid_day.date)
+        return rule
 
     def _factor(self, order: PaperOrder, traded_at: datetime) -> int:
         """Millionths of the slippage, from 500,000 to 1,500,000."""
