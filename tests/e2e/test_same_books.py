@@ -168,4 +168,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     assert Decimal(shown.cash.amount.value) == statement.cash
     assert Decimal(shown.profit.realised_pnl.amount.value) == statement.profit.realised
     assert Decimal(shown.profit.charges.amount.value) == statement.profit.charges
+    by_line = {line.name: Decimal(line.amount.value) for line in shown.profit.charge_lines}
+    assert by_line == {line.name: line.amount for line in statement.profit.lines.lines}
+    assert {"brokerage", "stt", "gst"} <= by_line.keys()
     assert Decimal(shown.equity.amount.value) == statement.equity
