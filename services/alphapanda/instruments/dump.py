@@ -115,10 +115,18 @@ def unpacked(file: Path) -> str:
             content = _member(file, content)
         if len(content) > LARGEST_BYTES:
             raise InvalidInput("file", file, f"at most {LARGEST_BYTES:,} bytes")
-        return content.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        return _decoded(content)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InvalidInput("file", file, f"a readable file: {FORMS} ({why})") from None
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file: UTF-8, else the bytes of Western Windows, which older lists of the exchange have."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
 
 
 def _member(file: Path, content: bytes) -> bytes:

@@ -123,7 +123,8 @@ def add_instrument(
         lot_size=made.lot_size if wanted.lot_size is None else wanted.lot_size,
         tick_size=made.tick_size if wanted.tick_size is None else wanted.tick_size,
     )
-    _stored(registry, shipped, [made], day, wanted.symbol, 0)
+    # A contract that has expired may be added, too: for a replay of its time. It has no token that another one got.
+    _stored(registry, shipped, [made], min(day, made.expiry or day), wanted.symbol, 0)
     return registry.by_id(instrument_id) or made
 
 

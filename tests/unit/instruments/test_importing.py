@@ -172,6 +172,13 @@ def test_packed_files_are_unpacked(registry, tmp_path: Path, suffix: str) -> Non
     assert import_file(registry, (), file, DAY, DatedFacts()).merge.added == 1
 
 
+def test_a_file_of_western_windows_is_read(registry, tmp_path: Path) -> None:
+    """Names of older lists aren't UTF-8."""
+    file = tmp_path / "EQUITY_L.csv"
+    file.write_bytes(f"{NSE}\nCAFE,CAFÉ LTD,EQ,06-OCT-2008,5,1,INE253B01015,5\n".encode("cp1252"))
+    assert import_file(registry, (), file, DAY, DatedFacts()).file.instruments[0].name == "CAFÉ LTD"
+
+
 def added(registry: InstrumentRegistry, symbol: str, **values):
     return add_instrument(registry, shipped_instruments(DAY), Wanted(symbol, **values), DAY, DatedFacts())
 
@@ -186,6 +193,8 @@ def test_one_instrument_can_be_added_and_given_other_values(registry) -> None:
     future = added(registry, "NFO:XYZ26DECFUT", expiry=date(2026, 12, 29), lot_size=700)
     assert (future.segment, future.instrument_id) == ("NFO-FUT", "NFO:XYZ26DECFUT@2026-12-29")
     assert not added(registry, "BSE:INDEX", index=True).tradable
+    old = added(registry, "NFO:XYZ24JANFUT", expiry=date(2024, 1, 25))
+    assert old in registry.current(), "an expired contract is added for replays of its time"
 
 
 @pytest.mark.parametrize(

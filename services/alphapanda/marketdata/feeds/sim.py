@@ -24,6 +24,8 @@ from alphapanda.marketdata.feeds.pace import Pacer
 
 logger: Final = structlog.get_logger(__name__)
 
+_EXCHANGE: Final = "NSE"
+"""The exchange whose shipped stocks are simulated; imported ones of another may have the same names."""
 _HEARTBEAT_SECONDS: Final = 1.0
 
 
@@ -155,7 +157,9 @@ class SimulatedFeed(Feed):
         prices: Mapping[int, int] = {
             instrument.instrument_token: int(by_symbol[instrument.tradingsymbol] * PRICE_SCALE)
             for instrument in self._directory
-            if instrument.tradable and instrument.tradingsymbol in by_symbol
+            if instrument.exchange == _EXCHANGE
+            and instrument.tradable
+            and instrument.tradingsymbol in by_symbol
         }
         day = run.first_day
         while day < run.day:
