@@ -27,6 +27,7 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
+from alphapanda.domain.size import units_or_size
 from alphapanda.marketdata.core.data_account import DataAccount
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
@@ -86,15 +87,15 @@ class WantedStrategy:
     Attributes:
         strategy_type: registered name of the type.
         parameters: parameters as text; absent ones have their defaults.
-        symbols: "NSE:INFY" …; empty: the replay's instrument, those that `NSE:INFY=FILE` names, or every shipped stock.
-        quantity: units of a full position.
+    watched = _watched(directory, wanted.symbols or usual)
+    units, size = units_or_size(str(wanted.quantity), "quantity")
         product: name of the product.
     """
 
     strategy_type: str
     parameters: Mapping[str, str]
     symbols: tuple[str, ...] = ()
-    quantity: int = 1
+    quantity: int | str = 1
     product: str = "MIS"
 
 
@@ -235,6 +236,7 @@ def _configured(
     registry: StrategyRegistry,
 ) -> StrategyConfig:
     watched = _watched(directory, wanted.symbols or usual)
+    units, size = units_or_size(str(wanted.quantity), "quantity")
     return StrategyConfig(
         strategy_id=strategy_id,
         revision=1,
@@ -244,7 +246,8 @@ def _configured(
         instruments=tuple(StrategyInstrument(each.instrument_id, each.instrument_token) for each in watched),
         brokers=(),
         account=settings.account,
-        quantity=_whole_lots(wanted.quantity, watched),
+        quantity=1 if size else _whole_lots(units, watched),
+        size=size,
         product=_product(wanted.product),
         signal_ttl_seconds=settings.strategy.signal_ttl_seconds,
     )

@@ -19,7 +19,12 @@ from alphapanda.commands.sweep_options import SweepOptions, sweep_options
 @parameters_option
 @click.option("--instrument", help="NSE:SYMBOL, for files of bars that don't name theirs")
 @reading_options
-@click.option("--quantity", default=1, show_default=True, help="units of a full position")
+@click.option(
+    "--quantity",
+    default="1",
+    show_default=True,
+    help="a full position: units (100), rupees (50000INR) or percent of the balance (10%)",
+)
 @click.option("--product", default="MIS", show_default=True, help="MIS, CNC or NRML")
 @click.option(
     "--set", "sets", multiple=True, metavar="TYPE[:k=v,…][@NSE:X,…][*Q]", help="one of several strategies"
@@ -67,7 +72,7 @@ def replay(
     strategy: str | None,
     parameters: tuple[str, ...],
     instrument: str | None,
-    quantity: int,
+    quantity: str,
     product: str,
     sets: tuple[str, ...],
     own_account: str | None,

@@ -51,7 +51,7 @@ from alphapanda.replay.performance import Performance, performance
 from alphapanda.settings.sources import SettingsInvalid
 
 SET = re.compile(
-    r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>\d{1,9}))?"
+    r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>[^*]+))?"
 )
 SHOW_EVERY = 5_000
 SHOWN_FIGURES = (
@@ -76,8 +76,7 @@ def wanted_strategy(text: str, product: str) -> WantedStrategy:
         raise InvalidInput("--set", text, "allowed: TYPE[:k=v,k=v…][@NSE:X,NSE:Y…][*QUANTITY]")
     pairs = found["parameters"].split(",") if found["parameters"] else []
     symbols = tuple(found["symbols"].split(",")) if found["symbols"] else ()
-    quantity = int(found["quantity"] or 1)
-    return WantedStrategy(found["type"], parsed_parameters(pairs), symbols, quantity, product)
+    return WantedStrategy(found["type"], parsed_parameters(pairs), symbols, found["quantity"] or 1, product)
 
 
 def run_replay(
@@ -85,7 +84,7 @@ def run_replay(
     strategy: str | None,
     parameters: tuple[str, ...],
     instrument: str | None,
-    quantity: int,
+    quantity: str,
     product: str,
     sets: tuple[str, ...],
     own_account: str | None,

@@ -15,6 +15,7 @@ from alphapanda.commands.finding import Target
 from alphapanda.commands.parameters import parameters_option, parsed_parameters
 from alphapanda.commands.tables import strategies_table, strategy_table, types_table
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.size import units_or_size
 from panda.common.v1.common_pb2 import Product
 from panda.events.v1.control_pb2 import StrategyState
 from panda.strategy.v1.strategy_pb2 import (
@@ -34,6 +35,7 @@ from panda.strategy.v1.strategy_pb2 import (
 
 NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9_.-]+")
 PRODUCTS: Final = ("MIS", "CNC", "NRML")
+QUANTITY_HELP: Final = "a full position: units (100), rupees (50000INR) or percent of the balance (10%)"
 
 
 @click.group(cls=ListsByDefault)
@@ -106,7 +108,7 @@ def _types(answer: ListStrategyTypesResponse) -> RenderableType:
     help="instrument to trade, such as NSE:INFY; may be repeated",
 )
 @parameters_option
-@click.option("--quantity", type=int, required=True, help="units of a full position")
+@click.option("--quantity", required=True, help=QUANTITY_HELP)
 @click.option("--product", type=click.Choice(PRODUCTS), default="MIS", show_default=True)
 @click.option(
     "--broker", "brokers", multiple=True, help="broker to opt in to; may be repeated  [default: paper]"
@@ -120,7 +122,7 @@ def create_strategy(
     name: str | None,
     symbols: tuple[str, ...],
     parameters: tuple[str, ...],
-    quantity: int,
+    quantity: str,
     product: str,
     brokers: tuple[str, ...],
     account: str,
@@ -131,6 +133,7 @@ def create_strategy(
     as_json: bool,
 ) -> None:
     """Create a strategy, stopped: `create rsi --instrument NSE:INFY -p period=14 --quantity 10 --start`."""
+    units, size = _quantity(quantity)
     request = CreateStrategyRequest(
         request_id=new_request_id(),
         strategy_id=name if name is not None else _name(strategy_type, symbols[0]),
@@ -139,7 +142,8 @@ def create_strategy(
         symbols=symbols,
         brokers=brokers,
         account=account,
-        quantity=quantity,
+        quantity=units,
+        size=size,
         product=Product.Value(f"PRODUCT_{product}"),
         signal_ttl_seconds=ttl,
     )
@@ -183,7 +187,7 @@ def stop_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
     multiple=True,
     help="instruments to trade from now on, all of them; may be repeated",
 )
-@click.option("--quantity", type=int, help="units of a full position")
+@click.option("--quantity", help=QUANTITY_HELP)
 @click.option("--product", type=click.Choice(PRODUCTS))
 @click.option(
     "--broker",
@@ -203,7 +207,7 @@ def change_strategy(
     strategy_id: str,
     parameters: tuple[str, ...],
     symbols: tuple[str, ...],
-    quantity: int | None,
+    quantity: str | None,
     product: str | None,
     brokers: tuple[str, ...],
     ttl: int | None,
@@ -214,9 +218,11 @@ def change_strategy(
 ) -> None:
     """Change a running or stopped strategy: only what is named changes; the new revision warms up again."""
     wanted = _parameters(parameters)
+    units, size = (0, "") if quantity is None else _quantity(quantity)
     changed = {
         "symbols": bool(symbols),
-        "quantity": quantity is not None,
+        "quantity": quantity is not None and not size,
+        "size": bool(size),
         "product": product is not None,
         "brokers": bool(brokers),
         "signal_ttl_seconds": ttl is not None,
@@ -231,7 +237,8 @@ def change_strategy(
             parameters=wanted,
             symbols=symbols,
             brokers=brokers,
-            quantity=quantity or 0,
+            quantity=units,
+            size=size,
             product=Product.Value(f"PRODUCT_{product or 'UNSPECIFIED'}"),
             signal_ttl_seconds=ttl or 0,
         ),
@@ -250,6 +257,13 @@ def delete_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
     request = DeleteStrategyRequest(request_id=new_request_id(), strategy_id=strategy_id)
     answer = ask(target, lambda services: services.strategy.DeleteStrategy(request))
     show(answer, as_json=as_json, table=lambda: strategies_table([answer.strategy]))
+
+
+def _quantity(text: str) -> tuple[int, str]:
+    try:
+        return units_or_size(text, "--quantity")
+    except InvalidInput as error:
+        fail(str(error), USAGE)
 
 
 def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -169,7 +169,7 @@ def strategies_table(strategies: Iterable[Strategy]) -> Table:
             one.strategy_id,
             Text(one.strategy_type, style="dim"),
             short_symbols(one.symbols, most=SYMBOLS_SHOWN),
-            count(one.quantity),
+            one.size or count(one.quantity),
             state(word(one, "state")),
             Text(one.note, style="dim"),
         )

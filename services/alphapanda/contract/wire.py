@@ -196,6 +196,7 @@ def signal_event(signal: Signal, source: str, occurred_at: datetime) -> Event:
         valid_until=timestamp(signal.valid_until),
         reference_price=decimal(signal.reference_price),
         reason=signal.reason,
+        size=signal.size,
     )
     if signal.target is not None:
         message.target_position = signal.target
@@ -227,6 +228,7 @@ def signal_from(event: Event) -> Signal:
         valid_until=moment(m.valid_until),
         reference_price=exact(m.reference_price) if m.HasField("reference_price") else None,
         reason=m.reason,
+        size=m.size,
     )
 
 

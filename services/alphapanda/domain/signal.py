@@ -46,6 +46,7 @@ class Signal(Struct, frozen=True, gc=False):
         valid_until: aware market time; after it an entry isn't executed.
         reference_price: the price, in rupees, at which it was made; None if there is none.
         reason: one sentence; may be empty.
+        size: size of the target, whose sign alone counts then, such as "10%" (domain.size); empty: the target is in units.
     """
 
     signal_id: str
@@ -62,6 +63,7 @@ class Signal(Struct, frozen=True, gc=False):
     valid_until: datetime
     reference_price: Decimal | None = None
     reason: str = ""
+    size: str = ""
 
 
 def in_turn(batches: Sequence[Sequence[Signal]]) -> list[Signal]:

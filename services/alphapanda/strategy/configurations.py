@@ -9,12 +9,13 @@ from typing import Final
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Product
+from alphapanda.domain.size import size_text
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
 from panda.strategy.v1 import strategy_pb2 as api
 
 _PARAMETER: Final = "parameters."
-_PATHS: Final = ("parameters", "symbols", "brokers", "quantity", "product", "signal_ttl_seconds")
+_PATHS: Final = ("parameters", "symbols", "brokers", "quantity", "size", "product", "signal_ttl_seconds")
 _FIXED: Final = {
     "account": "other fields: its positions are booked on its account; create another strategy for another one",
     "strategy_type": "other fields: a strategy keeps its type; create another strategy for another one",
@@ -56,16 +57,18 @@ class Configurations:
         Raises:
             InvalidInput: a field can't be used; the error names the first one.
         """
+        quantity, size = _quantity_and_size("", request.quantity, request.size)
         return StrategyConfig(
             strategy_id=request.strategy_id,
             revision=1,
             state=StrategyState.STOPPED,
             strategy_type=request.strategy_type,
             parameters=self._registry.complete(request.strategy_type, request.parameters),
-            instruments=self._instruments("", request.symbols, request.quantity),
+            instruments=self._instruments("", request.symbols, 0 if size else quantity),
             brokers=self._brokers("", request.brokers),
             account=request.account or self._account,
-            quantity=request.quantity,
+            quantity=quantity,
+            size=size,
             product=Product(request.product or Product.MIS),
             signal_ttl_seconds=request.signal_ttl_seconds or self._signal_ttl_seconds,
         )
@@ -78,9 +81,13 @@ class Configurations:
         """
         asked = _checked_paths(paths)
         config = replace(config, parameters=self._parameters(config, wanted, asked))
+        if "quantity" in asked and "size" in asked:
+            raise InvalidInput("update_mask", "quantity, size", "one of them")
         if "quantity" in asked:
             quantity = _within("strategy.quantity", wanted.quantity, _MAX_QUANTITY)
-            config = replace(config, quantity=quantity)
+            config = replace(config, quantity=quantity, size="")
+        if "size" in asked:
+            config = replace(config, quantity=1, size=size_text(wanted.size, "strategy.size"))
         if "signal_ttl_seconds" in asked:
             seconds = _within("strategy.signal_ttl_seconds", wanted.signal_ttl_seconds, _MAX_SECONDS)
             config = replace(config, signal_ttl_seconds=seconds)
@@ -91,7 +98,7 @@ class Configurations:
         if "brokers" in asked:
             config = replace(config, brokers=self._brokers("strategy.", wanted.brokers))
         if "symbols" in asked:
-            made = self._instruments("strategy.", wanted.symbols, config.quantity)
+            made = self._instruments("strategy.", wanted.symbols, 0 if config.size else config.quantity)
             return replace(config, instruments=made)
         if "quantity" in asked:
             self._instruments("strategy.", [each.symbol for each in config.instruments], config.quantity)
@@ -172,6 +179,17 @@ def _checked_paths(paths: Iterable[str]) -> list[str]:
         if path not in _PATHS and not path.startswith(_PARAMETER):
             raise UnknownName("update_mask", path, [*_PATHS, "parameters.NAME"])
     return asked
+
+
+def _quantity_and_size(prefix: str, quantity: int, size: str) -> tuple[int, str]:
+    """Units and size of a full position, of which a request has one; with a size, 1 unit."""
+    if size and quantity:
+        raise InvalidInput(f"{prefix}size", size, "nothing where quantity is given")
+    if size:
+        return 1, size_text(size, f"{prefix}size")
+    if not quantity:
+        raise InvalidInput(f"{prefix}quantity", quantity, "units > 0, or give size such as 10% or 50000INR")
+    return quantity, ""
 
 
 def _within(field: str, value: int, most: int) -> int:

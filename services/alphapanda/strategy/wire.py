@@ -50,6 +50,7 @@ def changed_event(
             signal_ttl_seconds=config.signal_ttl_seconds,
             changed_by=strategy.changed_by,
             changed_at=timestamp(strategy.changed_at),
+            size=config.size,
         )
     )
     return event
@@ -65,7 +66,8 @@ def strategy_message(strategy: StoredStrategy, warm_up_missing: int = 0) -> api.
         symbols=[each.symbol for each in config.instruments],
         brokers=config.brokers,
         account=config.account,
-        quantity=config.quantity,
+        quantity=0 if config.size else config.quantity,
+        size=config.size,
         product=common.Product.ValueType(config.product),
         signal_ttl_seconds=config.signal_ttl_seconds,
         state=control_pb2.StrategyState.ValueType(config.state),

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.contract.validation import violations
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.size import units_or_size
 from alphapanda.domain.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.store.port import Change, StrategyStore
@@ -135,6 +136,12 @@ def _row(file: Path, node: yaml.Node) -> StrategyRow:
         )
     if isinstance(values.get("product"), str):
         values["product"] = f"PRODUCT_{values['product']}"
+    quantity = values.get("quantity")
+    if isinstance(quantity, str):
+        try:
+            values["quantity"], values["size"] = units_or_size(quantity, "quantity")
+        except InvalidInput as error:
+            return StrategyRow(file, line, request, start=False, error=str(error))
     if isinstance(values.get("parameters"), dict):
         values["parameters"] = {str(name): _text(value) for name, value in values["parameters"].items()}
     try:

@@ -24,10 +24,10 @@ async def test_what_an_order_blocks_is_stored_and_released_once(risk: Risk) -> N
     """An order blocks, its fill takes the block's place, a record that comes twice moves nothing, and an exit frees all."""
     await risk.raw(risk.signal(100))
     [order] = await risk.validated()
-    assert await funds(risk) == replace(NOTHING, blocked=D("30002.00"))
+    assert await funds(risk) == replace(NOTHING, blocked=D("30000.00"))
     for _ in range(2):
         await risk.told(order, 40, OrderStatus.PARTIALLY_FILLED, 1)
-        assert await funds(risk) == replace(NOTHING, margin=D(12000), blocked=D("18001.20"))
+        assert await funds(risk) == replace(NOTHING, margin=D(12000), blocked=D("18000.00"))
     await risk.told(order, 40, OrderStatus.CANCELLED, 2)
     assert await funds(risk) == replace(NOTHING, margin=D(12000))
     risk.market.price = D(1510)
@@ -38,7 +38,7 @@ async def test_what_an_order_blocks_is_stored_and_released_once(risk: Risk) -> N
 
 
 async def test_two_decisions_at_once_never_spend_the_same_rupee(risk: Risk) -> None:
-    """Sixty strategies want 240,016 rupees each of ten million: 41 get it, whoever comes first."""
+    """Sixty strategies want 240,000 rupees each of ten million: 41 get it, whoever comes first."""
     names = [f"ema-{n}" for n in range(2, 62)]
     for name in names:
         await risk.strategy(1, strategy_id=name)
@@ -46,8 +46,8 @@ async def test_two_decisions_at_once_never_spend_the_same_rupee(risk: Risk) -> N
     await asyncio.gather(*(risk.raw(signal) for signal in wanted))
     after = await funds(risk)
     assert len(await risk.validated()) == 41
-    assert after.blocked == 41 * D("240016.00")
-    assert 0 <= after.available < D("240016.00")
+    assert after.blocked == 41 * D("240000.00")
+    assert 0 <= after.available < D("240000.00")
 
 
 async def test_a_live_brokers_account_has_no_funds_here(risk: Risk) -> None:

@@ -26,6 +26,8 @@ from alphapanda.risk.core.position import (
     request_of,
 )
 from alphapanda.risk.core.rules import in_force, product
+from alphapanda.risk.core.sizing import REASON as SIZE
+from alphapanda.risk.core.sizing import sized
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -179,7 +181,13 @@ def _judge(
     state: PositionState, signal: Signal, inputs: Inputs, limits: Limits, account: AccountView
 ) -> Decision:
     """Checks a signal of a position without an open order against the rules."""
+    how = None
+    if signal.size:
+        signal, how = sized(state, signal, inputs, account)
     delta = _delta(signal, state.quantity)
+    if delta == 0 and how is not None:
+        not_asked = in_force(limits).not_asked
+        return Decision(state, (refused(signal, inputs, SIZE, how.message, (*not_asked, how)),))
     if delta == 0 or (_short_delivery(signal) and state.quantity == 0):
         return Decision(state, (_held(signal, state.quantity, inputs),))
     asked = in_force(limits).rules
@@ -201,6 +209,7 @@ def _judge(
     if failed is not None:
         at = rules.index(failed)
         reason, most = asked[at].reason, _largest_quantity(asked, check, rules)
+        rules = rules if how is None else (*rules, how)
         return Decision(state, (refused(signal, inputs, reason, failed.message, rules, most),))
     approved = Approved(
         signal.signal_id,
@@ -214,7 +223,7 @@ def _judge(
         check.effect,
         signal.valid_until,
         inputs.market.market_time,
-        rules,
+        rules if how is None else (*rules, how),
     )
     order = OrderProgress(signal.signal_id, signal.key, check.side, check.quantity)
     history = state.history

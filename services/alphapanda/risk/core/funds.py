@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -47,8 +48,10 @@ def needed(
     if effect is PositionEffect.REDUCES:
         return ZERO
     side, product = Side.of(delta), state.key.product
-    slipped = price * (1 + side.sign * terms.slippage)
-    worst = slipped + side.sign * tick_size(instrument, slipped, day)
+    worst = price
+    if terms.slippage:  # and the fill lies on the price grid
+        slipped = price * (1 + side.sign * terms.slippage)
+        worst = slipped + side.sign * tick_size(instrument, slipped, day)
     opening = delta if effect is PositionEffect.OPENS else state.quantity + delta
     value = abs(opening) * (worst if opening > 0 else price)
     margin = terms.margins.margin(instrument, product, opening, value, day)
@@ -58,6 +61,21 @@ def needed(
     if effect is PositionEffect.FLIPS:
         need += -state.margin - min(ZERO, state.quantity * worst - state.history.cost)
     return max(ZERO, up_to_paisa(need))
+
+
+def most_lots(lots: int, need_of: Callable[[int], Decimal | None], available: Decimal) -> int:
+    """The most lots, fewer than `lots`, of which the need isn't more than what is available; 0 if it can't be known."""
+    passes, fails = 0, lots
+    while fails - passes > 1:
+        tried = (passes + fails) // 2
+        need = need_of(tried)
+        if need is None:
+            return 0
+        if need <= available:
+            passes = tried
+        else:
+            fails = tried
+    return passes
 
 
 def blocked_by(check: Check) -> Decimal:

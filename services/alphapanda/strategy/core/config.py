@@ -60,10 +60,11 @@ class StrategyConfig:
         instruments: the instruments that it trades.
         brokers: brokers that it opted in to; paper always gets its signals, too.
         account: its account at each of these brokers.
-        quantity: units of a full position, > 0.
+        quantity: units of a full position, > 0; 1 if `size` says it.
         product: product of its signals.
         signal_ttl_seconds: market time for which its signals are valid, > 0.
         flattens: the positions that it closes when it takes effect; None if positions stay as they are.
+        size: size of a full position in rupees or percent, such as "10%"; empty: `quantity` says it.
     """
 
     strategy_id: str
@@ -78,6 +79,7 @@ class StrategyConfig:
     product: Product
     signal_ttl_seconds: int
     flattens: Flattening | None = None
+    size: str = ""
 
     def only(self, instruments: Iterable[StrategyInstrument]) -> StrategyConfig:
         """The same configuration with only these instruments."""

@@ -444,6 +444,7 @@ class StrategyHost:
                 valid_until,
                 reference_price,
                 reason,
+                config.size,
             )
             for key in watcher.keys
         ]

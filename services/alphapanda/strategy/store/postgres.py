@@ -338,6 +338,7 @@ def _row(strategy: StoredStrategy) -> dict[str, Any]:
         "brokers": list(config.brokers),
         "account": config.account,
         "quantity": config.quantity,
+        "size": config.size,
         "product": int(config.product),
         "signal_ttl_seconds": config.signal_ttl_seconds,
         "flattens": None
@@ -364,6 +365,7 @@ def _config(row: Row[Any]) -> StrategyConfig:
         brokers=tuple(row.brokers),
         account=row.account,
         quantity=row.quantity,
+        size=row.size,
         product=Product(row.product),
         signal_ttl_seconds=row.signal_ttl_seconds,
         flattens=_flattening(_json(row.flattens)),

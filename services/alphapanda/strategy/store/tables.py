@@ -42,6 +42,7 @@ REVISIONS = Table(
     column("brokers", ARRAY(Text)),
     column("account", Text),
     column("quantity", BigInteger, CheckConstraint("quantity > 0")),
+    column("size", Text, server_default=""),
     column("product", SmallInteger),
     column("signal_ttl_seconds", Integer, CheckConstraint("signal_ttl_seconds > 0")),
     Column("flattens", JSONB(none_as_null=True)),

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from panda.common.v1 import common_pb2 as panda_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpanda/events/v1/control.proto\x12\x0fpanda.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpanda/common/v1/common.proto\"W\n\x12StrategyInstrument\x12\x1e\n\rinstrument_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12!\n\x10instrument_token\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\"\xbe\x04\n\x0fStrategyChanged\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08revision\x18\x02 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32\x1e.panda.events.v1.StrategyStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1e\n\rstrategy_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x44\n\nparameters\x18\x05 \x03(\x0b\x32\x30.panda.events.v1.StrategyChanged.ParametersEntry\x12\x38\n\x0binstruments\x18\x06 \x03(\x0b\x32#.panda.events.v1.StrategyInstrument\x12\x0f\n\x07\x62rokers\x18\x07 \x03(\t\x12\x18\n\x07\x61\x63\x63ount\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08quantity\x18\t \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x35\n\x07product\x18\n \x01(\x0e\x32\x18.panda.common.v1.ProductB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12#\n\x12signal_ttl_seconds\x18\x0b \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x12\n\nchanged_by\x18\x0c \x01(\t\x12.\n\nchanged_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfb\x01\n\x11KillSwitchChanged\x12\x38\n\x05state\x18\x01 \x01(\x0e\x32\x1d.panda.common.v1.TradingStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x17\n\x06\x62roker\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08revision\x18\x03 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00\x12\x12\n\nchanged_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nchanged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstrategy_id\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x08 \x01(\t*\x83\x01\n\rStrategyState\x12\x1e\n\x1aSTRATEGY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16STRATEGY_STATE_RUNNING\x10\x01\x12\x1a\n\x16STRATEGY_STATE_STOPPED\x10\x02\x12\x1a\n\x16STRATEGY_STATE_DELETED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpanda/events/v1/control.proto\x12\x0fpanda.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpanda/common/v1/common.proto\"W\n\x12StrategyInstrument\x12\x1e\n\rinstrument_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12!\n\x10instrument_token\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\"\xcc\x04\n\x0fStrategyChanged\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08revision\x18\x02 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32\x1e.panda.events.v1.StrategyStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1e\n\rstrategy_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x44\n\nparameters\x18\x05 \x03(\x0b\x32\x30.panda.events.v1.StrategyChanged.ParametersEntry\x12\x38\n\x0binstruments\x18\x06 \x03(\x0b\x32#.panda.events.v1.StrategyInstrument\x12\x0f\n\x07\x62rokers\x18\x07 \x03(\t\x12\x18\n\x07\x61\x63\x63ount\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08quantity\x18\t \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x35\n\x07product\x18\n \x01(\x0e\x32\x18.panda.common.v1.ProductB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12#\n\x12signal_ttl_seconds\x18\x0b \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x12\n\nchanged_by\x18\x0c \x01(\t\x12.\n\nchanged_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\x0e \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfb\x01\n\x11KillSwitchChanged\x12\x38\n\x05state\x18\x01 \x01(\x0e\x32\x1d.panda.common.v1.TradingStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x17\n\x06\x62roker\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08revision\x18\x03 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00\x12\x12\n\nchanged_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nchanged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstrategy_id\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x08 \x01(\t*\x83\x01\n\rStrategyState\x12\x1e\n\x1aSTRATEGY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16STRATEGY_STATE_RUNNING\x10\x01\x12\x1a\n\x16STRATEGY_STATE_STOPPED\x10\x02\x12\x1a\n\x16STRATEGY_STATE_DELETED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,14 +62,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KILLSWITCHCHANGED'].fields_by_name['broker']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_KILLSWITCHCHANGED'].fields_by_name['revision']._loaded_options = None
   _globals['_KILLSWITCHCHANGED'].fields_by_name['revision']._serialized_options = b'\272H\0042\002 \000'
-  _globals['_STRATEGYSTATE']._serialized_start=1063
-  _globals['_STRATEGYSTATE']._serialized_end=1194
+  _globals['_STRATEGYSTATE']._serialized_start=1077
+  _globals['_STRATEGYSTATE']._serialized_end=1208
   _globals['_STRATEGYINSTRUMENT']._serialized_start=142
   _globals['_STRATEGYINSTRUMENT']._serialized_end=229
   _globals['_STRATEGYCHANGED']._serialized_start=232
-  _globals['_STRATEGYCHANGED']._serialized_end=806
-  _globals['_STRATEGYCHANGED_PARAMETERSENTRY']._serialized_start=757
-  _globals['_STRATEGYCHANGED_PARAMETERSENTRY']._serialized_end=806
-  _globals['_KILLSWITCHCHANGED']._serialized_start=809
-  _globals['_KILLSWITCHCHANGED']._serialized_end=1060
+  _globals['_STRATEGYCHANGED']._serialized_end=820
+  _globals['_STRATEGYCHANGED_PARAMETERSENTRY']._serialized_start=771
+  _globals['_STRATEGYCHANGED_PARAMETERSENTRY']._serialized_end=820
+  _globals['_KILLSWITCHCHANGED']._serialized_start=823
+  _globals['_KILLSWITCHCHANGED']._serialized_end=1074
 # @@protoc_insertion_point(module_scope)

@@ -116,6 +116,7 @@ class StrategyChanged(_message.Message):
     SIGNAL_TTL_SECONDS_FIELD_NUMBER: _builtins.int
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
     """Name of the strategy."""
     revision: _builtins.int
@@ -127,13 +128,17 @@ class StrategyChanged(_message.Message):
     account: _builtins.str
     """Account it trades at each of these brokers."""
     quantity: _builtins.int
-    """Units of a full position, > 0."""
+    """Units of a full position, > 0; 1 where size says it."""
     product: _common_pb2.Product.ValueType
     """Product of the orders that its signals make."""
     signal_ttl_seconds: _builtins.int
     """Seconds of market time for which its signals stay valid, > 0."""
     changed_by: _builtins.str
     """Identity of the caller who changed it."""
+    size: _builtins.str
+    """Size of a full position: rupees such as "50000INR", or percent of the account's balance such as "10%". Empty where
+    quantity says it.
+    """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Parameters by name, values as text, complete with the defaults filled in."""
@@ -166,10 +171,11 @@ class StrategyChanged(_message.Message):
         signal_ttl_seconds: _builtins.int = ...,
         changed_by: _builtins.str = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
+        size: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "changed_at", b"changed_at", "changed_by", b"changed_by", "instruments", b"instruments", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "revision", b"revision", "signal_ttl_seconds", b"signal_ttl_seconds", "state", b"state", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "changed_at", b"changed_at", "changed_by", b"changed_by", "instruments", b"instruments", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "revision", b"revision", "signal_ttl_seconds", b"signal_ttl_seconds", "size", b"size", "state", b"state", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

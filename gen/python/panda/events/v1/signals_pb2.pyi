@@ -66,6 +66,7 @@ class TradingSignal(_message.Message):
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
     REFERENCE_PRICE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
     """Strategy that made it; "manual" for a person."""
     config_revision: _builtins.int
@@ -84,6 +85,10 @@ class TradingSignal(_message.Message):
     """How the order is priced. UNSPECIFIED means MARKET, the only type today."""
     reason: _builtins.str
     """Why the signal was made, one sentence, at most 500 characters."""
+    size: _builtins.str
+    """Size of the target, whose sign alone counts then: rupees such as "50000INR", or percent of the account's balance such as
+    "10%"; risk turns it into units. Empty where target_position is in units.
+    """
     @_builtins.property
     def explicit_order(self) -> Global___ExplicitOrder:
         """An order to be placed as given."""
@@ -116,10 +121,11 @@ class TradingSignal(_message.Message):
         valid_until: _timestamp_pb2.Timestamp | None = ...,
         reference_price: _decimal_pb2.Decimal | None = ...,
         reason: _builtins.str = ...,
+        size: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["explicit_order", b"explicit_order", "market_time", b"market_time", "reference_price", b"reference_price", "target_position", b"target_position", "valid_until", b"valid_until", "wanted", b"wanted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "explicit_order", b"explicit_order", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "market_time", b"market_time", "order_type", b"order_type", "product", b"product", "reason", b"reason", "reference_price", b"reference_price", "strategy_id", b"strategy_id", "target_position", b"target_position", "valid_until", b"valid_until", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "explicit_order", b"explicit_order", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "market_time", b"market_time", "order_type", b"order_type", "product", b"product", "reason", b"reason", "reference_price", b"reference_price", "size", b"size", "strategy_id", b"strategy_id", "target_position", b"target_position", "valid_until", b"valid_until", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_wanted: _TypeAlias = _typing.Literal["target_position", "explicit_order"]  # noqa: Y015
     _WhichOneofArgType_wanted: _TypeAlias = _typing.Literal["wanted", b"wanted"]  # noqa: Y015

@@ -136,6 +136,7 @@ class Strategy(_message.Message):
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     WARM_UP_MISSING_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
     """Name of the strategy, chosen at creation."""
     strategy_type: _builtins.str
@@ -143,7 +144,7 @@ class Strategy(_message.Message):
     account: _builtins.str
     """Account it trades at each of these brokers."""
     quantity: _builtins.int
-    """Units of a full position, > 0."""
+    """Units of a full position, > 0. 0 where size says it."""
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles its positions: MIS, CNC or NRML."""
     signal_ttl_seconds: _builtins.int
@@ -161,6 +162,8 @@ class Strategy(_message.Message):
     the instrument that lacks most. Missing because the log no longer held them when it was started. A few seconds old;
     only in answers of GetStrategy and ListStrategies. 0 where it is warm or not running.
     """
+    size: _builtins.str
+    """Size of a full position, as in CreateStrategyRequest. Empty where quantity says it."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Parameters by name, values as text, complete with the defaults filled in."""
@@ -195,10 +198,11 @@ class Strategy(_message.Message):
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         note: _builtins.str = ...,
         warm_up_missing: _builtins.int = ...,
+        size: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "changed_at", b"changed_at", "changed_by", b"changed_by", "note", b"note", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "revision", b"revision", "signal_ttl_seconds", b"signal_ttl_seconds", "state", b"state", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type", "symbols", b"symbols", "warm_up_missing", b"warm_up_missing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "changed_at", b"changed_at", "changed_by", b"changed_by", "note", b"note", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "revision", b"revision", "signal_ttl_seconds", b"signal_ttl_seconds", "size", b"size", "state", b"state", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type", "symbols", b"symbols", "warm_up_missing", b"warm_up_missing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,6 +244,7 @@ class CreateStrategyRequest(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
     SIGNAL_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -251,11 +256,16 @@ class CreateStrategyRequest(_message.Message):
     account: _builtins.str
     """Account at each of these brokers. Empty means "default"."""
     quantity: _builtins.int
-    """Units of a full position, 1 to 10000000, a multiple of every instrument's lot."""
+    """Units of a full position, 1 to 10000000, a multiple of every instrument's lot. 0 where size says it."""
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     signal_ttl_seconds: _builtins.int
     """Seconds of market time for which its signals stay valid, at most 86400. 0 means 60."""
+    size: _builtins.str
+    """Size of a full position in place of quantity: rupees such as "50000INR", or percent of the account's balance (starting
+    cash + realised profit - charges) such as "10%". Risk turns it into units, rounded down to lots, when it decides an
+    entry; while a position is held in the wanted direction its units stay. Empty where quantity says it.
+    """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Parameters by name, values as text; those absent get their defaults."""
@@ -281,10 +291,11 @@ class CreateStrategyRequest(_message.Message):
         quantity: _builtins.int = ...,
         product: _common_pb2.Product.ValueType = ...,
         signal_ttl_seconds: _builtins.int = ...,
+        size: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "request_id", b"request_id", "signal_ttl_seconds", b"signal_ttl_seconds", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "brokers", b"brokers", "parameters", b"parameters", "product", b"product", "quantity", b"quantity", "request_id", b"request_id", "signal_ttl_seconds", b"signal_ttl_seconds", "size", b"size", "strategy_id", b"strategy_id", "strategy_type", b"strategy_type", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -550,7 +561,7 @@ class UpdateStrategyRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change, at least one: "parameters" (all of them; those absent get their defaults), "parameters.NAME"
-        (only that one), "symbols", "brokers", "quantity", "product", "signal_ttl_seconds".
+        (only that one), "symbols", "brokers", "quantity", "size", "product", "signal_ttl_seconds".
         """
 
     def __init__(

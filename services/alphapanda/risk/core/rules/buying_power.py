@@ -9,7 +9,7 @@ from alphapanda.domain.order import PositionEffect
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.exposure import rupees
-from alphapanda.risk.core.funds import needed
+from alphapanda.risk.core.funds import most_lots, needed
 
 NAME = "buying_power"
 _NOT_APPLICABLE = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -44,17 +44,8 @@ def largest_quantity(check: Check) -> int:
     if terms is None or funds is None or check.instrument is None:
         return 0
     lot = check.instrument.lot_size
-    passes, fails = 0, check.quantity // lot
-    while fails - passes > 1:
-        lots = (passes + fails) // 2
-        need = _needed(check, terms, lots * lot)
-        if need is None:
-            return 0
-        if need <= funds.available:
-            passes = lots
-        else:
-            fails = lots
-    return passes * lot
+    lots = most_lots(check.quantity // lot, lambda lots: _needed(check, terms, lots * lot), funds.available)
+    return lots * lot
 
 
 def _needed(check: Check, terms: FundsTerms, quantity: int) -> Decimal | None:
