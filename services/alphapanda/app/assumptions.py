@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
@@ -19,6 +20,8 @@ _FILLS: Final = {
     FillRule.NEXT_OPEN: "on bars at the open of the instrument's next bar (next_open), on ticks at once at their price",
     FillRule.CLOSE: "at once at the last price, on bars the close of the bar that is known (close)",
 }
+
+_MOST_FILES: Final = 5
 
 
 def assumptions(
@@ -71,3 +74,14 @@ def _assumed(charged: Charges) -> list[tuple[str, str]]:
         return []
     what = f"the oldest known rates stand in for days before them: assumed are {', '.join(names)}"
     return [(ASSUMED_CHARGES, what)]
+
+
+def data_recognised(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """The assumption that the files mean what was recognised in them, for people; none where nothing was read.
+
+    Args:
+        lines: a line a file.
+    """
+    more = len(lines) - _MOST_FILES
+    shown = [*lines[:_MOST_FILES], *([f"and {more} more"] if more > 0 else [])]
+    return [("data", ". ".join(shown))] if shown else []

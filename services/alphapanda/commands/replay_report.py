@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from alphapanda.app.assumptions import data_recognised
 from alphapanda.app.replay import ReplayRun
 from alphapanda.commands.wording import numbers
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -51,7 +52,7 @@ def write_report(
     page = Report(
         title=f"{types} on {symbols([each.symbol for each in run.watched])}",
         about=[*_strategies(run), *(("file", each.name) for each in files)],
-        assumptions=list(summary["assumptions"].items()),
+        assumptions=[*summary["assumptions"].items(), *data_recognised(run.data.recognised)],
         summary={name: value for name, value in summary.items() if name not in FOR_PROGRAMS},
         money=IN_RUPEES,
         found=found,

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from alphapanda.app.assumptions import assumptions
+from alphapanda.app.assumptions import assumptions, data_recognised
 from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import ReplayRun, WantedStrategy
 from alphapanda.app.sweep import SweptSet, run_trials
@@ -236,7 +236,7 @@ def _report(
             *(("file", file.name) for file in request.files),
             *((name, _counted(value)) for name, value in counts.items()),
         ],
-        assumptions=_assumptions(run),
+        assumptions=[*_assumptions(run), *data_recognised(run.data.recognised)],
         ranking=ranking,
         measure=measure,
         tried=tried,

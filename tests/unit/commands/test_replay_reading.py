@@ -97,7 +97,12 @@ def test_every_form_comes_to_the_same_figures(replayed) -> None:
     day_first = text_of(HEADER, lambda bar: f"{bar.start:%d-%m-%Y %H:%M},{bar.prices},{bar.volume}", bars)
     for text, options, noted, told in (
         (plain_text(bars[::-1]), (), {"put_in_order": 120}, "rows were put in order"),
-        (plain_text([bar for bar in bars for _ in range(2)]), (), {"repeated": 120}, "120 repeated rows"),
+        (
+            plain_text([bar for bar in bars for _ in range(2)]),
+            (),
+            {"repeated": 120},
+            "120 rows repeated another one and counted once",
+        ),
         (noisy, (), {"rounded": 120}, "milliseconds since the epoch; 120 rows with prices rounded to paise"),
         (day_first, ("--time-format", "dmy"), {}, "day first, times without a zone are IST"),
     ):
@@ -135,6 +140,12 @@ def test_days_are_chosen_by_from_and_to(replayed) -> None:
     chosen = replayed(plain_text(days), "--from", "2025-06-11")
     assert figures(chosen) == figures(replayed(plain_text(days[120:])))
     assert json.loads(chosen.stdout)["noted"] == {"outside": 120}
+
+
+def test_the_report_says_what_was_recognised(replayed) -> None:
+    """Among what the figures rest on."""
+    assert replayed(plain_text(waves()), "--report", "r.html").exit_code == 0
+    assert "bars.csv: CSV, 1m bars of NSE:INFY, 120 rows" in Path("r.html").read_text()
 
 
 async def test_up_feeds_what_replay_reads(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_repeated_row_counts_once_and_is_counted(file):
     """Every row twice comes to the same ticks."""
     recording = read(file(plain_text([bar for bar in BARS for _ in range(2)])))
     assert list(recording.ticks(Extent())) == EXPECTED
-    assert "30 repeated rows were counted once" in lines_of(recording)
+    assert "30 rows repeated another one and counted once" in lines_of(recording)
 
 
 def test_two_rows_that_disagree_about_a_bar_are_refused_with_both_lines(file):
@@ -147,7 +147,7 @@ def test_two_rows_that_disagree_about_a_bar_are_refused_with_both_lines(file):
     recording = read(made, on_conflict="last")
     assert list(recording.ticks(Extent())) == EXPECTED
     assert recording.counts() == {"replaced": 1}
-    assert "1 rows disagreed with another one of their bar: the last one was used" in lines_of(recording)
+    assert "1 row disagreed with another one of the same bar: the last one was used" in lines_of(recording)
     first = ticks_of(made, on_conflict="first")
     assert first == ticks_of_bars([*BARS[:5], unfinished, *BARS[6:]])
 

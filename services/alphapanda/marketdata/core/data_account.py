@@ -79,6 +79,7 @@ class DataAccount:
         dropped: rows that were not, by reason.
         unused: rows among `passed` that lie in no session, by reason.
         noted: rows that were changed, put in order or left out because they were repeated, by reason.
+        recognised: what was recognised in each file, in lines for people.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class DataAccount:
         self.dropped: Counter[str] = Counter()
         self.unused: Counter[str] = Counter()
         self.noted: Counter[str] = Counter()
+        self.recognised: list[str] = []
         self._directory = directory or InstrumentDirectory(())
         self._calendar = calendar
         self._segments: set[str] = set()

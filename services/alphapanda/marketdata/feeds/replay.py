@@ -138,6 +138,7 @@ def replay_frames(
     recording = wanted.read()
     for line in recording.lines(wanted.directory):
         tell(line)
+        sanitiser.account.recognised.append(line)
     for reason, rows in recording.counts().items():
         sanitiser.account.note(reason, rows)
     run = replay_run(wanted, seed)

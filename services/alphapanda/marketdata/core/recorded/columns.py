@@ -51,7 +51,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "instrument_token": ("instrumenttoken",),
 }  # fmt: skip
 _TICK_VOLUMES: Final = ("volume", "volumetraded", "vol", "v", "dayvolume", "cumulativevolume", "vtt")
-_CLOCKS: Final = ("time", "clock", "timehhmmss", "tradetime", "timeofday")
+_CLOCKS: Final = ("time", "clock", "timehhmmss", "tradetime", "timeofday", "timestamp", "datetime")
 _DATES: Final = (
     "date",
     "tradedate",

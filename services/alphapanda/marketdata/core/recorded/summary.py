@@ -70,8 +70,10 @@ class FileSummary:
 
     def line(self, directory: InstrumentDirectory) -> str:
         """One line: format, interval, instrument, rows, period, what was done."""
-        interval = f"{interval_text(self.bar_times.interval_ns)} bars" if self.bar_times else "ticks"
-        about = f"{self.name}: {self.form}, {interval} of {self._symbols(directory)}, {self.rows:,} rows"
+        kind = "bars" if self.bars else "ticks"
+        if self.bar_times is not None:
+            kind = f"{interval_text(self.bar_times.interval_ns)} {kind}"
+        about = f"{self.name}: {self.form}, {kind} of {self._symbols(directory)}, {rows_in_words(self.rows)}"
         parts = [f"{about}, {self._period()}" if self.rows else about, self.times]
         if self.bar_times is not None:
             parts += ["times are the bars' ends" if self.bar_times.ends else "", self.bar_times.remark]
@@ -82,7 +84,7 @@ class FileSummary:
             (self.unknown, "of unknown instruments or other series left out"),
             (self.outside, "outside --from and --to left out"),
         )
-        parts += [f"{count:,} rows {what}" for count, what in counted if count]
+        parts += [f"{rows_in_words(count)} {what}" for count, what in counted if count]
         if self.mended > self.rows / 2:
             parts.append("are the columns right? --columns open=…,high=…,low=…,close=… names them")
         parts.append("rows were put in order" if self.disordered else "")
@@ -104,6 +106,11 @@ class FileSummary:
             return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
         same = first.date() == last.date()
         return f"{first:%Y-%m-%d %H:%M} to {last:{'%H:%M' if same else '%Y-%m-%d %H:%M'}}"
+
+
+def rows_in_words(count: int) -> str:
+    """A number of rows."""
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _india(ns: int) -> datetime:

@@ -130,6 +130,8 @@ def _order(dates: Iterable[str], cells: Any, more: Callable[[], Iterable[Any]]) 
         return ""
     if all(len(one[0]) == 4 for one in numeric):  # noqa: PLR2004 - a year
         return "ymd"
+    if any(len(one[0]) == 4 for one in numeric):  # noqa: PLR2004 - a year
+        raise _several_orders(cells)
     possible = _possible(numeric)
     if len(possible) == len(_DAY_ORDERS):
         parts = re.compile(DATE_AND_CLOCK)
@@ -147,6 +149,13 @@ def _order(dates: Iterable[str], cells: Any, more: Callable[[], Iterable[Any]]) 
         value = cells[0].as_py()
         raise BadCell(0, value, AMBIGUOUS)
     return possible[0]
+
+
+def _several_orders(cells: Any) -> BadCell:
+    values = [str(value) for value in cells.to_pylist()]
+    first = re.match(r"\s*\d{4}", values[0]) is None
+    at = next(at for at, value in enumerate(values) if (re.match(r"\s*\d{4}", value) is None) is not first)
+    return BadCell(at, values[at], "a date of the same form as in the rows above")
 
 
 def _possible(numeric: Iterable[Sequence[str]]) -> list[str]:

@@ -29,7 +29,7 @@ from alphapanda.marketdata.core.recorded.rows import (
     VOLUME,
     Rows,
 )
-from alphapanda.marketdata.core.recorded.summary import FileSummary
+from alphapanda.marketdata.core.recorded.summary import FileSummary, rows_in_words
 from alphapanda.marketdata.core.recorded.ticks_of import ticks_of
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick
 from alphapanda.marketdata.feeds.extent import Extent
@@ -104,10 +104,12 @@ class Recording:
         """What was recognised: a line a file, and one for rows that were left out."""
         lines = [summary.line(directory) for summary in self.summaries]
         if self.settled.repeated:
-            lines.append(f"{self.settled.repeated:,} repeated rows were counted once")
+            lines.append(f"{rows_in_words(self.settled.repeated)} repeated another one and counted once")
         if self.settled.replaced:
             which = f"the {self._options.on_conflict} one was used"
-            lines.append(f"{self.settled.replaced:,} rows disagreed with another one of their bar: {which}")
+            lines.append(
+                f"{rows_in_words(self.settled.replaced)} disagreed with another one of the same bar: {which}"
+            )
         return lines
 
     def counts(self) -> dict[str, int]:
