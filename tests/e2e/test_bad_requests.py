@@ -87,7 +87,7 @@ def test_a_page_token_of_nobody(platform, method):
         ),
         (
             {"parameters": {"fsat": "3", "slow": "6"}},
-            "parameters: 'fsat' is not allowed; did you mean 'fast'? allowed: fast, slow",
+            "parameters: 'fsat' is not allowed; did you mean 'fast'? allowed: fast, interval, slow",
         ),
         (
             {"parameters": {"fast": "1.2.3", "slow": "6"}},

@@ -159,7 +159,9 @@ def test_its_books_are_its_own(morning: Morning) -> None:
         fills = [row for row in morning.evidence.rows("fills") if row["broker"] == broker]
         cost = sum(
             (
-                (1 if row["side"] == Side.BUY else -1) * row["quantity"] * row["price"] + row["commission"]
+                (1 if row["side"] == Side.BUY else -1) * row["quantity"] * row["price"]
+                + row["commission"]
+                + row["day_charges"]
                 for row in fills
             ),
             Decimal(),

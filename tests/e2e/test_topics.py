@@ -40,7 +40,8 @@ def afternoon() -> Iterator[Evidence]:
     with tempfile.TemporaryDirectory(prefix="panda-") as folder:
         file = walk(Path(folder), begins="14:30", bars=54, last="15:26")
         feed = ("--feed", f"replay:{file}", "--instrument", "NSE:INFY")
-        with Platform(Path(folder, "data"), *feed) as platform:
+        at_close = {"ALPHAPANDA_PAPER_TRADING__FILL": "close"}  # after the last bar there is no next open
+        with Platform(Path(folder, "data"), *feed, environment=at_close) as platform:
             platform.start()
             platform.run_strategy("held")
             platform.wait_for("recording.ended", 60)
