@@ -362,6 +362,18 @@ def test_bars_without_a_price_are_left_out_and_bars_without_an_open_are_mended(f
     assert last.volume == EXPECTED[-1].volume
 
 
+def test_rows_of_separators_alone_are_blank_lines(file):
+    """As spreadsheets write them; later lines keep their numbers."""
+    text = (
+        plain_text(BARS[:10]) + ",,,,,\n" + plain_text(BARS[10:]).partition("\n")[2] + ",,,,,\n , , , , ,\n"
+    )
+    assert ticks_of(file(text)) == EXPECTED
+    with pytest.raises(InvalidInput, match="line 35, column close: 'x'"):
+        read(file(text + "2025-06-10 10:00:00,1,1,1,x,1\n"))
+    with pytest.raises(InvalidInput, match="line 2 and line 35, bar of NSE:INFY"):
+        read(file(text + f"{plain_row(BARS[0])}0\n"))
+
+
 @pytest.mark.parametrize(
     ("row", "column"),
     [

@@ -135,6 +135,11 @@ def by_name(cells: Any, find: Callable[[str], int], *more: Any) -> Whole:
     return found[indices] if len(indices) else np.empty(0, np.int64)
 
 
+def empty_cells(cells: Any) -> Flags:
+    """Where cells are empty."""
+    return np.array([cell is None or not str(cell).strip() for cell in cells.to_pylist()], np.bool_)
+
+
 def _text(cells: Any) -> Any:
     arrow, pc = pyarrow(), compute()
     if arrow.types.is_dictionary(cells.type):

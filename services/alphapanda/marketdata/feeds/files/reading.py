@@ -131,7 +131,7 @@ class FileReader:
         needed = sorted({at for layout in self._table.layouts for at in layout.at.values()})
         for block in self._table.blocks(needed):
             for layout in self._table.layouts:
-                self._add(self._rows(block, layout))
+                self._add(self._rows_of(block, layout))
         self._put_aside()
         if not summary.rows and summary.unknown:
             names = ", ".join(self._finder.left_out)
@@ -159,14 +159,21 @@ class FileReader:
 
     # -- a block ----------------------------------------------------------------------------------------------------------
 
+    def _rows_of(self, block: Block, layout: Layout) -> Rows:
+        try:
+            return self._rows(block, layout)
+        except MalformedRow as bad:
+            filled = block.without_empty_rows() if not bad.value else block
+            if filled is block:
+                raise
+            return self._rows(filled, layout)
+
     def _rows(self, block: Block, layout: Layout) -> Rows:
         rows = np.full((block.rows, COLUMNS), MISSING, np.int64)
         stamps = self._times(block, layout)
         self._watch_order(stamps, layout)
         rows[:, STAMP] = rows[:, KNOWN] = stamps
-        rows[:, PLACE] = np.arange(block.first_row, block.first_row + block.rows) + (
-            self._number << PLACE_BITS
-        )
+        rows[:, PLACE] = block.row_numbers + (self._number << PLACE_BITS)
         rows[:, TOKEN] = self._tokens(block, layout)
         keep = rows[:, TOKEN] != LEFT_OUT
         self.summary.unknown += int((~keep).sum())
@@ -201,7 +208,7 @@ class FileReader:
             raise self._malformed(block, layout.name(role), bad) from None
 
     def _malformed(self, block: Block, column: str, bad: BadCell) -> MalformedRow:
-        place = self._table.place(block.first_row + bad.at)
+        place = self._table.place(int(block.row_numbers[bad.at]))
         return MalformedRow(self._name, place, column, "" if bad.value is None else bad.value, bad.allowed)
 
     def _times(self, block: Block, layout: Layout) -> Whole:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from alphapanda.marketdata.core.recorded.cells import Whole, empty_cells
 from alphapanda.marketdata.core.recorded.columns import Layout
 
 
@@ -15,11 +18,29 @@ class Block(NamedTuple):
         first_row: number of the first, from 0.
         rows: how many there are.
         columns: pyarrow arrays by position of the column.
+        numbers: number of each row, where rows were left out; None: they are numbered through.
     """
 
     first_row: int
     rows: int
     columns: Mapping[int, Any]
+    numbers: Whole | None = None
+
+    @property
+    def row_numbers(self) -> Whole:
+        """The number of each row."""
+        return np.arange(self.first_row, self.first_row + self.rows) if self.numbers is None else self.numbers
+
+    def without_empty_rows(self) -> Block:
+        """The rows that have any cell; a spreadsheet may write rows of separators alone."""
+        empty = np.ones(self.rows, np.bool_)
+        for column in self.columns.values():
+            empty &= empty_cells(column)
+        if not empty.any():
+            return self
+        keep = np.flatnonzero(~empty)
+        columns = {at: column.take(keep) for at, column in self.columns.items()}
+        return Block(self.first_row, len(keep), columns, self.row_numbers[keep])
 
 
 class Table(Protocol):
