@@ -21,6 +21,7 @@ _FIXED: Final = {
     "strategy_type": "other fields: a strategy keeps its type; create another strategy for another one",
     "strategy_id": "other fields: its positions are booked under its name; create another strategy",
 }
+NO_QUANTITY: Final = "must be greater than 0; or give size, such as 10% or 50000INR"
 _MAX_SYMBOLS: Final = 500
 _MAX_QUANTITY: Final = 10_000_000
 _MAX_SECONDS: Final = 86_400
@@ -188,7 +189,7 @@ def _quantity_and_size(prefix: str, quantity: int, size: str) -> tuple[int, str]
     if size:
         return 1, size_text(size, f"{prefix}size")
     if not quantity:
-        raise InvalidInput(f"{prefix}quantity", quantity, "units > 0, or give size such as 10% or 50000INR")
+        raise InvalidInput(f"{prefix}quantity", quantity, NO_QUANTITY)
     return quantity, ""
 
 

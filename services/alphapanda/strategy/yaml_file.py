@@ -16,6 +16,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.size import units_or_size
 from alphapanda.domain.yaml_nodes import NoYaml, yaml_mapping, yaml_root
 from alphapanda.strategy.api import StrategyServicer
+from alphapanda.strategy.configurations import NO_QUANTITY
 from alphapanda.strategy.store.port import Change, StrategyStore
 from panda.strategy.v1 import strategy_pb2 as api
 
@@ -149,7 +150,10 @@ def _row(file: Path, node: yaml.Node) -> StrategyRow:
     except ParseError as error:
         return StrategyRow(file, line, request, start=False, error=str(error))
     request.request_id = f"yaml-create-{request.strategy_id}"[:64]
-    broken = "; ".join(f"{each.field}: {each.message}" for each in violations(request))
+    wrong = [f"{each.field}: {each.message}" for each in violations(request)]
+    if not request.quantity and not request.size:
+        wrong.append(f"quantity: {NO_QUANTITY}")
+    broken = "; ".join(wrong)
     return StrategyRow(file, line, request, start=start, error=broken)
 
 

@@ -116,6 +116,10 @@ async def test_the_same_request_has_one_effect(service) -> None:
             "quantity: '30'.*multiple of NSE:LOTS's lot, 25",
         ),
         ({"brokers": ["zeroda"]}, UnknownName, "brokers: 'zeroda'.*did you mean 'zerodha'"),
+        ({"quantity": 0}, InvalidInput, "quantity: '0'.*must be greater than 0; or give size"),
+        ({"size": "10%"}, InvalidInput, "size: '10%'.*nothing where quantity is given"),
+        ({"quantity": 0, "size": "ten"}, InvalidInput, "size: 'ten'.*percent of the balance such as 10%"),
+        ({"quantity": 0, "size": "100"}, InvalidInput, "size: '100'.*rupees such as 50000INR"),
     ],
 )
 async def test_what_cannot_be_used_is_named(service, changes, error, message) -> None:
@@ -190,6 +194,18 @@ async def test_an_update_changes_what_the_mask_names(service, store) -> None:
     assert (stored.config.revision, stored.config.flattens) == (5, None)
 
 
+async def test_a_size_in_rupees_or_percent_takes_the_place_of_units(service, store) -> None:
+    """Whatever the lots; told in its usual form; a change of one takes away the other."""
+    created = await service.CreateStrategy(create(quantity=0, size="₹50,000", symbols=["NSE:LOTS"]), None)
+    assert (created.strategy.quantity, created.strategy.size) == (0, "50000INR")
+    changed = await service.UpdateStrategy(update(paths=["size"], size="2.5 %"), None)
+    assert (changed.strategy.quantity, changed.strategy.size) == (0, "2.5%")
+    config = (await store.get("trend")).config
+    assert (config.quantity, config.size) == (1, "2.5%")
+    units = await service.UpdateStrategy(update("u2", quantity=75), None)
+    assert (units.strategy.quantity, units.strategy.size) == (75, "")
+
+
 async def test_an_update_that_flattens_remembers_what_was_held(service, store) -> None:
     """The old instruments under the old product; later revisions keep it, as it may not have taken effect."""
     await service.CreateStrategy(create(), None)
@@ -227,6 +243,8 @@ async def test_an_update_that_flattens_remembers_what_was_held(service, store) -
         ),
         ({"parameters": {"fast": "0"}}, "parameters.fast: '0'"),
         ({"quantity": 0, "paths": ["quantity"]}, "strategy.quantity: '0'.*1 to 10000000"),
+        ({"quantity": 1, "size": "1%", "paths": ["quantity", "size"]}, "update_mask: 'quantity, size'"),
+        ({"paths": ["size"]}, "strategy.size: ''"),
         ({"paths": ["signal_ttl_seconds"]}, "strategy.signal_ttl_seconds: '0'"),
         ({"paths": ["symbols"]}, "strategy.symbols: ''.*1 to 500"),
         ({"symbols": ["NSE:INFI"]}, r"strategy.symbols\[0\]: 'NSE:INFI'.*did you mean"),

@@ -26,7 +26,7 @@ strategies:
   - strategy_id: still
     strategy_type: ema_cross
     symbols: [NSE:S2]
-    quantity: 1
+    quantity: ₹50,000
     start: false
 """
 BAD = """strategies:
@@ -68,6 +68,8 @@ async def test_its_strategies_are_created_and_started(begin, store) -> None:
     assert trend.config.parameters == {"interval": "5m", "fast": "5", "slow": "30"}
     assert [each.symbol for each in trend.config.instruments] == ["NSE:INFY", "NSE:S1"]
     assert trend.config.product.name == "CNC"
+    assert (trend.config.quantity, trend.config.size) == (10, "")
+    assert (still.config.quantity, still.config.size) == (1, "50000INR")
 
 
 async def test_a_row_that_cannot_be_used_is_named_and_the_others_are_created(begin, store) -> None:
