@@ -44,6 +44,8 @@ from alphapanda.eventlog.port import Record
 from alphapanda.portfolio import consumer as portfolio
 from alphapanda.risk import consumer as risk
 from alphapanda.trading import consumer as trading
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2 import GetStatusRequest, ServiceStatus
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 from panda.strategy.v1 import strategy_pb2 as strategy
@@ -356,6 +358,12 @@ class Cluster:
     def strategies(self) -> StrategyServiceStub:
         """StrategyService."""
         return StrategyServiceStub(self.channel("strategy"))
+
+    def market_time(self) -> float:
+        """Market time, seconds since the epoch."""
+        market = MarketDataServiceStub(self.channel("marketdata"))
+        answer = self.patiently(lambda: market.GetMarketStatus(GetMarketStatusRequest(), timeout=5))
+        return float(answer.market_time.ToNanoseconds() / 1e9)
 
     def status(self) -> Sequence[ServiceStatus]:
         """What OpsService says of every service."""

@@ -402,8 +402,8 @@ def members_come_and_go(cluster: Cluster, times: int, seed: int) -> Survived:
 def without_kafka(cluster: Cluster, seconds: Sequence[float]) -> Survived:
     """Kafka is killed and comes back after a while; validated entries that trading couldn't read meanwhile are stale then.
 
-    Trading stands still from before an entry is validated until after that entry's time: what Kafka had already sent it
-    when it died would be called in time otherwise.
+    Trading stands still from before an entry is validated until the market's clock, which waits for Kafka, is beyond that
+    entry's time: what Kafka had already sent, or sends first when it is back, would be called in time otherwise.
     """
     with surviving(cluster, f"Kafka gone for {' / '.join(f'{each:g}' for each in seconds)} s") as survived:
         for cycle in range(3):
@@ -417,12 +417,15 @@ def without_kafka(cluster: Cluster, seconds: Sequence[float]) -> Survived:
             trading.send_signal(signal.SIGSTOP)
             until(lambda entry=entry: cluster.count(entry), 60, "an entry on its way to trading")
             until(lambda: not cluster.count("risk.outbox WHERE published_at IS NULL"), 60, "its publication")
+            validated = cluster.market_time()
             cluster.kafka.kill()
             survived.faults += 1
-            time.sleep(TTL_SECONDS + 0.1)
-            trading.send_signal(signal.SIGCONT)
-            time.sleep(max(0.0, each - TTL_SECONDS))
+            time.sleep(each)
             cluster.kafka.start()
+            until(
+                lambda validated=validated: cluster.market_time() > validated + TTL_SECONDS, 60, "market time"
+            )
+            trading.send_signal(signal.SIGCONT)
             survived.recovered(cluster)
         more_orders(cluster, 5)
     assert survived.expired >= len(seconds)

@@ -33,6 +33,8 @@ FOUND = {
     "committed": (OrderStatus.FILLED, 1),
 }
 NTH = 3
+# Orders fill at once, so that each step is met in each order; held ones are tested in trading's room.
+AT_ONCE = {**IMPATIENT, "ALPHAPANDA_PAPER_TRADING__FILL": "close"}
 KILLED_AT = (sys.executable, str(Path(__file__).with_name("killed_at.py")))
 
 
@@ -52,7 +54,7 @@ def aftermath() -> Iterator[Aftermath]:
         feed = ("--feed", f"replay:{file}", "--instrument", "NSE:INFY")
         killed: dict[str, Evidence] = {}
         data_dir = Path(folder, "data")
-        with Platform(data_dir, *feed, program=KILLED_AT, environment=IMPATIENT) as doomed:
+        with Platform(data_dir, *feed, program=KILLED_AT, environment=AT_ONCE) as doomed:
             for step in FOUND:
                 if killed:
                     doomed.launch(step, str(NTH))
@@ -62,7 +64,7 @@ def aftermath() -> Iterator[Aftermath]:
                 code = doomed.process.wait(START_SECONDS)
                 assert code == -signal.SIGKILL, doomed.told()
                 killed[step] = read_evidence(data_dir, leave_servers=True)
-        with Platform(data_dir, *feed, environment=IMPATIENT) as last:
+        with Platform(data_dir, *feed, environment=AT_ONCE) as last:
             last.start()
             last.wait_for("recording.ended", 60)
             last.come_to_rest()
