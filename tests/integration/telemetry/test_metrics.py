@@ -53,7 +53,7 @@ def points(reader: InMemoryMetricReader) -> dict[str, list]:
 def test_what_services_report_is_observed(metrics, reader) -> None:
     """Each figure stands under its name, by service, consumer and broker; the newest look counts."""
     metrics.observe([], [], [], None)
-    metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5)
+    metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5, calendar_days=31)
     read = points(reader)
     by = {"service": "risk", "consumer": "risk.signals", "broker": "paper"}
     of = {"group": "risk.signals", "topic": "paper.signals.raw", "broker": "paper"}
@@ -69,6 +69,7 @@ def test_what_services_report_is_observed(metrics, reader) -> None:
         "outbox.unpublished": (4, {"service": "risk"}),
         "service.count": (9, {"service": "risk", "name": "signals"}),
         "market_data.age": (1.5, {}),
+        "calendar.days_left": (31, {}),
     }
 
 

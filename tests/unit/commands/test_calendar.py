@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from alphapanda.app import calendars, doctor
 from alphapanda.app.calendars import OWN_FILE, ending, notices, open_calendar
 from alphapanda.app.findings import Outcome
 from alphapanda.cli import main
+from alphapanda.commands.status import _table
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.settings.calendars import CalendarSettings
 from alphapanda.settings.model import Settings
+from panda.ops.v1.ops_pb2 import GetStatusResponse
 
 OWN = 'covered_to = 2027-03-31\n[holidays]\n2027-01-26 = "Republic Day"\n'
 NEW_YEAR = datetime(2027, 1, 4, 5, tzinfo=UTC)
@@ -128,3 +132,12 @@ def test_the_days_of_a_replay_are_checked_first_and_left_out(run, tmp_path) -> N
     late = run(*of)
     assert late.exit_code == 2
     assert "--from and --to" in late.stderr
+
+
+def test_status_shows_what_a_person_should_know() -> None:
+    """What the processes of a mesh say about the calendar is shown once, below the services."""
+    said = "the trading calendar ends on 2026-12-31, in 31 days"
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    console.print(_table(GetStatusResponse(version="1", notices=[said])))
+    assert said in shown.getvalue()
