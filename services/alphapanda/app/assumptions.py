@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Final
 
 from alphapanda.app.funds import funds_terms_of
@@ -24,8 +25,17 @@ _FILLS: Final = {
 _MOST_FILES: Final = 5
 
 
+Writes = Callable[[Decimal], str]
+"""Writes an amount of rupees."""
+
+
+def plain(amount: Decimal) -> str:
+    """An amount for programs: 1000000 rupees."""
+    return f"{amount} rupees"
+
+
 def assumptions(
-    settings: Settings, accounts: int = 1, charged: Charges = NO_CHARGES
+    settings: Settings, accounts: int = 1, charged: Charges = NO_CHARGES, writes: Writes = plain
 ) -> list[tuple[str, str]]:
     """The assumptions behind the figures: when orders fill and at what price, charges, funds, square-off.
 
@@ -33,6 +43,7 @@ def assumptions(
         settings: the settings.
         accounts: number of accounts; more than one: each strategy has its own.
         charged: the charges of the run by line.
+        writes: writes amounts.
     """
     each = f" for each of {accounts} strategies" if accounts > 1 else ""
     paper = settings.paper_trading
@@ -44,7 +55,7 @@ def assumptions(
             f"{paper.slippage_percent}% of the price times 0.5 to 1.5, always against you, to the next tick",
         ),
         ("charges", _charges(paper)),
-        ("funds", f"starting cash of {paper.starting_cash} rupees{each}; {_funds(paper)}"),
+        ("funds", f"starting cash of {writes(paper.starting_cash)}{each}; {_funds(paper)}"),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
 

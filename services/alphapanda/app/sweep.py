@@ -83,7 +83,7 @@ class Runner:
         failures = tuple(self.replay.strategy_failures())
         return SetResult(
             *(swept.number, swept.config.strategy_type, swept.parameters, found.figures),
-            *(found.starting_cash, found.ends, failures),
+            *(found.starting_cash, found.ends, failures, self.replay.statement().profit.lines),
         )
 
     def _filled(self, filled: Filled, realised: Decimal) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from alphapanda.app.assumptions import data_recognised
+from alphapanda.app.assumptions import assumptions, data_recognised
 from alphapanda.app.replay import ReplayRun
 from alphapanda.commands.wording import numbers
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.number_text import rupees
 from alphapanda.replay.curves import Curves
 from alphapanda.replay.journal import ReplayJournal
 from alphapanda.replay.performance import Performance
@@ -49,10 +51,16 @@ def write_report(
 ) -> None:
     """Renders the report and writes it."""
     types = ", ".join(dict.fromkeys(each.strategy_type for each in run.strategies))
+    indian = numbers.indian is not False
+    lines = run.replay.statement().profit.lines
+    written = assumptions(run.settings, len(run.replay.books), lines, partial(rupees, indian=indian))
     page = Report(
         title=f"{types} on {symbols([each.symbol for each in run.watched])}",
         about=[*_strategies(run), *(("file", each.name) for each in files)],
-        assumptions=[*summary["assumptions"].items(), *data_recognised(run.data.recognised)],
+        assumptions=[
+            *{**summary["assumptions"], **dict(written)}.items(),
+            *data_recognised(run.data.recognised),
+        ],
         summary={name: value for name, value in summary.items() if name not in FOR_PROGRAMS},
         money=IN_RUPEES,
         found=found,
@@ -60,7 +68,7 @@ def write_report(
         trades=journal.trades,
         first_prices=journal.first_prices,
         directory=run.directory,
-        indian=numbers.indian is not False,
+        indian=indian,
     )
     file.write_text(report_html(page), encoding="utf-8")
 

@@ -23,19 +23,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
-from rich.text import Text
 
-from alphapanda.app.assumptions import ASSUMED_CHARGES, assumptions
+from alphapanda.app.assumptions import assumptions
 from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import ReplayRun, WantedStrategy, build_replay, open_registry
 from alphapanda.app.replay_days import WantedDays
-from alphapanda.commands.console import USAGE, err, fail, out, warn
+from alphapanda.commands.console import USAGE, err, fail, warn
 from alphapanda.commands.data_told import tell_of_data
 from alphapanda.commands.parameters import parsed_parameters
-from alphapanda.commands.replay_report import FOR_PROGRAMS, IN_RUPEES, write_report
+from alphapanda.commands.replay_report import write_report
+from alphapanda.commands.replay_summary import show_summary
 from alphapanda.commands.sweep_options import SweepOptions
-from alphapanda.commands.wording import count, money
+from alphapanda.commands.wording import count
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
@@ -44,7 +43,6 @@ from alphapanda.marketdata.core.data_account import counted
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.replay.as_json import performance_json
 from alphapanda.replay.curves import Curves
-from alphapanda.replay.figure import Unit
 from alphapanda.replay.fills_csv import trades_csv
 from alphapanda.replay.journal import ReplayJournal
 from alphapanda.replay.performance import Performance, performance
@@ -54,11 +52,6 @@ SET = re.compile(
     r"(?P<type>[a-z0-9_]+)(?::(?P<parameters>[^@*]+))?(?:@(?P<symbols>[^*]+))?(?:\*(?P<quantity>[^*]+))?"
 )
 SHOW_EVERY = 5_000
-SHOWN_FIGURES = (
-    *("net_pnl", "total_return", "buy_and_hold_return", "cagr", "sharpe", "sortino", "max_drawdown", "calmar"),
-    *("round_trips", "win_rate", "profit_factor", "average_trade", "expectancy", "time_in_market"),
-)  # fmt: skip
-"""Figures on a terminal; --json and the report have all."""
 
 
 def _money(amount: Decimal | None) -> str | None:
@@ -142,7 +135,7 @@ def run_replay(
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
-        _show(summary)
+        show_summary(summary)
 
 
 def _run(
@@ -332,88 +325,3 @@ def _accounts(run: ReplayRun) -> dict[str, Any]:
 
 def _calendar(caveats: Sequence[str]) -> list[tuple[str, str]]:
     return [("calendar", "; ".join(caveats))] if caveats else []
-
-
-def _show(summary: Mapping[str, Any]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    if assumed := summary["assumptions"].get(ASSUMED_CHARGES):
-        table.add_row("note", Text(f"charges: {assumed}", style="yellow"))
-    for name, value in summary.items():
-        if name == "charges_by_line":
-            table.add_row("charges by line", Text(_charges(value, summary["charges_sureness"])))
-        elif name not in FOR_PROGRAMS and name != "charges_sureness":
-            table.add_row(name.replace("_", " "), Text(_shown(name, value)))
-    out.print(table)
-    out.print()
-    figures = Table(show_header=False, box=None, pad_edge=False)
-    figures.add_column(style="bold")
-    figures.add_column(justify="right")
-    figures.add_column(style="dim")
-    for name in SHOWN_FIGURES:
-        figure = summary["figures"][name]
-        figures.add_row(name.replace("_", " "), Text(_figure(figure)), Text(figure.get("reason", "")))
-    out.print(figures)
-    if "accounts" in summary:
-        out.print()
-        out.print(_accounts_table(summary["accounts"]))
-
-
-def _accounts_table(accounts: Mapping[str, Mapping[str, str | None]]) -> Table:
-    """A row for each account, the best first."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("account", style="bold")
-    names = ("net_pnl", "equity", "realised_pnl", "unrealised_pnl", "charges")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    ranked = sorted(accounts.items(), key=lambda one: (-Decimal(one[1]["net_pnl"] or 0), one[0]))
-    for account, values in ranked:
-        amounts = (values[name] for name in names)
-        table.add_row(account, *("unknown" if one is None else money(Decimal(one)) for one in amounts))
-    return table
-
-
-def _charges(lines: Mapping[str, str], sureness: Mapping[str, str]) -> str:
-    """Charges in a line each, with how sure their rates are."""
-    return (
-        "\n".join(
-            f"{name} {money(Decimal(value))}" + (f" ({sureness[name]})" if name in sureness else "")
-            for name, value in lines.items()
-        )
-        or "none"
-    )
-
-
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, Mapping):
-        amounts = name == "charges_by_line"
-        return ", ".join(f"{key} {_one(one, amount=amounts)}" for key, one in value.items()) or "none"
-    if isinstance(value, list):
-        return "; ".join(value)
-    if value is None:
-        return "unknown"
-    if name in IN_RUPEES:
-        return money(Decimal(value))
-    return count(value) if isinstance(value, int) else str(value)
-
-
-def _one(value: Any, *, amount: bool) -> str:
-    if amount:
-        return money(Decimal(value))
-    return count(value) if isinstance(value, int) else str(value)
-
-
-def _figure(figure: Mapping[str, Any]) -> str:
-    value = figure["value"]
-    if value is None:
-        return "n/a"
-    match Unit(figure["unit"]):
-        case Unit.FRACTION:
-            return f"{value:.2%}"
-        case Unit.RATIO:
-            return f"{value:.2f}"
-        case Unit.RUPEES:
-            return money(Decimal(value))
-        case Unit.COUNT | Unit.TRADING_DAYS:
-            return count(value)

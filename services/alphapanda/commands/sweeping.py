@@ -8,6 +8,7 @@ import time as wall
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -22,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from alphapanda.app.assumptions import assumptions, data_recognised
+from alphapanda.app.assumptions import Writes, assumptions, data_recognised, plain
 from alphapanda.app.collecting import collect_less
 from alphapanda.app.replay import ReplayRun, WantedStrategy
 from alphapanda.app.sweep import SweptSet, run_trials
@@ -34,7 +35,9 @@ from alphapanda.commands.replay_report import symbols
 from alphapanda.commands.sweep_options import SweepOptions
 from alphapanda.commands.sweep_tables import ranking_table, trials_tables
 from alphapanda.commands.wording import count, numbers
+from alphapanda.domain.charges import merged
 from alphapanda.domain.frame import Frame
+from alphapanda.domain.number_text import rupees
 from alphapanda.marketdata.core.data_account import counted
 from alphapanda.replay.report.sweep_page import SweepReport, sweep_html
 from alphapanda.replay.sweep.as_json import sweep_csv, sweep_json
@@ -123,7 +126,7 @@ def run_sweep(
     tried = None if windows is None else _tried(run, windows, results, sets, measure, frames)
     entries = {
         **_counts(run),
-        "assumptions": dict(_assumptions(run)),
+        "assumptions": dict(_assumptions(run, results)),
         **sweep_json(ranking, measure, tried),
         "wall_seconds": round(wall.perf_counter() - began, 6),
         "processor_seconds": round(wall.process_time() - used + workers_seconds, 6),
@@ -213,11 +216,14 @@ def _counts(run: ReplayRun) -> dict[str, Any]:
     }
 
 
-def _assumptions(run: ReplayRun) -> list[tuple[str, str]]:
+def _assumptions(
+    run: ReplayRun, results: Sequence[SetResult], writes: Writes = plain
+) -> list[tuple[str, str]]:
     own = ("each set", "has an account of its own with the starting cash")
     caveats = run.days.caveats()
     calendar = [("calendar", "; ".join(caveats))] if caveats else []
-    return [*assumptions(run.settings), own, *calendar]
+    charged = merged([each.charges for each in results])
+    return [*assumptions(run.settings, 1, charged, writes), own, *calendar]
 
 
 def _report(
@@ -236,7 +242,10 @@ def _report(
             *(("file", file.name) for file in request.files),
             *((name, _counted(value)) for name, value in counts.items()),
         ],
-        assumptions=[*_assumptions(run), *data_recognised(run.data.recognised)],
+        assumptions=[
+            *_assumptions(run, ranking, partial(rupees, indian=indian)),
+            *data_recognised(run.data.recognised),
+        ],
         ranking=ranking,
         measure=measure,
         tried=tried,

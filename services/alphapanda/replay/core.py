@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime
 from decimal import Decimal
 from itertools import repeat
 from typing import Final
@@ -16,7 +16,7 @@ from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.charges import NO_CHARGES, Charges, merged
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.fill_rule import FillRule
-from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
 from alphapanda.domain.funds import AccountFunds, FundsTerms
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -31,6 +31,7 @@ from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 from alphapanda.replay.deciding import AtTick, Deciding
 from alphapanda.replay.journal import batches
+from alphapanda.replay.square_off_watch import SquareOffWatch
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
@@ -38,13 +39,8 @@ from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rules import buying_power
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
-from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
-
-DAY_NS: Final = 86_400_000_000_000
-IST_NS: Final = 19_800_000_000_000
-
 
 _NOT_PAID: Final = frozenset({RuleOutcome.FAILED, RuleOutcome.CLAMPED})
 
@@ -67,37 +63,6 @@ class Tally:
     orders: int = 0
     fills: int = 0
     expired: int = 0
-
-
-class SquareOffWatch:
-    """Computes when square-offs have to be checked next, so that they aren't checked at every frame.
-
-    One can become due only at the day's first cut-off, or while a MIS position is open after the cut-off or from an
-    earlier day.
-
-    Attributes:
-        next_ns: market time of the next check, nanoseconds since the epoch.
-    """
-
-    def __init__(self, calendar: TradingCalendar, cut_off: time) -> None:
-        self._calendar = calendar
-        self._cut_off = cut_off
-        self.next_ns = 0
-
-    def opened(self, market_time_ns: int) -> None:
-        """Has what was opened after the day's cut-off checked at once; before it, the cut-off is still to come."""
-        if (self.next_ns + IST_NS) // DAY_NS != (market_time_ns + IST_NS) // DAY_NS:
-            self.next_ns = min(self.next_ns, market_time_ns)
-
-    def checked(self, market_time_ns: int, *, intraday_open: bool) -> None:
-        """Records a check at this market time; `intraday_open`: a MIS position is still open."""
-        if intraday_open:
-            self.next_ns = market_time_ns
-            return
-        cut_off = earliest_cut_off(instant(market_time_ns), self._calendar, self._cut_off)
-        tomorrow = (market_time_ns + IST_NS) // DAY_NS * DAY_NS + DAY_NS - IST_NS
-        at = nanoseconds(cut_off) if cut_off is not None else tomorrow
-        self.next_ns = at if market_time_ns < at else tomorrow
 
 
 class Replay:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -197,3 +200,20 @@ def test_what_a_worker_refuses_is_one_line(bars: Path, tmp_path: Path) -> None:
     result = asked(file, "--grid", "sma_cross:fast=3,slow=9,15,interval=1m", "--workers", "2")
     assert result.exit_code == 2
     assert "interval" in result.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_ends_the_workers(bars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is aborted, and no worker goes on."""
+
+    @contextmanager
+    def interrupted(_sets: int) -> Iterator[Callable[[float], None]]:
+        def shown(_share: float) -> None:
+            raise KeyboardInterrupt
+
+        yield shown
+
+    monkeypatch.setattr(sweeping, "_progress", interrupted)
+    result = asked(bars, "--grid", "ema_cross:fast=2,5,slow=8", "--workers", "2")
+    assert result.exit_code == 1
+    assert "Aborted" in result.output
+    assert multiprocessing.active_children() == []

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import nanoseconds
-from alphapanda.replay.core import SquareOffWatch
+from alphapanda.replay.square_off_watch import SquareOffWatch
 
 IST = ZoneInfo("Asia/Kolkata")
 

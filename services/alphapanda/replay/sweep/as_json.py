@@ -44,6 +44,7 @@ def _set(rank: int, result: SetResult) -> Document:
         "parameters": dict(result.parameters),
         "figures": {figure.name: plain(figure.value) for figure in result.figures},
         "reasons": {figure.name: figure.reason for figure in result.figures if figure.reason},
+        "charges_by_line": {line.name: money(line.amount) for line in result.charges.lines},
         "failures": list(result.failures),
     }
 

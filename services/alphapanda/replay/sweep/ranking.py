@@ -9,6 +9,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final
 
+from alphapanda.domain.charges import NO_CHARGES, Charges
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.money import ZERO
 from alphapanda.replay.figure import Figures, NotDefined, Number
@@ -39,6 +40,7 @@ class SetResult:
         starting_cash: of its purse, rupees.
         ends: equity at the end of each trading day.
         failures: the strategy's errors, a line each.
+        charges: of all its fills, by line.
     """
 
     number: int
@@ -48,6 +50,7 @@ class SetResult:
     starting_cash: Decimal
     ends: tuple[DayEnd, ...]
     failures: tuple[str, ...] = ()
+    charges: Charges = NO_CHARGES
 
     @property
     def name(self) -> str:
