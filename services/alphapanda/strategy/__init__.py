@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from alphapanda.strategy.core.bars import Bar
+from alphapanda.strategy.core.basket import BasketStrategy
 from alphapanda.strategy.core.holdings import Context, Holding, OpenOrder, Position
 from alphapanda.strategy.core.strategy import (
     BarParameters,
@@ -18,6 +19,7 @@ __all__ = [
     "Bar",
     "BarParameters",
     "BarStrategy",
+    "BasketStrategy",
     "Context",
     "Field",
     "Holding",

@@ -214,10 +214,10 @@ def test_builders_of_one_interval_become_one() -> None:
     made.on_frame(feed.frame((100, at(10))))
     made.configure(config("b"))
     made.on_frame(feed.frame((101, at(10, 0, 30))))
-    builders = made._bars[0][11].builders
+    builders = made._singles.bars[0][11].builders
     assert sorted(builder.interval for builder in builders) == ["1m", "1m", "5m"]
     made.on_frame(feed.frame((102, at(10, 1))))
-    assert sorted(builder.interval for builder in made._bars[0][11].builders) == ["1m", "5m"]
+    assert sorted(builder.interval for builder in made._singles.bars[0][11].builders) == ["1m", "5m"]
     assert [bar[3] for bar in bars(made, "a") + bars(made, "b")] == [1.0, 1.01]
 
 

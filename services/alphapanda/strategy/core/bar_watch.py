@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
@@ -52,11 +52,18 @@ class BarWatch(Generic[W]):
     def target_after(self, bar: Bar) -> Target | None:
         """Calls the strategy with a bar and returns its target; None during its warm-up."""
         target = self._on_bar(bar)
+        self.count()
+        return None if self._seen < self._warm_up else target
+
+    def targets_after(self, bar: Bar) -> Sequence[tuple[BarWatch[W], Target, float]]:
+        """Calls the strategy with a bar; returns (on which of its instruments, the target, that instrument's last price)."""
+        target = self.target_after(bar)
+        return () if target is None else ((self, target, bar.close),)
+
+    def count(self) -> None:
+        """Counts a bar of the warm-up."""
         if self._seen < self._warm_up:
             self._seen += 1
-            if self._seen < self._warm_up:
-                return None
-        return target
 
     @property
     def missing(self) -> int:
@@ -219,13 +226,11 @@ class InstrumentBars(Generic[W]):
         targets: list[BarTarget[W]] = []
         for watch in self.watches:
             for bar in closed.get(watch.builder, ()):
-                target = watch.target_after(bar)
-                if target is None:
-                    continue
-                if not in_session:
-                    watch.waiting.put(target, bar.day_open_ns, bar.close if recorded else 0.0)
-                elif watch.update_stance(target, self.window.day_open_ns):
-                    targets.append((watch.watcher, target, bar.close))
+                for on, target, price in watch.targets_after(bar):
+                    if not in_session:
+                        on.waiting.put(target, bar.day_open_ns, price if recorded else 0.0)
+                    elif on.update_stance(target, self.window.day_open_ns):
+                        targets.append((on.watcher, target, price))
         if len(self.builders) > 1:
             self._share()
         return targets

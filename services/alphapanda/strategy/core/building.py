@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
+from alphapanda.strategy.core.basket import BasketStrategy, require_symbols
+from alphapanda.strategy.core.basket_watching import Basket
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Holding, restore
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
-from alphapanda.strategy.core.revision_state import revision_state
+from alphapanda.strategy.core.revision_state import RevisionState, revision_state
 from alphapanda.strategy.core.sessions import SessionWindow
+from alphapanda.strategy.core.strategy import StrategyParameters
 from alphapanda.strategy.core.waiting import carries_over_night
 from alphapanda.strategy.core.watching import Running, Watcher, bar_watch, position_keys
 
@@ -65,6 +69,9 @@ class StrategyBuilder:
         if strategy_type.wants_position:
             running.holdings = {key: Holding() for key in self.position_keys(config)}
             restore(running.holdings, remembered.holdings or ())
+        if issubclass(strategy_type, BasketStrategy):
+            self._add_basket(running, strategy_type, parameters, remembered)
+            return running
         carries = carries_over_night(strategy_type, parameters, config.product)
         for instrument in config.instruments:
             found = self._found(instrument)
@@ -80,6 +87,45 @@ class StrategyBuilder:
             watcher.minute, watcher.made = remembered.made.get(instrument.instrument_id, (0, 0))
             running.watchers.append(watcher)
         return running
+
+    def _add_basket(
+        self,
+        running: Running,
+        strategy_type: type[BasketStrategy[Any]],
+        parameters: StrategyParameters,
+        remembered: RevisionState,
+    ) -> None:
+        """Builds one object on all instruments of a strategy; none on a partition that has none of them."""
+        instruments = running.config.instruments
+        if not instruments:
+            return
+        require_symbols(strategy_type, [each.symbol for each in instruments], "symbols")
+        found = [(each, self._found(each)) for each in instruments]
+        segments = {instrument.session_segment for _, instrument in found}
+        if len(segments) > 1:
+            raise InvalidInput(
+                "symbols",
+                ", ".join(each.symbol for each in instruments),
+                f"instruments with the same session hours; these have those of {', '.join(sorted(segments))}",
+            )
+        window = self._window_of(found[0][1])
+        basket = Basket(
+            running, strategy_type, parameters, [(each, instrument, window) for each, instrument in found]
+        )
+        for watcher in basket.watchers:
+            instrument_id = watcher.instrument.instrument_id
+            if instrument_id in remembered.instruments:
+                watcher.restore(remembered.instruments[instrument_id])
+            watcher.minute, watcher.made = remembered.made.get(instrument_id, (0, 0))
+            running.watchers.append(watcher)
+        running.sees_all = True
+
+    def sees_all(self, config: StrategyConfig) -> bool:
+        """Whether one object of the strategy sees all its instruments; False if there is no such type."""
+        try:
+            return issubclass(self._registry.type_named(config.strategy_type), BasketStrategy)
+        except UnknownName:
+            return False
 
     def stopped(self, config: StrategyConfig) -> Running:
         """Makes a stopped strategy without instruments."""

@@ -76,8 +76,8 @@ class EmaCross(Strategy[EmaCrossParameters]):
         self._long = side
         return self._target(side)
 
-    @override
     def on_bar(self, bar: Bar) -> Target | None:
+        """Handles a bar as a tick at its close."""
         flipped = self.on_tick(bar.close, bar.end_ns)
         # As on every type on bars, the target is repeated: it counts anew on a new day.
         return flipped if flipped is not None or self._long is None else self._target(self._long)

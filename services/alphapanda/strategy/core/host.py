@@ -17,8 +17,9 @@ from alphapanda.domain.order import OrderType
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.strategy.core.bar_watch import BarTarget, BarWatch, InstrumentBars
+from alphapanda.strategy.core.bar_watch import BarTarget, InstrumentBars
 from alphapanda.strategy.core.bars import unserved_interval
+from alphapanda.strategy.core.basket import MOST_SYMBOLS
 from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets
 from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
@@ -27,8 +28,9 @@ from alphapanda.strategy.core.holdings import Holding, state_of
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.revision_state import RevisionState, is_fresh, state_bytes
+from alphapanda.strategy.core.routing import Routing
 from alphapanda.strategy.core.strategy import Target
-from alphapanda.strategy.core.watching import Route, Running, StrategyFailure, Watcher
+from alphapanda.strategy.core.watching import Running, StrategyFailure, Watcher
 
 DEFAULT_MAX_ERRORS = 5
 MAX_REASON = 500
@@ -78,10 +80,8 @@ class StrategyHost:
         self._max_signals = max_signals_per_minute
         self._running: dict[str, Running] = {}
         self._readers: dict[str, StrategyConfig] = {}
-        self._routes: dict[int, Route] = {}
-        self._bars: dict[int, dict[int, InstrumentBars[Watcher]]] = {}
-        self._next_ends: dict[int, int] = {}
-        self._waiting: dict[int, set[int]] = {}
+        self._singles = Routing()
+        self._baskets = Routing()
         self._frame: Frame | None = None
         self._flattening: list[StrategyConfig] = []
         self._failures: list[StrategyFailure] = []
@@ -184,7 +184,7 @@ class StrategyHost:
 
     def shows(self, token: int, at_ns: int) -> bool:
         """Whether a tick of an instrument at this time is passed to its strategies."""
-        route = self._routes.get(token)
+        route = self._singles.routes.get(token) or self._baskets.routes.get(token)
         if route is None:
             return False
         window = route.window
@@ -192,12 +192,33 @@ class StrategyHost:
 
     def on_frame(self, frame: Frame) -> list[Signal]:
         """Runs the strategies on a frame; returns the signals, in the order of the ticks."""
+        self.frames += 1
+        self.ticks += len(frame.instrument_token)
+        signals: list[Signal] = self._flatten(frame) if self._flattening else []
+        signals += self._run(self._singles, frame)
+        if self._baskets.routes:
+            signals += self._run(self._baskets, frame)
+        return signals
+
+    def on_foreign_frame(self, frame: Frame) -> list[Signal]:
+        """Runs the strategies that see several instruments on a frame of another partition.
+
+        Like order events, these frames are inputs: the same ones at the same places between this partition's frames make
+        the same signals.
+        """
+        signals: list[Signal] = self._flatten(frame) if self._flattening else []
+        return signals + self._run(self._baskets, frame)
+
+    def basket_tokens(self) -> frozenset[int]:
+        """The instruments of the strategies that see several."""
+        return frozenset(self._baskets.routes)
+
+    def _run(self, routing: Routing, frame: Frame) -> list[Signal]:
+        """Runs the strategies of a routing on a frame."""
         self._frame = frame
         tokens = frame.instrument_token
-        self.frames += 1
-        self.ticks += len(tokens)
-        signals: list[Signal] = self._flatten(frame) if self._flattening else []
-        route_of = self._routes.get
+        signals: list[Signal] = []
+        route_of = routing.routes.get
         prices = frame.last_price
         times = frame.exchange_time
         belongs_at = frame.bar_start if len(frame.bar_start) else times
@@ -225,13 +246,14 @@ class StrategyHost:
                         window.close if inside else None,
                     )
             if route.bars is not None and inside:
-                signals += self._tick_of_bars(route.bars, frame, ordinal, at)
+                signals += self._tick_of_bars(routing, route.bars, frame, ordinal, at)
             elif route.bars is not None and len(frame.volume):
                 route.bars.outside(frame.volume[ordinal], at)
-        if not tokens and self._waiting.get(frame.shard):
-            signals += self._open(frame)
-        if self._next_ends and frame.market_time_ns > self._next_ends.get(frame.shard, frame.market_time_ns):
-            signals += self._close_bars(frame)
+        if not tokens and routing.waiting.get(frame.shard):
+            signals += self._open(routing, frame)
+        ends = routing.next_ends
+        if ends and frame.market_time_ns > ends.get(frame.shard, frame.market_time_ns):
+            signals += self._close_bars(routing, frame)
         return signals
 
     def on_batch(self, batch: FrameBatch) -> list[BatchTarget] | None:
@@ -242,9 +264,9 @@ class StrategyHost:
             have to be handled one by one: a strategy is on bars, reads its position, doesn't support batches or raised,
             or a tick is outside the sessions. Nothing has changed then.
         """
-        if self._flattening or self._readers or self._next_ends or self._bars:
+        if self._flattening or self._readers or self._singles.bars or self._baskets.routes:
             return None
-        targets = batch_targets(batch, self._routes)
+        targets = batch_targets(batch, self._singles.routes)
         if targets is not None:
             self.frames += len(batch.frames)
             self.ticks += len(batch.instrument_token)
@@ -273,47 +295,9 @@ class StrategyHost:
         return failures
 
     def _rebuild_routes(self) -> None:
-        """Rebuilds the lookup from instrument to strategies; changes are rare."""
-        routes: dict[int, Route] = {}
-        on_bars: dict[int, list[BarWatch[Watcher]]] = {}
-        for strategy_id in sorted(self._running):
-            running = self._running[strategy_id]
-            for watcher in () if running.stopped else running.watchers:
-                token = watcher.instrument.instrument_token
-                route = routes.get(token)
-                if route is None:
-                    route = routes[token] = Route(watcher.window)
-                if watcher.bars is not None:
-                    on_bars.setdefault(token, []).append(watcher.bars)
-                    continue
-                route.watchers += (watcher,)
-                if watcher.outside_sessions:
-                    route.always += (watcher,)
-        self._routes = routes
-        self._bars = {}
-        self._next_ends = {}
-        self._waiting = {}
-        for token, watches in on_bars.items():
-            bars = routes[token].bars = InstrumentBars(routes[token].window, watches)
-            if bars.waits_for_open:
-                self._waiting.setdefault(bars.shard, set()).add(token)
-            self._schedule_close(bars, token, bars.shard)
-
-    def _remove_routes(self, running: Running) -> None:
-        """Removes a strategy from all instruments at once, even within a frame."""
-        for route in self._routes.values():
-            route.watchers = tuple(w for w in route.watchers if w.running is not running)
-            route.always = tuple(w for w in route.always if w.running is not running)
-            if route.bars is not None:
-                route.bars.keep(lambda watcher: watcher.running is not running)
-
-    def _schedule_close(self, bars: InstrumentBars[Watcher], token: int, shard: int) -> None:
-        """Stores when market time has to close the instrument's bars, if no tick closes them before."""
-        of_shard = self._bars.setdefault(shard, {})
-        of_shard[token] = bars
-        ends = bars.next_end_ns
-        if ends and ends < self._next_ends.get(shard, ends + 1):
-            self._next_ends[shard] = ends
+        in_order = [self._running[strategy_id] for strategy_id in sorted(self._running)]
+        self._singles.rebuild(running for running in in_order if not running.sees_all)
+        self._baskets.rebuild(running for running in in_order if running.sees_all)
 
     def _flatten(self, frame: Frame) -> list[Signal]:
         """The signals with target 0 for revisions that have just taken effect and flatten."""
@@ -327,7 +311,7 @@ class StrategyHost:
         return signals
 
     def _tick_of_bars(
-        self, bars: InstrumentBars[Watcher], frame: Frame, ordinal: int, at_ns: int
+        self, routing: Routing, bars: InstrumentBars[Watcher], frame: Frame, ordinal: int, at_ns: int
     ) -> list[Signal]:
         price = frame.last_price[ordinal] / frame.price_scale
         volume = frame.volume[ordinal] if len(frame.volume) else None
@@ -339,22 +323,22 @@ class StrategyHost:
         targets = bars.tick(price, at_ns, time_ns, volume, frame.shard, prices)
         if bars.unserved:
             self._stop_unserved(bars, time_ns - at_ns)
-        if bars.waits_for_open:
-            self._waiting.setdefault(frame.shard, set()).add(frame.instrument_token[ordinal])
-        self._schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
+        routing.schedule_open(bars, frame.instrument_token[ordinal], frame.shard)
+        routing.schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
         return self._signals_of_bars(bars, targets, frame, ordinal, 0, time_ns) if targets else []
 
-    def _open(self, frame: Frame) -> list[Signal]:
+    def _open(self, routing: Routing, frame: Frame) -> list[Signal]:
         """The signals of targets that waited for the open which a frame without ticks shows."""
         signals: list[Signal] = []
         now = frame.market_time_ns
-        tokens = sorted(self._waiting[frame.shard])
-        for token in tokens:
-            bars = self._bars.get(frame.shard, {}).get(token)
+        waiting = routing.waiting[frame.shard]
+        for token in sorted(waiting):
+            bars = routing.bars.get(frame.shard, {}).get(token)
             if bars is not None and (targets := bars.opened(now)):
-                signals += self._signals_of_bars(bars, targets, frame, 1, token, now)
+                n = token * MOST_SYMBOLS if routing is self._baskets else token
+                signals += self._signals_of_bars(bars, targets, frame, 1, n, now)
             if bars is None or not bars.waits_for_open:
-                self._waiting[frame.shard].discard(token)
+                waiting.discard(token)
         return signals
 
     def _stop_unserved(self, bars: InstrumentBars[Watcher], length_ns: int) -> None:
@@ -366,18 +350,20 @@ class StrategyHost:
                 self.unserved[watch.watcher.running.config.strategy_id] = (watch.builder.interval, error)
                 self._note(watch.watcher, error, 0, stops=True)
 
-    def _close_bars(self, frame: Frame) -> list[Signal]:
+    def _close_bars(self, routing: Routing, frame: Frame) -> list[Signal]:
         """Closes the bars of the frame's shard that end before its market time."""
         signals: list[Signal] = []
         now = frame.market_time_ns
-        del self._next_ends[frame.shard]
-        for token, bars in sorted(self._bars[frame.shard].items()):
+        del routing.next_ends[frame.shard]
+        for token, bars in sorted(routing.bars[frame.shard].items()):
             if 0 < bars.next_end_ns < now:
-                # Numbered by token: no tick causes these, and a strategy may have one for each instrument.
+                # Numbered by token: no tick causes these, and a strategy may have one for each instrument. One that sees
+                # several may have as many at each.
+                n = token * MOST_SYMBOLS if routing is self._baskets else token
                 signals += self._signals_of_bars(
-                    bars, bars.close_due(now), frame, len(frame.instrument_token), token, now
+                    bars, bars.close_due(now), frame, len(frame.instrument_token), n, now
                 )
-            self._schedule_close(bars, token, frame.shard)
+            routing.schedule_close(bars, token, frame.shard)
         return signals
 
     def _signals_of_bars(
@@ -473,7 +459,7 @@ class StrategyHost:
         running = watcher.running
         if stops:
             running.stopped = True
-            self._remove_routes(running)
+            (self._baskets if running.sees_all else self._singles).remove(running)
         self._failures.append(
             StrategyFailure(
                 strategy_id=running.config.strategy_id,

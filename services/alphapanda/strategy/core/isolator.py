@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -23,6 +24,7 @@ class Isolated:
         strategy_type: the type; it is built here.
         parameters: an instance of its `parameters_model`.
         failed: called with this object and the error, after the error was counted.
+        symbols: the instruments, if it is a type that sees several.
 
     Raises:
         StrategyBroken: the constructor raised.
@@ -35,11 +37,12 @@ class Isolated:
         strategy_type: type[Strategy[P]],
         parameters: P,
         failed: Callable[[Isolated, Exception], None],
+        symbols: Sequence[str] = (),
     ) -> None:
         self.errors_in_a_row = 0
         self._failed = failed
         try:
-            self._strategy = strategy_type(parameters)
+            self._strategy = strategy_type(*((parameters, symbols) if symbols else (parameters,)))
         except Exception as error:
             raise StrategyBroken(f"{strategy_type.type_name} can't be built: {error_text(error)}") from error
 
@@ -50,7 +53,7 @@ class Isolated:
             type(self._strategy), "__slots__", ()
         )
 
-    def set_context(self, context: Context) -> None:
+    def set_context(self, context: Context | Mapping[str, Context]) -> None:
         """Sets the strategy's context, from which it reads facts of the instrument, its position and open orders.
 
         Raises:
@@ -95,7 +98,7 @@ class Isolated:
     def on_bar(self, bar: Bar) -> Target | None:
         """Calls `on_bar`; None if it raises."""
         try:
-            target = self._strategy.on_bar(bar)
+            target: Target | None = self._on_bar(bar)
             if target is not None:
                 _require_target(target, "on_bar")
         except Exception as error:
@@ -104,6 +107,29 @@ class Isolated:
             return None
         self.errors_in_a_row = 0
         return target
+
+    def on_basket_bar(self, symbol: str, bar: Bar, priced: Mapping[str, object]) -> Mapping[str, Target]:
+        """Calls `on_bar` of a type that sees several instruments; no target if it raises.
+
+        Args:
+            symbol: the instrument of the bar.
+            bar: the bar.
+            priced: by symbol, the instruments that may have a target.
+        """
+        try:
+            targets = targets_by_symbol(self._on_bar(symbol, bar), priced)
+        except Exception as error:
+            self.errors_in_a_row += 1
+            self._failed(self, error)
+            return {}
+        self.errors_in_a_row = 0
+        return targets
+
+    @property
+    def _on_bar(self) -> Callable[..., Any]:
+        """The strategy's handler of bars, which takes the symbol first if it sees several instruments."""
+        handler: Callable[..., Any] = self._strategy.on_bar  # type: ignore[attr-defined]
+        return handler
 
     def still_needs(self) -> int:
         """Calls `still_needs`; 0 if it raises."""
@@ -136,6 +162,27 @@ class Isolated:
             self._strategy.restore(remembered)
         except Exception as error:
             raise StrategyBroken(f"its state can't be restored: {error_text(error)}") from error
+
+
+def targets_by_symbol(returned: object, priced: Mapping[str, object]) -> Mapping[str, Target]:
+    """Checks what a handler of several instruments returned.
+
+    Raises:
+        TypeError: it isn't None or a mapping of symbols to targets, or one of an instrument without a bar so far.
+    """
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise TypeError(f"on_bar returned {returned!r}; it returns targets by symbol, or None")
+    for symbol, target in returned.items():
+        if not isinstance(target, Target):
+            raise TypeError(f"on_bar returned {target!r} for {symbol}; it returns a Target for each symbol")
+        if symbol not in priced:
+            known = ", ".join(priced)
+            raise TypeError(
+                f"on_bar returned a target for {symbol!r}; its instruments with a bar so far are {known}"
+            )
+    return returned
 
 
 def _require_target(returned: object, by: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from math import sqrt
 from typing import Any, ClassVar, Final, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -13,6 +11,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.strategy.core.bars import Bar
 from alphapanda.strategy.core.exact import UNITS_PER_RUPEE, as_ratio, in_units
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, StrategyParameters, Target
+from alphapanda.strategy.core.z_score import ZScore
 
 _CLOSES: Final = "_closes"
 
@@ -43,10 +42,9 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
 
     @override
     def __init__(self, parameters: MeanReversionParameters) -> None:
-        self._parameters = parameters
+        self._lookback = parameters.lookback
         self._entry, self._exit = as_ratio(parameters.entry), as_ratio(parameters.exit)
-        self._closes: deque[int] = deque()  # in units, with their sum and the sum of their squares
-        self._sum = self._squares = 0
+        self._closes = ZScore(parameters.lookback)
 
     @classmethod
     @override
@@ -55,23 +53,14 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
 
     @override
     def on_bar(self, bar: Bar) -> Target | None:
-        close, lookback = in_units(bar.close), self._parameters.lookback
-        self._add(close)
-        # With n closes of sum s and squares q, z is off / sqrt(variance), where:
-        off = lookback * close - self._sum
-        variance = lookback * self._squares - self._sum**2
-        if len(self._closes) < lookback or not variance:
+        closes = self._closes
+        closes.add(in_units(bar.close))
+        if not closes.exists:
             return None
-
-        def beside(level: tuple[int, int]) -> int:
-            """How far z squared is above the level squared; only the sign has a meaning."""
-            numerator, denominator = level
-            return (off * denominator) ** 2 - numerator**2 * variance
-
-        reason = f"z-score {off / sqrt(variance):+.3f} of {lookback} bars"
-        if beside(self._entry) >= 0:
-            return Target(Stance.SHORT if off > 0 else Stance.LONG, reason)
-        return Target(Stance.FLAT, reason) if beside(self._exit) <= 0 else None
+        reason = f"z-score {float(closes):+.3f} of {self._lookback} bars"
+        if closes.against(self._entry) >= 0:
+            return Target(Stance.SHORT if closes.above else Stance.LONG, reason)
+        return Target(Stance.FLAT, reason) if closes.against(self._exit) <= 0 else None
 
     @override
     def state(self) -> JsonValue:
@@ -79,16 +68,4 @@ class MeanReversion(BarStrategy[MeanReversionParameters]):
 
     @override
     def restore(self, state: Any) -> None:
-        self._closes.clear()
-        self._sum = self._squares = 0
-        for close in state[_CLOSES]:
-            self._add(in_units(close))
-
-    def _add(self, units: int) -> None:
-        if len(self._closes) == self._parameters.lookback:
-            gone = self._closes.popleft()
-            self._sum -= gone
-            self._squares -= gone**2
-        self._closes.append(units)
-        self._sum += units
-        self._squares += units**2
+        self._closes.replace(map(in_units, state[_CLOSES]))

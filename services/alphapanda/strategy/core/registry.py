@@ -13,6 +13,7 @@ from alphapanda.strategy.core.ema_cross import EmaCross
 from alphapanda.strategy.core.mean_reversion import MeanReversion
 from alphapanda.strategy.core.momentum import Momentum
 from alphapanda.strategy.core.opening_range_breakout import OpeningRangeBreakout
+from alphapanda.strategy.core.pairs import Pairs
 from alphapanda.strategy.core.rsi import Rsi
 from alphapanda.strategy.core.sma_cross import SmaCross
 from alphapanda.strategy.core.strategy import Strategy, StrategyParameters
@@ -26,6 +27,7 @@ SHIPPED: tuple[type[Strategy[Any]], ...] = (
     Rsi,
     OpeningRangeBreakout,
     VwapReversion,
+    Pairs,
 )
 
 

@@ -124,13 +124,9 @@ class Strategy(ABC, Generic[P]):
         """
         raise NotImplementedError
 
-    def on_bar(self, bar: Bar) -> Target | None:
-        """Handles a closed bar, of a type on ticks or on bars: it is called instead of `on_tick` if `interval_of` names an interval."""
-        raise NotImplementedError
-
     @classmethod
     def interval_of(cls, parameters: Any) -> str | None:  # noqa: ARG003 - for those that override it
-        """The interval of the bars that it gets with these parameters; None: it gets ticks."""
+        """The interval of the bars that its `on_bar` gets with these parameters; None: its `on_tick` gets ticks."""
         return None
 
     @classmethod
@@ -150,7 +146,7 @@ class Strategy(ABC, Generic[P]):
         return {
             name: list(value) if isinstance(value, deque) else value
             for name, value in vars(self).items()
-            if not isinstance(value, StrategyParameters | Context)
+            if name != "context" and not isinstance(value, StrategyParameters | Context)
         }
 
     def restore(self, state: JsonValue) -> None:
@@ -173,7 +169,6 @@ class BarStrategy(Strategy[B]):
     __slots__ = ()
 
     @abstractmethod
-    @override
     def on_bar(self, bar: Bar) -> Target | None:
         """Handles a closed bar. None keeps the target as it is."""
 

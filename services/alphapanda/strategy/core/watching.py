@@ -52,7 +52,10 @@ class StrategyFailure:
 
 
 class Running:
-    """A strategy at one revision; `holdings` is None if it doesn't read its position."""
+    """A strategy at one revision.
+
+    `holdings` is None if it doesn't read its position; `sees_all` says whether one object sees all its instruments.
+    """
 
     __slots__ = (
         "brokers",
@@ -61,6 +64,7 @@ class Running:
         "holdings",
         "min_quantity",
         "quantity",
+        "sees_all",
         "stopped",
         "ttl",
         "watchers",
@@ -81,6 +85,7 @@ class Running:
         self.watchers: list[Watcher] = []
         self.holdings: Holdings | None = None
         self.stopped = False
+        self.sees_all = False
 
 
 class Watcher:
