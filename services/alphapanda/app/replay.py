@@ -41,6 +41,7 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.limits_file import read_limits
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import load_settings
+from alphapanda.strategy.core.basket import require_together
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
@@ -237,12 +238,18 @@ def _configured(
 ) -> StrategyConfig:
     watched = _watched(directory, wanted.symbols or usual)
     units, size = units_or_size(str(wanted.quantity), "quantity")
+    parameters = registry.complete(wanted.strategy_type, wanted.parameters)
+    require_together(
+        registry.type_named(wanted.strategy_type),
+        watched,
+        f"symbols of --set {wanted.strategy_type}@NSE:X,NSE:Y",
+    )
     return StrategyConfig(
         strategy_id=strategy_id,
         revision=1,
         state=StrategyState.RUNNING,
         strategy_type=wanted.strategy_type,
-        parameters=registry.complete(wanted.strategy_type, wanted.parameters),
+        parameters=parameters,
         instruments=tuple(StrategyInstrument(each.instrument_id, each.instrument_token) for each in watched),
         brokers=(),
         account=settings.account,

@@ -10,6 +10,7 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.size import size_text
+from alphapanda.strategy.core.basket import require_together
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
 from panda.strategy.v1 import strategy_pb2 as api
@@ -65,7 +66,9 @@ class Configurations:
             state=StrategyState.STOPPED,
             strategy_type=request.strategy_type,
             parameters=self._registry.complete(request.strategy_type, request.parameters),
-            instruments=self._instruments("", request.symbols, 0 if size else quantity),
+            instruments=self._together(
+                request.strategy_type, "", self._instruments("", request.symbols, 0 if size else quantity)
+            ),
             brokers=self._brokers("", request.brokers),
             account=request.account or self._account,
             quantity=quantity,
@@ -100,7 +103,7 @@ class Configurations:
             config = replace(config, brokers=self._brokers("strategy.", wanted.brokers))
         if "symbols" in asked:
             made = self._instruments("strategy.", wanted.symbols, 0 if config.size else config.quantity)
-            return replace(config, instruments=made)
+            return replace(config, instruments=self._together(config.strategy_type, "strategy.", made))
         if "quantity" in asked:
             self._instruments("strategy.", [each.symbol for each in config.instruments], config.quantity)
         return config
@@ -138,6 +141,14 @@ class Configurations:
             self._instrument(f"{prefix}symbols[{place}]", symbol, f"{prefix}quantity", quantity)
             for place, symbol in enumerate(symbols)
         )
+
+    def _together(
+        self, strategy_type: str, prefix: str, instruments: tuple[StrategyInstrument, ...]
+    ) -> tuple[StrategyInstrument, ...]:
+        """The same instruments, after a check that a type that sees them all can do so."""
+        found = [self._directory.require_symbol(each.symbol, f"{prefix}symbols") for each in instruments]
+        require_together(self._registry.type_named(strategy_type), found, f"{prefix}symbols")
+        return instruments
 
     def _instrument(self, field: str, symbol: str, quantity_field: str, quantity: int) -> StrategyInstrument:
         instrument = self._directory.require_symbol(symbol, field)

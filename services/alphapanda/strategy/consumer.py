@@ -16,20 +16,21 @@ How that works, per partition of the ticks:
   and activations are stored only under the owner's epoch, and signals are published only after the epoch was checked. So a
   process that has lost its partition, or was frozen, publishes nothing, or signals of records that it fetched before:
   its successor handles these under the same revisions and makes the same signals with the same ids.
-- Order events of a strategy that reads its position are inputs between two records: order_inputs.py.
+- Order events of a strategy that reads its position are inputs between two records: order_inputs.py. So are the other
+  partitions' frames of a strategy that sees several instruments: foreign_frames.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.consuming.delivery import Delivery
-from alphapanda.contract.topics import TopicMap, TopicPartition
+from alphapanda.contract.topics import TopicMap, TopicPartition, shard_of
 from alphapanda.contract.wire import frame_from, signal_event
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
@@ -39,6 +40,7 @@ from alphapanda.resilience.failures import TransientFailure
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
+from alphapanda.strategy.foreign_frames import ForeignFrames
 from alphapanda.strategy.order_inputs import OrderReading
 from alphapanda.strategy.partition import Halt, TickPartition
 from alphapanda.strategy.store.port import (
@@ -104,6 +106,7 @@ class StrategyTicks:
         self._new_host = new_host
         self._warm_up_reader = WarmUpReader(log, topic_map, new_host)
         self._orders = OrderReading(store, log, topic_map)
+        self._foreign = ForeignFrames(store, log, topic_map, wall_clock)
         self._snapshot_interval = snapshot_interval_seconds
         self._wall_clock = wall_clock
         self._elapsed = elapsed
@@ -179,12 +182,31 @@ class StrategyTicks:
             if self._reader is not None and at in self._reader.assigned():
                 await self.assigned(self._reader, [at])
             return
+        await self._with_ownership(partition, self._handle(partition, batch))
+        for other in list(self._partitions.values()):
+            if other is not partition and other.expects_baskets:
+                await self._with_ownership(other, self._handle_foreign(other))
+
+    async def _with_ownership(self, partition: TickPartition, handled: Coroutine[None, None, None]) -> None:
         try:
-            await self._handle(partition, batch)
+            await handled
         except OwnershipLost as late:
             await self._release(partition)
-            self._logger.warning("strategy.partition_lost", partition=at.partition, error=str(late))
+            self._logger.warning("strategy.partition_lost", partition=partition.number, error=str(late))
             raise TransientFailure(str(late)) from late
+
+    async def _handle_foreign(self, partition: TickPartition) -> None:
+        """Handles other partitions' frames for strategies that see several instruments."""
+        async with partition.busy:
+            await self._publish(partition)
+            if partition.activating or not partition.may_change(partition.position):
+                return  # a revision that takes effect before the next record begins without more inputs
+            partition.load_due(partition.position)
+            if partition.has_baskets and await self._foreign.record_at_once(partition):
+                partition.load_due(partition.position)
+            partition.take_failures()
+            await self._publish(partition)
+            await self._stop_failed(partition)
 
     async def _handle(self, partition: TickPartition, batch: Sequence[Delivery]) -> None:
         async with partition.busy:
@@ -193,9 +215,14 @@ class StrategyTicks:
             await self._apply_changes(partition, begins)
             if partition.readers:
                 await self._orders.apply_new(partition, begins)
-            for delivery in batch:
-                offset = delivery.record.offset
-                frame = frame_from(delivery.event.tick_frame)
+            frames = [(each.record.offset, frame_from(each.event.tick_frame)) for each in batch]
+            if partition.expects_baskets:
+                partition.load_due(begins)
+            if partition.has_baskets:
+                await self._foreign.record(
+                    partition, [(at, frame.market_time_ns) for at, frame in frames if at >= begins]
+                )
+            for offset, frame in frames:
                 if offset >= partition.position:
                     if not partition.is_repeated(frame.feed_run, frame.sequence):
                         partition.load_due(offset)
@@ -222,13 +249,16 @@ class StrategyTicks:
             host = self._new_host()
             recorded = await self._store.inputs(at.partition)
             snapshots, recorded = await self._orders.add_missing_holdings(owner, host, snapshots, recorded)
-            partition = TickPartition(owner, host, snapshots, recorded, reader.position(at), ends[at])
+            begins = reader.position(at)
+            partition = TickPartition(owner, host, snapshots, recorded, begins, ends[at], at.topic)
             partition.saved = (partition.position, self._elapsed())
             if partition.replays:
                 # From the previous record on: the next record may repeat its frame.
                 await reader.seek(at, max(partition.position - 1, 0))
                 await reader.commit({at: partition.position})
             self._partitions[at.partition] = partition
+            if partition.expects_baskets:  # inputs recorded after the last record are due now
+                await self._with_ownership(partition, self._handle_foreign(partition))
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Releases partitions, with a last snapshot."""
@@ -248,6 +278,7 @@ class StrategyTicks:
 
     async def _release(self, partition: TickPartition) -> None:
         await self._orders.release(partition)
+        await self._foreign.release(partition)
         if self._partitions.get(partition.number) is not partition:
             return
         del self._partitions[partition.number]
@@ -293,6 +324,7 @@ class StrategyTicks:
         warmed = await self._orders.with_holdings(
             partition, config, await self._warmed(partition, config, offset), offset
         )
+        warmed = warmed._replace(state=partition.with_inputs(config, warmed.state, offset))
         await self._store.activate(partition.owner, activation, warmed)
         partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
         del partition.activating[config.strategy_id]
@@ -304,7 +336,13 @@ class StrategyTicks:
             return Memory(config.revision)
         (topic,) = self.topics
         try:
-            made = await self._warm_up_reader.warmed(TopicPartition(topic, partition.number), offset, here)
+            ends = {TopicPartition(topic, partition.number): offset}
+            if partition.host.build.sees_all(here):
+                read = (await self._foreign.tail(partition)).positions()
+                others = {shard_of(each.instrument_token) for each in here.instruments} - {partition.number}
+                ends |= {at: end for at, end in read.items() if at.partition in others}
+                await self._store.record_inputs(partition.owner, offset, (), partition.input_positions())
+            made = await self._warm_up_reader.warmed(ends, here)
         except (InvalidInput, StrategyBroken):
             return Memory(config.revision)  # configuring it raises the same error, which stops it
         partition.failed(made.failures)
@@ -333,9 +371,8 @@ class StrategyTicks:
         if partition.position > partition.saved[0]:
             for strategy_id, revision in partition.host.revisions().items():
                 try:
-                    states[strategy_id] = Memory(
-                        revision, partition.host.state(strategy_id), partition.host.missing(strategy_id)
-                    )
+                    state, missing = partition.state(strategy_id), partition.host.missing(strategy_id)
+                    states[strategy_id] = Memory(revision, state, missing)
                 except StrategyBroken as error:  # its older snapshot stays; a restart begins there
                     self._logger.warning(
                         "strategy.snapshot_failed", strategy_id=strategy_id, error=str(error)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphapanda.contract.order_wire import order_update_from
-from alphapanda.contract.topics import TopicMap, TopicPartition, shard_of
+from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.port import EventLog
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
@@ -23,7 +23,7 @@ from alphapanda.strategy.core.holdings import after, state_of
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.revision_state import revision_state, with_holdings
 from alphapanda.strategy.order_tail import PAYLOADS, OrderTail, history
-from alphapanda.strategy.partition import TickPartition
+from alphapanda.strategy.partition import TickPartition, restricted
 from alphapanda.strategy.store.port import Memory, OrderInputs, Ownership, Snapshot, StrategyStore
 
 
@@ -54,9 +54,9 @@ class OrderReading:
         tail = await self._tail(partition, offset)
         events = await tail.new_events(partition.readers)
         if events:
-            await self._store.record_inputs(partition.owner, offset, events, tail.positions())
+            await self._store.record_inputs(partition.owner, offset, events, partition.input_positions())
             tail.recorded()
-            partition.apply_orders(events)
+            partition.apply(offset, events)
 
     async def with_holdings(
         self, partition: TickPartition, config: StrategyConfig, begins: Memory, offset: int
@@ -79,30 +79,31 @@ class OrderReading:
         """Adds holdings to snapshots that lack them, because the strategy's code has begun to read its position."""
         made = []
         for snapshot in snapshots:
-            here = snapshot.config.restricted_to(
-                lambda each: shard_of(each.instrument_token) == owner.partition
-            )
+            here = restricted(snapshot.config, host, owner.partition)
             if _reads(host, here) and revision_state(snapshot.state).holdings is None:
-                ends = await self._ends() if recorded.positions is None else recorded.positions
+                topics = self._topic_map.topics(*PAYLOADS)
+                ends = recorded.positions_on(topics) or await self._ends()
                 events = await history(self._log, self._topic_map, here, ends)
                 held = after(
                     host.build.position_keys(here), (order_update_from(event).order for event in events)
                 )
                 state = with_holdings(snapshot.state, state_of(held))
                 memory = Memory(snapshot.config.revision, state)
-                await self._store.record_inputs(owner, snapshot.next_offset, (), ends)
+                recorded = recorded._replace(positions={**(recorded.positions or {}), **ends})
+                await self._store.record_inputs(owner, snapshot.next_offset, (), recorded.positions or {})
                 await self._store.save(owner, snapshot.next_offset, {here.strategy_id: memory})
-                recorded = recorded._replace(positions=ends)
                 made.append(Snapshot(snapshot.config, snapshot.next_offset, state, snapshot.replaced))
             else:
                 made.append(snapshot)
         return made, recorded
 
     async def forget(self, partition: TickPartition) -> None:
-        """Deletes recorded order events that the new snapshots include."""
+        """Deletes recorded inputs that the new snapshots include."""
         tail = partition.tail
-        if tail is not None and not tail.has_unrecorded and partition.all_loaded:
-            await self._store.forget_inputs(partition.owner, partition.position, tail.positions())
+        if tail is None and partition.foreign_tail is None:
+            return
+        if (tail is None or not tail.has_unrecorded) and partition.all_loaded:
+            await self._store.forget_inputs(partition.owner, partition.position, partition.input_positions())
 
     async def release(self, partition: TickPartition) -> None:
         """Stops reading order topics for a partition."""
@@ -113,9 +114,8 @@ class OrderReading:
     async def _tail(self, partition: TickPartition, offset: int) -> OrderTail:
         if partition.tail is None:
             if partition.order_positions is None:
-                ends = await self._ends()
-                await self._store.record_inputs(partition.owner, offset, (), ends)
-                partition.order_positions = ends
+                partition.order_positions = await self._ends()
+                await self._store.record_inputs(partition.owner, offset, (), partition.input_positions())
             tail = OrderTail(self._log, self._topic_map, partition.order_positions)
             await tail.start()
             partition.tail = tail

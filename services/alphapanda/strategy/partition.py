@@ -6,19 +6,24 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from alphapanda.contract.order_wire import order_update_from
-from alphapanda.contract.topics import shard_of
+from alphapanda.contract.topics import TopicPartition, shard_of
+from alphapanda.contract.wire import frame_from
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.signal import Signal
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
-from alphapanda.strategy.core.revision_state import is_fresh
+from alphapanda.strategy.core.revision_state import is_fresh, revision_state, with_inputs
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.strategy.order_tail import OrderTail
-from alphapanda.strategy.store.port import OrderInputs, Ownership, Snapshot
+from alphapanda.strategy.store.port import OrderInput, OrderInputs, Ownership, Snapshot
 from panda.events.v1.events_pb2 import Event
+
+if TYPE_CHECKING:
+    from alphapanda.strategy.foreign_frames import ForeignTail
 
 
 class LogBehindSnapshot(Exception):
@@ -46,9 +51,10 @@ class TickPartition:
         owner: the partition, and the epoch under which this process owns it.
         host: an empty host.
         snapshots: the stored snapshots of the partition.
-        recorded: the stored order events of its strategies.
+        recorded: the stored inputs of its strategies.
         begins: offset of the next record, unless a snapshot needs an earlier one.
         end: end of the partition's log at the take-over.
+        tick_topic: the topic of the ticks.
 
     Raises:
         LogBehindSnapshot: a snapshot is of an offset after `end`.
@@ -64,6 +70,8 @@ class TickPartition:
         readers: configurations of the strategies that read their position.
         order_positions: stored offsets of the order topics; None if they were never read for this partition.
         tail: reads the order topics for `readers`; None until it is needed.
+        foreign_positions: stored offsets of the other partitions' ticks.
+        foreign_tail: reads the other partitions' ticks for strategies that see several instruments; None until it is needed.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class TickPartition:
         recorded: OrderInputs,
         begins: int,
         end: int,
+        tick_topic: str,
     ) -> None:
         self.owner = owner
         self.number = owner.partition
@@ -85,14 +94,21 @@ class TickPartition:
         self.applied = 0
         self.activating: dict[str, StrategyConfig] = {}
         self.readers: Sequence[StrategyConfig] = ()
-        self.order_positions = recorded.positions
+        positions = recorded.positions or {}
+        self.order_positions = {at: n for at, n in positions.items() if at.topic != tick_topic} or None
         self.tail: OrderTail | None = None
+        self.foreign_tail: ForeignTail | None = None
+        self._inputs = (0, 0)
         self._recorded = deque(recorded.inputs)
         self._last_frame = ("", 0)
         self.revisions = {snapshot.config.strategy_id: snapshot.config.revision for snapshot in snapshots}
         self._to_load = [
             s for s in snapshots if s.config.state is StrategyState.RUNNING or _has_pending_flattening(s)
         ]
+        self._to_load.sort(key=self._enters)
+        self.foreign_positions: dict[TopicPartition, int] = {}
+        if any(host.build.sees_all(snapshot.config) for snapshot in self._to_load):
+            self.foreign_positions = {at: n for at, n in positions.items() if at.topic == tick_topic}
         # Without snapshots no earlier process had a strategy on this partition.
         self._new_revisions_from = end if snapshots else begins
         self.position = min([snapshot.next_offset for snapshot in self._to_load], default=begins)
@@ -106,22 +122,67 @@ class TickPartition:
                 )
 
     def load_due(self, offset: int) -> None:
-        """Loads strategies, and applies recorded order events, that are due before the record at this offset."""
+        """Loads strategies, and applies recorded inputs, that are due before the record at this offset.
+
+        A strategy that sees several instruments enters after the inputs of its offset that its state includes.
+        """
+        never = (offset + 1, 0)
         while True:
-            enters = self._to_load[0].next_offset if self._to_load else offset + 1
-            recorded = self._recorded[0].next_offset if self._recorded else offset + 1
-            if min(enters, recorded) > offset:
+            enters = self._enters(self._to_load[0]) if self._to_load else never
+            recorded = never
+            if self._recorded:
+                at = self._recorded[0].next_offset
+                recorded = (at, self.inputs_included(at))
+            if min(enters, recorded)[0] > offset:
                 return
             if enters <= recorded:
                 snapshot = self._to_load.pop(0)
                 self.configure(snapshot.config, snapshot.replaced, snapshot.state)
             else:
-                self.apply_orders([self._recorded.popleft().event])
+                self.apply(recorded[0], [self._recorded.popleft().event])
 
-    def apply_orders(self, events: Iterable[Event]) -> None:
-        """Applies order events to the strategies' holdings."""
+    def apply(self, offset: int, events: Iterable[Event]) -> None:
+        """Applies inputs that are recorded for an offset: order events, and frames of other partitions."""
         for event in events:
-            self.host.on_order(order_update_from(event).order)
+            self._inputs = (offset, self.inputs_included(offset) + 1)
+            if event.HasField("tick_frame"):
+                self.unpublished += self.host.on_foreign_frame(frame_from(event.tick_frame))
+            else:
+                self.host.on_order(order_update_from(event).order)
+
+    def queue(self, inputs: Iterable[OrderInput]) -> None:
+        """Adds inputs that were just recorded, in the order of their offsets, and are applied when these are due."""
+        self._recorded.extend(inputs)
+
+    def inputs_included(self, offset: int) -> int:
+        """The number of inputs recorded for an offset that were applied."""
+        return self._inputs[1] if self._inputs[0] == offset else 0
+
+    def input_positions(self) -> dict[TopicPartition, int]:
+        """The offsets up to which the topics of inputs were read."""
+        orders = (self.order_positions or {}) if self.tail is None else self.tail.positions()
+        foreign = self.foreign_positions if self.foreign_tail is None else self.foreign_tail.positions()
+        return {**orders, **foreign}
+
+    def state(self, strategy_id: str) -> bytes:
+        """A strategy's state as of the position.
+
+        Raises:
+            StrategyBroken: the type's state can't be stored.
+        """
+        state = self.host.state(strategy_id)
+        included = self.inputs_included(self.position)
+        return with_inputs(state, included) if included and self.host.sees_all(strategy_id) else state
+
+    def with_inputs(self, config: StrategyConfig, state: bytes, offset: int) -> bytes:
+        """A new revision's state at an offset, with the number of inputs recorded for it that went before."""
+        included = self.inputs_included(offset)
+        return with_inputs(state, included) if included and self.host.build.sees_all(config) else state
+
+    def _enters(self, snapshot: Snapshot) -> tuple[int, int]:
+        """The offset at which a stored strategy is loaded, and the number of inputs recorded for it that go before."""
+        sees_all = self.host.build.sees_all(snapshot.config)
+        return snapshot.next_offset, revision_state(snapshot.state).inputs if sees_all else 0
 
     @property
     def all_loaded(self) -> bool:
@@ -185,9 +246,30 @@ class TickPartition:
             if failure.stopped:
                 self.halts.append(Halt(failure.strategy_id, failure.revision, failure.why, failure.frame_id))
 
+    @property
+    def has_baskets(self) -> bool:
+        """Whether a strategy that sees several instruments is loaded."""
+        return bool(self.host.basket_tokens())
+
+    @property
+    def expects_baskets(self) -> bool:
+        """Whether such a strategy is loaded, or will be when its snapshot is due."""
+        return self.has_baskets or any(self.host.build.sees_all(each.config) for each in self._to_load)
+
     def restricted(self, config: StrategyConfig) -> StrategyConfig:
-        """The configuration with only the instruments whose ticks are in this partition."""
-        return config.restricted_to(lambda each: shard_of(each.instrument_token) == self.number)
+        """The configuration with only the instruments of this partition."""
+        return restricted(config, self.host, self.number)
+
+
+def restricted(config: StrategyConfig, host: StrategyHost, number: int) -> StrategyConfig:
+    """The configuration with only the instruments of a partition: those whose ticks it has.
+
+    A strategy that sees several instruments has all of them on the partition of its first one, and none elsewhere.
+    """
+    if host.build.sees_all(config) and config.instruments:
+        at_home = shard_of(config.instruments[0].instrument_token) == number
+        return config.restricted_to(lambda _: at_home)
+    return config.restricted_to(lambda each: shard_of(each.instrument_token) == number)
 
 
 def _has_pending_flattening(snapshot: Snapshot) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_from
@@ -37,8 +37,13 @@ class WarmUpReader:
         self._topic_map = topic_map
         self._new_host = new_host
 
-    async def warmed(self, at: TopicPartition, offset: int, config: StrategyConfig) -> Warmed:
+    async def warmed(self, ends: Mapping[TopicPartition, int], config: StrategyConfig) -> Warmed:
         """Makes the state with which a configuration begins that takes effect at an offset.
+
+        Args:
+            ends: the offset at which it takes effect, by partition that has its instruments. Frames of several partitions
+                are handled in the order of market time.
+            config: the configuration.
 
         Raises:
             InvalidInput: the type, a parameter or an instrument doesn't exist.
@@ -49,10 +54,15 @@ class WarmUpReader:
         length = _FIRST_RECORDS
         made = warmed(self._new_host(), config, ())
         while not made.complete:
-            first = max(offset - length, 0)
-            frames = [narrowed(frame, tokens) async for frame in self._frames(at, first, offset)]
+            firsts = {at: max(offset - length, 0) for at, offset in ends.items()}
+            frames = [
+                narrowed(frame, tokens)
+                for at, offset in ends.items()
+                async for frame in self._frames(at, firsts[at], offset)
+            ]
+            frames.sort(key=lambda frame: frame.market_time_ns)
             made = warmed(self._new_host(), config, frames)
-            if first == 0 or length >= MAX_RECORDS:
+            if not any(firsts.values()) or length >= MAX_RECORDS:
                 break
             length = min(length * _WIDER, MAX_RECORDS)
         return made

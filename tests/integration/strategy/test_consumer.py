@@ -165,6 +165,7 @@ class World:
         self.batch_size = 50
         self.types = TYPES
         self.begun, self.inputs = {}, []
+        self.make_store = lambda: Noting(self.store, self)
 
     async def begin(self):
         """A life begins: everything that was in memory is gone."""
@@ -174,7 +175,7 @@ class World:
         await self.log.ensure(self.topic_map.specs())
         self.ticks = StrategyTicks(
             Mortal(
-                Noting(self.store, self),
+                self.make_store(),
                 self.fate,
                 "activate",
                 "save",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.instrument import Instrument
 from alphapanda.strategy.core.bars import Bar
 from alphapanda.strategy.core.holdings import Context
 from alphapanda.strategy.core.strategy import B, Strategy, Target
@@ -64,19 +65,26 @@ class BasketStrategy(Strategy[B]):
         return None
 
 
-def require_symbols(strategy_type: type[Strategy[Any]], symbols: Sequence[str], field: str) -> None:
-    """Checks the number of instruments of a strategy that sees them all; others may have any.
+def require_together(
+    strategy_type: type[Strategy[Any]], instruments: Sequence[Instrument], field: str
+) -> None:
+    """Checks the instruments of a strategy that sees them all; others may have any.
 
     Raises:
-        InvalidInput: there are too few, or too many.
+        InvalidInput: there are too few, or too many, or their sessions differ.
     """
     if not issubclass(strategy_type, BasketStrategy):
         return
     least, most = strategy_type.least_symbols, strategy_type.most_symbols
-    if least <= len(symbols) <= most:
-        return
-    wanted = f"{least}" if least == most else f"{least} to {most}"
-    name = strategy_type.type_name
-    raise InvalidInput(
-        field, ", ".join(symbols), f"{wanted} symbols: one strategy of type {name} sees them all together"
-    )
+    symbols = ", ".join(each.symbol for each in instruments)
+    if not least <= len(instruments) <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        name = strategy_type.type_name
+        raise InvalidInput(
+            field, symbols, f"{wanted} symbols: one strategy of type {name} sees them all together"
+        )
+    hours = sorted({each.session_segment for each in instruments})
+    if len(hours) > 1:
+        raise InvalidInput(
+            field, symbols, f"instruments with the same session hours; these have those of {', '.join(hours)}"
+        )

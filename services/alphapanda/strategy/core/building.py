@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
-from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
-from alphapanda.strategy.core.basket import BasketStrategy, require_symbols
+from alphapanda.strategy.core.basket import BasketStrategy, require_together
 from alphapanda.strategy.core.basket_watching import Basket
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument
 from alphapanda.strategy.core.holdings import Holding, restore
@@ -99,15 +99,8 @@ class StrategyBuilder:
         instruments = running.config.instruments
         if not instruments:
             return
-        require_symbols(strategy_type, [each.symbol for each in instruments], "symbols")
         found = [(each, self._found(each)) for each in instruments]
-        segments = {instrument.session_segment for _, instrument in found}
-        if len(segments) > 1:
-            raise InvalidInput(
-                "symbols",
-                ", ".join(each.symbol for each in instruments),
-                f"instruments with the same session hours; these have those of {', '.join(sorted(segments))}",
-            )
+        require_together(strategy_type, [instrument for _, instrument in found], "symbols")
         window = self._window_of(found[0][1])
         basket = Basket(
             running, strategy_type, parameters, [(each, instrument, window) for each, instrument in found]

@@ -209,6 +209,10 @@ class StrategyHost:
         signals: list[Signal] = self._flatten(frame) if self._flattening else []
         return signals + self._run(self._baskets, frame)
 
+    def sees_all(self, strategy_id: str) -> bool:
+        """Whether one object of the strategy sees all its instruments."""
+        return self._running[strategy_id].sees_all
+
     def basket_tokens(self) -> frozenset[int]:
         """The instruments of the strategies that see several."""
         return frozenset(self._baskets.routes)

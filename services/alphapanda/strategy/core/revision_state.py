@@ -20,12 +20,15 @@ class RevisionState(NamedTuple):
         instruments: its state on each instrument, by id.
         made: (last minute of market time with signals, number of signals in it), by instrument.
         holdings: what `holdings.state_of` returned; None if it doesn't read its position, or didn't when this was stored.
+        inputs: the number of inputs recorded for the next offset that the state includes; 0 but for a strategy that sees
+            several instruments.
     """
 
     stopped: bool = False
     instruments: Mapping[str, Any] = {}
     made: Mapping[str, Any] = {}
     holdings: Any = None
+    inputs: int = 0
 
 
 def is_fresh(state: bytes) -> bool:
@@ -35,18 +38,25 @@ def is_fresh(state: bytes) -> bool:
 
 def state_bytes(remembered: RevisionState, *, fresh: bool) -> bytes:
     """Serialises the parts; absent parts at the end are left out."""
-    stopped, instruments, made, holdings = remembered
+    stopped, instruments, made, holdings, inputs = remembered
     parts: list[JsonValue] = [stopped, dict(instruments)]
-    if made or holdings is not None:
+    if made or holdings is not None or inputs:
         parts.append(dict(made))
-    if holdings is not None:
+    if holdings is not None or inputs:
         parts.append(holdings)
+    if inputs:
+        parts.append(inputs)
     return (FRESH if fresh else b"") + json.dumps(parts).encode()
 
 
 def revision_state(state: bytes) -> RevisionState:
     """Parses a state; an empty one has default parts."""
     return RevisionState(*json.loads(state.removeprefix(FRESH))) if state else RevisionState()
+
+
+def with_inputs(state: bytes, inputs: int) -> bytes:
+    """The same state, which includes so many inputs that are recorded for the next offset."""
+    return state_bytes(revision_state(state)._replace(inputs=inputs), fresh=is_fresh(state))
 
 
 def with_holdings(state: bytes, holdings: JsonValue) -> bytes:

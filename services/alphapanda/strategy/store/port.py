@@ -96,22 +96,26 @@ class Snapshot:
 
 
 class OrderInput(NamedTuple):
-    """An order event that is applied before the record at `next_offset` of the ticks."""
+    """An order event, or a frame of another partition, that is applied before the record at `next_offset` of the ticks."""
 
     next_offset: int
     event: Event
 
 
 class OrderInputs(NamedTuple):
-    """The recorded order events of a partition's strategies.
+    """The recorded inputs of a partition's strategies: order events, and frames of other partitions.
 
     Attributes:
-        positions: offsets up to which the order topics were read; None if they never were.
+        positions: offsets up to which the topics were read; None if they never were.
         inputs: events since the snapshots, in the order in which they are applied.
     """
 
     positions: Mapping[TopicPartition, int] | None
     inputs: Sequence[OrderInput]
+
+    def positions_on(self, topics: Sequence[str]) -> dict[TopicPartition, int] | None:
+        """The offsets on these topics; None if they were never read."""
+        return {at: n for at, n in (self.positions or {}).items() if at.topic in topics} or None
 
 
 class OwnershipLost(Exception):
