@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.replay import WantedStrategy, build_replay
+from alphapanda.contract.topics import shard_of
+from alphapanda.instruments.core import shipped_facts, shipped_instruments
+from alphapanda.instruments.importing import Wanted, add_instrument
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.sources import load_settings
 from panda.common.v1 import common_pb2 as common
@@ -24,6 +29,7 @@ STRATEGIES = {
 }
 CASH = 31_000
 """Enough for all at first, which block 6,000 rupees each; charges eat it up, and they compete for what is left."""
+SPREAD = {"lookback": "10", "entry": "1.5", "exit": "0.5"}
 SERVICES = ["panda.portfolio.v1.PortfolioService"]
 
 
@@ -48,6 +54,34 @@ def five_sessions(folder: Path) -> Path:
     file = folder / "five.csv"
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+def one_session_beside(folder: Path) -> Path:
+    """One-minute bars of another instrument on the first of these days, on a walk of its own."""
+    walk, price = random.Random(5), 30_000
+    lines = ["datetime_ist,open,high,low,close,volume"]
+    at = datetime.fromisoformat(f"{DAYS[0]}T09:15:00")
+    for minute in range(375):
+        price += 5 * walk.choice((-6, -3, -1, 0, 1, 3, 6))
+        shown = f"{price / 100:.2f}"
+        lines.append(
+            f"{at + timedelta(minutes=minute):%Y-%m-%d %H:%M:%S},{shown},{shown},{shown},{shown},100"
+        )
+    file = folder / "beside.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+PAIR = ("NSE:INFY", "BSE:BESIDE")
+
+
+def add_beside() -> None:
+    """Adds the second instrument of the pair, whose ticks are on another partition than those of the first."""
+    settings = load_settings(os.environ)
+    day = date(2025, 3, 10)
+    add_instrument(registry_of(settings), shipped_instruments(day), Wanted(PAIR[1]), day, shipped_facts())
+    tokens = [known_instruments(settings, day).require_symbol(each, "").instrument_token for each in PAIR]
+    assert len(set(map(shard_of, tokens))) == len(PAIR)
 
 
 CAREFUL = '''
@@ -82,13 +116,17 @@ class Careful(BarStrategy[Parameters]):
 
 
 async def lived_through(
-    file: Path, yaml: Path, data_dir: Path, folder: Path
+    feed: str, yaml: Path, data_dir: Path, folder: Path
 ) -> tuple[portfolio.Portfolio, list[portfolio.Fill]]:
     """The books of the embedded process after the recording; its strategies run before that begins."""
     settings = load_settings(
-        {}, api={"port": 0}, strategy={"folder": folder, "yaml": yaml}, paper_trading={"starting_cash": CASH}
+        {},
+        instruments={"file": os.environ["ALPHAPANDA_INSTRUMENTS__FILE"]},
+        api={"port": 0},
+        strategy={"folder": folder, "yaml": yaml},
+        paper_trading={"starting_cash": CASH},
     )
-    embedded = Embedded(settings, UpOptions(data_dir=data_dir, feed=f"replay:{file}", instrument="NSE:INFY"))
+    embedded = Embedded(settings, UpOptions(data_dir=data_dir, feed=feed, instrument="NSE:INFY"))
     await embedded.start()
     try:
         async with open_channel(embedded.target, SERVICES) as channel:
@@ -112,17 +150,23 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     """Over five sessions every fill, the cash, the profit and the charges agree to the paisa.
 
     The purse becomes too small for all, and the same entries go unpaid. One of the strategies is a file of the user's that
-    reads its position: it buys only while it holds nothing, and leaves by what it paid on average.
+    reads its position: it buys only while it holds nothing, and leaves by what it paid on average. Another one trades two
+    instruments against each other.
     """
-    file = five_sessions(tmp_path)
+    file, beside = five_sessions(tmp_path), Path(f"{PAIR[1]}={one_session_beside(tmp_path)}")
+    monkeypatch.setenv("ALPHAPANDA_INSTRUMENTS__FILE", str(tmp_path / "instruments.db"))
+    add_beside()
     folder = tmp_path / "strategies"
     folder.mkdir()
     (folder / "careful.py").write_text(CAREFUL)
     monkeypatch.setenv("ALPHAPANDA_PAPER_TRADING__STARTING_CASH", str(CASH))
     replayed = []
     run = build_replay(
-        [file],
-        [WantedStrategy(name, parameters, quantity=100) for name, parameters in STRATEGIES.items()],
+        [file, beside],
+        [
+            *(WantedStrategy(name, parameters, quantity=100) for name, parameters in STRATEGIES.items()),
+            WantedStrategy("pairs", SPREAD, PAIR, quantity=10),
+        ],
         instrument="NSE:INFY",
         on_fill=lambda filled, realised: replayed.append(
             (
@@ -147,9 +191,12 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
         f"  - {{strategy_id: {name}, strategy_type: {name}, symbols: ['NSE:INFY'], quantity: 100, parameters: {values}}}"
         for name, values in STRATEGIES.items()
     ]
+    rows.append(
+        f"  - {{strategy_id: pairs, strategy_type: pairs, symbols: {list(PAIR)}, quantity: 10, parameters: {SPREAD}}}"
+    )
     yaml = tmp_path / "strategies.yaml"
     yaml.write_text("\n".join(["strategies:", *rows]) + "\n", encoding="utf-8")
-    shown, fills = await lived_through(file, yaml, tmp_path / "data", folder)
+    shown, fills = await lived_through(f"replay:{file},{beside}", yaml, tmp_path / "data", folder)
     lived = [
         (
             fill.strategy_id,
@@ -163,6 +210,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
         for fill in fills
     ]
     assert [fill for fill in lived if fill[0] == "careful"] == careful
+    assert len([fill for fill in lived if fill[0] == "pairs"]) >= 20
     assert sorted(lived) == sorted(replayed)
     statement = run.replay.statement()
     assert Decimal(shown.cash.amount.value) == statement.cash

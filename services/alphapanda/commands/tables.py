@@ -197,7 +197,12 @@ def types_table(one: StrategyType) -> RenderableType:
     sees = "closed bars" if one.on_bars else "every tick"
     title = Text(one.strategy_type, style="bold")
     reads = ", reads its position" if one.wants_position else ""
-    title.append(f"  on {sees}, {count(one.warm_up)} of them before its first signal{reads}", style="dim")
+    most = count(one.most_symbols)
+    some = most if one.least_symbols == one.most_symbols else f"{count(one.least_symbols)} to {most}"
+    together = f", sees {some} instruments together" if one.most_symbols else ""
+    title.append(
+        f"  on {sees}, {count(one.warm_up)} of them before its first signal{together}{reads}", style="dim"
+    )
     made = table("parameter", ">default", "allowed", "")
     for parameter in one.parameters:
         row(made, parameter.name, parameter.default_value, _allowed(parameter), parameter.description)

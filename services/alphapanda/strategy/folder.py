@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.strategy.core.basket import BasketStrategy
 from alphapanda.strategy.core.registry import SHIPPED, StrategyRegistry
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Strategy, StrategyParameters
 from alphapanda.strategy.user_file import StrategyFileBroken, default_parameters, imported
@@ -73,7 +74,9 @@ def _checked(path: Path, taken: dict[str, type[Strategy[Any]]]) -> list[type[Str
     """
     types = list(_types(imported(path)))
     if not types:
-        raise StrategyFileBroken("it defines no Strategy or BarStrategy; a file without one begins with _", 0)
+        raise StrategyFileBroken(
+            "it defines no Strategy, BarStrategy or BasketStrategy; a file without one begins with _", 0
+        )
     names: set[str] = set()
     for each in types:
         line = inspect.getsourcelines(each)[1]
@@ -87,7 +90,7 @@ def _checked(path: Path, taken: dict[str, type[Strategy[Any]]]) -> list[type[Str
             where = getattr(owner, "__file__", None) or path
             raise StrategyFileBroken(f"the type name {name!r} is taken by {where}; choose another", line)
         names.add(name)
-        wanted = BarParameters if issubclass(each, BarStrategy) else StrategyParameters
+        wanted = BarParameters if issubclass(each, BarStrategy | BasketStrategy) else StrategyParameters
         model = getattr(each, "parameters_model", None)
         if not isinstance(model, type) or not issubclass(model, wanted):
             raise StrategyFileBroken(

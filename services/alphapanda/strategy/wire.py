@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphapanda.contract.wire import envelope, timestamp
+from alphapanda.strategy.core.basket import BasketStrategy
 from alphapanda.strategy.core.strategy import Strategy
 from alphapanda.strategy.store.port import StoredStrategy
 from panda.common.v1 import common_pb2 as common
@@ -94,6 +95,8 @@ def type_message(strategy_type: type[Strategy[Any]]) -> api.StrategyType:
         description=inspect.getdoc(strategy_type) or "",
         on_bars=strategy_type.interval_of(model()) is not None,
         wants_position=strategy_type.wants_position,
+        least_symbols=strategy_type.least_symbols if issubclass(strategy_type, BasketStrategy) else 0,
+        most_symbols=strategy_type.most_symbols if issubclass(strategy_type, BasketStrategy) else 0,
         warm_up=strategy_type.warm_up(model()),
         parameters=[
             _parameter(name, schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from fractions import Fraction
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from tests.values import replace
 
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.routing import ExecutionRouter
@@ -225,9 +226,32 @@ def test_it_needs_instruments_that_it_can_see_together() -> None:
         host(config(instruments=(A,)))
     with pytest.raises(InvalidInput, match=r"2 to 500 symbols"):
         host(config("leader", instruments=(A,)))
-    apart = InstrumentDirectory(
-        replace(each, session_segment=segment)
-        for each, segment in zip(TWO, ("NSE_EQ", "NSE_FO"), strict=True)
+
+
+def test_an_instrument_whose_session_is_over_waits_for_its_next_one() -> None:
+    """Each is traded in its own hours: on this day those of the closing auction's stocks end at 15:15."""
+    segments = ("NSE_EQ_CAS", "NSE_EQ")
+    later = InstrumentDirectory(
+        replace(each, session_segment=segment) for each, segment in zip(TWO, segments, strict=True)
     )
-    with pytest.raises(InvalidInput, match=r"the same session hours; these have those of NSE_EQ, NSE_FO"):
-        host(config(), directory=apart)
+    friday, monday = date(2026, 11, 27), date(2026, 11, 30)
+    rows = [
+        (A, at(15, 13, day=friday), 100),
+        (B, at(15, 13, day=friday), 200),
+        (B, at(15, 20, day=friday), 50),
+        (A, at(9, 15, day=monday), 101),
+    ]
+    made = host(config("leader"), directory=later)
+    signals = [
+        [(s.key.instrument_id, s.target, s.valid_until, s.reason) for s in made.on_frame(frame)]
+        for frame in bar_frames(rows)
+    ]
+
+    def until(minute, day):
+        return instant(at(15, minute, day=day))
+
+    assert [[each[:2] for each in of_frame] for of_frame in signals] == [
+        [], [(A, -10), (B, 10)], [(B, -10)], [(A, 10), (B, -10)],
+    ]  # fmt: skip
+    assert [each[3] for each in signals[3]] == ["NSE:B holds 0", "NSE:A holds 0"]
+    assert (signals[1][0][2], signals[2][0][2]) == (until(15, friday), until(22, friday))

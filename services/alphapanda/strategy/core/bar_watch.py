@@ -60,6 +60,10 @@ class BarWatch(Generic[W]):
         target = self.target_after(bar)
         return () if target is None else ((self, target, bar.close),)
 
+    def window(self, of_bar: SessionWindow, time_ns: int) -> SessionWindow | None:
+        """The session in which a target made at this time is traded, given that of the bar; None if there is none."""
+        return of_bar if of_bar.open_ns <= time_ns < of_bar.close_ns else None
+
     def count(self) -> None:
         """Counts a bar of the warm-up."""
         if self._seen < self._warm_up:
@@ -173,11 +177,7 @@ class InstrumentBars(Generic[W]):
                 if target is not None and watch.update_stance(target, window.day_open_ns):
                     targets.append((watch.watcher, target, price))
         recorded = at_ns < time_ns
-        return (
-            targets + self._targets_after(closed, in_session=in_session, recorded=recorded)
-            if closed
-            else targets
-        )
+        return targets + self._targets_after(closed, time_ns, recorded=recorded) if closed else targets
 
     @property
     def waits_for_open(self) -> bool:
@@ -212,8 +212,9 @@ class InstrumentBars(Generic[W]):
             if builder.end_ns and builder.end_ns < market_time_ns
         }
         window = self.window
-        in_session = window.open_ns <= market_time_ns < window.close_ns or window.move_to(market_time_ns)
-        return self._targets_after(closed, in_session=in_session)
+        if not window.open_ns <= market_time_ns < window.close_ns:
+            window.move_to(market_time_ns)
+        return self._targets_after(closed, market_time_ns)
 
     def keep(self, stays: Callable[[W], bool]) -> None:
         """Drops the watches of strategies for which `stays` is false."""
@@ -221,15 +222,16 @@ class InstrumentBars(Generic[W]):
         self._share()
 
     def _targets_after(
-        self, closed: dict[BarBuilder, list[Bar]], *, in_session: bool, recorded: bool = False
+        self, closed: dict[BarBuilder, list[Bar]], time_ns: int, *, recorded: bool = False
     ) -> list[BarTarget[W]]:
         targets: list[BarTarget[W]] = []
         for watch in self.watches:
             for bar in closed.get(watch.builder, ()):
                 for on, target, price in watch.targets_after(bar):
-                    if not in_session:
+                    window = on.window(self.window, time_ns)
+                    if window is None:
                         on.waiting.put(target, bar.day_open_ns, price if recorded else 0.0)
-                    elif on.update_stance(target, self.window.day_open_ns):
+                    elif on.update_stance(target, window.day_open_ns):
                         targets.append((on.watcher, target, price))
         if len(self.builders) > 1:
             self._share()

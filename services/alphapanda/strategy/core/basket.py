@@ -71,7 +71,7 @@ def require_together(
     """Checks the instruments of a strategy that sees them all; others may have any.
 
     Raises:
-        InvalidInput: there are too few, or too many, or their sessions differ.
+        InvalidInput: there are too few, or too many.
     """
     if not issubclass(strategy_type, BasketStrategy):
         return
@@ -82,9 +82,4 @@ def require_together(
         name = strategy_type.type_name
         raise InvalidInput(
             field, symbols, f"{wanted} symbols: one strategy of type {name} sees them all together"
-        )
-    hours = sorted({each.session_segment for each in instruments})
-    if len(hours) > 1:
-        raise InvalidInput(
-            field, symbols, f"instruments with the same session hours; these have those of {', '.join(hours)}"
         )

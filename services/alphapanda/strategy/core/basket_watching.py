@@ -116,6 +116,12 @@ class BasketWatch(BarWatch[Watcher]):
         self.last_close = 0.0
 
     @override
+    def window(self, of_bar: SessionWindow, time_ns: int) -> SessionWindow | None:
+        """Its own instrument's session: the bar may be of an instrument with other hours."""
+        window = self.watcher.window
+        return window if window.open_ns <= time_ns < window.close_ns or window.move_to(time_ns) else None
+
+    @override
     def targets_after(self, bar: Bar) -> Sequence[tuple[BarWatch[Watcher], Target, float]]:
         self.last_close = bar.close
         self.count()

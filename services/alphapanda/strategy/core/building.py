@@ -101,9 +101,11 @@ class StrategyBuilder:
             return
         found = [(each, self._found(each)) for each in instruments]
         require_together(strategy_type, [instrument for _, instrument in found], "symbols")
-        window = self._window_of(found[0][1])
         basket = Basket(
-            running, strategy_type, parameters, [(each, instrument, window) for each, instrument in found]
+            running,
+            strategy_type,
+            parameters,
+            [(each, instrument, self._window_of(instrument)) for each, instrument in found],
         )
         for watcher in basket.watchers:
             instrument_id = watcher.instrument.instrument_id

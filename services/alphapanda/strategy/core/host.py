@@ -329,7 +329,7 @@ class StrategyHost:
             self._stop_unserved(bars, time_ns - at_ns)
         routing.schedule_open(bars, frame.instrument_token[ordinal], frame.shard)
         routing.schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
-        return self._signals_of_bars(bars, targets, frame, ordinal, 0, time_ns) if targets else []
+        return self._signals_of_bars(targets, frame, ordinal, 0, time_ns) if targets else []
 
     def _open(self, routing: Routing, frame: Frame) -> list[Signal]:
         """The signals of targets that waited for the open which a frame without ticks shows."""
@@ -365,14 +365,13 @@ class StrategyHost:
                 # several may have as many at each.
                 n = token * MOST_SYMBOLS if routing is self._baskets else token
                 signals += self._signals_of_bars(
-                    bars, bars.close_due(now), frame, len(frame.instrument_token), n, now
+                    bars.close_due(now), frame, len(frame.instrument_token), n, now
                 )
             routing.schedule_close(bars, token, frame.shard)
         return signals
 
     def _signals_of_bars(
         self,
-        bars: InstrumentBars[Watcher],
         targets: Sequence[BarTarget[Watcher]],
         frame: Frame,
         ordinal: int,
@@ -385,7 +384,7 @@ class StrategyHost:
             strategy_id = watcher.running.config.strategy_id
             units = round(price * frame.price_scale)
             signals += self._signals(
-                watcher, target, frame, ordinal, n + made[strategy_id], time_ns, units, bars.window.close
+                watcher, target, frame, ordinal, n + made[strategy_id], time_ns, units, watcher.window.close
             )
             made[strategy_id] += 1
         return signals

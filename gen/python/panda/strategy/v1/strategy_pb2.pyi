@@ -727,6 +727,8 @@ class StrategyType(_message.Message):
     WARM_UP_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     WANTS_POSITION_FIELD_NUMBER: _builtins.int
+    LEAST_SYMBOLS_FIELD_NUMBER: _builtins.int
+    MOST_SYMBOLS_FIELD_NUMBER: _builtins.int
     strategy_type: _builtins.str
     """Name of the type, such as "ema_cross"."""
     description: _builtins.str
@@ -737,6 +739,10 @@ class StrategyType(_message.Message):
     """Ticks or bars it has to see before its first signal, with the default parameters, 0 or more."""
     wants_position: _builtins.bool
     """True where it reads its own position and open orders, which are recorded as inputs."""
+    least_symbols: _builtins.int
+    """Fewest instruments of a strategy that sees all of them together; 0 where it sees each on its own."""
+    most_symbols: _builtins.int
+    """Most instruments of a strategy that sees all of them together; 0 where it sees each on its own."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyParameter]:
         """Parameters of the type."""
@@ -750,10 +756,12 @@ class StrategyType(_message.Message):
         warm_up: _builtins.int = ...,
         parameters: _abc.Iterable[Global___StrategyParameter] | None = ...,
         wants_position: _builtins.bool = ...,
+        least_symbols: _builtins.int = ...,
+        most_symbols: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "on_bars", b"on_bars", "parameters", b"parameters", "strategy_type", b"strategy_type", "wants_position", b"wants_position", "warm_up", b"warm_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "least_symbols", b"least_symbols", "most_symbols", b"most_symbols", "on_bars", b"on_bars", "parameters", b"parameters", "strategy_type", b"strategy_type", "wants_position", b"wants_position", "warm_up", b"warm_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
