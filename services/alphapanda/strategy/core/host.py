@@ -253,7 +253,7 @@ class StrategyHost:
                 signals += self._tick_of_bars(routing, route.bars, frame, ordinal, at)
             elif route.bars is not None and len(frame.volume):
                 route.bars.outside(frame.volume[ordinal], at)
-        if not tokens and routing.waiting.get(frame.shard):
+        if not tokens and (routing is self._baskets or routing.waiting.get(frame.shard)):
             signals += self._open(routing, frame)
         ends = routing.next_ends
         if ends and frame.market_time_ns > ends.get(frame.shard, frame.market_time_ns):
@@ -335,12 +335,14 @@ class StrategyHost:
         """The signals of targets that waited for the open which a frame without ticks shows."""
         signals: list[Signal] = []
         now = frame.market_time_ns
-        waiting = routing.waiting[frame.shard]
-        for token in sorted(waiting):
-            bars = routing.bars.get(frame.shard, {}).get(token)
+        of_shard = routing.bars.get(frame.shard, {})
+        waiting = routing.waiting.setdefault(frame.shard, set())
+        # A bar of one instrument may let targets wait on the others of a strategy that sees several.
+        for token in sorted(of_shard if routing is self._baskets else waiting):
+            bars = of_shard.get(token)
             if bars is not None and (targets := bars.opened(now)):
                 n = token * MOST_SYMBOLS if routing is self._baskets else token
-                signals += self._signals_of_bars(bars, targets, frame, 1, n, now)
+                signals += self._signals_of_bars(targets, frame, 1, n, now)
             if bars is None or not bars.waits_for_open:
                 waiting.discard(token)
         return signals
