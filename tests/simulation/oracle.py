@@ -290,16 +290,21 @@ class Oracle:
         for key, state in self.mesh.risk_store._tables.book.positions.items():
             if state.open is not None or state.waiting is not None:
                 self._no("risk's reservations end", f"{key.strategy_id} {key.instrument_id}")
-        self._funds(cash + sum((position.cost for position in rows.positions.values()), Decimal()))
+        self._funds(cash)
 
-    def _funds(self, balance: Decimal) -> None:
-        """Risk's funds are those of the ledger; at rest nothing is blocked but by what is held."""
+    def _funds(self, cash: Decimal) -> None:
+        """Risk's funds less the cost of what is held are the ledger's cash; at rest nothing is blocked but by what is held.
+
+        Where an order's end comes before its fills, risk knows their average only: of a flip in two fills it takes another
+        share for realised profit than the ledger does, and as much more or less for the cost of what is held.
+        """
         assert self.mesh is not None
         book = self.mesh.risk_store._tables.book
         funds = book.funds.get((BROKER, ACCOUNT))
         if funds is None:  # nothing was decided
             return
-        self._same("the balance that risk knows", funds.balance, "the ledger's", balance)
+        costs = sum((state.history.cost for state in book.positions.values()), Decimal())
+        self._same("the cash by risk's funds", funds.balance - costs, "the ledger's", cash)
         self._same("blocked by orders", funds.blocked, "blocked at rest", Decimal())
         margins = sum((state.margin for state in book.positions.values()), Decimal())
         self._same("used margin", funds.margin, "the positions' margins", margins)
