@@ -100,6 +100,7 @@ CHARGES: Final = ("brokerage", *LINEAR, "gst")
 """Names of an order's charges, in the order of a contract note."""
 COMMISSION: Final = "commission"
 """The name of charges of which only the sum is known."""
+_EXCHANGE, _SEBI = LINEAR.index("exchange_transaction"), LINEAR.index("sebi")
 DP: Final = "dp"
 """The depository's charge for a scrip and day on which holdings were sold; not an order's."""
 _SIDES = {"both": (True, True), "buy": (True, False), "sell": (False, True)}
@@ -117,6 +118,8 @@ class ChargeSheet:
         brokerage_rate: RATE_UNITS of brokerage; 0 where it is rupees per order.
         brokerage_most: UNITS that the brokerage of one order reaches at most, or is where it is rupees per order.
         gst: percent of brokerage, exchange transaction charge and SEBI fee.
+        buy_sum: RATE_UNITS of all charges of a purchase but brokerage, with GST.
+        sell_sum: those of a sale.
     """
 
     heads: tuple[tuple[str, Sureness], ...]
@@ -125,11 +128,22 @@ class ChargeSheet:
     brokerage_rate: int
     brokerage_most: int
     gst: int
+    buy_sum: int
+    sell_sum: int
 
     @property
     def assumed(self) -> bool:
         """Whether the day is before the first one with known rates."""
         return self.heads[0][1] is Sureness.ASSUMED
+
+    def total(self, turnover: int, *, buys: bool) -> int:
+        """UNITS of all charges of an order with a turnover of `turnover` (PRICE_UNITS), without its lines."""
+        brokerage = self.brokerage(turnover)
+        return (
+            turnover * (self.buy_sum if buys else self.sell_sum)
+            + brokerage
+            + brokerage // _PERCENT * self.gst
+        )
 
     def brokerage(self, turnover: int) -> int:
         """UNITS of brokerage of an order that has traded `turnover` (PRICE_UNITS, 0 or more)."""
@@ -192,13 +206,23 @@ class ChargeRates:
             rates = [replace(rate, sureness=Sureness.ASSUMED) for rate in rates]
         brokerage, *linear, gst = rates
         most = brokerage.value if brokerage.per_order else brokerage.cap
+        percent = int(gst.value * _PERCENT)
+        buy, sell = (
+            tuple(
+                int(rate.value * RATE_UNITS) if applies else 0
+                for rate, applies in zip(linear, which, strict=True)
+            )
+            for which in ([rate.on_buy for rate in linear], [rate.on_sell for rate in linear])
+        )
         return ChargeSheet(
             heads=tuple((name, rate.sureness) for name, rate in zip(CHARGES, rates, strict=True)),
-            buy=tuple(int(rate.value * RATE_UNITS) if rate.on_buy else 0 for rate in linear),
-            sell=tuple(int(rate.value * RATE_UNITS) if rate.on_sell else 0 for rate in linear),
+            buy=buy,
+            sell=sell,
             brokerage_rate=0 if brokerage.per_order else int(brokerage.value * RATE_UNITS),
             brokerage_most=int((most or 0) * UNITS),
-            gst=int(gst.value * _PERCENT),
+            gst=percent,
+            buy_sum=sum(buy) + (buy[_EXCHANGE] + buy[_SEBI]) // _PERCENT * percent,
+            sell_sum=sum(sell) + (sell[_EXCHANGE] + sell[_SEBI]) // _PERCENT * percent,
         )
 
 

@@ -116,6 +116,14 @@ def test_the_lines_add_up_and_none_is_negative(segment, side, quantity, price):
     assert charges.in_paise == charges.total.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
+@given(SEGMENTS, SIDES, st.integers(1, 100_000), PRICES)
+def test_a_total_without_lines_is_the_sum_of_the_lines(segment, side, quantity, price):
+    """What an order blocks before it fills is computed in one step, and is what its lines add up to."""
+    rates = sheet(segment)
+    lines = fill_charges(rates, side, quantity, price)
+    assert rates.total(int(quantity * price * PRICE_UNITS), buys=side is Side.BUY) == sum(lines.units)
+
+
 @given(SEGMENTS, SIDES, st.lists(st.integers(1, 5000), min_size=1, max_size=8), PRICES)
 def test_an_order_costs_the_same_in_any_split(segment, side, parts, price):
     """Partial fills of one order, however it is split, cost line by line what one fill of the whole does."""

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from typing_extensions import override
 
-from alphapanda.domain.charge_rates import ChargeRates, ChargeSegment, ChargeSheet
-from alphapanda.domain.charges import NO_CHARGES, Charges, fill_charges
+from alphapanda.domain.charge_rates import PRICE_UNITS, ChargeRates, ChargeSegment, ChargeSheet
+from alphapanda.domain.charges import NO_CHARGES, PAISA_UNITS, Charges, fill_charges
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.money import ZERO, to_paisa
+from alphapanda.domain.money import ZERO, to_paisa, up_to_paisa
 from alphapanda.domain.order import Product, Side
 
 _IST = ZoneInfo("Asia/Kolkata")
@@ -59,6 +59,11 @@ class PaperCharges(Protocol):
             traded_before: turnover of the order's earlier fills, in PRICE_UNITS.
         """
 
+    def estimate(
+        self, instrument: Instrument, product: Product, side: Side, quantity: int, price: Decimal, day: date
+    ) -> Decimal:
+        """The commission on an order that fills whole at a price on a day, in rupees, rounded up to the paisa."""
+
 
 class PercentCharges(PaperCharges):
     """A percentage of the turnover, rounded to the paisa, halves up; 0 charges nothing."""
@@ -72,6 +77,12 @@ class PercentCharges(PaperCharges):
     ) -> tuple[Decimal, Charges]:
         return (to_paisa(price * quantity * self._rate) if self._rate else ZERO), NO_CHARGES
 
+    @override
+    def estimate(
+        self, instrument: Instrument, product: Product, side: Side, quantity: int, price: Decimal, day: date
+    ) -> Decimal:
+        return up_to_paisa(price * quantity * self._rate) if self._rate else ZERO
+
 
 class KiteCharges(PaperCharges):
     """What Zerodha charges at the rates of the day; before the first rates known at the oldest ones, marked as assumed."""
@@ -80,6 +91,8 @@ class KiteCharges(PaperCharges):
         self._rates = rates
         self._sheets: dict[tuple[str, Product], ChargeSheet] = {}
         self._day = MarketDay()
+        self._estimated: dict[tuple[str, Product], ChargeSheet] = {}
+        self._estimated_day = date.min
 
     @override
     def of(
@@ -90,13 +103,27 @@ class KiteCharges(PaperCharges):
         which = (order.instrument.instrument_id, order.product)
         sheet = self._sheets.get(which)
         if sheet is None:
-            sheet = self._sheets[which] = self._sheet(order.instrument, order.product)
+            sheet = self._sheets[which] = self._sheet(order.instrument, order.product, self._day.date)
         charges = fill_charges(sheet, order.side, quantity, price, traded_before)
         return charges.in_paise, charges
 
-    def _sheet(self, instrument: Instrument, product: Product) -> ChargeSheet:
+    @override
+    def estimate(
+        self, instrument: Instrument, product: Product, side: Side, quantity: int, price: Decimal, day: date
+    ) -> Decimal:
+        if day != self._estimated_day:
+            self._estimated_day = day
+            self._estimated.clear()
+        which = (instrument.instrument_id, product)
+        sheet = self._estimated.get(which)
+        if sheet is None:
+            sheet = self._estimated[which] = self._sheet(instrument, product, day)
+        turnover = quantity * (int(price * PRICE_UNITS) + 1)
+        return Decimal(sheet.total(turnover, buys=side is Side.BUY) // PAISA_UNITS + 1).scaleb(-2)
+
+    def _sheet(self, instrument: Instrument, product: Product, day: date) -> ChargeSheet:
         segment = ChargeSegment.of(instrument.instrument_type, product)
-        return self._rates.sheet(self._day.date, instrument.exchange, segment, fall_back=True)
+        return self._rates.sheet(day, instrument.exchange, segment, fall_back=True)
 
 
 class MarketDay:
