@@ -435,7 +435,8 @@ def test_an_unknown_symbol_is_named_with_the_nearest_one(file):
 def test_an_unknown_symbol_beside_others_is_not_taken_for_the_given_one(file):
     """A file that names several instruments means what it says."""
     rows = [f"NSE:INFI,{plain_row(BARS[0])}", f"NSE:SBIN,{plain_row(BARS[1])}"]
-    for ordered in (rows, rows[::-1]):
+    keys = [f"NSE_EQ|INE009A0102{at},{plain_row(BARS[at])}" for at in range(2)]
+    for ordered in (rows, rows[::-1], keys):
         with pytest.raises(InvalidInput, match="column symbol: "):
             read(file("\n".join([f"symbol,{HEADER}", *ordered])), "NSE:INFY")
 

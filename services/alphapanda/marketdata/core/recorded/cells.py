@@ -22,6 +22,9 @@ PRICE_ALLOWED: Final = "rupees as a decimal number, such as 182.65"
 VOLUME_ALLOWED: Final = "a whole number, 0 or more"
 INSTRUMENT_ALLOWED: Final = "an instrument token, 1 to 4294967295"
 
+BETWEEN: Final = "\x1f"
+"""Between a name and the cells that are joined to it; no name has it in it."""
+
 _LARGEST_PRICE: Final = 1e13
 _LARGEST_VOLUME: Final = 2.0**53
 _EMPTY: Final = ("", "nan", "null", "none", "na", "n/a", "-", "nil", "<na>", "nat", "#n/a")
@@ -113,7 +116,7 @@ def by_name(cells: Any, find: Callable[[str], int], *more: Any) -> Whole:
         cells: the names.
         find: returns a name's number.
         more: further columns, such as the exchange, or None for one that isn't there; their cells are joined to the name's
-            with "|".
+            by BETWEEN.
 
     Raises:
         BadCell: raised as by `find`, which raises ValueError with what is allowed.
@@ -122,7 +125,7 @@ def by_name(cells: Any, find: Callable[[str], int], *more: Any) -> Whole:
     joined = _text(cells)
     if any(column is not None for column in more):
         columns = [arrow.scalar("") if column is None else _text(column) for column in more]
-        joined = pc.binary_join_element_wise(joined, *columns, "|")
+        joined = pc.binary_join_element_wise(joined, *columns, BETWEEN)
     coded = joined.dictionary_encode()
     indices = numbers_of(coded.indices)
     found = np.empty(len(coded.dictionary), np.int64)

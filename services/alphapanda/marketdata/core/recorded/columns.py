@@ -31,12 +31,12 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "time": (
         "datetimeist", "datetime", "datetimeutc", "timestamp", "timestampist", "ts", "candletime", "time", "date", "traddt", "tradedate",
         "tradingdate", "date1", "bizdt", "opentime", "starttime", "barstart", "start", "datetimestamp", "localtime", "gmttime", "timeutc",
-        "timeist", "exchangetimestamp", "exchangetime", "lasttradetime", "dt", "dtyyyymmdd", "day", "t", "ssboe",
+        "timeist", "exchangetimestamp", "exchangetime", "lasttradetime", "dt", "dtyyyymmdd", "day", "indexdate", "t", "ssboe",
     ),
-    "open": ("open", "openprice", "opnpric", "o", "into", "openingprice", "op"),
-    "high": ("high", "highprice", "hghpric", "h", "inth", "dayhigh"),
-    "low": ("low", "lowprice", "lwpric", "l", "intl", "daylow"),
-    "close": ("close", "closeprice", "clspric", "c", "intc", "closingprice", "price", "ltp", "lastprice", "last", "adjclose"),
+    "open": ("open", "openprice", "opnpric", "o", "into", "openingprice", "openindexvalue", "op"),
+    "high": ("high", "highprice", "hghpric", "h", "inth", "dayhigh", "highindexvalue"),
+    "low": ("low", "lowprice", "lwpric", "l", "intl", "daylow", "lowindexvalue"),
+    "close": ("close", "closeprice", "clspric", "c", "intc", "closingprice", "closingindexvalue", "price", "ltp", "lastprice", "last", "adjclose"),
     "volume": (
         "volume", "vol", "intv", "v", "tottrdqty", "ttltradgvol", "ttltrdqnty", "volumetraded", "totaltradedquantity", "totaltradedqty",
         "sharestraded", "noofshares", "tradedquantity", "tradedqty", "quantity", "qty",
@@ -44,7 +44,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "price": ("lastprice", "ltp", "price", "lasttradedprice", "tradeprice", "last", "lp", "rate"),
     "symbol": (
         "symbol", "ticker", "tradingsymbol", "instrument", "tckrsymb", "symbolname", "scrip", "scripname", "stock", "security", "stockname",
-        "instrumentkey",
+        "instrumentkey", "indexname",
     ),
     "exchange": ("exchange", "exch", "src", "exchangecode"),
     "series": ("series", "sctysrs"),

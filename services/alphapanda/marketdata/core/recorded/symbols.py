@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.marketdata.core.recorded.cells import BETWEEN
 from alphapanda.marketdata.core.recorded.columns import plain
 
 LEFT_OUT: Final = 0
@@ -54,12 +55,12 @@ class InstrumentFinder:
         """The first unknown names that were left out."""
 
     def token(self, cells: str) -> int:
-        """The token of "NSE:INFY", "INFY", "INFY.NS", "INFY-EQ", or of "INFY|exchange" or "INFY|exchange|series".
+        """The token of "NSE:INFY", "INFY", "INFY.NS", "INFY-EQ", or of a name, exchange and series joined by BETWEEN.
 
         Raises:
             ValueError: there is no such instrument; the text says what is allowed.
         """
-        name, exchange, series = ([part.strip() for part in cells.split("|")] + ["", ""])[:3]
+        name, exchange, series = ([part.strip() for part in cells.split(BETWEEN)] + ["", ""])[:3]
         if series.upper() not in _SERIES:
             return LEFT_OUT
         found = next(
