@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 import click
 import grpc
@@ -12,7 +14,7 @@ from rich.text import Text
 from alphapanda.commands.asking import Services, ask, asks, show
 from alphapanda.commands.finding import SERVICES, Target
 from alphapanda.commands.tables import alarms, figures, servers_lines, services_table
-from alphapanda.commands.wording import DOWN, market_moment, shown_time
+from alphapanda.commands.wording import DOWN, amount, market_moment, rupees, shown_time
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 from panda.ops.v1.ops_pb2 import (
     SERVICE_STATE_NOT_SERVING,
@@ -20,6 +22,9 @@ from panda.ops.v1.ops_pb2 import (
     GetStatusResponse,
     ServiceStatus,
 )
+from panda.portfolio.v1.portfolio_pb2 import ListPortfoliosRequest, Portfolio
+
+ACCOUNTS_SHOWN: Final = 5
 
 
 @click.command()
@@ -27,8 +32,20 @@ from panda.ops.v1.ops_pb2 import (
 @asks
 def status(service: str, target: Target, *, as_json: bool) -> None:
     """Show the state of every service: records handled, lag, dead letters, last error."""
-    answer = ask(target, lambda services: all_status(services, service))
-    show(answer, as_json=as_json, table=lambda: _table(answer))
+    answer, accounts = ask(target, lambda services: _status(services, service))
+    show(answer, as_json=as_json, table=lambda: _table(answer, accounts))
+
+
+async def _status(services: Services, service: str) -> tuple[GetStatusResponse, Sequence[Portfolio]]:
+    """The status, and the first simulated accounts with their funds; none where one service is asked for, or portfolio is away."""
+    answer = await all_status(services, service)
+    if service:
+        return answer, ()
+    try:
+        found = await services.portfolio.ListPortfolios(ListPortfoliosRequest(page_size=ACCOUNTS_SHOWN))
+    except grpc.aio.AioRpcError:
+        return answer, ()
+    return answer, [one for one in found.portfolios if one.HasField("available")]
 
 
 async def all_status(services: Services, service: str = "") -> GetStatusResponse:
@@ -73,7 +90,19 @@ async def _status_of(services: Services, service: str) -> GetStatusResponse | st
         return describe_rpc_error(error)
 
 
-def _table(answer: GetStatusResponse) -> RenderableType:
+def _funds(account: Portfolio) -> Text:
+    return figures(
+        [
+            ("account", f"{account.broker}/{account.account}"),
+            ("equity", rupees(amount(account, "equity"))),
+            ("cash", rupees(amount(account, "cash"))),
+            ("used margin", rupees(amount(account, "used_margin"))),
+            ("available", rupees(amount(account, "available"))),
+        ]
+    )
+
+
+def _table(answer: GetStatusResponse, accounts: Sequence[Portfolio]) -> RenderableType:
     about = figures(
         [
             ("alphapanda", answer.version),
@@ -85,5 +114,6 @@ def _table(answer: GetStatusResponse) -> RenderableType:
         *(Text(alarm, style=DOWN) for alarm in alarms(answer)),
         *(Text(notice, style="yellow") for notice in answer.notices),
         *servers_lines(answer.servers),
+        *(_funds(account) for account in accounts),
     ]
     return Group(about, "", services_table(answer.services), *[""] * bool(lines), *lines)

@@ -260,6 +260,8 @@ def delete_strategy(strategy_id: str, target: Target, *, as_json: bool) -> None:
 
 
 def _quantity(text: str) -> tuple[int, str]:
+    if re.fullmatch(r"-?\d{1,18}", text):  # the service says what is wrong with it, and with other fields
+        return int(text), ""
     try:
         return units_or_size(text, "--quantity")
     except InvalidInput as error:
