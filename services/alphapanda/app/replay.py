@@ -41,7 +41,7 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.limits_file import read_limits
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import load_settings
-from alphapanda.strategy.core.basket import require_together
+from alphapanda.strategy.core.basket import BasketStrategy, require_together
 from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
@@ -78,7 +78,12 @@ class ReplayRun:
 
     def problem(self) -> str | None:
         """Why the run is no result, in one line; None if enough of the data was used. Call it afterwards."""
-        return self.data.problem(tokens_of(self.strategies))
+        together = {
+            each.strategy_id
+            for each in self.strategies
+            if issubclass(self.registry.type_named(each.strategy_type), BasketStrategy)
+        }
+        return self.data.problem(tokens_of(self.strategies), together)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,18 @@ def ticks(began: datetime, count: int = 300, token: int = 408065, bad: int = 0) 
     ]
 
 
+def test_a_strategy_that_sees_its_instruments_together_needs_rows_of_all(replayed) -> None:
+    """With one leg of a pair missing nothing can be traded: that is said, not shown as a result of zero."""
+    pair = ("--set", "pairs:lookback=5@NSE:INFY,NSE:TCS")
+    missing = replayed(ticks(TUESDAY), *pair)
+    assert missing.exit_code == 2
+    assert (
+        "strategy pairs sees its instruments together, and the data has no row of NSE:TCS" in missing.stderr
+    )
+    whole = sorted(ticks(TUESDAY) + ticks(TUESDAY, token=2953217))
+    assert replayed(whole, *pair).exit_code == 0
+
+
 @pytest.fixture
 def replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Replays these rows of ticks, with more arguments."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -147,11 +147,14 @@ class DataAccount:
             for reason, count in sorted((self.dropped + self.unused).items(), key=lambda one: -one[1])
         ]
 
-    def problem(self, strategies: Mapping[str, Iterable[int]] | None = None) -> str | None:
+    def problem(
+        self, strategies: Mapping[str, Iterable[int]] | None = None, together: Collection[str] = ()
+    ) -> str | None:
         """Why the run is no result, in one line, with what to do; None if enough of the data was used.
 
         Args:
             strategies: the instrument tokens of each strategy; None: not looked at.
+            together: those of these strategies that need rows of all their instruments.
         """
         rows = self.passed + self.dropped.total()
         if not rows:
@@ -163,11 +166,21 @@ class DataAccount:
         for reason, count in sorted((self.dropped + self.unused).items(), key=lambda one: -one[1]):
             if count > rows * _MOST.get(reason, MOST_DROPPED):
                 return f"{self._not_used(reason, count, rows)}; {_GO_ON}"
-        for strategy_id, tokens in sorted((strategies or {}).items()):
+        return self._unseen(strategies or {}, together)
+
+    def _unseen(self, strategies: Mapping[str, Iterable[int]], together: Collection[str]) -> str | None:
+        """Names the first strategy that saw no row, or no row of one of the instruments that it sees together."""
+        for strategy_id, tokens in sorted(strategies.items()):
             if not self._tokens.intersection(tokens):
                 return (
                     f"strategy {strategy_id} saw no row: the data has none of {self._symbols(tokens)},"
                     f" it has {self._symbols(self._tokens)}; name the right one with --instrument, or {_GO_ON}"
+                )
+            missing = set(tokens) - self._tokens
+            if missing and strategy_id in together:
+                return (
+                    f"strategy {strategy_id} sees its instruments together, and the data has no row of"
+                    f" {self._symbols(missing)}; add its file as NSE:SYMBOL=FILE, or {_GO_ON}"
                 )
         return None
 
