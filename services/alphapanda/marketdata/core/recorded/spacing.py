@@ -18,6 +18,7 @@ from alphapanda.marketdata.core.recorded.rows import STAMP, TOKEN, Rows
 MOST_COUNTED: Final = 2_000
 """Different values of one kind that are counted; bars of one length have few."""
 
+_MOST_SECONDS: Final = 86_400
 _RARE: Final = 0.005
 _MOSTLY: Final = 3
 _SURE_ROWS: Final = 20
@@ -181,7 +182,13 @@ class Spacing:
 
 
 def _count(counter: Counter[int], values: Rows) -> None:
-    found, counts = np.unique(values, return_counts=True)
+    seconds, rest = np.divmod(values, SECOND_NS)
+    if len(values) and not rest.any() and seconds.min() >= 0 and seconds.max() < _MOST_SECONDS:
+        counts = np.bincount(seconds)
+        found = np.flatnonzero(counts)
+        counts, found = counts[found], found * SECOND_NS
+    else:
+        found, counts = np.unique(values, return_counts=True)
     for value, count in zip(found.tolist(), counts.tolist(), strict=True):
         if value in counter or len(counter) < MOST_COUNTED:
             counter[value] += count

@@ -283,7 +283,9 @@ class FileReader:
             return
         self.summary.include(int(rows[:, STAMP].min()), int(rows[:, STAMP].max()))
         self.summary.rows += len(rows)
-        self.summary.tokens.update(np.unique(rows[:, TOKEN]).tolist())
+        tokens = rows[:, TOKEN]
+        one = bool((tokens == tokens[0]).all())
+        self.summary.tokens.update([int(tokens[0])] if one else np.unique(tokens).tolist())
         while len(rows):
             if not self._filled:
                 self._held = np.empty((RUN_ROWS, COLUMNS), np.int64)
