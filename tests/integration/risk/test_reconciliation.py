@@ -34,6 +34,7 @@ class FakeBooks:
     def __init__(self) -> None:
         self.cash = Decimal(-1000)
         self.portfolio_holds = 0
+        self.day_charges: Decimal | None = None
         self.differences: Sequence[str] = ()
 
     async def GetBrokerComparison(self, _) -> trading.GetBrokerComparisonResponse:  # noqa: N802
@@ -43,7 +44,10 @@ class FakeBooks:
     async def ListPortfolios(self, _) -> portfolio.ListPortfoliosResponse:  # noqa: N802
         starting = Decimal(5000)
         account = portfolio.Portfolio(
-            account="default", starting_cash=money(starting), cash=money(starting + self.cash)
+            account="default",
+            starting_cash=money(starting),
+            cash=money(starting + self.cash),
+            day_charges=money(self.day_charges),
         )
         return portfolio.ListPortfoliosResponse(portfolios=[account])
 
@@ -94,6 +98,13 @@ async def test_books_that_agree_give_the_broker_its_state_of_before(halted) -> N
     assert (await switches.get(PAPER)).state is TradingState.REDUCING
     with pytest.raises(FailedPrecondition, match="not halted for a repair or a restore"):
         await reconciliation.reconcile("me", asked("r2"))
+
+
+async def test_charges_that_only_portfolio_books_are_no_difference(halted) -> None:
+    """A day's rounding and DP charges aren't in the cash of the broker's trades."""
+    _, reconciliation, books = halted
+    books.cash, books.day_charges = Decimal("-1015.84"), Decimal("15.84")
+    assert (await reconciliation.reconcile("me", asked("r1"))).released
 
 
 async def test_a_difference_keeps_the_broker_halted(halted) -> None:

@@ -57,12 +57,21 @@ class Account:
         [verdict] = self.book.judge(signal, self.inputs())
         return verdict
 
-    def fills(self, order: Verdict, price: object, status: OrderStatus = OrderStatus.FILLED, units: int = 0):
+    def fills(
+        self,
+        order: Verdict,
+        price: object,
+        status: OrderStatus = OrderStatus.FILLED,
+        units: int = 0,
+        charges: Decimal | None = None,
+    ):
         assert isinstance(order, Approved)
         units = units or order.quantity
         revision = self.revisions[order.signal_id] = self.revisions.get(order.signal_id, 0) + 1
         event = replace(
-            self.market.event(order, units, status, revision, self.now), average_price=D(str(price))
+            self.market.event(order, units, status, revision, self.now),
+            average_price=D(str(price)),
+            charges=charges,
         )
         return self.book.on_order(event, self.inputs())
 
@@ -180,6 +189,21 @@ def test_the_trades_of_a_strategy_are_its_own(market) -> None:
     account.trades(10, 1500)
     is_refused(account.wants(20), "daily_trades")
     assert isinstance(account.wants(20, "other"), Approved)
+
+
+def test_charges_count_to_the_daily_loss(market) -> None:
+    """What fills cost adds up with what positions lose, for orders that open and orders that close, and ends with the day."""
+    account = Account(market, max_daily_loss=D(1_000))
+    entry = account.wants(10)
+    account.fills(entry, 1500, charges=D("300.50"))
+    account.prices["NSE:INFY"] = D(1450)
+    assert (account.day.charges, account.day.realised, account.day.tripped) == (D("300.50"), 0, "")
+    assert line(account.wants(10, "other"), "daily_loss").observed == "800.50"
+    account.fills(account.wants(0), 1450, charges=D("199.50"))
+    assert (account.day.charges, account.day.realised) == (D(500), D(-500))
+    assert "lost 1000.00" in account.day.tripped
+    account.later(days=1)
+    assert account.day.charges == 0
 
 
 def test_a_daily_loss_trips_the_account_to_reducing_for_the_day(market) -> None:
