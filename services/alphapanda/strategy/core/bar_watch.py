@@ -231,8 +231,13 @@ class InstrumentBars(Generic[W]):
                     window = on.window(self.window, time_ns)
                     if window is None:
                         on.waiting.put(target, bar.day_open_ns, price if recorded else 0.0)
-                    elif on.update_stance(target, window.day_open_ns):
-                        targets.append((on.watcher, target, price))
+                        continue
+                    wanted: Target | None = target
+                    if bar.day_open_ns != window.day_open_ns:  # no tick showed the end of its day
+                        on.waiting.put(target, bar.day_open_ns)
+                        wanted = on.waiting.taken(window.day_open_ns)
+                    if wanted is not None and on.update_stance(wanted, window.day_open_ns):
+                        targets.append((on.watcher, wanted, price))
         if len(self.builders) > 1:
             self._share()
         return targets
