@@ -342,6 +342,17 @@ def test_an_interval_that_the_recording_cannot_serve_stops_its_strategy(interval
     assert len(bars(made, "b")) == (375 % recorded == 0)
 
 
+def test_days_alone_are_traded_at_opens_or_it_is_said() -> None:
+    """Where no frame shows the opens, because orders fill at closes, a strategy on 1d could never trade: it is told."""
+    made, feed = host(config(interval="1d")), Feed()
+    made.on_frame(feed.bar(at(9, 15), at(15, 30), 100, 130, 90, 120))
+    tuesday = date(2024, 1, 16)
+    made.on_frame(feed.bar(at(9, 15, day=tuesday), at(15, 30, day=tuesday), 100, 130, 90, 120))
+    assert made.unserved["s"][1].endswith(
+        "set paper_trading.fill (--fill) to next_open, or give it finer data"
+    )
+
+
 MOVES = st.lists(
     st.tuples(
         st.integers(-30, 30), st.integers(0, 20), st.integers(0, 20), st.integers(0, 9), st.integers(1, 2)

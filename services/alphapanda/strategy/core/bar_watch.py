@@ -111,8 +111,8 @@ class InstrumentBars(Generic[W]):
         watches: the strategies, in the order in which they are called.
 
     Attributes:
-        unserved: strategies whose interval can't be made from the recorded bars, such as 5m from 15m; the caller removes
-            them and clears the list.
+        unserved: strategies whose interval can't be made from the recorded bars, such as 5m from 15m, or whose targets could
+            be traded at opens that aren't shown; the caller removes them and clears the list.
     """
 
     __slots__ = ("builders", "unserved", "watches", "window")
@@ -157,6 +157,9 @@ class InstrumentBars(Generic[W]):
             The targets that it caused, in the watches' order.
         """
         closed: dict[BarBuilder, list[Bar]] = {}
+        if at_ns <= self.window.day_open_ns and self.window.day_close_ns <= time_ns:
+            # Of days alone, and no open was shown since: what waits can never be traded.
+            self.unserved += [watch for watch in self.watches if watch.waiting.target is not None]
         for builder in self.builders:
             if builder.end_ns and at_ns >= builder.end_ns:
                 closed.setdefault(builder, []).append(builder.close())

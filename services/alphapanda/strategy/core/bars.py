@@ -242,6 +242,11 @@ class BarBuilder:
 
 def unserved_interval(interval: str, length_ns: int) -> str:
     """Says that bars of an interval can't be made from recorded bars of this length, and what to do."""
+    if INTERVALS[interval] == _DAY:
+        return (
+            "what a bar of a day decides is known at the close, and bars of 1d fill it at the next open alone: set"
+            " paper_trading.fill (--fill) to next_open, or give it finer data"
+        )
     recorded = next((name for name, length in INTERVALS.items() if length == length_ns), "")
     recorded = recorded or (
         f"{length_ns // 60 / _SECOND:g} minutes" if length_ns < 4 * 3600 * _SECOND else "1d"
