@@ -25,8 +25,13 @@ Fill = tuple[pd.Timestamp, int, float]
 
 
 def targets(name: str, bars: pd.DataFrame) -> pd.Series:
-    """The position to hold after each bar; NaN where nothing changes."""
+    """The position to hold after each bar; NaN where nothing changes.
+
+    An order is of its day: where the day has no further bar although it isn't over, it comes to nothing.
+    """
     sides = wanted(name, bars) * QUANTITY
+    last_of_day = bars["day"] != bars["day"].shift(-1)
+    sides = sides.where(~last_of_day | (bars["ends"] == bars["close_at"]))
     if name in OF_A_DAY:
         sides = sides.where(bars["ends"] < bars["close_at"])
     return sides
@@ -99,14 +104,16 @@ def lines(fills: list[Fill]) -> list[str]:
     return [f"{day:%Y-%m-%d} {units:+d} {price:.2f}" for day, units, price in fills]
 
 
-def main(peer: str) -> None:
-    """Adds a peer's figures to what is recorded."""
+def main(peer: str, *names: str) -> None:
+    """Adds a peer's figures to what is recorded; of the named sets, such as rsi.5m, or of all."""
     folder = Path(os.environ["ALPHAPANDA_TEST_NSE_DATA"])
     (file,) = folder.glob("yesbank_2019_1min/*.csv.gz")
     rows = minutes(file)
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     for name in STRATEGIES:
         for interval, length in MINUTES.items():
+            if names and f"{name}.{interval}" not in names:
+                continue
             bars = resampled(rows, length)
             profit, fills = PEERS[peer](frame(bars, targets(name, bars)))
             figures: dict[str, Any] = {"profit": f"{profit:.2f}"}
@@ -118,4 +125,4 @@ def main(peer: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
