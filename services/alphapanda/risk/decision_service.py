@@ -177,13 +177,17 @@ class DecisionService:
 
     async def _judge_batches(self, batches: Sequence[Sequence[Signal]]) -> Sequence[TransientFailure | None]:
         """Decides batches of one account as one; where that has to wait, each by itself. Returns what each waits for."""
-        key = batches[0][0].key
+        key, signals = batches[0][0].key, in_turn(batches)
         try:
-            await self.judge(key.broker, key.account, in_turn(batches))
+            await self.judge(key.broker, key.account, signals)
         except TransientFailure as failure:
             if len(batches) == 1:
                 return [failure]
-            return [outcome for batch in batches for outcome in await self._judge_batches([batch])]
+            places = {signal.signal_id: place for place, signal in enumerate(signals)}
+            outcomes: list[TransientFailure | None] = [None] * len(batches)
+            for at in sorted(range(len(batches)), key=lambda at: places[batches[at][0].signal_id]):
+                (outcomes[at],) = await self._judge_batches([batches[at]])
+            return outcomes
         return [None] * len(batches)
 
     async def discard(self, signal: Signal) -> list[Verdict]:

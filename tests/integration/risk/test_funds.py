@@ -10,6 +10,7 @@ from tests.values import replace
 
 from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import OrderStatus
+from alphapanda.resilience.failures import TransientFailure
 
 D = Decimal
 NOTHING = AccountFunds(CASH["paper"])
@@ -58,3 +59,19 @@ async def test_a_live_brokers_account_has_no_funds_here(risk: Risk) -> None:
     book, _ = await risk.decisions.inspect("zerodha", "default")
     assert book.funds == {}
     assert await funds(risk) == NOTHING
+
+
+async def test_scarce_funds_go_by_name_and_not_by_partition(risk: Risk) -> None:
+    """Signals of one moment are decided together: the first by name gets the money, whichever batch came first.
+
+    A strategy whose revision isn't known yet waits by itself.
+    """
+    names = ("a", "b", "c")
+    for name in names:
+        await risk.strategy(1, strategy_id=name)
+    signals = {name: risk.signal(5000, replace(KEY, strategy_id=name)) for name in (*names, "new")}
+    risk.market.price = D(8000)  # 8,000,000 rupees of margin each, of ten million
+    batches = (risk.raw(signals[name]) for name in ("c", "new", "b", "a"))
+    outcomes = await asyncio.gather(*batches, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), TransientFailure, type(None), type(None)]
+    assert [order.key.strategy_id for order in await risk.validated()] == ["a"]
