@@ -139,5 +139,5 @@ def test_status_shows_what_a_person_should_know() -> None:
     said = "the trading calendar ends on 2026-12-31, in 31 days"
     shown = io.StringIO()
     console = Console(file=shown, width=200)
-    console.print(_table(GetStatusResponse(version="1", notices=[said])))
+    console.print(_table(GetStatusResponse(version="1", notices=[said]), []))
     assert said in shown.getvalue()
