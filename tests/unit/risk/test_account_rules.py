@@ -206,6 +206,18 @@ def test_charges_count_to_the_daily_loss(market) -> None:
     assert account.day.charges == 0
 
 
+def test_a_round_trip_that_charges_turn_into_a_loss_is_one(market) -> None:
+    """A gain of 100 rupees that cost 60 to open and 60 to close loses; of a flip each trip bears its units' share."""
+    account = Account(market, cooldown_losses=5, cooldown=timedelta(minutes=10))
+    account.fills(account.wants(10), 1500, charges=D(60))
+    account.prices["NSE:INFY"] = D(1510)
+    account.fills(account.wants(-10), 1510, charges=D(120))
+    history = account.book.position(account.key()).history
+    assert (history.losses, history.round_trip) == (1, D(-60))
+    account.fills(account.wants(0), 1503, charges=D(9))
+    assert account.book.position(account.key()).history.losses == 0
+
+
 def test_a_daily_loss_trips_the_account_to_reducing_for_the_day(market) -> None:
     """A marked loss counts; once tripped it stays so though prices recover; exits pass, and tomorrow is new."""
     account = Account(market, max_daily_loss=D(1_000))

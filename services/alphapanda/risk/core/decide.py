@@ -120,7 +120,8 @@ def apply_order(
     if state.history.losses and at is not None:
         state = _with_losses_of_day(state, at, inputs)
     worth = sign * (after.value - value) if priced else None
-    state, realised = after_fill(state, sign * (order.filled - filled), worth, at)
+    charges = after.charges - (before.charges if before is not None else ZERO)
+    state, realised = after_fill(state, sign * (order.filled - filled), worth, at, charges)
     if state.open is None or state.open.signal_id != order.signal_id:
         is_late = before is not None and before.final and not before.filled and bool(after.filled)
         return Applied(state, after, realised, int(is_late))

@@ -52,7 +52,7 @@ class TradeHistory(Struct, frozen=True, gc=False):
 
     Attributes:
         cost: signed rupees for which the held units were bought (or, if short, sold); 0 if flat or unknown.
-        round_trip: rupees realised since the position was last flat or changed sides, before charges.
+        round_trip: rupees realised since the position was last flat or changed sides, less charges.
         losses: number of losing round trips in a row.
         lost_at: market time at which the last of them ended; None if there is none or the time is unknown.
         last_request: what the last approved signal asked for, as text; empty if none was approved.
@@ -149,7 +149,7 @@ def after_event(
 
 
 def after_fill(
-    state: PositionState, delta: int, value: Decimal | None, at: datetime | None
+    state: PositionState, delta: int, value: Decimal | None, at: datetime | None, charges: Decimal = ZERO
 ) -> tuple[PositionState, Decimal]:
     """The position after a fill, and the rupees that the fill realised, before charges.
 
@@ -161,6 +161,7 @@ def after_fill(
         value: signed rupees: positive if paid, negative if received; None if they aren't needed, and the history then
             stays as it is.
         at: market time of the fill; None if it is unknown.
+        charges: rupees that it cost. Of a fill that turns the position each round trip bears its units' share.
     """
     if not delta:
         return state, ZERO
@@ -174,13 +175,14 @@ def after_fill(
         more = cost + value if cost or not held else ZERO
         after = TradeHistory(
             more,
-            history.round_trip,
+            history.round_trip - charges,
             history.losses,
             history.lost_at,
             history.last_request,
             history.last_request_at,
         )
         return _held(state, quantity, opened_at, after), ZERO
+    carried = ZERO
     if held * quantity > 0:
         removed = to_paisa(cost * abs(delta) / abs(held))
         realised = -value - removed if cost else ZERO
@@ -189,11 +191,13 @@ def after_fill(
         opening = (value * abs(quantity) / abs(delta)).quantize(_EXACT)
         realised = opening - value - cost if cost else ZERO
         left = opening
-    round_trip, losses, lost_at = history.round_trip + realised, history.losses, history.lost_at
+        carried = to_paisa(charges * abs(quantity) / abs(delta)) if charges else ZERO
+    round_trip = history.round_trip + realised - (charges - carried)
+    losses, lost_at = history.losses, history.lost_at
     opened_at = state.opened_at or at
     if held * quantity <= 0:
         losses, lost_at = (losses + 1, at) if round_trip < 0 else (0, None)
-        round_trip, opened_at = ZERO, at if quantity else None
+        round_trip, opened_at = -carried, at if quantity else None
     after = TradeHistory(left, round_trip, losses, lost_at, history.last_request, history.last_request_at)
     return _held(state, quantity, opened_at, after), realised
 

@@ -1,4 +1,4 @@
-"""Refuses entries for some time after several losing round trips in a row."""
+"""Refuses entries for some time after several losing round trips, after charges, in a row."""
 
 from __future__ import annotations
 
