@@ -238,7 +238,7 @@ def test_a_file_that_is_no_registry_is_named(registry) -> None:
     """Instead of a traceback."""
     registry.file.parent.mkdir()
     registry.file.write_text("something else, which is long enough to be looked at" * 20)
-    with pytest.raises(InvalidInput, match=r"instruments.file: .*instruments.sqlite"):
+    with pytest.raises(InvalidInput, match=r"instruments.file: .*file is not a database"):
         registry.by_id("NSE:INFY")
 
 
