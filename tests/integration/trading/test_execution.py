@@ -60,7 +60,7 @@ async def test_a_validated_signal_is_executed(room: Room) -> None:
     verdict = approved()
     await room.handle(verdict)
     order = await room.ended(verdict)
-    assert (order.status, order.filled, order.turnover) == (OrderStatus.FILLED, 10, Decimal("1000.50"))
+    assert (order.status, order.filled, order.turnover) == (OrderStatus.FILLED, 10, Decimal("1000.40"))
     assert list((await room.calls()).values()) == [1]
     events = await room.events(verdict)
     assert [event.WhichOneof("payload") for event in events] == ["order_submitted", "order_filled"]
