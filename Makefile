@@ -172,9 +172,9 @@ bench: setup ## measure in small: make bench [ARGS="P6 --full --keep"]; against 
 PEER_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python3.12) python3.12)
 
 .PHONY: bench-peers
-bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader vnpy) ## other backtesters to measure against, each in an environment of its own
+bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader vectorbt vnpy) ## other backtesters to measure against, each in an environment of its own
 
-.tools/bench/backtrader/.installed: PEER_PYTHON = $(BIN)/python
+.tools/bench/backtrader/.installed .tools/bench/vectorbt/.installed: PEER_PYTHON = $(BIN)/python
 .tools/bench/%/.installed: tools/bench/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PEER_PYTHON) $(@D)
 	$(UV) pip sync --quiet --compile-bytecode --python $(@D)/bin/python $<

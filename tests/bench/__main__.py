@@ -27,6 +27,7 @@ BENCHMARKS = {
     "P9": "tests.bench.p9_strategy_memory",
     "P10": "tests.bench.p10_two_strategy_processes",
     "P12": "tests.bench.p12_first_fill",
+    "P13": "tests.bench.p13_sweep",
     "P15": "tests.bench.p15_manual_orders",
     "reading": "tests.bench.reading",
     "P16": "tests.bench.p16_instruments",

@@ -98,7 +98,7 @@ class ReplayJournal:
             self._sample(self._curves)
         if now_ns >= self._due_ns:
             self._due_ns = self.next_ns(now_ns)
-        self.last_ns = max(self.last_ns, *(frame.market_time_ns for frame in batch))
+        self.last_ns = max(self.last_ns, now_ns, batch[-1].market_time_ns)
         for frame in batch if self._unseen else ():
             self._see(frame)
 
