@@ -179,6 +179,57 @@ def test_batches_carry_what_ticks_one_by_one_carry(strategy_type, prices, cuts) 
         assert batched.state("s") == singly.state("s")
 
 
+def with_opens(frames):
+    """The same frames, and a frame without ticks at each session's open, as a replay of bars that fill at the open shows."""
+    opens = {session.open_ns for session in SESSIONS}
+    shown = [[Frame("run", 0, 0, at, 100)] if (at := frame.bar_start[0]) in opens else [] for frame in frames]
+    together = [each for pair in zip(shown, frames, strict=True) for each in (*pair[0], pair[1])]
+    return [frame._replace(sequence=number) for number, frame in enumerate(together, 1)]
+
+
+def naive_with_opens(rows, *, carries, on_bars):
+    """The signals where the opens are shown: what is wanted at the close is signalled there."""
+    due, waiting = [], None
+    for start, paise in rows:
+        session, target = CALENDAR.session_at_ns(start, "NSE_EQ"), wanted(paise)
+        if start == session.open_ns and waiting is not None:
+            due += [(start, waiting[0])] if carries or waiting[1] == session.day else []
+            waiting = None
+        if target is not None and start + MINUTE < session.close_ns:
+            due.append((start + MINUTE, target))
+        elif target is not None:
+            waiting = (target, session.day)
+    days = [(CALENDAR.session_at_ns(at, "NSE_EQ").day, each.stance) for at, each in due]
+    new = [not on_bars or number == 0 or day != days[number - 1] for number, day in enumerate(days)]
+    return [(at, each.stance * 10) for (at, each), counts in zip(due, new, strict=True) if counts]
+
+
+def batched_signals_of(chosen, frames, size):
+    """The signals of frames in batches of this size, as a replay makes them."""
+    made, signals = host(chosen), []
+    for begin in range(0, len(frames), size):
+        some = frames[begin : begin + size]
+        targets, end = made.on_batch(FrameBatch(some)), 0
+        for frame in some:
+            begins, end = end, end + len(frame.instrument_token)
+            of_frame = [each for each in targets or () if begins <= each.tick < end]
+            signals += made.on_frame(frame) if targets is None else made.signals_of(of_frame, frame, end)
+    return [(nanoseconds(each.market_time), each.target) for each in signals]
+
+
+@pytest.mark.parametrize("strategy_type", [ByTick, ByTickOfTheDay, ByBar, ByBarOfTheDay])
+@given(prices=PRICES, cut=st.integers(0, len(STARTS) + 4), size=st.integers(1, 6))
+def test_where_the_open_is_shown_it_is_traded_there(strategy_type, prices, cut, size) -> None:
+    """A flip at the close is for the next open, not for the end of the first minute: on ticks and on bars alike."""
+    rows = list(zip(STARTS, prices, strict=True))
+    expected = naive_with_opens(
+        rows, carries=strategy_type.carries_over_night, on_bars=issubclass(strategy_type, BarStrategy)
+    )
+    chosen, frames = config(strategy_type.type_name, Product.NRML), with_opens(minute_frames(rows))
+    assert signals_of(chosen, frames, cut) == expected
+    assert batched_signals_of(chosen, frames, size) == expected
+
+
 def test_a_bar_of_a_day_is_for_the_next_day_in_mis_too() -> None:
     """It is known when the day is over; without that, no strategy on daily bars could trade in MIS."""
     ticks = [(session.open_ns + MINUTE, 100 + 2 * n) for n, session in enumerate(SESSIONS)]

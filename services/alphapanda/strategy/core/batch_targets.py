@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import eq
 from typing import NamedTuple
 
 from alphapanda.domain.frame_batch import FrameBatch
@@ -42,12 +44,18 @@ def batch_targets(batch: FrameBatch, routes: Mapping[int, Route]) -> list[BatchT
     """
     before: list[tuple[Watcher, object]] = []
     targets: list[BatchTarget] = []
+    shows_opens = any(
+        map(eq, batch.ends, (0, *batch.ends))
+    )  # a frame without ticks may show a session's open
+    if shows_opens and any(watcher.waits_for_open for route in routes.values() for watcher in route.watchers):
+        return None
     for token, ticks in _by_token(batch).items():
         route = routes.get(token)
         if route is None:
             continue
         made = _of_route(batch, ticks, route, before)
-        if made is None:
+        waited = shows_opens and any(watcher.waiting.waited for watcher in route.watchers)
+        if made is None or waited:
             for watcher, state in before:
                 watcher.restore(state)
             return None
@@ -73,19 +81,22 @@ def _of_route(
     targets = []
     for watcher in route.watchers:
         before.append((watcher, watcher.state()))
+        watcher.waiting.waited = watcher.waiting.target is not None
         made = watcher.isolated.on_ticks(rupees, times)
         if made is None:
             return None
         targets += [
             BatchTarget(ticks[index], watcher, target, close)
-            for index, target, close in tradable_targets(made, times, spans, watcher.waiting)
+            for index, target, close in tradable_targets(
+                made, (rupees, belongs_at, times), spans, watcher.waiting
+            )
         ]
     return targets
 
 
 def tradable_targets(
     made: Iterable[tuple[int, Target]],
-    times: Sequence[int],
+    ticks: tuple[Sequence[float], Sequence[int], Sequence[int]],
     spans: Sequence[SessionSpan],
     waiting: WaitingTarget,
 ) -> Iterator[tuple[int, Target, datetime]]:
@@ -95,13 +106,14 @@ def tradable_targets(
 
     Args:
         made: (index of the tick, target), ascending.
-        times: exchange time of each tick, nanoseconds since the epoch.
+        ticks: of each tick the price in rupees, the time that decides its session, and its exchange time.
         spans: the sessions of the ticks.
         waiting: the target that waits at the first tick; at the end, the one that waits after the last.
 
     Yields:
         (index of the tick, target, close of the session).
     """
+    rupees, belongs_at, times = ticks
     place, span = 0, spans[0]
     begin = 0  # the first tick at which a waiting target may be traded
     for index, target in made:
@@ -111,7 +123,8 @@ def tradable_targets(
             place += 1
             span = spans[place]
         if times[index] >= span.close_ns:
-            waiting.put(target, span.day_open_ns)
+            close = rupees[index] if belongs_at[index] < times[index] else 0.0
+            waiting.put(target, span.day_open_ns, close)
             begin = index + 1
         else:
             waiting.forget()
@@ -132,6 +145,14 @@ def _waited(
                     yield index, target, span.close
                 return
         begin = max(begin, span.end)
+
+
+def waiting_at_end(batch: FrameBatch, routes: Mapping[int, Route]) -> Iterator[tuple[int, int]]:
+    """(token, shard) of the instruments on which a target waits for the next open after a batch that was computed."""
+    for token, route in routes.items():
+        if any(watcher.waits_for_open for watcher in route.watchers) and token in batch.instrument_token:
+            tick = batch.instrument_token.index(token)
+            yield token, batch.frames[bisect_right(batch.ends, tick)].shard
 
 
 def _by_token(batch: FrameBatch) -> Mapping[int, Sequence[int]]:

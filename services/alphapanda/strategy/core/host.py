@@ -20,7 +20,7 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.strategy.core.bar_watch import BarTarget, InstrumentBars
 from alphapanda.strategy.core.bars import unserved_interval
 from alphapanda.strategy.core.basket import MOST_SYMBOLS
-from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets
+from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets, waiting_at_end
 from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.flattening import flattening_signals
@@ -28,7 +28,7 @@ from alphapanda.strategy.core.holdings import Holding, state_of
 from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.revision_state import RevisionState, is_fresh, state_bytes
-from alphapanda.strategy.core.routing import Routing
+from alphapanda.strategy.core.routing import ANY_SHARD, Routing
 from alphapanda.strategy.core.strategy import Target
 from alphapanda.strategy.core.watching import Running, StrategyFailure, Watcher
 
@@ -237,7 +237,10 @@ class StrategyHost:
             for watcher in route.watchers if inside else route.always:
                 target = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
                 if inside and (target is not None or watcher.waiting.target is not None):
-                    target = watcher.tradable(target, times[ordinal])
+                    close = prices[ordinal] / scale if at < times[ordinal] else 0.0
+                    target = watcher.tradable(target, times[ordinal], close)
+                    if watcher.waits_for_open:
+                        routing.waiting.setdefault(frame.shard, set()).add(token)
                 if target is not None:
                     signals += self._signals(
                         watcher,
@@ -253,7 +256,12 @@ class StrategyHost:
                 signals += self._tick_of_bars(routing, route.bars, frame, ordinal, at)
             elif route.bars is not None and len(frame.volume):
                 route.bars.outside(frame.volume[ordinal], at)
-        if not tokens and (routing is self._baskets or routing.waiting.get(frame.shard)):
+        return signals + self._time_passed(routing, frame)
+
+    def _time_passed(self, routing: Routing, frame: Frame) -> list[Signal]:
+        """The signals that a frame's market time causes, after its ticks: of targets that waited, of bars that it closes."""
+        signals: list[Signal] = []
+        if not frame.instrument_token and (routing.waiting or routing is self._baskets):
             signals += self._open(routing, frame)
         ends = routing.next_ends
         if ends and frame.market_time_ns > ends.get(frame.shard, frame.market_time_ns):
@@ -272,6 +280,8 @@ class StrategyHost:
             return None
         targets = batch_targets(batch, self._singles.routes)
         if targets is not None:
+            for token, shard in waiting_at_end(batch, self._singles.routes):
+                self._singles.waiting.setdefault(shard, set()).add(token)
             self.frames += len(batch.frames)
             self.ticks += len(batch.instrument_token)
         return targets
@@ -336,16 +346,30 @@ class StrategyHost:
         signals: list[Signal] = []
         now = frame.market_time_ns
         of_shard = routing.bars.get(frame.shard, {})
-        waiting = routing.waiting.setdefault(frame.shard, set())
+        waiting = routing.waiting.pop(frame.shard, set()) | routing.waiting.pop(ANY_SHARD, set())
         # A bar of one instrument may let targets wait on the others of a strategy that sees several.
         for token in sorted(of_shard if routing is self._baskets else waiting):
-            bars = of_shard.get(token)
+            route, bars = routing.routes[token], of_shard.get(token)
+            for watcher in route.watchers:
+                signals += self._opened(watcher, frame)
             if bars is not None and (targets := bars.opened(now)):
                 n = token * MOST_SYMBOLS if routing is self._baskets else token
                 signals += self._signals_of_bars(targets, frame, 1, n, now)
-            if bars is None or not bars.waits_for_open:
-                waiting.discard(token)
+            if any(each.waits_for_open for each in (*route.watchers, *((bars,) if bars else ()))):
+                routing.waiting.setdefault(frame.shard, set()).add(token)
         return signals
+
+    def _opened(self, watcher: Watcher, frame: Frame) -> list[Signal]:
+        """The signals of a target on ticks that waited for the open."""
+        now, window, close = frame.market_time_ns, watcher.window, watcher.waiting.close
+        in_session = window.open_ns <= now < window.close_ns or window.move_to(now)
+        if not (watcher.waits_for_open and in_session):
+            return []
+        target = watcher.waiting.taken(window.day_open_ns)
+        if target is None:
+            return []
+        token, units = watcher.instrument.instrument_token, round(close * frame.price_scale)
+        return self._signals(watcher, target, frame, 1, token, now, units, window.close)
 
     def _stop_unserved(self, bars: InstrumentBars[Watcher], length_ns: int) -> None:
         """Stops the strategies whose interval can't be made from the recorded bars."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from alphapanda.strategy.core.bar_watch import BarWatch, InstrumentBars
 from alphapanda.strategy.core.watching import Route, Running, Watcher
+
+ANY_SHARD: Final = -1
 
 
 class Routing:
@@ -15,7 +18,8 @@ class Routing:
         routes: the strategies on an instrument, by token.
         bars: the bars of an instrument, by shard and token.
         next_ends: by shard, the earliest end of an open bar, nanoseconds since the epoch.
-        waiting: by shard, the instruments on which a target waits for the next open.
+        waiting: by shard, the instruments on which a target waits for the next open; those whose shard isn't known after a
+            restart are under ANY_SHARD.
     """
 
     __slots__ = ("bars", "next_ends", "routes", "waiting")
@@ -30,6 +34,7 @@ class Routing:
         """Rebuilds the lookup, in the order in which the strategies are called; changes are rare."""
         routes: dict[int, Route] = {}
         on_bars: dict[int, list[BarWatch[Watcher]]] = {}
+        waiting: dict[int, set[int]] = {}
         for running in strategies:
             for watcher in () if running.stopped else running.watchers:
                 token = watcher.instrument.instrument_token
@@ -40,12 +45,14 @@ class Routing:
                     on_bars.setdefault(token, []).append(watcher.bars)
                     continue
                 route.watchers += (watcher,)
+                if watcher.waits_for_open:
+                    waiting.setdefault(ANY_SHARD, set()).add(token)
                 if watcher.outside_sessions:
                     route.always += (watcher,)
         self.routes = routes
         self.bars = {}
         self.next_ends = {}
-        self.waiting = {}
+        self.waiting = waiting
         for token, watches in on_bars.items():
             bars = routes[token].bars = InstrumentBars(routes[token].window, watches)
             self.schedule_open(bars, token, bars.shard)

@@ -35,13 +35,15 @@ class WaitingTarget:
     Attributes:
         target: the target that waits; None if none does.
         close: close of the recorded bar at which it was made, rupees: it waits for the next open. 0: for the next tick.
+        waited: set where a target is kept; whoever wants to know clears it before.
     """
 
-    __slots__ = ("_carries", "_day_open_ns", "close", "target")
+    __slots__ = ("_carries", "_day_open_ns", "close", "target", "waited")
 
     def __init__(self, *, carries: bool) -> None:
         self.target: Target | None = None
         self.close = 0.0
+        self.waited = False
         self._carries = carries
         self._day_open_ns = 0
 
@@ -49,6 +51,7 @@ class WaitingTarget:
         """Keeps a target of the trading day that opened then, in place of an earlier one."""
         self.target = target
         self.close = close
+        self.waited = True
         self._day_open_ns = day_open_ns
 
     def taken(self, day_open_ns: int) -> Target | None:

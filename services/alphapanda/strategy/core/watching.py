@@ -151,15 +151,25 @@ class Watcher:
         self.waiting.restore(waiting[0] if waiting else None)
         self.isolated.restore([errors_in_a_row, remembered])
 
-    def tradable(self, target: Target | None, time_ns: int) -> Target | None:
+    @property
+    def waits_for_open(self) -> bool:
+        """Whether a target made at the close of a recorded bar waits for the next open."""
+        return self.waiting.target is not None and bool(self.waiting.close)
+
+    def tradable(self, target: Target | None, time_ns: int, close: float = 0.0) -> Target | None:
         """The target to trade at a tick of the window's session: this one, or one that has waited since the close.
 
         A target at a tick of the closing moment, such as the day's last minute bar, waits.
+
+        Args:
+            target: the target that the strategy made at the tick.
+            time_ns: the tick's time.
+            close: the tick's price in rupees if it is the close of a recorded bar; 0 if not.
         """
         window = self.window
         if time_ns >= window.close_ns:
             if target is not None:
-                self.waiting.put(target, window.day_open_ns)
+                self.waiting.put(target, window.day_open_ns, close)
             return None
         waited = self.waiting.taken(window.day_open_ns)
         return waited if target is None else target
