@@ -44,9 +44,7 @@ def sets_of(
             continue
         used.update(parameters.items())
         sets.append(
-            WantedStrategy(
-                grid.strategy_type, parameters, grid.symbols, _quantity(grid.quantity or quantity), product
-            )
+            WantedStrategy(grid.strategy_type, parameters, grid.symbols, grid.quantity or quantity, product)
         )
     for (name, value), why in refused.items():
         if (name, value) not in used and why.field == f"parameters.{name}":
@@ -65,10 +63,3 @@ def require_few(grids: Sequence[Grid], others: int, most: int) -> None:
             f"{count:,} sets",
             f"at most {most:,}; use larger steps or fewer parameters, or raise --max-sets",
         )
-
-
-def _quantity(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput("quantity", text, "a whole number of units") from None
