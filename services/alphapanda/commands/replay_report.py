@@ -84,7 +84,9 @@ def strategy_text(config: StrategyConfig, directory: InstrumentDirectory) -> str
     parameters = ", ".join(f"{name} {value}" for name, value in config.parameters.items())
     watched = [directory.by_token(each.instrument_token) for each in config.instruments]
     names = symbols([each.symbol for each in watched if each is not None])
-    return f"{parameters or 'no parameters'}; {config.size or config.quantity} of {names}, {config.product.name}"
+    return (
+        f"{parameters or 'no parameters'}; {config.size or config.quantity} of {names}, {config.product.name}"
+    )
 
 
 def _strategies(run: ReplayRun) -> list[tuple[str, str]]:
