@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,15 +59,25 @@ class Morning:
     portfolios: dict[str, portfolio.Portfolio]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["simulated", "live"])
-def morning(request: pytest.FixtureRequest) -> Iterator[Morning]:
+@pytest.fixture(scope="module")
+def mornings() -> Callable[[bool], Morning]:
+    """Makes each of the two mornings once, whatever the order in which tests ask for them."""
+
+    @cache
+    def made(live: bool) -> Morning:
+        with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+            dealers = DealersBook(unanswered=UNANSWERED)
+            status, portfolios = asyncio.run(_trade(Path(folder), dealers, live=live))
+            evidence = read_evidence(Path(folder, "data"), ACTIVE, live=(NAME,) if live else ())
+        return Morning(live, dealers, evidence, status, portfolios)
+
+    return made
+
+
+@pytest.fixture(params=[False, True], ids=["simulated", "live"])
+def morning(request: pytest.FixtureRequest, mornings: Callable[[bool], Morning]) -> Morning:
     """Strategies on paper alone, on paper and the dealer, and one whose orders the dealer finds too big."""
-    live = request.param
-    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
-        dealers = DealersBook(unanswered=UNANSWERED)
-        status, portfolios = asyncio.run(_trade(Path(folder), dealers, live=live))
-        evidence = read_evidence(Path(folder, "data"), ACTIVE, live=(NAME,) if live else ())
-        yield Morning(live, dealers, evidence, status, portfolios)
+    return mornings(request.param)
 
 
 async def _trade(
