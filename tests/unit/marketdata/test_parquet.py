@@ -57,6 +57,13 @@ def trades(**columns) -> dict[str, object]:
     } | columns
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int8(), pa.large_string())])
+def test_names_of_any_type_of_text_are_joined(tmp_path, kind):
+    """Pandas writes a name in one type and the exchange beside it in another."""
+    names = {"symbol": pa.array(["INFY"] * 3), "exchange": pa.array(["NSE"] * 3).cast(kind)}
+    assert [tick[0] for tick in read(written(tmp_path, **bars(**names)))] == [INFY] * 3
+
+
 def read(file: Path, instrument: str | None = None) -> list[Tick]:
     return list(RecordingWanted([file], instrument, DIRECTORY, CALENDAR).read().ticks(Extent()))
 

@@ -241,6 +241,44 @@ def test_bars_of_several_lengths_are_refused(file):
         read(files)
 
 
+def test_days_of_longer_bars_among_days_of_minutes_are_refused(file):
+    """They would be known long before they end; few bars of an instrument that trades seldom are minutes."""
+    minutes = bars_of(375, start=OPEN - timedelta(days=1))
+    with pytest.raises(InvalidInput, match=r"'1m, but 5m on 2025-06-10' is not allowed; bars of one length"):
+        read(file(plain_text([*minutes, *bars_of(75, 5)])))
+    assert len(ticks_of(file(plain_text([*minutes, *bars_of(75, 5)])), bar_interval="1m")) == 450
+    assert len(ticks_of(file(plain_text([*minutes, *bars_of(9, 5)])))) == 384
+    assert len(ticks_of(file(plain_text([*minutes, *bars_of(9, 5) * 9])))) == 384
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "first"), [(11, 30, 19), (18, 59, 10), (11, 30, 0)], ids=["live", "short", "first"]
+)
+def test_a_daily_row_with_a_time_of_its_own_is_a_daily_bar_like_the_others(file, hour, minute, first):
+    """The day that isn't over, and that of a short session, have times of their own."""
+    rows = []
+    for at in range(28):
+        start = datetime(2025, 6, 2, tzinfo=IST) + timedelta(days=at)
+        if start.weekday() < 5:
+            own = timedelta(hours=hour, minutes=minute) if len(rows) == first else timedelta()
+            rows.append(f"{start + own:%Y-%m-%d %H:%M:%S},100,101,99,100,5")
+    recording = read(file("\n".join([HEADER, *rows]) + "\n"))
+    assert "1d bars" in lines_of(recording)
+    assert {tick[2] // MINUTE_NS % 1440 for tick in recording.ticks(Extent())} == {10 * 60}
+    same_day = f"{rows[-1][:10]} 11:30:00,100,102,99,101,3"
+    with pytest.raises(InvalidInput, match="one row for a bar"):
+        list(read(file("\n".join([HEADER, *rows, same_day]) + "\n")).ticks(Extent()))
+
+
+def test_no_bar_is_longer_than_the_session_and_shorter_than_a_day(file):
+    """Such a spacing is two rows of a day that say the same, or two files in one."""
+    rows = [
+        f"2025-06-{day:02} {clock},100,101,99,100,5" for day in (9, 10, 11) for clock in ("00:00", "15:30")
+    ]
+    with pytest.raises(InvalidInput, match="'930m' is not allowed; bars from 1m to 1d"):
+        read(file("\n".join([HEADER, *rows]) + "\n"))
+
+
 def test_a_file_of_one_row_has_the_length_of_the_other_files(file):
     """Where it can't be read from the row itself."""
     bars = bars_of(75, 5)
@@ -360,6 +398,14 @@ def test_bars_without_a_price_are_left_out_and_bars_without_an_open_are_mended(f
     last = list(recording.ticks(Extent()))[-1]
     assert (last.open, last.high, last.low, last.price) == (150200, 150300, 150100, 150200)
     assert last.volume == EXPECTED[-1].volume
+
+
+def test_headers_among_the_rows_are_no_rows(file):
+    """Files that were put behind one another have one each; lines are still counted right."""
+    head, tail = plain_text(BARS[:10]), plain_text(BARS[10:])
+    assert ticks_of(file(head + ",,,,,\n" + tail)) == EXPECTED
+    with pytest.raises(InvalidInput, match="line 33, column high: 'x' is not allowed"):
+        read(file(head + tail + "2025-06-10 12:00:00,1,x,1,1,1\n" + tail))
 
 
 def test_rows_of_separators_alone_are_blank_lines(file):

@@ -54,6 +54,7 @@ def yfinance(bar: Bar) -> str:
 
 
 TEXTS = {
+    "units": ("Date (IST),Open (Rs.),High (₹),Low [INR], Close (Rs) ,Volume (shares)", plain_row),
     "kite": ("date,open,high,low,close,volume,oi", lambda bar: f"{stamped('%Y-%m-%d %H:%M:%S', '+05:30')(bar)},0"),
     "index column": (f",{HEADER}", lambda bar: f"{bar.volume},{plain_row(bar)}"),
     "unnamed index": (f"Unnamed: 0,{HEADER}", lambda bar: f"{bar.volume},{plain_row(bar)}"),
@@ -137,6 +138,22 @@ def test_a_text_file_is_recognised(tmp_path, form):
         "kite", "tradingview epoch", "tradingview iso", "yfinance", "utc by name", "Z", "zone without colon", "IST", "browser",
     } and "seconds" not in form) or form == "no seconds"  # fmt: skip
     assert ("times without a zone are IST" in line) is naive
+
+
+def test_two_columns_of_one_name_are_refused_until_one_is_chosen(tmp_path):
+    """Which of them is the price can't be seen."""
+    file = tmp_path / "bars.csv"
+    file.write_text(
+        text_of(
+            "date,open,high,low,close,Close,volume",
+            lambda bar: plain_row(bar).replace(bar.close, f"{bar.close},1"),
+        )
+    )
+    with pytest.raises(
+        InvalidInput, match="'close' is not allowed; one column of this name; --columns close=5 or close=6"
+    ):
+        read(file)
+    checked(read(file, columns="close=5"))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

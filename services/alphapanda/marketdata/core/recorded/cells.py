@@ -147,7 +147,7 @@ def _text(cells: Any) -> Any:
     arrow, pc = pyarrow(), compute()
     if arrow.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
-    if not (arrow.types.is_string(cells.type) or arrow.types.is_large_string(cells.type)):
+    if not arrow.types.is_string(cells.type):
         cells = cells.cast(arrow.string())
     return pc.fill_null(cells, "")
 

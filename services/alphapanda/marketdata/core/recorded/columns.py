@@ -25,6 +25,9 @@ ROLES: Final = (
     "instrument_token",
 )
 PRICES: Final = ("open", "high", "low", "close")
+_UNIT: Final = re.compile(
+    r"[\[(]\s*(₹|rs\.?|inr|rupees?|shares|nos?\.?|ist|utc|gmt)\s*[\])]\s*$", re.IGNORECASE
+)
 NAMELESS: Final = re.compile(r"|unnamed\d*|index|indexlevel\d+")
 
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -102,9 +105,17 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def _role_name(name: str) -> str:
+    """A column's name without its unit: "close" for "Close (Rs.)"; the zone of a time stays if the name is known with it."""
+    whole = plain(name)
+    if any(whole in known for known in _KNOWN.values()):
+        return whole
+    return plain(_UNIT.sub("", name.strip().strip("\"'").strip()))
+
+
 def roles_known(names: Sequence[str]) -> int:
     """How many of these names are known; tells a header from data and one separator from another."""
-    plains = {plain(name) for name in names}
+    plains = {_role_name(name) for name in names}
     return sum(1 for known in _KNOWN.values() if plains & set(known))
 
 
@@ -123,7 +134,7 @@ def layout_of(
         InvalidInput: a column that was given isn't there, or the columns don't make bars or ticks.
     """
     at = {role: _given(file, names, role, column) for role, column in given.items()}
-    plains = [plain(name) for name in names]
+    plains = [_role_name(name) for name in names]
     for role, known in _KNOWN.items():
         if (
             role not in at
@@ -145,11 +156,27 @@ def layout_of(
                 at["volume"] = found
     else:
         at.pop("price", None)
+        _refuse_twice(file, names, plains, at, given)
     timed = "time" in at or {"date", "clock"} <= at.keys()
     if not timed or not (bars or "price" in at) or any(role in at for role in PRICES) > bars:
         raise InvalidInput(f"{file}, line 1, column header", ", ".join(names), COLUMNS_WANTED)
-    timing = plains[at["time"] if "time" in at else at["clock"]]
+    timing = plain(names[at["time"] if "time" in at else at["clock"]])
     return Layout(at, bars, tuple(names), utc=timing.endswith("utc") or "gmt" in timing)
+
+
+def _refuse_twice(
+    file: str, names: Sequence[str], plains: Sequence[str], at: Mapping[str, int], given: Mapping[str, str]
+) -> None:
+    """Refuses two columns of one name for a price: which is meant can't be seen."""
+    for role in PRICES:
+        numbers = [number for number, name in enumerate(plains, 1) if name == plains[at[role]]]
+        if role not in given and len(numbers) > 1:
+            allowed = " or ".join(f"{role}={number}" for number in numbers)
+            raise InvalidInput(
+                f"{file}, line 1, column header",
+                names[at[role]],
+                f"one column of this name; --columns {allowed} says which",
+            )
 
 
 def _find_time(plains: Sequence[str], at: dict[str, int], first_row: Sequence[str] | None) -> None:

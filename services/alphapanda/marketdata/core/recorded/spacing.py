@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import SECOND_NS
-from alphapanda.marketdata.core.recorded.options import DAY_NS, IST_NS, MINUTE_NS, interval_text
+from alphapanda.domain.frame import SECOND_NS, instant
+from alphapanda.marketdata.core.recorded.cells import Flags
+from alphapanda.marketdata.core.recorded.options import DAY_NS, IST, IST_NS, MINUTE_NS, interval_text
 from alphapanda.marketdata.core.recorded.rows import STAMP, TOKEN, Rows
 
 MOST_COUNTED: Final = 2_000
@@ -25,6 +26,11 @@ _SURE_ROWS: Final = 20
 _WEEKLY_DAYS: Final = 5
 _WEEKLY_ROWS: Final = 3
 _MOST_DAYS: Final = 0.6
+_DAILY_ROWS: Final = 10
+_LONGEST_NS: Final = 375 * MINUTE_NS
+_FEWEST_OF_DAY: Final = 5
+_CHANCE: Final = 1e-9
+"""How likely it may be that the bars of a day lie on a wider grid by chance: below it, they are longer."""
 _END_ALLOWED: Final = "--stamp end if the times are the bars' ends, --stamp start if they are their starts"
 
 
@@ -62,6 +68,7 @@ class Spacing:
         self._times: Counter[int] = Counter()
         self._firsts: Counter[int] = Counter()
         self._lasts: Counter[int] = Counter()
+        self._wider: dict[int, tuple[int, int]] = {}
         self._rows = 0
 
     def add(self, rows: Rows) -> None:
@@ -80,10 +87,27 @@ class Spacing:
         _count(self._all_steps, steps[apart])
         _count(self._steps, steps[apart & (times[:-1] >= self._open_ns) & (times[1:] < self._close_ns)])
         _count(self._day_steps, np.diff(days)[same & ~within])
+        self._measure_days(steps, within, stamps)
         _count(self._firsts, times[np.concatenate(([True], ~within))])
         _count(self._lasts, times[np.concatenate((~within, [True]))])
         _count(self._times, times)
         self._rows += len(rows)
+
+    def _measure_days(self, steps: Rows, within: Flags, stamps: Rows) -> None:
+        """Notes for each grid on which all bars of a day lie how many bars the fullest day had, and when it began."""
+        of_days = np.where(within, steps, 0)
+        firsts = np.flatnonzero(np.concatenate(([True], ~within)))
+        lengths = np.add.reduceat(np.concatenate((of_days > 0, [False])), firsts, dtype=np.int64) + 1
+        full = lengths >= _FEWEST_OF_DAY
+        if not full.any():
+            return
+        grids = np.gcd.reduceat(np.concatenate((of_days, [0])), firsts)[full]
+        lengths, begins = lengths[full], stamps[firsts[full]]
+        for grid in np.unique(grids).tolist():
+            of_grid = np.flatnonzero(grids == grid)
+            at = of_grid[lengths[of_grid].argmax()]
+            if int(lengths[at]) > self._wider.get(grid, (0, 0))[0]:
+                self._wider[grid] = (int(lengths[at]), int(begins[at]))
 
     def bar_times(self, given_ns: int | None, stamp: str | None) -> BarTimes:
         """Decides the length of the bars and what their times name.
@@ -97,6 +121,8 @@ class Spacing:
         """
         found, remark = self._found(given_ns)
         interval = self._checked(given_ns, found)
+        if given_ns is None:
+            self._refuse_wider(interval)
         if interval == DAY_NS:
             return BarTimes(interval, stamp == "end" and 0 in self._times, remark)
         seconds = {time % MINUTE_NS for time in self._times}
@@ -117,7 +143,9 @@ class Spacing:
         steps = (
             self._steps or self._all_steps
         )  # pre-open and closing prices say nothing about the session's bars
-        if not steps:
+        if not steps or (
+            given_ns is None and self._day_steps.total() > _DAILY_ROWS * self._all_steps.total()
+        ):
             return self._without_steps(given_ns)
         total = steps.total()
         common = sorted(step for step, count in steps.items() if count >= max(1.0, _RARE * total))
@@ -143,6 +171,12 @@ class Spacing:
             raise InvalidInput(f"{self._file}, spacing of bars", f"{min(days)} days", "bars from 1m to 1d")
         if ones and (days or time in {0, IST_NS}):
             return DAY_NS, ""
+        usual = self._times.most_common(1)[0][1] if self._times else 0
+        if given_ns is None and days.total() >= _WEEKLY_ROWS and usual > _MOST_DAYS * self._rows:
+            return (
+                DAY_NS,
+                "",
+            )  # one row a day, some with a time of their own: a short session, the day that isn't over
         if given_ns is not None:
             return given_ns, ""
         return MINUTE_NS, "1m is assumed: too few rows to read it from; --bar-interval says it"
@@ -150,7 +184,7 @@ class Spacing:
     def _checked(self, given_ns: int | None, found: int) -> int:
         """The length of the bars, after comparing what was given with what was found."""
         if given_ns is None:
-            if not MINUTE_NS <= found <= DAY_NS or found % MINUTE_NS:
+            if not MINUTE_NS <= found <= DAY_NS or found % MINUTE_NS or _LONGEST_NS < found < DAY_NS:
                 raise InvalidInput(
                     f"{self._file}, spacing of bars", interval_text(found), "bars from 1m to 1d"
                 )
@@ -170,6 +204,18 @@ class Spacing:
                 f"{interval_text(found)}, as the bars of {self._file} are spaced",
             )
         return given_ns
+
+    def _refuse_wider(self, interval: int) -> None:
+        """Refuses a file that has longer bars on some days: they would be known before they end."""
+        for grid, (bars, first_ns) in sorted(self._wider.items()):
+            if grid > interval and (interval / grid) ** (bars - 1) < _CHANCE:
+                day = instant(first_ns).astimezone(IST)
+                raise InvalidInput(
+                    f"{self._file}, spacing of bars",
+                    f"{interval_text(interval)}, but {interval_text(grid)} on {day:%Y-%m-%d}",
+                    "bars of one length: leave out the others or put them into a file of their own;"
+                    f" --bar-interval {interval_text(interval)} if all are so long",
+                )
 
     def _looks_like_ends(self, interval: int) -> bool:
         """Whether most days begin one bar after the open and end with the close, and none begins with the open."""

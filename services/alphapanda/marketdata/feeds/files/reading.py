@@ -162,8 +162,8 @@ class FileReader:
     def _rows_of(self, block: Block, layout: Layout) -> Rows:
         try:
             return self._rows(block, layout)
-        except MalformedRow as bad:
-            filled = block.without_empty_rows() if not bad.value else block
+        except MalformedRow:
+            filled = block.without_headers(layout.names).without_empty_rows()
             if filled is block:
                 raise
             return self._rows(filled, layout)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from alphapanda.marketdata.core.recorded.cells import Whole, empty_cells
+from alphapanda.marketdata.core.recorded.cells import Flags, Whole, empty_cells
 from alphapanda.marketdata.core.recorded.columns import Layout
 
 
@@ -36,9 +36,19 @@ class Block(NamedTuple):
         empty = np.ones(self.rows, np.bool_)
         for column in self.columns.values():
             empty &= empty_cells(column)
-        if not empty.any():
+        return self._without(empty)
+
+    def without_headers(self, names: Sequence[str]) -> Block:
+        """The rows that don't repeat the header; files that were put behind one another have one each."""
+        header = np.ones(self.rows, np.bool_)
+        for at, column in self.columns.items():
+            header &= np.array([cell == names[at] for cell in column.to_pylist()], np.bool_)
+        return self._without(header)
+
+    def _without(self, left_out: Flags) -> Block:
+        if not left_out.any():
             return self
-        keep = np.flatnonzero(~empty)
+        keep = np.flatnonzero(~left_out)
         columns = {at: column.take(keep) for at, column in self.columns.items()}
         return Block(self.first_row, len(keep), columns, self.row_numbers[keep])
 
