@@ -299,7 +299,7 @@ class Embedded:
         risk, timer = risk_room(resources)
         trading, orders, held = trading_room(resources, self._options.at)
         rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
-        barrier = Barrier(rooms, orders, WriteWatch(resources.engine))
+        barrier = Barrier(rooms, orders, WriteWatch(resources.engine, [resources.paper_engine]))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
         process = process_of(
             resources,
@@ -326,8 +326,8 @@ class Embedded:
         ticks: StrategyTicks,
         held: HeldOrders,
     ) -> Room:
-        async def before_frame(_: datetime) -> bool:
-            return bool(await timer.fire_due())
+        async def before_frame(market_time: datetime) -> bool:
+            return not timer.skips(market_time) and bool(await timer.fire_due())
 
         room, feeding = marketdata_room(
             resources,

@@ -18,7 +18,8 @@ class Barrier:
     An order that waits at the exchange for a price holds nothing up.
 
     Most frames cause no order: where everything on the log is handled and nothing was written to the database since it was
-    last at rest, it still is, and no table needs to be asked.
+    last at rest, it still is, and no table needs to be asked. Where this process did nothing in the database since then,
+    nothing is asked: embedded, no other process writes.
 
     Otherwise the tables are asked between two looks at the log and at the transaction ids: where both are the same before
     and after, nothing moved from one to the other while they were looked at.
@@ -34,6 +35,7 @@ class Barrier:
         self._orders = orders
         self._writes = writes
         self._at_rest: int | None = None
+        self._activity = -1
 
     async def __call__(self) -> None:
         """Waits until the process is at rest."""
@@ -45,6 +47,9 @@ class Barrier:
     async def _is_at_rest(self) -> bool:
         if not await self._settled():
             return False
+        activity = self._writes.activity
+        if activity == self._activity:
+            return True
         mark = await self._writes.mark()
         if mark is None:
             return False
@@ -53,7 +58,7 @@ class Barrier:
                 return False
             if await self._writes.mark() != mark:
                 return False
-        self._at_rest = mark
+        self._at_rest, self._activity = mark, activity
         return True
 
     async def _settled(self) -> bool:
@@ -63,7 +68,7 @@ class Barrier:
                 if not await follower.settled():
                     return False
             for consumer in room.consumers:
-                if not consumer.idle() or any((await consumer.lag()).values()):
+                if not await consumer.settled():
                     return False
             if room.relay is not None and not room.relay.idle():
                 return False

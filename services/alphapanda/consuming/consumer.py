@@ -294,3 +294,10 @@ class ReliableConsumer:
     def idle(self) -> bool:
         """Whether every record it has fetched is handled."""
         return not self._in_progress and not self._backoff_state.halted
+
+    async def settled(self) -> bool:
+        """Whether everything that is on the log now, in the partitions it holds, has been handled."""
+        if not self.idle():
+            return False
+        fetched_all = self._reader.has_fetched_all()
+        return not any((await self.lag()).values()) if fetched_all is None else fetched_all

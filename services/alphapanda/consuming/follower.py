@@ -79,6 +79,7 @@ class TopicFollower:
         self._done: dict[TopicPartition, int] = {}
         self._stuck: dict[TopicPartition, int] = {}
         self._waiting = False
+        self._has_unhandled = False
         self._fetch_failures = 0
         self._task: asyncio.Task[None] | None = None
         self._logger = _logger.bind(service=service, follower=name)
@@ -107,7 +108,14 @@ class TopicFollower:
 
     async def settled(self) -> bool:
         """Whether everything that is on the log now has been handled."""
-        return not self._behind(await self._log.end_offsets(self._topics))
+        if self._has_unhandled:
+            return False
+        fetched_all = self._reader.has_fetched_all()
+        return (
+            not self._behind(await self._log.end_offsets(self._topics))
+            if fetched_all is None
+            else fetched_all
+        )
 
     @property
     def serving(self) -> bool:
@@ -143,10 +151,12 @@ class TopicFollower:
             return
         self._fetch_failures = 0
         self._waiting = False
+        self._has_unhandled = bool(records)
         for record in records:
             if not await self._deliver(record):
                 return
             self._done[record.topic_partition] = record.offset + 1
+        self._has_unhandled = False
         for at in self._done:  # records that retention deleted count as handled
             self._done[at] = max(self._done[at], self._reader.position(at))
 

@@ -110,6 +110,10 @@ class GroupReader(Protocol):
             KeyError: it doesn't hold the partition.
         """
 
+    def has_fetched_all(self) -> bool | None:
+        """Whether it has fetched every record on its partitions; None: only `end_offsets` tells."""
+        return None
+
     def pause(self, partition: TopicPartition) -> None:
         """Stops fetching from the partition until it is resumed."""
 
@@ -161,6 +165,10 @@ class TopicReader(Protocol):
         Raises:
             KeyError: it doesn't read this partition.
         """
+
+    def has_fetched_all(self) -> bool | None:
+        """Whether it has fetched every record on its partitions; None: only `end_offsets` tells."""
+        return None
 
 
 class EventLog(Protocol):

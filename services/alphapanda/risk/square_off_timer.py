@@ -54,7 +54,7 @@ class SquareOffTimer:
     async def fire_due(self) -> list[Signal]:
         """Publishes the square-off signals that are due at the current market time; repeating it publishes none twice."""
         market = await self._decisions.market(())
-        if market.market_time is None or self._is_skipped(market.market_time):
+        if market.market_time is None or self.skips(market.market_time):
             return []
         held = await self._store.held_intraday(self._brokers)
         keys = [position.key for position in held]
@@ -81,7 +81,8 @@ class SquareOffTimer:
                 )
         self._logged = {signal.signal_id for signal in fired}
 
-    def _is_skipped(self, market_time: datetime) -> bool:
+    def skips(self, market_time: datetime) -> bool:
+        """Whether it is known that nothing is due at this market time."""
         quiet = self._skip_from, self._skip_until
         return quiet[0] is not None and quiet[1] is not None and quiet[0] <= market_time < quiet[1]
 

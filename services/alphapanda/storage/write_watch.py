@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from alphapanda.storage.engine import without_transactions
 
@@ -12,6 +16,7 @@ _SNAPSHOT = text(
     "SELECT CAST(CAST(pg_snapshot_xmin(s) AS text) AS bigint) AS first,"
     " CAST(CAST(pg_snapshot_xmax(s) AS text) AS bigint) AS next FROM pg_current_snapshot() s"
 )
+_MARKING: Final = "alphapanda.marking"
 
 
 class WriteWatch:
@@ -19,13 +24,33 @@ class WriteWatch:
 
     Args:
         engine: the database.
+        others: this process's other engines of the same database.
+
+    Attributes:
+        activity: rises whenever this process may have written: as a statement begins, as it succeeds, at a commit, and when a
+            connection is given back after one. Marks don't count. As long as it is what it was before a `mark`, no later mark
+            differs because of this process.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, others: Sequence[AsyncEngine] = ()) -> None:
+        self.activity = 0
         self._engine = without_transactions(engine)
+        for each in (engine, *others):
+            for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+                event.listen(each.sync_engine, moment, self._count)
+            event.listen(each.sync_engine, "checkin", self._count_return)
+
+    def _count(self, connection: Connection, *_: Any) -> None:
+        if _MARKING not in connection.info:
+            self.activity += 1
+
+    def _count_return(self, _: Any, entry: ConnectionPoolEntry) -> None:
+        if entry.info.pop(_MARKING, None) is None:
+            self.activity += 1
 
     async def mark(self) -> int | None:
         """Returns the next transaction id, the same as before as long as nothing is written; None while somebody writes."""
         async with self._engine.connect() as connection:
+            connection.sync_connection.info[_MARKING] = True  # type: ignore[union-attr]
             row = (await connection.execute(_SNAPSHOT)).one()
         return int(row.next) if row.first == row.next else None

@@ -123,6 +123,7 @@ async def test_records_are_handled_in_order_and_committed_after(
     await publish(*events)
     consumer = await consume()
     await settled(consumer)
+    await eventually(consumer.settled)
     assert books.effects == ids(events)
     record = to_record(events[0], topic_map)
 
@@ -144,6 +145,7 @@ async def test_nothing_is_committed_before_its_effect(
     await eventually(lambda: books.running == 1)
     assert await deployed.committed_offsets(GROUP) == {}
     assert (await consumer.lag())["paper"] == 1
+    assert not await consumer.settled()
     assert not consumer.idle()
     books.pause.set()
     await settled(consumer)

@@ -222,12 +222,15 @@ def timer(risk) -> SquareOffTimer:
 
 
 async def test_the_timer_squares_off_at_the_cut_off(risk, timer) -> None:
-    """At 15:00 each MIS position gets one signal on the raw topic, however often the timer looks; judged, it is an exit."""
+    """At 15:00 each MIS position gets one signal on the raw topic, however often the timer looks, which it needn't before; judged, it is an exit."""
     await _hold(risk, -10)
+    assert not timer.skips(risk.market.now)
     assert await timer.fire_due() == []
     risk.market.now = risk.market.now.replace(hour=14, minute=59, second=59)
+    assert timer.skips(risk.market.now)
     assert await timer.fire_due() == []
     risk.market.now += timedelta(seconds=1)
+    assert not timer.skips(risk.market.now)
     [signal] = await timer.fire_due()
     await timer.fire_due()
     events = [event for event in await risk.published() if event.HasField("trading_signal")]

@@ -86,6 +86,10 @@ class _Positions:
     def end(self, at: TopicPartition) -> int:
         return self._partitions[at].end
 
+    def at_end(self) -> bool:
+        partitions = self._partitions
+        return all(first >= partitions[at].end for at, first in self._next.items())
+
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         for at in partitions:
             self._next.pop(at, None)
@@ -174,6 +178,10 @@ class SqliteTopicReader(TopicReader):
     def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
 
+    @override
+    def has_fetched_all(self) -> bool:
+        return self._positions.at_end()
+
 
 class SqliteGroupReader(GroupReader, Member):
     """A member of a group.
@@ -261,6 +269,10 @@ class SqliteGroupReader(GroupReader, Member):
     @override
     def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
+
+    @override
+    def has_fetched_all(self) -> bool:
+        return self._positions.at_end()
 
     @override
     def pause(self, partition: TopicPartition) -> None:
