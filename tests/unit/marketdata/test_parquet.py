@@ -57,6 +57,15 @@ def trades(**columns) -> dict[str, object]:
     } | columns
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("year", [9999, 1, 1900])
+def test_a_year_that_no_market_had_is_refused(tmp_path, unit, year):
+    """Whatever the unit of the column can hold."""
+    times = pa.array([*MINUTES[:2], datetime(year, 6, 10)], pa.timestamp(unit))  # noqa: DTZ001
+    with pytest.raises(InvalidInput, match=r"row 3, column datetime_ist: .* years 1970 to 2199"):
+        read(written(tmp_path, **bars(datetime_ist=times)), "NSE:INFY")
+
+
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int8(), pa.large_string())])
 def test_names_of_any_type_of_text_are_joined(tmp_path, kind):
     """Pandas writes a name in one type and the exchange beside it in another."""

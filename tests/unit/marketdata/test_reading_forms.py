@@ -140,6 +140,25 @@ def test_a_text_file_is_recognised(tmp_path, form):
     assert ("times without a zone are IST" in line) is naive
 
 
+@pytest.mark.parametrize("year", ["9999", "0001", "1900", "2262", "0099", "1969"])
+@pytest.mark.parametrize("form", ["{}-06-10 09:50:00", "{}-06-10T09:50:00+05:30", "10-Jun-{}"])
+def test_a_year_that_no_market_had_is_refused(tmp_path, year, form):
+    """Not taken for another one, nor for the begin of the epoch."""
+    file = tmp_path / "bars.csv"
+    file.write_text(text_of(HEADER, plain_row) + f"{form.format(year)},1,1,1,1,1\n")
+    with pytest.raises(InvalidInput, match=r"line 32, column date: .*(years 1970 to 2199|a time such as)"):
+        read(file)
+
+
+@pytest.mark.parametrize("format_", ["s", "ms"])
+def test_a_given_unit_of_an_epoch_that_leads_too_far_is_refused(tmp_path, format_):
+    """Nanoseconds taken for seconds don't turn into some other time."""
+    file = tmp_path / "bars.csv"
+    file.write_text(text_of(HEADER, epoch(10**9)))
+    with pytest.raises(InvalidInput, match="years 1970 to 2199, read as"):
+        read(file, time_format=format_)
+
+
 def test_two_columns_of_one_name_are_refused_until_one_is_chosen(tmp_path):
     """Which of them is the price can't be seen."""
     file = tmp_path / "bars.csv"

@@ -27,6 +27,7 @@ BETWEEN: Final = "\x1f"
 
 _LARGEST_PRICE: Final = 1e13
 _LARGEST_VOLUME: Final = 2.0**53
+YEARS_ALLOWED: Final = "a time in the years 1970 to 2199"
 _EMPTY: Final = ("", "nan", "null", "none", "na", "n/a", "-", "nil", "<na>", "nat", "#n/a")
 _CURRENCY: Final = r"^(₹|rs\.?|inr)\s*"
 _THOUSANDS: Final = r"^-?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?$"
@@ -132,9 +133,10 @@ def by_name(cells: Any, find: Callable[[str], int], *more: Any) -> Whole:
     for code, name in enumerate(coded.dictionary.to_pylist()):
         try:
             found[code] = find(name)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             at = int((indices == code).argmax())
-            raise BadCell(at, cells[at].as_py(), str(error)) from None
+            allowed = str(error) if isinstance(error, ValueError) else YEARS_ALLOWED
+            raise BadCell(at, cells[at].as_py(), allowed) from None
     return found[indices] if len(indices) else np.empty(0, np.int64)
 
 

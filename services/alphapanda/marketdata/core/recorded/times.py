@@ -14,7 +14,7 @@ from dateutil import parser as dateutil
 
 from alphapanda.domain.frame import SECOND_NS, nanoseconds
 from alphapanda.marketdata.core.recorded.arrow import compute, first_empty, numbers_of, pyarrow
-from alphapanda.marketdata.core.recorded.cells import BadCell, Whole, by_name
+from alphapanda.marketdata.core.recorded.cells import YEARS_ALLOWED, BadCell, Whole, by_name
 from alphapanda.marketdata.core.recorded.options import DAY_NS, IST, IST_NS, UNITS
 
 TIME_ALLOWED: Final = (
@@ -40,6 +40,7 @@ NO_ZONE: Final = 1 << 40
 _PLACES: Final = {"ymd": (0, 1, 2), "dmy": (2, 1, 0), "mdy": (2, 0, 1)}
 _DEFAULTS: Final = (datetime(2000, 1, 1), datetime(2001, 2, 2))  # noqa: DTZ001 - only to see what a text leaves open
 UNIT_NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_TOO_FAR_NS: Final = 1 << 63
 _SIZES: Final = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
 
 
@@ -113,7 +114,15 @@ class TimeForm:
     def _stamps(self, cells: Any) -> Whole:
         arrow = pyarrow()
         zone = getattr(cells.type, "tz", None)
-        wall = numbers_of(cells.cast(arrow.timestamp("ns", zone)).cast(arrow.int64())).astype(np.int64)
+        try:
+            stamps = cells.cast(arrow.timestamp("ns", zone))
+        except arrow.ArrowInvalid:
+            far = compute().not_equal(
+                cells.cast(arrow.timestamp("ns", zone), safe=False).cast(cells.type, safe=False), cells
+            )
+            at = far.to_pylist().index(True)
+            raise BadCell(at, cells[at].as_py(), YEARS_ALLOWED) from None
+        wall = numbers_of(stamps.cast(arrow.int64())).astype(np.int64)
         return wall if zone else self._local(wall)
 
     def _quick(self, cells: Any) -> Whole:
@@ -144,6 +153,10 @@ class TimeForm:
             if unit_of(float(whole[at])) != self.unit and not self.given:
                 allowed = f"{UNIT_NAMES[self.unit]} since the epoch, as in the rows above"
                 raise BadCell(at, cells[at].as_py(), allowed)
+            if abs(int(whole[at])) * UNITS[self.unit] >= _TOO_FAR_NS:
+                raise BadCell(
+                    at, cells[at].as_py(), f"{YEARS_ALLOWED}, read as {UNIT_NAMES[self.unit]} since the epoch"
+                )
         made: Whole = whole.astype(np.int64) * UNITS[self.unit]
         return made
 
@@ -213,8 +226,8 @@ def day_ns(text: str, order: str) -> int:
     found = NUMERIC_DATE.fullmatch(plain)
     try:
         if found is not None:
-            year, month, day = (int(found[1 + place]) for place in _PLACES[order or "ymd"])
-            at = date(year if year >= 100 else 2000 + year, month, day)  # noqa: PLR2004 - a year of two digits
+            year, month, day = (found[1 + place] for place in _PLACES[order or "ymd"])
+            at = date(int(year) + (2000 if len(year) <= 2 else 0), int(month), int(day))  # noqa: PLR2004 - two digits
         elif COMPACT.fullmatch(plain):
             at = date(int(plain[:4]), int(plain[4:6]), int(plain[6:8]))
         else:

@@ -15,6 +15,7 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.core.recorded.bar_clock import CLOSE_NS, OPEN_NS, BarClock, SessionHours
 from alphapanda.marketdata.core.recorded.cells import (
     MISSING,
+    YEARS_ALLOWED,
     BadCell,
     Whole,
     by_name,
@@ -54,6 +55,7 @@ RUN_ROWS: Final = 1 << 17
 """Rows that are put in order at once."""
 
 _SAMPLE_ROWS: Final = 1_000
+_END_NS: Final = (date(2200, 1, 1).toordinal() - date(1970, 1, 1).toordinal()) * DAY_NS
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _UTC: Final = ZoneInfo("UTC")
 _AT: Final = {"open": OPEN, "high": HIGH, "low": LOW, "close": CLOSE}
@@ -171,6 +173,7 @@ class FileReader:
     def _rows(self, block: Block, layout: Layout) -> Rows:
         rows = np.full((block.rows, COLUMNS), MISSING, np.int64)
         stamps = self._times(block, layout)
+        self._require_years(block, layout, stamps)
         self._watch_order(stamps, layout)
         rows[:, STAMP] = rows[:, KNOWN] = stamps
         rows[:, PLACE] = block.row_numbers + (self._number << PLACE_BITS)
@@ -232,6 +235,13 @@ class FileReader:
             return self._form.joined(block.columns[at], block.columns[layout.at["clock"]])
         except BadCell as bad:
             raise self._malformed(block, layout.name(role), bad) from None
+
+    def _require_years(self, block: Block, layout: Layout, stamps: Whole) -> None:
+        if len(stamps) and not 0 <= stamps.min() <= stamps.max() < _END_NS:
+            at = int(((stamps < 0) | (stamps >= _END_NS)).argmax())
+            role = "time" if "time" in layout.at else "date"
+            value = block.columns[layout.at[role]][at].as_py()
+            raise self._malformed(block, layout.name(role), BadCell(at, value, YEARS_ALLOWED))
 
     def _watch_order(self, stamps: Whole, layout: Layout) -> None:
         """Notices whether rows come in the order of time, or the newest first."""
