@@ -206,6 +206,7 @@ class MarketDataPublisher:
         logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run, after=run.frames_before)
         for reason, rows in run.noted.items():
             self.account.note(reason, rows)
+        self._sanitiser.expect(run.denied_firsts)
         builder = FrameBuilder(
             run.feed_run, self._shards, shard_of, run.price_scale, simulated=self._feed.simulated
         )

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.marketdata.data_files import (
     BARS,
+    INFY,
     IST,
     MINUTE_NS,
     OPEN,
@@ -55,6 +56,22 @@ def lines_of(recording) -> str:
     from tests.unit.marketdata.data_files import DIRECTORY
 
     return "\n".join(recording.lines(DIRECTORY))
+
+
+def test_a_first_price_that_the_next_two_deny_is_known_beforehand(file):
+    """Of each instrument; a rise, a jump that lasts, the night between two days and two rows deny nothing."""
+
+    def denied(*prices, days=(10, 10, 10)):
+        lines = [
+            f"2025-06-{day} 09:{15 + at}:00,{p},{p},{p},{p},5"
+            for at, (p, day) in enumerate(zip(prices, days, strict=False))
+        ]
+        return read(file("\n".join([HEADER, *lines]) + "\n"), bar_interval="1m").denied_firsts
+
+    assert denied(15000, 1500, 1501) == {INFY: 150_000}
+    assert denied(15, 1500, 1499) == {INFY: 150_000}
+    assert denied(1500, 1501, 1502) == denied(1500, 15000, 1501) == denied(15000, 1500) == {}
+    assert denied(7500, 1500, 1501, days=(10, 11, 11)) == {}
 
 
 # -- order --------------------------------------------------------------------------------------------------------------

@@ -146,6 +146,23 @@ def test_each_wild_print_waits_for_its_own_second():
     assert clean.counts() == {"wild": 2, "duplicate": 1}
 
 
+@pytest.mark.parametrize(
+    ("percent", "expected", "kept"),
+    [
+        (20, {1: 1000}, [1000, 1005, 1010]),
+        (0, {1: 1000}, [10000, 1000, 1005, 1010]),
+        (20, {1: 9990}, [10000, 1000, 1005, 1010]),
+        (20, {2: 1000}, [10000, 1000, 1005, 1010]),
+    ],
+)
+def test_a_first_price_is_wild_where_a_recording_knows_better(percent, expected, kept):
+    """It is dropped and counted, as one later in the day is; live nothing is known beforehand."""
+    clean = sanitiser(percent)
+    clean.expect(expected)
+    assert passed(clean, prints(10000, 1000, 1005, 1010)) == kept
+    assert clean.counts() == ({} if len(kept) == 4 else {"wild": 1})
+
+
 def test_nothing_is_wild_where_it_is_off_or_an_option():
     """0 percent turns it off; an option may double with one step."""
     assert passed(sanitiser(0), prints(1000, 10000, 1005)) == [1000, 10000, 1005]

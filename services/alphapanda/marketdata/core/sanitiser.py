@@ -64,6 +64,7 @@ class Sanitiser:
         self._judges = self._wild.limit > 0
         self._limit = self._wild.limit or inf
         self._last: dict[int, Tick] = {}
+        self._expected: dict[int, int] = {}
         self.account = account or DataAccount()
 
     def clean(self, ticks: Sequence[Tick]) -> list[Tick]:
@@ -79,6 +80,14 @@ class Sanitiser:
                 kept += self._cleaned(tick, grid, self._last.get(tick[0]))
         self.account.passed_ticks(kept)
         return kept
+
+    def expect(self, prices: Mapping[int, int]) -> None:
+        """Tells what is known beforehand of instruments' first prices: a first one far from this is wild.
+
+        Args:
+            prices: by instrument token, in units of a tick's price.
+        """
+        self._expected.update(prices)
 
     def _grid_of(self, token: int) -> InstrumentGrid | None:
         """The price grid of an instrument that is met for the first time; None if it isn't known."""
@@ -115,6 +124,9 @@ class Sanitiser:
         if unit > 1 and price % unit:
             tick = self._rounded(tick, unit)
             price = tick[1]
+        if before is None and self._expected and self._begins_wild(tick, unit):
+            self.account.drop(DropReason.WILD)
+            return ()
         if low is not None:
             checked = self._checked_bar(tick, unit, before)
             if checked is None:
@@ -126,6 +138,11 @@ class Sanitiser:
             return self._compared(tick, before, unit)
         self._last[token] = tick
         return (tick,)
+
+    def _begins_wild(self, tick: Tick, unit: int) -> bool:
+        expected = self._expected.pop(tick[0], None)
+        judged = self._judges and expected is not None and tick[0] not in self._free
+        return judged and expected is not None and self._wild.is_wild(tick, expected, unit)
 
     def _compared(self, tick: Tick, before: Tick, unit: int) -> Sequence[Tick]:
         """What passes of a tick at the time of the one before, far from it, or while a wild one is held."""

@@ -60,6 +60,7 @@ class FeedRun:
         frames_before: number of frames that each shard had before the first batch.
         price_scale: units of a price in one rupee.
         noted: rows of its input that were changed or left out, by reason.
+        denied_firsts: a price near the true first one, of each instrument whose first price the next ones deny.
     """
 
     feed_run: str
@@ -67,6 +68,7 @@ class FeedRun:
     frames_before: int = 0
     price_scale: int = PRICE_SCALE
     noted: Mapping[str, int] = field(default_factory=dict)
+    denied_firsts: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ def replay_frames(
         sanitiser.account.recognised.append(line)
     for reason, rows in recording.counts().items():
         sanitiser.account.note(reason, rows)
+    sanitiser.expect(recording.denied_firsts)
     run = replay_run(wanted, seed)
     builder = FrameBuilder(run, shards, shard_of, PRICE_SCALE, simulated=ReplayFeed.simulated)
     for market_time_ns, held in wanted.batches(recording, extent):
@@ -216,7 +217,8 @@ class ReplayFeed(Feed):
         for line in recording.lines(self._wanted.directory):
             _log.info("recording.recognised", told=line)
         self._pacer.begin_at(max(recording.begins_ns, clock_ns))
-        yield FeedRun(run, self._paced(self._wanted.batches(recording, Extent())), noted=recording.counts())
+        batches = self._paced(self._wanted.batches(recording, Extent()))
+        yield FeedRun(run, batches, noted=recording.counts(), denied_firsts=recording.denied_firsts)
 
     def _read(self) -> Recording:
         recording = self._wanted.read()

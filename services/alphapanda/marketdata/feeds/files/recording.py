@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from alphapanda.domain.frame import instant
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.core.recorded.bar_clock import SessionHours
 from alphapanda.marketdata.core.recorded.cells import MISSING
+from alphapanda.marketdata.core.recorded.first_prices import FirstPrices
 from alphapanda.marketdata.core.recorded.identity import RowsDisagree, Settled, in_order, once
 from alphapanda.marketdata.core.recorded.merging import merged
 from alphapanda.marketdata.core.recorded.options import IST, ReadingOptions, interval_text
@@ -68,12 +69,14 @@ class Recording:
         settled: counts of repeated and replaced rows.
         rows: rows that are used.
         begins_ns: when the first one is known; 0 if there is none.
+        denied_firsts: the second price of each instrument whose first one the next two deny, in paise.
     """
 
     summaries: Sequence[FileSummary]
     settled: Settled
     rows: int
     begins_ns: int
+    denied_firsts: Mapping[int, int]
     _files: Sequence[FileRead]
     _paths: Sequence[Path]
     _options: ReadingOptions
@@ -154,15 +157,18 @@ def read_recording(
     settled = Settled()
     held: list[Rows] | None = [] if sum(one.rows for one in summaries) <= rows_in_memory else None
     rows, begins_ns = 0, 0
+    firsts = FirstPrices(token for one in summaries for token in one.tokens)
     try:
         for block in _blocks(read, options, settled):
             begins_ns = begins_ns or int(block[0, KNOWN])
             rows += len(block)
+            firsts.add(block)
             if held is not None:
                 held.append(block)
     except RowsDisagree as two:
         raise _disagree(two, read, directory) from None
-    return Recording(summaries, settled, rows, begins_ns, read, [file.path for file in files], options, held)
+    paths = [file.path for file in files]
+    return Recording(summaries, settled, rows, begins_ns, firsts.denied(), read, paths, options, held)
 
 
 def open_table(file: Path, options: ReadingOptions) -> Table:
