@@ -9,7 +9,7 @@ from alphapanda.app.process import Room
 from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.trading.store.port import TradingStore
 
-_PAUSES = (0.0, 0.0, 0.001, 0.002, 0.005, 0.01)
+_PAUSES = (0.0, 0.0, 0.001, 0.001, 0.002, 0.003)
 
 
 class Barrier:
