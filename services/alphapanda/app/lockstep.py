@@ -9,7 +9,8 @@ from alphapanda.app.process import Room
 from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.trading.store.port import TradingStore
 
-_PAUSES = (0.0, 0.0, 0.001, 0.001, 0.002, 0.003)
+_PAUSES = (0.0, 0.0, 0.0005, *[0.001] * 20, 0.002, 0.005, 0.01)
+"""Seconds between two looks: an order takes some ten milliseconds, so a longer pause would be most of its time."""
 
 
 class Barrier:
