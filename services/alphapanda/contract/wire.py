@@ -121,9 +121,10 @@ def envelope(
 
 def frame_event(frame: Frame, source: str, occurred_at: datetime) -> Event:
     """Builds the event of a frame. It starts a chain, so its correlation id is its own id."""
+    frame_id = frame.frame_id
     event = envelope(
-        event_id=frame.frame_id,
-        correlation_id=frame.frame_id,
+        event_id=frame_id,
+        correlation_id=frame_id,
         causation_id="",
         broker="",
         source=source,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -108,12 +109,26 @@ def to_record(event: Event, topic_map: TopicMap, traceparent: str = "") -> Recor
     )
 
 
+_newest_frames: Final[dict[tuple[str, int], tuple[StoredRecord, TopicMap, Event]]] = {}
+"""The last decoded frame of each partition: a frame has several readers in one process, and most get the same record object."""
+
+
 def from_record(record: StoredRecord, topic_map: TopicMap) -> Event:
-    """Decodes and validates the event of a record.
+    """Decodes and validates the event of a record. Readers share a frame's event, so nobody changes it.
 
     Raises:
         Unreadable: the record can't be parsed, breaks a rule of the contract, or doesn't belong on this topic.
     """
+    newest = _newest_frames.get((record.topic, record.partition))
+    if newest is not None and newest[0] is record and newest[1] is topic_map:
+        return newest[2]
+    event = _decoded(record, topic_map)
+    if event.HasField("tick_frame"):
+        _newest_frames[record.topic, record.partition] = record, topic_map, event
+    return event
+
+
+def _decoded(record: StoredRecord, topic_map: TopicMap) -> Event:
     try:
         event = Event.FromString(record.value)
     except DecodeError as error:

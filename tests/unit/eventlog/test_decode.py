@@ -61,6 +61,19 @@ def signal_event() -> Event:
     return wire.signal_event(signal, "strategy", MOMENT)
 
 
+def test_a_frame_is_decoded_once_for_all_its_readers() -> None:
+    """The second reader of a record gets the first one's event; an equal record, and another contract's reader, their own."""
+    record = stored(to_record(frame_event(), TOPICS))
+    event = from_record(record, TOPICS)
+    assert from_record(record, TOPICS) is event
+    equal = stored(to_record(frame_event(), TOPICS))
+    assert from_record(equal, TOPICS) == event
+    assert from_record(equal, TOPICS) is not event
+    assert from_record(equal, TopicMap(("paper",))) is not from_record(equal, TOPICS)
+    signal = stored(to_record(signal_event(), TOPICS))
+    assert from_record(signal, TOPICS) is not from_record(signal, TOPICS)
+
+
 def test_a_record_says_what_it_is_without_being_decoded() -> None:
     """CloudEvents headers carry id, type, source, time and content type; traceparent only where there is one."""
     event = frame_event()
