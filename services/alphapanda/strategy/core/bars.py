@@ -27,7 +27,23 @@ _OLDER_STATE: Final = 12
 """Length of a state that an earlier version stored."""
 
 Interval = Literal[
-    "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "1d"
+    "1s",
+    "5s",
+    "10s",
+    "15s",
+    "30s",
+    "1m",
+    "2m",
+    "3m",
+    "5m",
+    "10m",
+    "15m",
+    "30m",
+    "1h",
+    "75m",
+    "2h",
+    "125m",
+    "1d",
 ]
 """The allowed intervals of bars."""
 
@@ -45,7 +61,9 @@ INTERVALS: Final[dict[str, int]] = {
     "15m": 900 * _SECOND,
     "30m": 1800 * _SECOND,
     "1h": 3600 * _SECOND,
+    "75m": 4500 * _SECOND,
     "2h": 7200 * _SECOND,
+    "125m": 7500 * _SECOND,
     "1d": _DAY,
 }
 """Length of each interval in nanoseconds; 0 for the trading day, whose length the calendar defines."""

@@ -54,7 +54,7 @@ class BarParameters(StrategyParameters):
 
 
 IntradayInterval = Literal[
-    "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h"
+    "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "75m", "2h", "125m"
 ]
 """The intervals shorter than a day."""
 
