@@ -269,6 +269,26 @@ def test_days_of_longer_bars_among_days_of_minutes_are_refused(file):
 
 
 @pytest.mark.parametrize(
+    ("symbol", "clock", "high", "says"),
+    [
+        ("INFY", "09:15", 101, "1m, but 1d on 2025-06-02"),
+        ("SBIN", "15:29", 101, "1m, but 1d on 2025-06-02"),
+        ("SBIN", "09:15", 100, ""),
+    ],
+)
+def test_daily_bars_among_minutes_are_refused(file, symbol, clock, high, says):
+    """Of one instrument or beside it; a day's only trade has one price and is a minute."""
+    days = [f"2025-06-{day:02} {clock}:00,100,{high},100,100,5,{symbol}" for day in (2, 3, 4, 5, 6, 9)]
+    text = text_of(f"{HEADER},symbol", lambda bar: f"{plain_row(bar)},INFY", bars_of(375))
+    made = file(text + "\n".join(days) + "\n")
+    if says:
+        with pytest.raises(InvalidInput, match=f"'{says}' is not allowed; bars of one length"):
+            read(made)
+    else:
+        assert "1m bars" in lines_of(read(made))
+
+
+@pytest.mark.parametrize(
     ("hour", "minute", "first"), [(11, 30, 19), (18, 59, 10), (11, 30, 0)], ids=["live", "short", "first"]
 )
 def test_a_daily_row_with_a_time_of_its_own_is_a_daily_bar_like_the_others(file, hour, minute, first):

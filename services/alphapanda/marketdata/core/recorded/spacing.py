@@ -14,7 +14,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, instant
 from alphapanda.marketdata.core.recorded.cells import Flags
 from alphapanda.marketdata.core.recorded.options import DAY_NS, IST, IST_NS, MINUTE_NS, interval_text
-from alphapanda.marketdata.core.recorded.rows import STAMP, TOKEN, Rows
+from alphapanda.marketdata.core.recorded.rows import HIGH, LOW, STAMP, TOKEN, Rows
 
 MOST_COUNTED: Final = 2_000
 """Different values of one kind that are counted; bars of one length have few."""
@@ -29,6 +29,7 @@ _MOST_DAYS: Final = 0.6
 _DAILY_ROWS: Final = 10
 _LONGEST_NS: Final = 375 * MINUTE_NS
 _FEWEST_OF_DAY: Final = 5
+_ALONE_DAYS: Final = 5
 _CHANCE: Final = 1e-9
 """How likely it may be that the bars of a day lie on a wider grid by chance: below it, they are longer."""
 _END_ALLOWED: Final = "--stamp end if the times are the bars' ends, --stamp start if they are their starts"
@@ -69,6 +70,7 @@ class Spacing:
         self._firsts: Counter[int] = Counter()
         self._lasts: Counter[int] = Counter()
         self._wider: dict[int, tuple[int, int]] = {}
+        self._alone: dict[int, tuple[int, int]] = {}
         self._rows = 0
 
     def add(self, rows: Rows) -> None:
@@ -77,8 +79,8 @@ class Spacing:
             return
         stamps, tokens = rows[:, STAMP], rows[:, TOKEN]
         if (tokens != tokens[0]).any():
-            order = np.lexsort((stamps, tokens))
-            stamps, tokens = stamps[order], tokens[order]
+            rows = rows[np.lexsort((stamps, tokens))]
+            stamps, tokens = rows[:, STAMP], rows[:, TOKEN]
         days, times = np.divmod(stamps + IST_NS, DAY_NS)
         steps = np.diff(stamps)
         same = np.diff(tokens) == 0
@@ -87,22 +89,34 @@ class Spacing:
         _count(self._all_steps, steps[apart])
         _count(self._steps, steps[apart & (times[:-1] >= self._open_ns) & (times[1:] < self._close_ns)])
         _count(self._day_steps, np.diff(days)[same & ~within])
-        self._measure_days(steps, within, stamps)
+        self._measure_days(steps, within, rows)
         _count(self._firsts, times[np.concatenate(([True], ~within))])
         _count(self._lasts, times[np.concatenate((~within, [True]))])
         _count(self._times, times)
         self._rows += len(rows)
 
-    def _measure_days(self, steps: Rows, within: Flags, stamps: Rows) -> None:
-        """Notes for each grid on which all bars of a day lie how many bars the fullest day had, and when it began."""
+    def _measure_days(self, steps: Rows, within: Flags, rows: Rows) -> None:
+        """Notes for each grid on which all bars of a day lie how many bars the fullest day had, and when it began.
+
+        A day's only bar that isn't of one price is counted by instrument and time of day.
+        """
         of_days = np.where(within, steps, 0)
         firsts = np.flatnonzero(np.concatenate(([True], ~within)))
         lengths = np.add.reduceat(np.concatenate((of_days > 0, [False])), firsts, dtype=np.int64) + 1
+        alone = firsts[lengths == 1]
+        alone = alone[rows[alone, HIGH] > rows[alone, LOW]]
+        stamps = rows[alone, STAMP]
+        keys = rows[alone, TOKEN] * _MOST_SECONDS + (stamps + IST_NS) % DAY_NS // SECOND_NS
+        found, at, counts = np.unique(keys, return_index=True, return_counts=True)
+        for key, stamp, days in zip(found.tolist(), stamps[at].tolist(), counts.tolist(), strict=True):
+            if key in self._alone or len(self._alone) < MOST_COUNTED:
+                first, before = self._alone.get(key, (stamp, 0))
+                self._alone[key] = (first, before + days)
         full = lengths >= _FEWEST_OF_DAY
         if not full.any():
             return
         grids = np.gcd.reduceat(np.concatenate((of_days, [0])), firsts)[full]
-        lengths, begins = lengths[full], stamps[firsts[full]]
+        lengths, begins = lengths[full], rows[firsts[full], STAMP]
         for grid in np.unique(grids).tolist():
             of_grid = np.flatnonzero(grids == grid)
             at = of_grid[lengths[of_grid].argmax()]
@@ -207,15 +221,21 @@ class Spacing:
 
     def _refuse_wider(self, interval: int) -> None:
         """Refuses a file that has longer bars on some days: they would be known before they end."""
-        for grid, (bars, first_ns) in sorted(self._wider.items()):
-            if grid > interval and (interval / grid) ** (bars - 1) < _CHANCE:
-                day = instant(first_ns).astimezone(IST)
-                raise InvalidInput(
-                    f"{self._file}, spacing of bars",
-                    f"{interval_text(interval)}, but {interval_text(grid)} on {day:%Y-%m-%d}",
-                    "bars of one length: leave out the others or put them into a file of their own;"
-                    f" --bar-interval {interval_text(interval)} if all are so long",
-                )
+        wider = [
+            (grid, first_ns)
+            for grid, (bars, first_ns) in sorted(self._wider.items())
+            if grid > interval and (interval / grid) ** (bars - 1) < _CHANCE
+        ]
+        if interval < DAY_NS:
+            wider += [(DAY_NS, first_ns) for first_ns, days in self._alone.values() if days >= _ALONE_DAYS]
+        if wider:
+            grid, first_ns = wider[0]
+            raise InvalidInput(
+                f"{self._file}, spacing of bars",
+                f"{interval_text(interval)}, but {interval_text(grid)} on {instant(first_ns).astimezone(IST):%Y-%m-%d}",
+                "bars of one length: leave out the others or put them into a file of their own;"
+                f" --bar-interval {interval_text(interval)} if all are so long",
+            )
 
     def _looks_like_ends(self, interval: int) -> bool:
         """Whether most days begin one bar after the open and end with the close, and none begins with the open."""
