@@ -15,6 +15,7 @@ from alphapanda.replay.figure import Definition, NotDefined, Number, Unit
 from alphapanda.replay.journal import Trade
 
 _LEDGER_PLACES: Final = Decimal("0.0001")
+_PAISA: Final = Decimal("0.01")
 _WIDE: Final = Context(prec=60)
 """Holds any amount of the ledger with its places."""
 _NET = "net: after all charges of its fills"
@@ -59,7 +60,7 @@ class RoundTrip:
         quantity: units put in, over all fills that opened or increased it.
         entry_value: rupees of the fills that opened or increased it, > 0.
         exit_value: rupees of the fills that reduced or closed it.
-        charges: of all its fills, rupees; a fill that turns a position is shared by its units.
+        charges: of all its fills, rupees; a fill that turns a position is shared by its units, in whole paise.
     """
 
     key: PositionKey
@@ -84,7 +85,8 @@ class RoundTrip:
     @property
     def gross(self) -> Decimal:
         """Profit before charges, rupees; it has a meaning once it is closed."""
-        return (self.exit_value - self.entry_value) * self.side.sign
+        bought, sold = self.entry_value, self.exit_value
+        return sold - bought if self.side is Side.BUY else bought - sold
 
     @property
     def net(self) -> Decimal:
@@ -189,4 +191,4 @@ def _mean(amounts: Sequence[Decimal]) -> Decimal:
 
 
 def _share(charges: Decimal, units: int, of: int) -> Decimal:
-    return _WIDE.quantize(_WIDE.divide(charges * units, of), _LEDGER_PLACES)
+    return _WIDE.quantize(_WIDE.divide(charges * units, of), _PAISA)

@@ -54,6 +54,19 @@ def test_a_turn_ends_one_round_trip_and_begins_another():
     assert (second.opened_at, second.closed_at) == (at(11, 0), at(12, 0))
 
 
+def test_charges_of_round_trips_are_whole_paise_whose_sum_is_what_was_charged():
+    """A trader who adds up the list to the paisa gets the account's charges; a trip without a profit is 0, not -0."""
+    trades = traded(
+        (at(10, 0), Side.SELL, 1, "100", "0.05"),
+        (at(11, 0), Side.BUY, 2, "100", "0.11"),
+        (at(12, 0), Side.SELL, 2, "100", "0.13"),
+        (at(13, 0), Side.BUY, 1, "100", "0.05"),
+    )
+    closed, _ = round_trips(trades)
+    assert sum(Decimal(f"{trip.charges:.2f}") for trip in closed) == Decimal("0.34")
+    assert {f"{trip.gross:.2f}" for trip in closed} == {"0.00"}
+
+
 def test_a_position_that_grows_and_shrinks_is_one_round_trip():
     """It ends when it is flat; what is left open is no round trip."""
     trades = traded(
