@@ -54,6 +54,7 @@ def yfinance(bar: Bar) -> str:
 
 
 TEXTS = {
+    "thin spaces": (HEADER, lambda bar: plain_row(bar).replace(",", "\u202f,\u00a0")),
     "units": ("Date (IST),Open (Rs.),High (₹),Low [INR], Close (Rs) ,Volume (shares)", plain_row),
     "kite": ("date,open,high,low,close,volume,oi", lambda bar: f"{stamped('%Y-%m-%d %H:%M:%S', '+05:30')(bar)},0"),
     "index column": (f",{HEADER}", lambda bar: f"{bar.volume},{plain_row(bar)}"),
@@ -138,6 +139,15 @@ def test_a_text_file_is_recognised(tmp_path, form):
         "kite", "tradingview epoch", "tradingview iso", "yfinance", "utc by name", "Z", "zone without colon", "IST", "browser",
     } and "seconds" not in form) or form == "no seconds"  # fmt: skip
     assert ("times without a zone are IST" in line) is naive
+
+
+@pytest.mark.parametrize("form", ["%H:%M %d-%b-%Y", "%d%b%Y 0915", "%d-%b-%Y 9 am", "%d %b %Y 09.15"])
+def test_no_time_of_day_is_lost(tmp_path, form):
+    """One that isn't recognised is refused, not taken for midnight."""
+    file = tmp_path / "bars.csv"
+    file.write_text(text_of(HEADER, stamped(form)))
+    with pytest.raises(InvalidInput, match=r"line 2, column date: .* --time-format names another form"):
+        read(file)
 
 
 @pytest.mark.parametrize("year", ["9999", "0001", "1900", "2262", "0099", "1969"])

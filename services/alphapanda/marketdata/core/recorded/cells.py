@@ -177,7 +177,7 @@ def _written_out(cells: Any, allowed: str, *, suffixes: bool) -> Any:
     """Numbers as people and spreadsheets write them: empty, in quotes, with a currency, thousands, a decimal comma."""
     arrow, pc = pyarrow(), compute()
     try:
-        plain = pc.utf8_trim(pc.utf8_lower(_text(cells)), " \t\"'\u00a0")
+        plain = pc.utf8_trim(pc.utf8_lower(_text(cells)), " \t\"'\u00a0\u2007\u2009\u202f")
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
         raise BadCell(0, f"type {cells.type}", allowed) from None
     plain = pc.replace_substring_regex(plain, _CURRENCY, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -40,6 +40,7 @@ NO_ZONE: Final = 1 << 40
 _PLACES: Final = {"ymd": (0, 1, 2), "dmy": (2, 1, 0), "mdy": (2, 0, 1)}
 _DEFAULTS: Final = (datetime(2000, 1, 1), datetime(2001, 2, 2))  # noqa: DTZ001 - only to see what a text leaves open
 UNIT_NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_MIDNIGHT: Final = time()
 _TOO_FAR_NS: Final = 1 << 63
 _SIZES: Final = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
 
@@ -233,8 +234,8 @@ def day_ns(text: str, order: str) -> int:
         else:
             one, other = (dateutil.parse(plain, default=default, ignoretz=True) for default in _DEFAULTS)
             at = one.date()
-            if one != other or not re.search(r"[A-Za-z]{3}", plain):
-                raise ValueError(TIME_ALLOWED)  # noqa: TRY301 - such as "5", which dateutil takes for a day
+            if one != other or one != datetime.combine(at, _MIDNIGHT) or not re.search(r"[A-Za-z]{3}", plain):
+                raise ValueError(TIME_ALLOWED)  # noqa: TRY301 - "5", which dateutil takes for a day; a clock in it
     except (ValueError, OverflowError):
         raise ValueError(TIME_ALLOWED) from None
     return (at.toordinal() - _EPOCH_DAY) * DAY_NS
