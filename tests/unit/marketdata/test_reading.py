@@ -58,7 +58,7 @@ def lines_of(recording) -> str:
     return "\n".join(recording.lines(DIRECTORY))
 
 
-def test_a_first_price_that_the_next_two_deny_is_known_beforehand(file):
+def test_first_prices_that_the_next_ones_deny_are_known_beforehand(file):
     """Of each instrument; a rise, a jump that lasts, the night between two days and two rows deny nothing."""
 
     def denied(*prices, days=(10, 10, 10)):
@@ -69,7 +69,8 @@ def test_a_first_price_that_the_next_two_deny_is_known_beforehand(file):
         return read(file("\n".join([HEADER, *lines]) + "\n"), bar_interval="1m").denied_firsts
 
     assert denied(15000, 1500, 1501) == {INFY: 150_000}
-    assert denied(15, 1500, 1499) == {INFY: 150_000}
+    assert denied(15, 1500, 1499) == denied(15000, 15, 1500, 1501, days=[10] * 4) == {INFY: 150_000}
+    assert denied(1500, 1501, 1000, 1001, days=[10] * 4) == {}
     assert denied(1500, 1501, 1502) == denied(1500, 15000, 1501) == denied(15000, 1500) == {}
     assert denied(7500, 1500, 1501, days=(10, 11, 11)) == {}
 

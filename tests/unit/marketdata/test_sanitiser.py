@@ -163,6 +163,17 @@ def test_a_first_price_is_wild_where_a_recording_knows_better(percent, expected,
     assert clean.counts() == ({} if len(kept) == 4 else {"wild": 1})
 
 
+def test_all_first_prices_are_wild_until_one_is_near_what_is_known():
+    """Whatever they are; one that is no farther than the limit by its own size is none."""
+    clean = sanitiser(20)
+    clean.expect({1: 1000})
+    assert passed(clean, prints(10000, 5, 1000, 1005, 990)) == [1000, 1005, 990]
+    assert clean.counts() == {"wild": 2}
+    near = sanitiser(20)
+    near.expect({1: 1000})
+    assert passed(near, prints(1240, 1000, 1005)) == [1240, 1000, 1005]
+
+
 def test_nothing_is_wild_where_it_is_off_or_an_option():
     """0 percent turns it off; an option may double with one step."""
     assert passed(sanitiser(0), prints(1000, 10000, 1005)) == [1000, 10000, 1005]

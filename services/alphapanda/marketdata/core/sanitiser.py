@@ -82,7 +82,7 @@ class Sanitiser:
         return kept
 
     def expect(self, prices: Mapping[int, int]) -> None:
-        """Tells what is known beforehand of instruments' first prices: a first one far from this is wild.
+        """Tells what is known beforehand of instruments' first prices: those far from this are wild until one is near it.
 
         Args:
             prices: by instrument token, in units of a tick's price.
@@ -140,9 +140,10 @@ class Sanitiser:
         return (tick,)
 
     def _begins_wild(self, tick: Tick, unit: int) -> bool:
-        expected = self._expected.pop(tick[0], None)
-        judged = self._judges and expected is not None and tick[0] not in self._free
-        return judged and expected is not None and self._wild.is_wild(tick, expected, unit)
+        expected = self._expected.get(tick[0])
+        if expected is None or not self._judges or tick[0] in self._free:
+            return False
+        return abs(tick[1] - expected) > self._limit * tick[1] and self._wild.is_wild(tick, expected, unit)
 
     def _compared(self, tick: Tick, before: Tick, unit: int) -> Sequence[Tick]:
         """What passes of a tick at the time of the one before, far from it, or while a wild one is held."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from alphapanda.marketdata.core.recorded.options import DAY_NS, IST_NS
 from alphapanda.marketdata.core.recorded.rows import CLOSE, KNOWN, TOKEN, Rows
+from alphapanda.marketdata.core.wild_prints import AGREEMENT, DEFAULT_PERCENT
 
-_JUDGED: Final = 3
-_NEARER: Final = 4
-"""The second and third price are so many times nearer to one another than the first one is to them."""
+_JUDGED: Final = 6
+_NEAR: Final = AGREEMENT * DEFAULT_PERCENT / 100
 
 
 class FirstPrices:
@@ -36,12 +37,15 @@ class FirstPrices:
                 self._missing.remove(token)
 
     def denied(self) -> Mapping[int, int]:
-        """The second price of each instrument whose first one lies apart from the next two of that day."""
+        """The first price that the next one agrees with, of each instrument that has another one before it on that day."""
         denied = {}
         for token, found in self._found.items():
-            if len(found) < _JUDGED or len({day for _, day in found}) > 1:
-                continue
-            (first, _), (second, _), (third, _) = found
-            if abs(second - third) * _NEARER < abs(first - second):
-                denied[token] = second
+            prices = [price for price, day in found if day == found[0][1]]
+            agreed = next((at for at, two in enumerate(pairwise(prices)) if _agree(*two)), 0)
+            if agreed:
+                denied[token] = prices[agreed]
         return denied
+
+
+def _agree(one: int, other: int) -> bool:
+    return abs(one - other) <= _NEAR * one

@@ -69,7 +69,7 @@ class Recording:
         settled: counts of repeated and replaced rows.
         rows: rows that are used.
         begins_ns: when the first one is known; 0 if there is none.
-        denied_firsts: the second price of each instrument whose first one the next two deny, in paise.
+        denied_firsts: as `FirstPrices.denied` says, in paise.
     """
 
     summaries: Sequence[FileSummary]
