@@ -438,6 +438,18 @@ def test_bars_without_a_price_are_left_out_and_bars_without_an_open_are_mended(f
     assert last.volume == EXPECTED[-1].volume
 
 
+@pytest.mark.parametrize(
+    ("header", "volume", "says"),
+    [("", "", True), (",volume", ",0", True), (",volume", ",", True), (",volume", ",7", False)],
+)
+def test_that_a_file_has_no_volumes_is_said(file, header, volume, says):
+    """A strategy on volumes would do nothing, and nobody would know why."""
+    text = text_of(
+        f"date,open,high,low,close{header}", lambda bar: f"{bar.start:%Y-%m-%d %H:%M},{bar.prices}{volume}"
+    )
+    assert ("no volumes" in lines_of(read(file(text)))) is says
+
+
 def test_headers_among_the_rows_are_no_rows(file):
     """Files that were put behind one another have one each; lines are still counted right."""
     head, tail = plain_text(BARS[:10]), plain_text(BARS[10:])

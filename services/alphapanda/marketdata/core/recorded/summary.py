@@ -30,6 +30,7 @@ class FileSummary:
         last_ns: last time.
         backwards: whether its rows begin with the newest.
         disordered: whether its rows were put in order.
+        volumes: whether a row has a volume above 0.
         rounded: rows with a price that was rounded to the nearest paisa.
         mended: bars without an open, high or low, or whose high or low lay between the others.
         without_price: rows without a price, left out.
@@ -50,6 +51,7 @@ class FileSummary:
     last_ns: int = 0
     backwards: bool = False
     disordered: bool = False
+    volumes: bool = False
     rounded: int = 0
     mended: int = 0
     without_price: int = 0
@@ -77,6 +79,9 @@ class FileSummary:
         parts = [f"{about}, {self._period()}" if self.rows else about, self.times]
         if self.bar_times is not None:
             parts += ["times are the bars' ends" if self.bar_times.ends else "", self.bar_times.remark]
+        parts.append(
+            "" if self.volumes or not self.rows else "no volumes, so strategies that weigh by them do nothing"
+        )
         counted = (
             (self.rounded, "with prices rounded to paise"),
             (self.mended, "with open, high or low mended"),

@@ -199,6 +199,8 @@ class FileReader:
             keep &= inside
         if not keep.all():
             rows, rounded = rows[keep], rounded[keep]
+        if not self.summary.volumes and len(rows):
+            self.summary.volumes = bool(rows[:, VOLUME].max() > 0)
         self.summary.rounded += int(rounded.sum())
         if layout.bars and len(rows):
             self.summary.mended += mend_bars(rows)
