@@ -189,6 +189,8 @@ def _warn_of_orders(run: ReplayRun) -> None:
     tally = run.replay.tally
     if tally.unpaid:
         warn(f"{count(tally.unpaid)} entries were not paid, the first: {tally.first_unpaid}")
+    if tally.unsized:
+        warn(f"{count(tally.unsized)} entries came to no units, the first: {tally.first_unsized}")
     if held := run.replay.held_orders:
         warn(f"{count(held)} orders still wait for the open of a next bar, which the data doesn't have")
     if tally.expired:

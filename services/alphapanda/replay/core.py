@@ -32,6 +32,7 @@ from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 from alphapanda.replay.deciding import AtTick, Deciding
 from alphapanda.replay.journal import batches
 from alphapanda.replay.square_off_watch import SquareOffWatch
+from alphapanda.risk.core import sizing
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
@@ -43,6 +44,7 @@ from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 _NOT_PAID: Final = frozenset({RuleOutcome.FAILED, RuleOutcome.CLAMPED})
+_ENTRIES_THAT_CAN_NOT_BE: Final = frozenset({buying_power.RULE.reason, sizing.REASON})
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Tally:
     Attributes:
         unpaid: entries that funds couldn't pay: refused, or flips cut to flat.
         first_unpaid: why the first of them wasn't paid.
+        unsized: entries whose size in rupees or percent came to no units.
+        first_unsized: why the first of them didn't.
         expired: orders that were held for the open of a next bar, of which the day had none.
     """
 
@@ -60,6 +64,8 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     unpaid: int = 0
     first_unpaid: str = ""
+    unsized: int = 0
+    first_unsized: str = ""
     orders: int = 0
     fills: int = 0
     expired: int = 0
@@ -356,20 +362,24 @@ class Replay:
             verdict = due.popleft()
             if isinstance(verdict, Refused):
                 tally.rejected[verdict.reason] += 1
-                if verdict.reason == buying_power.RULE.reason:
-                    self._count_unpaid(verdict)
+                if verdict.reason in _ENTRIES_THAT_CAN_NOT_BE:
+                    self._count_lost_entry(verdict)
                 continue
             tally.validated += 1
             if verdict.effect is PositionEffect.REDUCES:
-                self._count_unpaid(verdict)
+                self._count_lost_entry(verdict)
             self._execute(verdict, inputs, due)
 
-    def _count_unpaid(self, verdict: Verdict) -> None:
-        """Counts an entry that wasn't paid, by the rule's result."""
+    def _count_lost_entry(self, verdict: Verdict) -> None:
+        """Counts an entry that wasn't paid, or whose size came to no units, by the rule's result."""
+        tally = self.tally
         for result in verdict.rules:
             if result.rule == buying_power.NAME and result.outcome in _NOT_PAID:
-                self.tally.unpaid += 1
-                self.tally.first_unpaid = self.tally.first_unpaid or result.message
+                tally.unpaid += 1
+                tally.first_unpaid = tally.first_unpaid or result.message
+            elif result.rule == sizing.NAME and result.outcome is RuleOutcome.FAILED:
+                tally.unsized += 1
+                tally.first_unsized = tally.first_unsized or result.message
 
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
         """Executes an approved signal until its order ends or is held; adds the verdicts that follow to `due`."""

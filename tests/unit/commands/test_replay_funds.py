@@ -63,6 +63,17 @@ def test_what_the_cash_can_not_pay_is_refused_and_said(replayed, monkeypatch) ->
     assert "needn't be paid" in free["assumptions"]["funds"]
 
 
+def test_a_size_that_buys_no_unit_is_said(replayed) -> None:
+    """A run that traded nothing because its size is below one share's price says so on one line, with the price."""
+    small = replayed("--set", "rsi:period=3@NSE:INFY*900INR", "--json")
+    found = json.loads(small.stdout)
+    assert (found["orders"], found["unpaid"]) == (0, 0)
+    [line] = [line for line in small.stderr.splitlines() if "entries came to no units" in line]
+    assert line.startswith(
+        f"alphapanda: {found['rejected']['SIZE']} entries came to no units, the first: 900.00 rupees buy no"
+    )
+
+
 def test_strategies_with_own_accounts_are_as_if_alone(replayed, monkeypatch) -> None:
     """Each one's account ends as a replay of it alone with that cash; what one can't pay takes nothing from another."""
     monkeypatch.setenv(
