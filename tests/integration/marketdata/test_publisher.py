@@ -195,6 +195,15 @@ async def test_what_is_not_believed_is_dropped_and_counted(driver, tmp_path):
     assert frame.market_time_ns == nanoseconds(datetime(2026, 11, 23, 3, 45, tzinfo=UTC))
 
 
+async def test_a_recordings_first_price_that_the_next_ones_deny_is_not_believed(driver, tmp_path):
+    """Of both instruments, as in a replay of it."""
+    publisher = await driver.publish(recording(tmp_path, "wild.csv", 15, ["15000", "1500", "1501"]))
+    assert publisher.dropped() == {"wild": 2}
+    believed = [price for frame in await driver.frames() for price in frame.last_price]
+    assert publisher.ticks == len(believed) == 4
+    assert max(believed) < 1_500_000
+
+
 async def test_a_feed_that_an_error_ended_is_not_serving_and_says_why(driver, tmp_path, monkeypatch):
     """A row that can't be read ends the feed; whoever serves it says so at once, not once its frames are missed."""
     feed = driver.feed(recording(tmp_path, "a.csv", 15, ["1500", "1500.05"]))
