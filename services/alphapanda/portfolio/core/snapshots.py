@@ -152,6 +152,8 @@ class SnapshotClock:
     def due(self, market_time: datetime) -> list[Due]:
         """The moments due when market time reaches `market_time`, oldest first; the same until `settled` is called."""
         settled = self._settled
+        if settled == market_time:
+            return []  # as for all frames of a moment but the first
         found = []
         day = self.trading_day(market_time)
         if settled is None or self.trading_day(settled) < day:
