@@ -22,7 +22,6 @@ from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, TopicMiss
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
-from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.outbox import Outbox, channel
 
 _FLUSH_SECONDS = 2.0
@@ -75,7 +74,6 @@ class OutboxRelay:
         self.last_error = ""
         self.last_error_at: datetime | None = None
         self._engine = engine
-        self._reads = without_transactions(engine)
         self._outbox = outbox
         self._log = log
         self._batch_size = batch_size
@@ -138,7 +136,7 @@ class OutboxRelay:
 
     async def pending(self) -> int:
         """Rows not yet published."""
-        async with self._reads.connect() as connection:
+        async with self._engine.connect() as connection:
             return await self._outbox.unpublished(connection)
 
     # -- the work -----------------------------------------------------------------------------------------------------
