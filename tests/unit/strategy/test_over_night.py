@@ -242,7 +242,7 @@ def test_a_bar_of_a_day_is_for_the_next_day_in_mis_too() -> None:
 def test_a_type_of_the_day_refuses_bars_of_a_day(name) -> None:
     """At its only bar the day is over, so it would never trade; the error says what is allowed."""
     with pytest.raises(
-        InvalidInput, match=r"parameters.interval: '1d'.*2h \(length of a bar, less than a day"
+        InvalidInput, match=r"parameters.interval: '1d'.*125m \(length of a bar, less than a day"
     ):
         StrategyRegistry().parameters(name, {"interval": "1d"})
 
