@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -68,6 +68,11 @@ class StrategyPerformance:
     strategy_id: str
     ends: tuple[DayEnd, ...]
     figures: Figures
+
+
+def most_profitable_first(strategies: Iterable[StrategyPerformance]) -> list[StrategyPerformance]:
+    """Sorts by exact net profit; one without a profit counts as 0."""
+    return sorted(strategies, key=lambda one: -Decimal(one.figures.value("net_pnl") or 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Side
 from alphapanda.replay.curves import Curves
 from alphapanda.replay.journal import Trade
-from alphapanda.replay.performance import Performance
+from alphapanda.replay.performance import Performance, most_profitable_first
 from alphapanda.replay.round_trips import RoundTrip
 
 SHOWN_INSTRUMENTS: Final = 6
@@ -83,7 +83,7 @@ def _strategies(found: Performance) -> list[dict[str, Any]]:
     """The profit curves of several strategies: the best and the worst where there are many."""
     if len(found.strategies) <= 1:
         return []
-    ranked = sorted(found.strategies, key=lambda one: -float(one.figures.value("net_pnl") or 0))
+    ranked = most_profitable_first(found.strategies)
     if len(ranked) > SHOWN_STRATEGIES:
         ranked = [*ranked[: SHOWN_STRATEGIES // 2], *ranked[-SHOWN_STRATEGIES // 2 :]]
     return [

@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from alphapanda.replay.figure import Figure, Figures, Unit
-from alphapanda.replay.performance import Performance, StrategyPerformance
+from alphapanda.replay.performance import Performance, StrategyPerformance, most_profitable_first
 from alphapanda.replay.report.writing import NOT_DEFINED, Writer, day_text, percent, row, table, tone
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -133,7 +133,7 @@ def falls(found: Performance, writer: Writer) -> str:
 
 def strategies(found: Sequence[StrategyPerformance], writer: Writer) -> str:
     """The strategies, the most profitable first."""
-    ranked = sorted(found, key=lambda one: -float(one.figures.value("net_pnl") or 0))
+    ranked = most_profitable_first(found)
     titles = (found[0].figures[name].definition.title for name in STRATEGY_COLUMNS)
     return table(("Strategy", *titles), (_strategy_row(one, writer) for one in ranked))
 
