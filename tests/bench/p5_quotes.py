@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from statistics import median
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
 MESSAGES = 4_000
 BAR = 0.8
 READERS = (1, 10, 100)
+READERS_OF_A_CONNECTION = 50
 OURS, BARE = "/panda.marketdata.v1.MarketDataService/WatchQuotes", "/bare/Stream"
 ENCODED = "/bare/Encoded"
 
@@ -89,8 +91,17 @@ def _figure(readers: int, runs: Mapping[str, Sequence[Run]]) -> Figure:
 
 
 async def _read(process: psutil.Process, method: str, port: int, readers: int) -> Run:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        calls = [channel.unary_stream(method)(b"") for _ in range(readers)]
+    async with AsyncExitStack() as stack:
+        # A connection may have no more than 64 watches. Its number is an option, or gRPC would share one connection.
+        channels = [
+            await stack.enter_async_context(
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("alphapanda.connection", number)])
+            )
+            for number in range(-(-readers // READERS_OF_A_CONNECTION))
+        ]
+        calls = [
+            channels[number // READERS_OF_A_CONNECTION].unary_stream(method)(b"") for number in range(readers)
+        ]
         for call in calls:  # each is under way, past its snapshot
             for _ in range(3):
                 await call.read()

@@ -101,7 +101,9 @@ def _modules(mesh: Mesh, service: str) -> list[str]:
         check=True,
         timeout=PATIENCE,
     )
-    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    # It logs its stop after them, to the same stream.
+    printed = next(line for line in done.stdout.splitlines() if line.startswith('["'))
+    names: list[str] = json.loads(printed)
     return [name for name in names if not name.startswith("tests.")]
 
 

@@ -1,6 +1,7 @@
 """Our side of P6: one file of ticks through the real cores, as a program of its own like the peers.
 
-Charges are none on both sides: the peers know none of Zerodha's lines.
+Charges and slippage are none on every side: the peers know none of Zerodha's lines. Funds are checked for each entry, as
+nautilus_trader and backtrader do; vn.py has none.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> None:
     """Prints orders and seconds; the frames are there before the clock starts, one a tick as replay makes them."""
     values = array("q", Path(sys.argv[1]).read_bytes())
     times, paise = values[: len(values) // 2], values[len(values) // 2 :]
-    settings = load_settings({}, paper_trading={"charges": "none"})
+    settings = load_settings({}, paper_trading={"charges": "none", "slippage_percent": 0})
     directory = shipped_instruments(date.max)
     instrument = directory.require_symbol(SYMBOL, "instrument")
     strategy = StrategyConfig(

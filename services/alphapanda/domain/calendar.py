@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any, Final
 
 from alphapanda.domain.calendar_data import DAY, SATURDAY, CalendarData, read_calendar
-from alphapanda.domain.calendar_timeline import Timeline
+from alphapanda.domain.calendar_timeline import Timeline, sessions_on
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.session import (
     DEFAULT_MIS_CUT_OFF,
@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 _CUT_OFFS_REMEMBERED: Final = 1_000
+_DAYS_REMEMBERED: Final = 1_000
+_MOMENTS_REMEMBERED: Final = 64
 _MOST_DISPUTED_NAMED: Final = 5
 
 
@@ -69,6 +71,8 @@ class TradingCalendar:
         self._trading_day_set = frozenset(self._trading_days)
         self._mis_cut_offs: dict[tuple[date, str, time], datetime | None] = {}
         self._found: dict[str, tuple[datetime, datetime, Session]] = {}
+        self._sessions: dict[tuple[date, str], tuple[Session, ...]] = {}
+        self._days: dict[datetime, date] = {}
 
     @property
     def covered(self) -> tuple[DateRange, ...]:
@@ -118,8 +122,13 @@ class TradingCalendar:
 
     def trading_day(self, instant: datetime) -> date:
         """The date of an instant in Asia/Kolkata, whether the market trades on it or not."""
-        require_aware(instant)
-        return instant.astimezone(self._zone).date()
+        day = self._days.get(instant)  # a decision asks several times about its market time
+        if day is None:
+            require_aware(instant)
+            if len(self._days) >= _MOMENTS_REMEMBERED:
+                self._days.clear()
+            day = self._days[instant] = instant.astimezone(self._zone).date()
+        return day
 
     def is_trading_day(self, day: date) -> bool:
         """Whether the market has any session on this day, including special ones."""
@@ -172,9 +181,16 @@ class TradingCalendar:
 
     def sessions(self, day: date, segment: str) -> tuple[Session, ...]:
         """The day's sessions in order; empty on a day without trading."""
-        timeline = self._timeline_of(segment)
-        self._covering(day)
-        return timeline.on(day)
+        asked = (day, segment)
+        found = self._sessions.get(asked)
+        if found is None:
+            if segment not in self._data.hours:
+                raise UnknownName("segment", segment, self.segments)
+            self._covering(day)
+            if len(self._sessions) >= _DAYS_REMEMBERED:
+                self._sessions.clear()
+            found = self._sessions[asked] = sessions_on(self._data, segment, day)
+        return found
 
     def session_at(self, instant: datetime, segment: str) -> Session | None:
         """The session that contains this instant, None if none does. For a bar pass its start, which decides its session."""

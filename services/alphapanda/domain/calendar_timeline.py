@@ -1,4 +1,4 @@
-"""One segment's sessions in order, with indexes by time and by day."""
+"""One segment's sessions: in order with an index by time, and those of one day."""
 
 from __future__ import annotations
 
@@ -33,28 +33,14 @@ class Timeline:
         self._zone = data.zone
         self._entries = list(_entries(data, segment))
         self._made: dict[int, Session] = {}
-        self._first_of_day: dict[int, int] = {}
         offset_ns = _offset_ns(data.zone, data.covered[0].first)
         ns_of: dict[time, int] = {}
         self._opens_ns: list[int] = []
         self._closes_ns: list[int] = []
-        for at, (ordinal, (opens, closes), _) in enumerate(self._entries):
-            self._first_of_day.setdefault(ordinal, at)
+        for ordinal, (opens, closes), _ in self._entries:
             midnight = (ordinal - _EPOCH_ORDINAL) * _DAY_NS - offset_ns
             self._opens_ns.append(midnight + (ns_of.get(opens) or ns_of.setdefault(opens, _ns(opens))))
             self._closes_ns.append(midnight + (ns_of.get(closes) or ns_of.setdefault(closes, _ns(closes))))
-
-    def on(self, day: date) -> tuple[Session, ...]:
-        """The day's sessions in order."""
-        ordinal = day.toordinal()
-        at = self._first_of_day.get(ordinal)
-        if at is None:
-            return ()
-        found = [self._session(at)]
-        while at + 1 < len(self._entries) and self._entries[at + 1][0] == ordinal:
-            at += 1
-            found.append(self._session(at))
-        return tuple(found)
 
     def at_ns(self, instant_ns: int) -> Session | None:
         """The session that contains this instant; None if none does."""
@@ -69,15 +55,25 @@ class Timeline:
     def _session(self, at: int) -> Session:
         made = self._made.get(at)
         if made is None:
-            ordinal, (opens, closes), kind = self._entries[at]
-            day = date.fromordinal(ordinal)
-            made = self._made[at] = Session(
-                day,
-                datetime.combine(day, opens, self._zone),
-                datetime.combine(day, closes, self._zone),
-                kind,
-            )
+            made = self._made[at] = _session(self._entries[at], self._zone)
         return made
+
+
+def sessions_on(data: CalendarData, segment: str, day: date) -> tuple[Session, ...]:
+    """The sessions of one segment on one covered day, in order, without the work of a timeline."""
+    ordinal = day.toordinal()
+    special = data.special.get(day, {}).get(segment)
+    if special is not None:
+        return tuple(_session((ordinal, hours, SessionKind.SPECIAL), data.zone) for hours in special.sessions)
+    if day.weekday() >= SATURDAY or day in data.holidays:
+        return ()
+    return (_session((ordinal, data.rule(day, segment).hours, SessionKind.REGULAR), data.zone),)
+
+
+def _session(entry: _Entry, zone: ZoneInfo) -> Session:
+    ordinal, (opens, closes), kind = entry
+    day = date.fromordinal(ordinal)
+    return Session(day, datetime.combine(day, opens, zone), datetime.combine(day, closes, zone), kind)
 
 
 def _entries(data: CalendarData, segment: str) -> Iterator[_Entry]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from alphapanda.domain.frame import Frame
 
-_JOINED: Final = (Frame._fields.index("market_time_ns"), Frame._fields.index("bar_start") + 1)
+_JOINED: Final = (Frame._fields.index("market_time_ns"), Frame._fields.index("open") + 1)
 """The columns of a frame that a batch joins, from the first to the one after the last."""
 
 
@@ -51,7 +51,7 @@ class FrameBatch:
             OutOfOrder: their market time falls, or their price scales differ.
         """
         columns = islice(zip(*frames, strict=True), *_JOINED)
-        market_times, scales, tokens, prices, times, bar_starts = columns
+        market_times, scales, tokens, prices, times, bar_starts, _, opens = columns
         if tuple(sorted(market_times)) != market_times or scales.count(scales[0]) != len(frames):
             raise OutOfOrder
         sizes = list(map(len, tokens))
@@ -68,7 +68,7 @@ class FrameBatch:
         self.only_token: int | None = all_tokens[0] if one else None
         self.last_price: list[int] = join(prices)
         self.exchange_time: list[int] = join(times)
-        self._opens: list[int] | None = None
+        self._opens = None if any(map(len, opens)) else [0] * len(all_tokens)
         self.belongs_at: list[int] = self.exchange_time
         if any(bar_starts):
             self.belongs_at = _joined([b or t for b, t in zip(bar_starts, times, strict=True)])

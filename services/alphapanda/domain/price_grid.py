@@ -93,17 +93,28 @@ class GridRule:
 
 def kind_of(instrument: Instrument) -> Kind | None:
     """An instrument's kind; None for one without a rule, such as an index."""
-    if instrument.segment == "INDICES" or instrument.exchange not in _EXCHANGES:
+    return _kind(
+        instrument.exchange,
+        instrument.segment,
+        instrument.instrument_type,
+        instrument.name,
+        instrument.tradingsymbol,
+    )
+
+
+@lru_cache(maxsize=4096)  # each order asks several times
+def _kind(exchange: str, segment: str, instrument_type: str, name: str, tradingsymbol: str) -> Kind | None:
+    if segment == "INDICES" or exchange not in _EXCHANGES:
         return None
-    name = instrument.name.upper()
-    of_index = name in INDICES or _OF_INDEX.match(instrument.tradingsymbol) is not None
-    match instrument.instrument_type:
+    name = name.upper()
+    of_index = name in INDICES or _OF_INDEX.match(tradingsymbol) is not None
+    match instrument_type:
         case "FUT":
             return Kind.INDEX_FUTURE if of_index else Kind.STOCK_FUTURE
         case "CE" | "PE":
             return Kind.INDEX_OPTION if of_index else Kind.STOCK_OPTION
         case "EQ":
-            symbol = instrument.tradingsymbol.upper()
+            symbol = tradingsymbol.upper()
             etf = symbol.endswith("BEES") or "ETF" in symbol or "ETF" in name.split()
             return Kind.ETF if etf else Kind.EQUITY
         case _:
@@ -119,7 +130,12 @@ def grid_rule(instrument: Instrument, day: date) -> GridRule:
         return GridRule(
             date.min, (Band(None, inclusive=True, tick=tick),), Sureness.SINGLE, "instrument list"
         )
-    rules = _rules()[_EXCHANGES[instrument.exchange], kind]
+    return _rule_on(_EXCHANGES[instrument.exchange], kind, day)
+
+
+@lru_cache(maxsize=1024)
+def _rule_on(exchange: str, kind: Kind, day: date) -> GridRule:
+    rules = _rules()[exchange, kind]
     return rules[max(0, bisect_right(rules, day, key=lambda rule: rule.since) - 1)]
 
 

@@ -143,11 +143,11 @@ def test_sessions_are_sorted_disjoint_and_of_their_day(day, segment):
 def test_a_session_is_half_open(day, segment):
     """The open belongs to the session, the nanosecond before it and the close do not."""
     for session in CALENDAR.sessions(day, segment):
-        assert CALENDAR.session_at(session.open, segment) is session
+        assert CALENDAR.session_at(session.open, segment) == session
         assert CALENDAR.session_at(session.close, segment) is None
         assert CALENDAR.session_at_ns(session.open_ns - 1, segment) is None
-        assert CALENDAR.session_at_ns(session.open_ns, segment) is session
-        assert CALENDAR.session_at_ns(session.close_ns - 1, segment) is session
+        assert CALENDAR.session_at_ns(session.open_ns, segment) == session
+        assert CALENDAR.session_at_ns(session.close_ns - 1, segment) == session
         assert CALENDAR.session_at_ns(session.close_ns, segment) is None
 
 
@@ -160,9 +160,9 @@ def test_session_at_finds_what_the_day_lists(instant, segment):
         session for session in CALENDAR.sessions(day, segment) if session.open <= instant < session.close
     ]
     expected = listed[0] if listed else None
-    assert CALENDAR.session_at(instant, segment) is expected
-    assert CALENDAR.session_at(instant.astimezone(UTC), segment) is expected
-    assert CALENDAR.session_at_ns(int(instant.timestamp()) * 1_000_000_000, segment) is expected
+    assert CALENDAR.session_at(instant, segment) == expected
+    assert CALENDAR.session_at(instant.astimezone(UTC), segment) == expected
+    assert CALENDAR.session_at_ns(int(instant.timestamp()) * 1_000_000_000, segment) == expected
 
 
 @given(covered_days)

@@ -120,6 +120,7 @@ class Check(Struct, frozen=True, gc=False):
         limits: the limits in force for the position.
         state: the position that the order changes.
         account: the whole account.
+        needs: what quantities of this order would need of the funds, as far as they have been asked for.
     """
 
     signal: Signal
@@ -132,6 +133,7 @@ class Check(Struct, frozen=True, gc=False):
     limits: Limits
     state: PositionState
     account: AccountView
+    needs: dict[int, Decimal | None] = {}
 
     @property
     def price(self) -> Decimal | None:

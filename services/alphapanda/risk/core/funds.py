@@ -78,19 +78,23 @@ def most_lots(lots: int, need_of: Callable[[int], Decimal | None], available: De
     return passes
 
 
+def needed_by(check: Check, terms: FundsTerms, quantity: int) -> Decimal | None:
+    """The rupees that so many units of a checked order would block; None if they can't be known."""
+    if quantity in check.needs:
+        return check.needs[quantity]
+    price, instrument, at = check.price, check.instrument, check.inputs.market.market_time
+    need = None
+    if price is not None and instrument is not None and at is not None:
+        day = check.inputs.calendar.trading_day(at)
+        need = needed(check.state, check.side.sign * quantity, price, instrument, terms, day)
+    check.needs[quantity] = need
+    return need
+
+
 def blocked_by(check: Check) -> Decimal:
     """The rupees that an approved order blocks; 0 for an exit, or where they can't be known."""
-    terms, price, instrument, at = (
-        check.inputs.funds,
-        check.price,
-        check.instrument,
-        check.inputs.market.market_time,
-    )
-    if terms is None or price is None or instrument is None or at is None:
-        return ZERO
-    day = check.inputs.calendar.trading_day(at)
-    need = needed(check.state, check.side.sign * check.quantity, price, instrument, terms, day)
-    return need or ZERO
+    terms = check.inputs.funds
+    return ZERO if terms is None else needed_by(check, terms, check.quantity) or ZERO
 
 
 def after_order(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from alphapanda.domain.funds import AccountFunds, FundsTerms
+from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import PositionEffect
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 from alphapanda.risk.core.exposure import rupees
-from alphapanda.risk.core.funds import most_lots, needed
+from alphapanda.risk.core.funds import most_lots, needed_by
 
 NAME = "buying_power"
 _NOT_APPLICABLE = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
@@ -27,7 +27,7 @@ def judge(check: Check) -> RuleResult:
     if funds is None:
         return only_exits_pass(check, NAME, "", "unknown", "the account's funds are unknown", unknown=True)
     limit = f"<= {rupees(funds.available)}"
-    need = _needed(check, terms, check.quantity)
+    need = needed_by(check, terms, check.quantity)
     if need is None:
         message = f"what {check.signal.key.instrument_id} needs is unknown: {_missing(check)}"
         return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
@@ -44,16 +44,8 @@ def largest_quantity(check: Check) -> int:
     if terms is None or funds is None or check.instrument is None:
         return 0
     lot = check.instrument.lot_size
-    lots = most_lots(check.quantity // lot, lambda lots: _needed(check, terms, lots * lot), funds.available)
+    lots = most_lots(check.quantity // lot, lambda lots: needed_by(check, terms, lots * lot), funds.available)
     return lots * lot
-
-
-def _needed(check: Check, terms: FundsTerms, quantity: int) -> Decimal | None:
-    price, instrument, at = check.price, check.instrument, check.inputs.market.market_time
-    if price is None or instrument is None or at is None:
-        return None
-    day = check.inputs.calendar.trading_day(at)
-    return needed(check.state, check.side.sign * quantity, price, instrument, terms, day)
 
 
 def _missing(check: Check) -> str:
