@@ -24,6 +24,10 @@ RAISED: Final = (
     "FailedPrecondition",
     "TooMany",
     "OutOfRange",
+    "PermissionDenied",
+    "TokenRefused",
+    "TooOften",
+    "Unauthenticated",
     "Unavailable",
     "Failure",
 )
@@ -32,6 +36,26 @@ RAISED: Final = (
 Described = Mapping[str, tuple[str, str]]
 
 CALLS: Final[Described] = {
+    "TOKEN_MISSING": (
+        "the call came without an access token",
+        "`alphapanda login`; for grpcurl, send what `alphapanda token` prints as `authorization: Bearer TOKEN`",
+    ),
+    "TOKEN_EXPIRED": (
+        "the token's time is over, or the roles of its user have changed since",
+        "refresh it (commands do so by themselves), or `alphapanda login`",
+    ),
+    "TOKEN_REVOKED": (
+        "the token's session was ended, or its user was disabled",
+        "`alphapanda login`; an administrator sees with `alphapanda users sessions` who ended it",
+    ),
+    "TOKEN_WRONG_TYPE": (
+        "a refresh token was sent where an access token belongs, or the other way round",
+        "send the access token with calls, the refresh token only to AuthService/Refresh",
+    ),
+    "TOKEN_INVALID": (
+        "the token wasn't issued for this deployment: another key, issuer, audience or algorithm, or a changed token",
+        "`alphapanda login` at this target; every process of a mesh needs the same `auth.secret`, `auth.issuer` and `auth.audience`",
+    ),
     "VALIDATION": (
         "a field breaks a rule of the contract",
         "the message names field, value and rule; correct it",

@@ -20,6 +20,8 @@ async def abort_with(failure: Failure, context: Context) -> Never:
         (STATUS_KEY, failure.status()),
     ]
     if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and failure.retry:
-        metadata.append((PUSHBACK_KEY, str(1000 * RETRY_AFTER_SECONDS)))
+        # gRPC's own retries wait a moment; a longer wait is the caller's, else its deadline would hide the reason.
+        soon = failure.retry_after_seconds <= RETRY_AFTER_SECONDS
+        metadata.append((PUSHBACK_KEY, str(1000 * RETRY_AFTER_SECONDS) if soon else "-1"))
     await context.abort(failure.code, failure.message, tuple(metadata))
     raise AssertionError("abort returned")

@@ -5,6 +5,9 @@ ApiError                    carries reason (one word in capitals) and message
 ├── AlreadyExists           ALREADY_EXISTS
 ├── FailedPrecondition      FAILED_PRECONDITION: the state must change first
 ├── TooMany                 RESOURCE_EXHAUSTED: a limit on what may be open at once is reached (RetryInfo)
+│   └── TooOften            it was tried too often; RetryInfo says how long to wait
+├── Unauthenticated         UNAUTHENTICATED: no valid token, or a wrong password
+├── PermissionDenied        PERMISSION_DENIED: the caller is known and may not do this
 ├── OutOfRange              OUT_OF_RANGE: the revision is gone or not there yet; watch from a snapshot
 └── Unavailable             UNAVAILABLE: try again later (RetryInfo)
 domain.errors.InvalidInput  INVALID_ARGUMENT with BadRequest naming the field
@@ -59,10 +62,36 @@ class OutOfRange(ApiError):
     code = grpc.StatusCode.OUT_OF_RANGE
 
 
+class Unauthenticated(ApiError):
+    """Who calls isn't known: no valid token, or a wrong password."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class PermissionDenied(ApiError):
+    """The caller is known and lacks the permission."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
 class TooMany(ApiError):
     """The limit on what may be open at once is reached."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class TooOften(TooMany):
+    """It was tried too often; the same call may succeed after a wait.
+
+    Args:
+        reason: one word in capitals, stable, for programs.
+        message: one sentence for people.
+        retry_after_seconds: the wait, whole seconds.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(reason, message)
 
 
 class Unavailable(ApiError):

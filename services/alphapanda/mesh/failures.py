@@ -19,7 +19,7 @@ from google.rpc import status_pb2
 
 from alphapanda.contract.validation import Violation
 from alphapanda.domain.errors import InvalidInput, shown
-from alphapanda.mesh.errors import ApiError, TooMany, Unavailable
+from alphapanda.mesh.errors import ApiError, TooMany, TooOften, Unavailable
 from alphapanda.mesh.metadata import DOMAIN
 from alphapanda.mesh.status import call_failure
 from alphapanda.resilience.failures import is_transient
@@ -62,6 +62,7 @@ class Failure:
         fields_refused: (field, what is wrong) of BadRequest.
         retry: True where the same call may succeed later.
         unexpected: True for a defect; its traceback belongs in the log.
+        retry_after_seconds: wait of RetryInfo.
     """
 
     code: grpc.StatusCode
@@ -71,6 +72,7 @@ class Failure:
     fields_refused: Sequence[tuple[str, str]] = ()
     retry: bool = False
     unexpected: bool = False
+    retry_after_seconds: int = RETRY_AFTER_SECONDS
 
     @property
     def level(self) -> int:
@@ -98,7 +100,7 @@ class Failure:
             self._add(status, refused)
         if self.retry:
             retry = details.RetryInfo()
-            retry.retry_delay.seconds = RETRY_AFTER_SECONDS
+            retry.retry_delay.seconds = self.retry_after_seconds
             self._add(status, retry)
         return status.SerializeToString()
 
@@ -134,7 +136,10 @@ def _known(error: BaseException) -> Failure | None:
     match error:
         case ApiError():
             retry = isinstance(error, Unavailable | TooMany)
-            return Failure(error.code, error.reason, str(error), error.metadata, retry=retry)
+            wait = error.retry_after_seconds if isinstance(error, TooOften) else RETRY_AFTER_SECONDS
+            return Failure(
+                error.code, error.reason, str(error), error.metadata, retry=retry, retry_after_seconds=wait
+            )
         case ContractBroken():
             return _refused("VALIDATION", str(error), [(v.field, v.message) for v in error.violations])
         case InvalidInput():

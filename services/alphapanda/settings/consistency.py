@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.mesh.loopback import is_loopback
+from alphapanda.mesh.secret_text import parsed_secrets
+from alphapanda.settings.auth import AuthSettings
 from alphapanda.settings.model import Settings
 
 PRODUCTION: Final = "production"
+HS256: Final = "HS256"
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 """Values of asyncpg's `ssl` with which nothing is sent in plaintext."""
 
@@ -53,6 +57,8 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
             f"retention.decisions_hours {settings.retention.decisions_hours:g} is not longer than"
             f" topics.long_retention_hours {settings.topics.long_retention_hours}: a record that is redriven would be decided twice",
         )
+    for name, message in _auth(settings.auth):
+        yield Disagreement((name, "auth.enabled", "auth.algorithm"), message)
     for name, message in _kafka(KafkaOptions(**dict(settings.kafka))):
         yield Disagreement((name, "kafka.security_protocol"), message)
     if settings.environment == PRODUCTION:
@@ -75,6 +81,17 @@ def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
             "telemetry.otlp_endpoint",
             "the connection to the collector is not encrypted: begin telemetry.otlp_endpoint with https://",
         )
+
+
+def _auth(auth: AuthSettings) -> Iterator[tuple[str, str]]:
+    """The secret that tokens are signed with. There is no default: whoever knew it could sign for everybody."""
+    if auth.algorithm != HS256 or not (auth.enabled or auth.secret):
+        return
+    try:
+        parsed_secrets(auth.secret)
+    except InvalidInput as refused:
+        wrong = refused.value or "is not set"
+        yield "auth.secret", f"auth.enabled with {HS256} needs auth.secret, which {wrong}: {refused.allowed}"
 
 
 def _kafka(kafka: KafkaOptions) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from alphapanda.domain.brokers import checked_broker
+from alphapanda.settings.auth import AuthSettings
 from alphapanda.settings.calendars import CalendarSettings
 from alphapanda.settings.connections import DatabaseSettings, KafkaSettings, RedisSettings, TelemetrySettings
 from alphapanda.settings.consumers import ConsumersSettings
@@ -53,6 +54,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     api: ApiSettings = ApiSettings()
     mesh: MeshSettings = MeshSettings()
+    auth: AuthSettings = AuthSettings()
     paper_trading: PaperTradingSettings = PaperTradingSettings()
     zerodha: ZerodhaSettings = ZerodhaSettings()
     marketdata: MarketDataSettings = MarketDataSettings()

@@ -77,6 +77,7 @@ class MeshSettings(Section):
     risk: str = Field("127.0.0.1:50064", min_length=1, description="address of RiskService")
     trading: str = Field("127.0.0.1:50065", min_length=1, description="address of TradingService")
     portfolio: str = Field("127.0.0.1:50066", min_length=1, description="address of PortfolioService")
+    auth: str = Field("127.0.0.1:50067", min_length=1, description="address of AuthService")
     dependency_patience_seconds: Seconds = Field(
         60.0,
         description="how long a starting service waits for the database, Redis, the log and other services",

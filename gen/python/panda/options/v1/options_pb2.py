@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epanda/options/v1/options.proto\x12\x10panda.options.v1\x1a google/protobuf/descriptor.proto\"\xab\x01\n\x0cMethodPolicy\x12\x30\n\npermission\x18\x01 \x01(\x0e\x32\x1c.panda.options.v1.Permission\x12&\n\x05retry\x18\x02 \x01(\x0e\x32\x17.panda.options.v1.Retry\x12\x1b\n\x13\x64\x65\x66\x61ult_deadline_ms\x18\x03 \x01(\r\x12$\n\x04lane\x18\x04 \x01(\x0e\x32\x16.panda.options.v1.Lane\"\xb1\x01\n\x0bTopicPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12.\n\tretention\x18\x03 \x01(\x0e\x32\x1b.panda.options.v1.Retention\x12\x12\n\npartitions\x18\x04 \x01(\r\x12\x34\n\x0cpartitioning\x18\x05 \x01(\x0e\x32\x1e.panda.options.v1.Partitioning\x12\r\n\x05money\x18\x06 \x01(\x08*\xaa\x01\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x14\n\x10PERMISSION_TRADE\x10\x02\x12 \n\x1cPERMISSION_MANAGE_STRATEGIES\x10\x03\x12\x1a\n\x16PERMISSION_MANAGE_RISK\x10\x04\x12\x17\n\x13PERMISSION_INTERNAL\x10\x05*G\n\x05Retry\x12\x15\n\x11RETRY_UNSPECIFIED\x10\x00\x12\x0e\n\nRETRY_SAFE\x10\x01\x12\x17\n\x13RETRY_BY_REQUEST_ID\x10\x02*-\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLANE_URGENT\x10\x01*~\n\tRetention\x12\x19\n\x15RETENTION_UNSPECIFIED\x10\x00\x12\x13\n\x0fRETENTION_SHORT\x10\x01\x12\x14\n\x10RETENTION_MEDIUM\x10\x02\x12\x12\n\x0eRETENTION_LONG\x10\x03\x12\x17\n\x13RETENTION_COMPACTED\x10\x04*y\n\x0cPartitioning\x12\x1c\n\x18PARTITIONING_UNSPECIFIED\x10\x00\x12\x14\n\x10PARTITIONING_KEY\x10\x01\x12\x16\n\x12PARTITIONING_SHARD\x10\x02\x12\x1d\n\x19PARTITIONING_ACCOUNT_SLOT\x10\x03:P\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1e.panda.options.v1.MethodPolicy:M\n\x05topic\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x1d.panda.options.v1.TopicPolicyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epanda/options/v1/options.proto\x12\x10panda.options.v1\x1a google/protobuf/descriptor.proto\"\xab\x01\n\x0cMethodPolicy\x12\x30\n\npermission\x18\x01 \x01(\x0e\x32\x1c.panda.options.v1.Permission\x12&\n\x05retry\x18\x02 \x01(\x0e\x32\x17.panda.options.v1.Retry\x12\x1b\n\x13\x64\x65\x66\x61ult_deadline_ms\x18\x03 \x01(\r\x12$\n\x04lane\x18\x04 \x01(\x0e\x32\x16.panda.options.v1.Lane\"\xb1\x01\n\x0bTopicPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12.\n\tretention\x18\x03 \x01(\x0e\x32\x1b.panda.options.v1.Retention\x12\x12\n\npartitions\x18\x04 \x01(\r\x12\x34\n\x0cpartitioning\x18\x05 \x01(\x0e\x32\x1e.panda.options.v1.Partitioning\x12\r\n\x05money\x18\x06 \x01(\x08*\xb2\x02\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x14\n\x10PERMISSION_TRADE\x10\x02\x12 \n\x1cPERMISSION_MANAGE_STRATEGIES\x10\x03\x12\x1a\n\x16PERMISSION_MANAGE_RISK\x10\x04\x12\x17\n\x13PERMISSION_INTERNAL\x10\x05\x12\x15\n\x11PERMISSION_PUBLIC\x10\x06\x12\x16\n\x12PERMISSION_OPERATE\x10\x07\x12\x1b\n\x17PERMISSION_MANAGE_USERS\x10\x08\x12\x1c\n\x18PERMISSION_MANAGE_BROKER\x10\t\x12\x1c\n\x18PERMISSION_AUTHENTICATED\x10\n*G\n\x05Retry\x12\x15\n\x11RETRY_UNSPECIFIED\x10\x00\x12\x0e\n\nRETRY_SAFE\x10\x01\x12\x17\n\x13RETRY_BY_REQUEST_ID\x10\x02*-\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLANE_URGENT\x10\x01*~\n\tRetention\x12\x19\n\x15RETENTION_UNSPECIFIED\x10\x00\x12\x13\n\x0fRETENTION_SHORT\x10\x01\x12\x14\n\x10RETENTION_MEDIUM\x10\x02\x12\x12\n\x0eRETENTION_LONG\x10\x03\x12\x17\n\x13RETENTION_COMPACTED\x10\x04*y\n\x0cPartitioning\x12\x1c\n\x18PARTITIONING_UNSPECIFIED\x10\x00\x12\x14\n\x10PARTITIONING_KEY\x10\x01\x12\x16\n\x12PARTITIONING_SHARD\x10\x02\x12\x1d\n\x19PARTITIONING_ACCOUNT_SLOT\x10\x03:P\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1e.panda.options.v1.MethodPolicy:M\n\x05topic\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x1d.panda.options.v1.TopicPolicyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'panda.options.v1.options_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PERMISSION']._serialized_start=441
-  _globals['_PERMISSION']._serialized_end=611
-  _globals['_RETRY']._serialized_start=613
-  _globals['_RETRY']._serialized_end=684
-  _globals['_LANE']._serialized_start=686
-  _globals['_LANE']._serialized_end=731
-  _globals['_RETENTION']._serialized_start=733
-  _globals['_RETENTION']._serialized_end=859
-  _globals['_PARTITIONING']._serialized_start=861
-  _globals['_PARTITIONING']._serialized_end=982
+  _globals['_PERMISSION']._serialized_end=747
+  _globals['_RETRY']._serialized_start=749
+  _globals['_RETRY']._serialized_end=820
+  _globals['_LANE']._serialized_start=822
+  _globals['_LANE']._serialized_end=867
+  _globals['_RETENTION']._serialized_start=869
+  _globals['_RETENTION']._serialized_end=995
+  _globals['_PARTITIONING']._serialized_start=997
+  _globals['_PARTITIONING']._serialized_end=1118
   _globals['_METHODPOLICY']._serialized_start=87
   _globals['_METHODPOLICY']._serialized_end=258
   _globals['_TOPICPOLICY']._serialized_start=261

@@ -36,9 +36,19 @@ class _PermissionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Permission
     PERMISSION_MANAGE_STRATEGIES: _Permission.ValueType  # 3
     """Create, change, start, stop and delete strategies."""
     PERMISSION_MANAGE_RISK: _Permission.ValueType  # 4
-    """Change limits and kill switches, redrive and discard dead letters."""
+    """Change limits and kill switches, reconcile a broker's books."""
     PERMISSION_INTERNAL: _Permission.ValueType  # 5
     """Calls between services; no person has it."""
+    PERMISSION_PUBLIC: _Permission.ValueType  # 6
+    """None: callable without a token, such as Login."""
+    PERMISSION_OPERATE: _Permission.ValueType  # 7
+    """Operate the platform: redrive and discard dead letters, topics, backups."""
+    PERMISSION_MANAGE_USERS: _Permission.ValueType  # 8
+    """Create and change users, service accounts and roles; see and end everybody's sessions."""
+    PERMISSION_MANAGE_BROKER: _Permission.ValueType  # 9
+    """Manage a broker's session and login."""
+    PERMISSION_AUTHENTICATED: _Permission.ValueType  # 10
+    """None beyond a valid access token: what concerns the caller alone, such as Logout. No role lists it."""
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
     """Permission that a caller needs. UNSPECIFIED on a method is a defect that a test finds."""
@@ -52,9 +62,19 @@ PERMISSION_TRADE: Permission.ValueType  # 2
 PERMISSION_MANAGE_STRATEGIES: Permission.ValueType  # 3
 """Create, change, start, stop and delete strategies."""
 PERMISSION_MANAGE_RISK: Permission.ValueType  # 4
-"""Change limits and kill switches, redrive and discard dead letters."""
+"""Change limits and kill switches, reconcile a broker's books."""
 PERMISSION_INTERNAL: Permission.ValueType  # 5
 """Calls between services; no person has it."""
+PERMISSION_PUBLIC: Permission.ValueType  # 6
+"""None: callable without a token, such as Login."""
+PERMISSION_OPERATE: Permission.ValueType  # 7
+"""Operate the platform: redrive and discard dead letters, topics, backups."""
+PERMISSION_MANAGE_USERS: Permission.ValueType  # 8
+"""Create and change users, service accounts and roles; see and end everybody's sessions."""
+PERMISSION_MANAGE_BROKER: Permission.ValueType  # 9
+"""Manage a broker's session and login."""
+PERMISSION_AUTHENTICATED: Permission.ValueType  # 10
+"""None beyond a valid access token: what concerns the caller alone, such as Logout. No role lists it."""
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
 
 class _Retry:

@@ -1,0 +1,422 @@
+"""Tokens: what one claims, how it is signed, and whether it is valid here. No I/O and no clock.
+
+A token is a JWT (RFC 7519), signed with HS256 by a secret that every service has, or with EdDSA (Ed25519) by a key that
+only auth has. Its header names the key (`kid`). A refusal is a TokenRefused with one of five reasons:
+
+TOKEN_MISSING     the call came without one
+TOKEN_EXPIRED     it was valid; a new one is fetched with the refresh token
+TOKEN_REVOKED     its session was ended, or its user disabled; sign in again
+TOKEN_WRONG_TYPE  a refresh token where an access token belongs, or the other way round
+TOKEN_INVALID     all else: not a token, another algorithm or none, an unknown key, a wrong signature, issuer or audience
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final, cast
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.errors import Unauthenticated
+from alphapanda.mesh.revocations import Revocations, Standing
+from alphapanda.mesh.secret_text import parsed_secrets
+from panda.options.v1 import options_pb2 as options
+
+LONGEST_TOKEN: Final = 8 * 1024
+"""Characters of a token that is looked at."""
+LEEWAY_SECONDS: Final = 10.0
+"""How far the clocks of the issuer and of this machine may differ: a token is valid so much longer, and so much earlier."""
+MOST_CACHED: Final = 10_000
+"""Tokens whose signature isn't checked again."""
+_PREFIX: Final = "PERMISSION_"
+_BEARER: Final = "bearer "
+_REQUIRED: Final = ("iss", "aud", "sub", "kind", "sid", "jti", "typ", "iat", "exp")
+
+
+class Algorithm(StrEnum):
+    """How tokens are signed."""
+
+    HS256 = "HS256"
+    EDDSA = "EdDSA"
+
+
+class TokenType(StrEnum):
+    """What a token is for."""
+
+    ACCESS = "access"
+    REFRESH = "refresh"
+
+
+class CallerKind(StrEnum):
+    """Who a caller is."""
+
+    PERSON = "person"
+    SERVICE = "service"
+
+
+class TokenRefused(Unauthenticated):
+    """A token that isn't accepted; `reason` is one of the five of this module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says of its bearer.
+
+    Attributes:
+        subject: name of the user or service account.
+        kind: a person or a service.
+        roles: names of its roles when the token was issued.
+        permissions: what the roles permitted then, values of the contract's Permission.
+        session_id: the session (family of tokens) that it belongs to.
+        generation: rises with each change of its user that makes older tokens stale.
+        token_id: unique id of the token.
+        type: access or refresh.
+        rotation: of a refresh token: how often the session was refreshed before it; else 0.
+        issuer: who issued it.
+        audience: whom it is for.
+        issued_at: wall time, Unix seconds.
+        expires_at: wall time, Unix seconds.
+    """
+
+    subject: str
+    kind: CallerKind
+    roles: tuple[str, ...]
+    permissions: frozenset[int]
+    session_id: str
+    generation: int
+    token_id: str
+    type: TokenType
+    issuer: str
+    audience: str
+    issued_at: int
+    expires_at: int
+    rotation: int = 0
+
+    def permits(self, permission: int) -> bool:
+        """Whether its bearer may call an RPC that needs this permission of the contract."""
+        if permission in {options.PERMISSION_PUBLIC, options.PERMISSION_AUTHENTICATED}:
+            return True
+        if permission == options.PERMISSION_INTERNAL and self.kind is not CallerKind.SERVICE:
+            return False
+        return permission in self.permissions
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A key that checks signatures.
+
+    Attributes:
+        kid: its name in the header of tokens.
+        algorithm: the only algorithm that it checks.
+        material: the secret (HS256) or the public key (EdDSA).
+    """
+
+    kid: str
+    algorithm: Algorithm
+    material: bytes | Ed25519PublicKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs tokens.
+
+    Attributes:
+        kid: its name in the header of tokens.
+        algorithm: the algorithm that it signs with.
+        material: the secret (HS256) or the private key (EdDSA).
+    """
+
+    kid: str
+    algorithm: Algorithm
+    material: bytes | Ed25519PrivateKey = field(repr=False)
+
+    @property
+    def verifying(self) -> VerifyingKey:
+        """The key that checks its signatures."""
+        if isinstance(self.material, bytes):
+            return VerifyingKey(self.kid, self.algorithm, self.material)
+        return VerifyingKey(self.kid, self.algorithm, self.material.public_key())
+
+
+def secret_keys(text: str) -> tuple[SigningKey, ...]:
+    """HS256 keys of secrets, separated by commas or white space; the first signs, all of them verify.
+
+    Raises:
+        InvalidInput: there is none, or one is too short. The message doesn't show it.
+    """
+    return tuple(SigningKey(_kid(b"HS256 " + one), Algorithm.HS256, one) for one in parsed_secrets(text))
+
+
+def private_keys(pem: str) -> tuple[SigningKey, ...]:
+    """EdDSA keys of private keys in PEM (Ed25519, PKCS 8); the first signs, the public keys of all of them are published.
+
+    Raises:
+        InvalidInput: there is none, or one can't be read. The message doesn't show it.
+    """
+    allowed = "private keys in PEM, such as `openssl genpkey -algorithm ed25519` prints"
+    end = "-----END PRIVATE KEY-----"
+    blocks = [f"{block}{end}\n".lstrip() for block in pem.split(end)[:-1]]
+    if not blocks:
+        raise InvalidInput("auth.private_key", "(no PEM block)" if pem else "", allowed)
+    keys = []
+    for number, block in enumerate(blocks, start=1):
+        try:
+            key = serialization.load_pem_private_key(block.encode(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise InvalidInput("auth.private_key", f"(key {number})", allowed) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise InvalidInput("auth.private_key", f"(key {number})", f"an Ed25519 key: {allowed}")
+        keys.append(SigningKey(public_kid(public_bytes(key.public_key())), Algorithm.EDDSA, key))
+    return tuple(keys)
+
+
+def public_bytes(key: Ed25519PublicKey) -> bytes:
+    """The 32 bytes of a public key."""
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def public_key(raw: bytes) -> VerifyingKey:
+    """The key that checks EdDSA signatures, of the 32 bytes of a public key.
+
+    Raises:
+        InvalidInput: they are no Ed25519 public key.
+    """
+    try:
+        return VerifyingKey(public_kid(raw), Algorithm.EDDSA, Ed25519PublicKey.from_public_bytes(raw))
+    except ValueError:
+        raise InvalidInput("public_key", f"({len(raw)} bytes)", "32 bytes of an Ed25519 key") from None
+
+
+def public_kid(raw: bytes) -> str:
+    """The name of a public key."""
+    return _kid(raw)
+
+
+def signed(claims: Claims, key: SigningKey) -> str:
+    """The token of these claims. The same claims and key make the same token."""
+    payload: dict[str, Any] = {
+        "iss": claims.issuer,
+        "aud": claims.audience,
+        "sub": claims.subject,
+        "kind": claims.kind.value,
+        "roles": list(claims.roles),
+        "permissions": sorted(
+            options.Permission.Name(cast("Any", one)).removeprefix(_PREFIX) for one in claims.permissions
+        ),
+        "sid": claims.session_id,
+        "gen": claims.generation,
+        "jti": claims.token_id,
+        "typ": claims.type.value,
+        "iat": claims.issued_at,
+        "exp": claims.expires_at,
+    }
+    if claims.type is TokenType.REFRESH:
+        payload["rot"] = claims.rotation
+    return jwt.encode(payload, key.material, key.algorithm.value, {"kid": key.kid})
+
+
+def bearer_of(authorization: str | bytes | None) -> str:
+    """The token in a call's `authorization`.
+
+    Raises:
+        TokenRefused: there is none (TOKEN_MISSING).
+    """
+    text = authorization.decode(errors="replace") if isinstance(authorization, bytes) else authorization or ""
+    if text[: len(_BEARER)].lower() != _BEARER or not text[len(_BEARER) :].strip():
+        raise TokenRefused(
+            "TOKEN_MISSING",
+            "this call needs an access token: `alphapanda login` gets one, `alphapanda token` prints it; send it as"
+            " authorization: Bearer TOKEN",
+        )
+    return text[len(_BEARER) :].strip()
+
+
+class TokenVerifier:
+    """Says whether a token is valid here, and what it claims.
+
+    The signature of a token is checked once; expiry and revocation at every call.
+
+    Args:
+        keys: the keys whose signatures count.
+        issuer: who must have issued a token.
+        audience: whom a token must be for.
+        revocations: what was revoked; others keep it up to date.
+        leeway_seconds: how far the issuer's clock may differ.
+        most_cached: tokens whose signature isn't checked again; beyond, the oldest is forgotten.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[VerifyingKey],
+        issuer: str,
+        audience: str,
+        revocations: Revocations,
+        leeway_seconds: float = LEEWAY_SECONDS,
+        most_cached: int = MOST_CACHED,
+    ) -> None:
+        self._keys: Mapping[str, VerifyingKey] = {key.kid: key for key in keys}
+        self._issuer = issuer
+        self._audience = audience
+        self._revocations = revocations
+        self._leeway = leeway_seconds
+        self._most_cached = most_cached
+        self._cache: OrderedDict[bytes, Claims] = OrderedDict()
+
+    def replace_keys(self, keys: Iterable[VerifyingKey]) -> None:
+        """Sets the keys whose signatures count from now on; tokens of another key are invalid at once."""
+        new = {key.kid: key for key in keys}
+        if new.keys() != self._keys.keys():
+            self._cache.clear()
+        self._keys = new
+
+    @property
+    def cached(self) -> int:
+        """Number of tokens whose signature isn't checked again."""
+        return len(self._cache)
+
+    def verify(self, token: str, now: float, wanted: TokenType = TokenType.ACCESS) -> Claims:
+        """Returns what a valid token claims.
+
+        Args:
+            token: the token.
+            now: wall time, Unix seconds.
+            wanted: the type that is needed.
+
+        Raises:
+            TokenRefused: it isn't valid; `reason` says why.
+        """
+        if len(token) > LONGEST_TOKEN or not token.isascii():
+            raise _invalid("malformed")
+        digest = sha256(token.encode()).digest()
+        claims = self._cache.get(digest)
+        if claims is None:
+            claims = self._decoded(token)
+            if now < claims.issued_at - self._leeway:
+                raise _invalid("issued_at")
+            if now < claims.expires_at + self._leeway:
+                self._remember(digest, claims)
+        if now >= claims.expires_at + self._leeway:
+            self._cache.pop(digest, None)
+            raise TokenRefused("TOKEN_EXPIRED", "the token has expired; refresh it, or sign in again")
+        if claims.type is not wanted:
+            raise TokenRefused(
+                "TOKEN_WRONG_TYPE",
+                f"this is no {wanted} token but a {claims.type} token",
+                wanted=wanted.value,
+                given=claims.type.value,
+            )
+        self._require_standing(claims)
+        return claims
+
+    def _require_standing(self, claims: Claims) -> None:
+        match self._revocations.standing(claims.session_id, claims.subject, claims.generation):
+            case Standing.STALE if claims.type is TokenType.ACCESS:
+                raise TokenRefused(
+                    "TOKEN_EXPIRED", "the roles of the user have changed since; refresh the token"
+                )
+            case Standing.REVOKED:
+                raise TokenRefused(
+                    "TOKEN_REVOKED", "the token was revoked: its session was ended or its user disabled"
+                )
+            case _:
+                return
+
+    def _remember(self, digest: bytes, claims: Claims) -> None:
+        if len(self._cache) >= self._most_cached:
+            self._cache.popitem(last=False)
+        self._cache[digest] = claims
+
+    def _decoded(self, token: str) -> Claims:
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError:
+            raise _invalid("malformed") from None
+        kid = header.get("kid")
+        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if "crit" in header or (key is not None and header.get("alg") != key.algorithm.value):
+            raise _invalid("algorithm")
+        if key is None:
+            raise _invalid("key")
+        try:
+            payload = jwt.decode(
+                token,
+                key.material,
+                algorithms=[key.algorithm.value],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={
+                    "require": list(_REQUIRED),
+                    "strict_aud": True,
+                    # Times are checked against the caller's clock.
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            raise _invalid("signature") from None
+        except jwt.InvalidAudienceError:
+            raise _invalid("audience") from None
+        except jwt.InvalidIssuerError:
+            raise _invalid("issuer") from None
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise _invalid("claims") from None
+        return _claims(payload)
+
+
+def _claims(payload: Mapping[str, Any]) -> Claims:
+    """The claims of a payload whose signature was checked."""
+    try:
+        return Claims(
+            subject=_text(payload["sub"]),
+            kind=CallerKind(payload["kind"]),
+            roles=tuple(_text(one) for one in payload.get("roles", ())),
+            permissions=frozenset(_permissions(payload.get("permissions", ()))),
+            session_id=_text(payload["sid"]),
+            generation=_number(payload.get("gen", 0)),
+            token_id=_text(payload["jti"]),
+            type=TokenType(payload["typ"]),
+            issuer=_text(payload["iss"]),
+            audience=_text(payload["aud"]),
+            issued_at=_number(payload["iat"]),
+            expires_at=_number(payload["exp"]),
+            rotation=_number(payload.get("rot", 0)),
+        )
+    except (KeyError, ValueError, TypeError):
+        raise _invalid("claims") from None
+
+
+def _permissions(names: Iterable[object]) -> Iterable[int]:
+    """Permissions by name; one that this program doesn't know permits nothing here."""
+    for name in names:
+        number = options.Permission.DESCRIPTOR.values_by_name.get(f"{_PREFIX}{_text(name)}")
+        if number is not None:
+            yield number.number
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("no text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("no whole number")
+    return value
+
+
+def _kid(of: bytes) -> str:
+    return sha256(of).hexdigest()[:16]
+
+
+def _invalid(cause: str) -> TokenRefused:
+    return TokenRefused("TOKEN_INVALID", f"the token is not valid here ({cause}); sign in again", cause=cause)
