@@ -20,10 +20,12 @@ def verifying_keys(auth: AuthSettings) -> Sequence[VerifyingKey]:
     return [key.verifying for key in secret_keys(auth.secret)]
 
 
-def token_verifier(auth: AuthSettings, revocations: Revocations) -> TokenVerifier:
-    """The verifier of a process. With EdDSA it knows no key until `replace_keys`.
+def token_verifier(auth: AuthSettings, revocations: Revocations) -> TokenVerifier | None:
+    """The verifier of a process; None where authentication is off. With EdDSA it knows no key until `replace_keys`.
 
     Raises:
         InvalidInput: there is no secret, or one is too short.
     """
+    if not auth.enabled:
+        return None
     return TokenVerifier(verifying_keys(auth), auth.issuer, auth.audience, revocations)
