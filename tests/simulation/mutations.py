@@ -83,7 +83,7 @@ class SendsLate(OrderExecutor):
 
     def __init__(self, context: ExecutionContext, checks: PreSubmitChecks, options: TradingOptions) -> None:
         super().__init__(context, checks, options)
-        self._calls = _LateCalls(context, options, self._attempts, no_step)
+        self.driver.calls = _LateCalls(context, options, self.driver.attempts, no_step)
 
 
 class _ForgottenCalls(BrokerCalls):
@@ -99,7 +99,7 @@ class ForgetsItsCall(OrderExecutor):
 
     def __init__(self, context: ExecutionContext, checks: PreSubmitChecks, options: TradingOptions) -> None:
         super().__init__(context, checks, options)
-        self._calls = _ForgottenCalls(context, options, self._attempts, no_step)
+        self.driver.calls = _ForgottenCalls(context, options, self.driver.attempts, no_step)
 
 
 class _UnstoredDecisions(DecisionCommits):
@@ -115,7 +115,7 @@ class SendsUnstored(OrderExecutor):
 
     def __init__(self, context: ExecutionContext, checks: PreSubmitChecks, options: TradingOptions) -> None:
         super().__init__(context, checks, options)
-        self._commits = _UnstoredDecisions(context, checks, self._attempts, no_step)
+        self.driver.commits = _UnstoredDecisions(context, checks, self.driver.attempts, no_step)
 
 
 class CommitsFirst(ReliableConsumer):

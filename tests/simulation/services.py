@@ -42,6 +42,7 @@ from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.strategy_statuses import StrategyStatuses
@@ -140,10 +141,10 @@ class Mesh:
             "Any", Connection(self.risk, ["unit"], ["prepare"], ["set_kill_switch", "save_if_unchanged"])
         )
         strategy_statuses = StrategyStatuses(10.0, world.boot_clock)
-        decisions = DecisionService(
-            store, self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, world.wall_clock,
-            funds={BROKER: FUNDS},
-        )  # fmt: skip
+        inputs = DecisionInputs(
+            self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, funds={BROKER: FUNDS}
+        )
+        decisions = DecisionService(store, inputs, world.wall_clock)
         switches = KillSwitches(
             store, cast("Any", self.mirror), _TradingStub(self), [BROKER], world.wall_clock
         )

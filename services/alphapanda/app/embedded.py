@@ -337,7 +337,7 @@ class Embedded:
             settle_held=held.step,
             ready=lambda: self._wait_for_strategy(ticks),
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
-            watched=ticks.watched,
+            watched=ticks.revisions.watched,
             allow_drops=self._options.allow_drops,
         )
         self.feeding = feeding
@@ -348,13 +348,13 @@ class Embedded:
 
     async def _wait_for_strategy(self, ticks: StrategyTicks) -> None:
         """Waits until a strategy runs, where the feed is a recording: that is played only once."""
-        if self.feeding is None or self.feeding.feed.name != ReplayFeed.name or ticks.running():
+        if self.feeding is None or self.feeding.feed.name != ReplayFeed.name or ticks.revisions.running():
             return
         _log.info(
             "feed.waiting_for_strategy",
             message="no strategy is running; create and start one, then the recording begins",
         )
-        await until(lambda: bool(ticks.running()))
+        await until(lambda: bool(ticks.revisions.running()))
 
     async def _before_feed(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
         """Waits until the strategy service holds all its partitions, before the first frame."""
@@ -383,7 +383,7 @@ class Embedded:
                 started = await stub.StartStrategy(start)
                 wanted = (create.strategy_id, started.strategy.revision)
                 await within(
-                    until(partial(ticks.knows, *wanted)),
+                    until(partial(ticks.revisions.knows, *wanted)),
                     lambda: f"strategy {create.strategy_id} to start",  # noqa: B023 - awaited in this turn
                     STRATEGIES_SECONDS,
                     self._options.on_progress,

@@ -21,7 +21,8 @@ from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import NotFound, Unavailable
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.risk.core.check import Inputs
-from alphapanda.risk.decision_service import DecisionService, Instruments
+from alphapanda.risk.decision_inputs import Instruments
+from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.messages import (
@@ -199,7 +200,9 @@ class RiskApi(RiskServiceServicer):
         return risk.GetLimitsResponse(
             broker=broker,
             account=account,
-            limits=limit_messages(self._decisions.limits, scoped, request.strategy_id, request.instrument_id),
+            limits=limit_messages(
+                self._decisions.inputs.limits, scoped, request.strategy_id, request.instrument_id
+            ),
             version=scoped.version,
             set=[set_limit_message(row) for row in scoped.rows],
         )
@@ -254,7 +257,7 @@ class RiskApi(RiskServiceServicer):
 
     async def _read_market_time(self, asked: Sequence[risk.AuthorizeOrderRequest]) -> list[datetime | None]:
         """Reads market time once for a group of orders, so that many at once don't cause as many Redis reads."""
-        return [(await self._decisions.market(())).market_time] * len(asked)
+        return [(await self._decisions.inputs.market(())).market_time] * len(asked)
 
     async def _check_strategy(self, request: risk.SetKillSwitchRequest) -> str:
         """Checks the strategy whose switch is set; returns why that isn't possible now."""
@@ -288,7 +291,9 @@ class RiskApi(RiskServiceServicer):
         """The end of the current session; outside a session `now`, because no order passes then."""
         known = self._instruments().by_id(instrument_id)
         try:
-            session = self._decisions.calendar.session_at(now, known.session_segment) if known else None
+            session = (
+                self._decisions.inputs.calendar.session_at(now, known.session_segment) if known else None
+            )
         except CalendarNotCovered:
             session = None
         return session.close if session else now

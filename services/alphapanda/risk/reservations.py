@@ -62,7 +62,7 @@ class ReservationReleaser:
 
     async def release_due(self) -> list[str]:
         """Releases the reservations that are overdue at the current market time; returns their signals' ids."""
-        now = (await self._decisions.market(())).market_time
+        now = (await self._decisions.inputs.market(())).market_time
         if now is None:
             return []
         released = []

@@ -53,7 +53,7 @@ class SquareOffTimer:
 
     async def fire_due(self) -> list[Signal]:
         """Publishes the square-off signals that are due at the current market time; repeating it publishes none twice."""
-        market = await self._decisions.market(())
+        market = await self._decisions.inputs.market(())
         if market.market_time is None or self.skips(market.market_time):
             return []
         held = await self._store.held_intraday(self._brokers)
@@ -88,9 +88,11 @@ class SquareOffTimer:
 
     def _skip_until_cut_off(self, market_time: datetime, held: Sequence[HeldPosition]) -> None:
         """Skips checks until the cut-off, if no position is left from an earlier day: until then none can be due."""
-        calendar = self._decisions.calendar
+        calendar = self._decisions.inputs.calendar
         today = calendar.trading_day(market_time)
         missed = any(one.opened_at and calendar.trading_day(one.opened_at) < today for one in held)
         if not missed:
             self._skip_from = market_time
-            self._skip_until = earliest_cut_off(market_time, calendar, self._decisions.limits.mis_cut_off)
+            self._skip_until = earliest_cut_off(
+                market_time, calendar, self._decisions.inputs.limits.mis_cut_off
+            )

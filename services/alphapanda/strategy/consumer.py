@@ -24,36 +24,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.consuming.delivery import Delivery
-from alphapanda.contract.topics import TopicMap, TopicPartition, shard_of
+from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_from, signal_event
-from alphapanda.domain import ids
-from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import EventLog, GroupReader
 from alphapanda.resilience.failures import TransientFailure
-from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
+from alphapanda.strategy.failed_strategies import FailedStrategies
 from alphapanda.strategy.foreign_frames import ForeignFrames
 from alphapanda.strategy.order_inputs import OrderReading
-from alphapanda.strategy.partition import Halt, TickPartition
+from alphapanda.strategy.partition import TickPartition
+from alphapanda.strategy.revisions import StrategyRevisions
 from alphapanda.strategy.store.port import (
-    Activation,
-    Change,
     Memory,
     OwnershipLost,
-    StoredStrategy,
     StrategyStore,
 )
 from alphapanda.strategy.warm_up_reader import WarmUpReader
-from alphapanda.strategy.wire import SOURCE, changed_event
-from panda.events.v1.events_pb2 import Event
+from alphapanda.strategy.wire import SOURCE
 
 GROUP = "strategy"
 
@@ -76,7 +71,7 @@ class StrategyCounts:
 
 
 class StrategyTicks:
-    """Handles the tick topic (consumer group `GROUP`) and changes of strategies from the control topic.
+    """Handles the tick topic (consumer group `GROUP`).
 
     Args:
         store: strategy's store.
@@ -87,6 +82,9 @@ class StrategyTicks:
         wall_clock: returns the current wall time, aware.
         elapsed: returns seconds of a monotonic clock.
         logger: logs failures and stops of strategies, and nothing for each tick.
+
+    Attributes:
+        revisions: the strategies' revisions; what it is told takes effect with each partition's next batch.
     """
 
     def __init__(
@@ -104,17 +102,20 @@ class StrategyTicks:
         self._log = log
         self._topic_map = topic_map
         self._new_host = new_host
-        self._warm_up_reader = WarmUpReader(log, topic_map, new_host)
         self._orders = OrderReading(store, log, topic_map)
         self._foreign = ForeignFrames(store, log, topic_map, wall_clock)
         self._snapshot_interval = snapshot_interval_seconds
         self._wall_clock = wall_clock
         self._elapsed = elapsed
         self._logger = logger
+        self._failed = FailedStrategies(store, wall_clock, logger)
+        (tick_topic,) = self.topics
+        warm_up_reader = WarmUpReader(log, topic_map, new_host)
+        self.revisions = StrategyRevisions(
+            store, tick_topic, warm_up_reader, self._orders, self._foreign, logger
+        )
         self._partitions: dict[int, TickPartition] = {}
         self._reader: GroupReader | None = None
-        self._configs: dict[str, StrategyConfig] = {}
-        self._generation = 0
         self._released = StrategyCounts(0, 0, {}, {})
 
     @property
@@ -122,42 +123,9 @@ class StrategyTicks:
         """The topics that the consumer group reads."""
         return self._topic_map.topics("tick_frame")
 
-    async def on_strategy_changed(self, event: Event) -> None:
-        """Receives a change; it takes effect at the beginning of each partition's next batch.
-
-        The configuration is read from the store, which has it before the event is published. A revision that the store
-        doesn't have belongs to another database; it is ignored.
-        """
-        changed = event.strategy_changed
-        if self.knows(changed.strategy_id, changed.revision):
-            return
-        stored = await self._store.get(changed.strategy_id)
-        if stored is None or stored.config.revision < changed.revision:
-            self._logger.error(
-                "strategy.change_ignored",
-                strategy_id=changed.strategy_id,
-                revision=changed.revision,
-            )
-            return
-        self._add_config(stored.config)
-
-    def knows(self, strategy_id: str, revision: int) -> bool:
-        """Whether this revision, or a later one, was received and takes effect with the next batch."""
-        known = self._configs.get(strategy_id)
-        return known is not None and known.revision >= revision
-
     def holds(self) -> frozenset[int]:
         """The assigned partitions that are ready: their next frames reach the strategies."""
         return frozenset(self._partitions)
-
-    def running(self) -> frozenset[str]:
-        """Strategies that run, or will run from the next batch on."""
-        return frozenset(c.strategy_id for c in self._configs.values() if c.state is StrategyState.RUNNING)
-
-    def watched(self) -> dict[str, list[int]]:
-        """The instrument tokens of each strategy that runs, or will run from the next batch on."""
-        running = [one for one in self._configs.values() if one.state is StrategyState.RUNNING]
-        return {one.strategy_id: [each.instrument_token for each in one.instruments] for one in running}
 
     def counts(self) -> StrategyCounts:
         """Counters since the process started."""
@@ -206,13 +174,13 @@ class StrategyTicks:
                 partition.load_due(partition.position)
             partition.take_failures()
             await self._publish(partition)
-            await self._stop_failed(partition)
+            await self._failed.stop(partition)
 
     async def _handle(self, partition: TickPartition, batch: Sequence[Delivery]) -> None:
         async with partition.busy:
             await self._publish(partition)
             begins = max(partition.position, batch[0].record.offset)
-            await self._apply_changes(partition, begins)
+            await self.revisions.apply(partition, begins)
             if partition.readers:
                 await self._orders.apply_new(partition, begins)
             frames = [(each.record.offset, frame_from(each.event.tick_frame)) for each in batch]
@@ -231,7 +199,7 @@ class StrategyTicks:
                 partition.mark_handled(frame.feed_run, frame.sequence)
             partition.take_failures()
             await self._publish(partition)
-            await self._stop_failed(partition)
+            await self._failed.stop(partition)
             if self._elapsed() - partition.saved[1] >= self._snapshot_interval:
                 await self._snapshot(partition)
 
@@ -239,7 +207,7 @@ class StrategyTicks:
         """Takes partitions over and seeks to the earliest of their snapshots."""
         self._reader = reader
         for config in await self._store.current():
-            self._add_config(config)
+            self.revisions.add(config)
         owners = [await self._store.take(at.partition) for at in partitions]
         ends = await self._log.end_offsets(
             self.topics
@@ -290,71 +258,6 @@ class StrategyTicks:
             Counter(gone.errors) + host.errors,
         )
 
-    def _add_config(self, config: StrategyConfig) -> None:
-        if not self.knows(config.strategy_id, config.revision):
-            self._configs[config.strategy_id] = config
-            self._generation += 1
-
-    async def _apply_changes(self, partition: TickPartition, offset: int) -> None:
-        """Records new revisions at the offset and applies them; requires that no signal is unpublished."""
-        generation = self._generation
-        if partition.applied == generation or not partition.may_change(offset):
-            return
-        partition.load_due(offset)
-        configs = [self._configs[strategy_id] for strategy_id in sorted(self._configs)]
-        while changes := list(partition.changes(configs, offset)):
-            await self._load_previous_frame(partition, offset)
-            for config in changes:
-                await self._activate(partition, config, offset)
-        partition.applied = generation
-
-    async def _load_previous_frame(self, partition: TickPartition, offset: int) -> None:
-        """Reads the previous frame if none was replayed, so that a repetition of it is recognised."""
-        if not partition.knows_no_frame or not offset:
-            return
-        (topic,) = self.topics
-        frame = await self._warm_up_reader.frame_before(TopicPartition(topic, partition.number), offset)
-        if frame is not None:
-            partition.mark_handled(frame.feed_run, frame.sequence)
-
-    async def _activate(self, partition: TickPartition, newest: StrategyConfig, offset: int) -> None:
-        # A revision whose recording failed goes first: the store may have it in spite of the error.
-        config = partition.activating.setdefault(newest.strategy_id, newest)
-        activation = Activation(config.strategy_id, config.revision, partition.number, offset)
-        warmed = await self._orders.with_holdings(
-            partition, config, await self._warmed(partition, config, offset), offset
-        )
-        warmed = warmed._replace(state=partition.with_inputs(config, warmed.state, offset))
-        await self._store.activate(partition.owner, activation, warmed)
-        partition.configure(config, partition.revisions.get(config.strategy_id, 0), warmed.state)
-        del partition.activating[config.strategy_id]
-
-    async def _warmed(self, partition: TickPartition, config: StrategyConfig, offset: int) -> Memory:
-        """Warms a revision up. The state is stored with its activation, so that a restart begins with the same."""
-        here = partition.restricted(config)
-        if config.state is not StrategyState.RUNNING or not here.instruments:
-            return Memory(config.revision)
-        (topic,) = self.topics
-        try:
-            ends = {TopicPartition(topic, partition.number): offset}
-            if partition.host.build.sees_all(here):
-                read = (await self._foreign.tail(partition)).positions()
-                others = {shard_of(each.instrument_token) for each in here.instruments} - {partition.number}
-                ends |= {at: end for at, end in read.items() if at.partition in others}
-                await self._store.record_inputs(partition.owner, offset, (), partition.input_positions())
-            made = await self._warm_up_reader.warmed(ends, here)
-        except (InvalidInput, StrategyBroken):
-            return Memory(config.revision)  # configuring it raises the same error, which stops it
-        partition.failed(made.failures)
-        if made.missing > 1:
-            self._logger.info(
-                "strategy.warm_up_began",
-                strategy_id=config.strategy_id,
-                revision=config.revision,
-                missing=made.missing,
-            )
-        return Memory(config.revision, made.state, made.missing)
-
     async def _publish(self, partition: TickPartition) -> None:
         if not partition.unpublished:
             return
@@ -381,47 +284,6 @@ class StrategyTicks:
             if len(states) == len(partition.host.revisions()):
                 await self._orders.forget(partition)
         partition.saved = (partition.position, self._elapsed())
-
-    async def _stop_failed(self, partition: TickPartition) -> None:
-        """Logs the strategies' errors, one line a strategy, and stops those that failed too often."""
-        last = {failure.strategy_id: failure for failure in partition.failures}
-        raised = Counter(failure.strategy_id for failure in partition.failures)
-        partition.failures.clear()
-        for strategy_id, failure in last.items():
-            self._logger.error(
-                "strategy.failed",
-                strategy_id=strategy_id,
-                revision=failure.revision,
-                instrument_id=failure.instrument_id,
-                frame_id=failure.frame_id,
-                error=failure.error,
-                errors=raised[strategy_id],
-            )
-        while partition.halts:
-            halt = partition.halts[0]
-            await self._store.change(halt.strategy_id, self._halted(halt))
-            self._logger.error(
-                "strategy.stopped", strategy_id=halt.strategy_id, revision=halt.revision, error=halt.why
-            )
-            partition.halts.pop(0)
-
-    def _halted(self, halt: Halt) -> Callable[[StoredStrategy | None], Change | None]:
-        def decide(stored: StoredStrategy | None) -> Change | None:
-            if stored is None or stored.config.revision != halt.revision:
-                return None  # it was changed meanwhile; that change wins
-            config = replace(stored.config, state=StrategyState.STOPPED, revision=halt.revision + 1)
-            note = f"stopped by {SOURCE}: {halt.why}; its open positions stay as they are"
-            strategy = StoredStrategy(config, note, SOURCE, self._wall_clock())
-            event_id = ids.output_id(SOURCE, ids.derived_id(halt.strategy_id, halt.revision), "halted")
-            event = changed_event(
-                strategy,
-                event_id=event_id,
-                correlation_id=halt.cause_id or event_id,
-                causation_id=halt.cause_id,
-            )
-            return Change(strategy, event)
-
-        return decide
 
 
 class StrategyAssignment:

@@ -114,7 +114,7 @@ class TradingApi(TradingServiceServicer):
         left = seconds_to_answer()
         seconds = (_DEFAULT_WAIT if left is None else left) - _ANSWER_RESERVE
         # No other task has run since `place` returned, so a new order can't have ended before this wait begins.
-        await self._executor.wait_for_end(order.order_id, max(seconds, 0.0), is_new=is_new)
+        await self._executor.driver.wait_for_end(order.order_id, max(seconds, 0.0), is_new=is_new)
         return trading.PlaceOrderResponse(order=await self._order_message(order.order_id))
 
     @override

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.driver import OrderDriver
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.store.port import TradingStore
 
@@ -15,13 +15,13 @@ class HeldOrders:
     Args:
         exchange: the paper exchange.
         store: trading's orders.
-        executor: drives orders.
+        driver: drives orders.
     """
 
-    def __init__(self, exchange: PaperExchange, store: TradingStore, executor: OrderExecutor) -> None:
+    def __init__(self, exchange: PaperExchange, store: TradingStore, driver: OrderDriver) -> None:
         self._exchange = exchange
         self._store = store
-        self._executor = executor
+        self._driver = driver
         self._settled: deque[str] | None = None
 
     async def step(self) -> bool:
@@ -43,6 +43,6 @@ class HeldOrders:
             self._settled.extend(await self._store.orders_of_tags(tags))
         if not self._settled:
             return False
-        await self._executor.drive(self._settled[0])
+        await self._driver.drive(self._settled[0])
         self._settled.popleft()
         return True

@@ -263,7 +263,7 @@ class ManualOrders:
             False if its row has changed since it was stored or read.
         """
         if order.status is not OrderStatus.PENDING_RISK:
-            await self._executor.drive(order.order_id)
+            await self._executor.driver.drive(order.order_id)
             return True
         published = self._published.pop(order.order_id, None)
         if published is None:

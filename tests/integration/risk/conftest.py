@@ -36,6 +36,7 @@ from alphapanda.eventlog.port import StoredRecord
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
@@ -96,8 +97,7 @@ class Risk:
         self.strategies = KnownStrategies(grace_seconds=0.0)
         self.log_error: Exception | None = None
         self.strategies.follow(self.settled)
-        self.decisions = DecisionService(
-            self.store,
+        inputs = DecisionInputs(
             self.market,
             lambda: self.instruments,
             load_nse_calendar(),
@@ -107,9 +107,9 @@ class Risk:
                 {"max_order_quantity": 5_000, "max_position_quantity": 5_000},
             ),
             self.strategy_statuses,
-            lambda: datetime.now(tz=UTC),
             funds={"paper": FundsTerms(load_margin_model(), Decimal(0), no_charges)},
         )
+        self.decisions = DecisionService(self.store, inputs, lambda: datetime.now(tz=UTC))
         self.signals = RawSignalHandler(self.decisions)
         self.orders = OrderEventHandler(self.decisions)
 

@@ -190,7 +190,7 @@ async def test_a_failing_unit_leaves_nothing(risk) -> None:
         async with risk.store.unit("paper", "default") as unit:
             book = await unit.book([KEY], [signal.signal_id])
             market = await risk.market.view((408065,))
-            verdicts = book.judge(signal, risk.decisions._inputs(market, unit, "paper"))
+            verdicts = book.judge(signal, risk.decisions.inputs.of(market, unit, "paper"))
             await unit.save(book, verdicts, [])
             raise RuntimeError
 

@@ -211,11 +211,13 @@ async def test_what_came_between_read_and_write_is_seen(postgres_risk, monkeypat
         if between == "decision":
             async with risk.store.unit("paper", "default") as unit:
                 book = await unit.book([KEY], [late.signal_id])
-                inputs = risk.decisions._inputs(
+                inputs = risk.decisions.inputs.of(
                     await risk.market.view([late.instrument_token]), unit, "paper"
                 )
                 verdicts = book.judge(late, inputs)
-                await unit.save(book, verdicts, [risk.decisions._event(verdict) for verdict in verdicts])
+                await unit.save(
+                    book, verdicts, [risk.decisions._decisions._event(verdict) for verdict in verdicts]
+                )
         elif between == "switch":
             await _halt(risk)
         else:

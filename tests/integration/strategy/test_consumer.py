@@ -202,12 +202,12 @@ class World:
         """A new revision comes by the API, and the service hears of it."""
         stored = StoredStrategy(config, "", "local", NOW)
         await self.store.change(config.strategy_id, lambda _: Change(stored, event_of(config)))
-        await self.ticks.on_strategy_changed(event_of(config))
+        await self.ticks.revisions.on_changed(event_of(config))
 
     async def hear(self):
         """What the service changed itself comes back to it."""
         for each in await self.store.current():
-            await self.ticks.on_strategy_changed(event_of(each))
+            await self.ticks.revisions.on_changed(event_of(each))
 
     async def feed(self):
         """A step of the market: a frame for each shard."""

@@ -69,7 +69,7 @@ async def test_a_strategy_started_by_rpc_trades_until_it_is_stopped(
     )  # fmt: skip
     follower = TopicFollower(
         name="strategy.control", service="strategy", log=log, topic_map=topic_map, payload="strategy_changed",
-        on_event=ticks.on_strategy_changed, start=Start.EARLIEST, policy=policy,
+        on_event=ticks.revisions.on_changed, start=Start.EARLIEST, policy=policy,
     )  # fmt: skip
     relay = OutboxRelay(
         engine=engine,
@@ -100,10 +100,10 @@ async def test_a_strategy_started_by_rpc_trades_until_it_is_stopped(
         )  # fmt: skip
         await service.CreateStrategy(create, None)
         await service.StartStrategy(api.StartStrategyRequest(request_id="2", strategy_id="trend"), None)
-        await until(lambda: ticks.knows("trend", 2))
+        await until(lambda: ticks.revisions.knows("trend", 2))
         await feed(1000, 1010, 1020, 1000, 990)
         await service.StopStrategy(api.StopStrategyRequest(request_id="3", strategy_id="trend"), None)
-        await until(lambda: ticks.knows("trend", 3))
+        await until(lambda: ticks.revisions.knows("trend", 3))
         await feed(1500, 2000, 1000, 500, 3000)
         stored = await service.GetStrategy(api.GetStrategyRequest(strategy_id="trend"), None)
         assert stored.strategy.state == STRATEGY_STATE_STOPPED

@@ -181,7 +181,7 @@ async def test_an_order_whose_member_died_before_its_verdict_is_resumed(opened: 
             placing.cancel()
         assigned = TradingAssignment(survivor.executor, survivor.manual)
         await assigned.on_assigned([TopicPartition("paper.signals.validated", 0)])
-        await survivor.executor.wait_for_end(str(row.order_id), 30)
+        await survivor.executor.driver.wait_for_end(str(row.order_id), 30)
         found = await survivor.store.find(str(row.order_id))
         assert found is not None
         assert found.order.status is OrderStatus.FILLED

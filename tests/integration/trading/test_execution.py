@@ -310,7 +310,7 @@ async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -
     async with opened(options=SETTINGS) as other, opened(at=freeze, boot=lambda: frozen_for) as frozen:
         await frozen.open_for_trading()
         verdict = approved()
-        make = frozen.executor._calls.make
+        make = frozen.executor.driver.calls.make
 
         async def thaws_late(call):
             meanwhile.append(other)
@@ -318,7 +318,7 @@ async def test_an_intent_never_called_is_the_others_once_they_ended_it(opened) -
             await other.ended(verdict)
             return await make(call)
 
-        frozen.executor._calls.make = thaws_late
+        frozen.executor.driver.calls.make = thaws_late
         await frozen.handle(verdict)
         assert meanwhile == [other]
         order = await frozen.order(verdict)
@@ -331,18 +331,18 @@ async def test_a_call_cut_off_before_it_began_is_decided_anew(opened) -> None:
     """A batch that is cancelled between the commit and the call leaves no order to wait for its visibility window."""
     async with opened(boot=always_now) as room:
         await room.open_for_trading()
-        reached, make = asyncio.Event(), room.executor._calls.make
+        reached, make = asyncio.Event(), room.executor.driver.calls.make
 
         async def stuck(call):
             reached.set()
             await asyncio.Event().wait()
 
-        room.executor._calls.make = stuck
+        room.executor.driver.calls.make = stuck
         verdict = approved()
         handling = asyncio.create_task(room.handle(verdict))
         await reached.wait()
         assert (await room.order(verdict)).status is OrderStatus.SUBMITTING
-        room.executor._calls.make = make
+        room.executor.driver.calls.make = make
         handling.cancel()
         order = await room.ended(verdict)
         assert [intent.status for intent in order.intents] == [OrderStatus.NOT_SENT, OrderStatus.FILLED]
@@ -411,7 +411,7 @@ async def test_two_members_with_the_same_orders_call_once(opened) -> None:
         verdicts = [approved(number, number % 20 + 1, quantity=150) for number in range(30)]
         await asyncio.gather(one.handle(*verdicts), other.handle(*verdicts))
         for verdict in verdicts:
-            await one.executor.drive(order_id_of(verdict.signal_id))
+            await one.executor.driver.drive(order_id_of(verdict.signal_id))
             assert (await one.ended(verdict)).filled == 150
             assert len(terminal(await one.events(verdict))) == 1
         calls = await one.calls()

@@ -41,7 +41,7 @@ async def bar_ends(room: Room, at: datetime, opened: int, closed: int, token: in
 async def on_bars(room: Room) -> HeldOrders:
     """A bar has ended at noon."""
     await bar_ends(room, NOON, 95, 100)
-    held = HeldOrders(room.exchange, room.store, room.executor)
+    held = HeldOrders(room.exchange, room.store, room.executor.driver)
     assert not await held.step()
     return held
 
@@ -57,7 +57,7 @@ async def test_an_order_waits_for_the_next_open_and_holds_nobody_up(room: Room, 
     assert await room.rows("SELECT what FROM paper_exchange.calls WHERE what = 'orders_by_tag'") == []
     async with opened(bars=True) as later:
         await later.executor.start()
-        again = HeldOrders(later.exchange, later.store, later.executor)
+        again = HeldOrders(later.exchange, later.store, later.executor.driver)
         assert await again.step()
         assert not await again.step()
         assert (await later.order(verdict)).status is OrderStatus.OPEN
@@ -109,7 +109,7 @@ async def test_what_an_earlier_process_has_settled_is_told(room: Room) -> None:
     await room.handle(first, second)
     await bar_ends(room, NOON + BAR, 102, 110)
     assert len(await room.exchange.settle()) == 1
-    held = HeldOrders(room.exchange, room.store, room.executor)
+    held = HeldOrders(room.exchange, room.store, room.executor.driver)
     while await held.step():
         pass
     assert [(await room.order(one)).status for one in (first, second)] == [

@@ -25,6 +25,7 @@ from alphapanda.eventlog.port import Record, StoredRecord
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.consumer import RawSignalHandler
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.strategy_statuses import StrategyStatuses
@@ -121,8 +122,7 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
         await room.open_for_trading()
         store = PostgresRiskStore(engine, outboxes[0])
         await store.prepare(ACTIVE)
-        decisions = DecisionService(
-            store,
+        inputs = DecisionInputs(
             room.prices,
             lambda: INSTRUMENTS,
             CALENDAR,
@@ -132,8 +132,8 @@ async def open_way(opened: Opened, database: str) -> AsyncIterator[Way]:
                 {"max_order_quantity": 5_000, "max_position_quantity": 5_000},
             ),
             statuses,
-            wall_clock,
         )
+        decisions = DecisionService(store, inputs, wall_clock)
         relays = [
             CountedRelay(
                 engine=engine,

@@ -155,7 +155,7 @@ class Room:
 
     async def ended(self, verdict: Approved, within: float = 60) -> Order:
         """The order once it has ended."""
-        await self.executor.wait_for_end(order_id_of(verdict.signal_id), within)
+        await self.executor.driver.wait_for_end(order_id_of(verdict.signal_id), within)
         order = await self.order(verdict)
         assert order.status.is_final, f"{order.status.name} after {within} s"
         return order

@@ -17,6 +17,7 @@ from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
+from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
@@ -51,17 +52,16 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
     cash = dict.fromkeys(simulated, paper.starting_cash)
     store = PostgresRiskStore(resources.engine, outbox, cash, settings.account)
     strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
-    decisions = DecisionService(
-        store=store,
+    inputs = DecisionInputs(
         views=resources.prices,
         price_budget_seconds=settings.redis.decision_budget_seconds,
         instruments=resources.instruments,
         calendar=resources.calendar,
         limits=limits_of(settings.risk, settings.paper_trading.square_off_time),
         strategy_statuses=strategy_statuses,
-        wall_time=wall_clock,
         funds=dict.fromkeys(simulated, funds_terms_of(paper)),
     )
+    decisions = DecisionService(store, inputs, wall_clock)
     channel = open_channel(resources.target("trading"), [TRADING_SERVICE])
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(

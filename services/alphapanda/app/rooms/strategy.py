@@ -91,7 +91,7 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
                 "strategy",
                 "strategy.changes",
                 "strategy_changed",
-                ticks.on_strategy_changed,
+                ticks.revisions.on_changed,
                 Start.EARLIEST,
             )
         ],

@@ -163,7 +163,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         checks=[late_arrivals.rounds, purges.rounds],
         degradable=[traders],
     )
-    return room, store, HeldOrders(exchange, store, executor)
+    return room, store, HeldOrders(exchange, store, executor.driver)
 
 
 def broker_reports(traders: Mapping[str, IsolatedTrader]) -> Sequence[BrokerReport]:

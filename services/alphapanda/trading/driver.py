@@ -1,0 +1,238 @@
+"""Drives an order through its state machine to a final status.
+
+Intent before effect (rule 2): an intent is committed as SUBMITTING just before the broker call, in a transaction that
+locks the kill switches. From then on nobody sends that intent again; it is only looked up. `drive` continues an order
+from whatever its row says, so any process may call it for any order. An order that this process has just stored is
+continued from memory; where a compare-and-set fails, it is continued from its row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from weakref import WeakValueDictionary
+
+import structlog
+
+from alphapanda.domain.order import OrderStatus
+from alphapanda.domain.signal import MANUAL
+from alphapanda.resilience.failures import TransientFailure
+from alphapanda.trading.attempts import Attempts
+from alphapanda.trading.broker_calls import BrokerCalls
+from alphapanda.trading.call_slots import CallSlots, HeldOrder
+from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.decision import Call
+from alphapanda.trading.decision_commits import DecisionCommits, Outcome
+from alphapanda.trading.execution_context import ExecutionContext, Step
+from alphapanda.trading.inquiry import Inquiry, LookUps
+from alphapanda.trading.options import TradingOptions
+
+_log = structlog.get_logger(__name__)
+
+
+class OrderDriver:
+    """Drives orders, each under a lock of its own in this process.
+
+    Args:
+        context: store, traders, market and clocks.
+        checks: the checks before sending.
+        options: send window and call timeout.
+        at: called with the name of each step; for tests.
+        look_up_interval: seconds between two look-ups of one order.
+
+    Attributes:
+        attempts: this process's attempts to send.
+        commits: stores decisions.
+        calls: makes broker calls and stores their answers.
+        look_ups: the orders that are looked up in the background.
+    """
+
+    def __init__(
+        self,
+        context: ExecutionContext,
+        checks: PreSubmitChecks,
+        options: TradingOptions,
+        at: Step,
+        look_up_interval: float,
+    ) -> None:
+        self._context = context
+        self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._slots: defaultdict[str, CallSlots] = defaultdict(CallSlots)
+        self.attempts = Attempts()
+        self.commits = DecisionCommits(context, checks, self.attempts, at)
+        self.calls = BrokerCalls(context, options, self.attempts, at)
+        self.look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)
+        self._inquiry = Inquiry(context, options, self.look_ups)
+
+    async def drive(self, order_id: str, known: Order | None = None) -> None:
+        """Drives an order as far as possible now: to its end, or until it needs look-ups, which run in the background.
+
+        Args:
+            order_id: the order's id.
+            known: the order as this process last stored it; others may have changed it since. None: its row is read.
+        """
+        async with self.order_lock(order_id):
+            try:
+                await self._drive(known or await self.order(order_id))
+            except asyncio.CancelledError:
+                self.look_ups.follow(order_id)  # if its call was not begun, it is decided again (rule 18)
+                raise
+
+    async def wait_for_end(self, order_id: str, timeout: float, *, is_new: bool = False) -> None:
+        """Returns once the order has ended, or after `timeout` seconds.
+
+        Args:
+            order_id: the order's id.
+            timeout: seconds.
+            is_new: the order can't have ended before this call, so its row isn't read.
+        """
+        ended = self._ended.setdefault(order_id, asyncio.Event())
+        if not is_new and (await self.order(order_id)).status.is_final:
+            self._ended.pop(order_id, None)
+            ended.set()
+            return
+        try:
+            await asyncio.wait_for(ended.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def drive_held(self, order: Order, outcome: Outcome, hold: HeldOrder) -> None:
+        """Drives an order that this task holds, after its decision.
+
+        Args:
+            order: the order as risk approved it.
+            outcome: the decision as it was stored; where nothing was stored, the order continues from its row.
+            hold: the order's lock and call slot; the slot is released after the call, the lock stays held.
+        """
+        if isinstance(outcome, Call):
+            made, report = await self.calls.make(outcome)
+            hold.release_slot()
+            order = await self.calls.store_answer(outcome, report) if made else outcome.order
+            await self._drive(order, told=made)
+            return
+        hold.release_slot()
+        if isinstance(outcome, Order):
+            await self._drive(outcome)
+        else:
+            await self.drive_known_signal(order)
+
+    async def drive_known_signal(self, approved: Order) -> None:
+        """Continues the order of a signal received before, whose lock this task holds.
+
+        A manual order that waits for its verdict gets it here.
+        """
+        stored = await self._context.store.find(approved.order_id)
+        if stored is None:
+            if not await self._context.store.has_tombstone(approved.signal_id):
+                raise LookupError(f"signal {approved.signal_id} has neither an order nor a tombstone")
+            _log.warning(
+                "signal.ignored", signal_id=approved.signal_id, reason="reservation already released"
+            )
+            return
+        order = stored.order
+        if order.key.strategy_id == MANUAL and order.status is OrderStatus.PENDING_RISK:
+            order = validated(order, approved)
+        await self._drive(order)
+
+    def has_to_wait(self, order: Order) -> bool:
+        """Whether the order's broker isn't active here, or isn't ready for an exit; entries then end by their checks."""
+        trader = self._context.traders.get(order.key.broker)
+        return trader is None or bool(trader.not_ready and not order.effect.is_entry)
+
+    def order_lock(self, order_id: str) -> asyncio.Lock:
+        """The lock that a task holds while it drives an order in this process."""
+        return self._driving.setdefault(order_id, asyncio.Lock())
+
+    def call_slots(self, order: Order) -> asyncio.Semaphore:
+        """The slots for broker calls that the order's call takes one of."""
+        slots = self._slots[order.key.broker]
+        return slots.entries if order.effect.is_entry else slots.exits
+
+    async def order(self, order_id: str) -> Order:
+        """Reads an order from its row.
+
+        Raises:
+            LookupError: there is no such order.
+        """
+        stored = await self._context.store.find(order_id)
+        if stored is None:
+            raise LookupError(f"there is no order {order_id}")
+        return stored.order
+
+    def settle(self, order: Order) -> None:
+        """Stops the look-ups of an order that needs no more work, and wakes whoever waits for its end."""
+        self.look_ups.forget(order.order_id)
+        if order.status.is_final:
+            self.attempts.forget(order.order_id)
+            for intent in order.intents:
+                self.look_ups.settled(intent.intent_id)
+            if waiting := self._ended.pop(order.order_id, None):
+                waiting.set()
+
+    async def _drive(self, order: Order, *, told: bool = False) -> None:
+        """Drives an order whose lock this task holds.
+
+        Args:
+            order: as it is stored.
+            told: whether the broker has just told its state.
+        """
+        while (intent := order.current) is not None:
+            if order.key.broker not in self._context.traders:
+                _log.warning(
+                    "order.broker_not_active",
+                    order_id=order.order_id,
+                    broker=order.key.broker,
+                    strategy_id=order.key.strategy_id,
+                )
+                return
+            if intent.status is OrderStatus.PENDING_SUBMIT and self.has_to_wait(order):
+                if self.look_ups.follow(order.order_id):
+                    _log.warning("order.waits_for_broker", order_id=order.order_id, broker=order.key.broker)
+                return
+            # Who tells of its fills is asked only to learn what happened meanwhile: once, and not in the background.
+            waits = not intent.unanswered and self._context.traders[order.key.broker].tells_of_fills
+            if intent.status is OrderStatus.PENDING_SUBMIT:
+                order = await self._send(order)
+                told = True
+            elif self.attempts.was_never_called(order, intent):
+                _log.warning("order.never_called", order_id=order.order_id, tag=intent.tag)
+                order = order.copy()
+                order.never_called(order.intents[intent.number])
+            elif told and waits:
+                self.look_ups.forget(order.order_id)
+                return
+            else:
+                order, settled = await self._inquiry.look_up(order, intent)
+                told = True
+                if not settled and not waits:
+                    self.look_ups.follow(order.order_id)
+                    return
+        self.settle(order)
+
+    async def _follow(self, order_id: str) -> None:
+        """Drives an order that is being followed; one whose row was never committed is no longer followed."""
+        if await self._context.store.find(order_id) is None:
+            self.look_ups.forget(order_id)
+        else:
+            await self.drive(order_id)
+
+    async def _send(self, order: Order) -> Order:
+        """Decides the next intent and makes its broker call; returns the order afterwards."""
+        async with self.call_slots(order):
+            outcome = await self.commits.decide(order)
+            if isinstance(outcome, TransientFailure):
+                raise outcome
+            if not isinstance(outcome, Call):
+                return outcome or await self.order(order.order_id)
+            made, report = await self.calls.make(outcome)
+        return await self.calls.store_answer(outcome, report) if made else outcome.order
+
+
+def validated(order: Order, approved: Order) -> Order:
+    """A manual order with the values of risk's approval applied."""
+    order = order.copy()
+    parts = [intent.quantity for intent in approved.intents]
+    order.validated(approved.side, approved.quantity, approved.effect, approved.causation_id, parts)
+    return order
