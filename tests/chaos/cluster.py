@@ -35,7 +35,8 @@ from alphapanda.app.process import STOP_SECONDS
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.order import OrderStatus
 from alphapanda.embedded.directory import DataDirectory
-from alphapanda.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.postgres_programs import SOCKET_NAME
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.kafka.log import KafkaEventLog

@@ -36,7 +36,7 @@ from rich.table import Table
 from running import create_and_start, until
 
 from alphapanda.embedded.layout import Layout
-from alphapanda.embedded.postgres import DATABASE, USER
+from alphapanda.embedded.postgres_programs import DATABASE, USER
 from panda.ops.v1.ops_pb2 import GetStatusRequest
 
 MINUTES = 60.0

@@ -26,7 +26,7 @@ from alphapanda.domain.order import OrderType, Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import LogUnavailable
-from alphapanda.trading.core.order import order_id_of
+from alphapanda.trading.core.order_record import order_id_of
 from panda.common.v1 import common_pb2
 from panda.events.v1 import control_pb2
 from panda.risk.v1 import risk_pb2

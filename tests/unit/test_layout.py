@@ -27,6 +27,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("domain",),
 )
 
+LONGEST_FILE = 400
+"""Lines. A longer file holds more than one thought: take one out into a file of its own."""
+
 Edges = Mapping[str, Iterable[str]]
 
 
@@ -98,6 +101,28 @@ def test_imports_point_downwards() -> None:
 def test_folders_make_no_circle() -> None:
     """The folders can be put in an order in which each needs only those before it."""
     list(TopologicalSorter(folder_graph(module_graph())).static_order())
+
+
+def too_long(folder: Path) -> list[str]:
+    """The program files of a folder with more lines than allowed, each with how many it has."""
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py")}
+    return sorted(
+        f"{path.relative_to(folder)} has {lines} lines"
+        for path, lines in lengths.items()
+        if lines > LONGEST_FILE
+    )
+
+
+def test_no_file_stands_over_400_lines() -> None:
+    """A file holds one thought, which a reader takes in at once."""
+    assert too_long(SERVICES) == []
+
+
+def test_a_planted_long_file_is_seen(tmp_path: Path) -> None:
+    """One line too many is found, so the test can fail."""
+    for lines in (LONGEST_FILE, LONGEST_FILE + 1):
+        (tmp_path / f"of_{lines}.py").write_text("pass\n" * lines)
+    assert too_long(tmp_path) == ["of_401.py has 401 lines"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.resources import wall_clock
 from alphapanda.app.stopped import StoppedPlatform
 from alphapanda.embedded.errors import BackupRefused, EmbeddedError
-from alphapanda.embedded.postgres import run_client
+from alphapanda.embedded.postgres_programs import run_client
 from alphapanda.eventlog.sqlite.database import VERSION as LOG_VERSION
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.mesh.errors import FailedPrecondition

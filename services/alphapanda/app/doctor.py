@@ -20,7 +20,7 @@ from alphapanda.app.resources import wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError
-from alphapanda.embedded.postgres import postgres_program
+from alphapanda.embedded.postgres_programs import postgres_program
 from alphapanda.embedded.redis import redis_program
 from alphapanda.settings.model import Settings
 from alphapanda.settings.serving import ApiSettings

@@ -19,7 +19,8 @@ from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import BackupRefused
-from alphapanda.embedded.postgres import EmbeddedPostgres, run_client
+from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.postgres_programs import run_client
 from alphapanda.eventlog.sqlite.database import VERSION as LOG_VERSION
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.settings.model import Settings

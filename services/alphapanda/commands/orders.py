@@ -18,7 +18,8 @@ from alphapanda.commands.asking import (
 )
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import fills_table, orders_table, row, side, table
+from alphapanda.commands.order_tables import fills_table, orders_table
+from alphapanda.commands.tables import row, side, table
 from alphapanda.commands.wording import count, word
 from panda.common.v1.common_pb2 import OrderStatus, Product, Side
 from panda.portfolio.v1.portfolio_pb2 import ListFillsRequest

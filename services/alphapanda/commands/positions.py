@@ -9,7 +9,8 @@ from rich.text import Text
 
 from alphapanda.commands.asking import Services, ask, asks, page, pages, show
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import by_line, funds_line, positions_table
+from alphapanda.commands.order_tables import by_line, positions_table
+from alphapanda.commands.risk_tables import funds_line
 from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest, ListPositionsResponse
 from panda.risk.v1.risk_pb2 import Funds, GetExposureRequest
 

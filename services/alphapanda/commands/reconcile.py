@@ -7,7 +7,7 @@ import click
 from alphapanda.commands.asking import ask, asks, new_request_id, show
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import kill_switch_table
+from alphapanda.commands.risk_tables import kill_switch_table
 from panda.risk.v1.risk_pb2 import ReconcileBrokerRequest
 
 

@@ -18,7 +18,7 @@ from alphapanda.commands.asking import (
 )
 from alphapanda.commands.console import USAGE, fail, warn
 from alphapanda.commands.finding import Target
-from alphapanda.commands.tables import (
+from alphapanda.commands.risk_tables import (
     exposure_table,
     kill_switch_table,
     limits_table,

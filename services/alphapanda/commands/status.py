@@ -13,7 +13,8 @@ from rich.text import Text
 
 from alphapanda.commands.asking import Services, ask, asks, show
 from alphapanda.commands.finding import SERVICES, Target
-from alphapanda.commands.tables import alarms, figures, servers_lines, services_table
+from alphapanda.commands.status_tables import alarms, servers_lines, services_table
+from alphapanda.commands.tables import figures
 from alphapanda.commands.wording import DOWN, amount, market_moment, rupees, shown_time
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 from panda.ops.v1.ops_pb2 import (

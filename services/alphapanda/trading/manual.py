@@ -30,7 +30,8 @@ from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.storage.group_commit import GroupCommits
 from alphapanda.storage.requests import CommandKey, RequestReused
-from alphapanda.trading.core.order import Order, order_id_of
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.store.port import Account, OrderChange, TradingStore
 from panda.common.v1 import common_pb2 as common

@@ -28,7 +28,7 @@ from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, 
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.trading.consumer import TradingAssignment
 from alphapanda.trading.core.broker_order import BrokerOrder
-from alphapanda.trading.core.order import order_id_of
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.store.port import SwitchScope
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement

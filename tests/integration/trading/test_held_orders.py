@@ -12,7 +12,7 @@ from trading_room import NOON, Room, approved
 
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderStatus
-from alphapanda.trading.core.order import order_id_of
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.held_orders import HeldOrders
 
 OPEN_SLIPPED = (Decimal("102.02"), Decimal("102.08"))

@@ -18,7 +18,7 @@ from trading_room import VISIBILITY_WINDOW, Room, approved, boot_clock, terminal
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder
-from alphapanda.trading.core.order import order_id_of
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader

@@ -14,7 +14,8 @@ from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.signal import PositionKey
 from alphapanda.mesh.deadlines import first_message_limit
 from alphapanda.mesh.errors import OutOfRange
-from alphapanda.trading.core.order import Order, order_id_of
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.store.port import Account, OrderChange, OrderFilter
 from panda.trading.v1 import trading_pb2 as trading
 

@@ -37,7 +37,8 @@ from alphapanda.storage.price_cache import BudgetedViews, PriceCache
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.core.order import Order, order_id_of
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.core.paper_charges import PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.execution_context import ExecutionContext, no_step

@@ -11,21 +11,10 @@ from rich.text import Text
 
 from alphapanda.commands.live.sections import Section, needed, stacked
 from alphapanda.commands.live.view import View
-from alphapanda.commands.tables import (
-    STATE_STYLES,
-    STATUS_STYLES,
-    alarms,
-    backlog,
-    figures,
-    filled,
-    servers_lines,
-    services_table,
-    short_symbols,
-    side,
-    state,
-    why_ended,
-    with_time,
-)
+from alphapanda.commands.order_tables import STATUS_STYLES, filled, why_ended
+from alphapanda.commands.status_tables import alarms, backlog, servers_lines, services_table, with_time
+from alphapanda.commands.strategy_tables import short_symbols
+from alphapanda.commands.tables import STATE_STYLES, figures, side, state
 from alphapanda.commands.wording import (
     DOWN,
     UNKNOWN,

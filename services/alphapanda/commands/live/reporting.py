@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from alphapanda.commands.live.picture import plain_figures
 from alphapanda.commands.live.view import View
-from alphapanda.commands.tables import alarms, filled, why_ended
+from alphapanda.commands.order_tables import filled, why_ended
+from alphapanda.commands.status_tables import alarms
 from alphapanda.commands.wording import amount, market_moment, rupees, shown_time, word
 from alphapanda.domain.order import OrderStatus
 from panda.risk.v1.risk_pb2 import Verdict

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
-from typing import Final
+from collections.abc import Iterable, Mapping
 
-from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
-from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.frame import Frame
 from alphapanda.domain.frame_batch import FrameBatch
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.order import OrderType
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey, Signal
-from alphapanda.strategy.core.bar_watch import BarTarget, InstrumentBars
-from alphapanda.strategy.core.bars import unserved_interval
-from alphapanda.strategy.core.basket import MOST_SYMBOLS
 from alphapanda.strategy.core.batch_targets import BatchTarget, batch_targets, waiting_at_end
 from alphapanda.strategy.core.building import StrategyBuilder
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
+from alphapanda.strategy.core.failures import DEFAULT_MAX_ERRORS, Failures
 from alphapanda.strategy.core.flattening import flattening_signals
+from alphapanda.strategy.core.frame_run import FrameRun
 from alphapanda.strategy.core.holdings import Holding, state_of
-from alphapanda.strategy.core.isolator import Isolated
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.core.revision_state import RevisionState, is_fresh, state_bytes
-from alphapanda.strategy.core.routing import ANY_SHARD, Routing
-from alphapanda.strategy.core.strategy import Target
-from alphapanda.strategy.core.watching import Running, StrategyFailure, Watcher
-
-DEFAULT_MAX_ERRORS = 5
-MAX_REASON = 500
-_MINUTE_NS: Final = 60_000_000_000
+from alphapanda.strategy.core.routing import Routing
+from alphapanda.strategy.core.signal_making import SignalMaking
+from alphapanda.strategy.core.watching import Running, StrategyFailure
 
 
 class StrategyHost:
@@ -58,10 +47,6 @@ class StrategyHost:
         build: builds the strategies.
         frames: frames handled.
         ticks: ticks in these frames.
-        signals: signals made, by strategy.
-        errors: errors raised, by strategy.
-        unserved: by strategy that was stopped because its interval can't be made from the recorded bars: the interval,
-            why, and what to do.
     """
 
     def __init__(
@@ -73,23 +58,35 @@ class StrategyHost:
         max_errors: int = DEFAULT_MAX_ERRORS,
         max_signals_per_minute: int | None = None,
     ) -> None:
+        self._failures = Failures(max_errors, self._remove)
         self.build = StrategyBuilder(
-            directory, calendar, router, registry or StrategyRegistry(), self._failed
+            directory, calendar, router, registry or StrategyRegistry(), self._failures.raised
         )
-        self._max_errors = max_errors
-        self._max_signals = max_signals_per_minute
+        self._making = SignalMaking(self._failures, max_signals_per_minute)
         self._running: dict[str, Running] = {}
         self._readers: dict[str, StrategyConfig] = {}
         self._singles = Routing()
         self._baskets = Routing()
-        self._frame: Frame | None = None
+        self._on_singles = FrameRun(self._singles, self._making, self._failures)
+        self._on_baskets = FrameRun(self._baskets, self._making, self._failures, on_baskets=True)
         self._flattening: list[StrategyConfig] = []
-        self._failures: list[StrategyFailure] = []
         self.frames = 0
         self.ticks = 0
-        self.signals: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self.unserved: dict[str, tuple[str, str]] = {}
+
+    @property
+    def signals(self) -> Counter[str]:
+        """Signals made, by strategy."""
+        return self._making.made
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Errors raised, by strategy."""
+        return self._failures.errors
+
+    @property
+    def unserved(self) -> dict[str, tuple[str, str]]:
+        """By strategy stopped because its interval can't be made from the recorded bars: the interval, why, and what to do."""
+        return self._failures.unserved
 
     @property
     def not_covered(self) -> CalendarNotCovered | None:
@@ -195,9 +192,9 @@ class StrategyHost:
         self.frames += 1
         self.ticks += len(frame.instrument_token)
         signals: list[Signal] = self._flatten(frame) if self._flattening else []
-        signals += self._run(self._singles, frame)
+        signals += self._on_singles.on_frame(frame)
         if self._baskets.routes:
-            signals += self._run(self._baskets, frame)
+            signals += self._on_baskets.on_frame(frame)
         return signals
 
     def on_foreign_frame(self, frame: Frame) -> list[Signal]:
@@ -207,7 +204,7 @@ class StrategyHost:
         the same signals.
         """
         signals: list[Signal] = self._flatten(frame) if self._flattening else []
-        return signals + self._run(self._baskets, frame)
+        return signals + self._on_baskets.on_frame(frame)
 
     def sees_all(self, strategy_id: str) -> bool:
         """Whether one object of the strategy sees all its instruments."""
@@ -216,57 +213,6 @@ class StrategyHost:
     def basket_tokens(self) -> frozenset[int]:
         """The instruments of the strategies that see several."""
         return frozenset(self._baskets.routes)
-
-    def _run(self, routing: Routing, frame: Frame) -> list[Signal]:
-        """Runs the strategies of a routing on a frame."""
-        self._frame = frame
-        tokens = frame.instrument_token
-        signals: list[Signal] = []
-        route_of = routing.routes.get
-        prices = frame.last_price
-        times = frame.exchange_time
-        belongs_at = frame.bar_start if len(frame.bar_start) else times
-        scale = frame.price_scale
-        for ordinal, token in enumerate(tokens):
-            route = route_of(token)
-            if route is None:
-                continue
-            at = belongs_at[ordinal]
-            window = route.window
-            inside = window.open_ns <= at < window.close_ns or window.move_to(at)
-            for watcher in route.watchers if inside else route.always:
-                target = watcher.on_tick(prices[ordinal] / scale, times[ordinal])
-                if inside and (target is not None or watcher.waiting.target is not None):
-                    close = prices[ordinal] / scale if at < times[ordinal] else 0.0
-                    target = watcher.tradable(target, times[ordinal], close)
-                    if watcher.waits_for_open:
-                        routing.waiting.setdefault(frame.shard, set()).add(token)
-                if target is not None:
-                    signals += self._signals(
-                        watcher,
-                        target,
-                        frame,
-                        ordinal,
-                        0,
-                        times[ordinal],
-                        prices[ordinal],
-                        window.close if inside else None,
-                    )
-            if route.bars is not None and inside:
-                signals += self._tick_of_bars(routing, route.bars, frame, ordinal, at)
-            elif route.bars is not None and len(frame.volume):
-                route.bars.outside(frame.volume[ordinal], at)
-        return signals + self._time_passed(routing, frame)
-
-    def _time_passed(self, routing: Routing, frame: Frame) -> list[Signal]:
-        """The signals that a frame's market time causes, after its ticks: of targets that waited, of bars that it closes."""
-        signals: list[Signal] = []
-        if not frame.instrument_token and (routing.waiting or routing is self._baskets):
-            signals += self._open(routing, frame)
-        ends = routing.next_ends
-        if ends and frame.market_time_ns > ends.get(frame.shard, frame.market_time_ns):
-            signals += self._close_bars(routing, frame)
-        return signals
 
     def on_batch(self, batch: FrameBatch) -> list[BatchTarget] | None:
         """Computes the strategies' targets at the ticks of many frames, without making signals yet.
@@ -294,19 +240,21 @@ class StrategyHost:
             frame: the frame of their ticks.
             end: number of ticks in the batch up to the end of the frame.
         """
-        self._frame = frame
+        self._failures.frame = frame
         begin = end - len(frame.instrument_token)
         signals: list[Signal] = []
         for tick, watcher, target, close in targets:
             at = tick - begin
             time_ns, price = frame.exchange_time[at], frame.last_price[at]
-            signals += self._signals(watcher, target, frame, at, 0, time_ns, price, close)
+            signals += self._making.of_target(watcher, target, frame, at, 0, time_ns, price, close)
         return signals
 
     def take_failures(self) -> list[StrategyFailure]:
         """The strategies' failures since the last call."""
-        failures, self._failures = self._failures, []
-        return failures
+        return self._failures.take()
+
+    def _remove(self, running: Running) -> None:
+        (self._baskets if running.sees_all else self._singles).remove(running)
 
     def _rebuild_routes(self) -> None:
         in_order = [self._running[strategy_id] for strategy_id in sorted(self._running)]
@@ -323,180 +271,3 @@ class StrategyHost:
         ]
         self.signals.update(signal.key.strategy_id for signal in signals)
         return signals
-
-    def _tick_of_bars(
-        self, routing: Routing, bars: InstrumentBars[Watcher], frame: Frame, ordinal: int, at_ns: int
-    ) -> list[Signal]:
-        price = frame.last_price[ordinal] / frame.price_scale
-        volume = frame.volume[ordinal] if len(frame.volume) else None
-        time_ns = frame.exchange_time[ordinal]
-        prices = None
-        if len(frame.open):
-            scale = frame.price_scale
-            prices = (frame.open[ordinal] / scale, frame.high[ordinal] / scale, frame.low[ordinal] / scale)
-        targets = bars.tick(price, at_ns, time_ns, volume, frame.shard, prices)
-        if bars.unserved:
-            self._stop_unserved(bars, time_ns - at_ns)
-        routing.schedule_open(bars, frame.instrument_token[ordinal], frame.shard)
-        routing.schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
-        return self._signals_of_bars(targets, frame, ordinal, 0, time_ns) if targets else []
-
-    def _open(self, routing: Routing, frame: Frame) -> list[Signal]:
-        """The signals of targets that waited for the open which a frame without ticks shows."""
-        signals: list[Signal] = []
-        now = frame.market_time_ns
-        of_shard = routing.bars.get(frame.shard, {})
-        waiting = routing.waiting.pop(frame.shard, set()) | routing.waiting.pop(ANY_SHARD, set())
-        # A bar of one instrument may let targets wait on the others of a strategy that sees several.
-        for token in sorted(of_shard if routing is self._baskets else waiting):
-            route, bars = routing.routes[token], of_shard.get(token)
-            for watcher in route.watchers:
-                signals += self._opened(watcher, frame)
-            if bars is not None and (targets := bars.opened(now)):
-                n = token * MOST_SYMBOLS if routing is self._baskets else token
-                signals += self._signals_of_bars(targets, frame, 1, n, now)
-            if any(each.waits_for_open for each in (*route.watchers, *((bars,) if bars else ()))):
-                routing.waiting.setdefault(frame.shard, set()).add(token)
-        return signals
-
-    def _opened(self, watcher: Watcher, frame: Frame) -> list[Signal]:
-        """The signals of a target on ticks that waited for the open."""
-        now, window, close = frame.market_time_ns, watcher.window, watcher.waiting.close
-        in_session = window.open_ns <= now < window.close_ns or window.move_to(now)
-        if not (watcher.waits_for_open and in_session):
-            return []
-        target = watcher.waiting.taken(window.day_open_ns)
-        if target is None:
-            return []
-        token, units = watcher.instrument.instrument_token, round(close * frame.price_scale)
-        return self._signals(watcher, target, frame, 1, token, now, units, window.close)
-
-    def _stop_unserved(self, bars: InstrumentBars[Watcher], length_ns: int) -> None:
-        """Stops the strategies whose interval can't be made from the recorded bars."""
-        unserved, bars.unserved = bars.unserved, []
-        for watch in unserved:
-            if not watch.watcher.running.stopped:
-                error = unserved_interval(watch.builder.interval, length_ns)
-                self.unserved[watch.watcher.running.config.strategy_id] = (watch.builder.interval, error)
-                self._note(watch.watcher, error, 0, stops=True)
-
-    def _close_bars(self, routing: Routing, frame: Frame) -> list[Signal]:
-        """Closes the bars of the frame's shard that end before its market time."""
-        signals: list[Signal] = []
-        now = frame.market_time_ns
-        del routing.next_ends[frame.shard]
-        for token, bars in sorted(routing.bars[frame.shard].items()):
-            if 0 < bars.next_end_ns < now:
-                # Numbered by token: no tick causes these, and a strategy may have one for each instrument. One that sees
-                # several may have as many at each.
-                n = token * MOST_SYMBOLS if routing is self._baskets else token
-                signals += self._signals_of_bars(
-                    bars.close_due(now), frame, len(frame.instrument_token), n, now
-                )
-            routing.schedule_close(bars, token, frame.shard)
-        return signals
-
-    def _signals_of_bars(
-        self,
-        targets: Sequence[BarTarget[Watcher]],
-        frame: Frame,
-        ordinal: int,
-        n: int,
-        time_ns: int,
-    ) -> list[Signal]:
-        signals: list[Signal] = []
-        made: Counter[str] = Counter()
-        for watcher, target, price in targets:
-            strategy_id = watcher.running.config.strategy_id
-            units = round(price * frame.price_scale)
-            signals += self._signals(
-                watcher, target, frame, ordinal, n + made[strategy_id], time_ns, units, watcher.window.close
-            )
-            made[strategy_id] += 1
-        return signals
-
-    def _signals(
-        self,
-        watcher: Watcher,
-        target: Target,
-        frame: Frame,
-        ordinal: int,
-        n: int,
-        time_ns: int,
-        price: int,
-        session_close: datetime | None,
-    ) -> list[Signal]:
-        running = watcher.running
-        config = running.config
-        if self._max_signals is not None and self._exceeds_signal_limit(
-            watcher, time_ns // _MINUTE_NS, self._max_signals
-        ):
-            return []
-        frame_id = frame.frame_id
-        market_time = instant(time_ns)
-        valid_until = market_time + running.ttl
-        if session_close is not None and session_close < valid_until:
-            valid_until = session_close
-        self.signals[config.strategy_id] += len(running.brokers)
-        token, target_position = (
-            watcher.instrument.instrument_token,
-            max(running.min_quantity, target.stance * running.quantity),
-        )
-        reference_price, reason = Decimal(price) / frame.price_scale, target.reason[:MAX_REASON]
-        return [
-            Signal(
-                ids.signal_id(config.strategy_id, config.revision, frame_id, ordinal, n, key.broker),
-                frame_id,
-                frame_id,
-                key,
-                token,
-                config.revision,
-                target_position,
-                None,
-                None,
-                OrderType.MARKET,
-                market_time,
-                valid_until,
-                reference_price,
-                reason,
-                config.size,
-            )
-            for key in watcher.keys
-        ]
-
-    def _exceeds_signal_limit(self, watcher: Watcher, minute: int, most: int) -> bool:
-        """Counts a target; stops the strategy if it is one too many in a minute of market time."""
-        if watcher.running.stopped:
-            return True
-        if minute != watcher.minute:
-            watcher.minute, watcher.made = minute, 0
-        watcher.made += 1
-        if watcher.made <= most:
-            return False
-        self._note(watcher, f"more than {most} signals in a minute of market time", 0, stops=True)
-        return True
-
-    def _failed(self, watcher: Watcher, isolated: Isolated, error: Exception) -> None:
-        running = watcher.running
-        strategy_id = running.config.strategy_id
-        self.errors[strategy_id] += 1
-        stops = isolated.errors_in_a_row >= self._max_errors and not running.stopped
-        self._note(watcher, f"{type(error).__name__}: {error}", isolated.errors_in_a_row, stops=stops)
-
-    def _note(self, watcher: Watcher, error: str, errors_in_a_row: int, *, stops: bool) -> None:
-        """Records a failure; if it `stops` the strategy, removes the strategy from its instruments."""
-        running = watcher.running
-        if stops:
-            running.stopped = True
-            (self._baskets if running.sees_all else self._singles).remove(running)
-        self._failures.append(
-            StrategyFailure(
-                strategy_id=running.config.strategy_id,
-                revision=running.config.revision,
-                instrument_id=watcher.instrument.instrument_id,
-                frame_id=self._frame.frame_id if self._frame else "",
-                error=error,
-                errors_in_a_row=errors_in_a_row,
-                stopped=stops,
-            )
-        )

@@ -1,0 +1,70 @@
+"""The last prices of a replay, as the price cache of the services has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import repeat
+
+from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.frame_batch import FrameBatch
+from alphapanda.domain.market import BarOpen, LastPrice, MarketView
+from alphapanda.portfolio.core.drawdown import EquityTracker
+
+
+class LastPrices:
+    """The last price of each instrument.
+
+    Args:
+        price_scale: units of a frame's price in one rupee.
+        next_open: whether orders on recorded bars fill at the open of the next bar, so that opens are kept.
+
+    Attributes:
+        last: by token: price, time, a recorded bar's start and its open; 0 if orders fill at the price. Times in
+            nanoseconds since the epoch, prices in units of a frame.
+    """
+
+    def __init__(self, price_scale: int, *, next_open: bool) -> None:
+        self._scale = price_scale
+        self._next_open = next_open
+        self.last: dict[int, tuple[int, int, int, int]] = {}
+
+    def quote(self, frame: Frame) -> None:
+        """Takes the frame's prices over, as the price cache does."""
+        last, times = self.last, frame.exchange_time
+        starts = frame.bar_start or times
+        opens = frame.open if self._next_open else ()
+        for ordinal, token in enumerate(frame.instrument_token):
+            opened = opens[ordinal] if opens else 0
+            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], opened)
+
+    def take(self, batch: FrameBatch, first: int, last: int, tracker: EquityTracker) -> None:
+        """Takes over the prices of the frames from `first` to `last`, and marks the equity with each of them."""
+        begin = batch.ends[first - 1] if first else 0
+        end = batch.ends[last]
+        prices = batch.last_price[begin:end]
+        token = batch.only_token
+        starts, times = batch.belongs_at, batch.exchange_time
+        opens: Sequence[int] = batch.opens if self._next_open else ()
+        if token is not None and prices:
+            at = end - 1
+            self.last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0)
+            tracker.marks_of(token, prices)
+        else:
+            tokens = batch.instrument_token[begin:end]
+            opened = opens[begin:end] if opens else repeat(0, end - begin)
+            lasts = zip(prices, times[begin:end], starts[begin:end], opened, strict=True)
+            self.last.update(zip(tokens, lasts, strict=True))
+            for each, price in zip(tokens, prices, strict=True):
+                tracker.mark(each, price)
+
+    def view(self, tokens: Sequence[int], market_time: datetime, feed_run: str) -> MarketView:
+        """The market at a time, with the last prices of these instruments."""
+        prices = {}
+        for token in tokens:
+            if token in self.last:
+                price, at, start, opened = self.last[token]
+                bar = BarOpen(instant(start), Decimal(opened) / self._scale) if opened else None
+                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar)
+        return MarketView(market_time, feed_run, prices)
