@@ -11,7 +11,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from alphapanda.storage.engine import without_transactions
 
-# A transaction takes an id with its first write. Between xmin and xmax are those that are still running.
+# A transaction takes an id with its first write. xmax is the number after the highest id that has ended, xmin the lowest
+# that hasn't: below xmax where an older transaction still runs.
 _SNAPSHOT = text(
     "SELECT CAST(CAST(pg_snapshot_xmin(s) AS text) AS bigint) AS first,"
     " CAST(CAST(pg_snapshot_xmax(s) AS text) AS bigint) AS next FROM pg_current_snapshot() s"
@@ -49,7 +50,11 @@ class WriteWatch:
             self.activity += 1
 
     async def mark(self) -> int | None:
-        """Returns the next transaction id, the same as before as long as nothing is written; None while somebody writes."""
+        """Returns the number after the highest id of a transaction that wrote and has ended.
+
+        The next mark is the same as long as no transaction that wrote ends; one that writes and hasn't ended changes
+        nothing yet. None while a transaction runs that began to write before one that has ended.
+        """
         async with self._engine.connect() as connection:
             connection.sync_connection.info[_MARKING] = True  # type: ignore[union-attr]
             row = (await connection.execute(_SNAPSHOT)).one()

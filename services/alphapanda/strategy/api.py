@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.domain import ids
+from alphapanda.domain.errors import nearest
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -19,7 +21,7 @@ from alphapanda.storage.requests import CommandKey
 from alphapanda.strategy.configurations import Configurations, flattened
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
-from alphapanda.strategy.store.port import Change, Decide, StoredStrategy, StrategyStore
+from alphapanda.strategy.store.port import Answer, Change, Decide, StoredStrategy, StrategyStore
 from alphapanda.strategy.wire import SOURCE, changed_event, strategy_message, type_message
 from panda.strategy.v1 import strategy_pb2 as api
 from panda.strategy.v1 import strategy_pb2_grpc
@@ -32,9 +34,14 @@ UPDATED_AND_FLATTENED = (
 DELETED_POSITIONS_STAY = "deleted; its open positions stay as they are"
 DEFAULT_PAGE = 100
 MOST_STRATEGIES = 10_000
+MOST_COMPARED = 1_000
+"""Names among which the one most similar to an unknown name is looked for."""
 _METHOD = "panda.strategy.v1.StrategyService/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_OfStrategy = (
+    api.StartStrategyRequest | api.StopStrategyRequest | api.UpdateStrategyRequest | api.DeleteStrategyRequest
+)
 
 
 class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
@@ -77,6 +84,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         key = _key("CreateStrategy", request.request_id)
         config = self._configurations.created(request)
         await self._check_room_for(config.strategy_id)
+        note = await self._about_account(config)
 
         def decide(stored: StoredStrategy | None) -> Change:
             if stored is not None and stored.config.state is not StrategyState.DELETED:
@@ -86,10 +94,10 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
                     strategy_id=config.strategy_id,
                 )
             if stored is None:
-                return self._change(key, config, note="")
+                return self._change(key, config, note)
             before = stored.config
             return self._change(
-                key, replace(config, revision=before.revision + 1, flattens=before.flattens), note=""
+                key, replace(config, revision=before.revision + 1, flattens=before.flattens), note
             )
 
         answer = await self._store.command(
@@ -110,6 +118,19 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
                 " the setting strategy.most_strategies",
             )
 
+    async def _about_account(self, config: StrategyConfig) -> str:
+        """A note where the strategy is the first on its account: the name may be mistyped."""
+        if config.account == self._account:
+            return ""
+        known = {
+            each.account for each in await self._store.current() if each.state is not StrategyState.DELETED
+        }
+        if config.account in known:
+            return ""
+        near = nearest(config.account, sorted({self._account, *known}))
+        hint = f" (did you mean {near!r}?)" if near else ""
+        return f"account {config.account!r} is new, no other strategy is on it{hint}"
+
     def first_revision(self, request: api.CreateStrategyRequest, *, running: bool) -> Change:
         """Makes the first revision of a strategy that is created without an RPC.
 
@@ -123,7 +144,8 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
 
     @override
     async def GetStrategy(self, request: api.GetStrategyRequest, context: Context) -> api.GetStrategyResponse:
-        stored = _existing(await self._store.get(request.strategy_id), request.strategy_id)
+        async with self._nearest_named(request.strategy_id):
+            stored = _existing(await self._store.get(request.strategy_id))
         missing = await self._store.missing([request.strategy_id])
         return api.GetStrategyResponse(strategy=strategy_message(stored, missing.get(request.strategy_id, 0)))
 
@@ -150,11 +172,10 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         self, request: api.StartStrategyRequest, context: Context
     ) -> api.StartStrategyResponse:
         key = _key("StartStrategy", request.request_id)
-        answer = await self._store.command(
+        answer = await self._of_existing(
             key,
             request,
-            request.strategy_id,
-            self._switch(key, request.strategy_id, StrategyState.RUNNING, note=""),
+            self._switch(key, StrategyState.RUNNING, note=""),
             lambda stored: api.StartStrategyResponse(strategy=strategy_message(stored)),
         )
         return api.StartStrategyResponse.FromString(answer)
@@ -164,11 +185,10 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         self, request: api.StopStrategyRequest, context: Context
     ) -> api.StopStrategyResponse:
         key = _key("StopStrategy", request.request_id)
-        answer = await self._store.command(
+        answer = await self._of_existing(
             key,
             request,
-            request.strategy_id,
-            self._switch(key, request.strategy_id, StrategyState.STOPPED, note=POSITIONS_STAY),
+            self._switch(key, StrategyState.STOPPED, note=POSITIONS_STAY),
             lambda stored: api.StopStrategyResponse(strategy=strategy_message(stored)),
         )
         return api.StopStrategyResponse.FromString(answer)
@@ -181,7 +201,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         flatten = request.open_position == api.OPEN_POSITION_FLATTEN
 
         def decide(stored: StoredStrategy | None) -> Change | None:
-            before = _existing(stored, request.strategy_id).config
+            before = _existing(stored).config
             after = self._configurations.changed(before, request.strategy, request.update_mask.paths)
             if after == before and not flatten:
                 return None
@@ -190,10 +210,9 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
                 return self._change(key, after, UPDATED_POSITIONS_STAY)
             return self._change(key, flattened(before, after), UPDATED_AND_FLATTENED)
 
-        answer = await self._store.command(
+        answer = await self._of_existing(
             key,
             request,
-            request.strategy_id,
             decide,
             lambda stored: api.UpdateStrategyResponse(strategy=strategy_message(stored)),
         )
@@ -206,7 +225,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         key = _key("DeleteStrategy", request.request_id)
 
         def decide(stored: StoredStrategy | None) -> Change:
-            config = _existing(stored, request.strategy_id).config
+            config = _existing(stored).config
             if config.state is StrategyState.RUNNING:
                 raise FailedPrecondition(
                     "STRATEGY_RUNNING",
@@ -216,10 +235,9 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             deleted = replace(config, state=StrategyState.DELETED, revision=config.revision + 1)
             return self._change(key, deleted, DELETED_POSITIONS_STAY)
 
-        answer = await self._store.command(
+        answer = await self._of_existing(
             key,
             request,
-            request.strategy_id,
             decide,
             lambda stored: api.DeleteStrategyResponse(strategy=strategy_message(stored)),
         )
@@ -238,9 +256,39 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             next_page_token=encode_page_token([names[size - 1]], "types") if len(names) > size else "",
         )
 
-    def _switch(self, key: CommandKey, strategy_id: str, state: StrategyState, note: str) -> Decide:
+    async def _of_existing(
+        self,
+        key: CommandKey,
+        request: _OfStrategy,
+        decide: Decide,
+        answer: Answer,
+    ) -> bytes:
+        """Runs a command on the strategy that the request names.
+
+        Raises:
+            NotFound: there is no such strategy; the error suggests the nearest name.
+        """
+        async with self._nearest_named(request.strategy_id):
+            return await self._store.command(key, request, request.strategy_id, decide, answer)
+
+    @asynccontextmanager
+    async def _nearest_named(self, strategy_id: str) -> AsyncIterator[None]:
+        """Refuses a strategy that doesn't exist, with the name most similar to it."""
+        try:
+            yield
+        except _NoSuchStrategy as error:
+            page = await self._store.page(None, "", MOST_COMPARED)
+            near = nearest(strategy_id, [each.config.strategy_id for each in page])
+            hint = f"did you mean {near!r}? " if near else ""
+            raise NotFound(
+                "STRATEGY_NOT_FOUND",
+                f"there is no strategy {strategy_id!r}; {hint}ListStrategies names them",
+                strategy_id=strategy_id,
+            ) from error
+
+    def _switch(self, key: CommandKey, state: StrategyState, note: str) -> Decide:
         def decide(stored: StoredStrategy | None) -> Change | None:
-            config = _existing(stored, strategy_id).config
+            config = _existing(stored).config
             if config.state is state:
                 return None
             return self._change(key, replace(config, state=state, revision=config.revision + 1), note)
@@ -263,11 +311,11 @@ def _key(method: str, request_id: str) -> CommandKey:
     return CommandKey(current_caller.get(), _METHOD + method, request_id)
 
 
-def _existing(stored: StoredStrategy | None, strategy_id: str) -> StoredStrategy:
+class _NoSuchStrategy(LookupError):
+    """The strategy that a request names doesn't exist, or was deleted."""
+
+
+def _existing(stored: StoredStrategy | None) -> StoredStrategy:
     if stored is None or stored.config.state is StrategyState.DELETED:
-        raise NotFound(
-            "STRATEGY_NOT_FOUND",
-            f"there is no strategy {strategy_id!r}; ListStrategies names them",
-            strategy_id=strategy_id,
-        )
+        raise _NoSuchStrategy
     return stored

@@ -1,8 +1,8 @@
 """The strategies that `alphapanda up --demo` creates and starts.
 
 They are chosen for the simulator's pace (four steps a second, three ticks a second per stock). In a new data directory the first
-of them trades some five seconds after the market's open; at any later moment one trades within ten seconds in 75 of 100 cases.
-All together trade ten to eighteen times a minute: enough to watch, and few enough that brokerage isn't all of the result.
+of them trades some five seconds after the market's open; at any later moment one trades within eight seconds in 90 of 100 cases.
+All together trade about twenty times a minute: enough to watch, and few enough that brokerage isn't all of the result.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from panda.strategy.v1.strategy_pb2 import CreateStrategyRequest, StartStrategyR
 
 _STRATEGIES: tuple[tuple[str, str, int, int, int, Product.ValueType], ...] = (
     ("demo.bharti.quick", "NSE:BHARTIARTL", 12, 13, 5, PRODUCT_MIS),
+    ("demo.reliance.quick", "NSE:RELIANCE", 12, 13, 5, PRODUCT_MIS),
     ("demo.hdfcbank.quick", "NSE:HDFCBANK", 30, 90, 10, PRODUCT_MIS),
     ("demo.infy.quick", "NSE:INFY", 30, 90, 5, PRODUCT_MIS),
     ("demo.tcs.quick", "NSE:TCS", 40, 120, 2, PRODUCT_MIS),

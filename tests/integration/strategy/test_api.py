@@ -130,17 +130,34 @@ async def test_what_cannot_be_used_is_named(service, changes, error, message) ->
 
 
 async def test_an_unknown_strategy_is_not_found(service) -> None:
-    """For Get, Start, Stop, Update and Delete."""
+    """A name that no strategy has, or a deleted one had, is refused by every call, with the nearest name."""
+    await service.CreateStrategy(create(), None)
     calls = (
-        service.GetStrategy(api.GetStrategyRequest(strategy_id="x"), None),
-        service.StartStrategy(api.StartStrategyRequest(request_id="1", strategy_id="x"), None),
-        service.StopStrategy(api.StopStrategyRequest(request_id="2", strategy_id="x"), None),
-        service.UpdateStrategy(update(strategy_id="x", quantity=1), None),
-        service.DeleteStrategy(api.DeleteStrategyRequest(request_id="4", strategy_id="x"), None),
+        service.GetStrategy(api.GetStrategyRequest(strategy_id="trned"), None),
+        service.StartStrategy(api.StartStrategyRequest(request_id="1", strategy_id="trned"), None),
+        service.StopStrategy(api.StopStrategyRequest(request_id="2", strategy_id="trned"), None),
+        service.UpdateStrategy(update(strategy_id="trned", quantity=1), None),
+        service.DeleteStrategy(api.DeleteStrategyRequest(request_id="4", strategy_id="trned"), None),
     )
     for call in calls:
-        with pytest.raises(NotFound, match="no strategy 'x'"):
+        with pytest.raises(NotFound, match="no strategy 'trned'; did you mean 'trend'"):
             await call
+    with pytest.raises(NotFound, match="no strategy 'x'; ListStrategies"):
+        await service.GetStrategy(api.GetStrategyRequest(strategy_id="x"), None)
+
+
+async def test_a_new_account_is_said(service) -> None:
+    """The first strategy on an account is told so, because the name may be mistyped; the next one isn't."""
+    told = [
+        (await service.CreateStrategy(create(name, account=account), None)).strategy.note
+        for name, account in (("a", "default"), ("b", "swing"), ("c", "swing"), ("d", "swnig"))
+    ]
+    assert told == [
+        "",
+        "account 'swing' is new, no other strategy is on it",
+        "",
+        "account 'swnig' is new, no other strategy is on it (did you mean 'swing'?)",
+    ]
 
 
 async def test_pages_hold_every_strategy_once(service) -> None:

@@ -30,13 +30,13 @@ def test_the_demo_is_a_set_of_valid_commands() -> None:
     """Each request keeps the contract's rules, each strategy has a name of its own and is started."""
     pairs = demo_requests()
     assert not [broken for pair in pairs for request in pair for broken in violations(request)]
-    assert len({create.strategy_id for create, _ in pairs}) == len(pairs) == 9
+    assert len({create.strategy_id for create, _ in pairs}) == len(pairs) == 10
     assert all(create.strategy_id == start.strategy_id for create, start in pairs)
 
 
 @pytest.mark.parametrize("day", [date(2026, 11, 20), date(2026, 11, 23), date(2026, 11, 25)])
 def test_the_demo_trades_soon_and_then_now_and_then(day) -> None:
-    """On the simulated market the first signal comes within 6 s of the open, then 8 to 20 a minute."""
+    """On the simulated market the first signal comes within 6 s of the open, then 16 to 28 a minute."""
     directory = InstrumentDirectory(INSTRUMENTS)
     host = StrategyHost(directory, CALENDAR, ExecutionRouter(("paper",)))
     for create, _ in demo_requests():
@@ -57,4 +57,4 @@ def test_the_demo_trades_soon_and_then_now_and_then(day) -> None:
         signals += host.on_frame(Frame("sim", 0, number, time, 100, *columns))
     opened = CALENDAR.sessions(day, "NSE_EQ")[0].open
     assert (signals[0].market_time - opened).total_seconds() < 6
-    assert 8 <= len(signals) / 5 <= 20
+    assert 16 <= len(signals) / 5 <= 28
