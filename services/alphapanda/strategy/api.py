@@ -74,6 +74,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         self._configurations = Configurations(
             registry, directory, active_brokers, account, signal_ttl_seconds
         )
+        self._account = account
         self._wall_clock = wall_clock
         self._most = most_strategies
 
