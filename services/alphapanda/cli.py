@@ -34,6 +34,7 @@ COMMANDS = {
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
     "dlq": "show dead letters (records that could not be handled); redrive or discard them",
+    "audit": "show who gave which command, from where, and what came of it",
     "topics": "create the mesh's Kafka topics: topics ensure; print their records: topics tail",
     "db": "upgrade the schema of the mesh's database: db upgrade",
 }

@@ -12,6 +12,7 @@ from alphapanda.app.tables import TABLES
 from alphapanda.contract.topics import payload_policies
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.settings.model import Settings
+from alphapanda.storage.audit import audit_purge
 from alphapanda.storage.purging import outbox_purge, requests_purge
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
 from alphapanda.trading.paper_exchange import look_ups_purge
@@ -27,6 +28,7 @@ EMPTY = {"dict", "set", "list", "defaultdict", "deque", "Counter", "OrderedDict"
 KEEP = timedelta(1)
 PURGES = [
     ACTIVATIONS_PURGE,
+    audit_purge(KEEP),
     verdicts_purge(KEEP),
     look_ups_purge(KEEP),
     tombstones_purge(KEEP),

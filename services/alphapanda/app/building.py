@@ -20,6 +20,7 @@ from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.source import StatusSource
 from alphapanda.resilience.lanes import Lane
 from alphapanda.settings.model import Settings
+from alphapanda.storage.audit_trail import AuditTrail
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.laned_engine import LanedEngine, pool_size_of
 
@@ -99,10 +100,11 @@ def process_of(
     }
     sources: list[StatusSource] = [*running.values(), *elsewhere]
     sources.sort(key=lambda one: order.index(one.service) if one.service in order else len(order))
-    ops = ops_room(resources, sources, groups, servers)
+    trail = AuditTrail(resources.engine)
+    ops = ops_room(resources, sources, groups, servers, trail)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
-    server = mesh_server(resources.settings, port, every, before_binding)
+    server = mesh_server(resources.settings, port, every, before_binding, trail)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
         watched.dependencies,

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.halting import halt_brokers
+from alphapanda.app.local_audit import record_local
 from alphapanda.app.log_agreement import OUTBOXES, event_id_of, kept_since, source_of
 from alphapanda.consuming.postgres_parking import parked_ends
 from alphapanda.contract.topics import TopicMap, TopicPartition
@@ -106,6 +107,8 @@ async def repair_log(
         await announce_strategies(connection, PostgresStrategyStore(engine, outbox), outbox)
         await announce_switches(connection, Outbox("risk", topic_map))
         repaired.halted = tuple(await halt_brokers(connection, topic_map, cause, now))
+        asked = {"cause": cause, "log": str(layout.events)}
+        await record_local(connection, "alphapanda log repair", asked, now)
     repaired.kept_as = _put_in_place(made, layout.events, now)
     return repaired
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alphapanda.app.local_audit import record_local
+from alphapanda.app.resources import wall_clock
 from alphapanda.app.serve import mesh_log
 from alphapanda.app.topics import topics_of
 from alphapanda.settings.model import Settings
@@ -33,8 +35,12 @@ async def upgrade_database(settings: Settings) -> tuple[str | None, str]:
     """Migrates the schema to the newest revision; returns the revisions before and after."""
     engine = open_engine(settings.database.url, settings.database.pool_size)
     try:
-        before = await schema_version(engine)
+        before, started_at = await schema_version(engine), wall_clock()
         await upgrade_schema(engine)
+        if not before.up_to_date:
+            async with engine.begin() as connection:
+                was, is_now = {"schema": before.current or ""}, {"schema": before.needed}
+                await record_local(connection, "alphapanda db upgrade", {}, started_at, was, is_now)
     finally:
         await engine.dispose()
     return before.current, before.needed

@@ -17,6 +17,7 @@ from alphapanda.app.options import call_bounds
 from alphapanda.app.probes import Probe
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.follower import TopicFollower
+from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server import MeshServer, Registration
 from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.source import Check, Degradable
@@ -106,9 +107,13 @@ class Lifecycle:
 
 
 def mesh_server(
-    settings: Settings, port: int, rooms: Sequence[Room], before_binding: Callable[[], None] = lambda: None
+    settings: Settings,
+    port: int,
+    rooms: Sequence[Room],
+    before_binding: Callable[[], None] = lambda: None,
+    trail: Trail | None = None,
 ) -> MeshServer:
-    """Builds the server for these rooms."""
+    """Builds the server for these rooms; `trail` records their commands."""
     return MeshServer(
         settings.api.host,
         port,
@@ -118,6 +123,7 @@ def mesh_server(
         structlog.get_logger(AUDIT),
         before_binding,
         call_bounds(settings.api),
+        trail,
     )
 
 

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 
 from alphapanda.app.backup import DUMP, EVENTS, Manifest, read_manifest, require_empty
 from alphapanda.app.halting import halt_brokers
+from alphapanda.app.local_audit import record_local
 from alphapanda.app.log_check import require_agreement
 from alphapanda.app.resources import wall_clock
 from alphapanda.app.start_failures import start_failure
@@ -77,7 +78,7 @@ async def restore(
 async def _fill(
     settings: Settings, backup: Path, directory: DataDirectory, progress: Callable[[str], None]
 ) -> Sequence[str]:
-    layout = directory.layout
+    layout, started_at = directory.layout, wall_clock()
     topic_map = topics_of(settings, BrokerRegistry(BROKERS))
     async with AsyncExitStack() as stack:
         postgres = EmbeddedPostgres(directory.path, progress)
@@ -95,6 +96,7 @@ async def _fill(
         stack.push_async_callback(log.stop)
         await require_agreement(layout, engine, log, topic_map)
         async with engine.begin() as connection:
+            await record_local(connection, "alphapanda restore", {"backup": str(backup)}, started_at)
             return await halt_brokers(connection, topic_map, "a backup was restored", wall_clock())
 
 

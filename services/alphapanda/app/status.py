@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alphapanda import __version__
 from alphapanda.app.calendars import notices
@@ -12,12 +12,16 @@ from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.api import OpsServicer
+from alphapanda.ops.audit_api import AuditApi
 from alphapanda.ops.backups import Backups
 from alphapanda.ops.checks import ActiveCheck
 from alphapanda.ops.core import ServiceState
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import RunningService, StatusSource
+from alphapanda.storage.audit import PostgresAudit, audit_purge
+from alphapanda.storage.audit_trail import AuditTrail
+from alphapanda.storage.purging import Purging
 from panda.ops.v1.ops_pb2_grpc import add_OpsServiceServicer_to_server
 
 OPS_SERVICE = "panda.ops.v1.OpsService"
@@ -48,6 +52,7 @@ def ops_room(
     services: Sequence[StatusSource],
     lag_watch: LagWatch | None = None,
     servers: Sequence[ServerSupervisor] = (),
+    trail: AuditTrail | None = None,
 ) -> Room:
     """Builds the room of OpsService for these services, with the groups' lag where this process watches it.
 
@@ -56,6 +61,7 @@ def ops_room(
         services: reported by GetStatus.
         lag_watch: watches the groups' lag; None where another process does.
         servers: supervisors of the servers that this process runs.
+        trail: records the process's commands; its old entries are purged where the groups' lag is watched.
     """
 
     async def market_time() -> datetime | None:
@@ -72,10 +78,21 @@ def ops_room(
         servers,
         Backups(resources.write_backup),
         notices=notices(resources.calendar, resources.settings.calendar.warn_days),
+        audit=AuditApi(PostgresAudit(resources.engine)),
     )
+    retention = resources.settings.retention
+    purges = Purging(
+        "ops",
+        resources.engine,
+        [audit_purge(timedelta(hours=retention.audit_hours))],
+        retention.interval_seconds,
+        wall_clock,
+    )
+    recording = [] if trail is None else [(Phase.LISTEN, trail)]
+    forgetting = [] if lag_watch is None else [(Phase.WAKE, purges.rounds)]
     return Room(
         service="ops",
         full_name=OPS_SERVICE,
         registration=lambda server: add_OpsServiceServicer_to_server(servicer, server),
-        parts=[(Phase.LISTEN, about_the_log)],
+        parts=[(Phase.LISTEN, about_the_log), *recording, *forgetting],
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from alphapanda.instruments.store.tables import METADATA as INSTRUMENTS
 from alphapanda.portfolio.store.tables import METADATA as PORTFOLIO
 from alphapanda.risk.store.tables import METADATA as RISK
+from alphapanda.storage.audit_tables import METADATA as AUDIT
 from alphapanda.strategy.store.tables import METADATA as STRATEGY
 from alphapanda.trading.store.paper_exchange_tables import METADATA as PAPER_EXCHANGE
 from alphapanda.trading.store.tables import METADATA as TRADING
 
-TABLES = (INSTRUMENTS, STRATEGY, RISK, TRADING, PAPER_EXCHANGE, PORTFOLIO)
+TABLES = (INSTRUMENTS, STRATEGY, RISK, TRADING, PAPER_EXCHANGE, PORTFOLIO, AUDIT)

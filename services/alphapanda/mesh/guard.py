@@ -31,6 +31,7 @@ from alphapanda.mesh.errors import TooMany, Unavailable
 from alphapanda.mesh.failures import ContractBroken, DeadlinePassed, failure_of
 from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.metadata import CORRELATION_KEY
+from alphapanda.mesh.recording import CommandRecorder, Trail
 from alphapanda.resilience.lanes import Lane, current_lane
 from alphapanda.telemetry.correlation import current_correlation_id
 
@@ -52,6 +53,7 @@ class Guard:
         audit: gets commands with caller, request_id and outcome, without their contents.
         slow_call_seconds: an answer that takes longer is logged.
         gate: admits calls.
+        trail: where commands are recorded; None: nowhere.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Guard:
         audit: FilteringBoundLogger,
         slow_call_seconds: float,
         gate: Gate,
+        trail: Trail | None = None,
     ) -> None:
         if handler.request_streaming or handler.request_deserializer is None:
             raise InvalidInput("method", policy.method, "an RPC with one request")
@@ -79,6 +82,7 @@ class Guard:
         self._audit = audit
         self._slow = slow_call_seconds
         self._gate = gate
+        self._recorder = CommandRecorder(policy, trail)
         self._kind = kind_of(policy, streaming=handler.response_streaming)
         calls = Lane.COMMAND if policy.is_command else Lane.QUERY
         self._lane = Lane.URGENT if policy.is_urgent else calls
@@ -96,9 +100,11 @@ class Guard:
         started = perf_counter()
         _identify(context)
         connection = context.peer()
+        self._recorder.open()
         try:
             ticket = self._gate.admit(self._kind, self._method, connection)
         except TooMany as refusal:
+            self._recorder.refused(failure_of(refusal), connection)
             await self._gate.refuse(refusal, self._method, context)
         current_lane.set(self._lane)
         request: Message | None = None
@@ -158,6 +164,7 @@ class Guard:
             if not self._is_command:
                 await self._gate.refuse(error, self._method, context)
         failure = failure_of(error)
+        self._recorder.refused(failure, context.peer())
         log = self._audit if self._is_command else self._log
         who = _who(request) | {"outcome": failure.code.name} if self._is_command else {}
         log.log(
@@ -175,6 +182,7 @@ class Guard:
             request = self._parse(raw)
         except DecodeError:
             raise InvalidInput("request", f"{len(raw)} bytes", "a request of this method") from None
+        self._recorder.read(request)
         if broken := bounds_broken(request) or violations(request):
             raise ContractBroken(broken)
         return request
@@ -202,6 +210,10 @@ class Guard:
         async with self._gate.turn(self._kind, connection):
             return await self._behaviour(request, context)
 
+    async def _recorded(self, request: Message, context: Context, connection: str) -> Message:
+        async with self._gate.turn(self._kind, connection):
+            return await self._recorder.effect(request, connection, lambda: self._behaviour(request, context))
+
     async def _first(self, messages: AsyncIterator[Message | bytes], connection: str) -> Message | bytes:
         limit = asyncio.timeout(self._default_deadline)
         first_message_limit.set(limit)
@@ -220,7 +232,7 @@ class Guard:
         left: float | None = context.time_remaining()
         wait = self._default_deadline if left is None else left
         answer_by.set(now + wait)
-        effect = self._effects.start(self._method, self._in_turn(request, context, connection))
+        effect = self._effects.start(self._method, self._recorded(request, context, connection))
         ticket.hold()
         effect.add_done_callback(ticket.release)
         try:

@@ -23,6 +23,7 @@ from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.loopback import is_loopback
+from alphapanda.mesh.recording import Trail
 
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
@@ -98,6 +99,7 @@ class MeshServer:
         audit: gets commands; `log` where absent.
         before_binding: called just before the port is bound, to release a reserved one.
         bounds: most calls at once.
+        trail: where commands are recorded; None: nowhere.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -113,6 +115,7 @@ class MeshServer:
         audit: FilteringBoundLogger | None = None,
         before_binding: Callable[[], None] = lambda: None,
         bounds: CallBounds = DEFAULT_BOUNDS,
+        trail: Trail | None = None,
     ) -> None:
         audit = audit or log
         if not is_loopback(host):
@@ -132,7 +135,9 @@ class MeshServer:
         self._gate = Gate(bounds, log)
         self._guards = {
             service: {
-                name: Guard(policy, handlers[name], self._effects, log, audit, slow_call_seconds, self._gate)
+                name: Guard(
+                    policy, handlers[name], self._effects, log, audit, slow_call_seconds, self._gate, trail
+                )
                 for name, policy in service_policies(find_service(service)).items()
             }
             for service, handlers in collector.services.items()

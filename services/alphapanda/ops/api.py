@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from alphapanda.contract.wire import timestamp
 from alphapanda.domain.errors import UnknownName
+from alphapanda.ops.audit_api import AuditApi
 from alphapanda.ops.backups import Backups
 from alphapanda.ops.core import ServiceReport, unanswered
 from alphapanda.ops.lag_watch import LagWatch
@@ -40,6 +41,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         servers: servers that this process runs.
         backups: writes backups of this process's data directory.
         notices: returns what a person should know soon, in sentences.
+        audit: answers about the audit; None where there is none.
         timeout_seconds: a service that doesn't report within this time is NOT_SERVING in the answer.
     """
 
@@ -54,8 +56,10 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         servers: Sequence[RunServer] = (),
         backups: Backups | None = None,
         notices: Callable[[], Sequence[str]] = lambda: (),
+        audit: AuditApi | None = None,
         timeout_seconds: float = 2.0,
     ) -> None:
+        self._audit = audit
         self._backups = backups or Backups(None)
         self._sources = {source.service: source for source in sources}
         self._version = version
@@ -134,6 +138,13 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         return pb.CreateBackupResponse(
             folder=str(written.folder), bytes=written.size, taken_at=timestamp(written.taken_at)
         )
+
+    @override
+    async def ListAuditEntries(
+        self, request: pb.ListAuditEntriesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAuditEntriesResponse:
+        """Returns a page of the audit."""
+        return pb.ListAuditEntriesResponse() if self._audit is None else await self._audit.list(request)
 
     @override
     async def ListConsumerLag(

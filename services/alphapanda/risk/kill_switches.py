@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from alphapanda.domain import ids
 from alphapanda.domain.order import TradingState
 from alphapanda.mesh.errors import FailedPrecondition
+from alphapanda.mesh.recording import record_change
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.core.switch_copies import COMPARE_SECONDS, Agreement, SwitchCopy, agreement
 from alphapanda.risk.store.port import KillSwitch, RiskStore, SwitchScope
@@ -147,6 +148,7 @@ class KillSwitches:
         def change(current: KillSwitch) -> tuple[KillSwitch, Event] | None:
             nonlocal is_new
             is_new = True
+            record_change(_shown(current), {**_shown(current), "state": TradingState(request.state).name})
             state, now = TradingState(request.state), self._wall_time()
             if current.revision and current.state is state:
                 return None
@@ -344,3 +346,9 @@ def _copy(switch: KillSwitch) -> SwitchCopy:
 
 def _code(error: grpc.RpcError) -> str:
     return error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+
+
+def _shown(switch: KillSwitch) -> dict[str, str]:
+    """A switch as the audit shows it."""
+    scope = switch.scope
+    return {"broker": scope.broker, "strategy_id": scope.strategy_id, "state": switch.state.name}

@@ -10,9 +10,10 @@ import structlog
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import TradingState
 from alphapanda.mesh.errors import FailedPrecondition
+from alphapanda.mesh.recording import record_change
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
 from alphapanda.risk.core.limit_changes import LimitChange, changed
-from alphapanda.risk.core.scoped_limits import LimitScope
+from alphapanda.risk.core.scoped_limits import LimitScope, ScopedLimits
 from alphapanda.risk.messages import set_limit_message
 from alphapanda.risk.store.port import DecisionUnit, RiskStore
 from alphapanda.risk.switch_events import account_switch_event, next_switch
@@ -64,6 +65,7 @@ class LimitService:
                     version=str(current.version),
                 )
             after = changed(current, change)
+            record_change(_set_here(current, change), _set_here(after, change))
             await unit.save_limits(change)
             if not request.strategy_id and "max_daily_loss" in {*change.to_set, *change.to_clear}:
                 await self._clear_trip(unit, request, caller)
@@ -108,3 +110,9 @@ def _values(request: risk.UpdateLimitsRequest) -> dict[str, str]:
             raise InvalidInput("set", one.name, "a limit is named once")
         values[one.name] = one.value
     return values
+
+
+def _set_here(limits: ScopedLimits, change: LimitChange) -> dict[str, str]:
+    """What is set at a change's scope of the limits that it names, as the audit shows it."""
+    named = {*change.to_set, *change.to_clear}
+    return {row.name: row.text for row in limits.rows if row.scope == change.scope and row.name in named}

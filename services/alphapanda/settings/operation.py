@@ -46,6 +46,12 @@ class RetentionSettings(Section):
     look_ups_hours: float = Field(
         30 * 24, gt=0, le=87_840, description="hours that the paper exchange's journal keeps look-ups"
     )
+    audit_hours: float = Field(
+        365 * 24,
+        ge=365 * 24,
+        le=87_840,
+        description="hours that the audit of commands is kept; the database refuses to delete it within a year",
+    )
     interval_seconds: Seconds = Field(3600.0, description="between two rounds of deleting")
 
 

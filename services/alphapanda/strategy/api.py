@@ -17,6 +17,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.mesh.recording import record_change
 from alphapanda.storage.requests import CommandKey
 from alphapanda.strategy.configurations import Configurations, flattened
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
@@ -105,7 +106,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             key,
             request,
             config.strategy_id,
-            decide,
+            _recorded(decide),
             lambda stored: api.CreateStrategyResponse(strategy=strategy_message(stored)),
         )
         return api.CreateStrategyResponse.FromString(answer)
@@ -270,7 +271,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             NotFound: there is no such strategy; the error suggests the nearest name.
         """
         async with self._nearest_named(request.strategy_id):
-            return await self._store.command(key, request, request.strategy_id, decide, answer)
+            return await self._store.command(key, request, request.strategy_id, _recorded(decide), answer)
 
     @asynccontextmanager
     async def _nearest_named(self, strategy_id: str) -> AsyncIterator[None]:
@@ -320,3 +321,18 @@ def _existing(stored: StoredStrategy | None) -> StoredStrategy:
     if stored is None or stored.config.state is StrategyState.DELETED:
         raise _NoSuchStrategy
     return stored
+
+
+def _recorded(decide: Decide) -> Decide:
+    """Tells the audit the strategy before and after what is decided."""
+
+    def deciding(stored: StoredStrategy | None) -> Change | None:
+        change = decide(stored)
+        after = stored if change is None else change.strategy
+        record_change(
+            None if stored is None else strategy_message(stored),
+            None if after is None else strategy_message(after),
+        )
+        return change
+
+    return deciding

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server import MeshServer
 from panda.instruments.v1 import instruments_pb2, instruments_pb2_grpc
 from panda.risk.v1 import risk_pb2, risk_pb2_grpc
@@ -127,7 +128,13 @@ def bounds() -> CallBounds:
 
 
 @pytest.fixture
-async def mesh(bounds: CallBounds) -> AsyncIterator[Mesh]:
+def trail() -> Trail | None:
+    """Where commands are recorded: nowhere; a module may have its own."""
+    return None
+
+
+@pytest.fixture
+async def mesh(bounds: CallBounds, trail: Trail | None) -> AsyncIterator[Mesh]:
     """A server at work; stopped at the end."""
     captured = LogCapture()
     log = structlog.wrap_logger(
@@ -144,6 +151,7 @@ async def mesh(bounds: CallBounds) -> AsyncIterator[Mesh]:
         log,
         slow_call_seconds=0.2,
         bounds=bounds,
+        trail=trail,
     )
     mesh = Mesh(server, instruments, risk, captured)
     mesh.port = await server.start()

@@ -35,6 +35,7 @@ from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.store import statements as risk
 from alphapanda.risk.store.port import VerdictFilter
 from alphapanda.risk.store.statements import verdicts_purge
+from alphapanda.storage.audit import NO_OUTCOME, AuditFilter, audit_purge, page_of
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.purging import outbox_purge, requests_purge
@@ -87,7 +88,22 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
             tombstones_purge(DAYS),
             look_ups_purge(DAYS),
             ACTIVATIONS_PURGE,
+            audit_purge(DAYS),
         )
+    ],
+    "storage/audit.py": lambda: [
+        page_of(wanted, before, 50)[0]
+        for wanted in (
+            AuditFilter(),
+            AuditFilter(caller="k7"),
+            AuditFilter(method="k7"),
+            AuditFilter(outcome="OK"),
+            AuditFilter(outcome=NO_OUTCOME),
+            AuditFilter(correlation_id=str(sample(7))),
+            AuditFilter(since=BEGAN, until=BEGAN),
+            AuditFilter(caller="k7", method="k7", outcome="OK", since=BEGAN, until=BEGAN),
+        )
+        for before in (None, (BEGAN, MIDDLE))
     ],
     "portfolio/store/statements.py": lambda: [add_snapshot(Outbox("portfolio", TopicMap(("paper",))))],
     "risk/store/statements.py": lambda: [
@@ -127,7 +143,8 @@ BY_NAME: Mapping[str, Any] = {
     "after_strategy": "s7", "after_instrument": "NSE:I7", "after_product": 1, "since": BEGAN + timedelta(seconds=ROWS - 50),
     "start": BEGAN + timedelta(seconds=ROWS - 50), "until": BEGAN + timedelta(seconds=ROWS), "count": 0,
     "end": BEGAN + timedelta(seconds=ROWS), "brokers": ["paper"], "any_status": True, "entries_before": BEGAN,
-    "exits_before": BEGAN, "published_before": BEGAN,
+    "exits_before": BEGAN, "published_before": BEGAN, "last_started_at": BEGAN + timedelta(seconds=MIDDLE), "last_number": MIDDLE,
+    "outcome": "k7",
 }  # fmt: skip
 """Values by a parameter's name; others by its type."""
 

@@ -1097,3 +1097,181 @@ class CreateBackupResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateBackupResponse: _TypeAlias = CreateBackupResponse  # noqa: Y015
+
+@_typing.final
+class AuditEntry(_message.Message):
+    """A command that was given: who, from where, what, and what came of it. It is stored before the command's effect and its
+    outcome after it; the database refuses to change either.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the entry, in the order in which entries were stored."""
+    service: _builtins.str
+    """Service that got the command, such as "risk"; "cli" for a command of the command line."""
+    method: _builtins.str
+    """Full name of the RPC, such as "/panda.risk.v1.RiskService/SetKillSwitch", or a command such as "alphapanda restore"."""
+    caller: _builtins.str
+    """Who gave it."""
+    peer: _builtins.str
+    """From where: the address of the connection, such as "ipv4:127.0.0.1:40000", or the user and machine of a command line."""
+    request_id: _builtins.str
+    """request_id of the command. Empty where it has none, or could not be read."""
+    correlation_id: _builtins.str
+    """Correlation id of the command and of all that follows from it: orders, events, ledger, trace."""
+    request: _builtins.str
+    """The request as JSON, without secrets; long texts and lists are cut."""
+    before: _builtins.str
+    """State before the effect, as JSON. Empty where the service did not tell it."""
+    after: _builtins.str
+    """State after the effect, as JSON. Empty where the service did not tell it."""
+    outcome: _builtins.str
+    """"OK", or the name of the status it ended with, such as "PERMISSION_DENIED". Empty where the command runs still, or where its
+    process died before it could store the outcome: then its effect is not known from here.
+    """
+    reason: _builtins.str
+    """Reason of the refusal or failure (ErrorInfo). Empty for "OK"."""
+    message: _builtins.str
+    """What was refused or failed, for a person, without secrets. Empty for "OK"."""
+    calls: _builtins.int
+    """Number of calls that the entry stands for: 1, or more where many refused calls of one kind came within a minute."""
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which the command began; where the entry stands for several calls, the first one's."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it ended; where the entry stands for several calls, the last one's. Absent where outcome is empty."""
+
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of what it was about: orders, signals, strategies, dead letters; at most 50."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        service: _builtins.str = ...,
+        method: _builtins.str = ...,
+        caller: _builtins.str = ...,
+        peer: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
+        request: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "caller", b"caller", "calls", b"calls", "correlation_id", b"correlation_id", "ended_at", b"ended_at", "message", b"message", "method", b"method", "number", b"number", "outcome", b"outcome", "peer", b"peer", "reason", b"reason", "request", b"request", "request_id", b"request_id", "service", b"service", "started_at", b"started_at", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class ListAuditEntriesRequest(_message.Message):
+    """Asks for entries of the audit. Empty fields select all; fields that are set must all match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    caller: _builtins.str
+    """Only commands of this caller."""
+    method: _builtins.str
+    """Only this RPC or command: its full name, or its last part, such as "SetKillSwitch" or "restore"."""
+    outcome: _builtins.str
+    """Only commands with this outcome: "OK", the name of a status, or "NONE" where no outcome is known."""
+    correlation_id: _builtins.str
+    """Only commands of this correlation id."""
+    page_size: _builtins.int
+    """Most entries in the answer. 0 means 50; at most 500."""
+    page_token: _builtins.str
+    """next_page_token of the page before, unchanged. Empty means the first page."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Only commands that began at this wall time or later. Absent means from the first."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Only commands that began before this wall time. Absent means to the newest."""
+
+    def __init__(
+        self,
+        *,
+        caller: _builtins.str = ...,
+        method: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "correlation_id", b"correlation_id", "method", b"method", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEntriesRequest: _TypeAlias = ListAuditEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditEntriesResponse(_message.Message):
+    """A page of the audit, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
+        """Entries of this page."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___AuditEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEntriesResponse: _TypeAlias = ListAuditEntriesResponse  # noqa: Y015

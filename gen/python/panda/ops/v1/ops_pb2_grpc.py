@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OpsServiceStub:
-    """Status, dead letters, lag and records of the log.
+    """Status, dead letters, lag and records of the log, audit.
     """
 
     def __init__(self, channel):
@@ -75,10 +75,15 @@ class OpsServiceStub:
                 request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupRequest.SerializeToString,
                 response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/panda.ops.v1.OpsService/ListAuditEntries',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class OpsServiceServicer:
-    """Status, dead letters, lag and records of the log.
+    """Status, dead letters, lag and records of the log, audit.
     """
 
     def GetStatus(self, request, context):
@@ -140,6 +145,13 @@ class OpsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Commands that were given, refused ones among them, newest first; kept for at least 365 days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OpsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -183,6 +195,11 @@ def add_OpsServiceServicer_to_server(servicer, server):
                     request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupRequest.FromString,
                     response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupResponse.SerializeToString,
             ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'panda.ops.v1.OpsService', rpc_method_handlers)
@@ -192,7 +209,7 @@ def add_OpsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpsService:
-    """Status, dead letters, lag and records of the log.
+    """Status, dead letters, lag and records of the log, audit.
     """
 
     @staticmethod
@@ -401,6 +418,33 @@ class OpsService:
             '/panda.ops.v1.OpsService/CreateBackup',
             panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupRequest.SerializeToString,
             panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/ListAuditEntries',
+            panda_dot_ops_dot_v1_dot_ops__pb2.ListAuditEntriesRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OpsServiceStub:
-    """Status, dead letters, lag and records of the log."""
+    """Status, dead letters, lag and records of the log, audit."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_ops_pb2.GetStatusRequest, _ops_pb2.GetStatusResponse]
@@ -38,9 +38,11 @@ class OpsServiceStub:
     """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
     process has no data directory of its own (a mesh), the folder is not empty, or another backup is being written.
     """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_ops_pb2.ListAuditEntriesRequest, _ops_pb2.ListAuditEntriesResponse]
+    """Commands that were given, refused ones among them, newest first; kept for at least 365 days."""
 
 class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Status, dead letters, lag and records of the log."""
+    """Status, dead letters, lag and records of the log, audit."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -111,5 +113,13 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
         process has no data directory of its own (a mesh), the folder is not empty, or another backup is being written.
         """
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _ops_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_ops_pb2.ListAuditEntriesRequest, _abc.Awaitable[_ops_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.ListAuditEntriesResponse]:
+        """Commands that were given, refused ones among them, newest first; kept for at least 365 days."""
 
 def add_OpsServiceServicer_to_server(servicer: OpsServiceServicer, server: _aio.Server) -> None: ...
