@@ -21,8 +21,8 @@ MOST_ITEMS: Final = 50
 MOST_SUBJECTS: Final = 50
 """Ids of what a command was about."""
 
-_NO_SUBJECTS: Final = frozenset(
-    {"request_id", "correlation_id", "causation_id", "event_id", "instrument_id", "trace_id"}
+_SUBJECTS: Final = frozenset(
+    {"order_id", "signal_id", "strategy_id", "letter_id", "letter_ids", "session_id", "user", "username"}
 )
 
 
@@ -55,15 +55,11 @@ def subjects(messages: Iterable[Message | None]) -> list[str]:
 def _ids(message: Message, depth: int) -> Iterator[str]:
     for field, value in message.ListFields():
         values = value if _is_list(field) else (value,)
-        if field.type == FieldDescriptor.TYPE_STRING and _names_a_subject(field.name):
+        if field.type == FieldDescriptor.TYPE_STRING and field.name in _SUBJECTS:
             yield from (plain_text(each) for each in islice(values, MOST_SUBJECTS))
         elif field.type == FieldDescriptor.TYPE_MESSAGE and depth and not _is_map(field):
             for each in islice(values, MOST_SUBJECTS):
                 yield from _ids(each, depth - 1)
-
-
-def _names_a_subject(name: str) -> bool:
-    return name.endswith(("_id", "_ids")) and name.removesuffix("s") not in _NO_SUBJECTS
 
 
 def _is_list(field: FieldDescriptor) -> bool:
