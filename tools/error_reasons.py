@@ -208,6 +208,10 @@ ORDERS: Final[Described] = {
         "the broker refused it; the message quotes the broker",
         "as the broker says: margin, product, price band",
     ),
+    "INSUFFICIENT_FUNDS": (
+        "the price had moved when the order was to fill, and the account couldn't pay it any more",
+        "none is needed: nothing of it was filled that has to be paid; trade smaller sizes to leave room for gaps",
+    ),
     "ABSENT": (
         "the broker didn't answer, and the order never appeared there",
         "none is needed: an exit is decided anew, an entry by the next signal",

@@ -36,14 +36,15 @@ SERVICES = ["panda.portfolio.v1.PortfolioService"]
 def three_sessions(folder: Path) -> Path:
     """One-minute bars of three trading days (with a holiday and a weekend between), a seeded walk on the grid.
 
-    One minute in ten has no bar, and no bar opens where the one before closed.
+    One minute in ten has no bar, and no bar opens where the one before closed. On the first day the second bar opens
+    fifteen rupees higher.
     """
     walk, price = random.Random(11), 30_000
     lines = ["datetime_ist,open,high,low,close,volume"]
     for day in DAYS:
         at = datetime.fromisoformat(f"{day}T09:15:00")
-        for _ in range(375):
-            open_ = price + 5 * walk.choice((-2, -1, 1, 2))
+        for minute in range(375):
+            open_ = price + 5 * walk.choice((-2, -1, 1, 2)) + 1500 * ((day, minute) == (DAYS[0], 1))
             price = max(price + 5 * walk.choice((-6, -3, -1, 0, 1, 3, 6)), 5)
             prices = (open_, max(open_, price) + 10, min(open_, price) - 10, price)
             _, _, _, close = shown = [f"{one / 100:.2f}" for one in prices]
@@ -114,6 +115,23 @@ class Careful(BarStrategy[Parameters]):
         return Wish(Stance.FLAT, f"{bar.close} is too far from {position.average_price:.4f}")
 '''
 
+ALL_IN = '''
+from alphapanda.strategy import Bar, BarParameters, BarStrategy, Stance, Wish
+
+
+class AllIn(BarStrategy[BarParameters]):
+    """Buys at the first bar of a day and sells at the second."""
+
+    type_name, parameters_model = "all_in", BarParameters
+
+    def __init__(self, parameters: BarParameters) -> None:
+        self.day = None
+
+    def on_bar(self, bar: Bar) -> Wish | None:
+        before, self.day = self.day, bar.day_open_ns
+        return Wish(Stance.FLAT if before == self.day else Stance.LONG, "the day")
+'''
+
 
 async def lived_through(
     feed: str, yaml: Path, data_dir: Path, folder: Path
@@ -151,7 +169,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
 
     The purse becomes too small for all, and the same entries go unpaid. One of the strategies is a file of the user's that
     reads its position: it buys only while it holds nothing, and leaves by what it paid on average. Another one trades two
-    instruments against each other.
+    instruments against each other. Another one buys delivery for all the cash, which a gap makes too dear.
     """
     file, beside = three_sessions(tmp_path), Path(f"{PAIR[1]}={one_session_beside(tmp_path)}")
     monkeypatch.setenv("ALPHAPANDA_INSTRUMENTS__FILE", str(tmp_path / "instruments.db"))
@@ -159,6 +177,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     folder = tmp_path / "strategies"
     folder.mkdir()
     (folder / "careful.py").write_text(CAREFUL)
+    (folder / "all_in.py").write_text(ALL_IN)
     monkeypatch.setenv("ALPHAPANDA_PAPER_TRADING__STARTING_CASH", str(CASH))
     replayed = []
     run = build_replay(
@@ -166,6 +185,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
         [
             *(WantedStrategy(name, parameters, quantity=100) for name, parameters in STRATEGIES.items()),
             WantedStrategy("pairs", SPREAD, PAIR, quantity=10),
+            WantedStrategy("all_in", {}, quantity="100%", product="CNC"),
         ],
         instrument="NSE:INFY",
         on_fill=lambda filled, realised: replayed.append(
@@ -183,7 +203,10 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     )
     run.replay.run(run.frames)
     assert run.replay.tally.fills >= 200
-    assert run.replay.tally.unpaid >= 20
+    tally = run.replay.tally
+    assert tally.unpaid >= 20
+    assert tally.orders - tally.fills - tally.expired - tally.held == 1  # not paid at the open
+    assert [fill[2] for fill in replayed if fill[0] == "all_in"] == ["BUY", "SELL"] * 2
     careful = [fill for fill in replayed if fill[0] == "careful"]
     assert len(careful) >= 40
     assert [fill[2] for fill in careful] == ["BUY", "SELL"] * (len(careful) // 2)
@@ -193,6 +216,9 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     ]
     rows.append(
         f"  - {{strategy_id: pairs, strategy_type: pairs, symbols: {list(PAIR)}, quantity: 10, parameters: {SPREAD}}}"
+    )
+    rows.append(
+        "  - {strategy_id: all_in, strategy_type: all_in, symbols: ['NSE:INFY'], quantity: 100%, product: CNC}"
     )
     yaml = tmp_path / "strategies.yaml"
     yaml.write_text("\n".join(["strategies:", *rows]) + "\n", encoding="utf-8")

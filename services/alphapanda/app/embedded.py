@@ -296,8 +296,8 @@ class Embedded:
 
     async def _services(self, resources: ProcessResources, progress: Callable[[str], None]) -> None:
         strategy, ticks = strategy_room(resources)
-        risk, timer = risk_room(resources)
-        trading, orders, held = trading_room(resources, self._options.at)
+        risk, timer, decisions = risk_room(resources)
+        trading, orders, held = trading_room(resources, self._options.at, decisions.payable)
         rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine, [resources.paper_engine]))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
@@ -334,7 +334,7 @@ class Embedded:
             open_named_feed(resources, self._feed_wanted),
             before_frame=before_frame,
             barrier=barrier,
-            settle_held=held.step,
+            held=held,
             ready=lambda: self._wait_for_strategy(ticks),
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
             watched=ticks.revisions.watched,

@@ -34,6 +34,7 @@ from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
+from alphapanda.trading.held_orders import HeldOrders
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
 _CANCEL_AGAIN_SECONDS: Final = 0.5
@@ -189,7 +190,7 @@ def marketdata_room(
     before_frame: Callable[[datetime], Awaitable[bool]],
     barrier: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
-    settle_held: Callable[[], Awaitable[bool]] | None = None,
+    held: HeldOrders | None = None,
     recorder: FrameRecorder | FolderRecorder | None = None,
     watched: Callable[[], Mapping[str, Iterable[int]]] | None = None,
     allow_drops: bool = False,
@@ -202,7 +203,7 @@ def marketdata_room(
         before_frame: runs timers that are due at a new market time (lockstep).
         barrier: waits until all records are handled (lockstep).
         ready: awaited before the first frame.
-        settle_held: lets the paper exchange settle the orders that wait for a price; None: it holds none.
+        held: lets the paper exchange settle the orders that wait for a price; None: it holds none.
         recorder: records every published frame.
         watched: returns the instrument tokens of each running strategy; None: strategies run elsewhere.
         allow_drops: whether a recording of which almost nothing was used is only a warning.
@@ -223,7 +224,7 @@ def marketdata_room(
         on_published=recorder.add if recorder else lambda _: None,
         wild_print_percent=resources.settings.marketdata.wild_print_percent,
         account=account,
-        **({} if settle_held is None else {"settle_held": settle_held}),
+        **({} if held is None else {"settle_held": held.step, "end_held": held.end}),
     )
 
     def problem() -> str | None:

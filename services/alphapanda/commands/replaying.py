@@ -34,7 +34,7 @@ from alphapanda.commands.parameters import parsed_parameters
 from alphapanda.commands.replay_report import write_report
 from alphapanda.commands.replay_summary import show_summary
 from alphapanda.commands.sweep_options import SweepOptions
-from alphapanda.commands.wording import count
+from alphapanda.commands.wording import count, things
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
@@ -188,15 +188,19 @@ def _warn_of_orders(run: ReplayRun) -> None:
     """Says which orders there were that came to nothing."""
     tally = run.replay.tally
     if tally.unpaid:
-        warn(f"{count(tally.unpaid)} entries were not paid, the first: {tally.first_unpaid}")
+        entries = things(tally.unpaid, "entry was", "entries were")
+        warn(f"{entries} not paid, the first: {tally.first_unpaid}")
     if tally.unsized:
-        warn(f"{count(tally.unsized)} entries came to no units, the first: {tally.first_unsized}")
-    if held := run.replay.held_orders:
-        warn(f"{count(held)} orders still wait for the open of a next bar, which the data doesn't have")
-    if tally.expired:
+        entries = things(tally.unsized, "entry", "entries")
+        warn(f"{entries} came to no units, the first: {tally.first_unsized}")
+    if tally.held:
+        orders = things(tally.held, "order was", "orders were")
         warn(
-            f"{count(tally.expired)} orders were cancelled: their day had no next bar at whose open they could fill"
+            f"{orders} cancelled at the end of the data, which has no next bar at whose open they could fill"
         )
+    if tally.expired:
+        orders = things(tally.expired, "order was", "orders were")
+        warn(f"{orders} cancelled: their day had no next bar at whose open they could fill")
 
 
 def _cash(text: str) -> Decimal:
@@ -282,7 +286,7 @@ def summarised(run: ReplayRun, found: Performance, seconds: float) -> dict[str, 
         "fills": tally.fills,
         "fill": run.replay.fill.value,
         "expired": tally.expired,
-        "held": run.replay.held_orders,
+        "held": tally.held,
         "realised_pnl": _money(statement.profit.realised),
         "unrealised_pnl": _money(statement.profit.unrealised),
         "charges": _money(statement.profit.charges),

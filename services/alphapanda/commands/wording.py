@@ -69,6 +69,11 @@ def count(value: float, *, signed: bool = False) -> str:
     return grouped(value, indian=numbers.are_indian, signed=signed)
 
 
+def things(number: int, one: str, many: str) -> str:
+    """How many there are: "1 entry was", "1,200 entries were"."""
+    return f"{count(number)} {one if number == 1 else many}"
+
+
 def grouped_ratio(value: float | Decimal) -> str:
     """A ratio with two places."""
     return grouped(value, 2, indian=numbers.are_indian)

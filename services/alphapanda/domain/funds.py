@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -60,6 +60,18 @@ class AccountFunds(Struct, frozen=True, gc=False):
         )
 
 
+class Payable(NamedTuple):
+    """What an account's funds pay of an order that is about to fill.
+
+    Attributes:
+        units: units that may fill, from 0 to those of the order; of a flip that can't be paid its closing part.
+        message: what is lacking, in one line; empty where all may fill.
+    """
+
+    units: int
+    message: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class FundsTerms:
     """How the funds of a broker's simulated accounts are measured.
@@ -75,6 +87,11 @@ class FundsTerms:
     slippage: Decimal
     charges: ChargesOf
     enforced: bool = True
+
+    @property
+    def at_the_fill(self) -> FundsTerms:
+        """The terms for a price that has its slippage already."""
+        return FundsTerms(self.margins, ZERO, self.charges, self.enforced)
 
 
 class Held(Protocol):

@@ -89,6 +89,7 @@ class FailureReason(IntEnum):
     NOT_EXECUTABLE = 12
     DISCARDED = 13
     BROKER_NOT_READY = 14
+    INSUFFICIENT_FUNDS = 15
 
 
 class OrderStatus(IntEnum):

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
@@ -40,6 +40,7 @@ INDICES: Final = frozenset(
 
 _OF_INDEX: Final = re.compile(rf"({'|'.join(one for one in INDICES if ' ' not in one)})\d")
 _INDEX_STEP: Final = Decimal("0.01")
+_WHOLE: Final = Decimal(1)
 _EXCHANGES: Final = {"NSE": "NSE", "NFO": "NSE", "BSE": "BSE", "BFO": "BSE"}
 
 
@@ -89,6 +90,15 @@ class GridRule:
         if not price.is_finite():
             return self.bands[-1].tick
         return next(band.tick for band in self.bands if band.holds(price))
+
+    def against(self, price: Decimal, *, buys: bool) -> Decimal:
+        """The price on the grid that is next to a price, or equal to it: above it for a purchase, below it for a sale.
+
+        It is at least one step.
+        """
+        tick = self.tick(price)
+        steps = (price / tick).quantize(_WHOLE, ROUND_CEILING if buys else ROUND_FLOOR)
+        return max((steps * tick).quantize(tick), tick)
 
 
 def kind_of(instrument: Instrument) -> Kind | None:

@@ -77,6 +77,8 @@ class MarketDataPublisher:
         settle_held: lets the paper exchange settle the orders that wait for a price, after a frame's prices were written and
             before all else. Returns whether it did; then it is called again, in lockstep once that had its effects.
         backoff: time between attempts while something is unavailable.
+        end_held: lets the paper exchange cancel an order that still waits once the feed has ended. Returns whether it did; then
+            it is called again, in lockstep once that had its effects.
         on_published: called with frames after the log has acknowledged them.
         wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
         account: counts the feed's ticks by what became of them; None: an own one.
@@ -101,6 +103,7 @@ class MarketDataPublisher:
         backoff: Backoff,
         on_published: Callable[[Sequence[Frame]], None] = lambda _: None,
         settle_held: Callable[[], Awaitable[bool]] = _nothing_held,
+        end_held: Callable[[], Awaitable[bool]] = _nothing_held,
         account: DataAccount | None = None,
         wild_print_percent: float = DEFAULT_PERCENT,
     ) -> None:
@@ -117,6 +120,7 @@ class MarketDataPublisher:
         self._backoff = backoff
         self._on_published = on_published
         self._settle_held = settle_held
+        self._end_held = end_held
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
         self._sanitiser = Sanitiser(directory, PRICE_SCALE, self.account, wild_print_percent)
         self._last: LastFrames | None = None
@@ -175,6 +179,9 @@ class MarketDataPublisher:
         while self._runs is not None and self._run is not None:
             await self._publish_run(self._run)
             self._run = await anext(self._runs, None)
+        while await self._until_it_works(self._end_held):
+            if self._feed.lockstep:
+                await self._until_it_works(self._barrier)
         logger.info(
             "feed.ended",
             feed=self._feed.name,

@@ -15,12 +15,12 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.frame_batch import FrameBatch, OutOfOrder
-from alphapanda.domain.funds import AccountFunds, FundsTerms
+from alphapanda.domain.funds import AccountFunds, FundsTerms, Payable
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Product, TradingState
-from alphapanda.domain.order_events import Cancelled, Filled, OrderUpdate
+from alphapanda.domain.order_events import Cancelled, Fill, Filled, OrderUpdate
 from alphapanda.domain.signal import Signal, in_turn
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
@@ -38,6 +38,7 @@ from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.strategy.core.watching import StrategyFailure
+from alphapanda.trading.core.held_order import HeldOrder
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 
@@ -133,6 +134,7 @@ class Replay:
                 with suppress(OutOfOrder):
                     batch = FrameBatch(many)
             self.handle(many, batch)
+        self._end_held()
 
     def handle(self, many: Sequence[Frame], batch: FrameBatch | None) -> None:
         """Handles frames, which follow those of the calls before.
@@ -212,7 +214,14 @@ class Replay:
         """Lets the exchange fill or cancel the orders that it holds, at a frame's prices and before all else."""
         self._prices.quote(frame)
         held = self._trading.held_tokens
-        for updates in self._trading.settle(self._prices.view(held, frame.market_time, frame.feed_run)):
+        market = self._prices.view(held, frame.market_time, frame.feed_run)
+        terms = self._inputs(market)
+
+        def payable(order: HeldOrder, fill: Fill) -> Payable:
+            units = order.order.side.sign * fill.quantity
+            return self.tally.paid(self._risk.payable(order.key, units, fill.price, fill.traded_at, terms))
+
+        for updates in self._trading.settle(market, payable):
             tokens = list(held)
             if self._account_wide:
                 tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
@@ -223,10 +232,15 @@ class Replay:
             self.tally.expired += isinstance(updates[-1], Cancelled)
             self._watch.opened(frame.market_time_ns)
 
-    @property
-    def held_orders(self) -> int:
-        """Orders that wait for the open of a next bar, which hasn't come yet."""
-        return len(self._trading.held_tokens)
+    def _end_held(self) -> None:
+        """Cancels the orders that still wait for the open of a next bar, which the recording doesn't have."""
+        while self._trading.holds:
+            market = self._prices.view(self._trading.held_tokens, instant(self._market_time_ns), "")
+            inputs = self._inputs(market)
+            due: deque[Verdict] = deque()
+            self._apply(self._trading.end(market), inputs, due)
+            self.tally.held += 1
+            self._settle(due, inputs)
 
     @property
     def starting_cash(self) -> Decimal:

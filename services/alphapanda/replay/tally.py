@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from alphapanda.domain.funds import Payable
 from alphapanda.domain.order import PositionEffect
 from alphapanda.domain.verdict import Refused, RuleOutcome, Verdict
 from alphapanda.risk.core import sizing
@@ -20,11 +21,12 @@ class Tally:
     """Counts of signals, verdicts, orders and fills; refusals by reason.
 
     Attributes:
-        unpaid: entries that funds couldn't pay: refused, or flips cut to flat.
+        unpaid: entries that funds couldn't pay: refused, or rejected at the open after a gap, or flips cut to flat.
         first_unpaid: why the first of them wasn't paid.
         unsized: entries whose size in rupees or percent came to no units.
         first_unsized: why the first of them didn't.
         expired: orders that were held for the open of a next bar, of which the day had none.
+        held: orders that were still held when the recording ended, and were cancelled.
     """
 
     signals: int = 0
@@ -37,6 +39,7 @@ class Tally:
     orders: int = 0
     fills: int = 0
     expired: int = 0
+    held: int = 0
 
     def count(self, verdict: Verdict) -> None:
         """Counts a verdict, and with it an entry that can't be."""
@@ -48,6 +51,13 @@ class Tally:
         self.validated += 1
         if verdict.effect is PositionEffect.REDUCES:
             self._count_lost_entry(verdict)
+
+    def paid(self, paid: Payable) -> Payable:
+        """Counts an entry that funds don't pay at the price at which it fills; returns what they pay."""
+        if paid.message:
+            self.unpaid += 1
+            self.first_unpaid = self.first_unpaid or paid.message
+        return paid
 
     def _count_lost_entry(self, verdict: Verdict) -> None:
         """Counts an entry that wasn't paid, or whose size came to no units, by the rule's result."""

@@ -61,6 +61,11 @@ class DecisionInputs:
         self._price_budget = price_budget_seconds
         self._funds: Mapping[str, FundsTerms] = funds or MappingProxyType({})
 
+    def enforces_funds(self, broker: str) -> bool:
+        """Whether entries of the broker's accounts have to be paid."""
+        terms = self._funds.get(broker)
+        return terms is not None and terms.enforced
+
     async def market(self, tokens: Iterable[int]) -> MarketView:
         """Reads prices and market time; everything is unknown if Redis is down or slow (then only exits pass)."""
         try:

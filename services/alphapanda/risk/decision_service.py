@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
 from operator import attrgetter
 
 from alphapanda.contract.wire import signal_event
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.funds import Payable
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order_events import Fill, Filled, OrderUpdate
 from alphapanda.domain.signal import PositionKey, Signal, in_turn
 from alphapanda.domain.verdict import Verdict
@@ -154,6 +156,21 @@ class DecisionService:
                 raise LookupError(f"no verdict was stored on the explicit order {signal.signal_id}")
             verdicts.append(found)
         return verdicts
+
+    async def payable(self, key: PositionKey, units: int, price: Decimal, at: datetime) -> Payable:
+        """What an account's funds pay of an order that the paper exchange has held and that is about to fill.
+
+        Args:
+            key: the order's position.
+            units: signed units that may fill now.
+            price: of the fill, rupees, slippage included.
+            at: market time of the fill.
+        """
+        if not self.inputs.enforces_funds(key.broker):
+            return Payable(abs(units))
+        async with self._store.unit(key.broker, key.account, dry=True) as unit:
+            book = await unit.book([key], ())
+        return book.payable(key, units, price, at, self.inputs.of(NOTHING_KNOWN, unit, key.broker))
 
     async def inspect(
         self, broker: str, account: str, keys: Sequence[PositionKey] = (), tokens: Collection[int] = ()

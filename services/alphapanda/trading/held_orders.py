@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from alphapanda.trading.driver import OrderDriver
-from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
 from alphapanda.trading.store.port import TradingStore
 
 
@@ -16,16 +18,24 @@ class HeldOrders:
         exchange: the paper exchange.
         store: trading's orders.
         driver: drives orders.
+        payable: what an account's funds pay of an order that is about to fill.
     """
 
-    def __init__(self, exchange: PaperExchange, store: TradingStore, driver: OrderDriver) -> None:
+    def __init__(
+        self,
+        exchange: PaperExchange,
+        store: TradingStore,
+        driver: OrderDriver,
+        payable: FundsAtFill = everything_paid,
+    ) -> None:
         self._exchange = exchange
+        self._payable = payable
         self._store = store
         self._driver = driver
         self._settled: deque[str] | None = None
 
     async def step(self) -> bool:
-        """Settles what can be settled at the present prices, and drives one order of it.
+        """Settles one order that can be settled at the present prices, and drives it.
 
         The first call drives all orders that the exchange has accepted: of those settled by an earlier process trading may
         not know.
@@ -36,11 +46,24 @@ class HeldOrders:
         Raises:
             Redis' and the database's errors; call it again.
         """
+        return await self._drive(partial(self._exchange.settle, self._payable))
+
+    async def end(self) -> bool:
+        """Cancels one order that is still held, because the recording has ended, and drives it.
+
+        Returns:
+            Whether it drove an order; call it again then, after what that has caused.
+
+        Raises:
+            The database's errors; call it again.
+        """
+        return await self._drive(self._exchange.end)
+
+    async def _drive(self, settle: Callable[[], Awaitable[str]]) -> bool:
         if self._settled is None:
-            await self._exchange.settle()
             self._settled = deque(await self._store.accepted_orders())
-        elif not self._settled and (tags := await self._exchange.settle()):
-            self._settled.extend(await self._store.orders_of_tags(tags))
+        if not self._settled and (tag := await settle()):
+            self._settled.extend(await self._store.orders_of_tags([tag]))
         if not self._settled:
             return False
         await self._driver.drive(self._settled[0])

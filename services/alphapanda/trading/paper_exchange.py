@@ -8,9 +8,9 @@ orders) and finds orders by tag.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -21,11 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.charges import charges_from_text, charges_text
+from alphapanda.domain.funds import Payable
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.money import PAISA
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Fill
+from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.purging import Purge, oldest
@@ -33,7 +35,14 @@ from alphapanda.trading.core.broker_books import BrokerBooks, Holding
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.held_order import HeldOrder
 from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import NO_MARKET, NO_NEXT_OPEN, PaperMarket, Tradable, held_until
+from alphapanda.trading.core.paper_market import (
+    NO_MARKET,
+    NO_NEXT_OPEN,
+    RECORDING_ENDED,
+    PaperMarket,
+    Tradable,
+    held_until,
+)
 from alphapanda.trading.store.paper_exchange_tables import HELD
 from alphapanda.trading.traders.trader import Placement
 
@@ -60,7 +69,7 @@ _SETTLED = (
     f" WHERE broker_order_id = :broker_order_id AND {HELD} RETURNING broker_order_id)"
 )
 _FILL_HELD = text(f"WITH {_SETTLED}, {_TRADED} SELECT broker_order_id FROM placed")
-_CANCEL_HELD = text(f"WITH {_SETTLED} SELECT broker_order_id FROM placed")
+_END_HELD = text(f"WITH {_SETTLED} SELECT broker_order_id FROM placed")
 _HELD = text(
     "SELECT broker_order_id, broker, account, tag, instrument_id, instrument_token, product, side, quantity, came_at,"
     " expires_at, strategy_id, slice"
@@ -90,6 +99,14 @@ _BOOKS = text(
     " GROUP BY o.account, o.instrument_id, o.product"
 )
 _NUMBERS_AT_ONCE = 64
+
+FundsAtFill = Callable[[PositionKey, int, Decimal, datetime], Awaitable[Payable]]
+"""Returns what an account's funds pay of an order that is about to fill: its position, signed units, price and market time."""
+
+
+async def everything_paid(_: PositionKey, units: int, *__: object) -> Payable:
+    """Funds that pay everything."""
+    return Payable(abs(units))
 
 
 class PaperExchange:
@@ -122,7 +139,8 @@ class PaperExchange:
     async def place(self, broker: str, placement: Placement) -> BrokerOrder:
         """Places a market order; returns its state.
 
-        It fills at once, is held until the instrument's next bar opens, or is rejected without a price or market time.
+        It fills at once, on recorded bars is held until `settle` finds an open for it, or is rejected without a price or
+        market time.
         """
         view = await self._view((placement.instrument_token,))
         last = view.prices.get(placement.instrument_token)
@@ -132,52 +150,76 @@ class PaperExchange:
                 return await self._store(connection, broker, placement, view, rejected)
             came_at = placement.came_at or view.market_time
             segment = placement.instrument.session_segment
-            order = HeldOrder(
-                "",
-                broker,
-                paper_order(placement),
-                came_at,
-                held_until(came_at, segment, self._calendar) if last.bar else came_at,
-                placement.tag,
-            )
-            if (found := order.tradable(view)) is None:
+            expires_at = held_until(came_at, segment, self._calendar) if last.bar else came_at
+            order = HeldOrder("", broker, paper_order(placement), came_at, expires_at, placement.tag)
+            if last.bar is not None:
                 return await self._hold(connection, placement, view, order)
-            fill = await self._fill(connection, order, found)
+            fill = await self._fill(connection, order, Tradable(last.price, view.market_time))
             filled = BrokerOrder("", BrokerOrderStatus.COMPLETE, (fill,))
             return await self._store(connection, broker, placement, view, filled)
 
-    async def settle(self) -> Sequence[str]:
-        """Fills the held orders that have a price now, and cancels those whose trading day is over.
+    async def settle(self, payable: FundsAtFill = everything_paid) -> str:
+        """Fills or rejects the first held order that has a price now, or cancels it where its trading day is over.
+
+        One at a time, because what it leaves of the account's funds is what the next one may use.
+
+        Args:
+            payable: what of the order the account's funds pay; asked once the order before had its effects.
 
         Returns:
-            Their tags, in the order in which they were placed.
+            Its tag; empty if there is none.
 
         Raises:
             Redis' and the database's errors; call it again.
         """
-        if self._held is None:
-            self._held = await self._stored_held()
-        if not self._held:
-            return ()
-        tokens = {held.order.instrument.instrument_token for held in self._held.values()}
+        if (held := self._held) is None:
+            held = self._held = await self._stored_held()
+        if not held:
+            return ""
+        tokens = {order.order.instrument.instrument_token for order in held.values()}
         view = await self._prices.view(sorted(tokens))
-        settled = []
+        for order in held.values():
+            if (found := order.tradable(view)) is not None:
+                await self._settle(order, found, payable)
+            elif order.is_over(view):
+                await self._cancel(order, NO_NEXT_OPEN)
+            else:
+                continue
+            del held[order.number]
+            return order.tag
+        return ""
+
+    async def end(self) -> str:
+        """Cancels the first order that is held, because the recording has ended; returns its tag, empty if there is none.
+
+        Raises:
+            The database's errors; call it again.
+        """
+        if (held := self._held) is None:
+            held = self._held = await self._stored_held()
+        for order in held.values():
+            await self._cancel(order, RECORDING_ENDED)
+            del held[order.number]
+            return order.tag
+        return ""
+
+    async def _cancel(self, order: HeldOrder, message: str) -> None:
         async with self._engine.connect() as connection:
-            for order in list(self._held.values()):
-                columns: dict[str, Any] = {"broker_order_id": int(order.number)}
-                if (found := order.tradable(view)) is not None:
-                    columns |= {"status": BrokerOrderStatus.COMPLETE.value, "message": ""}
-                    columns |= _trade(await self._fill(connection, order, found))
-                    columns["quantity"] = order.order.quantity
-                    await connection.execute(_FILL_HELD, columns)
-                elif order.is_over(view):
-                    columns |= {"status": BrokerOrderStatus.CANCELLED.value, "message": NO_NEXT_OPEN}
-                    await connection.execute(_CANCEL_HELD, columns)
-                else:
-                    continue
-                settled.append(order.tag)
-                del self._held[order.number]
-        return settled
+            await connection.execute(_END_HELD, _ended(order, BrokerOrderStatus.CANCELLED, message))
+
+    async def _settle(self, held: HeldOrder, found: Tradable, payable: FundsAtFill) -> None:
+        """Fills what is paid of a held order, and rejects the rest."""
+        order = held.order
+        price = self._market.fill_price(order, found.price, found.at)
+        paid = await payable(held.key, order.side.sign * order.quantity, price, found.at)
+        status = BrokerOrderStatus.UNPAID if paid.message else BrokerOrderStatus.COMPLETE
+        columns = _ended(held, status, paid.message)
+        async with self._engine.connect() as connection:
+            if not paid.units:
+                await connection.execute(_END_HELD, columns)
+                return
+            fill = await self._fill(connection, held, found, paid.units)
+            await connection.execute(_FILL_HELD, columns | _trade(fill) | {"quantity": fill.quantity})
 
     async def _hold(
         self, connection: AsyncConnection, placement: Placement, view: MarketView, order: HeldOrder
@@ -219,9 +261,11 @@ class PaperExchange:
             row.slice,
         )
 
-    async def _fill(self, connection: AsyncConnection, held: HeldOrder, found: Tradable) -> Fill:
+    async def _fill(
+        self, connection: AsyncConnection, held: HeldOrder, found: Tradable, units: int | None = None
+    ) -> Fill:
         number = str(await self._trade_number(connection))
-        return self._market.fill(held.broker, held.order, number, found.price, found.at)
+        return self._market.fill(held.broker, held.order, number, found.price, found.at, units)
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:
         """The orders with a tag, oldest first, with their trades."""
@@ -289,6 +333,11 @@ class PaperExchange:
             return await self._prices.view(tokens)
         except (RedisError, OSError):
             return NOTHING_KNOWN
+
+
+def _ended(order: HeldOrder, status: BrokerOrderStatus, message: str) -> dict[str, Any]:
+    """The columns of a held order that ends."""
+    return {"broker_order_id": int(order.number), "status": status.value, "message": message}
 
 
 def _trade(fill: Fill) -> dict[str, Any]:

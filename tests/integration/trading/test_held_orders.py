@@ -11,7 +11,9 @@ from tests.values import replace
 from trading_room import NOON, Room, approved
 
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.order import OrderStatus
+from alphapanda.domain.funds import Payable
+from alphapanda.domain.order import FailureReason, OrderStatus
+from alphapanda.domain.signal import PositionKey
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.held_orders import HeldOrders
 
@@ -80,7 +82,7 @@ async def test_slices_of_an_order_fill_at_one_open(room: Room) -> None:
     held, verdict = await on_bars(room), approved(quantity=250)
     await room.handle(verdict)
     await bar_ends(room, NOON + BAR, 102, 110)
-    assert await held.step()
+    assert [await held.step() for _ in range(4)] == [True, True, True, False]
     order = await room.order(verdict)
     assert (order.status, len(order.intents)) == (OrderStatus.FILLED, 3)
     assert order.average_price is not None
@@ -108,7 +110,7 @@ async def test_what_an_earlier_process_has_settled_is_told(room: Room) -> None:
     await bar_ends(room, NOON, 95, 100, token=2)
     await room.handle(first, second)
     await bar_ends(room, NOON + BAR, 102, 110)
-    assert len(await room.exchange.settle()) == 1
+    assert await room.exchange.settle()
     held = HeldOrders(room.exchange, room.store, room.executor.driver)
     while await held.step():
         pass
@@ -129,3 +131,50 @@ async def test_orders_that_come_together_are_all_held(room: Room) -> None:
     while await held.step():
         pass
     assert {(await room.order(verdict)).status for verdict in verdicts} == {OrderStatus.FILLED}
+
+
+async def test_what_the_funds_do_not_pay_at_the_open_is_rejected(room: Room) -> None:
+    """Funds are asked with the fill's price, one order after the other; what is paid of an order fills, the rest doesn't."""
+    asked = []
+
+    async def payable(key: PositionKey, units: int, price: Decimal, at: datetime) -> Payable:
+        asked.append((key.instrument_id, units, at))
+        assert min(OPEN_SLIPPED) <= price <= max(OPEN_SLIPPED)
+        return Payable(4 if key.instrument_id == "NSE:S1" else 0, "insufficient funds: more is needed")
+
+    await bar_ends(room, NOON, 95, 100, token=2)
+    await on_bars(room)
+    held = HeldOrders(room.exchange, room.store, room.executor.driver, payable)
+    verdicts = [
+        approved(),
+        replace(approved(1, token=2), key=replace(approved().key, instrument_id="NSE:S2")),
+    ]
+    await room.handle(*verdicts)
+    while await held.step():
+        pass
+    for token in (1, 2):
+        await bar_ends(room, NOON + BAR, 102, 110, token=token)
+    assert await held.step()
+    assert len(asked) == 1
+    while await held.step():
+        pass
+    assert asked == [("NSE:S1", 10, NOON), ("NSE:S2", 10, NOON)]
+    orders = [await room.order(one) for one in verdicts]
+    assert [(one.status, one.filled, one.failure) for one in orders] == [
+        (OrderStatus.REJECTED, 4, FailureReason.INSUFFICIENT_FUNDS),
+        (OrderStatus.REJECTED, 0, FailureReason.INSUFFICIENT_FUNDS),
+    ]
+    assert await room.store.open_orders() == []
+
+
+async def test_an_order_that_is_held_when_the_recording_ends_is_cancelled(room: Room) -> None:
+    """Its end says so; then nothing is left to end."""
+    held, verdict = await on_bars(room), approved()
+    await room.handle(verdict)
+    assert await held.end()
+    assert not await held.end()
+    order = await room.order(verdict)
+    assert (order.status, order.message) == (
+        OrderStatus.CANCELLED,
+        "the recording ended without another price of the instrument",
+    )

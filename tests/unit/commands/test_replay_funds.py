@@ -63,6 +63,25 @@ def test_what_the_cash_can_not_pay_is_refused_and_said(replayed, monkeypatch) ->
     assert "needn't be paid" in free["assumptions"]["funds"]
 
 
+def test_a_gap_before_the_fill_is_paid_or_not_filled(replayed) -> None:
+    """Delivery of all the cash, and an open a tenth higher: nothing is bought, nothing is owed, and the summary says why."""
+    prices = [*[1500] * 12, 1510, *[1650] * 9, 1400]
+    began = datetime(2024, 1, 2, 9, 20, tzinfo=IST)
+    lines = [
+        f"{began + timedelta(minutes=at):%Y-%m-%d %H:%M:%S},{price},{price},{price},{price},100"
+        for at, price in enumerate(prices)
+    ]
+    Path("bars.csv").write_text("\n".join(["datetime_ist,open,high,low,close,volume", *lines]) + "\n")
+    gone = replayed(
+        *("--strategy", "ema_cross", "-p", "fast=2", "-p", "slow=4", "-p", "interval=1m"),
+        *("--quantity", "100%", "--product", "CNC", "--json"),
+    )
+    found = json.loads(gone.stdout)
+    assert (found["orders"], found["fills"], found["unpaid"], found["cash"]) == (1, 0, 1, "1000000.00")
+    [line] = [line for line in gone.stderr.splitlines() if "1 entry was not paid" in line]
+    assert "insufficient funds: BUY" in line
+
+
 def test_a_size_that_buys_no_unit_is_said(replayed) -> None:
     """A run that traded nothing because its size is below one share's price says so on one line, with the price."""
     small = replayed("--set", "rsi:period=3@NSE:INFY*900INR", "--json")

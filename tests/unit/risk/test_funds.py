@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.values import replace
 
-from alphapanda.domain.funds import AccountFunds, FundsTerms, no_charges
+from alphapanda.domain.funds import AccountFunds, FundsTerms, Payable, no_charges
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.margin import MarginKind, load_margin_model, parse_margin_model, strike_of
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.funds import needed
 from alphapanda.risk.core.position import PositionState
 
 D = Decimal
@@ -203,6 +204,72 @@ def test_a_flip_needs_what_the_other_side_needs_beyond_what_it_frees(market) -> 
     losing.trades(330, price=D(1510))
     [cut] = losing.wants(-330)
     assert cut.effect is PositionEffect.REDUCES
+
+
+def payable(account: Account, units: int, price: int, product: Product = Product.CNC) -> Payable:
+    """What is paid of an order at a price."""
+    key = account.key(product=product)
+    return account.book.payable(key, units, D(price), account.market.now, account.inputs())
+
+
+def test_an_order_that_waited_is_paid_at_the_price_at_which_it_fills(market) -> None:
+    """It may use what it blocks and what is available, to the rupee; beyond that nothing of it is paid."""
+    account = Account(market)
+    account.wants(60, account.key(product=Product.CNC))
+    assert payable(account, 60, 1666) == (60, "")
+    unpaid = payable(account, 60, 1667)
+    assert unpaid.units == 0
+    assert unpaid.message == (
+        "insufficient funds: BUY 60 NSE:INFY as CNC at 1667.00 needs 100020.00 rupees of margin and charges, account"
+        " 'default' has 100000.00 available"
+    )
+    assert payable(account, 20, 1667).units == 0  # a slice of it: the whole has to be paid
+
+
+def test_what_another_order_blocks_does_not_pay_for_a_gap(market) -> None:
+    """Two orders share the cash; the first can't take what the second blocks."""
+    account = Account(market)
+    account.wants(40, account.key(product=Product.CNC))
+    account.wants(20, account.key("other", product=Product.CNC))
+    assert payable(account, 40, 1750).units == 40
+    assert payable(account, 40, 1751).units == 0
+
+
+def test_an_exit_is_paid_after_any_gap_and_a_flip_to_flat(market) -> None:
+    """The part of a flip that closes is filled, the rest isn't, because the loss has to be paid, too."""
+    account = Account(market, cash=10_000)
+    account.trades(30)
+    account.wants(0)
+    assert payable(account, -30, 1, Product.MIS) == (30, "")
+    turned = Account(market, cash=10_000)
+    turned.trades(30)
+    turned.wants(-30)
+    assert payable(turned, -60, 1500, Product.MIS) == (60, "")
+    cut = payable(turned, -60, 1300, Product.MIS)
+    assert (cut.units, cut.message.endswith("; only the exit was filled")) == (30, True)
+    assert payable(turned, -20, 1300, Product.MIS) == (20, "")  # a slice that only closes
+
+
+def test_what_is_unknown_pays_no_entry_at_the_open(market) -> None:
+    """Without funds nothing is paid but exits; where funds aren't enforced, everything is."""
+    account = Account(market)
+    account.book.funds.clear()
+    assert payable(account, 10, 1500).units == 0
+    for terms in (None, replace(TERMS, enforced=False)):
+        assert payable(Account(market, cash=1, terms=terms), 10, 1500) == (10, "")
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "worst"),
+    [(1, "1500", "1502.3"), (1, "249.95", "250.35"), (1, "200", "200.30"), (-1, "1500", "1500")],
+)
+def test_the_worst_slippage_is_rounded_to_the_tick_and_no_further(market, side, price, worst) -> None:
+    """What an order blocks is the worst price at which it may fill, on the grid of that price; a sale's value is the price's."""
+    account = Account(market)
+    state = account.book.position(account.key(product=Product.NRML))
+    infy = account.inputs().instruments.by_id("NSE:INFY")
+    terms = replace(TERMS, slippage=D("0.0015"))
+    assert needed(state, side * 10, D(price), infy, terms, DAY) == 10 * D(worst)
 
 
 def test_off_or_live_it_asks_nothing(market) -> None:

@@ -15,15 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.charge_days import ChargeDays
 from alphapanda.domain.charge_rates import Sureness, load_charge_rates
+from alphapanda.domain.funds import Payable
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import BarOpen, LastPrice, MarketView
-from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
-from alphapanda.domain.order_events import Cancelled, Failed, Filled, Submitted
+from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderState, Submitted
 from alphapanda.domain.price_grid import tick_size
 from alphapanda.domain.routing import ExecutionRouter
+from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.held_order import HeldOrder
 from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_charges import KiteCharges, PaperOrder, PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
@@ -216,9 +220,19 @@ def after_bar(
 
 def slipped(filled: Filled, price: str) -> bool:
     """Whether a purchase filled at a price with half to one and a half of 0.05 % of it, on the grid of 0.05."""
-    slip = filled.fill.price - Decimal(price)
+    return slipped_price(filled.fill.price, price)
+
+
+def slipped_price(paid: Decimal, price: str) -> bool:
+    """The same of what was paid."""
+    slip = paid - Decimal(price)
     whole = Decimal(price) * Decimal("0.0005")
-    return filled.fill.price % Decimal("0.05") == 0 and whole / 2 <= slip < whole * 3 / 2 + Decimal("0.05")
+    return paid % Decimal("0.05") == 0 and whole / 2 <= slip < whole * 3 / 2 + Decimal("0.05")
+
+
+def paid(_held: HeldOrder, fill: Fill) -> Payable:
+    """Funds that pay everything."""
+    return Payable(fill.quantity)
 
 
 def test_an_order_decided_at_a_bars_close_fills_at_the_next_ones_open(
@@ -228,8 +242,8 @@ def test_an_order_decided_at_a_bars_close_fills_at_the_next_ones_open(
     first, second = after_bar(market, 0, "1490.00", "1500.05"), after_bar(market, 1, "1502.00", "1510.00")
     said = trading.execute(approve(quantity=50), first)
     assert [type(update) for update in said] == [Submitted]
-    assert (trading.holds, list(trading.settle(first))) == (True, [])
-    ((filled,),) = trading.settle(second)
+    assert (trading.holds, list(trading.settle(first, paid))) == (True, [])
+    ((filled,),) = trading.settle(second, paid)
     assert isinstance(filled, Filled)
     assert slipped(filled, "1502.00")
     assert filled.fill.traded_at == first.market_time
@@ -241,7 +255,9 @@ def test_all_slices_of_an_order_fill_at_the_same_open(
 ) -> None:
     """What the exchange takes in slices has come at the same moment."""
     trading.execute(approve(quantity=150), after_bar(market, 0, "1490.00", "1500.05"))
-    ((*filled,),) = trading.settle(after_bar(market, 1, "1502.00", "1510.00"))
+    filled = [
+        one for told in trading.settle(after_bar(market, 1, "1502.00", "1510.00"), paid) for one in told
+    ]
     fills = [update for update in filled if isinstance(update, Filled)]
     assert len(fills) == 2
     assert all(slipped(fill, "1502.00") for fill in fills)
@@ -255,8 +271,8 @@ def test_a_bar_that_has_begun_is_no_next_bar(
     assert market.market_time is not None
     later = timedelta(seconds=20)
     trading.execute(approve(quantity=50), after_bar(market, 0, "1490.00", "1500.05", later))
-    assert list(trading.settle(after_bar(market, 1, "1502.00", "1510.00"))) == []
-    ((filled,),) = trading.settle(after_bar(market, 2, "1511.00", "1512.00"))
+    assert list(trading.settle(after_bar(market, 1, "1502.00", "1510.00"), paid)) == []
+    ((filled,),) = trading.settle(after_bar(market, 2, "1511.00", "1512.00"), paid)
     assert isinstance(filled, Filled)
     assert filled.fill.traded_at == market.market_time + BAR
 
@@ -268,8 +284,71 @@ def test_an_order_without_a_next_bar_ends_with_its_day(
     assert market.market_time is not None
     trading.execute(approve(quantity=50), after_bar(market, 0, "1490.00", "1500.05"))
     next_day = after_bar(market, 12 * 24, "1600.00", "1600.00")
-    ((cancelled,),) = trading.settle(next_day)
+    ((cancelled,),) = trading.settle(next_day, paid)
     assert isinstance(cancelled, Cancelled)
     assert cancelled.order.status is OrderStatus.CANCELLED
     assert cancelled.message == "the trading day ended without another price of the instrument"
     assert not trading.holds
+
+
+@pytest.mark.parametrize("payable", [0, 30])
+def test_what_the_funds_do_not_pay_is_rejected_at_the_open(
+    trading: SynchronousTrading, approve: Approve, market: MarketView, payable: int
+) -> None:
+    """What is paid fills; the order then ends with the reason, and no other slice of it is sent."""
+    asked = []
+
+    def short(held: HeldOrder, fill: Fill) -> Payable:
+        asked.append((held.key.strategy_id, fill.quantity, slipped_price(fill.price, "1502.00")))
+        return Payable(payable, "insufficient funds: so much is needed, so much is there")
+
+    verdict = approve(quantity=150)
+    trading.execute(verdict, after_bar(market, 0, "1490.00", "1500.05"))
+    ((*told,),) = trading.settle(after_bar(market, 1, "1502.00", "1510.00"), short)
+    assert asked == [(verdict.key.strategy_id, 100, True)]
+    end = told[-1]
+    assert isinstance(end, Failed)
+    assert (end.order.status, end.order.filled) == (OrderStatus.REJECTED, payable)
+    assert (end.reason, end.message.partition(":")[0]) == (
+        FailureReason.INSUFFICIENT_FUNDS,
+        "insufficient funds",
+    )
+    assert not trading.holds
+
+
+def test_an_order_that_is_held_when_the_recording_ends_is_cancelled(
+    trading: SynchronousTrading, approve: Approve, market: MarketView
+) -> None:
+    """Its end says so."""
+    trading.execute(approve(quantity=50), after_bar(market, 0, "1490.00", "1500.05"))
+    (end,) = trading.end(after_bar(market, 0, "1490.00", "1500.05"))
+    assert isinstance(end, Cancelled)
+    assert end.message == "the recording ended without another price of the instrument"
+    assert not trading.holds
+
+
+@given(
+    fills=st.lists(st.tuples(st.integers(1, 5_000), st.integers(100, 400_000)), min_size=1, max_size=6),
+    product=st.sampled_from([Product.CNC, Product.MIS]),
+    side=st.sampled_from(Side),
+)
+def test_an_estimate_is_never_less_than_what_is_booked(fills, product, side) -> None:
+    """However the contract note rounds the day's sums, a fill that opens books no more than was counted for it."""
+    charges, days = KiteCharges(load_charge_rates()), ChargeDays()
+    infy = Instrument(
+        "NSE:INFY", 408065, "NSE", "INFY", "INFOSYS", "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
+    )
+    if product is Product.CNC:
+        side = Side.BUY
+    for number, (quantity, paise) in enumerate(fills):
+        price = Decimal(paise).scaleb(-2)
+        order = PaperOrder("default", "s", infy, product, side, quantity)
+        commission, lines = charges.of(order, quantity, price, NOON, 0)
+        fill = Fill(f"f{number}", str(number), quantity, price, commission, NOON, lines)
+        key = PositionKey("paper", "default", "s", infy.instrument_id, product)
+        state = OrderState(
+            f"o{number}", f"s{number}", key, 408065, side, quantity, OrderType.MARKET, PositionEffect.OPENS,
+            OrderStatus.FILLED, 2, quantity, 0, price, NOON, commission,
+        )  # fmt: skip
+        booked = days.book(Filled(state, fill)).total
+        assert booked <= charges.estimate(infy, product, side, quantity, price, NOON.date())

@@ -44,8 +44,8 @@ PORTFOLIO_SERVICE = "panda.portfolio.v1.PortfolioService"
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
-def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
-    """Builds the room, and the square-off timer, which lockstep triggers itself."""
+def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, DecisionService]:
+    """Builds the room, the square-off timer, which lockstep triggers itself, and what knows the accounts' funds."""
     settings = resources.settings
     outbox = Outbox("risk", resources.topic_map)
     paper, simulated = settings.paper_trading, resources.simulated_brokers
@@ -138,4 +138,4 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer]:
         ],
         degradable=[kill_switches],
     )
-    return room, timer
+    return room, timer, decisions

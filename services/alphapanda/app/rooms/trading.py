@@ -31,7 +31,7 @@ from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
-from alphapanda.trading.paper_exchange import PaperExchange, look_ups_purge
+from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid, look_ups_purge
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.postgres import PostgresTradingStore
 from alphapanda.trading.store.statements import tombstones_purge
@@ -48,10 +48,15 @@ RISK_SERVICE = "panda.risk.v1.RiskService"
 TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
-def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresTradingStore, HeldOrders]:
+def trading_room(
+    resources: ProcessResources, at: Step, payable: FundsAtFill = everything_paid
+) -> tuple[Room, PostgresTradingStore, HeldOrders]:
     """Builds the room, the store that knows the orders, and what drives those that the paper exchange has held.
 
-    `at` is called at each step of an order.
+    Args:
+        resources: shared by the services of this process.
+        at: called at each step of an order.
+        payable: what an account's funds pay of an order that the exchange has held.
     """
     settings = resources.settings
     paper = settings.paper_trading
@@ -163,7 +168,7 @@ def trading_room(resources: ProcessResources, at: Step) -> tuple[Room, PostgresT
         checks=[late_arrivals.rounds, purges.rounds],
         degradable=[traders],
     )
-    return room, store, HeldOrders(exchange, store, executor.driver)
+    return room, store, HeldOrders(exchange, store, executor.driver, payable)
 
 
 def broker_reports(traders: Mapping[str, IsolatedTrader]) -> Sequence[BrokerReport]:

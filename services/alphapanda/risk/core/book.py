@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from alphapanda.domain.funds import AccountFunds
+from alphapanda.domain.funds import AccountFunds, Payable
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect
 from alphapanda.domain.order_events import Fill, OrderState
@@ -16,7 +16,7 @@ from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
-from alphapanda.risk.core.funds import after_order
+from alphapanda.risk.core.funds import after_order, payable
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import OrderProgress, PositionState
 from alphapanda.risk.core.rules import daily_loss, order_rate
@@ -152,6 +152,26 @@ class RiskBook:
                 raise
         self.orders[order.signal_id] = applied.order
         return verdicts
+
+    def payable(self, key: PositionKey, units: int, price: Decimal, at: datetime, inputs: Inputs) -> Payable:
+        """What the account pays of an order that the exchange has held, at the price at which it fills.
+
+        Args:
+            key: the order's position.
+            units: signed units of it that may fill now, not 0; what else of the order may still fill has to be paid, too.
+            price: of the fill, rupees, slippage included.
+            at: market time of the fill.
+            inputs: instruments, calendar and terms.
+        """
+        terms = inputs.funds
+        if terms is None or not terms.enforced:
+            return Payable(abs(units))
+        state = self.position(key)
+        open_still = state.open.on_its_way if state.open is not None else 0
+        whole = open_still if open_still * units > 0 else units
+        instrument, day = inputs.instruments.by_id(key.instrument_id), inputs.calendar.trading_day(at)
+        paid = payable(state, self.funds_of(key), whole, price, instrument, terms, day)
+        return Payable(abs(units)) if paid.units >= abs(units) else paid
 
     def release(self, key: PositionKey, signal_id: str, inputs: Inputs) -> list[Verdict]:
         """Ends the reservation of an order that never appeared and never will, as if the order had failed unsent.

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from alphapanda.domain.funds import FundsTerms
+from alphapanda.domain.funds import AccountFunds, FundsTerms, Payable
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO, down_to_paisa, up_to_paisa
 from alphapanda.domain.order import PositionEffect, Side
-from alphapanda.domain.price_grid import tick_size
+from alphapanda.domain.price_grid import grid_rule
+from alphapanda.risk.core.exposure import rupees
 from alphapanda.risk.core.position import OrderProgress, PositionState
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def needed(
         return ZERO
     side, product = Side.of(delta), state.key.product
     worst = price
-    if terms.slippage:  # and the fill lies on the price grid
+    if terms.slippage:
         slipped = price * (1 + side.sign * terms.slippage)
-        worst = slipped + side.sign * tick_size(instrument, slipped, day)
+        worst = grid_rule(instrument, day).against(slipped, buys=side is Side.BUY)
     opening = delta if effect is PositionEffect.OPENS else state.quantity + delta
     value = abs(opening) * (worst if opening > 0 else price)
     margin = terms.margins.margin(instrument, product, opening, value, day)
@@ -89,6 +90,49 @@ def needed_by(check: Check, terms: FundsTerms, quantity: int) -> Decimal | None:
         need = needed(check.state, check.side.sign * quantity, price, instrument, terms, day)
     check.needs[quantity] = need
     return need
+
+
+def payable(
+    state: PositionState,
+    funds: AccountFunds | None,
+    units: int,
+    price: Decimal,
+    instrument: Instrument | None,
+    terms: FundsTerms,
+    day: date,
+) -> Payable:
+    """What the account pays of an order that waited, at the price at which it fills.
+
+    It may use what the order blocks and what is available. Exits are always paid.
+
+    Args:
+        state: its position.
+        funds: its account's; None: unknown, and only exits are paid.
+        units: signed units that may still fill, not 0.
+        price: of the fill, rupees, slippage included.
+        instrument: the instrument; None: unknown.
+        terms: margin model and charges.
+        day: the exchange's day.
+    """
+    effect = PositionEffect.of(state.quantity, units)
+    if effect is PositionEffect.REDUCES:
+        return Payable(abs(units))
+    closing = abs(state.quantity) if effect is PositionEffect.FLIPS else 0
+    key = state.key
+    what = f"{Side.of(units).name} {abs(units)} {key.instrument_id} as {key.product.name} at {rupees(price)}"
+    if funds is None or instrument is None:
+        return Payable(closing, f"insufficient funds: what {what} needs, or the account has, is unknown")
+    need = needed(state, units, price, instrument, terms.at_the_fill, day)
+    if need is None:
+        return Payable(closing, f"insufficient funds: what {what} needs is unknown")
+    available = funds.available + state.blocked
+    if need <= available:
+        return Payable(abs(units))
+    message = (
+        f"insufficient funds: {what} needs {rupees(need)} rupees of margin and charges, account {key.account!r} has"
+        f" {rupees(available)} available"
+    )
+    return Payable(closing, f"{message}; only the exit was filled" if closing else message)
 
 
 def blocked_by(check: Check) -> Decimal:

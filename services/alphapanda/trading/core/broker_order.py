@@ -10,11 +10,15 @@ from alphapanda.domain.order_events import Fill
 
 
 class BrokerOrderStatus(Enum):
-    """Status of an order at the broker. COMPLETE may come before the broker lists all trades."""
+    """Status of an order at the broker. COMPLETE may come before the broker lists all trades.
+
+    UNPAID is a rejection of what the account's funds don't pay.
+    """
 
     OPEN = "open"
     COMPLETE = "complete"
     REJECTED = "rejected"
+    UNPAID = "unpaid"
     CANCELLED = "cancelled"
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from alphapanda.domain.funds import Payable
 from alphapanda.domain.market import MarketView
+from alphapanda.domain.order_events import Fill
+from alphapanda.domain.signal import PositionKey
 from alphapanda.trading.core.paper_charges import PaperOrder
 from alphapanda.trading.core.paper_market import Tradable, tradable
+
+PayableAtFill = Callable[["HeldOrder", Fill], Payable]
+"""Returns what an account's funds pay of a held order, whose fill it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,14 @@ class HeldOrder:
             return None
         found = tradable(last, self.came_at, market.market_time)
         return None if found is None or found.at > self.expires_at else found
+
+    @property
+    def key(self) -> PositionKey:
+        """The position that it changes."""
+        order = self.order
+        return PositionKey(
+            self.broker, order.account, order.strategy_id, order.instrument.instrument_id, order.product
+        )
 
     def is_over(self, market: MarketView) -> bool:
         """Whether its trading day has ended."""

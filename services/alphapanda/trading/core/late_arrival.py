@@ -30,7 +30,7 @@ def has_ended(intent: Intent, report: BrokerOrder) -> bool:
 
 def is_all(intent: Intent, report: BrokerOrder) -> bool:
     """Whether no more trades of the broker order can come."""
-    if report.status is BrokerOrderStatus.REJECTED:
+    if report.status in (BrokerOrderStatus.REJECTED, BrokerOrderStatus.UNPAID):
         return not report.fills
     return sum(fill.quantity for fill in report.fills) == intent.quantity
 

@@ -33,6 +33,10 @@ from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import UNANSWERED, ImpossibleReport, Intent, intents_of
 from alphapanda.trading.core.order_record import OrderRecord
 
+_REJECTIONS = {
+    BrokerOrderStatus.REJECTED: FailureReason.BROKER_REJECTED,
+    BrokerOrderStatus.UNPAID: FailureReason.INSUFFICIENT_FUNDS,
+}
 MOST_EXIT_TRIES = 4
 """Absent intents of one exit before the exit itself ends as absent."""
 
@@ -132,13 +136,14 @@ class Order(OrderRecord):
             return [self._late_fill(intent, fill) for fill in fresh]
         updates: list[OrderUpdate] = []
         intent.broker_order_id = broker_order.broker_order_id or intent.broker_order_id
-        rejected = broker_order.status is BrokerOrderStatus.REJECTED
+        rejected = broker_order.status in _REJECTIONS
         if intent.unanswered and not (rejected and not fresh):
             updates += self.accepted(intent, broker_order.broker_order_id, market_time)
         updates += [self.fill(intent, fill) for fill in fresh]
         if intent.status is not OrderStatus.FILLED:
             if rejected:
-                updates += self.rejected(intent, broker_order.message, market_time)
+                reason = _REJECTIONS[broker_order.status]
+                updates += self.rejected(intent, broker_order.message, market_time, reason)
             elif broker_order.status is BrokerOrderStatus.CANCELLED:
                 updates += self.cancelled(intent, broker_order.message, market_time)
         return updates
@@ -169,10 +174,16 @@ class Order(OrderRecord):
         self.status = transition(self.status, full if filled == self.quantity else partial)
         return self._filled(intent, fill)
 
-    def rejected(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
+    def rejected(
+        self,
+        intent: Intent,
+        message: str,
+        market_time: datetime | None,
+        reason: FailureReason = FailureReason.BROKER_REJECTED,
+    ) -> list[OrderUpdate]:
         """Ends the order: the broker rejected the intent, or its unfilled rest."""
         intent.status = transition(intent.status, OrderEvent.REJECTED_BY_BROKER)
-        return self._fail(OrderEvent.REJECTED_BY_BROKER, FailureReason.BROKER_REJECTED, message, market_time)
+        return self._fail(OrderEvent.REJECTED_BY_BROKER, reason, message, market_time)
 
     def cancelled(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
         """Ends the order: the intent was cancelled at the broker."""

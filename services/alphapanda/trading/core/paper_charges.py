@@ -9,7 +9,15 @@ from zoneinfo import ZoneInfo
 
 from typing_extensions import override
 
-from alphapanda.domain.charge_rates import PRICE_UNITS, ChargeRates, ChargeSegment, ChargeSheet
+from alphapanda.domain.charge_rates import (
+    CHARGES,
+    LINEAR,
+    PRICE_UNITS,
+    UNITS,
+    ChargeRates,
+    ChargeSegment,
+    ChargeSheet,
+)
 from alphapanda.domain.charges import NO_CHARGES, PAISA_UNITS, Charges, fill_charges
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO, to_paisa, up_to_paisa
@@ -19,6 +27,9 @@ _IST = ZoneInfo("Asia/Kolkata")
 _DAY = timedelta(days=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = Decimal(100)
+_STT, _STAMP_DUTY = LINEAR.index("stt"), LINEAR.index("stamp_duty")
+_IN_PAISE = len(CHARGES) - 2
+"""Lines of a contract note in paise, by at most one of which each is rounded up."""
 
 
 class PaperOrder(NamedTuple):
@@ -62,7 +73,10 @@ class PaperCharges(Protocol):
     def estimate(
         self, instrument: Instrument, product: Product, side: Side, quantity: int, price: Decimal, day: date
     ) -> Decimal:
-        """The commission on an order that fills whole at a price on a day, in rupees, rounded up to the paisa."""
+        """The most that an order is charged which fills whole at a price on a day, in rupees.
+
+        It is not less than what is booked for it, however the day's sums are rounded.
+        """
 
 
 class PercentCharges(PaperCharges):
@@ -119,7 +133,12 @@ class KiteCharges(PaperCharges):
         if sheet is None:
             sheet = self._estimated[which] = self._sheet(instrument, product, day)
         turnover = quantity * (int(price * PRICE_UNITS) + 1)
-        return Decimal(sheet.total(turnover, buys=side is Side.BUY) // PAISA_UNITS + 1).scaleb(-2)
+        buys = side is Side.BUY
+        rates = sheet.buy if buys else sheet.sell
+        # A contract note rounds STT and stamp duty to rupees and the other lines to paise.
+        to_rupees = -(rates[_STT] * turnover) % UNITS + -(rates[_STAMP_DUTY] * turnover) % UNITS
+        units = sheet.total(turnover, buys=buys) + to_rupees
+        return Decimal(units // PAISA_UNITS + _IN_PAISE).scaleb(-2)
 
     def _sheet(self, instrument: Instrument, product: Product, day: date) -> ChargeSheet:
         segment = ChargeSegment.of(instrument.instrument_type, product)

@@ -7,7 +7,7 @@ or after the moment at which the order came. Until then the exchange holds the o
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -27,7 +27,6 @@ _DAY = timedelta(days=1)
 _STEPS: Final = 1_000_000
 _HALF: Final = _STEPS // 2
 _PERCENT: Final = Decimal(100 * _STEPS)
-_ONE: Final = Decimal(1)
 
 NO_MARKET = "the paper exchange has no price of the instrument or no market time"
 """The paper exchange's message when it rejects an order."""
@@ -35,6 +34,10 @@ NO_MARKET = "the paper exchange has no price of the instrument or no market time
 
 NO_NEXT_OPEN = "the trading day ended without another price of the instrument"
 """The paper exchange's message when it cancels an order that it held."""
+
+
+RECORDING_ENDED = "the recording ended without another price of the instrument"
+"""The paper exchange's message when it cancels the orders that it still held at the end of the data."""
 
 
 class Tradable(NamedTuple):
@@ -101,9 +104,7 @@ class PaperMarket:
         against = price * self._slippage * self._factor(order, traded_at) if self._slippage else 0
         buys = order.side is Side.BUY
         slipped = price + against if buys else price - against
-        tick = self._rule(order.instrument, traded_at).tick(slipped)
-        steps = (slipped / tick).quantize(_ONE, ROUND_CEILING if buys else ROUND_FLOOR)
-        return max((steps * tick).quantize(tick), tick)
+        return self._rule(order.instrument, traded_at).against(slipped, buys=buys)
 
     def fill(
         self,

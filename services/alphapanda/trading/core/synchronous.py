@@ -6,7 +6,7 @@ model are those of the running service.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,8 +16,9 @@ from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrderStatus
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
+from alphapanda.trading.core.held_order import PayableAtFill
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_charges import PaperOrder
@@ -48,12 +49,12 @@ class SynchronousTrading:
         self._instruments = instruments
         self._books = books
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
-        self._held: list[_Held] = []
+        self._held: dict[str, _Held] = {}
 
     @property
     def held_tokens(self) -> list[int]:
         """The token of each order that is held; empty if none is."""
-        return [held.order.instrument_token for held in self._held]
+        return [held.order.instrument_token for held in self._held.values()]
 
     @property
     def holds(self) -> bool:
@@ -75,28 +76,53 @@ class SynchronousTrading:
             raise LookupError(f"the checks passed an order of an unknown instrument, {key.instrument_id}")
         return self._sent(order, instrument, market)
 
-    def settle(self, market: MarketView) -> Iterator[list[OrderUpdate]]:
-        """Fills or cancels the orders that were held before this call and have a price now, or whose day is over.
+    def settle(self, market: MarketView, payable: PayableAtFill) -> Iterator[list[OrderUpdate]]:
+        """Fills or ends the orders that were held before this call and have a price now, or whose day is over.
 
         Args:
             market: prices of the held orders' instruments and the market's time.
+            payable: what the account's funds pay of an order; asked after the caller has had the updates before.
 
         Yields:
-            The updates of each order that has changed, in the order in which they were placed. What the caller executes
-            meanwhile sees their fills.
+            The updates of each order that has changed, in the order in which they were placed; the next slice of an order
+            comes behind them. What the caller executes meanwhile sees their fills.
         """
-        before, self._held = self._held, []
-        while before:
-            held = before.pop(0)
-            order, intent = held.order, held.order.current
-            report = self._books[order.key.broker].settle(held.number, market)
-            if report is None or intent is None:
-                self._held.append(held)
+        due = deque(self._held.values())
+        while due:
+            held = due.popleft()
+            order = held.order
+            report = self._books[order.key.broker].settle(held.number, market, payable)
+            if report is None:
                 continue
-            filled = order.filled
-            updates = order.report(intent, report, market.market_time)
-            self._move(order, filled)
-            yield updates + self._sent(order, held.instrument, market)
+            updates = self._reported(held, report, market)
+            updates += self._sent(order, held.instrument, market)
+            if order.current is not None:
+                due.append(self._held[order.order_id])
+            if updates:
+                yield updates
+
+    def end(self, market: MarketView) -> list[OrderUpdate]:
+        """Cancels the first order that is held, because the recording has ended; call it while one is held.
+
+        Args:
+            market: prices and the market's time at the end.
+
+        Returns:
+            Its updates.
+        """
+        held = next(iter(self._held.values()))
+        return self._reported(held, self._books[held.order.key.broker].end(held.number), market)
+
+    def _reported(self, held: _Held, report: BrokerOrder, market: MarketView) -> list[OrderUpdate]:
+        """Applies the exchange's report of an order that it holds no longer."""
+        order, intent = held.order, held.order.current
+        if intent is None:
+            raise LookupError(f"order {order.order_id} was held and had ended")
+        del self._held[order.order_id]
+        filled = order.filled
+        updates = order.report(intent, report, market.market_time)
+        self._move(order, filled)
+        return updates
 
     def _sent(self, order: Order, instrument: Instrument, market: MarketView) -> list[OrderUpdate]:
         """Sends the order's intents one after the other, until it has ended or is held."""
@@ -117,7 +143,7 @@ class SynchronousTrading:
             report = book.place(placed, came_at, market)
             updates += order.report(intent, report, market.market_time)
             if report.status is BrokerOrderStatus.OPEN:
-                self._held.append(_Held(order, instrument, report.broker_order_id))
+                self._held[order.order_id] = _Held(order, instrument, report.broker_order_id)
                 break
         self._move(order, filled)
         return updates

@@ -58,6 +58,8 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """A person discarded its dead letter."""
     FAILURE_REASON_BROKER_NOT_READY: _FailureReason.ValueType  # 14
     """The connection to its broker was not initialised yet; only entries fail with it, exits wait."""
+    FAILURE_REASON_INSUFFICIENT_FUNDS: _FailureReason.ValueType  # 15
+    """The account's funds don't pay it at the price at which it would have filled; `message` says what is needed and there."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an order ended without being executed as wanted."""
@@ -92,6 +94,8 @@ FAILURE_REASON_DISCARDED: FailureReason.ValueType  # 13
 """A person discarded its dead letter."""
 FAILURE_REASON_BROKER_NOT_READY: FailureReason.ValueType  # 14
 """The connection to its broker was not initialised yet; only entries fail with it, exits wait."""
+FAILURE_REASON_INSUFFICIENT_FUNDS: FailureReason.ValueType  # 15
+"""The account's funds don't pay it at the price at which it would have filled; `message` says what is needed and there."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final
