@@ -30,6 +30,7 @@ COMMANDS = {
     "replay": "run the real cores over recorded data, as fast as they go",
     "new-strategy": "write the first version of a strategy of your own, and its test",
     "calendar": "show trading days and sessions; check and import a calendar of your own",
+    "certs": "make certificates for trying TLS; show what a certificate says",
     "settings": "show every setting, its value here and its source",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
@@ -38,6 +39,8 @@ COMMANDS = {
     "topics": "create the mesh's Kafka topics: topics ensure; print their records: topics tail",
     "db": "upgrade the schema of the mesh's database: db upgrade",
 }
+
+SERVERS = frozenset({"up", "serve"})
 
 PLAIN_NUMBERS = "--plain-numbers"
 
@@ -65,6 +68,10 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in SERVERS:
+            os.environ.setdefault(
+                "GRPC_VERBOSITY", "NONE"
+            )  # a command says in its own words why it can't connect
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"alphapanda.commands.{name}"), name)
         return command

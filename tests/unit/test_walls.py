@@ -77,6 +77,7 @@ TASKS_STARTED = {
     "marketdata/feeds/recording_folder.py": "a failure ends the recording with an alarm",
     "marketdata/publisher.py": "awaited there",
     "mesh/effects.py": "a command: its failure is its caller's, or logged",
+    "mesh/renewing.py": "awaited when the channel is closed",
     "ops/api.py": "awaited there",
     "resilience/budgets.py": "awaited there, or given up with its caller's TimeoutError",
     "resilience/rounds.py": "a bug is an alarm and the service's state",

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.calendars import calendar_watch
+from alphapanda.app.certificates import certificate_watch
 from alphapanda.app.health import ActiveChecks, lag_watch
 from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
@@ -104,7 +105,8 @@ def process_of(
     ops = ops_room(resources, sources, groups, servers, trail)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
-    server = mesh_server(resources.settings, port, every, before_binding, trail)
+    security = resources.security.server
+    server = mesh_server(resources.settings, port, every, before_binding, trail, security)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
         watched.dependencies,
@@ -112,4 +114,6 @@ def process_of(
         calendar_watch(resources.calendar, resources.settings.calendar.warn_days),
         *measuring(resources, [*running.values()], groups, server.admission, servers),
     ]
+    if (tls := resources.security.server.tls) is not None:
+        health.append(certificate_watch(tls, resources.settings.tls.warn_days))
     return Process(every, server, health, lifecycle, drain_seconds)

@@ -14,6 +14,7 @@ from typing import Final
 from alphapanda.app.calendars import REMEDY, ending, open_calendar, own_calendar_file
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.doctor_running import running_findings
+from alphapanda.app.doctor_tls import security_for_questions, tls_findings
 from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
 from alphapanda.app.log_check import log_finding
 from alphapanda.app.resources import wall_clock
@@ -41,6 +42,8 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
         mesh: check Kafka, PostgreSQL, Redis and the services of the mesh instead of the embedded ones.
     """
     findings = [python_finding(), *settings_findings(settings), calendar_finding(settings, data_dir)]
+    if not isinstance(settings, SettingsInvalid):
+        findings += tls_findings(settings)
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):
@@ -51,7 +54,8 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     findings.append(disk_finding(data_dir))
     holder = holder_of(data_dir)
     if holder is not None and not isinstance(settings, SettingsInvalid):
-        return [*findings, *await running_findings(settings.api.host, holder.port, holder.pid)]
+        security = security_for_questions(settings)
+        return [*findings, *await running_findings(settings.api.host, holder.port, holder.pid, security)]
     starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
     return [*findings, *(finding for each in starts for finding in each)]
 

@@ -6,10 +6,10 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
 
+from alphapanda.app.doctor_tls import connection_findings, security_for_questions
 from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.options import kafka_options
 from alphapanda.app.resources import open_redis, wall_clock
@@ -17,6 +17,8 @@ from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka.client import KafkaClients
 from alphapanda.eventlog.kafka.topics import KafkaTopics
+from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.security import ChannelSecurity
 from alphapanda.settings.model import Settings
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import schema_version
@@ -32,11 +34,12 @@ async def mesh_findings(settings: Settings) -> list[Finding]:
     """Runs all checks of the mesh, concurrently."""
     targets = {name: settings.mesh.target(name) for name in SERVICES if name != "ops"}
     targets["ops"] = f"{settings.api.host}:{settings.api.port}"
+    security = security_for_questions(settings).channels
     looks = [
         _kafka(settings),
         _database(settings),
         _redis(settings),
-        *(_service(name, target) for name, target in targets.items()),
+        *(_service(name, target, security) for name, target in targets.items()),
     ]
     return [finding for findings in await asyncio.gather(*looks) for finding in findings]
 
@@ -118,9 +121,9 @@ def _skew(whose: str, before: datetime, server_time: datetime, after: datetime) 
     return ok(name, f"{off:.3f} s apart")
 
 
-async def _service(name: str, target: str) -> list[Finding]:
+async def _service(name: str, target: str, security: ChannelSecurity) -> list[Finding]:
     async def check() -> list[Finding]:
-        async with grpc.aio.insecure_channel(target) as channel:
+        async with open_channel(target, (), security=security) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs declare no methods
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
         if answer.status == health_pb2.HealthCheckResponse.SERVING:
@@ -129,6 +132,8 @@ async def _service(name: str, target: str) -> list[Finding]:
         return [warn(name, f"answers at {target} and doesn't serve", remedy)]
 
     findings = await found(name, check, "")
+    if findings[0].outcome == "fail" and (explained := await connection_findings(name, target, security)):
+        return explained
     return [
         warn(name, f"nothing answers at {target}", f"start it: `alphapanda serve {name}`")
         if finding.outcome == "fail"

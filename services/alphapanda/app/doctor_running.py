@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.app.doctor_tls import connection_findings
+from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
+from alphapanda.app.security import UNSECURED, ProcessSecurity
 from alphapanda.contract.wire import moment
 from alphapanda.mesh.channel import open_channel
 from panda.ops.v1.ops_pb2 import (
@@ -21,13 +23,16 @@ OPS_SERVICE: Final = "panda.ops.v1.OpsService"
 STATUS_SECONDS: Final = 5.0
 
 
-async def running_findings(host: str, port: int | None, pid: int | None) -> list[Finding]:
+async def running_findings(
+    host: str, port: int | None, pid: int | None, security: ProcessSecurity = UNSECURED
+) -> list[Finding]:
     """Asks the platform that holds the data directory for its state, which each service finds out by asking its stores.
 
     Args:
         host: where it answers.
         port: its port; None where unknown.
         pid: its process; None where unknown.
+        security: how to connect.
     """
     process = f"process {pid or '?'}, which holds the data directory,"
     if port is None:
@@ -35,12 +40,15 @@ async def running_findings(host: str, port: int | None, pid: int | None) -> list
     at = f"{host}:{port}"
 
     async def check() -> list[Finding]:
-        async with open_channel(at, [OPS_SERVICE]) as channel:
+        async with open_channel(at, [OPS_SERVICE], security=security.own) as channel:
             status = await OpsServiceStub(channel).GetStatus(GetStatusRequest(), timeout=STATUS_SECONDS)
         return status_findings(status)
 
     remedy = f"{process} doesn't answer at {at}: look at its log, or stop it and start it again"
-    return await found("services", check, remedy, STATUS_SECONDS)
+    findings = await found("services", check, remedy, STATUS_SECONDS)
+    if all(finding.outcome is Outcome.OK for finding in findings):
+        return findings
+    return await connection_findings("services", at, security.own) or findings
 
 
 def status_findings(status: GetStatusResponse) -> list[Finding]:

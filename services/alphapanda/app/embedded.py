@@ -33,6 +33,7 @@ from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
+from alphapanda.app.security import UNSECURED, open_security
 from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.app.waiting import until, within
@@ -52,7 +53,6 @@ from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
-from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
@@ -131,6 +131,7 @@ class Embedded:
         self._supervisors: list[ServerSupervisor] = []
         self._process: Process | None = None
         self.port = 0
+        self.security = UNSECURED
         self.checks: Sequence[Check] = ()
         self.feeding: Feeding | None = None
         self.log: EventLog | None = None
@@ -199,6 +200,7 @@ class Embedded:
     async def _start(self) -> None:
         progress = self._options.on_progress
         raise_descriptor_limit()
+        self.security = open_security(self._settings)
         calendar = self._calendar()
         check_feed(self._settings, calendar, self._feed_wanted)
         if self._options.record is not None:
@@ -281,6 +283,7 @@ class Embedded:
             target=lambda _: self.target,
             metrics=open_metrics(settings, self._stack),
             write_backup=partial(backup_of_running, engine, log, topic_map.active_brokers),
+            security=self.security,
         )
         return resources, differences
 
@@ -368,10 +371,10 @@ class Embedded:
         if self.feeding is not None:
             await self.feeding.publisher.start()
         if self._options.demo:
-            await self._seed_demo(ticks)
+            await self._seed_demo(resources, ticks)
 
-    async def _seed_demo(self, ticks: StrategyTicks) -> None:
-        async with open_channel(self.target, [STRATEGY_SERVICE]) as channel:
+    async def _seed_demo(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
+        async with resources.channel("strategy", STRATEGY_SERVICE) as channel:
             stub = StrategyServiceStub(channel)
             for create, start in demo_requests():
                 try:

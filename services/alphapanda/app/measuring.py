@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from alphapanda import __version__
 from alphapanda.app.calendars import days_left
+from alphapanda.app.certificates import certificate_days
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
@@ -71,6 +72,7 @@ async def _collect(
     servers: Sequence[RunServer],
     admission: Admission,
     calendar_days: int,
+    certificate_days: float | None,
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
         CallMetrics,
@@ -100,6 +102,7 @@ async def _collect(
             {kind.value: calls for kind, calls in admission.running.items()}, admission.refused.copy()
         ),
         calendar_days,
+        certificate_days,
     )
 
 
@@ -126,7 +129,14 @@ def measuring(
                 if clock := (await resources.prices.read(())).clock:
                     age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds()
             await _collect(
-                metrics, services, lag_watch, age, servers, admission, days_left(resources.calendar)
+                metrics,
+                services,
+                lag_watch,
+                age,
+                servers,
+                admission,
+                days_left(resources.calendar),
+                certificate_days(resources.security.server.tls),
             )
 
     return [Rounds("figures", collect, seconds, _log, at_once=True)]

@@ -19,6 +19,7 @@ from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server import MeshServer, Registration
+from alphapanda.mesh.server_security import LOOPBACK_ONLY, ServerSecurity
 from alphapanda.ops.core import BrokerReport, ServiceState
 from alphapanda.ops.source import Check, Degradable
 from alphapanda.settings.model import Settings
@@ -112,6 +113,7 @@ def mesh_server(
     rooms: Sequence[Room],
     before_binding: Callable[[], None] = lambda: None,
     trail: Trail | None = None,
+    security: ServerSecurity = LOOPBACK_ONLY,
 ) -> MeshServer:
     """Builds the server for these rooms; `trail` records their commands."""
     return MeshServer(
@@ -124,6 +126,7 @@ def mesh_server(
         before_binding,
         call_bounds(settings.api),
         trail,
+        security,
     )
 
 

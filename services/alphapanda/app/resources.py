@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+import grpc
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.app.security import UNSECURED, ProcessSecurity
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
@@ -21,6 +23,7 @@ from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.eventlog.port import EventLog
+from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.backups import WriteBackup
 from alphapanda.settings.model import Settings
 from alphapanda.settings.operation import ReconnectionSettings
@@ -85,6 +88,8 @@ class ProcessResources:
         target: returns the address of a service ("127.0.0.1:50051") by its short name.
         metrics: the process's metrics; None where they are switched off.
         write_backup: writes a backup of the process's data directory; None where it has none.
+        security: TLS of its server and its channels.
+        elsewhere: returns whether a service, by its short name, runs in another process.
     """
 
     settings: Settings
@@ -99,6 +104,13 @@ class ProcessResources:
     target: Callable[[str], str]
     metrics: Metrics | None
     write_backup: WriteBackup | None = None
+    security: ProcessSecurity = UNSECURED
+    elsewhere: Callable[[str], bool] = lambda _: False
+
+    def channel(self, service: str, *names: str) -> grpc.aio.Channel:
+        """A channel to a service, by its short name, for the stubs of these services (full names)."""
+        security = self.security.channels if self.elsewhere(service) else self.security.own
+        return open_channel(self.target(service), names, security=security)
 
     @property
     def instruments(self) -> Callable[[], InstrumentDirectory]:

@@ -30,6 +30,7 @@ from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
+from alphapanda.app.security import UNSECURED, open_security
 from alphapanda.app.status import OPS_SERVICE
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap
@@ -111,6 +112,7 @@ class Serving:
         self._stack = AsyncExitStack()
         self._bound = StopBound(CONNECTIONS_STOP_SECONDS)
         self._process: Process | None = None
+        self._security = UNSECURED
 
     async def start(self) -> None:
         """Waits for dependencies, checks them, and starts; stops again what was started where something fails.
@@ -139,6 +141,7 @@ class Serving:
     async def _start(self) -> None:
         settings = self._settings
         raise_descriptor_limit()
+        self._security = open_security(settings)
         if self._port:
             probe_port(settings.api.host, self._port)
         if "marketdata" in self._services:
@@ -179,6 +182,8 @@ class Serving:
             directory=await self._directory(store),
             target=self._target,
             metrics=open_metrics(settings, self._stack),
+            security=self._security,
+            elsewhere=lambda service: service not in self._services,
         )
         await self._run(resources)
 
@@ -194,7 +199,8 @@ class Serving:
             known = known_instruments(self._settings, today)
             await store.upsert(list(known), today)
             return known
-        async with open_channel(self._settings.mesh.instruments, [INSTRUMENT_SERVICE]) as channel:
+        target, security = self._settings.mesh.instruments, self._security.channels
+        async with open_channel(target, [INSTRUMENT_SERVICE], security=security) as channel:
             stub = InstrumentServiceStub(channel)
             return await self._retry_until_answered("InstrumentService", lambda: load_directory(stub))
 
@@ -235,7 +241,8 @@ class Serving:
         await process.start()
 
     def _remote(self, service: str) -> RemoteService:
-        channel = open_channel(self._settings.mesh.target(service), [OPS_SERVICE])
+        security = self._security.channels
+        channel = open_channel(self._settings.mesh.target(service), [OPS_SERVICE], security=security)
         self._stack.push_async_callback(channel.close, None)
         return RemoteService(service, OpsServiceStub(channel))
 

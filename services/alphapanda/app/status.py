@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from alphapanda import __version__
 from alphapanda.app.calendars import notices
+from alphapanda.app.certificates import certificate_notices
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
@@ -67,6 +68,9 @@ def ops_room(
     async def market_time() -> datetime | None:
         return (await resources.prices.view(())).market_time
 
+    settings = resources.settings
+    about_calendar = notices(resources.calendar, settings.calendar.warn_days)
+    about_certificate = certificate_notices(resources.security.server.tls, settings.tls.warn_days)
     about_the_log = LogApi(resources.log, resources.topic_map, GROUPS)
     servicer = OpsServicer(
         services,
@@ -77,8 +81,8 @@ def ops_room(
         lag_watch,
         servers,
         Backups(resources.write_backup),
-        notices=notices(resources.calendar, resources.settings.calendar.warn_days),
         audit=AuditApi(PostgresAudit(resources.engine)),
+        notices=lambda: [*about_calendar(), *about_certificate()],
     )
     retention = resources.settings.retention
     purges = Purging(

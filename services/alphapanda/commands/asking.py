@@ -154,7 +154,7 @@ async def connected(target: Target) -> AsyncIterator[Services]:
     async with AsyncExitStack() as open_ones:
         channels = {
             address: await open_ones.enter_async_context(
-                open_channel(address, SERVICES.values(), [last_call])
+                open_channel(address, SERVICES.values(), [last_call], target.security)
             )
             for address in dict.fromkeys(addresses.values())
         }

@@ -9,6 +9,7 @@ import grpc
 
 from alphapanda.app.backup import backup_of_stopped, require_empty
 from alphapanda.app.restore import restore
+from alphapanda.app.security import open_security
 from alphapanda.app.stopped import port_of_running, stopped_platform
 from alphapanda.commands.asking import connected, new_request_id
 from alphapanda.commands.console import fail, out, working
@@ -38,7 +39,8 @@ async def _backup(settings: Settings, data: Path, folder: Path) -> None:
     if not Layout(data).postgres_cluster.exists():
         fail(f"{data} has no database to back up; name the data directory with --data-dir")
     if (port := port_of_running(data)) is not None:
-        written = await _asked(Target(f"{settings.api.host}:{port}"), folder)
+        security = open_security(settings).own
+        written = await _asked(Target(f"{settings.api.host}:{port}", security=security), folder)
         _say(written.folder, written.bytes)
         return
     require_empty(folder, "backup folder")

@@ -16,6 +16,8 @@ from alphapanda.commands.console import USAGE, fail, out
 from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
 from alphapanda.contract.catalogue import service_descriptors
 from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.mesh.channel import secured_channel
+from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 
 ANSWER_SECONDS = 10.0
 _CANCEL_AGAIN_SECONDS = 0.5
@@ -62,7 +64,11 @@ def prepared(name: str, body: str) -> tuple[descriptor.MethodDescriptor, Message
 
 
 async def invoke(
-    address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
+    address: str,
+    method: descriptor.MethodDescriptor,
+    request: Message,
+    timeout: float | None,
+    security: ChannelSecurity = PLAINTEXT,
 ) -> AsyncIterator[Message]:
     """Yields the answer of an RPC, or each message of a watch as it arrives.
 
@@ -71,11 +77,12 @@ async def invoke(
         method: the RPC.
         request: its request.
         timeout: deadline in seconds; None for a watch, which has no end of its own.
+        security: how to connect.
     """
     path = f"/{method.containing_service.full_name}/{method.name}"
     encode = type(request).SerializeToString
     decode = message_factory.GetMessageClass(method.output_type).FromString
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with secured_channel(address, (), (), security) as channel:
         if method.server_streaming:
             async for message in channel.unary_stream(path, encode, decode)(request, timeout=timeout):
                 yield message
@@ -91,7 +98,7 @@ async def _called(
     address = names.get(method.containing_service.full_name, target.first)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
-    printing = asyncio.create_task(_print(address, method, request, timeout))
+    printing = asyncio.create_task(_print(address, method, request, timeout, target.security))
     asked = asyncio.create_task(stopping.wait())
     await asyncio.wait([printing, asked], return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
@@ -107,9 +114,13 @@ async def _called(
 
 
 async def _print(
-    address: str, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
+    address: str,
+    method: descriptor.MethodDescriptor,
+    request: Message,
+    timeout: float | None,
+    security: ChannelSecurity,
 ) -> None:
-    async for message in invoke(address, method, request, timeout):
+    async for message in invoke(address, method, request, timeout, security):
         out.print_json(json_format.MessageToJson(message))
 
 

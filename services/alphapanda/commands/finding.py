@@ -22,8 +22,10 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from alphapanda.commands.console import USAGE, fail, refuse
+from alphapanda.commands.securing import security_of, security_options
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 from alphapanda.mesh.status import call_failure, describe_rpc_error
 
 EXAMPLE: Final = "127.0.0.1:50051"
@@ -31,6 +33,8 @@ TARGET_FORM: Final = re.compile(r"(dns:///)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])
 HIGHEST_PORT: Final = 65_535
 HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 FINDING_SECONDS: Final = 2.0
+NOBODY_ANSWERS: Final = ("Connection refused", "timed out", "Timeout", "No route", "DNS")
+"""In gRPC's words."""
 SERVICES: Final = {
     "instruments": "panda.instruments.v1.InstrumentService",
     "marketdata": "panda.marketdata.v1.MarketDataService",
@@ -50,17 +54,19 @@ class Target:
     Attributes:
         first: host:port that is tried first.
         mesh: host:port by service, for those not served there; empty where --target was given.
+        security: how to connect.
     """
 
     first: str
     mesh: Mapping[str, str] = field(default_factory=dict)
+    security: ChannelSecurity = PLAINTEXT
 
 
 async def find_services(target: Target) -> dict[str, str]:
     """Returns host:port by service: where it answers, or would answer if it ran."""
     if not target.mesh:
         return dict.fromkeys(SERVICES, target.first)
-    async with open_channel(target.first, ()) as channel:
+    async with open_channel(target.first, (), security=target.security) as channel:
         served = await asyncio.gather(*(_serves(channel, name) for name in SERVICES.values()))
     return {
         service: target.first if here else target.mesh.get(service, target.first)
@@ -99,6 +105,8 @@ def why_no_answer(
     """
     failure = call_failure(error)
     if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
+        if (trouble := trouble_of(target, address, failure.message)) is not None:
+            return trouble
         nothing, start = f"nothing answers on {address}", "`alphapanda up`"
         if target.mesh and address != target.first:
             nothing = f"nothing answers this on {target.first} (up), nor on {address} (mesh)"
@@ -117,6 +125,16 @@ def why_no_answer(
     return describe_rpc_error(error)
 
 
+def trouble_of(target: Target, address: str, details: str) -> str | None:
+    """What is wrong with a connection that gRPC only calls closed; None where nobody answers at all."""
+    if any(said in details for said in NOBODY_ANSWERS):
+        return None
+    from alphapanda.mesh.handshake import Trouble, diagnose
+
+    trouble, said = diagnose(address, target.security.tls, target.security.server_name)
+    return None if trouble in {Trouble.NONE, Trouble.NOBODY} else said
+
+
 def command_that_asks_again(target: Target, method: str, request: Message) -> str:
     """Returns the `alphapanda call` that sends this request again, for a shell."""
     body = MessageToJson(request, indent=None, preserving_proto_field_name=True)
@@ -124,10 +142,10 @@ def command_that_asks_again(target: Target, method: str, request: Message) -> st
     return shlex.join(words if target.mesh else [*words, "--target", target.first])
 
 
-def target_of(address: str | None) -> Target:
+def target_of(address: str | None, ctx: click.Context) -> Target:
     """The target of --target, else of the settings; invalid settings end the command."""
     if address is not None:
-        return Target(address)
+        return Target(address, security=security_of(ctx, None))
     from alphapanda.settings.serving import MeshSettings
     from alphapanda.settings.sources import SettingsInvalid, load_settings
 
@@ -137,7 +155,7 @@ def target_of(address: str | None) -> Target:
         refuse(error.problems)
     mesh = settings.mesh
     places = {service: mesh.target(service) for service in SERVICES if service in MeshSettings.model_fields}
-    return Target(f"{settings.api.host}:{settings.api.port}", places)
+    return Target(f"{settings.api.host}:{settings.api.port}", places, security_of(ctx, settings))
 
 
 def _checked(ctx: click.Context, _: click.Parameter, value: str | None) -> Target | None:
@@ -147,14 +165,14 @@ def _checked(ctx: click.Context, _: click.Parameter, value: str | None) -> Targe
         found = TARGET_FORM.fullmatch(value)
         if found is None or not 0 < int(found["port"]) <= HIGHEST_PORT:
             fail(str(InvalidInput("--target", value, f"allowed: host:port, such as {EXAMPLE}")), USAGE)
-    return target_of(value)
+    return target_of(value, ctx)
 
 
 def target_option(command: Any) -> Any:
-    """Adds the option --target; the command receives a `Target`."""
+    """Adds the options --target and of security; the command receives a `Target`."""
     return click.option(
         "--target",
         metavar="HOST:PORT",
         callback=_checked,
         help="where everything is asked  [default: where [api] and [mesh] say]",
-    )(command)
+    )(security_options(command))

@@ -27,6 +27,7 @@ from alphapanda.embedded.errors import EmbeddedError, ServerLost
 from alphapanda.embedded.layout import Layout
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.marketdata.feeds.pace import parsed_speed
+from alphapanda.mesh.security import ChannelSecurity
 from alphapanda.mesh.server import PortInUse
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line
@@ -109,7 +110,8 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
         return
     ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
     began = wall_clock()
-    view = EmbeddedView(embedded.target, settings.account, out, _log_file(settings, options))
+    log, security = _log_file(settings, options), embedded.security.own
+    view = EmbeddedView(embedded.target, settings.account, out, log, security)
     try:
         await ticker.start()
         if viewed:
@@ -131,7 +133,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
         await view.stop()
         _progress("stopping")
         end = _End(options.data_dir, ticker.fills, wall_clock() - began, embedded.data_in_words)
-        error = await attempted(end.ask(embedded.target, settings.account, began))
+        error = await attempted(end.ask(embedded.target, settings.account, began, security))
         if error is not None:
             _log.warning("run.not_summarised", error=in_one_line(error))
         await ticker.stop()
@@ -154,8 +156,8 @@ class _End:
     data: str
     summary: Summary | None = None
 
-    async def ask(self, target: str, account: str, began: datetime) -> None:
-        self.summary = await summary_of(target, account, began)
+    async def ask(self, target: str, account: str, began: datetime, security: ChannelSecurity) -> None:
+        self.summary = await summary_of(target, account, began, security)
 
     def report(self, settings: Settings) -> None:
         """Logs the summary; prints it on a terminal."""

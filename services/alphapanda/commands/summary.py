@@ -12,6 +12,7 @@ from typing import Final
 from alphapanda.commands.wording import amount, count, money
 from alphapanda.contract.wire import moment
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 from panda.portfolio.v1.portfolio_pb2 import GetPortfolioRequest
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.trading.v1.trading_pb2 import ListOrdersRequest
@@ -44,13 +45,15 @@ class Summary:
     equity: Decimal | None
 
 
-async def summary_of(target: str, account: str, since: datetime) -> Summary:
+async def summary_of(
+    target: str, account: str, since: datetime, security: ChannelSecurity = PLAINTEXT
+) -> Summary:
     """Asks a running platform for the summary of an account, within ANSWER_SECONDS a call.
 
     Raises:
         AioRpcError: there is no answer.
     """
-    async with open_channel(target, SERVICES) as channel:
+    async with open_channel(target, SERVICES, security=security) as channel:
         asked = GetPortfolioRequest(account=account)
         portfolio = (
             await PortfolioServiceStub(channel).GetPortfolio(asked, timeout=ANSWER_SECONDS)

@@ -128,7 +128,8 @@ class Ticker:
             )
 
     async def _profit(self) -> None:
-        async with open_channel(self._embedded.target, [PORTFOLIO_SERVICE]) as channel:
+        target, security = self._embedded.target, self._embedded.security.own
+        async with open_channel(target, [PORTFOLIO_SERVICE], security=security) as channel:
             stub = PortfolioServiceStub(channel)
             while True:
                 await asyncio.sleep(PROFIT_EVERY_SECONDS)

@@ -1,5 +1,7 @@
 """Channels to other services: deadlines that shrink, the correlation id passed on, retries where the contract allows.
 
+With TLS a channel verifies the server, and shows its own certificate where there is one (`security.py`).
+
 Retries are gRPC's own, from a service config made of the contract's options: only RPCs that say they may be sent
 again, only on UNAVAILABLE and RESOURCE_EXHAUSTED, after the wait that the server asks for.
 """
@@ -16,6 +18,9 @@ from typing_extensions import override
 from alphapanda.contract.method_policy import MethodPolicy, find_service, service_policies
 from alphapanda.mesh.deadlines import seconds_to_spend
 from alphapanda.mesh.metadata import CORRELATION_KEY
+from alphapanda.mesh.renewing import RenewedChannel
+from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
+from alphapanda.mesh.tls import channel_credentials
 from alphapanda.telemetry.correlation import current_correlation_id
 
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -39,6 +44,7 @@ def open_channel(
     target: str,
     services: Iterable[str],
     interceptors: Sequence[grpc.aio.UnaryUnaryClientInterceptor] = (),
+    security: ChannelSecurity = PLAINTEXT,
 ) -> grpc.aio.Channel:
     """A channel to `target` ("127.0.0.1:50051") for the stubs of `services` (full names, their modules imported).
 
@@ -49,11 +55,28 @@ def open_channel(
         KeyError: no service of that name in the contract.
     """
     policies = [policy for name in services for policy in service_policies(find_service(name)).values()]
-    return grpc.aio.insecure_channel(
-        target,
-        options=(*OPTIONS, ("grpc.service_config", service_config(policies))),
-        interceptors=[*interceptors, CallContext(policies)],
-    )
+    options: Sequence[tuple[str, Any]] = (*OPTIONS, ("grpc.service_config", service_config(policies)))
+    return secured_channel(target, options, [*interceptors, CallContext(policies)], security)
+
+
+def secured_channel(
+    target: str,
+    options: Sequence[tuple[str, Any]],
+    interceptors: Sequence[grpc.aio.ClientInterceptor],
+    security: ChannelSecurity,
+) -> grpc.aio.Channel:
+    """A channel with these options and interceptors, encrypted where `security` says so."""
+    material = security.tls
+    if material is None:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    if security.server_name:
+        options = (*options, ("grpc.ssl_target_name_override", security.server_name))
+
+    def make() -> grpc.aio.Channel:
+        credentials = channel_credentials(material.contents)
+        return grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
+
+    return make() if material.files.certificate is None else RenewedChannel(material.look, make)
 
 
 def service_config(policies: Iterable[MethodPolicy]) -> str:

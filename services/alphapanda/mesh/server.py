@@ -24,6 +24,8 @@ from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.guard import Guard
 from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.recording import Trail
+from alphapanda.mesh.server_security import LOOPBACK_ONLY, ServerSecurity
+from alphapanda.mesh.tls import server_credentials
 
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
@@ -86,7 +88,7 @@ class _Collector:
 
 
 class MeshServer:
-    """Serves the contract's services on one port, without TLS and authentication, so on loopback only.
+    """Serves the contract's services on one port; without TLS and authentication on loopback only.
 
     Health: each service is NOT_SERVING until `set_serving`; the overall status ("") is SERVING while all of them are.
 
@@ -100,6 +102,7 @@ class MeshServer:
         before_binding: called just before the port is bound, to release a reserved one.
         bounds: most calls at once.
         trail: where commands are recorded; None: nowhere.
+        security: TLS and who may call.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -116,6 +119,7 @@ class MeshServer:
         before_binding: Callable[[], None] = lambda: None,
         bounds: CallBounds = DEFAULT_BOUNDS,
         trail: Trail | None = None,
+        security: ServerSecurity = LOOPBACK_ONLY,
     ) -> None:
         audit = audit or log
         if not is_loopback(host):
@@ -132,6 +136,7 @@ class MeshServer:
             register(cast("grpc.aio.Server", collector))
         self._serving = dict.fromkeys(collector.services, False)
         self._bounds = bounds
+        self._security = security
         self._gate = Gate(bounds, log)
         self._guards = {
             service: {
@@ -165,7 +170,7 @@ class MeshServer:
             ("grpc.max_concurrent_streams", self._bounds.streams),
             ("grpc.max_allowed_incoming_connections", self._bounds.max_connections),
         )
-        server = grpc.aio.server(options=(*OPTIONS, *limits))
+        server = grpc.aio.server(options=(*OPTIONS, *limits, *self._age_limits()))
         for service, guards in self._guards.items():
             _add(server, service, {name: guard.handler for name, guard in guards.items()})
         for service, handlers in self._health_and_reflection().items():
@@ -180,13 +185,30 @@ class MeshServer:
         self._before_binding()
         probe_port(self._host, self._port)
         try:
-            bound = server.add_insecure_port(_address(self._host, self._port))
+            bound = self._bind(server, _address(self._host, self._port))
         except RuntimeError:  # taken since the probe
             raise PortInUse(self._host, self._port) from None
         await self._publish_health()
         await server.start()
         self._server = server
         return bound
+
+    def _bind(self, server: grpc.aio.Server, address: str) -> int:
+        tls = self._security.tls
+        if tls is None:
+            return server.add_insecure_port(address)
+        required = self._security.client_certificates
+        return server.add_secure_port(address, server_credentials(tls, client_certificates=required))
+
+    def _age_limits(self) -> Sequence[tuple[str, int]]:
+        """With TLS connections end after a while, so that a certificate that has expired or been replaced counts."""
+        if self._security.tls is None:
+            return ()
+        age = int(1000 * self._security.connection_age_seconds)
+        return (
+            ("grpc.max_connection_age_ms", age),
+            ("grpc.max_connection_age_grace_ms", max(age // 10, 1000)),
+        )
 
     async def stop(self, grace: float) -> None:
         """Accepts no more calls; waits up to `grace` seconds for running ones, then as long for detached commands."""

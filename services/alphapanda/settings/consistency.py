@@ -19,6 +19,7 @@ from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.secret_text import parsed_secrets
 from alphapanda.settings.auth import AuthSettings
 from alphapanda.settings.model import Settings
+from alphapanda.settings.tls import TlsSettings
 
 PRODUCTION: Final = "production"
 HS256: Final = "HS256"
@@ -61,9 +62,26 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
         yield Disagreement((name, "auth.enabled", "auth.algorithm"), message)
     for name, message in _kafka(KafkaOptions(**dict(settings.kafka))):
         yield Disagreement((name, "kafka.security_protocol"), message)
+    yield from _tls(settings.tls)
     if settings.environment == PRODUCTION:
         for name, message in _unfit_for_production(settings):
             yield Disagreement(("environment", name), f"environment is production, and {message}")
+
+
+def _tls(tls: TlsSettings) -> Iterator[Disagreement]:
+    if (tls.certificate is None) is not (tls.key is None):
+        there, missing = ("certificate", "key") if tls.key is None else ("key", "certificate")
+        yield Disagreement(
+            ("tls.certificate", "tls.key"),
+            f"tls.{there} needs tls.{missing}, which is empty: set both or none",
+        )
+    if tls.client_certificates == "required":
+        for name in ("certificate", "ca"):
+            if getattr(tls, name) is None:
+                yield Disagreement(
+                    ("tls.client_certificates", f"tls.{name}"),
+                    f"tls.client_certificates is required, and tls.{name} is empty",
+                )
 
 
 def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,7 @@ from alphapanda.settings.services import (
     ZerodhaSettings,
 )
 from alphapanda.settings.serving import ApiSettings, EmbeddedSettings, MeshSettings
+from alphapanda.settings.tls import TlsSettings
 
 
 class Settings(Section):
@@ -53,6 +54,7 @@ class Settings(Section):
     topics: TopicsSettings = TopicsSettings()
     retention: RetentionSettings = RetentionSettings()
     api: ApiSettings = ApiSettings()
+    tls: TlsSettings = TlsSettings()
     mesh: MeshSettings = MeshSettings()
     auth: AuthSettings = AuthSettings()
     paper_trading: PaperTradingSettings = PaperTradingSettings()

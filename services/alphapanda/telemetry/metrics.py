@@ -89,6 +89,7 @@ class Metrics:
         self._groups: Sequence[GroupMetrics] = ()
         self._market_age: float | None = None
         self._calendar_days: int | None = None
+        self._certificate_days: float | None = None
         self._servers: Sequence[ServerMetrics] = ()
         self._calls = NO_CALLS
         meter = self._provider.get_meter("alphapanda")
@@ -104,6 +105,7 @@ class Metrics:
         meter.create_observable_counter("alphapanda.service.count", [self._counts])
         meter.create_observable_gauge("alphapanda.market_data.age", [self._age], "s")
         meter.create_observable_gauge("alphapanda.calendar.days_left", [self._days_left], "d")
+        meter.create_observable_gauge("alphapanda.tls.certificate_days_left", [self._certificate], "d")
         meter.create_observable_gauge("alphapanda.server.serving", [self._servers_serving])
         meter.create_observable_counter("alphapanda.server.restarts", [self._restarts], "{restart}")
         meter.create_observable_gauge("alphapanda.calls.running", [self._running], "{call}")
@@ -124,6 +126,7 @@ class Metrics:
         servers: Sequence[ServerMetrics] = (),
         calls: CallMetrics = NO_CALLS,
         calendar_days: int | None = None,
+        certificate_days: float | None = None,
     ) -> None:
         """Stores the newest reports. Consumers come with their service; the newest frame's age is None where unknown."""
         self._services, self._consumers, self._groups = services, consumers, groups
@@ -131,6 +134,7 @@ class Metrics:
         self._servers = servers
         self._calls = calls
         self._calendar_days = calendar_days
+        self._certificate_days = certificate_days
 
     def order_sent(self, broker: str, seconds: float) -> None:
         """Records an order's latency, once the broker's answer is committed."""
@@ -196,6 +200,9 @@ class Metrics:
 
     def _days_left(self, _: CallbackOptions) -> Iterable[Observation]:
         return [] if self._calendar_days is None else [Observation(self._calendar_days)]
+
+    def _certificate(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [] if self._certificate_days is None else [Observation(self._certificate_days)]
 
 
 def collector_reader(endpoint: str, interval_seconds: float, timeout_seconds: float) -> MetricReader:

@@ -12,7 +12,6 @@ from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
-from alphapanda.mesh.channel import open_channel
 from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.api import RiskApi
@@ -62,7 +61,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         funds=dict.fromkeys(simulated, funds_terms_of(paper)),
     )
     decisions = DecisionService(store, inputs, wall_clock)
-    channel = open_channel(resources.target("trading"), [TRADING_SERVICE])
+    channel = resources.channel("trading", TRADING_SERVICE)
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(
         store,
@@ -72,7 +71,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         wall_clock,
         compare_seconds=settings.risk.kill_switch_comparison_seconds,
     )
-    books = open_channel(resources.target("portfolio"), [PORTFOLIO_SERVICE])
+    books = resources.channel("portfolio", PORTFOLIO_SERVICE)
     reconciliation = BrokerReconciliation(
         store, kill_switches, trading, PortfolioServiceStub(books), resources.simulated_brokers
     )

@@ -12,7 +12,6 @@ from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
-from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.watches import Revisions
 from alphapanda.ops.core import BrokerReport
 from alphapanda.storage.outbox import Outbox
@@ -96,7 +95,7 @@ def trading_room(
     )
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
-    channel = open_channel(resources.target("risk"), [RISK_SERVICE])
+    channel = resources.channel("risk", RISK_SERVICE)
     manual = ManualOrders(store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way)
     revisions = Revisions(store.account_revisions)
     verdicts = TradingConsumer(executor, manual)

@@ -17,6 +17,7 @@ from alphapanda.commands.live.following import Following
 from alphapanda.commands.live.screen import shown
 from alphapanda.commands.live.view import View
 from alphapanda.commands.wording import IST
+from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 from alphapanda.resilience.tasks import kept_running
 
 CTRL_C: Final = "Ctrl-C ends it"
@@ -31,12 +32,14 @@ class EmbeddedView:
         account: whose books are shown.
         console: a terminal.
         log: where the log goes, for people.
+        security: how to connect to it.
     """
 
-    def __init__(self, target: str, account: str, console: Console, log: str) -> None:
-        self._following = Following(
-            Target(target), "", account, f"{CTRL_C} · {target} · log {log}", time.monotonic
-        )
+    def __init__(
+        self, target: str, account: str, console: Console, log: str, security: ChannelSecurity = PLAINTEXT
+    ) -> None:
+        note = f"{CTRL_C} · {target} · log {log}"
+        self._following = Following(Target(target, security=security), "", account, note, time.monotonic)
         self._console = console
         self._errors = ErrorsShown(self._following.view)
         self._tasks: list[asyncio.Task[None]] = []
