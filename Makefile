@@ -19,6 +19,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.alphapanda-setup
 GRPCURL := .tools/bin/grpcurl
+# Its version is in its name, so that an update builds it again and nothing else does.
+JAEGER := .tools/bin/jaeger-$(shell sed -n 's/.*jaegertracing\/jaeger v\([0-9.]*\).*/\1/p' tools/jaeger/go.mod)
 KAFKA := .tools/kafka/libs
 CLASSES := .tools/kafka/classes.jsa
 BASELINE := protos/baseline.binpb
@@ -104,6 +106,15 @@ $(GRPCURL): tools/go.mod tools/go.sum
 	cd tools && GOFLAGS=-mod=readonly go build -o ../$@ github.com/fullstorydev/grpcurl/cmd/grpcurl
 	touch $@
 
+.PHONY: jaeger
+jaeger: $(JAEGER) ## build Jaeger into .tools/bin, once, some minutes (needs Go)
+
+$(JAEGER):
+	@command -v go >/dev/null || { echo "Jaeger needs Go (https://go.dev/dl/)"; exit 1; }
+	@echo "building Jaeger from source, once: about 17 minutes of processor time"
+	cd tools/jaeger && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -ldflags "-s -w" \
+		-o ../../$@ github.com/jaegertracing/jaeger/cmd/jaeger
+
 .PHONY: kafka
 kafka: $(CLASSES) ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)
 
@@ -125,6 +136,7 @@ SIDE_BY_SIDE = $(if $(filter file,$(origin TESTS)),--numprocesses $(WORKERS))
 test: setup ## every test but the benchmarks, WORKERS=4 side by side; chosen ones one by one: make test [TESTS=tests/unit] [ARGS="-k order"]
 	@$(MAKE) --no-print-directory grpcurl || echo "going on without grpcurl: its tests are skipped, and fail under CI=true"
 	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
+	@$(MAKE) --no-print-directory jaeger || echo "going on without Jaeger: its tests are skipped, and fail under CI=true"
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(wildcard $(TESTS)) $(ARGS)
 
 .PHONY: test-dates
@@ -143,6 +155,11 @@ run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
 .PHONY: mesh
 mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQL and Redis (needs Java 17 and Maven)
 	$(BIN)/python tools/mesh.py
+
+.PHONY: trace-demo
+trace-demo: setup jaeger ## one order's trace in a real Jaeger, from tick to ledger; ARGS=--mesh: every service a process, on Kafka
+	$(if $(findstring --mesh,$(ARGS)),@$(MAKE) --no-print-directory kafka)
+	$(BIN)/python tools/jaeger/trace_demo.py $(ARGS)
 
 .PHONY: simulate
 simulate: setup ## every service in one thread, faults at every step: make simulate SEEDS=10000 [FIRST=…], SEED=7 for one story

@@ -109,6 +109,10 @@ CALLS: Final[Described] = {
         "as many watches as may be are open",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",
     ),
+    "SEARCH_RUNNING": (
+        "another search of the log is running; one runs at a time",
+        "wait as RetryInfo says and send it again",
+    ),
     "TOO_MANY_URGENT_CALLS": (
         "as many kill switches, cancels and square-offs as may be at once are running",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",

@@ -25,6 +25,7 @@ COMMANDS = {
     "strategies": "show strategies and their types; create, start, stop, change, delete them",
     "orders": "show orders, place one, square off positions",
     "positions": "show what is held",
+    "trace": "tell what happened to one order, from tick to ledger, by any id of it",
     "risk": "show limits and verdicts, show and set the kill switch",
     "instruments": "list, search and show instruments; import Kite's dump or NSE's list, add one",
     "replay": "run the real cores over recorded data, as fast as they go",

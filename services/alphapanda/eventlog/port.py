@@ -212,6 +212,18 @@ class EventLog(Protocol):
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         """Returns the end of each partition: the lowest offset that its next record can have."""
 
+    async def offsets_at(self, topics: Sequence[str], appended_at_ns: int) -> Mapping[TopicPartition, int]:
+        """Returns, for each partition, the offset of the first record kept that was appended then or later; else its end.
+
+        Args:
+            topics: the topics.
+            appended_at_ns: wall time, of which Kafka uses whole milliseconds, rounded down; 0 finds the first record kept.
+
+        Raises:
+            TopicMissing: a topic doesn't exist.
+            LogUnavailable: the log can't be reached.
+        """
+
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
         """Returns every committed offset of a group."""
 

@@ -154,6 +154,13 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         return await self._log.list_lag(request)
 
     @override
+    async def SearchRecords(
+        self, request: pb.SearchRecordsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.SearchRecordsResponse:
+        """Returns the records of the log that name an id."""
+        return await self._log.search_records(request)
+
+    @override
     async def TailTopic(
         self, request: pb.TailTopicRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.TailTopicResponse]:

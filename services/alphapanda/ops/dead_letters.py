@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 
 from alphapanda.consuming.dead_letters import (
@@ -117,6 +118,15 @@ class DeadLetterService:
                     "LETTER_NOT_FOUND", f"there is no dead letter {text!r}; ListDeadLetters has them"
                 )
         return found
+
+    async def of_records(self, records: Iterable[StoredRecord]) -> Sequence[KnownLetter]:
+        """Returns the letters among records of any topics, each once, in the order in which they are handled."""
+        named: set[LetterId] = set()
+        for record in records:
+            if record.topic in self._topics:
+                with suppress(ValueError, KeyError):  # another writer's
+                    named.add(letter_or_outcome(record).letter_id)
+        return (await self._caught_up()).find(named) if named else ()
 
     async def redrive(
         self, request: LetterRequest, choose: Choose, *, whole_keys: bool

@@ -1,4 +1,4 @@
-"""The RPCs of OpsService that read the log: dead letters, consumer lag, tails of topics."""
+"""The RPCs of OpsService that read the log: dead letters, consumer lag, tails of topics, records that name an id."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from alphapanda.consuming.dead_letters import Ending
 from alphapanda.contract.topics import TopicMap
-from alphapanda.contract.wire import timestamp
+from alphapanda.contract.wire import optional_moment, timestamp
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import instant
 from alphapanda.eventlog.decode import Reason
@@ -19,12 +19,14 @@ from alphapanda.ops.dead_letters import DeadLetterService
 from alphapanda.ops.lag import PartitionLag, consumer_lag
 from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterState, Place
 from alphapanda.ops.letter_requests import LetterRequest
+from alphapanda.ops.record_search import RecordSearch, Wanted
 from alphapanda.ops.records import log_record, tail
 from panda.ops.v1 import ops_pb2 as pb
 
 _LETTERS_A_PAGE = 50
 _REDRIVEN_A_PAGE = 500
 _LAGS_A_PAGE = 500
+_RECORDS_FOUND = 500
 MOST_TAILS = 20
 """Limit on open tails: each has a reader of its own on the log."""
 _STATES = {
@@ -55,6 +57,7 @@ class LogApi:
         self._groups = groups
         self._dead_letters = DeadLetterService(log, topic_map)
         self._tails = WatchLimit(MOST_TAILS, "tails of topics")
+        self._search = RecordSearch(log, topic_map)
 
     async def start(self) -> None:
         """Does nothing: the log is read with the first request."""
@@ -142,6 +145,28 @@ class LogApi:
         with self._tails.opened():
             async for record in tail(self._log, request.topic, start, request.limit):
                 yield pb.TailTopicResponse(record=log_record(record))
+
+    async def search_records(self, request: pb.SearchRecordsRequest) -> pb.SearchRecordsResponse:
+        """Returns the records of the log that name one of the ids."""
+        for topic in request.topics:
+            if topic not in self._search.topics:
+                raise UnknownName("topics", topic, self._search.topics)
+        found = await self._search.find(
+            Wanted(
+                [one.lower() for one in request.ids],
+                tuple(request.topics) or self._search.without_frames,
+                optional_moment(request, "since"),
+                optional_moment(request, "until"),
+                request.limit or _RECORDS_FOUND,
+            )
+        )
+        letters = await self._dead_letters.of_records(found.records)
+        return pb.SearchRecordsResponse(
+            records=map(log_record, found.records),
+            examined=found.examined,
+            incomplete=found.incomplete,
+            letters=map(self._message, letters),
+        )
 
     async def _check(self, wanted: pb.DeadLetterFilter) -> None:
         """Refuses unknown names: an empty page would read as if nothing waited."""

@@ -203,11 +203,16 @@ class PortfolioApi(PortfolioServiceServicer):
         self, request: portfolio.ListLedgerEntriesRequest, context: Context
     ) -> portfolio.ListLedgerEntriesResponse:
         name = await self._open_account(request)
-        filters = f"ledger {name} {request.strategy_id}"
+        order_id = request.order_id.lower()
+        filters = f"ledger {name} {request.strategy_id} {order_id}"
         after = decode_page_token(request.page_token, filters, int)
         size = request.page_size or LEDGER_PAGE
         found = await self._store.ledger(
-            name, strategy_id=request.strategy_id, after=after[0] if after else 0, limit=size + 1
+            name,
+            strategy_id=request.strategy_id,
+            order_id=order_id,
+            after=after[0] if after else 0,
+            limit=size + 1,
         )
         if not found and after is None:
             await self._strategies.verify("strategy_id", request.strategy_id)

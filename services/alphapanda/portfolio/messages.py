@@ -171,6 +171,7 @@ class PortfolioMessages:
             fill_id=line.fill_id,
             market_time=wire.timestamp(line.market_time),
             charge_lines=charge_lines(line.charges.lines),
+            booked_at=wire.timestamp(line.booked_at),
         )
 
     def _symbol(self, instrument_id: str) -> str:

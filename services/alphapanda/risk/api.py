@@ -126,6 +126,7 @@ class RiskApi(RiskServiceServicer):
             request.approved if request.HasField("approved") else None,
             optional_moment(request, "since"),
             optional_moment(request, "until"),
+            request.correlation_id.lower(),
         )
         filters = f"verdicts {wanted}"
         before = decode_page_token(request.page_token, filters, int)

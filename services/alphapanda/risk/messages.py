@@ -27,6 +27,7 @@ def verdict_message(verdict: Verdict) -> risk.Verdict:
     """The message of a verdict."""
     message = risk.Verdict(
         signal_id=verdict.signal_id,
+        correlation_id=verdict.correlation_id,
         broker=verdict.key.broker,
         account=verdict.key.account,
         strategy_id=verdict.key.strategy_id,
@@ -51,6 +52,7 @@ def waiting_message(signal: Signal) -> risk.Verdict:
     """The message of a signal that waits for an open order and has no verdict yet."""
     return risk.Verdict(
         signal_id=signal.signal_id,
+        correlation_id=signal.correlation_id,
         broker=signal.key.broker,
         account=signal.key.account,
         strategy_id=signal.key.strategy_id,

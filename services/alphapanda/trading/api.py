@@ -139,9 +139,12 @@ class TradingApi(TradingServiceServicer):
             request.account,
             request.strategy_id,
             frozenset(OrderStatus(status) for status in request.statuses if status),
+            request.signal_id.lower(),
+            request.correlation_id.lower(),
         )
         filters = (
             f"orders {request.broker} {request.account} {request.strategy_id} {sorted(request.statuses)}"
+            f" {wanted.signal_id} {wanted.correlation_id}"
         )
         before = decode_page_token(request.page_token, filters, int)
         size = request.page_size or DEFAULT_PAGE

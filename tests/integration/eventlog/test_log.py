@@ -284,6 +284,20 @@ async def test_groupless_readers_each_get_everything_from_where_they_want(topic)
     assert readers[1].position(TopicPartition(TOPIC, 0)) == 4
 
 
+async def test_the_first_record_of_a_time_is_found(topic, clock) -> None:
+    """`offsets_at` gives the first record appended then or later, else the partition's end; at 0 the first kept."""
+    for _ in range(3):
+        await topic.publish([record("one"), record("two")])
+        clock.pass_hours(1)
+    at, empty = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
+    hour = 3_600 * 10**9
+    began = clock() - 3 * hour
+    found = [(await topic.offsets_at([TOPIC], began + n * hour)) for n in range(-1, 5)]
+    assert [one[at] for one in found] == [0, 0, 2, 4, 6, 6]
+    assert {one[empty] for one in found} == {0}
+    assert (await topic.offsets_at([TOPIC], 0))[at] == 0
+
+
 async def test_a_slow_reader_catches_up_from_the_table(topic) -> None:
     """Far more than memory keeps is read back whole and in order."""
     for at in range(0, 5_000, 500):

@@ -30,6 +30,7 @@ READY_SECONDS = 60.0
 
 _LOOK_BACK = 1_000
 _LOOK_AGAIN_SECONDS = 0.1
+_MILLISECOND_NS = 1_000_000
 
 
 class KafkaEventLog(EventLog):
@@ -191,6 +192,18 @@ class KafkaEventLog(EventLog):
         with as_unavailable("ends be found"):
             learn_topics(self._connected(), topics)
             return ours(await self._connected().end_offsets(partitions))
+
+    @override
+    async def offsets_at(self, topics: Sequence[str], appended_at_ns: int) -> Mapping[TopicPartition, int]:
+        partitions = kafka_partitions(await self._partitions(topics))
+        with as_unavailable("offsets be found by time"):
+            learn_topics(self._connected(), topics)
+            if appended_at_ns <= 0:
+                return ours(await self._connected().beginning_offsets(partitions))
+            asked = dict.fromkeys(partitions, appended_at_ns // _MILLISECOND_NS)
+            found = await self._connected().offsets_for_times(asked)
+            ends = await self._connected().end_offsets(partitions)
+        return ours({at: ends[at] if first is None else first.offset for at, first in found.items()})
 
     @override
     async def ping(self, topic: str) -> None:

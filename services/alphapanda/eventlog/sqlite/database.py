@@ -226,6 +226,31 @@ class LogDatabase:
         ).fetchone()[0]
         return 0 if found is None else int(found) - base
 
+    def first_offset_at(self, number: int, appended_at_ns: int, end: int) -> int:
+        """Returns the offset of the first record below `end` that was appended then or later; `end` where there is none.
+
+        Records are appended in the order of time, so a binary search finds it.
+        """
+        low, high = 0, end
+        while low < high:
+            middle = (low + high) // 2
+            found = self._first_between(number, middle, high)
+            if found is None or found[1] >= appended_at_ns:
+                high = middle
+            else:
+                low = found[0] + 1
+        kept = self._first_between(number, low, end)  # offsets below it were purged or compacted
+        return end if kept is None else kept[0]
+
+    def _first_between(self, number: int, first: int, end: int) -> tuple[int, int] | None:
+        """Returns offset and time of the first record with first <= offset < end."""
+        base = number << _OFFSET_BITS
+        found = self._sql.execute(
+            "SELECT place, appended_at_ns FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT 1",
+            (base | first, base | end),
+        ).fetchone()
+        return None if found is None else (found[0] - base, found[1])
+
     def newest(self, number: int, at: TopicPartition) -> StoredRecord | None:
         """Reads the last record of a partition; None where it is empty."""
         base = number << _OFFSET_BITS

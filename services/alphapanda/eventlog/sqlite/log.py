@@ -305,6 +305,15 @@ class SqliteEventLog(EventLog):
         return {at: partition.end for at, partition in self._of(topics).items()}
 
     @override
+    async def offsets_at(self, topics: Sequence[str], appended_at_ns: int) -> Mapping[TopicPartition, int]:
+        return {
+            at: await self._call(
+                self._database.first_offset_at, self._numbers[at], appended_at_ns, partition.end
+            )
+            for at, partition in self._of(topics).items()
+        }
+
+    @override
     async def ping(self, topic: str) -> None:
         await self._call(
             self._of, [topic]

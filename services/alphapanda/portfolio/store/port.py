@@ -112,6 +112,7 @@ class LedgerLine:
         fill_id: the fill that caused it; empty for an opening.
         market_time: of the fill; None for an opening.
         charges: the lines that an entry of CHARGES is the sum of; none where only the sum is known.
+        booked_at: wall time at which its transaction was stored; None before.
     """
 
     entry_id: str
@@ -126,6 +127,7 @@ class LedgerLine:
     fill_id: str
     market_time: datetime | None
     charges: Charges = NO_CHARGES
+    booked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +269,7 @@ class PortfolioStore(Protocol):
         """At most `limit` fills with a revision below `before`, newest first; an empty filter means all, `order_id` is a UUID."""
 
     async def ledger(
-        self, name: AccountName, *, strategy_id: str, after: int, limit: int
+        self, name: AccountName, *, strategy_id: str, after: int, limit: int, order_id: str = ""
     ) -> Sequence[LedgerLine]:
         """At most `limit` entries with a sequence above `after`, oldest first; an empty filter means all."""
 

@@ -190,9 +190,9 @@ class PostgresPortfolioStore(PortfolioStore):
 
     @override
     async def ledger(
-        self, name: AccountName, *, strategy_id: str, after: int, limit: int
+        self, name: AccountName, *, strategy_id: str, after: int, limit: int, order_id: str = ""
     ) -> Sequence[LedgerLine]:
-        filters = {"strategy_id": strategy_id, "after": after}
+        filters = {"strategy_id": strategy_id, "order_id": order_id, "after": after}
         given = {filter_: value for filter_, value in filters.items() if value}
         async with self._single.connect() as connection:
             found = await connection.execute(sql.LEDGER(*given), name._asdict() | given | {"limit": limit})

@@ -200,7 +200,7 @@ def entry_values(transaction: LedgerTransaction, first_sequence: int) -> list[Va
 
 
 def line_of(row: AnyRow) -> LedgerLine:
-    """The ledger line of a row that comes with its transaction's fill_id and market_time."""
+    """The ledger line of a row that comes with its transaction's fill_id, market_time and booked_at."""
     return LedgerLine(
         entry_id=str(row.entry_id),
         transaction_id=str(row.transaction_id),
@@ -214,6 +214,7 @@ def line_of(row: AnyRow) -> LedgerLine:
         fill_id=str(row.fill_id) if row.fill_id else "",
         market_time=row.market_time,
         charges=charges_from_text(row.charges or ""),
+        booked_at=row.booked_at,
     )
 
 

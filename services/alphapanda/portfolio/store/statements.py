@@ -159,10 +159,18 @@ FILLS = _listing(
 )
 FILLS_AFTER = _listing("SELECT * FROM portfolio.fills l", {"after": "l.revision > :after"}, "l.revision")
 LEDGER = _listing(
-    "SELECT l.*, t.fill_id, t.market_time, f.charges FROM portfolio.ledger_entries l"
+    "SELECT l.*, t.fill_id, t.market_time, t.booked_at, f.charges FROM portfolio.ledger_entries l"
     " JOIN portfolio.ledger_transactions t USING (transaction_id)"
     f" LEFT JOIN portfolio.fills f ON f.fill_id = t.fill_id AND l.ledger_account = {int(LedgerAccount.CHARGES)}",
-    {"strategy_id": "l.strategy_id = :strategy_id", "after": "l.sequence > :after"},
+    {
+        "strategy_id": "l.strategy_id = :strategy_id",
+        # An array, so that the entries are found by their transaction, not by reading the account's ledger in order.
+        "order_id": (
+            "l.transaction_id = ANY(ARRAY(SELECT b.transaction_id FROM portfolio.ledger_transactions b"
+            " JOIN portfolio.fills o USING (fill_id) WHERE o.order_id = CAST(:order_id AS uuid)))"
+        ),
+        "after": "l.sequence > :after",
+    },
     "l.sequence",
 )
 SNAPSHOTS = _listing(

@@ -93,6 +93,7 @@ class VerdictFilter:
         approved: True for approvals, False for refusals.
         since: earliest market time of the decision, inclusive.
         until: latest market time of the decision, exclusive.
+        correlation_id: its chain of events.
     """
 
     broker: str = ""
@@ -102,6 +103,7 @@ class VerdictFilter:
     approved: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
+    correlation_id: str = ""
 
 
 class NumberedVerdict(NamedTuple):

@@ -136,6 +136,7 @@ def verdicts(wanted: VerdictFilter, before: int | None, limit: int) -> tuple[Tex
         "account = :account": wanted.account,
         "strategy_id = :strategy_id": wanted.strategy_id,
         "instrument_id = :instrument_id": wanted.instrument_id,
+        "correlation_id = :correlation_id": wanted.correlation_id,
         "decided_at >= :since": wanted.since,
         "decided_at < :until": wanted.until,
         "number < :before": before,

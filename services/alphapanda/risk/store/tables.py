@@ -128,6 +128,7 @@ VERDICTS = Table(
     ),
     CheckConstraint("approved = (quantity IS NOT NULL)"),
     Index("verdicts_newest", "number", unique=True),
+    Index("verdicts_of_correlation", "correlation_id", "number"),
     Index("verdicts_of_strategy", "strategy_id", "number"),
     Index("verdicts_of_instrument", "instrument_id", "number"),
     Index("verdicts_refused", "broker", "account", "number", postgresql_where=text("NOT approved")),

@@ -104,6 +104,8 @@ class OrderFilter:
     account: str = ""
     strategy_id: str = ""
     statuses: Collection[OrderStatus] = ()
+    signal_id: str = ""
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,6 +300,8 @@ class PostgresTradingStore(TradingStore):
             "account": wanted.account,
             "strategy_id": wanted.strategy_id,
             "statuses": [int(status) for status in wanted.statuses],
+            "signal_id": wanted.signal_id,
+            "correlation_id": wanted.correlation_id,
         }
         given = {name: value for name, value in given.items() if value}
         page = {"before": _END_OF_ORDERS if before is None else before, "limit": limit}

@@ -74,6 +74,7 @@ ORDERS = Table(
     Index("orders_open", "seq", postgresql_where=text(OPEN)),
     Index("orders_of_account", "broker", "account", "seq"),
     Index("orders_of_strategy", "strategy_id", "seq"),
+    Index("orders_of_correlation", "correlation_id", "seq"),
     Index("orders_changed", "broker", "account", "account_revision"),
     Index("orders_ended_short", "created_at", postgresql_where=text(ended_short())),
 )

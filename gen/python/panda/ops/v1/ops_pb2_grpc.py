@@ -70,6 +70,11 @@ class OpsServiceStub:
                 request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicRequest.SerializeToString,
                 response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicResponse.FromString,
                 _registered_method=True)
+        self.SearchRecords = channel.unary_unary(
+                '/panda.ops.v1.OpsService/SearchRecords',
+                request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.SearchRecordsRequest.SerializeToString,
+                response_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.SearchRecordsResponse.FromString,
+                _registered_method=True)
         self.CreateBackup = channel.unary_unary(
                 '/panda.ops.v1.OpsService/CreateBackup',
                 request_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.CreateBackupRequest.SerializeToString,
@@ -137,6 +142,14 @@ class OpsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchRecords(self, request, context):
+        """Records of the log that name an id, such as those of one order's chain of events. It examines at most 500,000 records,
+        the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while another search runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateBackup(self, request, context):
         """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
         process has no data directory of its own (a mesh), the folder is not empty, or another backup is being written.
@@ -189,6 +202,11 @@ def add_OpsServiceServicer_to_server(servicer, server):
                     servicer.TailTopic,
                     request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicRequest.FromString,
                     response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicResponse.SerializeToString,
+            ),
+            'SearchRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchRecords,
+                    request_deserializer=panda_dot_ops_dot_v1_dot_ops__pb2.SearchRecordsRequest.FromString,
+                    response_serializer=panda_dot_ops_dot_v1_dot_ops__pb2.SearchRecordsResponse.SerializeToString,
             ),
             'CreateBackup': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBackup,
@@ -391,6 +409,33 @@ class OpsService:
             '/panda.ops.v1.OpsService/TailTopic',
             panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicRequest.SerializeToString,
             panda_dot_ops_dot_v1_dot_ops__pb2.TailTopicResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.ops.v1.OpsService/SearchRecords',
+            panda_dot_ops_dot_v1_dot_ops__pb2.SearchRecordsRequest.SerializeToString,
+            panda_dot_ops_dot_v1_dot_ops__pb2.SearchRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,10 @@ class OpsServiceStub:
     """How far each consumer group is behind, by topic and partition."""
     TailTopic: _aio.UnaryStreamMultiCallable[_ops_pb2.TailTopicRequest, _ops_pb2.TailTopicResponse]
     """A topic's records, from its end unless a start is given, and those that are appended later."""
+    SearchRecords: _aio.UnaryUnaryMultiCallable[_ops_pb2.SearchRecordsRequest, _ops_pb2.SearchRecordsResponse]
+    """Records of the log that name an id, such as those of one order's chain of events. It examines at most 500,000 records,
+    the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while another search runs.
+    """
     CreateBackup: _aio.UnaryUnaryMultiCallable[_ops_pb2.CreateBackupRequest, _ops_pb2.CreateBackupResponse]
     """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
     process has no data directory of its own (a mesh), the folder is not empty, or another backup is being written.
@@ -103,6 +107,16 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ops_pb2.TailTopicRequest, _abc.AsyncIterator[_ops_pb2.TailTopicResponse]],
     ) -> _abc.AsyncIterator[_ops_pb2.TailTopicResponse]:
         """A topic's records, from its end unless a start is given, and those that are appended later."""
+
+    @_abc_1.abstractmethod
+    def SearchRecords(
+        self,
+        request: _ops_pb2.SearchRecordsRequest,
+        context: _aio.ServicerContext[_ops_pb2.SearchRecordsRequest, _abc.Awaitable[_ops_pb2.SearchRecordsResponse]],
+    ) -> _abc.Awaitable[_ops_pb2.SearchRecordsResponse]:
+        """Records of the log that name an id, such as those of one order's chain of events. It examines at most 500,000 records,
+        the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while another search runs.
+        """
 
     @_abc_1.abstractmethod
     def CreateBackup(

@@ -843,6 +843,7 @@ class LedgerEntry(_message.Message):
     FILL_ID_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     CHARGE_LINES_FIELD_NUMBER: _builtins.int
+    BOOKED_AT_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Id of the entry."""
     transaction_id: _builtins.str
@@ -873,6 +874,10 @@ class LedgerEntry(_message.Message):
     def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
         """The lines that an entry of CHARGES is the sum of. Empty for other entries, and where only the sum is known."""
 
+    @_builtins.property
+    def booked_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which its transaction was booked."""
+
     def __init__(
         self,
         *,
@@ -888,10 +893,11 @@ class LedgerEntry(_message.Message):
         fill_id: _builtins.str = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
         charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
+        booked_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "market_time", b"market_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "booked_at", b"booked_at", "market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "broker", b"broker", "charge_lines", b"charge_lines", "entry_id", b"entry_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "ledger_account", b"ledger_account", "market_time", b"market_time", "sequence", b"sequence", "strategy_id", b"strategy_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "booked_at", b"booked_at", "broker", b"broker", "charge_lines", b"charge_lines", "entry_id", b"entry_id", "fill_id", b"fill_id", "instrument_id", b"instrument_id", "ledger_account", b"ledger_account", "market_time", b"market_time", "sequence", b"sequence", "strategy_id", b"strategy_id", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -908,6 +914,7 @@ class ListLedgerEntriesRequest(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace. Empty means "paper"."""
     account: _builtins.str
@@ -918,6 +925,8 @@ class ListLedgerEntriesRequest(_message.Message):
     """Most entries in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
     """next_page_token of the page before, unchanged. Empty means the first page."""
+    order_id: _builtins.str
+    """Only entries that book fills of this order. Empty means every order."""
     def __init__(
         self,
         *,
@@ -926,10 +935,11 @@ class ListLedgerEntriesRequest(_message.Message):
         strategy_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "page_size", b"page_size", "page_token", b"page_token", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

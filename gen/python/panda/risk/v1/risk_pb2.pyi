@@ -173,6 +173,7 @@ class Verdict(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
     signal_id: _builtins.str
     """Id of the signal (or of the manual order's intent)."""
     broker: _builtins.str
@@ -203,6 +204,8 @@ class Verdict(_message.Message):
     """Largest quantity, units in whole lots, with which a rejected order would have passed. 0 where none would, or the
     order was approved.
     """
+    correlation_id: _builtins.str
+    """Correlation id: the event or command that began the chain this belongs to."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
         """Results of all rules in force, in the order of evaluation."""
@@ -230,10 +233,11 @@ class Verdict(_message.Message):
         rules: _abc.Iterable[_common_pb2.RuleResult] | None = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         largest_quantity: _builtins.int = ...,
+        correlation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "approved", b"approved", "broker", b"broker", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "largest_quantity", b"largest_quantity", "message", b"message", "position_effect", b"position_effect", "quantity", b"quantity", "reason", b"reason", "rules", b"rules", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "approved", b"approved", "broker", b"broker", "correlation_id", b"correlation_id", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "largest_quantity", b"largest_quantity", "message", b"message", "position_effect", b"position_effect", "quantity", b"quantity", "reason", b"reason", "rules", b"rules", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,6 +304,7 @@ class ListVerdictsRequest(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace. Empty means every broker."""
     account: _builtins.str
@@ -314,6 +319,8 @@ class ListVerdictsRequest(_message.Message):
     """Most verdicts in the answer. 0 means 50; at most 500."""
     page_token: _builtins.str
     """next_page_token of the page before, unchanged. Empty means the first page."""
+    correlation_id: _builtins.str
+    """Only verdicts of this chain of events. Empty means every chain."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Earliest market time of the decision, inclusive. Absent means from the first verdict."""
@@ -334,10 +341,11 @@ class ListVerdictsRequest(_message.Message):
         until: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "approved", b"approved", "since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "account", b"account", "approved", b"approved", "broker", b"broker", "instrument_id", b"instrument_id", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "strategy_id", b"strategy_id", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "account", b"account", "approved", b"approved", "broker", b"broker", "correlation_id", b"correlation_id", "instrument_id", b"instrument_id", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "strategy_id", b"strategy_id", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__approved: _TypeAlias = _typing.Literal["approved"]  # noqa: Y015
     _WhichOneofArgType__approved: _TypeAlias = _typing.Literal["_approved", b"_approved"]  # noqa: Y015

@@ -298,6 +298,8 @@ class ListOrdersRequest(_message.Message):
     STATUSES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SIGNAL_ID_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace. Empty means every broker."""
     account: _builtins.str
@@ -308,6 +310,10 @@ class ListOrdersRequest(_message.Message):
     """Most orders in the answer. 0 means 50; at most 500."""
     page_token: _builtins.str
     """next_page_token of the page before, unchanged. Empty means the first page."""
+    signal_id: _builtins.str
+    """Only the order of this signal (or manual order's intent). Empty means every signal."""
+    correlation_id: _builtins.str
+    """Only orders of this chain of events. Empty means every chain."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.OrderStatus.ValueType]:
         """Only orders with one of these statuses. Empty means every status."""
@@ -321,10 +327,12 @@ class ListOrdersRequest(_message.Message):
         statuses: _abc.Iterable[_common_pb2.OrderStatus.ValueType] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        signal_id: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "correlation_id", b"correlation_id", "page_size", b"page_size", "page_token", b"page_token", "signal_id", b"signal_id", "statuses", b"statuses", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
