@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from google.protobuf.message import Message
 
+from alphapanda.commands.order_tables import by_line
 from alphapanda.commands.story.steps import BAD, GOOD, QUIET, Step
-from alphapanda.commands.tables import by_line
 from alphapanda.commands.wording import amount, count, money, rupees, word
 from panda.events.v1.events_pb2 import Event
 from panda.events.v1.orders_pb2 import OrderState

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from alphapanda.commands.order_tables import why_ended
+from alphapanda.commands.risk_tables import outcome_of
 from alphapanda.commands.story.facts import ORDER_EVENTS, VERDICT_EVENTS, Facts, is_event, signal_of
 from alphapanda.commands.story.lines import (
     call_step,
@@ -21,7 +23,6 @@ from alphapanda.commands.story.lines import (
     wanted_text,
 )
 from alphapanda.commands.story.steps import BAD, GOOD, QUIET, WAITS, Step, Story
-from alphapanda.commands.tables import outcome_of, why_ended
 from alphapanda.commands.wording import amount, count, market_moment, money, rupees, shown_time, word
 from panda.common.v1.common_pb2 import RULE_OUTCOME_CLAMPED, RULE_OUTCOME_FAILED
 from panda.events.v1.events_pb2 import Event
