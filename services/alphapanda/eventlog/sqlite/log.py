@@ -306,12 +306,8 @@ class SqliteEventLog(EventLog):
 
     @override
     async def offsets_at(self, topics: Sequence[str], appended_at_ns: int) -> Mapping[TopicPartition, int]:
-        return {
-            at: await self._call(
-                self._database.first_offset_at, self._numbers[at], appended_at_ns, partition.end
-            )
-            for at, partition in self._of(topics).items()
-        }
+        first, held = self._database.first_offset_at, self._of(topics)
+        return {at: await self._call(first, self._numbers[at], appended_at_ns, held[at].end) for at in held}
 
     @override
     async def ping(self, topic: str) -> None:
