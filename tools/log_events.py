@@ -15,8 +15,8 @@ HEAD = """\
 # Log events
 
 Made by `make log-events`. An event is `area.what_happened`, past tense; INFO is what moved money or state, WARNING what heals by itself, ERROR what a
-person must look at (`alarm` is then true where somebody should be called). Beside these fields a line has `timestamp`, `level`, `logger`, and
-`correlation_id` where it belongs to a chain.
+person must look at (`alarm` is then true where somebody should be called). Beside these fields a line has `timestamp`, `level`, `logger`,
+`service`, and `broker`, `correlation_id` and `trace_id` where it belongs to one.
 
 | Event | Level | Fields | Logged by |
 |---|---|---|---|

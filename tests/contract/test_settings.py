@@ -94,7 +94,15 @@ OPTIONS = {
     "ApiSettings": CallBounds,
 }
 """What a section is handed on as, where the part that reads it has options of its own (app/options.py)."""
-CHANNEL_SETTINGS = {"level", "max_megabytes", "rotate_hours", "keep_files"}
+CHANNEL_SETTINGS = {
+    "enabled",
+    "level",
+    "max_megabytes",
+    "rotate_hours",
+    "keep_files",
+    "keep_days",
+    "compress_days",
+}
 CONSUMER_SETTINGS = {
     "bug_attempts",
     "bug_stop_percent",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.mesh.bounds import CallBounds
@@ -32,12 +34,9 @@ def kafka_options(settings: KafkaSettings) -> KafkaOptions:
 
 def logging_options(settings: LoggingSettings) -> LoggingOptions:
     """Builds the options of the process's log and its channels."""
+    own = {field.name for field in fields(LoggingOptions)} - {"channels"}
     return LoggingOptions(
-        level=settings.level,
-        format=settings.format,
-        max_megabytes=settings.max_megabytes,
-        rotate_hours=settings.rotate_hours,
-        keep_files=settings.keep_files,
+        **{name: value for name, value in settings if name in own},
         channels={name: LogChannelOptions(**dict(settings.channel(name))) for name in CHANNELS},
     )
 

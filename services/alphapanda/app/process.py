@@ -25,6 +25,7 @@ from alphapanda.ops.source import Check, Degradable
 from alphapanda.settings.model import Settings
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.telemetry.channels import AUDIT
+from alphapanda.telemetry.correlation import current_service
 
 PARTS_STOP_SECONDS = 8.0
 """Limit for stopping all parts of all phases together."""
@@ -179,7 +180,7 @@ class Process:
             await self._start_phase(Phase.WAKE)
             await self._start_phase(Phase.CONSUME)
             self._lifecycle.state = ServiceState.SERVING
-            await self._start_rows([part] for part in self._health)
+            await self._start_rows(("", [part]) for part in self._health)
             if before_feed is not None:
                 await before_feed()
             await self._start_phase(Phase.FEED)
@@ -202,17 +203,24 @@ class Process:
         await self._stack.aclose()
 
     async def _start_phase(self, phase: Phase) -> None:
-        await self._start_rows(row for room in reversed(self._rooms) for row in room.of_phase(phase))
+        await self._start_rows(
+            (room.service, row) for room in reversed(self._rooms) for row in room.of_phase(phase)
+        )
 
-    async def _start_rows(self, rows: Iterable[Sequence[Startable]]) -> None:
+    async def _start_rows(self, rows: Iterable[tuple[str, Sequence[Startable]]]) -> None:
+        """Starts parts, row by row, each as its service: the tasks that it starts inherit that, and so do their log lines."""
         started: list[AsyncExitStack] = []
         self._stack.push_async_callback(_stop_rows, started)
-        for row in rows:
+        for service, row in rows:
             started.append(AsyncExitStack())
-            for part in row:
-                self.starting = name = getattr(part, "name", type(part).__name__)
-                await part.start()
-                started[-1].push_async_callback(self._bound.end, name, part.stop)
+            before = current_service.set(service)
+            try:
+                for part in row:
+                    self.starting = name = getattr(part, "name", type(part).__name__)
+                    await part.start()
+                    started[-1].push_async_callback(self._bound.end, name, part.stop)
+            finally:
+                current_service.reset(before)
 
 
 async def _stop_rows(started: Sequence[AsyncExitStack]) -> None:

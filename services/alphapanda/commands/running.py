@@ -44,6 +44,9 @@ REFUSALS = (
     CalendarNotCovered,
     LogUnavailable,
 )
+SERVICE = "up"
+"""What log lines name that belong to no service."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -86,11 +89,11 @@ def run_up(
     # On a terminal the log goes to a file beside the data, so that fills and profit stay readable. Another process may
     # own the data directory until it is locked; before that nothing is logged into it.
     stream = None if out.is_terminal else sys.stdout
-    configure_logging(logging_options(settings.logging), stream)
+    configure_logging(logging_options(settings.logging), stream, service=SERVICE)
     options = replace(
         options,
         on_directory=lambda made: configure_logging(
-            logging_options(settings.logging), stream, settings.logging.folder or made.logs
+            logging_options(settings.logging), stream, settings.logging.folder or made.logs, SERVICE
         ),
     )
     try:

@@ -11,7 +11,7 @@ import structlog
 from alphapanda.app.descriptors import TooFewDescriptors
 from alphapanda.app.options import logging_options
 from alphapanda.app.serve import NotReady, Serving
-from alphapanda.commands.console import fail
+from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.mesh import mesh_settings
 from alphapanda.commands.stopping import started, stopped
 from alphapanda.domain.calendar import CalendarNotCovered
@@ -29,14 +29,14 @@ def run_serve(
 ) -> None:
     """Runs `alphapanda serve` until Ctrl-C; an error at the start ends it with one line."""
     settings = mesh_settings(config)
-    configure_logging(logging_options(settings.logging), sys.stdout)
+    logs, label = settings.logging, "-".join(services)
+    # A folder for each process, because each rotates its own files.
+    folder = None if logs.folder is None else logs.folder / label
+    if not logs.console and folder is None:
+        fail("logging.console: false is not allowed; true, or a folder of log files in logging.folder", USAGE)
+    configure_logging(logging_options(logs), sys.stdout, service=label)
     try:
-        if (
-            settings.logging.folder is not None
-        ):  # a folder for each process, because each rotates its own files
-            configure_logging(
-                logging_options(settings.logging), sys.stdout, settings.logging.folder / "-".join(services)
-            )
+        configure_logging(logging_options(logs), sys.stdout, folder, label)
         asyncio.run(_serve(settings, services, port, feed, record))
     except (
         NotReady,

@@ -30,7 +30,7 @@ from alphapanda.eventlog.port import StoredRecord
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.breakers import Breakers
 from alphapanda.resilience.failures import in_one_line, is_transient
-from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.correlation import current_broker, current_correlation_id
 
 Discard = Callable[[Delivery], Awaitable[None]]
 """Discards a parked record: publishes its terminal event, once. Raises CannotDiscard where that isn't possible."""
@@ -265,7 +265,7 @@ class Handling:
         while seconds := self._breakers.closed_for(broker):
             await self._backoff_state.rest({at: offset}, seconds)
         async with slots:
-            with _correlated(deliveries):
+            with _in_context(broker, deliveries):
                 return await self._breakers.watched(
                     broker, lambda: attempted(self._handler.handle(deliveries))
                 )
@@ -377,15 +377,19 @@ class Handling:
 
 
 @contextmanager
-def _correlated(deliveries: Sequence[Delivery]) -> Iterator[None]:
-    """Adds the event's id and correlation id to log lines, where the batch is a single event."""
-    if len(deliveries) > 1:
-        yield
-        return
-    event = deliveries[0].event
-    before = current_correlation_id.set(event.correlation_id)
+def _in_context(broker: str, deliveries: Sequence[Delivery]) -> Iterator[None]:
+    """Adds to log lines the broker, and where the batch is a single event its id and correlation id."""
+    before = current_broker.set(broker)
     try:
-        with structlog.contextvars.bound_contextvars(event_id=event.event_id):
+        if len(deliveries) > 1:
             yield
+            return
+        event = deliveries[0].event
+        outside = current_correlation_id.set(event.correlation_id)
+        try:
+            with structlog.contextvars.bound_contextvars(event_id=event.event_id):
+                yield
+        finally:
+            current_correlation_id.reset(outside)
     finally:
-        current_correlation_id.reset(before)
+        current_broker.reset(before)

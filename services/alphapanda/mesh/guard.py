@@ -33,7 +33,7 @@ from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.mesh.recording import CommandRecorder, Trail
 from alphapanda.resilience.lanes import Lane, current_lane
-from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -72,6 +72,7 @@ class Guard:
         if handler.response_streaming and policy.is_command:
             raise InvalidInput("method", policy.method, "RETRY_SAFE: a watch changes nothing")
         self._method = policy.method
+        self._service = policy.method.split(".")[1]  # "/panda.risk.v1.RiskService/SetKillSwitch"
         self._is_command = policy.is_command
         self._default_deadline = policy.default_deadline
         self._behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
@@ -98,6 +99,7 @@ class Guard:
 
     async def _serve(self, raw: bytes, context: Context) -> Message:
         started = perf_counter()
+        current_service.set(self._service)
         _identify(context)
         connection = context.peer()
         self._recorder.open()
@@ -134,6 +136,7 @@ class Guard:
 
     async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
         started = perf_counter()
+        current_service.set(self._service)
         _identify(context)
         connection = context.peer()
         try:
@@ -185,6 +188,7 @@ class Guard:
         self._recorder.read(request)
         if broken := bounds_broken(request) or violations(request):
             raise ContractBroken(broken)
+        current_broker.set(getattr(request, "broker", ""))
         return request
 
     async def _query(self, request: Message, context: Context, connection: str) -> Message:

@@ -60,6 +60,12 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
         )
     for name, message in _auth(settings.auth):
         yield Disagreement((name, "auth.enabled", "auth.algorithm"), message)
+    logs = settings.logging
+    if not logs.console and not logs.files:
+        yield Disagreement(
+            ("logging.console", "logging.files"),
+            "logging.console and logging.files are both false: nobody would see an error; set one of them to true",
+        )
     for name, message in _kafka(KafkaOptions(**dict(settings.kafka))):
         yield Disagreement((name, "kafka.security_protocol"), message)
     yield from _tls(settings.tls)

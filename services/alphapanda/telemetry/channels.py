@@ -8,6 +8,9 @@ from typing import Final
 AUDIT: Final = "alphapanda.mesh.audit"
 """Logger of commands: caller, method, outcome. Below `alphapanda.mesh`, so the channel api has these lines too."""
 
+EVERY: Final = ""
+"""The logger above all others, libraries' too."""
+
 SLOW_HANDLERS: Final = "alphapanda.performance.handlers"
 SLOW_QUERIES: Final = "alphapanda.performance.queries"
 
@@ -23,5 +26,6 @@ CHANNELS: Final[Mapping[str, tuple[str, ...]]] = {
         "sqlalchemy",
     ),
     "market_data": ("alphapanda.marketdata",),
+    "error": (EVERY,),
 }
 """Names of loggers by channel; a name includes all loggers below it."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import threading
+import time
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final, TextIO
 
 from typing_extensions import override
 
+from alphapanda.telemetry.kept_files import Rotated, compress_next, parts_of, rotated_files, surplus
 from alphapanda.telemetry.options import LogRotation
 from alphapanda.telemetry.quiet import UnwritableLines
 
 MEGABYTE: Final = 1_000_000
 INDIA_AHEAD_SECONDS: Final = 19_800
+DAY: Final = 86_400
 _HOUR: Final = 3600
 
 
@@ -39,11 +44,12 @@ class Stream(logging.StreamHandler[TextIO]):
 class RotatingFile(RotatingFileHandler):
     """A log file, rotated at its maximum size and with the first line of a new period, counted from midnight in India.
 
-    The period of a file is that of its last line, even where an earlier process wrote that line.
+    The period of a file is that of its last line, even where an earlier process wrote that line. Old rotated files are
+    compressed by a thread of its own, at the start and after each rotation: nobody waits for it.
 
     Args:
-        file: path of the log file; rotated files are FILE.1, FILE.2 …
-        rotation: size, period, and number of files kept.
+        file: path of the log file; rotated files are FILE.1, FILE.2 …, compressed ones FILE.8.gz …
+        rotation: size, period, and which files are kept.
         unwritable: reports lines that can't be written.
     """
 
@@ -55,10 +61,15 @@ class RotatingFile(RotatingFileHandler):
             encoding="utf-8",
             delay=True,
         )
+        self._rotation = rotation
+        self._compressing: threading.Thread | None = None
         self._unwritable = unwritable
         self._measured: tuple[logging.LogRecord, str] | None = None
         self._seconds = rotation.rotate_hours * _HOUR
         self._period = self._written_in() if self._seconds else 0
+        for part in parts_of(file):  # of a process that was killed while it compressed
+            part.unlink(missing_ok=True)
+        self._tidy()
 
     @override
     def shouldRollover(self, record: logging.LogRecord) -> bool:
@@ -74,6 +85,42 @@ class RotatingFile(RotatingFileHandler):
                 if before and file.st_size:
                     return True
         return file.st_size + len(self.format(record)) + 1 >= self.maxBytes > 0
+
+    @override
+    def doRollover(self) -> None:
+        """Sets the file aside as FILE.1, the older ones by one number each, and deletes what isn't kept any more."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        file = Path(self.baseFilename)
+        for one in reversed(rotated_files(file)):
+            one.path.rename(one.numbered(file, one.number + 1))
+        if file.exists():
+            file.rename(f"{file}.1")
+        self._tidy()
+        self.stream = self._open()
+
+    def _tidy(self) -> None:
+        """Deletes rotated files that aren't kept any more, and has old ones compressed."""
+        file, now = Path(self.baseFilename), time.time()
+        for one in surplus(rotated_files(file), self._rotation, now):
+            one.path.unlink(missing_ok=True)
+        busy = self._compressing is not None and self._compressing.is_alive()
+        if busy or not any(self._is_to_compress(one, now) for one in rotated_files(file)):
+            return
+        self._compressing = threading.Thread(target=self._compress, name="compress logs", daemon=True)
+        self._compressing.start()
+
+    def _is_to_compress(self, one: Rotated, now: float) -> bool:
+        days = self._rotation.compress_days
+        return bool(days) and not one.compressed and now - one.written_at > days * DAY
+
+    def _compress(self) -> None:
+        """Compresses old files one after the other; what fails stays as it is until the next rotation."""
+        file = Path(self.baseFilename)
+        with suppress(OSError):
+            while compress_next(file, lambda one: self._is_to_compress(one, time.time()), self.lock):
+                pass
 
     @override
     def format(self, record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -12,7 +13,7 @@ from structlog.typing import Processor
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.telemetry.channels import CHANNELS
-from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
 from alphapanda.telemetry.files import RotatingFile, Stream
 from alphapanda.telemetry.options import LoggingOptions, LogRotation
 from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
@@ -25,10 +26,15 @@ LEVELS: Final = {
     "error": logging.ERROR,
 }
 OURS: Final = "alphapanda"
+ROOMS: Final = frozenset(
+    {"marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth", "ops"}
+)
 MAIN_FILE: Final = "alphapanda.log"
 
 
-def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Path | None = None) -> None:
+def configure_logging(
+    options: LoggingOptions, stream: TextIO | None, folder: Path | None = None, service: str = ""
+) -> None:
     """Configures structlog and the standard library's logging: outputs, redaction, ISO times in UTC.
 
     Libraries log from WARNING on; from DEBUG where that is the configured level.
@@ -37,14 +43,22 @@ def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Pa
         options: levels, format, rotation.
         stream: receives every line; None: lines go to the folder's main file, if there is a folder.
         folder: folder of a file for each channel; None: no files are written.
+        service: named in lines that belong to no service of the process, such as "up" or "risk-trading".
 
     Raises:
         InvalidInput: a file can't be opened in the folder; nothing was changed.
     """
+    stream = stream if options.console else None
+    folder = folder if options.files else None
     level = LEVELS[options.level]
     unwritable = UnwritableLines()
     files = _channel_files(options, folder, unwritable) if folder is not None else {}
+    shared = _shared(service)
     main = _main_handler(options, stream, folder, unwritable)
+    for handler in (main, *files.values()):
+        console = handler is main and stream is not None and _is_for_people(options, stream)
+        colours = console and stream is not None and stream.isatty()
+        handler.setFormatter(_formatter(shared, console=console, colours=colours))
     main.setLevel(level)
     for library in ("aiokafka", "opentelemetry"):
         main.addFilter(RepeatLimiter(library))
@@ -56,7 +70,7 @@ def configure_logging(options: LoggingOptions, stream: TextIO | None, folder: Pa
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared(),
+            *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -86,10 +100,7 @@ def _main_handler(
     options: LoggingOptions, stream: TextIO | None, folder: Path | None, unwritable: UnwritableLines
 ) -> logging.Handler:
     if stream is not None:
-        console = options.format == "console" or (options.format == "auto" and stream.isatty())
-        handler: logging.Handler = Stream(stream, unwritable)
-        handler.setFormatter(_formatter(console=console, colours=stream.isatty()))
-        return handler
+        return Stream(stream, unwritable)
     return logging.NullHandler() if folder is None else _file(folder, MAIN_FILE, options, unwritable)
 
 
@@ -99,6 +110,8 @@ def _channel_files(
     files = {}
     for channel in CHANNELS:
         own = options.channels[channel]
+        if not own.enabled:
+            continue
         files[channel] = _file(folder, f"{channel}.log", own, unwritable)
         files[channel].setLevel(LEVELS[own.level])
     return files
@@ -112,16 +125,18 @@ def _file(folder: Path, name: str, rotation: LogRotation, unwritable: Unwritable
     except OSError as error:
         allowed = f"a folder that can be written ({error.strerror})"
         raise InvalidInput("logging.folder", folder, allowed) from None
-    handler = RotatingFile(folder / name, rotation, unwritable)
-    handler.setFormatter(_formatter(console=False, colours=False))
-    return handler
+    return RotatingFile(folder / name, rotation, unwritable)
 
 
-def _shared() -> Sequence[Processor]:
+def _is_for_people(options: LoggingOptions, stream: TextIO) -> bool:
+    return options.format == "console" or (options.format == "auto" and stream.isatty())
+
+
+def _shared(service: str) -> Sequence[Processor]:
     return (
         structlog.contextvars.merge_contextvars,
-        add_correlation_id,
         structlog.stdlib.add_logger_name,
+        partial(add_context, service),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -129,25 +144,42 @@ def _shared() -> Sequence[Processor]:
     )
 
 
-def _formatter(*, console: bool, colours: bool) -> logging.Formatter:
+def _formatter(shared: Sequence[Processor], *, console: bool, colours: bool) -> logging.Formatter:
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=colours)
         if console
         else structlog.processors.JSONRenderer(default=str)
     )
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
+        foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
     )
 
 
-def add_correlation_id(
-    _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
+def add_context(
+    process: str, _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Adds the current correlation id to a line that has none."""
+    """Adds to a line what it belongs to, where it doesn't say so itself: service, broker, correlation id.
+
+    The service is the one that works, else the room of the logger, else the process.
+    """
+    if "service" not in event_dict:
+        service = current_service.get() or _room(event_dict.get("logger", "")) or process
+        if service:
+            event_dict["service"] = service
+    if broker := current_broker.get():
+        event_dict.setdefault("broker", broker)
     if correlation_id := current_correlation_id.get():
         event_dict.setdefault("correlation_id", correlation_id)
     return event_dict
+
+
+@lru_cache(maxsize=1000)
+def _room(logger: str) -> str:
+    """The service that a logger belongs to: "risk" of "alphapanda.risk.consumer"; empty where it is none's."""
+    _, _, below = logger.partition(f"{OURS}.")
+    room = below.partition(".")[0]
+    return room if room in ROOMS else ""
 
 
 def redact(_logger: Any, _method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +18,11 @@ import structlog
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.telemetry.channels import AUDIT, CHANNELS
-from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
+from alphapanda.telemetry.files import DAY
+from alphapanda.telemetry.kept_files import Rotated, compress_next, surplus
 from alphapanda.telemetry.logs import configure_logging
-from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions
+from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions, LogRotation
 from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 
@@ -108,15 +112,85 @@ class TestChannels:
         structlog.get_logger("alphapanda.mesh").warning("slow call")
         structlog.get_logger(AUDIT).info("command")
         structlog.get_logger("alphapanda.app").info("ready")
+        structlog.get_logger("alphapanda.risk").error("lost")
+        logging.getLogger("aiokafka").error("away")
         assert {channel: self.told(tmp_path, channel) for channel in CHANNELS} == {
-            "trading": ["order submitted"],
+            "trading": ["order submitted", "lost"],
             "market_data": ["feed begins"],
             "database": ["slow purge"],
             "performance": ["slow query"],
             "api": ["slow call", "command"],
             "audit": ["command"],
+            "error": ["lost", "away"],
         }
-        assert len(lines(stream)) == 7
+        assert len(lines(stream)) == 9
+
+    def test_outputs_can_be_switched_off(self, tmp_path) -> None:
+        """Without the console the process's log is a file, too; without a channel or all files there are none of them."""
+        stream = io.StringIO()
+        quiet = channels(trading=LogChannelOptions(enabled=False))
+        configure_logging(LoggingOptions(console=False, channels=quiet), stream, tmp_path)
+        structlog.get_logger("alphapanda.trading").info("order submitted")
+        assert stream.getvalue() == ""
+        assert self.told(tmp_path, "alphapanda") == ["order submitted"]
+        assert not (tmp_path / "trading.log").exists()
+        configure_logging(LoggingOptions(files=False), stream, tmp_path / "none")
+        structlog.get_logger("alphapanda.trading").info("order submitted")
+        assert len(lines(stream)) == 1
+        assert not (tmp_path / "none").exists()
+
+    def test_what_is_kept(self, tmp_path) -> None:
+        """The newest files by number, and older ones for as many days as are said: both hold."""
+        now = 1_000 * DAY
+        files = [Rotated(tmp_path / f"audit.log.{n}", n, now - n * DAY) for n in range(1, 12)]
+
+        def left(**rotation: int) -> int:
+            return len(files) - len([*surplus(files, LogRotation(**rotation), now)])
+
+        assert left() == 5
+        assert left(keep_files=2) == 2
+        assert left(keep_days=8) == 7
+        assert left(keep_files=9, keep_days=8) == 9
+        assert LoggingOptions().channels["audit"].keep_days == 365
+        assert LoggingOptions().channels["performance"].keep_days == 30
+
+    def test_old_files_are_compressed(self, tmp_path) -> None:
+        """Those older than a week, at the start and after a rotation, with their lines and their time; younger ones aren't."""
+        for number, days in ((1, 6), (2, 8), (3, 9)):
+            (tmp_path / f"audit.log.{number}").write_text(f"{days}\n")
+            os.utime(tmp_path / f"audit.log.{number}", (time.time() - days * DAY,) * 2)
+        (tmp_path / "audit.log.3.part").write_text("cut off")
+        configure_logging(LoggingOptions(), io.StringIO(), tmp_path)
+        (file,) = logging.getLogger(AUDIT).handlers
+        file._compressing.join(20)
+        names = sorted(file.name for file in tmp_path.glob("audit.log*"))
+        assert names == ["audit.log", "audit.log.1", "audit.log.2.gz", "audit.log.3.gz"]
+        assert gzip.decompress((tmp_path / "audit.log.3.gz").read_bytes()) == b"9\n"
+        assert time.time() - (tmp_path / "audit.log.3.gz").stat().st_mtime > 8.9 * DAY
+        structlog.get_logger(AUDIT).info("command")
+        file.doRollover()
+        names = sorted(file.name for file in tmp_path.glob("audit.log.*"))
+        assert names == ["audit.log.1", "audit.log.2", "audit.log.3.gz", "audit.log.4.gz"]
+
+    def test_a_file_that_is_renumbered_while_it_is_compressed_is_not_lost(self, tmp_path) -> None:
+        """The compressed file takes the number that the file has by then."""
+        file = tmp_path / "audit.log"
+        (tmp_path / "audit.log.1").write_text("line\n")
+
+        class Meanwhile:
+            entered = 0
+
+            def __enter__(self) -> None:
+                self.entered += 1
+                if self.entered == 2:
+                    (tmp_path / "audit.log.1").rename(tmp_path / "audit.log.2")
+
+            def __exit__(self, *_: object) -> None:
+                return None
+
+        assert compress_next(file, lambda _: True, Meanwhile())
+        assert [path.name for path in tmp_path.iterdir()] == ["audit.log.2.gz"]
+        assert not compress_next(file, lambda _: True, None)
 
     def test_a_channel_has_its_own_level(self, tmp_path) -> None:
         """A channel may be louder or quieter than the process's log, and changes nothing for the others."""
@@ -181,7 +255,7 @@ class TestChannels:
         loggers |= {} if stream else {"alphapanda.log": "alphapanda.app"}
         for name in loggers:
             (tmp_path / name).write_text("{}\n")
-            os.utime(tmp_path / name, (86_400, 86_400))
+            os.utime(tmp_path / name, (time.time() - 2 * DAY,) * 2)
         configure_logging(LoggingOptions(), stream, tmp_path)
         for name, logger in loggers.items():
             structlog.get_logger(logger).info("again")
@@ -290,6 +364,28 @@ def test_the_correlation_id_is_in_the_line() -> None:
     current_correlation_id.reset(before)
     structlog.get_logger("alphapanda.test").info("outside")
     assert [line.get("correlation_id") for line in lines(stream)] == ["c-1", None]
+
+
+def test_a_line_names_its_service_and_broker() -> None:
+    """The service that works, else the room of the logger, else the process; what a line says itself stands."""
+    stream = io.StringIO()
+    configure_logging(LoggingOptions(), stream, service="up")
+    log = structlog.get_logger("alphapanda.storage.engine")
+    log.info("of the process")
+    structlog.get_logger("alphapanda.risk.consumer").info("of a room")
+    service, broker = current_service.set("trading"), current_broker.set("paper")
+    log.info("of a service at work")
+    logging.getLogger("library").error("for a service")
+    log.info("said", service="portfolio", broker="zerodha")
+    current_service.reset(service)
+    current_broker.reset(broker)
+    assert [(line["service"], line.get("broker")) for line in lines(stream)] == [
+        ("up", None),
+        ("risk", None),
+        ("trading", "paper"),
+        ("trading", "paper"),
+        ("portfolio", "zerodha"),
+    ]
 
 
 def test_bound_context_is_in_the_line() -> None:
