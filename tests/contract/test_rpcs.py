@@ -17,6 +17,10 @@ def policy_of(method: MethodDescriptor) -> options.MethodPolicy:
     return method.GetOptions().Extensions[options.method]
 
 
+def of_auth(method: MethodDescriptor) -> bool:
+    return method.containing_service.full_name == "panda.auth.v1.AuthService"
+
+
 def is_text(method: MethodDescriptor, field: str) -> bool:
     found = method.input_type.fields_by_name.get(field)
     return found is not None and found.type == FieldDescriptor.TYPE_STRING
@@ -25,7 +29,7 @@ def is_text(method: MethodDescriptor, field: str) -> bool:
 def test_the_contract_is_found() -> None:
     """The rooms of the design have their services; an empty search would pass every test here."""
     rooms = {method.full_name.split(".")[1] for method in METHODS}
-    assert rooms >= {"instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "ops"}
+    assert rooms >= {"instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "auth", "ops"}
 
 
 @every_rpc
@@ -53,12 +57,44 @@ ABOUT_PEOPLE = {"ListAuditEntries"}
 def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
     """What Gets, Lists, Searches, Watches or Evaluates needs PERMISSION_READ and may be sent again; all else is a command with more.
 
-    Who did what from where isn't for everybody who may read prices.
+    Who did what from where, and who may call, isn't for everybody who may read prices.
     """
-    question = method.name.startswith(("Get", "List", "Search", "Watch", "Tail", "Evaluate"))
+    question = method.name.startswith(("Get", "List", "Search", "Watch", "Tail", "Evaluate", "WhoAmI"))
     policy = policy_of(method)
     assert (policy.retry == options.RETRY_SAFE) is question
-    assert (policy.permission == options.PERMISSION_READ) is (question and method.name not in ABOUT_PEOPLE)
+    about_people = method.name in ABOUT_PEOPLE or of_auth(method)
+    assert (policy.permission == options.PERMISSION_READ) is (question and not about_people)
+
+
+@every_rpc
+def test_what_needs_no_permission_is_named(method) -> None:
+    """Only signing in and the public keys are for everybody; only what concerns the caller alone needs no role."""
+    public = {"Login", "Refresh", "GetSigningKeys"}
+    own = {"Logout", "WhoAmI", "ChangePassword"}
+    policy = policy_of(method)
+    is_public, is_own = of_auth(method) and method.name in public, of_auth(method) and method.name in own
+    assert (policy.permission == options.PERMISSION_PUBLIC) is is_public
+    assert (policy.permission == options.PERMISSION_AUTHENTICATED) is is_own
+
+
+@every_rpc
+def test_a_password_or_token_is_marked_as_a_secret(method) -> None:
+    """Errors, audit and logs know by the option debug_redact which fields they may never show."""
+    waiting, seen = [method.input_type, method.output_type], set()
+    while waiting:
+        message = waiting.pop()
+        if message.full_name in seen:
+            continue
+        seen.add(message.full_name)
+        for field in message.fields:
+            secret = field.name.endswith(("password", "_token")) and field.name not in {
+                "page_token",
+                "next_page_token",
+                "instrument_token",
+            }
+            assert field.GetOptions().debug_redact is secret, field.full_name
+            if field.message_type is not None:
+                waiting.append(field.message_type)
 
 
 @every_rpc

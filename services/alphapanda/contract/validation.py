@@ -49,7 +49,7 @@ def violations(message: Message) -> list[Violation]:
 
     The library can't check google.type.Decimal, so this function checks that its values are numbers.
     """
-    found = [_violation(one) for one in _validator.collect_violations(message)]
+    found = [_violation(one, message.DESCRIPTOR) for one in _validator.collect_violations(message)]
     found.extend(_bad_decimals(message, ""))
     return found
 
@@ -144,22 +144,33 @@ def _out_of_bounds(value: object, field: FieldDescriptor, where: str) -> list[Vi
     if isinstance(value, Message):
         return bounds_broken(value, f"{where}.")
     if isinstance(value, str) and (len(value) > LONGEST_TEXT or "\0" in value):
-        return [_not_allowed(where, value, f"at most {LONGEST_TEXT} characters, none of them NUL")]
+        allowed = f"at most {LONGEST_TEXT} characters, none of them NUL"
+        return [Violation(where, allowed) if _is_secret(field) else _not_allowed(where, value, allowed)]
     if field.type == FieldDescriptor.TYPE_UINT64 and isinstance(value, int) and value > _LARGEST:
         return [_not_allowed(where, value, f"at most {_LARGEST}")]
     return []
 
 
-def _violation(found: RuleViolation) -> Violation:
+def _violation(found: RuleViolation, descriptor: Any) -> Violation:
     broken = found.proto
     path = ""
+    inside = descriptor
+    secret = False
     for element in broken.field.elements if broken.field else ():
         path += f".{element.field_name}" if path else element.field_name
         if element.subscript is not None:
             path += f"[{element.subscript.value!r}]"
-    if found.field_value is None or isinstance(found.field_value, Message):
+        field = None if inside is None else inside.fields_by_name.get(element.field_name)
+        secret = secret or (field is not None and _is_secret(field))
+        inside = None if field is None else field.message_type
+    if secret or found.field_value is None or isinstance(found.field_value, Message):
         return Violation(path, broken.message)
     return _not_allowed(path, found.field_value, broken.message)
+
+
+def _is_secret(field: FieldDescriptor) -> bool:
+    """Whether the contract says that the field's value is never shown."""
+    return field.GetOptions().debug_redact
 
 
 def _not_allowed(path: str, value: object, allowed: str) -> Violation:

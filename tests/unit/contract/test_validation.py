@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from alphapanda.contract.validation import LONGEST_TEXT, MOST_ITEMS, bounds_broken, violations
 from alphapanda.domain.errors import LONGEST_VALUE
+from panda.auth.v1 import auth_pb2
 from panda.instruments.v1 import instruments_pb2
 from panda.marketdata.v1 import marketdata_pb2
 from panda.portfolio.v1 import portfolio_pb2
@@ -96,3 +97,12 @@ def test_what_is_just_within_bounds_is_taken() -> None:
     last = Timestamp()
     last.FromDatetime(datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC))
     assert not bounds_broken(portfolio_pb2.GetEquityCurveRequest(end_time=last))
+
+
+@pytest.mark.parametrize("secret", ["short-one", "p" * 201, "p" * 1001, "with \0 inside it"])
+def test_a_secret_is_not_shown_where_it_is_refused(secret: str) -> None:
+    """A password that breaks a rule is named by its field and its rule, never by itself."""
+    request = auth_pb2.CreateUserRequest(request_id="r", user_name="asha", password=secret)
+    found = bounds_broken(request) or violations(request)
+    assert [one.field for one in found] == ["password"]
+    assert secret[:4] not in found[0].message
