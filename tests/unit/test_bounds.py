@@ -15,6 +15,7 @@ from alphapanda.settings.model import Settings
 from alphapanda.storage.audit import audit_purge
 from alphapanda.storage.purging import outbox_purge, requests_purge
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
+from alphapanda.telemetry.gauges import GAUGES
 from alphapanda.trading.paper_exchange import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 from panda.options.v1 import options_pb2 as options
@@ -161,4 +162,5 @@ def test_no_label_grows_with_what_is_traded_or_asked_for() -> None:
         if isinstance(argument, ast.Dict)
     )
     labels = {key.value for one in recorded for key in one.keys if isinstance(key, ast.Constant)}
+    labels |= {label for gauge in GAUGES for label in gauge.labels}
     assert labels == {name for what, _ in rows("Labels of metrics") for name in what.split(", ")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alphapanda.app.bound import StopBound
 from alphapanda.app.calendars import calendar_watch
 from alphapanda.app.certificates import certificate_watch
+from alphapanda.app.gauging import host_limits
 from alphapanda.app.health import ActiveChecks, lag_watch
 from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
@@ -18,12 +20,14 @@ from alphapanda.app.resources import ProcessResources, open_redis
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.health import HealthWatch
+from alphapanda.ops.host_watch import HostWatch
 from alphapanda.ops.source import StatusSource
 from alphapanda.resilience.lanes import Lane
 from alphapanda.settings.model import Settings
 from alphapanda.storage.audit_trail import AuditTrail
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.laned_engine import LanedEngine, pool_size_of
+from alphapanda.telemetry.host import HostReader
 
 
 def open_connections(
@@ -65,6 +69,7 @@ def process_of(
     before_binding: Callable[[], None] = lambda: None,
     drain_seconds: float = 5.0,
     servers: Sequence[ServerSupervisor] = (),
+    disk: Path | None = None,
 ) -> Process:
     """Builds a process: one server for these rooms and OpsService, with health checks and metrics.
 
@@ -78,6 +83,7 @@ def process_of(
         before_binding: called just before the server listens.
         drain_seconds: how long calls in flight may take when the process stops.
         servers: supervisors of the servers that this process runs.
+        disk: a path on the disk that is watched; None: the current folder.
     """
     lifecycle = Lifecycle()
     groups = lag_watch(resources) if watch_groups else None
@@ -102,7 +108,11 @@ def process_of(
     sources: list[StatusSource] = [*running.values(), *elsewhere]
     sources.sort(key=lambda one: order.index(one.service) if one.service in order else len(order))
     trail = AuditTrail(resources.engine)
-    ops = ops_room(resources, sources, groups, servers, trail)
+    settings = resources.settings
+    host = HostWatch(
+        HostReader(disk or Path.cwd()).read, host_limits(settings), settings.health_checks.interval_seconds
+    )
+    ops = ops_room(resources, sources, groups, servers, trail, host.notices)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
     security = resources.security.server
@@ -112,7 +122,8 @@ def process_of(
         watched.dependencies,
         watched.checks,
         calendar_watch(resources.calendar, resources.settings.calendar.warn_days),
-        *measuring(resources, [*running.values()], groups, server.admission, servers),
+        host.rounds,
+        *measuring(resources, [*running.values()], groups, server.admission, servers, every, host),
     ]
     if (tls := resources.security.server.tls) is not None:
         health.append(certificate_watch(tls, resources.settings.tls.warn_days))

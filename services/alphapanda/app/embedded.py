@@ -310,6 +310,7 @@ class Embedded:
             self.port,
             before_binding=self._before_binding,
             servers=self._supervisors,
+            disk=self._options.data_dir,
         )
         self._process = process
         self._stack.push_async_callback(process.stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from alphapanda.app.instruments import known_instruments
-from alphapanda.app.probes import ticks
+from alphapanda.app.probes import latency, ticks
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.reading import reading_of
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
@@ -24,6 +24,7 @@ from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_reference_prices
 from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.core.data_account import DataAccount, DataNotUsed
+from alphapanda.marketdata.core.slowest import Slowest
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.recording import FrameRecorder
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
@@ -34,6 +35,8 @@ from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
+from alphapanda.telemetry.figures import Point
+from alphapanda.telemetry.gauges import MARKET_DATA_LATENCY
 from alphapanda.trading.held_orders import HeldOrders
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
@@ -210,6 +213,16 @@ def marketdata_room(
     """
     again = resources.settings.reconnection
     recorded = feed.name == ReplayFeed.name
+    for_probe, for_metrics = Slowest(), Slowest()
+
+    def note_latency(seconds: float) -> None:
+        for_probe.note(seconds)
+        for_metrics.note(seconds)
+
+    async def gauges() -> Sequence[Point]:
+        seconds = for_metrics.take()
+        return [] if seconds is None else [Point(MARKET_DATA_LATENCY, seconds)]
+
     account = DataAccount(resources.directory, resources.calendar if recorded else None)
     publisher = MarketDataPublisher(
         feed=feed,
@@ -222,6 +235,7 @@ def marketdata_room(
         barrier=barrier,
         backoff=Backoff(again.initial_seconds, again.max_seconds),
         on_published=recorder.add if recorder else lambda _: None,
+        on_latency=note_latency,
         wild_print_percent=resources.settings.marketdata.wild_print_percent,
         account=account,
         **({} if held is None else {"settle_held": held.step, "end_held": held.end}),
@@ -256,6 +270,10 @@ def marketdata_room(
             "quote_watches": watches.watchers,
         },
         checks=[feeding],
-        probes={"ticks": ticks(resources, feeding)},
+        probes={
+            "ticks": ticks(resources, feeding),
+            "latency": latency(for_probe, resources.settings.health_checks.market_data_max_latency_seconds),
+        },
+        gauges=[gauges],
     )
     return room, feeding

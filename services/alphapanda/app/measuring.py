@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -13,19 +15,36 @@ from redis.exceptions import RedisError
 from alphapanda import __version__
 from alphapanda.app.calendars import days_left
 from alphapanda.app.certificates import certificate_days
+from alphapanda.app.gauging import of_admission, of_consumers, of_machine, thresholds
+from alphapanda.app.probes import traded_segments, trades
+from alphapanda.app.process import Gauges, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
+from alphapanda.domain.order import FailureReason
 from alphapanda.mesh.admission import Admission
-from alphapanda.ops.core import ServiceReport, ServiceState
+from alphapanda.ops.core import ServiceReport, ServiceState, unanswered
+from alphapanda.ops.host_watch import HostWatch
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.source import RunServer, StatusSource
+from alphapanda.resilience.budgets import within
 from alphapanda.resilience.rounds import Rounds
+from alphapanda.risk.core.reasons import REASONS
 from alphapanda.settings.model import Settings
+from alphapanda.storage.price_cache import MarketClock
+from alphapanda.telemetry.error_counts import ErrorCounts
+from alphapanda.telemetry.figures import Outcome, Point
+from alphapanda.telemetry.gauges import IN_SESSION
+from alphapanda.telemetry.host import ProcessReader
 
 if TYPE_CHECKING:
     from alphapanda.telemetry.metrics import Metrics
 
+MOST_SECONDS: Final = 3.0
+"""How long services and stores may take to answer a round."""
+
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -44,7 +63,7 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
         collector_reader,
     )
 
-    readers = []
+    readers, exemplars = [], None
     if monitoring.prometheus_port:
         try:
             endpoint = PrometheusEndpoint(settings.api.host, monitoring.prometheus_port)
@@ -53,26 +72,113 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
             raise InvalidInput("monitoring.prometheus_port", monitoring.prometheus_port, allowed) from None
         stack.callback(endpoint.stop)
         readers.append(endpoint.reader)
+        exemplars = endpoint.exemplars
     if telemetry.otlp_endpoint:
         readers.append(
             collector_reader(
                 telemetry.otlp_endpoint, monitoring.metrics_interval_seconds, telemetry.otlp_timeout_seconds
             )
         )
-    metrics = Metrics(readers, settings.environment, __version__)
+    errors = ErrorCounts()
+    logging.getLogger().addHandler(errors)
+    stack.callback(logging.getLogger().removeHandler, errors)
+    metrics = Metrics(readers, settings.environment, __version__, exemplars, errors)
     stack.callback(metrics.stop)
+    brokers = settings.active_brokers
+    metrics.expect(
+        [
+            *((broker, Outcome.APPROVED, "") for broker in brokers),
+            *((broker, Outcome.REFUSED, reason) for broker in brokers for reason in REASONS),
+        ],
+        [
+            *((broker, status, "") for broker in brokers for status in ("filled", "cancelled")),
+            *((broker, "failed", reason.name) for broker in brokers for reason in FailureReason),
+        ],
+        [(service, broker) for service in ("risk", "trading", "portfolio") for broker in brokers],
+    )
     return metrics
 
 
-async def _collect(
+class MeasuredService(StatusSource, Protocol):
+    """A service that also tells of its consumers without asking anybody."""
+
+    @property
+    def consumers(self) -> Sequence[ConsumerStatus]:
+        """Its consumers, by broker; their lag isn't known."""
+
+
+class Collection:
+    """Collects the figures of a process. Each part has the same time; of one that doesn't answer the last figures stay.
+
+    A service that doesn't report in time is shown as not serving.
+
+    Args:
+        services: their reports are observed.
+        gauges: asked for points.
+        seconds: how long the parts may take, all at once.
+    """
+
+    def __init__(self, services: Sequence[MeasuredService], gauges: Sequence[Gauges], seconds: float) -> None:
+        self._services = services
+        self._gauges = gauges
+        self._seconds = seconds
+        self._reports: dict[str, ServiceReport] = {}
+        self._points: list[Sequence[Point]] = [()] * len(gauges)
+
+    @property
+    def reports(self) -> Sequence[ServiceReport]:
+        """The newest reports, in the order of the services."""
+        return [self._reports[one.service] for one in self._services if one.service in self._reports]
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The newest points of all gauges."""
+        return [point for points in self._points for point in points]
+
+    async def collect(self) -> None:
+        """Asks all parts."""
+        asked = [asyncio.ensure_future(one.status()) for one in self._services]
+        gauges = [asyncio.ensure_future(ask()) for ask in self._gauges]
+        if every := [*asked, *gauges]:
+            await asyncio.wait(every, timeout=self._seconds)
+        for service, report in zip(self._services, asked, strict=True):
+            self._reports[service.service] = self._kept(service, _result(report))
+        for number, points in enumerate(gauges):
+            known = _result(points)
+            if known is not None:
+                self._points[number] = known
+
+    def _kept(self, service: MeasuredService, report: ServiceReport | None) -> ServiceReport:
+        """The report; where its stores didn't answer, the one before with what is known without them."""
+        before = self._reports.get(service.service)
+        if report is not None and (report.consumers or before is None or not before.consumers):
+            return report
+        if before is None:
+            return unanswered(service.service, "")
+        lags = {(one.consumer, one.broker): one.lag for one in before.consumers}
+        consumers = (replace(one, lag=lags.get((one.consumer, one.broker), 0)) for one in service.consumers)
+        return replace(before, state=ServiceState.NOT_SERVING, consumers=tuple(consumers))
+
+
+def _result(task: asyncio.Future[T]) -> T | None:
+    """The task's result; None where it failed, which health checks report, or isn't done: then it is given up."""
+    if not task.done():
+        task.cancel()
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return None
+    return None if task.exception() is not None else task.result()
+
+
+def _observe(
     metrics: Metrics,
-    services: Sequence[StatusSource],
+    collection: Collection,
     lag_watch: LagWatch | None,
     market_age: float | None,
     servers: Sequence[RunServer],
     admission: Admission,
     calendar_days: int,
     certificate_days: float | None,
+    points: Sequence[Point],
 ) -> None:
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - as above
         CallMetrics,
@@ -81,7 +187,7 @@ async def _collect(
         ServiceMetrics,
     )
 
-    reports: list[ServiceReport] = [await service.status() for service in services]
+    reports = collection.reports
     metrics.observe(
         [
             ServiceMetrics(
@@ -104,39 +210,56 @@ async def _collect(
         calendar_days,
         certificate_days,
     )
+    consumers = [consumer for one in reports for consumer in one.consumers]
+    metrics.observe_points([*points, *collection.points, *of_consumers(consumers)])
 
 
 def measuring(
     resources: ProcessResources,
-    services: Sequence[StatusSource],
+    services: Sequence[MeasuredService],
     lag_watch: LagWatch | None,
     admission: Admission,
     servers: Sequence[RunServer] = (),
+    rooms: Sequence[Room] = (),
+    host: HostWatch | None = None,
 ) -> list[Rounds]:
     """Builds the task that updates the metrics, so that a reader never waits for the services; none where they are off.
 
-    While a dependency can't be reached its metrics keep their last values; the health checks report the failure.
+    Args:
+        resources: shared by the services of this process.
+        services: their reports are observed.
+        lag_watch: the groups' lag; None where another process watches it.
+        admission: the server's calls.
+        servers: servers that this process runs.
+        rooms: their gauges are observed.
+        host: what the machine uses; None: it isn't observed.
     """
     metrics = resources.metrics
     if metrics is None:
         return []
     seconds = resources.settings.monitoring.metrics_interval_seconds
+    process, fixed = ProcessReader(), thresholds(resources.settings)
+    collection = Collection(services, [ask for room in rooms for ask in room.gauges], MOST_SECONDS)
 
     async def collect() -> None:
-        async with asyncio.timeout(seconds):  # bounded, because a stop waits for this round
-            age: float | None = None
-            with suppress(RedisError, OSError):  # without Redis the age isn't known; the other metrics are
-                if clock := (await resources.prices.read(())).clock:
-                    age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds()
-            await _collect(
-                metrics,
-                services,
-                lag_watch,
-                age,
-                servers,
-                admission,
-                days_left(resources.calendar),
-                certificate_days(resources.security.server.tls),
-            )
+        age: float | None = None
+        points = [*fixed, *of_admission(admission), *of_machine(host.use if host else {}, process.read())]
+        # Without Redis the age isn't known; the other metrics are.
+        with suppress(RedisError, OSError):
+            clock = (await within(MOST_SECONDS, resources.prices.read(()))).clock
+            if clock is not None:
+                age = (wall_clock() - instant(clock.wall_time_ns)).total_seconds()
+                points.append(_in_session(resources, clock))
+        await collection.collect()
+        days = days_left(resources.calendar)
+        certificate = certificate_days(resources.security.server.tls)
+        _observe(metrics, collection, lag_watch, age, servers, admission, days, certificate, points)
 
     return [Rounds("figures", collect, seconds, _log, at_once=True)]
+
+
+def _in_session(resources: ProcessResources, clock: MarketClock) -> Point:
+    """Whether frames are due now: by the market's clock where a feed owns its time, else by the wall's."""
+    now = instant(clock.market_time_ns) if clock.simulated else wall_clock()
+    segments = traded_segments(resources.calendar, resources.directory)
+    return Point(IN_SESSION, trades(resources.calendar, segments, now))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from alphapanda.app.resources import ProcessResources, wall_clock
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.marketdata.core.slowest import Slowest
 from alphapanda.ops.checks import CheckFailed
 from alphapanda.storage.price_cache import MarketClock
 
 Probe = Callable[[], Coroutine[Any, Any, str]]
+
+SECOND_LOOK_SECONDS: Final = 1.0
 
 
 class RunningFeed(Protocol):
@@ -99,10 +103,10 @@ def require_frames(
         CheckFailed: no frame came for `max_age` while the market trades (by the feed's own clock where it is simulated).
     """
     if clock is None:
-        if not simulated and _trades(calendar, segments, wall_time):
+        if not simulated and trades(calendar, segments, wall_time):
             raise CheckFailed("no frame came yet, and the exchange trades")
         return
-    if not _trades(calendar, segments, instant(clock.market_time_ns) if simulated else wall_time):
+    if not trades(calendar, segments, instant(clock.market_time_ns) if simulated else wall_time):
         return
     age = wall_time - instant(clock.wall_time_ns)
     if age > max_age:
@@ -112,18 +116,42 @@ def require_frames(
         )
 
 
-def snapshots(resources: ProcessResources, taken_to: Callable[[], datetime | None]) -> Probe:
-    """Probes the age of the newest portfolio snapshots, in market time; old snapshots are a degradation."""
+def snapshots(
+    resources: ProcessResources,
+    taken_to: Callable[[], datetime | None],
+    second_look_seconds: float = SECOND_LOOK_SECONDS,
+) -> Probe:
+    """Probes the age of the newest portfolio snapshots, in market time: fails where they are too old.
+
+    Market time may jump, over a night or where a replay goes fast. So old snapshots get a moment to reach the market time of the
+    first look.
+    """
     max_age = timedelta(seconds=resources.settings.health_checks.snapshot_max_age_seconds)
 
     async def probe() -> str:
         newest, now = taken_to(), (await resources.prices.view(())).market_time
         if newest is None or now is None or now - newest <= max_age:
             return ""
-        return (
+        await asyncio.sleep(second_look_seconds)
+        newest = taken_to() or newest
+        if now - newest <= max_age:
+            return ""
+        raise CheckFailed(
             f"the newest snapshots are {(now - newest).total_seconds():.0f} s of market time old;"
             f" {max_age.total_seconds():g} s are allowed"
         )
+
+    return probe
+
+
+def latency(slowest: Slowest, most_seconds: float) -> Probe:
+    """Probes the latency of market data since the last probe; a slow frame is a degradation."""
+
+    async def probe() -> str:
+        seconds = slowest.take()
+        if seconds is None or seconds <= most_seconds:
+            return ""
+        return f"a frame took {seconds:.1f} s to be published; {most_seconds:g} s are allowed"
 
     return probe
 
@@ -133,7 +161,8 @@ def traded_segments(calendar: TradingCalendar, directory: InstrumentDirectory) -
     return frozenset(instrument.session_segment for instrument in directory) & frozenset(calendar.segments)
 
 
-def _trades(calendar: TradingCalendar, segments: Collection[str], moment: datetime) -> bool:
+def trades(calendar: TradingCalendar, segments: Collection[str], moment: datetime) -> bool:
+    """Whether a session of one of these segments is open; False beyond the calendar."""
     try:
         return any(calendar.session_at(moment, segment) for segment in segments)
     except CalendarNotCovered:

@@ -26,6 +26,7 @@ from alphapanda.settings.model import Settings
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.telemetry.channels import AUDIT
 from alphapanda.telemetry.correlation import current_service
+from alphapanda.telemetry.figures import Point
 
 PARTS_STOP_SECONDS = 8.0
 """Limit for stopping all parts of all phases together."""
@@ -35,6 +36,10 @@ CONNECTIONS_STOP_SECONDS = 3.0
 
 STOP_SECONDS = 20.0
 """A process has exited within this time after SIGTERM; cancelling late parts one by one takes the rest."""
+
+
+Gauges = Callable[[], Awaitable[Sequence[Point]]]
+"""Returns a service's figures as of now; asks its stores at most."""
 
 
 class Startable(Protocol):
@@ -74,6 +79,7 @@ class Room:
         checks: checks that have to pass for it to serve.
         degradable: parts that can report a problem with which it goes on serving.
         probes: periodic health checks, by name.
+        gauges: return the figures that it is asked for when metrics are collected.
     """
 
     service: str
@@ -89,6 +95,7 @@ class Room:
     checks: Sequence[Check] = ()
     degradable: Sequence[Degradable] = ()
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    gauges: Sequence[Gauges] = ()
 
     def of_phase(self, phase: Phase) -> Iterable[Sequence[Startable]]:
         """Returns its parts of a phase, in rows: a row's parts stop in reverse order, the rows stop concurrently."""

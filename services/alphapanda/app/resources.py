@@ -29,6 +29,7 @@ from alphapanda.settings.model import Settings
 from alphapanda.settings.operation import ReconnectionSettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.price_cache import BudgetedViews, ExecutionViews, PriceCache
+from alphapanda.telemetry.figures import NOT_MEASURED, Figures
 from alphapanda.trading.traders.registry import BrokerRegistry
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class ProcessResources:
         """A channel to a service, by its short name, for the stubs of these services (full names)."""
         security = self.security.channels if self.elsewhere(service) else self.security.own
         return open_channel(self.target(service), names, security=security)
+
+    @property
+    def figures(self) -> Figures:
+        """Receives what the services measure; nothing where metrics are switched off."""
+        return self.metrics or NOT_MEASURED
 
     @property
     def instruments(self) -> Callable[[], InstrumentDirectory]:

@@ -235,6 +235,7 @@ class Serving:
             watch_groups=watches_all,
             order=SERVICES,
             drain_seconds=self._settings.mesh.drain_seconds,
+            disk=self._settings.logging.folder,
         )
         self._process = process
         self._stack.push_async_callback(process.stop)

@@ -54,6 +54,7 @@ def ops_room(
     lag_watch: LagWatch | None = None,
     servers: Sequence[ServerSupervisor] = (),
     trail: AuditTrail | None = None,
+    about_host: Callable[[], Sequence[str]] = tuple,
 ) -> Room:
     """Builds the room of OpsService for these services, with the groups' lag where this process watches it.
 
@@ -63,6 +64,7 @@ def ops_room(
         lag_watch: watches the groups' lag; None where another process does.
         servers: supervisors of the servers that this process runs.
         trail: records the process's commands; its old entries are purged where the groups' lag is watched.
+        about_host: returns what a person should know about the machine, in sentences.
     """
 
     async def market_time() -> datetime | None:
@@ -82,7 +84,7 @@ def ops_room(
         servers,
         Backups(resources.write_backup),
         audit=AuditApi(PostgresAudit(resources.engine)),
-        notices=lambda: [*about_calendar(), *about_certificate()],
+        notices=lambda: [*about_calendar(), *about_certificate(), *about_host()],
     )
     retention = resources.settings.retention
     purges = Purging(
@@ -99,4 +101,5 @@ def ops_room(
         full_name=OPS_SERVICE,
         registration=lambda server: add_OpsServiceServicer_to_server(servicer, server),
         parts=[(Phase.LISTEN, about_the_log), *recording, *forgetting],
+        gauges=[about_the_log.points] if lag_watch is not None else (),
     )

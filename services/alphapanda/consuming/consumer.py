@@ -276,6 +276,7 @@ class ReliableConsumer:
             self._topic_map.broker,
             self._handling.parked(),
             lambda broker: self._handling.stopped or self._breakers.reason(broker),
+            self._breakers.open_circuits,
         )
 
     async def lag(self) -> dict[str, int]:

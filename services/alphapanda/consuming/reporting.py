@@ -15,6 +15,7 @@ def reported(
     broker_of: Callable[[str], str],
     parked: Mapping[str, int] | None = None,
     open_circuit: Callable[[str], str] = lambda _: "",
+    open_circuits: Callable[[str], tuple[str, ...]] = lambda _: (),
 ) -> list[ConsumerStatus]:
     """Returns one status for each broker, as a copy.
 
@@ -24,6 +25,7 @@ def reported(
         broker_of: the broker of a topic.
         parked: number of parked keys, by broker.
         open_circuit: why a broker's records wait or the consumer has stopped, reported as its last error; else empty.
+        open_circuits: the dependencies that a broker's records wait for.
     """
     places: dict[str, list[str]] = {}
     for at, offset in sorted(paused.items()):
@@ -35,6 +37,7 @@ def reported(
             paused=tuple(places.get(broker, ())),
             last_error=open_circuit(broker) or counted.last_error,
             parked=keys.get(broker, 0),
+            open_circuits=open_circuits(broker),
         )
         for broker, counted in counts.items()
     ]

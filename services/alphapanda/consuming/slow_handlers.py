@@ -1,4 +1,4 @@
-"""Logs handlers that are slow."""
+"""Measures handlers, and logs those that are slow."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ import structlog
 
 from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.telemetry.channels import SLOW_HANDLERS
+from alphapanda.telemetry.figures import NOT_MEASURED, Figures
 
 _log = structlog.get_logger(SLOW_HANDLERS)
 
 
 class TimedHandler:
-    """Wraps a handler and logs each batch that is slow, with its size and duration.
+    """Wraps a handler, reports how long each batch took, and logs one that is slow, with its size and duration.
 
     Args:
         handler: the wrapped handler.
         consumer: name of its consumer, such as "risk.signals".
         slow_seconds: a batch that takes longer is logged.
+        figures: receives the duration of each batch.
     """
 
-    def __init__(self, handler: Handler, consumer: str, slow_seconds: float) -> None:
+    def __init__(
+        self, handler: Handler, consumer: str, slow_seconds: float, figures: Figures = NOT_MEASURED
+    ) -> None:
+        self._figures = figures
         self._handler = handler
         self._consumer = consumer
         self._slow = slow_seconds
@@ -34,6 +39,7 @@ class TimedHandler:
             await self._handler.handle(batch)
         finally:
             took = perf_counter() - began
+            self._figures.handled(self._consumer, took)
             if took > self._slow:
                 _log.warning(
                     "handler.was_slow",

@@ -40,6 +40,11 @@ def moment(message: Timestamp) -> datetime:
     return instant(message.seconds * 1_000_000_000 + message.nanos)
 
 
+def seconds_of(message: Timestamp) -> float:
+    """Converts a protobuf timestamp to seconds since 1970."""
+    return message.seconds + message.nanos * 1e-9
+
+
 def optional_moment(owner: object, field: str) -> datetime | None:
     """Reads a timestamp field of a message; None where it is absent."""
     return moment(getattr(owner, field)) if owner.HasField(field) else None  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ class ConsumerStatus:
         last_error: one line without secrets; empty if there was none.
         last_error_at: wall time of the last error.
         parked: keys parked because of a bug, in the partitions assigned to it.
+        open_circuits: dependencies that a circuit breaker keeps it from, such as "PostgreSQL".
     """
 
     consumer: str
@@ -35,6 +36,7 @@ class ConsumerStatus:
     last_error: str = ""
     last_error_at: datetime | None = None
     parked: int = 0
+    open_circuits: tuple[str, ...] = ()
 
     def count_failure(self, error: str, wall_time: datetime) -> None:
         """Counts a failed attempt; `error` is one line."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from time import perf_counter
 from typing import Final, TypeVar
 
 import structlog
@@ -82,6 +83,7 @@ class MarketDataPublisher:
         on_published: called with frames after the log has acknowledged them.
         wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
         account: counts the feed's ticks by what became of them; None: an own one.
+        on_latency: called with the seconds that a frame took to price cache and log; of a live feed since its market time.
 
     Attributes:
         account: the counts.
@@ -105,6 +107,7 @@ class MarketDataPublisher:
         settle_held: Callable[[], Awaitable[bool]] = _nothing_held,
         end_held: Callable[[], Awaitable[bool]] = _nothing_held,
         account: DataAccount | None = None,
+        on_latency: Callable[[float], None] = lambda _: None,
         wild_print_percent: float = DEFAULT_PERCENT,
     ) -> None:
         self.account: Final = account or DataAccount(directory)
@@ -119,6 +122,7 @@ class MarketDataPublisher:
         self._barrier = barrier
         self._backoff = backoff
         self._on_published = on_published
+        self._on_latency = on_latency
         self._settle_held = settle_held
         self._end_held = end_held
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
@@ -235,16 +239,26 @@ class MarketDataPublisher:
             return
         one_by_one = self._feed.lockstep and self._feed.frame_by_frame
         for step in [[frame] for frame in frames] if one_by_one else [frames]:
+            came = perf_counter()
+            late = self._late(step[-1])
             await self._until_it_works(partial(self._cache.write, step))
+            cached = perf_counter()
             while await self._until_it_works(self._settle_held):
                 if self._feed.lockstep:
                     await self._until_it_works(self._barrier)
             await self._run_timers(step[-1])
-            now = self._wall_clock()
+            now, timers_ran = self._wall_clock(), perf_counter()
             records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]
             await self._until_it_works(partial(self._to_log, step, records))
+            self._on_latency(late + cached - came + perf_counter() - timers_ran)
             if self._feed.lockstep:
                 await self._until_it_works(self._barrier)
+
+    def _late(self, frame: Frame) -> float:
+        """How many seconds after its market time a live feed's frame came; a simulated feed owns its time."""
+        if self._feed.simulated:
+            return 0.0
+        return max((self._wall_clock() - instant(frame.market_time_ns)).total_seconds(), 0.0)
 
     async def _run_timers(self, frame: Frame) -> None:
         if frame.market_time_ns <= self._market_time_ns:

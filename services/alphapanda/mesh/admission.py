@@ -115,6 +115,11 @@ class Admission:
         """Number of calls at work, by kind."""
         return self._running.copy()
 
+    @property
+    def limits(self) -> dict[CallKind, int]:
+        """Number of calls that may be at work at once, by kind."""
+        return {kind: bound.server for kind, bound in self._bounds.items()}
+
     def admit(self, kind: CallKind, method: str, holders: Sequence[str]) -> Ticket:
         """Admits a call; its ticket is released when it has ended.
 

@@ -94,6 +94,10 @@ class DeadLetterService:
         """Returns the groups that have letters."""
         return (await self._caught_up()).groups()
 
+    async def waiting(self) -> Mapping[str, int]:
+        """Returns the number of letters that are neither redriven nor discarded, by topic; a topic without any is absent."""
+        return (await self._caught_up()).waiting()
+
     async def letter(self, letter_id: str) -> tuple[KnownLetter, Letter]:
         """Returns one letter and its record.
 

@@ -171,6 +171,14 @@ class LetterIndex:
         """Returns the groups that have letters."""
         return {group for (group,) in self._rows.execute('SELECT DISTINCT "group" FROM letters')}
 
+    def waiting(self) -> dict[str, int]:
+        """Returns the number of letters that are neither redriven nor discarded, by topic."""
+        return dict(
+            self._rows.execute(
+                "SELECT topic, count(*) FROM letters INDEXED BY waiting WHERE ending IS NULL GROUP BY topic"
+            )
+        )
+
     def find(self, letter_ids: Iterable[LetterId]) -> list[KnownLetter]:
         """Returns those of these letters that are in the index, in sort order."""
         return [

@@ -21,6 +21,8 @@ from alphapanda.ops.letter_index import KnownLetter, LetterFilter, LetterState, 
 from alphapanda.ops.letter_requests import LetterRequest
 from alphapanda.ops.record_search import RecordSearch, Wanted
 from alphapanda.ops.records import log_record, tail
+from alphapanda.telemetry.figures import Point
+from alphapanda.telemetry.gauges import DEAD_LETTERS
 from panda.ops.v1 import ops_pb2 as pb
 
 _LETTERS_A_PAGE = 50
@@ -65,6 +67,14 @@ class LogApi:
     async def stop(self) -> None:
         """Closes the readers of the log."""
         await self._dead_letters.stop()
+
+    async def points(self) -> Sequence[Point]:
+        """Returns the number of dead letters that wait, by topic."""
+        waiting = await self._dead_letters.waiting()
+        return [
+            Point(DEAD_LETTERS, waiting.get(topic, 0), (topic, self._topic_map.broker(topic)))
+            for topic in self._topic_map.sources()
+        ]
 
     async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
         """Returns a page of dead letters that match a filter."""

@@ -187,6 +187,11 @@ class RunningService:
         return self._lifecycle() is ServiceState.SERVING
 
     @property
+    def consumers(self) -> Sequence[ConsumerStatus]:
+        """Its consumers, by broker, without their lag. Asks neither the database nor the log."""
+        return [status for reader in self._readers for status in reader.status()]
+
+    @property
     def not_serving_reason(self) -> str:
         """Why it can't serve now, in one line; empty where it can. Asks neither the database nor the log."""
         reason = blocking_failure(self._parts())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 from typing_extensions import override
 
 from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.contract.order_wire import order_update_from
+from alphapanda.contract.wire import seconds_of
 from alphapanda.domain.order_events import Filled
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill
+from alphapanda.telemetry.figures import NOT_MEASURED, Figures, Stage
 
 GROUP = "portfolio"
+SERVICE: Final = "portfolio"
 PAYLOADS = ("order_filled",)
 """Payloads of the topics it reads; other order events move no money."""
 
@@ -31,11 +36,20 @@ class PortfolioConsumer(Handler):
         manager: the managed brokers and the starting cash of new accounts.
         store: the books.
         on_booked: called after each commit.
+        figures: receives the latencies of fills, and fills that were booked before.
+        wall_clock: wall time, seconds since 1970.
     """
 
     def __init__(
-        self, manager: PortfolioManager, store: PortfolioStore, on_booked: Sequence[OnBooked] = ()
+        self,
+        manager: PortfolioManager,
+        store: PortfolioStore,
+        on_booked: Sequence[OnBooked] = (),
+        figures: Figures = NOT_MEASURED,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._figures = figures
+        self._wall_clock = wall_clock
         self._manager = manager
         self._store = store
         self._on_booked = on_booked
@@ -49,12 +63,14 @@ class PortfolioConsumer(Handler):
             InvalidInput: the ledger can't hold a fill's amounts.
         """
         received = []
+        made_at = {}
         changed = {}
         for delivery in batch:
             order_event = order_update_from(delivery.event)
             if isinstance(order_event, Filled):
                 event, key = delivery.event, order_event.order.key
                 received.append(ReceivedFill(order_event, event.correlation_id))
+                made_at[order_event.fill.fill_id] = seconds_of(event.occurred_at)
                 changed[AccountName(key.broker, key.account)] = Cause(event.event_id, event.correlation_id)
         if not received:
             return
@@ -63,8 +79,14 @@ class PortfolioConsumer(Handler):
         async with self._store.unit(received, starting_cash) as unit:
             for fill in received:
                 unit.book(fill)
+        if (again := len(received) - len(unit.bookings)) > 0:
+            self._figures.absorbed(SERVICE, batch[0].broker, again)
         if not unit.bookings:
             return
+        now = self._wall_clock()
+        for booking, fill in unit.bookings:
+            seconds = now - made_at[booking.filled.fill.fill_id]
+            self._figures.passed(Stage.FILL_TO_BOOKED, batch[0].broker, seconds, fill.correlation_id)
         for booked in self._on_booked:
             booked(changed)
         for booking, fill in unit.bookings:

@@ -99,6 +99,10 @@ class Breakers:
         """Returns why the broker's records wait, in one line; empty where they don't."""
         return "; ".join(self._brokers[broker].open.values())
 
+    def open_circuits(self, broker: str) -> tuple[str, ...]:
+        """Returns the dependencies that a broker's records wait for."""
+        return tuple(self._brokers[broker].open)
+
     def _count(self, broker: str, circuits: _Circuits, dependency: str, error: Exception) -> None:
         circuits.failures[dependency] += 1
         if circuits.failures[dependency] < self._failures:

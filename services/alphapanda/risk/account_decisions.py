@@ -26,6 +26,7 @@ from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE
 from alphapanda.risk.decision_inputs import DecisionInputs
+from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.store.port import ACCOUNTS_REMEMBERED, AccountFacts, DecisionUnit, RiskStore
 from alphapanda.risk.switch_events import SOURCE, account_switch_event, next_switch
 from panda.events.v1.events_pb2 import Event
@@ -79,9 +80,17 @@ class AccountDecisions:
         store: risk's store.
         inputs: reads what decisions need besides the account.
         wall_time: returns the current wall time, aware; only event envelopes carry it.
+        measured: reports verdicts; None: they aren't measured.
     """
 
-    def __init__(self, store: RiskStore, inputs: DecisionInputs, wall_time: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: RiskStore,
+        inputs: DecisionInputs,
+        wall_time: Callable[[], datetime],
+        measured: DecisionFigures | None = None,
+    ) -> None:
+        self._measured = measured or DecisionFigures()
         self._store = store
         self._inputs = inputs
         self._wall_time = wall_time
@@ -118,6 +127,7 @@ class AccountDecisions:
             if not isinstance(decided, _Retry):
                 for verdict in decided:
                     _log_verdict(verdict)
+                    self._measured.decided(verdict)
                 return decided
             tokens |= decided.missing
             locked = locked or decided.locked

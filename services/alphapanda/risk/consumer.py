@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.order_wire import order_update_from
-from alphapanda.contract.wire import signal_from
+from alphapanda.contract.wire import seconds_of, signal_from
 from alphapanda.risk.decision_service import DecisionService, by_account
+from alphapanda.risk.measuring import DecisionFigures
 
 GROUP = "risk"
 SIGNAL_PAYLOADS = ("trading_signal",)
@@ -17,16 +18,28 @@ ORDER_PAYLOADS = ("order_submitted", "order_filled", "order_failed", "order_canc
 
 
 class RawSignalHandler:
-    """Decides signals. A signal that comes twice is recognised by the row of its verdict."""
+    """Decides signals. A signal that comes twice is recognised by the row of its verdict.
 
-    def __init__(self, decisions: DecisionService) -> None:
+    Args:
+        decisions: decides them.
+        measured: is told when they were made; None: nothing is measured.
+    """
+
+    def __init__(self, decisions: DecisionService, measured: DecisionFigures | None = None) -> None:
         self._decisions = decisions
+        self._measured = measured or DecisionFigures()
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Decides a batch, with one decision per account, together with the batches of other partitions at the moment."""
         signals = [signal_from(delivery.event) for delivery in batch]
+        for delivery in batch:
+            self._measured.came(delivery.event.event_id, seconds_of(delivery.event.occurred_at))
         for (broker, account), places in by_account([signal.key for signal in signals]).items():
             await self._decisions.judge_together(broker, account, [signals[at] for at in places])
+        for (
+            signal
+        ) in signals:  # that had a verdict, or waits for an open order: then its latency says nothing
+            self._measured.left(signal.signal_id)
 
     async def discard(self, delivery: Delivery) -> None:
         """Refuses a parked signal that a person discarded, with reason DISCARDED."""

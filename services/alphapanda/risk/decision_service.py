@@ -18,6 +18,7 @@ from alphapanda.risk.account_decisions import Account, AccountDecisions, Decisio
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.decision_inputs import DecisionInputs
+from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.store.port import RiskStore
 from alphapanda.risk.switch_events import SOURCE
 from alphapanda.storage.group_commit import GroupCommits
@@ -35,13 +36,21 @@ class DecisionService:
         store: risk's store.
         inputs: reads what decisions need besides the account.
         wall_time: returns the current wall time, aware; only event envelopes carry it.
+        measured: reports verdicts, their latencies, and what was decided before; None: nothing is measured.
     """
 
-    def __init__(self, store: RiskStore, inputs: DecisionInputs, wall_time: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: RiskStore,
+        inputs: DecisionInputs,
+        wall_time: Callable[[], datetime],
+        measured: DecisionFigures | None = None,
+    ) -> None:
+        self._measured = measured or DecisionFigures()
         self.inputs = inputs
         self._store = store
         self._wall_time = wall_time
-        self._decisions = AccountDecisions(store, inputs, wall_time)
+        self._decisions = AccountDecisions(store, inputs, wall_time, self._measured)
         self._authorising: GroupCommits[Account, Signal, Verdict] = GroupCommits(
             self._authorize, _AUTHORISED_TOGETHER
         )
@@ -55,15 +64,20 @@ class DecisionService:
         Raises:
             TransientFailure: the revision of a strategy isn't known yet.
         """
+        known: Collection[str] = ()
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
+            nonlocal known
+            known = book.judged & signal_ids
             return [verdict for signal in signals for verdict in book.judge(signal, inputs)]
 
         keys = [signal.key for signal in signals]
         tokens, signal_ids = {one.instrument_token for one in signals}, {one.signal_id for one in signals}
-        return await self._decisions.make(
+        verdicts = await self._decisions.make(
             DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
         )
+        self._measured.absorbed(broker, len(known))
+        return verdicts
 
     async def judge_together(self, broker: str, account: str, signals: Sequence[Signal]) -> None:
         """Decides a batch of signals of one account, together with those that other partitions bring at the same moment.

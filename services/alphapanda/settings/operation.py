@@ -66,7 +66,7 @@ class ReconnectionSettings(Section):
 
 
 class HealthCheckSettings(Section):
-    """Checks while it runs: database, Redis, feed, lag, snapshots."""
+    """Checks while it runs: database, Redis, feed, lag, snapshots, memory, processors, disk."""
 
     interval_seconds: Seconds = Field(
         30.0, description="between two rounds of checks; at most 5 while a check fails"
@@ -78,8 +78,19 @@ class HealthCheckSettings(Section):
         30.0, description="wall age of the newest frame in session from which marketdata is NOT_SERVING"
     )
     snapshot_max_age_seconds: Seconds = Field(
-        600.0, description="market time without portfolio snapshots that is reported"
+        600.0, description="market time without portfolio snapshots from which portfolio is NOT_SERVING"
     )
+    market_data_max_latency_seconds: Seconds = Field(
+        1.0,
+        description="a frame that takes longer to be published is reported; a live feed's since its exchange time",
+    )
+    max_memory: float = Field(
+        0.9, gt=0, le=1, description="used share of the machine's memory that is an alarm"
+    )
+    max_cpu: float = Field(
+        0.8, gt=0, le=1, description="used share of the machine's processors that is an alarm after a minute"
+    )
+    max_disk: float = Field(0.9, gt=0, le=1, description="used share of the data's disk that is an alarm")
     max_lag: int = Field(
         1000,
         ge=0,

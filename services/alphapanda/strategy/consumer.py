@@ -39,6 +39,7 @@ from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
 from alphapanda.strategy.failed_strategies import FailedStrategies
 from alphapanda.strategy.foreign_frames import ForeignFrames
+from alphapanda.strategy.measuring import SignalFigures
 from alphapanda.strategy.order_inputs import OrderReading
 from alphapanda.strategy.partition import TickPartition
 from alphapanda.strategy.revisions import StrategyRevisions
@@ -82,6 +83,7 @@ class StrategyTicks:
         wall_clock: returns the current wall time, aware.
         elapsed: returns seconds of a monotonic clock.
         logger: logs failures and stops of strategies, and nothing for each tick.
+        measured: reports the latencies of signals, and frames that came again; None: nothing is measured.
 
     Attributes:
         revisions: the strategies' revisions; what it is told takes effect with each partition's next batch.
@@ -97,7 +99,9 @@ class StrategyTicks:
         wall_clock: Callable[[], datetime],
         elapsed: Callable[[], float],
         logger: FilteringBoundLogger,
+        measured: SignalFigures | None = None,
     ) -> None:
+        self._measured = measured or SignalFigures()
         self._store = store
         self._log = log
         self._topic_map = topic_map
@@ -190,11 +194,16 @@ class StrategyTicks:
                 await self._foreign.record(
                     partition, [(at, frame.market_time_ns) for at, frame in frames if at >= begins]
                 )
-            for offset, frame in frames:
+            for each, (offset, frame) in zip(batch, frames, strict=True):
                 if offset >= partition.position:
                     if not partition.is_repeated(frame.feed_run, frame.sequence):
                         partition.load_due(offset)
-                        partition.unpublished += partition.host.on_frame(frame)
+                        if signals := partition.host.on_frame(frame):
+                            partition.unpublished += signals
+                            if partition.may_change(offset):  # else a previous owner may have published them
+                                self._measured.led_to_signals(each.event)
+                    else:
+                        self._measured.came_again()
                     partition.position = offset + 1
                 partition.mark_handled(frame.feed_run, frame.sequence)
             partition.take_failures()
@@ -266,6 +275,7 @@ class StrategyTicks:
         await self._log.publish(
             [to_record(signal_event(each, SOURCE, now), self._topic_map) for each in partition.unpublished]
         )
+        self._measured.published(partition.unpublished)
         partition.unpublished.clear()
 
     async def _snapshot(self, partition: TickPartition) -> None:

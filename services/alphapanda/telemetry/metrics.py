@@ -1,11 +1,12 @@
 """The OpenTelemetry metrics of a process, exported by Prometheus and by OTLP.
 
-Counters come from the services' status reports: the newest reports are kept and observed when a reader collects. Only
-order latency is recorded as it happens.
+Counters come from the services' status reports, gauges from what the rooms are asked for (gauges.py): the newest are kept and
+observed when a reader collects. Only latencies, verdicts and the ends of orders are recorded as they happen (figures.py).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,12 +18,26 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import start_http_server
+from typing_extensions import override
 
 from alphapanda.domain.consumer_status import ConsumerStatus
+from alphapanda.telemetry.error_counts import ErrorCounts
+from alphapanda.telemetry.exemplars import ExemplarRegistry, Exemplars
+from alphapanda.telemetry.figures import Figures, Gauge, Outcome, Point, Stage
+from alphapanda.telemetry.gauges import GAUGES
 
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds."""
+
+STAGES: Final[Mapping[Stage, str]] = {
+    Stage.TICK_TO_SIGNAL: "from a frame's publication to the log's acknowledgement of a signal that it led to",
+    Stage.SIGNAL_TO_VERDICT: "from the making of a signal to the commit of risk's verdict",
+    Stage.VERDICT_TO_ORDER: "from the making of an approval to the commit of its order",
+    Stage.ORDER_TO_FILL: "from the decision to send an order to the commit of its first fill",
+    Stage.FILL_TO_BOOKED: "from the making of a fill's event to the commit of its ledger entries",
+}
+"""What each stage's histogram says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +81,25 @@ class CallMetrics:
 NO_CALLS: Final = CallMetrics()
 
 
-class Metrics:
+class Metrics(Figures):
     """The metrics of one process.
 
     Args:
         readers: collect and export the metrics.
         environment: development, testing or production.
         version: version of the program.
+        exemplars: gets an example of each stage's latencies; None where nobody reads them.
+        errors: counts the log's errors; None: they aren't observed.
     """
 
-    def __init__(self, readers: Sequence[MetricReader], environment: str, version: str) -> None:
+    def __init__(
+        self,
+        readers: Sequence[MetricReader],
+        environment: str,
+        version: str,
+        exemplars: Exemplars | None = None,
+        errors: ErrorCounts | None = None,
+    ) -> None:
         resource = Resource(
             {
                 "service.name": "alphapanda",
@@ -92,6 +116,12 @@ class Metrics:
         self._certificate_days: float | None = None
         self._servers: Sequence[ServerMetrics] = ()
         self._calls = NO_CALLS
+        self._points: Mapping[Gauge, Sequence[Point]] = {}
+        self._exemplars = exemplars
+        self._errors = errors
+        self._verdicts: Counter[tuple[str, str, str]] = Counter()
+        self._orders: Counter[tuple[str, str, str]] = Counter()
+        self._absorbed: Counter[tuple[str, str]] = Counter()
         meter = self._provider.get_meter("alphapanda")
         for name in ("processed", "failed", "retried", "dead_lettered"):
             meter.create_observable_counter(
@@ -116,6 +146,78 @@ class Metrics:
             "from the decision to send an order to the commit of the broker's answer",
             explicit_bucket_boundaries_advisory=LATENCY_BOUNDS,
         )
+        self._stages = {
+            stage: meter.create_histogram(
+                f"alphapanda.stage.{stage}", "s", about, explicit_bucket_boundaries_advisory=LATENCY_BOUNDS
+            )
+            for stage, about in STAGES.items()
+        }
+        self._handling = meter.create_histogram(
+            "alphapanda.consumer.duration",
+            "s",
+            "how long a consumer's handler took for a batch of records",
+            explicit_bucket_boundaries_advisory=LATENCY_BOUNDS,
+        )
+        meter.create_observable_counter("alphapanda.risk.verdicts", [self._of_verdicts], "{verdict}")
+        meter.create_observable_counter("alphapanda.orders.ended", [self._of_orders], "{order}")
+        meter.create_observable_counter("alphapanda.errors", [self._of_errors], "{line}")
+        meter.create_observable_counter("alphapanda.duplicates", [self._of_duplicates], "{record}")
+        for gauge in GAUGES:
+            meter.create_observable_gauge(gauge.name, [self._of_points(gauge)], gauge.unit, gauge.description)
+
+    def expect(
+        self,
+        verdicts: Iterable[tuple[str, Outcome, str]],
+        orders: Iterable[tuple[str, str, str]],
+        duplicates: Iterable[tuple[str, str]],
+    ) -> None:
+        """Begins counters at 0, so that Prometheus sees the first increase of each.
+
+        Args:
+            verdicts: broker, outcome, reason.
+            orders: broker, status, reason.
+            duplicates: service, broker.
+        """
+        self._verdicts.update(
+            dict.fromkeys(((broker, outcome.value, reason) for broker, outcome, reason in verdicts), 0)
+        )
+        self._orders.update(dict.fromkeys(orders, 0))
+        self._absorbed.update(dict.fromkeys(duplicates, 0))
+
+    def observe_points(self, points: Iterable[Point]) -> None:
+        """Stores the newest values of the gauges that were asked for."""
+        found: dict[Gauge, list[Point]] = {}
+        for point in points:
+            found.setdefault(point.gauge, []).append(point)
+        self._points = found
+
+    @override
+    def passed(self, stage: Stage, broker: str, seconds: float, correlation_id: str) -> None:
+        """Records how long a stage took; clocks of two machines may make it negative, which counts as 0."""
+        seconds = max(seconds, 0.0)
+        self._stages[stage].record(seconds, {"broker": broker})
+        if self._exemplars is not None:
+            self._exemplars.note(f"alphapanda_stage_{stage}_seconds", broker, seconds, correlation_id)
+
+    @override
+    def absorbed(self, service: str, broker: str, duplicates: int) -> None:
+        """Counts inputs that came again and had no second effect."""
+        self._absorbed[service, broker] += duplicates
+
+    @override
+    def decided(self, broker: str, outcome: Outcome, reason: str) -> None:
+        """Counts a verdict."""
+        self._verdicts[broker, outcome.value, reason] += 1
+
+    @override
+    def ended(self, broker: str, status: str, reason: str) -> None:
+        """Counts an order that has ended."""
+        self._orders[broker, status, reason] += 1
+
+    @override
+    def handled(self, consumer: str, seconds: float) -> None:
+        """Records how long the handler of a consumer took for a batch."""
+        self._handling.record(seconds, {"consumer": consumer})
 
     def observe(
         self,
@@ -195,6 +297,34 @@ class Metrics:
             for (reason, method), calls in self._calls.refused.items()
         ]
 
+    def _of_verdicts(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(number, {"broker": broker, "outcome": outcome, "reason": reason})
+            for (broker, outcome, reason), number in self._verdicts.items()
+        ]
+
+    def _of_orders(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(number, {"broker": broker, "status": status, "reason": reason})
+            for (broker, status, reason), number in self._orders.items()
+        ]
+
+    def _of_errors(self, _: CallbackOptions) -> Iterable[Observation]:
+        counts = {} if self._errors is None else self._errors.by_channel
+        return [Observation(number, {"channel": channel}) for channel, number in counts.items()]
+
+    def _of_duplicates(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(number, {"service": service, "broker": broker})
+            for (service, broker), number in self._absorbed.items()
+        ]
+
+    def _of_points(self, gauge: Gauge) -> Any:
+        def observed(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(point.value, point.attributes) for point in self._points.get(gauge, ())]
+
+        return observed
+
     def _age(self, _: CallbackOptions) -> Iterable[Observation]:
         return [] if self._market_age is None else [Observation(self._market_age)]
 
@@ -226,6 +356,7 @@ class PrometheusEndpoint:
 
     Attributes:
         reader: to be passed to `Metrics`.
+        exemplars: to be passed to `Metrics`, too.
         port: the bound port.
 
     Raises:
@@ -233,11 +364,12 @@ class PrometheusEndpoint:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        registry = CollectorRegistry()
+        self.exemplars = Exemplars("broker", LATENCY_BOUNDS)
+        registry = ExemplarRegistry(self.exemplars)
         self._server: WSGIServer
         self._server, self._thread = start_http_server(port, host, registry)
         self.port = self._server.server_port
-        self.reader: MetricReader = PrometheusMetricReader(registry=registry)
+        self.reader: MetricReader = PrometheusMetricReader(registry=registry, scope_info_enabled=False)
 
     def stop(self) -> None:
         """Closes the port."""

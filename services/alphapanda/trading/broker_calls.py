@@ -58,6 +58,7 @@ class BrokerCalls:
             return False, None
         # From here on the call may have been made. No earlier attempt can still be committed, so all are removed.
         self._attempts.forget(order_id)
+        self._context.measured.sending(order_id, self._context.boot_clock() - call.began)
         trader = self._context.traders[call.order.key.broker]
         report: BrokerOrder | None = None
         try:

@@ -11,12 +11,21 @@ A slot is taken before SUBMITTING is committed, so the call begins right after t
 exchange's default connections for a broker, so no call waits for a connection while its timeout runs."""
 
 
+class Slots(asyncio.Semaphore):
+    """Slots for calls."""
+
+    @property
+    def free(self) -> int:
+        """Number of calls that may begin at once."""
+        return self._value
+
+
 class CallSlots:
     """The slots of one broker: no other broker's calls take them."""
 
     def __init__(self) -> None:
-        self.entries = asyncio.Semaphore(CALLS_AT_ONCE)
-        self.exits = asyncio.Semaphore(CALLS_AT_ONCE)
+        self.entries = Slots(CALLS_AT_ONCE)
+        self.exits = Slots(CALLS_AT_ONCE)
 
 
 class HeldOrder:

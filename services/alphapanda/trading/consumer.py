@@ -8,12 +8,13 @@ from typing_extensions import override
 
 from alphapanda.consuming.delivery import CannotDiscard, Delivery, Handler
 from alphapanda.contract.topics import TopicPartition
-from alphapanda.contract.wire import approved_from, refused_from
+from alphapanda.contract.wire import approved_from, refused_from, seconds_of
 from alphapanda.domain.signal import MANUAL
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.eventlog.port import Assignment
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
+from alphapanda.trading.measuring import OrderFigures
 
 GROUP = "trading"
 PAYLOADS = ("signal_validated", "signal_rejected")
@@ -29,11 +30,15 @@ class TradingConsumer(Handler):
     Args:
         executor: executes approved signals.
         manual: continues manual orders.
+        measured: reports latencies of orders; None: they aren't measured.
     """
 
-    def __init__(self, executor: OrderExecutor, manual: ManualOrders) -> None:
+    def __init__(
+        self, executor: OrderExecutor, manual: ManualOrders, measured: OrderFigures | None = None
+    ) -> None:
         self._executor = executor
         self._manual = manual
+        self._measured = measured or OrderFigures()
 
     @override
     async def handle(self, batch: Sequence[Delivery]) -> None:
@@ -47,6 +52,7 @@ class TradingConsumer(Handler):
                 by_hand.append((verdict, event.event_id))
             elif isinstance(verdict, Approved):
                 approved.append((verdict, event.event_id))
+                self._measured.approved(verdict.signal_id, seconds_of(event.occurred_at))
         if by_hand:
             approved += await self._manual.apply_verdicts(by_hand)
         if approved:

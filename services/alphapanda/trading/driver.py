@@ -145,6 +145,11 @@ class OrderDriver:
         """The lock that a task holds while it drives an order in this process."""
         return self._driving.setdefault(order_id, asyncio.Lock())
 
+    def free_slots(self, broker: str) -> tuple[int, int]:
+        """Broker calls that may begin at once: of entries, and of exits."""
+        slots = self._slots[broker]
+        return slots.entries.free, slots.exits.free
+
     def call_slots(self, order: Order) -> asyncio.Semaphore:
         """The slots for broker calls that the order's call takes one of."""
         slots = self._slots[order.key.broker]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import PRODUCER, ImpossibleReport, Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import event_id_of
+from alphapanda.trading.measuring import OrderFigures
 from alphapanda.trading.store.port import OrderChange, TradingStore, TradingTransaction
 from alphapanda.trading.traders.trader import Trader
 from panda.events.v1.events_pb2 import Event
@@ -59,6 +60,7 @@ class ExecutionContext:
         boot_clock: seconds since boot, suspension included.
         wall_clock: aware wall time.
         order_sent: latency callback: broker, and seconds from the decision to send until the answer was committed.
+        measured: reports latencies of orders.
     """
 
     store: TradingStore
@@ -68,6 +70,7 @@ class ExecutionContext:
     boot_clock: BootClock
     wall_clock: Callable[[], datetime]
     order_sent: Callable[[str, float], None] = no_latency
+    measured: OrderFigures = field(default_factory=OrderFigures)
 
     def change(self, order: Order, events: Sequence[OrderUpdate] = ()) -> OrderChange:
         """The change to store: an order, with the events and fills of its updates."""

@@ -130,7 +130,9 @@ class OrderExecutor:
             tasks = [self._begin_line(line, received, held) for line in by_key.values()]
             until_driven.pop_all()
         try:
-            received.set_result(await self.driver.commits.receive(list(orders.values()), held))
+            outcomes = await self.driver.commits.receive(list(orders.values()), held)
+            received.set_result(outcomes)
+            self._context.measured.received(orders.values(), outcomes)
         except asyncio.CancelledError:
             for order_id in held:
                 self.driver.look_ups.follow(order_id)

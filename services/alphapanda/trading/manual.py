@@ -107,6 +107,10 @@ class ManualOrders:
             self._place, _AT_ONCE
         )
 
+    def free_places(self, broker: str) -> int:
+        """Manual orders that may come under way at once in the broker's account that has most of them."""
+        return self._most - max((n for of, n in self._under_way.items() if of.broker == broker), default=0)
+
     async def start(self) -> None:
         """Continues the orders without a verdict, in background tasks; the executor continues those that have one."""
         await self.resume()

@@ -18,6 +18,7 @@ from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.api import PortfolioApi
 from alphapanda.portfolio.cache import BooksCache
 from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.gauges import PortfolioGauges
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
@@ -63,8 +64,15 @@ def portfolio_room(resources: ProcessResources) -> Room:
 
     margins = funds_terms_of(settings.paper_trading).margins
     messages = PortfolioMessages(resources.instruments, dict.fromkeys(simulated, margins))
-    reader = PortfolioReader(
-        store, BooksCache(store, resources.redis), manager, messages, lambda: snapshots.trading_day
+    cache = BooksCache(store, resources.redis)
+    reader = PortfolioReader(store, cache, manager, messages, lambda: snapshots.trading_day)
+    gauges = PortfolioGauges(
+        store,
+        cache,
+        manager,
+        resources.prices,
+        lambda: snapshots.taken_to,
+        lambda: snapshots.trading_day,
     )
     watches = PortfolioWatches(store, reader, messages, revisions)
     strategies = KnownStrategies()
@@ -85,7 +93,9 @@ def portfolio_room(resources: ProcessResources) -> Room:
                 resources,
                 "portfolio",
                 portfolio_topics.GROUP,
-                PortfolioConsumer(manager, store, [snapshots.booked, lambda _: revisions.poll_now()]),
+                PortfolioConsumer(
+                    manager, store, [snapshots.booked, lambda _: revisions.poll_now()], resources.figures
+                ),
             )
         ],
         followers=[
@@ -102,4 +112,5 @@ def portfolio_room(resources: ProcessResources) -> Room:
         ],
         checks=[reconciliation, snapshots.rounds, purges.rounds],
         probes={"snapshots": snapshot_age(resources, lambda: snapshots.taken_to)},
+        gauges=[gauges.points],
     )

@@ -43,7 +43,9 @@ def consumer(
         log=resources.log,
         reader=reader or resources.log.group_reader(group, topics, Start.EARLIEST),
         topic_map=resources.topic_map,
-        handler=TimedHandler(handler, group, resources.settings.monitoring.slow_handler_seconds),
+        handler=TimedHandler(
+            handler, group, resources.settings.monitoring.slow_handler_seconds, resources.figures
+        ),
         dead_letters=resources.dead_letters,
         policy=consumer_options(resources.settings.consumers, group),
         parking=None if service not in PARKS else PostgresParking(resources.engine, service),

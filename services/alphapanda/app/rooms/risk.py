@@ -20,10 +20,12 @@ from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.names import Names
 from alphapanda.risk.reconciliation import BrokerReconciliation
 from alphapanda.risk.reservations import ReservationReleaser
 from alphapanda.risk.square_off_timer import SquareOffTimer
+from alphapanda.risk.store.gauges import RiskGauges
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.risk.strategy_statuses import StrategyStatuses
@@ -60,7 +62,8 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         strategy_statuses=strategy_statuses,
         funds=dict.fromkeys(simulated, funds_terms_of(paper)),
     )
-    decisions = DecisionService(store, inputs, wall_clock)
+    measured = DecisionFigures(resources.figures)
+    decisions = DecisionService(store, inputs, wall_clock, measured)
     channel = resources.channel("trading", TRADING_SERVICE)
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(
@@ -77,7 +80,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
     )
     reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
     timer = SquareOffTimer(decisions, store, resources.simulated_brokers, lambda view: view.frame_id)
-    signals = RawSignalHandler(decisions)
+    signals = RawSignalHandler(decisions, measured)
     strategies = KnownStrategies()
 
     async def learn(event: Event) -> None:
@@ -118,6 +121,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
             ),
         ],
         followers=[about_strategies],
+        gauges=[RiskGauges(resources.engine).points],
         relay=relay(resources, outbox),
         parts=[
             (Phase.WAKE, kill_switches),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -15,11 +17,17 @@ from alphapanda.storage.outbox import Outbox
 from alphapanda.strategy import consumer as strategy_topics
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
+from alphapanda.strategy.core.config import StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.folder import registry_with
+from alphapanda.strategy.measuring import SignalFigures
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE, PostgresStrategyStore
 from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
+from alphapanda.telemetry.figures import Point
+from alphapanda.telemetry.gauges import STRATEGIES
 from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_server
+
+SHOWN_STATES: Final = (StrategyState.RUNNING, StrategyState.STOPPED)
 
 
 def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
@@ -46,6 +54,7 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
         wall_clock=wall_clock,
         elapsed=time.monotonic,
         logger=log,
+        measured=SignalFigures(resources.figures),
     )
     reader = resources.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
     servicer = StrategyServicer(
@@ -69,6 +78,10 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
             "signals": sum(counts.signals.values()),
             "errors": sum(counts.errors.values()),
         }
+
+    async def strategies() -> Sequence[Point]:
+        states = Counter(config.state for config in await store.current())
+        return [Point(STRATEGIES, states[state], (state.name.lower(),)) for state in SHOWN_STATES]
 
     purges = purging(resources, "strategy", ACTIVATIONS_PURGE)
     room = Room(
@@ -99,5 +112,6 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
         parts=[(Phase.WAKE, fallback), (Phase.WAKE, purges.rounds)],
         checks=[purges.rounds],
         counters=counters,
+        gauges=[strategies],
     )
     return room, ticks

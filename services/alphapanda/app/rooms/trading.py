@@ -7,16 +7,20 @@ from datetime import timedelta
 
 from alphapanda.app.options import trading_options
 from alphapanda.app.paper import paper_market
-from alphapanda.app.process import Phase, Room
+from alphapanda.app.process import Gauges, Phase, Room
 from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
 from alphapanda.app.rooms.reading import consumer, follower, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.watches import Revisions
 from alphapanda.ops.core import BrokerReport
+from alphapanda.settings.model import Settings
 from alphapanda.storage.outbox import Outbox
+from alphapanda.telemetry.figures import Point
+from alphapanda.telemetry.gauges import HEADROOM, LIMIT
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading.api import TradingApi
+from alphapanda.trading.call_slots import CALLS_AT_ONCE
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.execution_context import (
@@ -30,8 +34,10 @@ from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
+from alphapanda.trading.measuring import OrderFigures
 from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid, look_ups_purge
 from alphapanda.trading.square_off import SquareOffs
+from alphapanda.trading.store.gauges import TradingGauges
 from alphapanda.trading.store.postgres import PostgresTradingStore
 from alphapanda.trading.store.statements import tombstones_purge
 from alphapanda.trading.traders.isolation import IsolatedTrader, IsolatedTraders
@@ -60,7 +66,8 @@ def trading_room(
     settings = resources.settings
     paper = settings.paper_trading
     outbox = Outbox("trading", resources.topic_map)
-    store = PostgresTradingStore(resources.engine, outbox, wall_clock)
+    measured = OrderFigures(resources.figures)
+    store = PostgresTradingStore(resources.engine, outbox, wall_clock, measured.committed)
     exchange = PaperExchange(
         resources.paper_engine,
         paper_market(settings),
@@ -92,13 +99,14 @@ def trading_room(
         boot_clock=boot_clock,
         wall_clock=wall_clock,
         order_sent=resources.metrics.order_sent if resources.metrics else no_latency,
+        measured=measured,
     )
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
     channel = resources.channel("risk", RISK_SERVICE)
     manual = ManualOrders(store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way)
     revisions = Revisions(store.account_revisions)
-    verdicts = TradingConsumer(executor, manual)
+    verdicts = TradingConsumer(executor, manual, measured)
     strategies = KnownStrategies()
 
     async def learn(event: Event) -> None:
@@ -166,8 +174,30 @@ def trading_room(
         channels=[channel],
         checks=[late_arrivals.rounds, purges.rounds],
         degradable=[traders],
+        gauges=[
+            TradingGauges(resources.engine, settings.active_brokers).points,
+            limiters(settings, executor, manual),
+        ],
     )
     return room, store, HeldOrders(exchange, store, executor.driver, payable)
+
+
+def limiters(settings: Settings, executor: OrderExecutor, manual: ManualOrders) -> Gauges:
+    """Returns a function for what trading's limiters have left, by active broker."""
+
+    async def points() -> Sequence[Point]:
+        found = []
+        for broker in settings.active_brokers:
+            entries, exits = executor.driver.free_slots(broker)
+            for name, free, most in (
+                ("broker_calls_entries", entries, CALLS_AT_ONCE),
+                ("broker_calls_exits", exits, CALLS_AT_ONCE),
+                ("manual_orders", manual.free_places(broker), settings.trading.manual_orders_under_way),
+            ):
+                found += [Point(HEADROOM, free, (name, broker)), Point(LIMIT, most, (name, broker))]
+        return found
+
+    return points
 
 
 def broker_reports(traders: Mapping[str, IsolatedTrader]) -> Sequence[BrokerReport]:

@@ -182,9 +182,17 @@ class PostgresTradingStore(TradingStore):
         engine: connections to the database.
         outbox: of schema `trading`.
         wall_clock: aware wall time.
+        measured: called with order events after their commit.
     """
 
-    def __init__(self, engine: AsyncEngine, outbox: Outbox, wall_clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        wall_clock: Callable[[], datetime],
+        measured: Callable[[Sequence[Event]], None] = lambda _: None,
+    ) -> None:
+        self._measured = measured
         self._engine = engine
         self._autocommit = without_transactions(engine)
         self._outbox = outbox
@@ -357,6 +365,7 @@ class PostgresTradingStore(TradingStore):
             self._outbox.committed()
             # After the relay, which asks for the rows meanwhile.
             asyncio.get_running_loop().call_soon(log_orders, events)
+            asyncio.get_running_loop().call_soon(self._measured, events)
 
     async def _one(self, query: Any, parameters: dict[str, Any]) -> StoredOrder | None:
         async with self._autocommit.connect() as connection:
