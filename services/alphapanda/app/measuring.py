@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -28,6 +28,7 @@ from alphapanda.ops.core import ServiceReport, ServiceState, unanswered
 from alphapanda.ops.host_watch import HostWatch
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.source import RunServer, StatusSource
+from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.budgets import within
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.core.reasons import REASONS
@@ -137,16 +138,23 @@ class Collection:
 
     async def collect(self) -> None:
         """Asks all parts."""
-        asked = [asyncio.ensure_future(one.status()) for one in self._services]
-        gauges = [asyncio.ensure_future(ask()) for ask in self._gauges]
-        if every := [*asked, *gauges]:
-            await asyncio.wait(every, timeout=self._seconds)
-        for service, report in zip(self._services, asked, strict=True):
-            self._reports[service.service] = self._kept(service, _result(report))
-        for number, points in enumerate(gauges):
-            known = _result(points)
-            if known is not None:
-                self._points[number] = known
+        reports = asyncio.gather(*(self._answered(one.status()) for one in self._services))
+        gauges = asyncio.gather(*(self._answered(ask()) for ask in self._gauges))
+        for service, report in zip(self._services, await reports, strict=True):
+            self._reports[service.service] = self._kept(service, report)
+        for number, points in enumerate(await gauges):
+            if points is not None:
+                self._points[number] = points
+
+    async def _answered(self, call: Coroutine[Any, Any, T]) -> T | None:
+        """The answer; None where it failed, which the health checks report, or took too long."""
+        answers: list[T] = []
+
+        async def ask() -> None:
+            answers.append(await within(self._seconds, call))
+
+        await attempted(ask())
+        return answers[0] if answers else None
 
     def _kept(self, service: MeasuredService, report: ServiceReport | None) -> ServiceReport:
         """The report; where its stores didn't answer, the one before with what is known without them."""
@@ -158,15 +166,6 @@ class Collection:
         lags = {(one.consumer, one.broker): one.lag for one in before.consumers}
         consumers = (replace(one, lag=lags.get((one.consumer, one.broker), 0)) for one in service.consumers)
         return replace(before, state=ServiceState.NOT_SERVING, consumers=tuple(consumers))
-
-
-def _result(task: asyncio.Future[T]) -> T | None:
-    """The task's result; None where it failed, which health checks report, or isn't done: then it is given up."""
-    if not task.done():
-        task.cancel()
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        return None
-    return None if task.exception() is not None else task.result()
 
 
 def _observe(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 import structlog
@@ -38,7 +38,7 @@ STOP_SECONDS = 20.0
 """A process has exited within this time after SIGTERM; cancelling late parts one by one takes the rest."""
 
 
-Gauges = Callable[[], Awaitable[Sequence[Point]]]
+Gauges = Callable[[], Coroutine[Any, Any, Sequence[Point]]]
 """Returns a service's figures as of now; asks its stores at most."""
 
 

@@ -34,7 +34,7 @@ class SignalFigures:
     def published(self, signals: Sequence[Signal]) -> None:
         """Reports signals that the log has acknowledged."""
         now = self._wall_clock()
-        began = {each.correlation_id: self._frames.take(each.correlation_id) for each in signals}
+        began = {frame: self._frames.take(frame) for frame in {each.correlation_id for each in signals}}
         for each in signals:
             made_at = began[each.correlation_id]
             if made_at is not None:

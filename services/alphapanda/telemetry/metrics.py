@@ -357,6 +357,7 @@ class PrometheusEndpoint:
     Attributes:
         reader: to be passed to `Metrics`.
         exemplars: to be passed to `Metrics`, too.
+        registry: what is served.
         port: the bound port.
 
     Raises:
@@ -365,7 +366,7 @@ class PrometheusEndpoint:
 
     def __init__(self, host: str, port: int) -> None:
         self.exemplars = Exemplars("broker", LATENCY_BOUNDS)
-        registry = ExemplarRegistry(self.exemplars)
+        self.registry = registry = ExemplarRegistry(self.exemplars)
         self._server: WSGIServer
         self._server, self._thread = start_http_server(port, host, registry)
         self.port = self._server.server_port
