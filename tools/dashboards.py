@@ -291,7 +291,7 @@ PLATFORM: Final = (
             ),
             Panel(
                 "Days until certificates end",
-                {"{{certificate}}": f"alphapanda_certificate_days_left{{{JOB}}}"},
+                {"{{instance}}": f"alphapanda_tls_certificate_days_left_days{{{JOB}}}"},
                 kind="stat",
                 about="Empty without TLS.",
             ),

@@ -67,5 +67,6 @@ def thresholds(settings: Settings) -> Sequence[Point]:
         "snapshot_age": limits.snapshot_max_age_seconds,
         "market_data_latency": limits.market_data_max_latency_seconds,
         "calendar_days": settings.calendar.warn_days,
+        "certificate_days": settings.tls.warn_days,
     }
     return [Point(gauges.ALARM_THRESHOLD, value, (name,)) for name, value in values.items()]

@@ -65,9 +65,6 @@ MARKET_DATA_LATENCY: Final = Gauge(
     "s",
     "the longest that a frame took to be published since the last collection; of a live feed since its exchange time",
 )
-CERTIFICATE_DAYS: Final = Gauge(
-    "alphapanda.certificate.days_left", "", "days until a certificate expires", ("certificate",)
-)
 
 MEMORY: Final = Gauge("alphapanda.process.memory", "By", "resident memory of the process")
 DESCRIPTORS: Final = Gauge("alphapanda.process.descriptors", "", "open file descriptors of the process")
@@ -106,7 +103,6 @@ GAUGES: Final = (
     LIMIT,
     IN_SESSION,
     MARKET_DATA_LATENCY,
-    CERTIFICATE_DAYS,
     MEMORY,
     DESCRIPTORS,
     THREADS,
