@@ -29,6 +29,7 @@ from alphapanda.domain.order_events import Filled
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.domain.size import units_or_size
 from alphapanda.marketdata.core.data_account import DataAccount
+from alphapanda.marketdata.core.recorded.options import DAY_NS
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
@@ -75,6 +76,24 @@ class ReplayRun:
         tokens = {each.instrument_token for strategy in self.strategies for each in strategy.instruments}
         found = (self.directory.by_token(token) for token in tokens)
         return sorted((each for each in found if each is not None), key=lambda each: each.symbol)
+
+    def squared_off_at_once(self) -> str | None:
+        """Says which strategies decide on bars of a day for a product that lasts none; None if none does."""
+        on_days = DAY_NS in self.data.lengths_ns
+        named = []
+        for each in self.strategies:
+            if each.product is Product.MIS:
+                parameters = self.registry.parameters(each.strategy_type, each.parameters)
+                interval = self.registry.type_named(each.strategy_type).interval_of(parameters)
+                if interval == "1d" or (interval is None and on_days):
+                    named.append(each.strategy_id)
+        if not named:
+            return None
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        return (
+            f"{named[0]}{more} decides on bars of a day, and MIS is squared off on the day on which it is bought: --product CNC"
+            " holds a position over night"
+        )
 
     def problem(self) -> str | None:
         """Why the run is no result, in one line; None if enough of the data was used. Call it afterwards."""

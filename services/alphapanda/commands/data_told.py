@@ -8,7 +8,7 @@ from alphapanda.marketdata.core.data_account import DataNotUsed
 
 
 def tell_of_data(run: ReplayRun, *, allow_drops: bool) -> None:
-    """Warns of rows that were not used, a line for each reason.
+    """Warns of rows that were not used, a line for each reason, and of what their length makes of the strategies' product.
 
     Args:
         run: a run that has ended.
@@ -17,6 +17,8 @@ def tell_of_data(run: ReplayRun, *, allow_drops: bool) -> None:
     Raises:
         DataNotUsed: too little of the data was used.
     """
+    if (daily := run.squared_off_at_once()) is not None:
+        warn(daily)
     problem = run.problem()
     if problem is not None:
         if not allow_drops:

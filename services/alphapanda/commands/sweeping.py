@@ -34,8 +34,9 @@ from alphapanda.commands.data_told import tell_of_data
 from alphapanda.commands.replay_report import symbols
 from alphapanda.commands.sweep_options import SweepOptions
 from alphapanda.commands.sweep_tables import ranking_table, trials_tables
-from alphapanda.commands.wording import count, numbers
+from alphapanda.commands.wording import count, numbers, things
 from alphapanda.domain.charges import merged
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.number_text import rupees
 from alphapanda.marketdata.core.data_account import counted
@@ -111,7 +112,11 @@ def run_sweep(
         require_measurable(measure, windows.train)
     wanted, left_out = _wanted(request, options, registry)
     if left_out:
-        warn(f"{count(len(left_out))} combinations can't be and are left out, such as {left_out[0]}")
+        combinations = things(len(left_out), "combination can't be and is", "combinations can't be and are")
+        warn(f"{combinations} left out, such as {left_out[0]}")
+    if windows is not None and len(wanted) == 1:
+        allowed = "with two sets or more to choose from: --grid 'TYPE:k=5,10', or --set twice"
+        raise InvalidInput("--walk-forward", options.walk_forward, allowed)
     collect_less()
     run = build(wanted, each_alone=True)
     frames, number = _held(run, request, lambda: build(wanted[:1], each_alone=True, tell=_nothing), reading)
@@ -134,6 +139,7 @@ def run_sweep(
     }
     for caveat in run.days.caveats():
         warn(caveat)
+    _tell_of_sets(wanted, options)
     if options.csv_file is not None:
         options.csv_file.write_text(sweep_csv(ranking), encoding="utf-8")
     if request.report is not None:
@@ -152,6 +158,14 @@ def run_sweep(
 
 def _nothing(_: str) -> None:
     """Says nothing again of what was recognised in the files."""
+
+
+def _tell_of_sets(wanted: Sequence[WantedStrategy], options: SweepOptions) -> None:
+    """Says what a sweep makes of strategies that no grid varies."""
+    if len(wanted) == 1:
+        warn("one set alone is tried, so there is nothing to rank; --grid 'TYPE:k=5,10' tries several")
+    elif not options.grids and not options.each_alone:
+        warn(f"{count(len(wanted))} sets are tried each alone, with cash of its own, as with --each-alone")
 
 
 def _wanted(

@@ -126,7 +126,10 @@ class MarketDataPublisher:
         self._settle_held = settle_held
         self._end_held = end_held
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
-        self._sanitiser = Sanitiser(directory, PRICE_SCALE, self.account, wild_print_percent)
+        self._directory = directory
+        self._sanitiser = Sanitiser(
+            directory, PRICE_SCALE, self.account, wild_print_percent, doubts_firsts=not feed.simulated
+        )
         self._last: LastFrames | None = None
         self._runs: AsyncIterator[FeedRun | RecordedRun] | None = None
         self._run: FeedRun | RecordedRun | None = None
@@ -169,6 +172,10 @@ class MarketDataPublisher:
         """
         self._last = await last_frames(self._log, self._topic_map) or await self._last_clock()
         self._market_time_ns = self._last.market_time_ns if self._last else 0
+        if not self._feed.simulated:
+            known = await self._cache.read([one.instrument_token for one in self._directory])
+            closes = {token: int(cached.last.price * PRICE_SCALE) for token, cached in known.prices.items()}
+            self._sanitiser.expect_near(closes)
         self._runs = self._feed.runs(self._last)
         self._run = await anext(self._runs, None)
 

@@ -26,3 +26,25 @@ def test_an_interval_that_the_file_cannot_serve_is_told_in_one_line(
         "alphapanda: strategy momentum, interval: '30s' is not allowed; bars of 30s can't be made from recorded bars of"
         " 1m: set its interval to 1m or 2m or 3m, or give it finer data"
     )
+
+
+@pytest.mark.parametrize(
+    ("product", "more", "said"),
+    [("MIS", [], True), ("CNC", [], False), ("MIS", ["--grid", "rsi:period=2,3,interval=1d"], True)],
+)
+def test_daily_bars_for_a_product_of_a_day_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, product: str, more: list[str], said: bool
+) -> None:
+    """One line says that MIS is squared off each day, and what holds over night."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"2024-01-{day:02},1500,1501,1499,{1500 + day % 3},100" for day in (*range(2, 6), *range(8, 13))]
+    Path("bars.csv").write_text("\n".join(["date,open,high,low,close,volume", *rows]) + "\n")
+    chosen = more or ["--strategy", "rsi", "-p", "interval=1d", "-p", "period=2"]
+    result = CliRunner().invoke(
+        main, ["replay", "bars.csv", *chosen, "--product", product, "--instrument", "NSE:INFY"]
+    )
+    assert result.exit_code == 0, result.stderr
+    hints = [
+        line for line in result.stderr.splitlines() if "--product CNC holds a position over night" in line
+    ]
+    assert len(hints) == said

@@ -122,6 +122,25 @@ def test_a_strategy_that_reads_its_position_is_swept_too(bars: Path, tmp_path: P
     assert values(alone["figures"]) == best["figures"]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (["--strategy", "ema_cross"], "one set alone is tried, so there is nothing to rank"),
+        (["--set", "ema_cross", "--set", "rsi"], "2 sets are tried each alone, with cash of its own"),
+        (["--set", "ema_cross", "--set", "rsi", "--each-alone"], None),
+    ],
+)
+def test_what_a_csv_makes_of_strategies_is_said(
+    bars: Path, tmp_path: Path, chosen: list[str], said: str
+) -> None:
+    """An option of a sweep makes one of strategies that no grid varies, and a line says so."""
+    result = asked(bars, *chosen, "--csv", str(tmp_path / "sets.csv"), "--to", "2024-01-01")
+    assert result.exit_code == 0, result.stderr
+    told = [line for line in result.stderr.splitlines() if "alone" in line]
+    assert len(told) == (said is not None)
+    assert all(said in line for line in told)
+
+
 def test_walk_forward_tries_the_best_of_days_before(bars: Path, tmp_path: Path) -> None:
     """Windows of two days and two; CSV and report are written; the joined figures are the windows'."""
     table, report = tmp_path / "s.csv", tmp_path / "r.html"
@@ -165,7 +184,8 @@ def test_files_too_large_for_memory_are_read_again(bars: Path, monkeypatch: pyte
     [
         (["--grid", "ema_cross:fast=9..5,slow=20"], "--grid fast"),
         (["--grid", "ema_cross:fast=1..40,slow=50..90"], "at most 1,000"),
-        (["--grid", "ema_cross:fast=2,slow=8", "--walk-forward", "60d/20d"], "6 trading days"),
+        (["--grid", "ema_cross:fast=2,5,slow=8", "--walk-forward", "60d/20d"], "6 trading days"),
+        (["--strategy", "ema_cross", "--walk-forward", "3d/1d"], "two sets or more to choose from"),
         (["--grid", "ema_cross:fast=2,slow=8", "--walk-forward", "9"], "60d/20d"),
         (["--grid", "ema_cross:fast=2,slow=8", "--walk-forward", "3d/1d", "--rank-by", "sharpe"], "below 20"),
         (["--grid", "ema_cross:fast=2,slow=8", "--trades", "t.csv"], "--trades"),

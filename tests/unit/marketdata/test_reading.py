@@ -199,7 +199,8 @@ def test_the_length_of_bars_is_read_from_their_spacing(file, minutes):
         bar for day in range(3) for bar in bars_of(-(-375 // minutes), minutes, OPEN + timedelta(days=day))
     ]
     recording = read(file(plain_text(bars)))
-    assert f"{minutes}m bars of NSE:INFY" in lines_of(recording)
+    length = f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
+    assert f"{length} bars of NSE:INFY" in lines_of(recording)
     found = list(recording.ticks(Extent()))
     assert found[0].exchange_time - found[0].bar_start == minutes * MINUTE_NS
     close = OPEN.replace(hour=15, minute=30)
@@ -483,7 +484,7 @@ def test_rows_of_separators_alone_are_blank_lines(file):
         ("2019-01-01 09:15:00,1,1,inf,1,1", "low"),
         ("2019-01-01 09:15:00,1,1,1,1e15,1", "close"),
         ("2019-01-01 09:15:00,1,1,1,1,-1", "volume"),
-        ("2019-01-01 09:15:00,1,1,1,1,1.5", "volume"),
+        ("2019-01-01 09:15:00,1,1,1,1,1.5.5", "volume"),
         ("2019-01-01 09:15:00,1,1,1,1", "all"),
         ("2019-01-01 09:15:00,1,1,1,1,1,1", "all"),
     ],

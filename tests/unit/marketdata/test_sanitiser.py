@@ -24,10 +24,10 @@ def stock(token, tick="0.05", kind="EQ", exchange="NSE"):
     return Instrument(symbol, token, exchange, str(token), "", exchange, kind, Decimal(tick), 1, 0, "NSE_EQ")
 
 
-def sanitiser(percent=0.0):
+def sanitiser(percent=0.0, *, live=False):
     """Of a stock with a grid by the rules, of a commodity with a step of 10 paise, and of an option."""
     known = [stock(1), stock(2, "0.10", "FUT", "MCX"), stock(3, kind="CE", exchange="NFO")]
-    return Sanitiser(known, PRICE_SCALE, wild_print_percent=percent)
+    return Sanitiser(known, PRICE_SCALE, wild_print_percent=percent, doubts_firsts=live)
 
 
 def at(day: str, time: str = "10:00") -> int:
@@ -172,6 +172,27 @@ def test_all_first_prices_are_wild_until_one_is_near_what_is_known():
     near = sanitiser(20)
     near.expect({1: 1000})
     assert passed(near, prints(1240, 1000, 1005)) == [1240, 1000, 1005]
+
+
+@pytest.mark.parametrize(
+    ("close", "seen", "kept", "wild"),
+    [
+        (None, [10000, 1000, 1005, 1010], [1000, 1005, 1010], 1),
+        (None, [1000], [], 1),
+        (None, [1000, 1005], [1000, 1005], 0),
+        (1000, [1100, 1105], [1100, 1105], 0),
+        (1000, [10000, 1005, 1010], [1005, 1010], 1),
+        (1000, [1500, 1505], [1500, 1505], 0),
+    ],
+)
+def test_a_live_first_price_waits_for_a_second_one_or_is_near_the_close(close, seen, kept, wild):
+    """One alone is never believed: a second one that agrees, or the previous close, confirms it; a gap over night is two."""
+    clean = sanitiser(20, live=True)
+    if close is not None:
+        clean.expect_near({1: close})
+    assert passed(clean, prints(*seen)) == kept
+    assert clean.counts() == ({"wild": wild} if wild else {})
+    assert len(passed(sanitiser(0, live=True), prints(*seen))) == len(seen)
 
 
 def test_nothing_is_wild_where_it_is_off_or_an_option():

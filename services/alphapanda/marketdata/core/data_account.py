@@ -75,6 +75,7 @@ class DataAccount:
         calendar: the sessions; None: rows outside of sessions aren't counted.
 
     Attributes:
+        lengths_ns: lengths of the recorded bars.
         passed: rows that were published.
         dropped: rows that were not, by reason.
         unused: rows among `passed` that lie in no session, by reason.
@@ -86,6 +87,7 @@ class DataAccount:
         self, directory: InstrumentDirectory | None = None, calendar: TradingCalendar | None = None
     ) -> None:
         self.passed = 0
+        self.lengths_ns: set[int] = set()
         self.dropped: Counter[str] = Counter()
         self.unused: Counter[str] = Counter()
         self.noted: Counter[str] = Counter()

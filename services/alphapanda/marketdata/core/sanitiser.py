@@ -42,6 +42,8 @@ class Sanitiser:
         price_scale: units of a tick's price in one rupee.
         account: counts the ticks that passed and those that were dropped, by reason; None: an own one.
         wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
+        doubts_firsts: whether an instrument's first price waits, too, unless it is near the previous close: of a live feed, where
+            nobody can look at the prices after it.
 
     Attributes:
         account: the counts.
@@ -53,7 +55,11 @@ class Sanitiser:
         price_scale: int,
         account: DataAccount | None = None,
         wild_print_percent: float = DEFAULT_PERCENT,
+        *,
+        doubts_firsts: bool = False,
     ) -> None:
+        self._doubts_firsts = doubts_firsts
+        self._closes: dict[int, int] = {}
         self._directory = (
             instruments if isinstance(instruments, InstrumentDirectory) else InstrumentDirectory(instruments)
         )
@@ -88,6 +94,14 @@ class Sanitiser:
             prices: by instrument token, in units of a tick's price.
         """
         self._expected.update(prices)
+
+    def expect_near(self, closes: Mapping[int, int]) -> None:
+        """Tells instruments' previous closes: a first price that is near isn't doubted.
+
+        Args:
+            closes: by instrument token, in units of a tick's price.
+        """
+        self._closes.update(closes)
 
     def _grid_of(self, token: int) -> InstrumentGrid | None:
         """The price grid of an instrument that is met for the first time; None if it isn't known."""
@@ -124,9 +138,10 @@ class Sanitiser:
         if unit > 1 and price % unit:
             tick = self._rounded(tick, unit)
             price = tick[1]
-        if before is None and self._expected and self._begins_wild(tick, unit):
-            self.account.drop(DropReason.WILD)
-            return ()
+        if before is None and (self._expected or self._doubts_firsts):
+            doubted = self._doubted(tick, unit)
+            if doubted is not None:
+                return doubted
         if low is not None:
             checked = self._checked_bar(tick, unit, before)
             if checked is None:
@@ -139,11 +154,24 @@ class Sanitiser:
         self._last[token] = tick
         return (tick,)
 
-    def _begins_wild(self, tick: Tick, unit: int) -> bool:
-        expected = self._expected.get(tick[0])
-        if expected is None or not self._judges or tick[0] in self._free:
-            return False
-        return abs(tick[1] - expected) > self._limit * tick[1] and self._wild.is_wild(tick, expected, unit)
+    def _doubted(self, tick: Tick, unit: int) -> Sequence[Tick] | None:
+        """What passes of an instrument's first price that is doubted; None of one that isn't."""
+        token, price = tick[0], tick[1]
+        if not self._judges or token in self._free:
+            return None
+        expected = self._expected.get(token)
+        if expected is not None:
+            if abs(price - expected) <= self._limit * price or not self._wild.is_wild(tick, expected, unit):
+                return None
+            self.account.drop(DropReason.WILD)
+            return ()
+        if not self._doubts_firsts:
+            return None
+        close = self._closes.get(token)
+        if close is None or self._wild.is_wild(tick, close, unit):
+            return self._judged(tick)
+        self._wild.held.pop(token, None)
+        return None
 
     def _compared(self, tick: Tick, before: Tick, unit: int) -> Sequence[Tick]:
         """What passes of a tick at the time of the one before, far from it, or while a wild one is held."""

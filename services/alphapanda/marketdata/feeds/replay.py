@@ -139,6 +139,7 @@ def replay_frames(
     for line in recording.lines(wanted.directory):
         tell(line)
         sanitiser.account.recognised.append(line)
+    sanitiser.account.lengths_ns |= recording.lengths_ns
     for reason, rows in recording.counts().items():
         sanitiser.account.note(reason, rows)
     sanitiser.expect(recording.denied_firsts)

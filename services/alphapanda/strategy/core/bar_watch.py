@@ -161,9 +161,9 @@ class InstrumentBars(Generic[W]):
             # Of days alone, and no open was shown since: what waits can never be traded.
             self.unserved += [watch for watch in self.watches if watch.waiting.target is not None]
         for builder in self.builders:
-            if builder.end_ns and at_ns >= builder.end_ns:
+            if builder.end_ns and builder.ends_before(at_ns, time_ns, self.window):
                 closed.setdefault(builder, []).append(builder.close())
-            builder.add(price, at_ns, volume, self.window, shard, prices, at_ns < time_ns)
+            builder.add(price, at_ns, volume, self.window, shard, prices, time_ns if at_ns < time_ns else 0)
             if builder.end_ns and time_ns >= builder.end_ns:
                 if at_ns < time_ns and not builder.serves(time_ns, self.window):
                     self.unserved += [watch for watch in self.watches if watch.builder is builder]

@@ -23,6 +23,8 @@ from alphapanda.strategy.core.day_volume import DayVolume, older_state
 
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 0
+_WHOLE_DAY: Final = 86_400 * _SECOND
+_INDIA: Final = 19_800 * _SECOND
 _OLDER_STATE: Final = 12
 """Length of a state that an earlier version stored."""
 
@@ -108,6 +110,25 @@ class Hours(Protocol):
     day_close_ns: int
 
 
+def by_clock(length_ns: int, at_ns: int, ends_ns: int, hours: Hours) -> bool:
+    """Whether a recorded bar lies on the clock in India and not on the session, such as 10:00 to 11:00 where that opens at 09:15.
+
+    The session's first one is told by its odd length: the 45 minutes until 10:00 divide no hour.
+
+    Args:
+        length_ns: length of the bars to be made of it.
+        at_ns: its start.
+        ends_ns: its end.
+        hours: the session.
+    """
+    own, open_ns = ends_ns - at_ns, hours.open_ns + _INDIA
+    if not length_ns or _WHOLE_DAY % length_ns or open_ns % length_ns == 0 or open_ns % own == 0:
+        return False
+    if at_ns == hours.open_ns:
+        return (ends_ns + _INDIA) % length_ns == 0 and own < length_ns and length_ns % own > 0
+    return (at_ns + _INDIA) % own == 0 and length_ns % own == 0
+
+
 class BarBuilder:
     """Builds the bars of one interval of one instrument.
 
@@ -157,7 +178,7 @@ class BarBuilder:
         hours: Hours,
         shard: int,
         prices: OpenHighLow | None = None,
-        recorded: bool = False,
+        ends_ns: int = 0,
     ) -> None:
         """Adds a tick, or a recorded bar. A bar that ends at or before `at_ns` must have been closed.
 
@@ -168,7 +189,7 @@ class BarBuilder:
             hours: the session.
             shard: shard of the tick's frame.
             prices: open, high and low of a recorded bar; None: it has traded at `price` alone.
-            recorded: whether it is a recorded bar.
+            ends_ns: end of a recorded bar; 0 for a tick.
         """
         self.shard = shard
         if at_ns < (self._start_ns if self.end_ns else self._closed_until_ns):
@@ -177,11 +198,11 @@ class BarBuilder:
         if prices is not None:
             first, high, low = prices
             if not self.end_ns:
-                self._begin(first, at_ns, hours)
+                self._begin(first, at_ns, hours, ends_ns)
             self._high = max(self._high, high)
             self._low = min(self._low, low)
         elif not self.end_ns:
-            self._begin(price, at_ns, hours)
+            self._begin(price, at_ns, hours, ends_ns)
         elif price > self._high:
             self._high = price
         elif price < self._low:
@@ -189,7 +210,7 @@ class BarBuilder:
         self._close = price
         self._ticks += 1
         if volume is not None:
-            self._volume.add(volume, self._start_ns == self._day_open_ns, recorded)
+            self._volume.add(volume, self._start_ns == self._day_open_ns, ends_ns > 0)
 
     def outside(self, volume: int, at_ns: int) -> None:
         """Takes the day's volume at a tick outside of sessions: what the pre-open traded is no bar's."""
@@ -200,6 +221,15 @@ class BarBuilder:
         if ends_ns <= self.end_ns or not self.end_ns:
             return True
         return self.end_ns == hours.close_ns and not hours.close_ns < hours.day_close_ns <= ends_ns
+
+    def ends_before(self, at_ns: int, time_ns: int, hours: Hours) -> bool:
+        """Whether the open bar ends before a tick, or a recorded bar from `at_ns` to `time_ns`.
+
+        So does one in which a recorded bar by the clock begins: it was a session's first.
+        """
+        if at_ns >= self.end_ns:
+            return True
+        return self._start_ns < at_ns < time_ns and by_clock(self._length, at_ns, time_ns, hours)
 
     def close(self) -> Bar:
         """Closes the open bar and returns it."""
@@ -246,9 +276,13 @@ class BarBuilder:
         self._open, self._high, self._low, self._close = head[3:7]
         self._ticks, self._closed_until_ns, self.shard = ticks, closed_until_ns, shard
 
-    def _begin(self, price: float, at_ns: int, hours: Hours) -> None:
+    def _begin(self, price: float, at_ns: int, hours: Hours, ends_ns: int) -> None:
         if self._length == _DAY:
             self._start_ns, self.end_ns = hours.day_open_ns, hours.day_close_ns
+        elif ends_ns > at_ns and by_clock(self._length, at_ns, ends_ns, hours):
+            begins = at_ns - (at_ns + _INDIA) % self._length
+            self._start_ns = max(begins, hours.open_ns)
+            self.end_ns = min(begins + self._length, hours.close_ns)
         else:
             self._start_ns = at_ns - (at_ns - hours.open_ns) % self._length
             self.end_ns = min(self._start_ns + self._length, hours.close_ns)

@@ -76,6 +76,13 @@ class BarClock:
             )
             rows[:, KNOWN] = self._by_day(rows, days, _day_close)
             return
+        if self._times.by_clock:
+            local = stamps + IST_NS - (1 if self._times.ends else 0)
+            starts = local // interval * interval - IST_NS
+            rows[:, KNOWN] = starts + interval
+            rows[:, STAMP] = self._from_open(rows, starts)
+            self._clip(rows, rows[:, STAMP])
+            return
         if self._times.ends:
             stamps = -(-stamps // MINUTE_NS) * MINUTE_NS - interval
             rows[:, STAMP] = stamps
@@ -92,6 +99,14 @@ class BarClock:
             for token, day in zip(*pairs.tolist(), strict=True)
         ]
         return np.array(chosen, np.int64)[at.ravel()]
+
+    def _from_open(self, rows: Rows, starts: Whole) -> Whole:
+        """The starts of bars; one in whose time a session opens begins with it."""
+        days, ends = (starts + IST_NS) // DAY_NS, rows[:, KNOWN]
+        for at in (0, -1):
+            opens = self._by_day(rows, days, lambda found, _: found[at][0] if found else 0)  # noqa: B023 - called at once
+            starts = np.where((starts < opens) & (opens < ends), opens, starts)
+        return starts
 
     def _clip(self, rows: Rows, starts: Whole) -> None:
         """The last bar of a session ends with it: one of 60m that begins at 15:15 is known at 15:30."""

@@ -19,7 +19,7 @@ MISSING: Final = -(2**62)
 """Stands for an empty cell."""
 
 PRICE_ALLOWED: Final = "rupees as a decimal number, such as 182.65"
-VOLUME_ALLOWED: Final = "a whole number, 0 or more"
+VOLUME_ALLOWED: Final = "a number, 0 or more"
 INSTRUMENT_ALLOWED: Final = "an instrument token, 1 to 4294967295"
 
 BETWEEN: Final = "\x1f"
@@ -78,8 +78,20 @@ def prices(cells: Any) -> Prices:
     return Prices(scaled.astype(np.int64), rounded)
 
 
-def volumes(cells: Any) -> Whole:
-    """Converts a column of volumes; an empty one is MISSING.
+class Volumes(NamedTuple):
+    """A column of volumes.
+
+    Attributes:
+        units: whole units, rounded down; MISSING for an empty cell.
+        cut: cells that had a fraction.
+    """
+
+    units: Whole
+    cut: int = 0
+
+
+def volumes(cells: Any) -> Volumes:
+    """Converts a column of volumes.
 
     Raises:
         BadCell: a cell is no volume.
@@ -88,15 +100,13 @@ def volumes(cells: Any) -> Whole:
     if types.is_integer(cells.type) and not cells.null_count:
         whole: Whole = numbers_of(cells).astype(np.int64)
         _require(whole >= 0, cells, VOLUME_ALLOWED)
-        return whole
+        return Volumes(whole)
     values = _numbers(cells, VOLUME_ALLOWED, suffixes=True)
     missing = np.isnan(values)
-    _require(
-        missing | ((values >= 0) & (values < _LARGEST_VOLUME) & (np.rint(values) == values)),
-        cells,
-        VOLUME_ALLOWED,
-    )
-    return np.where(missing, MISSING, np.where(missing, 0, values).astype(np.int64))
+    _require(missing | ((values >= 0) & (values < _LARGEST_VOLUME)), cells, VOLUME_ALLOWED)
+    units = np.where(missing, 0, values)
+    whole = np.floor(units)
+    return Volumes(np.where(missing, MISSING, whole.astype(np.int64)), int((whole != units).sum()))
 
 
 def tokens(cells: Any) -> Whole:

@@ -125,9 +125,11 @@ def interval_ns(text: str) -> int:
 
 
 def interval_text(interval: int) -> str:
-    """The length of a bar in short: 1m, 15m, 60m, 1d."""
+    """The length of a bar in short: 1m, 15m, 1h, 1d."""
     if interval == DAY_NS:
         return "1d"
+    if interval % (60 * MINUTE_NS) == 0:
+        return f"{interval // (60 * MINUTE_NS)}h"
     return f"{interval // MINUTE_NS}m" if interval % MINUTE_NS == 0 else f"{interval / SECOND_NS:g}s"
 
 

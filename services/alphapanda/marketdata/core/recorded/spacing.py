@@ -42,12 +42,14 @@ class BarTimes:
     Attributes:
         interval_ns: nanoseconds.
         ends: whether times are the ends of bars.
+        by_clock: whether bars end with the clock, such as at 10:00 and 11:00, so that a session's first one is shorter.
         remark: what was assumed; empty if nothing was.
     """
 
     interval_ns: int
     ends: bool = False
     remark: str = ""
+    by_clock: bool = False
 
 
 class Spacing:
@@ -133,6 +135,8 @@ class Spacing:
         Raises:
             InvalidInput: the spacing has no length from 1m to 1d, denies the given one, or times seem to be ends.
         """
+        if (by_clock := self._by_clock(given_ns)) is not None:
+            return self._clock_times(by_clock, stamp)
         found, remark = self._found(given_ns)
         interval = self._checked(given_ns, found)
         if given_ns is None:
@@ -145,13 +149,40 @@ class Spacing:
             odd = next(time for time in self._times if time % MINUTE_NS)
             raise InvalidInput(f"{self._file}, time", _clock(odd), "bars whose times are whole minutes")
         if stamp is None and (last_second or self._looks_like_ends(interval)):
-            first, last = self._firsts.most_common(1)[0][0], self._lasts.most_common(1)[0][0]
-            raise InvalidInput(
-                f"{self._file}, time",
-                f"{_clock(first)} to {_clock(last)}",
-                f"bars of {interval_text(interval)} that seem to be named by their ends; {_END_ALLOWED}",
-            )
+            raise self._named_by_ends(interval)
         return BarTimes(interval, stamp == "end", remark)
+
+    def _by_clock(self, given_ns: int | None) -> int | None:
+        """The length of bars that lie on the clock and not on the session, such as 09:15, 10:00, 11:00; None if they don't."""
+        if not self._all_steps:
+            return None
+        interval = given_ns or self._all_steps.most_common(1)[0][0]
+        several = self._all_steps.total() > self._rows / _MOSTLY  # of a day
+        if not several or interval >= DAY_NS or DAY_NS % interval or self._open_ns % interval == 0:
+            return None
+        edges = (self._open_ns, self._close_ns)
+        odd = sum(often for time, often in self._times.items() if time % interval and time not in edges)
+        on_clock = sum(often for time, often in self._times.items() if time % interval == 0)
+        return interval if on_clock > odd / _RARE and self._all_steps[interval] else None
+
+    def _clock_times(self, interval: int, stamp: str | None) -> BarTimes:
+        first = self._open_ns // interval * interval
+        begins = self._firsts.most_common(1)[0][0]
+        if stamp is None and begins > self._open_ns and self._lasts.most_common(1)[0][0] >= self._close_ns:
+            raise self._named_by_ends(interval)
+        ends = stamp == "end"
+        what = "bars end with the clock, so a session's first one is shorter"
+        if not ends and begins == first:
+            what += f" and begins with the session, not at {_clock(first)[:5]}"
+        return BarTimes(interval, ends, what, by_clock=True)
+
+    def _named_by_ends(self, interval: int) -> InvalidInput:
+        first, last = self._firsts.most_common(1)[0][0], self._lasts.most_common(1)[0][0]
+        return InvalidInput(
+            f"{self._file}, time",
+            f"{_clock(first)} to {_clock(last)}",
+            f"bars of {interval_text(interval)} that seem to be named by their ends; {_END_ALLOWED}",
+        )
 
     def _found(self, given_ns: int | None) -> tuple[int, str]:
         steps = (

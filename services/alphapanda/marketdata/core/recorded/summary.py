@@ -31,6 +31,7 @@ class FileSummary:
         backwards: whether its rows begin with the newest.
         disordered: whether its rows were put in order.
         volumes: whether a row has a volume above 0.
+        cut_volumes: rows whose volume was rounded down to whole units.
         rounded: rows with a price that was rounded to the nearest paisa.
         mended: bars without an open, high or low, or whose high or low lay between the others.
         without_price: rows without a price, left out.
@@ -52,6 +53,7 @@ class FileSummary:
     backwards: bool = False
     disordered: bool = False
     volumes: bool = False
+    cut_volumes: int = 0
     rounded: int = 0
     mended: int = 0
     without_price: int = 0
@@ -84,6 +86,7 @@ class FileSummary:
         )
         counted = (
             (self.rounded, "with prices rounded to paise"),
+            (self.cut_volumes, "with volumes rounded down to whole units"),
             (self.mended, "with open, high or low mended"),
             (self.without_price, "without a price left out"),
             (self.unknown, "of unknown instruments or other series left out"),

@@ -20,7 +20,12 @@ READABLE: Final = "a readable file of bars or ticks: CSV or JSON, plain, .gz or 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS_32: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _SPREADSHEET: Final = "xl/workbook.xml"
+
+
+class OtherEncoding(Exception):
+    """A text is neither in UTF-8 nor in UTF-16, but in the encoding named."""
 
 
 @contextmanager
@@ -54,8 +59,26 @@ def readable(file: Path) -> Iterator[None]:
         yield
     except InvalidInput:
         raise
-    except (OSError, EOFError, ZlibError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+    except UnicodeDecodeError as error:
+        raise in_other_encoding(file, "CP1252", error.object[error.start]) from None
+    except OtherEncoding as error:
+        raise in_other_encoding(file, str(error)) from None
+    except (OSError, EOFError, ZlibError, zipfile.BadZipFile) as error:
         raise unreadable(file, error) from None
+
+
+def in_other_encoding(file: Path, encoding: str, byte: int | None = None) -> InvalidInput:
+    """The error for a text in another encoding, which names the remedy.
+
+    Args:
+        file: the file.
+        encoding: what it seems to be in.
+        byte: the first byte that isn't UTF-8; None: not told.
+    """
+    shown = "" if byte is None else f", for it has a byte {byte:#04x}"
+    remedy = f"save it as UTF-8, or `iconv -f {encoding} -t UTF-8 {file.name} > utf8-{file.name}`"
+    seems = {"CP1252": "cp1252 (Windows)"}.get(encoding, encoding)
+    return InvalidInput("file", file, f"text in UTF-8 or UTF-16; it seems to be {seems}{shown}: {remedy}")
 
 
 def unreadable(file: Path, error: Exception) -> InvalidInput:
@@ -75,7 +98,13 @@ def head_of(file: Path) -> bytes:
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding of a text by its first bytes: UTF-8 or UTF-16."""
+    """The encoding of a text by its first bytes: UTF-8 or UTF-16.
+
+    Raises:
+        OtherEncoding: it is UTF-32.
+    """
+    if head.startswith(_BOMS_32) or (len(head) >= 40 and head[:40].count(0) == 30):  # noqa: PLR2004 - Latin text
+        raise OtherEncoding("UTF-32")
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             return encoding

@@ -190,7 +190,8 @@ class FileReader:
         keep &= priced
         if "volume" in layout.at:
             found = self._cells(block, layout, "volume", volumes)
-            rows[:, VOLUME] = np.where(found == MISSING, 0, found) if layout.bars else found
+            self.summary.cut_volumes += found.cut
+            rows[:, VOLUME] = np.where(found.units == MISSING, 0, found.units) if layout.bars else found.units
         inside = self._inside(stamps)
         if inside is not None:
             self.summary.outside += int((keep & ~inside).sum())

@@ -35,7 +35,7 @@ from alphapanda.marketdata.core.recorded.ticks_of import ticks_of
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, Tick
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.files.json_table import JsonTable, is_json
-from alphapanda.marketdata.feeds.files.opening import head_of
+from alphapanda.marketdata.feeds.files.opening import head_of, readable
 from alphapanda.marketdata.feeds.files.parquet_table import ParquetTable
 from alphapanda.marketdata.feeds.files.reading import FileRead, FileReader
 from alphapanda.marketdata.feeds.files.spool import ROWS_IN_MEMORY, Spool
@@ -115,6 +115,11 @@ class Recording:
             )
         return lines
 
+    @property
+    def lengths_ns(self) -> set[int]:
+        """Lengths of the bars; empty for ticks."""
+        return {one.bar_times.interval_ns for one in self.summaries if one.bar_times is not None}
+
     def counts(self) -> dict[str, int]:
         """Counts of rows that were changed or left out, by reason; zeros are left out."""
         names = ("rounded", "mended", "without_price", "unknown", "outside")
@@ -181,7 +186,9 @@ def open_table(file: Path, options: ReadingOptions) -> Table:
     name = str(file)
     if head.startswith(_PARQUET) or file.suffix == ".parquet":
         return ParquetTable(file, name, options.columns)
-    if is_json(head):
+    with readable(file):
+        as_json = is_json(head)
+    if as_json:
         return JsonTable(file, name, head, options.columns)
     return TextTable(file, name, head, options.columns)
 

@@ -15,6 +15,7 @@ from alphapanda.marketdata.feeds.files.opening import (
     arrow_stream,
     decoded_head,
     encoding_of,
+    in_other_encoding,
     readable,
     text_lines,
     unpacked,
@@ -42,8 +43,8 @@ class TextTable:
     def __init__(self, file: Path, name: str, head: bytes, given: Mapping[str, str]) -> None:
         self._file = file
         self._name = name
-        self._encoding = encoding_of(head)
         with readable(file):
+            self._encoding = encoding_of(head)
             self._header: Header = header_of(name, decoded_head(head), given)
 
     @property
@@ -137,4 +138,6 @@ class TextTable:
     def _unreadable(self, error: Exception) -> InvalidInput:
         if "Empty CSV" in str(error):
             return InvalidInput("file", self._file, "a file with rows")
+        if "UTF8" in str(error):
+            return in_other_encoding(self._file, "CP1252")
         return unreadable(self._file, error)
