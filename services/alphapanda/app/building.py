@@ -116,7 +116,7 @@ def process_of(
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
     security = resources.security.server
-    server = mesh_server(resources.settings, port, every, before_binding, trail, security)
+    server = mesh_server(resources.settings, port, every, before_binding, trail, security, resources.tracer)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
         watched.dependencies,

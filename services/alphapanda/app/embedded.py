@@ -34,6 +34,7 @@ from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.security import UNSECURED, open_security
+from alphapanda.app.spans import open_tracing
 from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.app.waiting import until, within
@@ -282,6 +283,7 @@ class Embedded:
             directory=known,
             target=lambda _: self.target,
             metrics=open_metrics(settings, self._stack),
+            tracer=open_tracing(settings, "sqlite", self._stack, self._bound),
             write_backup=partial(backup_of_running, engine, log, topic_map.active_brokers),
             security=self.security,
         )
@@ -375,7 +377,7 @@ class Embedded:
             await self._seed_demo(resources, ticks)
 
     async def _seed_demo(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
-        async with resources.channel("strategy", STRATEGY_SERVICE) as channel:
+        async with resources.channel("strategy", STRATEGY_SERVICE, caller="ops") as channel:
             stub = StrategyServiceStub(channel)
             for create, start in demo_requests():
                 try:

@@ -238,6 +238,7 @@ def marketdata_room(
         on_latency=note_latency,
         wild_print_percent=resources.settings.marketdata.wild_print_percent,
         account=account,
+        tracer=resources.tracer("marketdata"),
         **({} if held is None else {"settle_held": held.step, "end_held": held.end}),
     )
 

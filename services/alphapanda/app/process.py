@@ -15,6 +15,7 @@ import structlog
 from alphapanda.app.bound import StopBound
 from alphapanda.app.options import call_bounds
 from alphapanda.app.probes import Probe
+from alphapanda.app.spans import Tracers, no_tracers
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.mesh.recording import Trail
@@ -122,6 +123,7 @@ def mesh_server(
     before_binding: Callable[[], None] = lambda: None,
     trail: Trail | None = None,
     security: ServerSecurity = LOOPBACK_ONLY,
+    tracer: Tracers = no_tracers,
 ) -> MeshServer:
     """Builds the server for these rooms; `trail` records their commands."""
     return MeshServer(
@@ -135,6 +137,7 @@ def mesh_server(
         call_bounds(settings.api),
         trail,
         security,
+        tracer,
     )
 
 

@@ -16,6 +16,7 @@ from redis.backoff import EqualJitterBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app.security import UNSECURED, ProcessSecurity
+from alphapanda.app.spans import Tracers, no_tracers
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
@@ -88,6 +89,7 @@ class ProcessResources:
         directory: today's instruments.
         target: returns the address of a service ("127.0.0.1:50051") by its short name.
         metrics: the process's metrics; None where they are switched off.
+        tracer: returns the tracer of a service by its short name.
         write_backup: writes a backup of the process's data directory; None where it has none.
         security: TLS of its server and its channels.
         elsewhere: returns whether a service, by its short name, runs in another process.
@@ -104,14 +106,15 @@ class ProcessResources:
     directory: InstrumentDirectory
     target: Callable[[str], str]
     metrics: Metrics | None
+    tracer: Tracers = no_tracers
     write_backup: WriteBackup | None = None
     security: ProcessSecurity = UNSECURED
     elsewhere: Callable[[str], bool] = lambda _: False
 
-    def channel(self, service: str, *names: str) -> grpc.aio.Channel:
-        """A channel to a service, by its short name, for the stubs of these services (full names)."""
+    def channel(self, service: str, *names: str, caller: str) -> grpc.aio.Channel:
+        """A channel to a service, by its short name, for the stubs of these services (full names); `caller` records its calls."""
         security = self.security.channels if self.elsewhere(service) else self.security.own
-        return open_channel(self.target(service), names, security=security)
+        return open_channel(self.target(service), names, security=security, tracer=self.tracer(caller))
 
     @property
     def figures(self) -> Figures:

@@ -31,6 +31,7 @@ from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
 from alphapanda.app.security import UNSECURED, open_security
+from alphapanda.app.spans import open_tracing
 from alphapanda.app.status import OPS_SERVICE
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap
@@ -184,6 +185,7 @@ class Serving:
             metrics=open_metrics(settings, self._stack),
             security=self._security,
             elsewhere=lambda service: service not in self._services,
+            tracer=open_tracing(settings, "kafka", self._stack, self._bound),
         )
         await self._run(resources)
 

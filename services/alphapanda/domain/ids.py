@@ -6,6 +6,7 @@ stores keep one row per id.
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from datetime import datetime
 from hashlib import sha1
@@ -13,6 +14,9 @@ from uuid import UUID
 
 _NAMESPACE = sha1(UUID("7c6a3f0e-5d0b-5b57-9a5e-3f6f0c1d2e4a").bytes, usedforsecurity=False)
 _SEPARATOR = "\x1f"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TRACE = re.compile(r"[0-9a-f]{32}")
+_ZEROS = 32 * "0"
 _VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
 
@@ -61,3 +65,32 @@ def timer_id(aggregate: str, kind: str, due: datetime) -> str:
 def intent_tag(intent_id: str) -> str:
     """The tag of an intent at its broker: 20 characters of A-Z and 2-7, the longest that Kite accepts."""
     return b32encode(UUID(intent_id).bytes[:12]).decode().rstrip("=")
+
+
+def trace_id(correlation_id: str) -> str:
+    """The trace id of a correlation id: the same 128 bits as 32 hex digits; empty for what isn't a UUID, or all zeros.
+
+    W3C Trace Context forbids zeros alone, and asks for nothing else of the bits: a UUID of any version is a trace id.
+    """
+    text = correlation_id.lower()
+    if not _UUID.fullmatch(text):
+        return ""
+    digits = text.replace("-", "")
+    return "" if digits == _ZEROS else digits
+
+
+def correlation_id(trace_id: str) -> str:
+    """The correlation id of a trace id; empty for what isn't 32 lower-case hex digits, or is all zeros."""
+    if not _TRACE.fullmatch(trace_id) or trace_id == _ZEROS:
+        return ""
+    return f"{trace_id[:8]}-{trace_id[8:12]}-{trace_id[12:16]}-{trace_id[16:20]}-{trace_id[20:]}"
+
+
+def span_id(identity: str, what: str) -> str:
+    """The id of the span that tells of what happened to something (an event, an order): 16 hex digits, derived.
+
+    So whoever knows the identity knows the span, before and after a restart: a parent need not be looked up.
+    """
+    named = _NAMESPACE.copy()
+    named.update(f"span\x1f{what}\x1f{identity}".encode())
+    return named.hexdigest()[:16]

@@ -29,6 +29,8 @@ from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.storage.price_cache import PriceCache
+from alphapanda.telemetry.frame_span import frame_context, record_frame
+from alphapanda.telemetry.tracing import OFF, Tracer, header_context
 
 logger: Final = structlog.get_logger(__name__)
 
@@ -84,6 +86,7 @@ class MarketDataPublisher:
         wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
         account: counts the feed's ticks by what became of them; None: an own one.
         on_latency: called with the seconds that a frame took to price cache and log; of a live feed since its market time.
+        tracer: records the publishing of a share of the frames.
 
     Attributes:
         account: the counts.
@@ -109,6 +112,7 @@ class MarketDataPublisher:
         account: DataAccount | None = None,
         on_latency: Callable[[float], None] = lambda _: None,
         wild_print_percent: float = DEFAULT_PERCENT,
+        tracer: Tracer = OFF,
     ) -> None:
         self.account: Final = account or DataAccount(directory)
         self.finished: Final = asyncio.Event()
@@ -125,6 +129,7 @@ class MarketDataPublisher:
         self._on_latency = on_latency
         self._settle_held = settle_held
         self._end_held = end_held
+        self._tracer = tracer
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
         self._directory = directory
         self._sanitiser = Sanitiser(
@@ -255,7 +260,7 @@ class MarketDataPublisher:
                     await self._until_it_works(self._barrier)
             await self._run_timers(step[-1])
             now, timers_ran = self._wall_clock(), perf_counter()
-            records = [to_record(frame_event(frame, SOURCE, now), self._topic_map) for frame in step]
+            records = [self._to_record(frame, now) for frame in step]
             await self._until_it_works(partial(self._to_log, step, records))
             self._on_latency(late + cached - came + perf_counter() - timers_ran)
             if self._feed.lockstep:
@@ -267,6 +272,17 @@ class MarketDataPublisher:
             return 0.0
         return max((self._wall_clock() - instant(frame.market_time_ns)).total_seconds(), 0.0)
 
+    def _to_record(self, frame: Frame, now: datetime) -> Record:
+        event = frame_event(frame, SOURCE, now)
+        sampled = self._tracer.samples_frame(event.event_id)
+        return to_record(event, self._topic_map, frame_context(event.event_id).traceparent if sampled else "")
+
+    def _record_sampled(self, frames: Sequence[Frame], records: Sequence[Record], began_ns: int) -> None:
+        for frame, record in zip(frames, records, strict=True):
+            if began_ns and header_context(record.headers) is not None:
+                ticks, shard = len(frame.instrument_token), record.partition
+                record_frame(self._tracer, record.topic, shard, frame.frame_id, ticks, began_ns, 0)
+
     async def _run_timers(self, frame: Frame) -> None:
         if frame.market_time_ns <= self._market_time_ns:
             return
@@ -277,6 +293,7 @@ class MarketDataPublisher:
 
     async def _to_log(self, frames: Sequence[Frame], records: Sequence[Record]) -> None:
         """Publishes and reports frames; a cancellation waits for the publishing, because the log may have them already."""
+        began_ns = self._tracer.began()
         publishing = asyncio.ensure_future(self._log.publish(records))
         try:
             await asyncio.shield(publishing)
@@ -288,6 +305,7 @@ class MarketDataPublisher:
                 publishing.cancel()
             elif not publishing.cancelled() and publishing.exception() is None:
                 self._on_published(frames)
+                self._record_sampled(frames, records, began_ns)
 
     async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
         """Makes a call until it succeeds, with waits while the cache, the log or the database is unavailable."""

@@ -16,12 +16,14 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.contract.method_policy import MethodPolicy, find_service, service_policies
+from alphapanda.mesh.call_spans import record_client_call
 from alphapanda.mesh.deadlines import seconds_to_spend
 from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.mesh.renewing import RenewedChannel
 from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 from alphapanda.mesh.tls import channel_credentials
 from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.tracing import OFF, TRACEPARENT, SpanContext, Tracer, current_span, new_span_id
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -45,18 +47,19 @@ def open_channel(
     services: Iterable[str],
     interceptors: Sequence[grpc.aio.UnaryUnaryClientInterceptor] = (),
     security: ChannelSecurity = PLAINTEXT,
+    tracer: Tracer = OFF,
 ) -> grpc.aio.Channel:
     """A channel to `target` ("127.0.0.1:50051") for the stubs of `services` (full names, their modules imported).
 
     A call without a timeout gets the RPC's default deadline; no call passes the deadline of the call being served.
-    It connects when first used. The caller closes it.
+    It connects when first used. The caller closes it. `tracer` records the calls made in a recorded span.
 
     Raises:
         KeyError: no service of that name in the contract.
     """
     policies = [policy for name in services for policy in service_policies(find_service(name)).values()]
     options: Sequence[tuple[str, Any]] = (*OPTIONS, ("grpc.service_config", service_config(policies)))
-    return secured_channel(target, options, [*interceptors, CallContext(policies)], security)
+    return secured_channel(target, options, [*interceptors, CallContext(policies, tracer)], security)
 
 
 def secured_channel(
@@ -94,9 +97,10 @@ def service_config(policies: Iterable[MethodPolicy]) -> str:
 
 
 class CallContext(grpc.aio.UnaryUnaryClientInterceptor):
-    """Gives each call a deadline and the current correlation id."""
+    """Gives each call a deadline, the current correlation id, and the context of its span."""
 
-    def __init__(self, policies: Iterable[MethodPolicy]) -> None:
+    def __init__(self, policies: Iterable[MethodPolicy], tracer: Tracer = OFF) -> None:
+        self._tracer = tracer
         self._default_deadlines = {policy.method: policy.default_deadline for policy in policies}
 
     @override
@@ -118,13 +122,26 @@ class CallContext(grpc.aio.UnaryUnaryClientInterceptor):
         metadata = grpc.aio.Metadata(*(call.metadata or ()))
         if correlation_id := current_correlation_id.get():
             metadata.add(CORRELATION_KEY, correlation_id)
-        return await continuation(
-            grpc.aio.ClientCallDetails(
-                method=call.method,
-                timeout=timeout if left is None else left if timeout is None else min(timeout, left),
-                metadata=metadata,
-                credentials=call.credentials,
-                wait_for_ready=call.wait_for_ready,
-            ),
-            request,
+        details = grpc.aio.ClientCallDetails(
+            method=call.method,
+            timeout=timeout if left is None else left if timeout is None else min(timeout, left),
+            metadata=metadata,
+            credentials=call.credentials,
+            wait_for_ready=call.wait_for_ready,
         )
+        parent = current_span.get() if self._tracer.on else None
+        if parent is None:
+            return await continuation(details, request)
+        own = SpanContext(parent.trace_id, new_span_id())
+        metadata.add(TRACEPARENT, own.traceparent)
+        began = self._tracer.now()
+        made = await continuation(details, request)
+        code = grpc.StatusCode.CANCELLED
+        try:
+            code = await made.code()
+        except BaseException:
+            made.cancel()  # this task was cancelled: nobody else waits for the call
+            raise
+        finally:
+            record_client_call(self._tracer, name, own, parent.context, began, code)
+        return made

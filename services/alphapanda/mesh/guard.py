@@ -9,7 +9,6 @@ first message, or until it is established (`deadlines.watch_established`), becau
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from time import perf_counter
 from typing import Any, Never
@@ -21,9 +20,11 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.contract.method_policy import MethodPolicy
 from alphapanda.contract.validation import bounds_broken, violations
+from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.abort import Context, abort_with
 from alphapanda.mesh.admission import Ticket, kind_of
+from alphapanda.mesh.call_spans import CallSpans, ServedCall
 from alphapanda.mesh.caller import LOCAL, current_caller
 from alphapanda.mesh.deadlines import answer_by, first_message_limit, spend_by
 from alphapanda.mesh.effects import Effects
@@ -34,8 +35,7 @@ from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.mesh.recording import CommandRecorder, Trail
 from alphapanda.resilience.lanes import Lane, current_lane
 from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+from alphapanda.telemetry.tracing import OFF, TRACEPARENT, Tracer, parse_traceparent
 
 Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
 Watching = Callable[[Any, Context], AsyncIterator[Message | bytes]]
@@ -54,6 +54,7 @@ class Guard:
         slow_call_seconds: an answer that takes longer is logged.
         gate: admits calls.
         trail: where commands are recorded; None: nowhere.
+        tracer: records the calls.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Guard:
         slow_call_seconds: float,
         gate: Gate,
         trail: Trail | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
         if handler.request_streaming or handler.request_deserializer is None:
             raise InvalidInput("method", policy.method, "an RPC with one request")
@@ -84,6 +86,7 @@ class Guard:
         self._slow = slow_call_seconds
         self._gate = gate
         self._recorder = CommandRecorder(policy, trail)
+        self._spans = CallSpans(tracer, policy)
         self._kind = kind_of(policy, streaming=handler.response_streaming)
         calls = Lane.COMMAND if policy.is_command else Lane.QUERY
         self._lane = Lane.URGENT if policy.is_urgent else calls
@@ -100,7 +103,7 @@ class Guard:
     async def _serve(self, raw: bytes, context: Context) -> Message:
         started = perf_counter()
         current_service.set(self._service)
-        _identify(context)
+        traceparent = _identify(context)
         connection = context.peer()
         self._recorder.open()
         try:
@@ -109,7 +112,9 @@ class Guard:
             self._recorder.refused(failure_of(refusal), connection)
             await self._gate.refuse(refusal, self._method, context)
         current_lane.set(self._lane)
+        span = self._spans.begin(traceparent)
         request: Message | None = None
+        answer: Message | None = None
         try:
             request = self._checked(raw)
             if self._is_command:
@@ -118,10 +123,11 @@ class Guard:
                 answer = await self._query(request, context, connection)
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
-                await self._fail(error, context, started, request)
+                await self._fail(error, context, started, span, request)
             raise
         finally:
             ticket.release()
+            self._spans.end(span, grpc.StatusCode.CANCELLED if answer is None else grpc.StatusCode.OK)
         if self._is_command:
             self._audit.info(
                 "command.completed",
@@ -137,13 +143,14 @@ class Guard:
     async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
         started = perf_counter()
         current_service.set(self._service)
-        _identify(context)
+        traceparent = _identify(context)
         connection = context.peer()
         try:
             ticket = self._gate.admit(self._kind, self._method, connection)
         except TooMany as refusal:
             await self._gate.refuse(refusal, self._method, context)
         current_lane.set(self._lane)
+        span = self._spans.begin(traceparent)
         try:
             messages = self._watching(self._checked(raw), context)
             yield await self._first(messages, connection)
@@ -153,13 +160,19 @@ class Guard:
             return
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
-                await self._fail(error, context, started)
+                await self._fail(error, context, started, span)
             raise
         finally:
             ticket.release()
+            self._spans.end(span, grpc.StatusCode.OK)
 
     async def _fail(
-        self, error: Exception, context: Context, started: float, request: Message | None = None
+        self,
+        error: Exception,
+        context: Context,
+        started: float,
+        span: ServedCall | None,
+        request: Message | None = None,
     ) -> Never:
         """Answers with the failure's status and logs it; refusals that change nothing are logged together."""
         if isinstance(error, TooMany):
@@ -168,6 +181,7 @@ class Guard:
                 await self._gate.refuse(error, self._method, context)
         failure = failure_of(error)
         self._recorder.refused(failure, context.peer())
+        self._spans.end(span, failure.code, failure.message)
         log = self._audit if self._is_command else self._log
         who = _who(request) | {"outcome": failure.code.name} if self._is_command else {}
         log.log(
@@ -259,25 +273,29 @@ def _encoded(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def _identify(context: Context) -> None:
-    """Sets the caller and the correlation id of this call."""
+def _identify(context: Context) -> str:
+    """Sets the caller and the correlation id of this call; returns the traceparent that the caller sent, or nothing.
+
+    A caller's correlation id counts where it is a UUID, else the trace that its traceparent names; else a new one is made.
+    """
     current_caller.set(LOCAL)
-    correlation_id = _correlation_id(context)
+    correlation_id = traceparent = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == CORRELATION_KEY and isinstance(value, str) and ids.trace_id(value):
+            correlation_id = value.lower()
+        elif key == TRACEPARENT and isinstance(value, str):
+            traceparent = value
+    if not correlation_id and traceparent and (found := parse_traceparent(traceparent)) is not None:
+        correlation_id = ids.correlation_id(found[0].trace_id)
+    correlation_id = correlation_id or str(uuid4())
     current_correlation_id.set(correlation_id)
     context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
+    return traceparent
 
 
 def _who(request: Message | None) -> dict[str, str]:
     """Caller and request_id; the latter empty where the request can't be read."""
     return {"caller": current_caller.get(), "request_id": getattr(request, "request_id", "")}
-
-
-def _correlation_id(context: Context) -> str:
-    """The caller's correlation id where it sent a UUID, else a new one."""
-    for key, value in context.invocation_metadata() or ():
-        if key == CORRELATION_KEY and isinstance(value, str) and _UUID.fullmatch(value):
-            return value.lower()
-    return str(uuid4())
 
 
 def _milliseconds(started: float) -> float:

@@ -26,6 +26,7 @@ from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server_security import LOOPBACK_ONLY, ServerSecurity
 from alphapanda.mesh.tls import server_credentials
+from alphapanda.telemetry.tracing import OFF, Tracer
 
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
@@ -103,6 +104,7 @@ class MeshServer:
         bounds: most calls at once.
         trail: where commands are recorded; None: nowhere.
         security: TLS and who may call.
+        tracer: returns the tracer of a service by its short name.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -120,6 +122,7 @@ class MeshServer:
         bounds: CallBounds = DEFAULT_BOUNDS,
         trail: Trail | None = None,
         security: ServerSecurity = LOOPBACK_ONLY,
+        tracer: Callable[[str], Tracer] = lambda _: OFF,
     ) -> None:
         audit = audit or log
         if not is_loopback(host):
@@ -141,7 +144,15 @@ class MeshServer:
         self._guards = {
             service: {
                 name: Guard(
-                    policy, handlers[name], self._effects, log, audit, slow_call_seconds, self._gate, trail
+                    policy,
+                    handlers[name],
+                    self._effects,
+                    log,
+                    audit,
+                    slow_call_seconds,
+                    self._gate,
+                    trail,
+                    tracer(service.split(".")[1]),
                 )
                 for name, policy in service_policies(find_service(service)).items()
             }

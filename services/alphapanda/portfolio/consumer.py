@@ -16,7 +16,9 @@ from alphapanda.domain.order_events import Filled
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill
+from alphapanda.telemetry import spans
 from alphapanda.telemetry.figures import NOT_MEASURED, Figures, Stage
+from alphapanda.telemetry.tracing import OFF, Attribute, Tracer
 
 GROUP = "portfolio"
 SERVICE: Final = "portfolio"
@@ -38,6 +40,7 @@ class PortfolioConsumer(Handler):
         on_booked: called after each commit.
         figures: receives the latencies of fills, and fills that were booked before.
         wall_clock: wall time, seconds since 1970.
+        tracer: keeps what was booked for the spans of the records.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class PortfolioConsumer(Handler):
         on_booked: Sequence[OnBooked] = (),
         figures: Figures = NOT_MEASURED,
         wall_clock: Callable[[], float] = time.time,
+        tracer: Tracer = OFF,
     ) -> None:
         self._figures = figures
         self._wall_clock = wall_clock
         self._manager = manager
         self._store = store
         self._on_booked = on_booked
+        self._tracer = tracer
 
     @override
     async def handle(self, batch: Sequence[Delivery]) -> None:
@@ -89,8 +94,23 @@ class PortfolioConsumer(Handler):
             self._figures.passed(Stage.FILL_TO_BOOKED, batch[0].broker, seconds, fill.correlation_id)
         for booked in self._on_booked:
             booked(changed)
+        events = {one.event.order_filled.fill_id: one.event.event_id for one in batch}
         for booking, fill in unit.bookings:
             _log_booking(fill, booking)
+            self._note(events[fill.filled.fill.fill_id], fill, booking)
+
+    def _note(self, event_id: str, received: ReceivedFill, booking: Booking) -> None:
+        if not self._tracer.on:
+            return
+        fill = received.filled.fill
+        attributes: dict[str, Attribute] = {
+            spans.FILL_ID: fill.fill_id,
+            spans.SIDE: received.filled.order.side.name,
+            spans.QUANTITY: fill.quantity,
+            spans.PRICE: str(fill.price),
+            spans.REALISED: str(booking.realised),
+        }
+        self._tracer.note(event_id, spans.booked(event_id), attributes)
 
 
 def _log_booking(received: ReceivedFill, booking: Booking) -> None:

@@ -18,6 +18,7 @@ from alphapanda.risk.account_decisions import Account, AccountDecisions, Decisio
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.decision_inputs import DecisionInputs
+from alphapanda.risk.decision_spans import UNRECORDED, DecisionSpans
 from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.store.port import RiskStore
 from alphapanda.risk.switch_events import SOURCE
@@ -37,6 +38,7 @@ class DecisionService:
         inputs: reads what decisions need besides the account.
         wall_time: returns the current wall time, aware; only event envelopes carry it.
         measured: reports verdicts, their latencies, and what was decided before; None: nothing is measured.
+        spans: records the decisions.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class DecisionService:
         inputs: DecisionInputs,
         wall_time: Callable[[], datetime],
         measured: DecisionFigures | None = None,
+        spans: DecisionSpans = UNRECORDED,
     ) -> None:
         self._measured = measured or DecisionFigures()
+        self._spans = spans
         self.inputs = inputs
         self._store = store
         self._wall_time = wall_time
@@ -64,20 +68,32 @@ class DecisionService:
         Raises:
             TransientFailure: the revision of a strategy isn't known yet.
         """
+        began = self._spans.began()
+        verdicts, waiting = await self._judge(broker, account, signals)
+        self._spans.judged(signals, verdicts, waiting, began)
+        return verdicts
+
+    async def _judge(
+        self, broker: str, account: str, signals: Sequence[Signal]
+    ) -> tuple[list[Verdict], Collection[str]]:
+        """Decides signals of one account, in order; returns the verdicts and the ids of the signals that wait."""
+        waiting: set[str] = set()
         known: Collection[str] = ()
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
             nonlocal known
             known = book.judged & signal_ids
-            return [verdict for signal in signals for verdict in book.judge(signal, inputs)]
+            verdicts = [verdict for signal in signals for verdict in book.judge(signal, inputs)]
+            waiting.clear()
+            waiting.update(book.waiting(signals) if self._spans.on else ())
+            return verdicts
 
         keys = [signal.key for signal in signals]
         tokens, signal_ids = {one.instrument_token for one in signals}, {one.signal_id for one in signals}
-        verdicts = await self._decisions.make(
-            DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
-        )
+        request = DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
+        verdicts = await self._decisions.make(request)
         self._measured.absorbed(broker, len(known))
-        return verdicts
+        return verdicts, waiting
 
     async def judge_together(self, broker: str, account: str, signals: Sequence[Signal]) -> None:
         """Decides a batch of signals of one account, together with those that other partitions bring at the same moment.
@@ -108,7 +124,8 @@ class DecisionService:
 
     async def discard(self, signal: Signal) -> list[Verdict]:
         """Refuses a parked signal that a person discarded, as DISCARDED, unless it has a verdict."""
-        return await self._decisions.make(
+        began = self._spans.began()
+        verdicts = await self._decisions.make(
             DecisionRequest(
                 (signal.key.broker, signal.key.account),
                 [signal.key],
@@ -117,6 +134,9 @@ class DecisionService:
                 lambda book, inputs: book.discard(signal, inputs),
             )
         )
+        for verdict in verdicts:
+            self._spans.discarded(verdict, began)
+        return verdicts
 
     async def apply(self, broker: str, account: str, events: Sequence[OrderUpdate]) -> list[Verdict]:
         """Applies order events of one account; decides targets that waited for the orders that have ended.
@@ -131,9 +151,7 @@ class DecisionService:
         orders = [one.order for one in events]
         keys = [order.key for order in orders]
         tokens, signal_ids = {one.instrument_token for one in orders}, {one.signal_id for one in orders}
-        return await self._decisions.make(
-            DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
-        )
+        return await self._make_released(DecisionRequest((broker, account), keys, tokens, signal_ids, decide))
 
     async def release(self, key: PositionKey, signal_id: str) -> list[Verdict]:
         """Ends the reservation of an order that trading said will never exist; decides the target that waited for it.
@@ -142,7 +160,7 @@ class DecisionService:
             TransientFailure: the revision of the waiting target's strategy isn't known yet.
         """
         instrument = self.inputs.instruments().by_id(key.instrument_id)
-        return await self._decisions.make(
+        return await self._make_released(
             DecisionRequest(
                 (key.broker, key.account),
                 [key],
@@ -152,17 +170,34 @@ class DecisionService:
             )
         )
 
+    async def _make_released(self, request: DecisionRequest) -> list[Verdict]:
+        """Decides what order events release: signals that had waited."""
+        began = self._spans.began()
+        verdicts = await self._decisions.make(request)
+        for verdict in verdicts:
+            self._spans.released(verdict, began)
+        return verdicts
+
     async def authorize(self, signal: Signal) -> Verdict:
         """Decides an explicit order; if it was decided before, returns that verdict.
 
         Orders of one account that are asked for while a decision on it is under way are decided together.
         """
-        return await self._authorising.submit((signal.key.broker, signal.key.account), signal)
+        began = self._spans.began()
+        verdict = await self._authorising.submit((signal.key.broker, signal.key.account), signal)
+        self._spans.authorised(verdict, began)
+        return verdict
 
     async def _authorize(self, signals: Sequence[Signal]) -> list[Verdict]:
         """Decides explicit orders of one account, in one decision; returns the verdict on each."""
         key = signals[0].key
-        given = {one.signal_id: one for one in await self.judge(key.broker, key.account, signals)}
+        began = self._spans.began()
+        made, _ = await self._judge(key.broker, key.account, signals)
+        given = {one.signal_id: one for one in made}
+        asked = {signal.signal_id for signal in signals}
+        for verdict in made:
+            if verdict.signal_id not in asked:
+                self._spans.released(verdict, began)
         verdicts = []
         for signal in signals:
             found = given.get(signal.signal_id) or await self._store.verdict(signal.signal_id)
@@ -211,11 +246,13 @@ class DecisionService:
         Repeating it publishes no signal twice, because a signal's id follows from the position and the due time.
         """
         broker, account = keys[0].broker, keys[0].account
+        began = self._spans.began()
         async with self._store.unit(broker, account) as unit:
             book = await unit.book(keys, ())
             signals = book.due(self.inputs.of(market, unit, broker), (broker,), cause)
             now = self._wall_time()
             await unit.save(book, (), [signal_event(signal, SOURCE, now) for signal in signals])
+        self._spans.square_off_due(signals, began)
         return signals
 
 

@@ -103,16 +103,29 @@ class KafkaSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """Where metrics are sent by OTLP, OpenTelemetry's protocol."""
+    """Where metrics and traces are sent by OTLP, OpenTelemetry's protocol; and of what there are traces."""
 
     otlp_endpoint: str = Field(
         "",
         pattern=r"^(https?://[^\s/]+/?)?$",
-        description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: none",
+        description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: none, and"
+        " no traces are recorded",
     )
     otlp_timeout_seconds: Seconds = Field(5.0, description="longest wait for the collector")
     jaeger_url: str = Field(
         "",
         pattern=r"^(https?://[^\s]+)?$",
         description="where Jaeger's pages are, http://HOST:16686; `trace` prints the link to an order's; empty: none",
+    )
+    market_data_ratio: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="share of the frames that led to no signal whose way is recorded as a trace; those of orders always are",
+    )
+    query_ratio: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of successful queries that are recorded as a span; commands and failures always are",
     )

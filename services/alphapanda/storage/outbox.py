@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alphapanda.contract.topics import TopicMap
+from alphapanda.storage.trace_parents import untraced
 from panda.events.v1.events_pb2 import Event
 
 _COLUMNS = {
@@ -20,6 +21,7 @@ _COLUMNS = {
     "event_type": "text",
     "source": "text",
     "occurred_at": "timestamptz",
+    "traceparent": "text",
 }
 _IN_ORDER = "ORDER BY number ON CONFLICT (event_id) DO NOTHING"
 
@@ -35,15 +37,23 @@ class Outbox:
     A writer locks the aggregate (order; broker account) before it adds events, so that `seq` is in the aggregate's order.
     Between aggregates transactions commit in any order, so the relay reads unpublished rows, without a high-water mark.
 
+    Args:
+        schema: the service's schema.
+        topic_map: the deployment's topics.
+        traceparent: the context under which the relay publishes an event; empty: none.
+
     Attributes:
         insert: an INSERT of `values(events)` in their order, for use as a part of a writer's own statement.
         notification: an expression that wakes the relay at the commit.
         notify: the SELECT of it, for use as the last part of that statement.
     """
 
-    def __init__(self, schema: str, topic_map: TopicMap) -> None:
+    def __init__(
+        self, schema: str, topic_map: TopicMap, traceparent: Callable[[Event], str] = untraced
+    ) -> None:
         self.schema = schema
         self._topic_map = topic_map
+        self._traceparent = traceparent
         self._wake: Callable[[], None] | None = None
         names = ", ".join(_COLUMNS)
         arrays = ", ".join(f"CAST(:outbox_{name} AS {kind}[])" for name, kind in _COLUMNS.items())
@@ -102,6 +112,7 @@ class Outbox:
                     event.WhichOneof("payload"),
                     event.source,
                     event.occurred_at.ToDatetime(UTC),
+                    self._traceparent(event),
                 )
             )
         columns = zip(*rows, strict=True)

@@ -17,12 +17,13 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from alphapanda.eventlog.decode import headers
 from alphapanda.eventlog.port import EventLog, LogUnavailable, Record, TopicMissing
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.outbox import Outbox, channel
+from alphapanda.storage.relay_spans import RelaySpans, headers_of
+from alphapanda.telemetry.tracing import OFF, Tracer
 
 _FLUSH_SECONDS = 2.0
 _EXPECTED = (
@@ -54,6 +55,7 @@ class OutboxRelay:
             not keep the others from publishing. Longer than a few polls, and than a publish may take.
         sleep: waits for seconds.
         wall_clock: wall time, aware.
+        tracer: records a span for each event that a recorded decision is behind.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class OutboxRelay:
         silence_seconds: float = 15.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tracer: Tracer = OFF,
     ) -> None:
         self.schema = outbox.schema
         self.published = 0
@@ -81,6 +84,7 @@ class OutboxRelay:
         self._sleep = sleep
         self._backoff = backoff
         self._wall_clock = wall_clock
+        self._spans = RelaySpans(tracer)
         self._wake = asyncio.Event()
         self._busy = True
         self._stopping = False
@@ -95,7 +99,7 @@ class OutboxRelay:
             " set_config('synchronous_commit', 'off', false)"
         )
         self._unpublished = text(
-            "SELECT seq, event_id, topic, partition, key, value, event_type, source, occurred_at"
+            "SELECT seq, event_id, topic, partition, key, value, event_type, source, occurred_at, traceparent"
             f" FROM {self.schema}.outbox WHERE published_at IS NULL ORDER BY seq LIMIT :limit"
         )
         self._mark = text(
@@ -227,12 +231,14 @@ class OutboxRelay:
                     row.partition,
                     bytes(row.key),
                     bytes(row.value),
-                    headers(str(row.event_id), row.event_type, row.source, row.occurred_at),
+                    headers_of(row),
                 )
                 for row in rows
             ]
         )
-        await connection.execute(self._mark, {"now": self._wall_clock(), "seqs": [row.seq for row in rows]})
+        now = self._wall_clock()
+        self._spans.published(rows, now)
+        await connection.execute(self._mark, {"now": now, "seqs": [row.seq for row in rows]})
         self.published += len(rows)
 
     async def _wait(self) -> None:

@@ -60,6 +60,7 @@ def service_tables(schema: str) -> MetaData:
         column("source", Text),
         column("occurred_at", INSTANT),
         column("published_at", INSTANT, nullable=True),
+        column("traceparent", Text, server_default=""),
     )
     Index("outbox_unpublished", outbox.c.seq, postgresql_where=text("published_at IS NULL"))
     Index("outbox_published", outbox.c.published_at, postgresql_where=text("published_at IS NOT NULL"))

@@ -32,11 +32,14 @@ from structlog.typing import FilteringBoundLogger
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_from, signal_event
+from alphapanda.domain.frame import Frame
+from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import EventLog, GroupReader
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
+from alphapanda.strategy.decision_spans import BarLength, DecisionSpans
 from alphapanda.strategy.failed_strategies import FailedStrategies
 from alphapanda.strategy.foreign_frames import ForeignFrames
 from alphapanda.strategy.measuring import SignalFigures
@@ -84,6 +87,7 @@ class StrategyTicks:
         elapsed: returns seconds of a monotonic clock.
         logger: logs failures and stops of strategies, and nothing for each tick.
         measured: reports the latencies of signals, and frames that came again; None: nothing is measured.
+        spans: makes what records the decisions, given the length of a strategy's bars; None: nothing is recorded.
 
     Attributes:
         revisions: the strategies' revisions; what it is told takes effect with each partition's next batch.
@@ -100,6 +104,7 @@ class StrategyTicks:
         elapsed: Callable[[], float],
         logger: FilteringBoundLogger,
         measured: SignalFigures | None = None,
+        spans: Callable[[BarLength], DecisionSpans] | None = None,
     ) -> None:
         self._measured = measured or SignalFigures()
         self._store = store
@@ -118,6 +123,7 @@ class StrategyTicks:
         self.revisions = StrategyRevisions(
             store, tick_topic, warm_up_reader, self._orders, self._foreign, logger
         )
+        self._spans = None if spans is None else spans(self.revisions.bar_length)
         self._partitions: dict[int, TickPartition] = {}
         self._reader: GroupReader | None = None
         self._released = StrategyCounts(0, 0, {}, {})
@@ -198,7 +204,7 @@ class StrategyTicks:
                 if offset >= partition.position:
                     if not partition.is_repeated(frame.feed_run, frame.sequence):
                         partition.load_due(offset)
-                        if signals := partition.host.on_frame(frame):
+                        if signals := self._decide(partition, each, frame):
                             partition.unpublished += signals
                             if partition.may_change(offset):  # else a previous owner may have published them
                                 self._measured.led_to_signals(each.event)
@@ -211,6 +217,14 @@ class StrategyTicks:
             await self._failed.stop(partition)
             if self._elapsed() - partition.saved[1] >= self._snapshot_interval:
                 await self._snapshot(partition)
+
+    def _decide(self, partition: TickPartition, delivery: Delivery, frame: Frame) -> Sequence[Signal]:
+        if self._spans is None:
+            return partition.host.on_frame(frame)
+        began = self._spans.now()
+        signals = partition.host.on_frame(frame)
+        self._spans.decided(delivery, frame, signals, began)
+        return signals
 
     async def assigned(self, reader: GroupReader, partitions: Sequence[TopicPartition]) -> None:
         """Takes partitions over and seeks to the earliest of their snapshots."""
@@ -271,12 +285,19 @@ class StrategyTicks:
         if not partition.unpublished:
             return
         await self._store.require(partition.owner)
-        now = self._wall_clock()
-        await self._log.publish(
-            [to_record(signal_event(each, SOURCE, now), self._topic_map) for each in partition.unpublished]
-        )
-        self._measured.published(partition.unpublished)
-        partition.unpublished.clear()
+        now, spans, signals = self._wall_clock(), self._spans, partition.unpublished
+        began = spans.now() if spans else 0
+        records = [
+            to_record(
+                signal_event(each, SOURCE, now), self._topic_map, spans.traceparent(each) if spans else ""
+            )
+            for each in signals
+        ]
+        await self._log.publish(records)
+        self._measured.published(signals)
+        if spans:
+            spans.published(signals, records, began)
+        signals.clear()
 
     async def _snapshot(self, partition: TickPartition) -> None:
         """Stores the state of each strategy; requires that no signal is unpublished."""

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from alphapanda.contract.topics import TopicPartition, shard_of
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.strategy.core.bars import INTERVALS
 from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.isolator import StrategyBroken
 from alphapanda.strategy.foreign_frames import ForeignFrames
@@ -82,6 +83,11 @@ class StrategyRevisions:
         """The instrument tokens of each strategy that runs, or will run from the next batch on."""
         running = [one for one in self._configs.values() if one.state is StrategyState.RUNNING]
         return {one.strategy_id: [each.instrument_token for each in one.instruments] for one in running}
+
+    def bar_length(self, strategy_id: str) -> int:
+        """Length of a strategy's bars, nanoseconds; 0 where it is on ticks or unknown, or its bars are days."""
+        config = self._configs.get(strategy_id)
+        return INTERVALS.get(config.parameters.get("interval", ""), 0) if config else 0
 
     def add(self, config: StrategyConfig) -> None:
         """Adds a configuration unless it, or a later revision, is known; it takes effect with each partition's next batch."""

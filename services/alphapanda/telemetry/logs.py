@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import Processor
 
+from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
@@ -159,7 +160,7 @@ def _formatter(shared: Sequence[Processor], *, console: bool, colours: bool) -> 
 def add_context(
     process: str, _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Adds to a line what it belongs to, where it doesn't say so itself: service, broker, correlation id.
+    """Adds to a line what it belongs to, where it doesn't say so itself: service, broker, correlation id; and the trace id, which is the same.
 
     The service is the one that works, else the room of the logger, else the process.
     """
@@ -171,6 +172,9 @@ def add_context(
         event_dict.setdefault("broker", broker)
     if correlation_id := current_correlation_id.get():
         event_dict.setdefault("correlation_id", correlation_id)
+    known = event_dict.get("correlation_id")
+    if known and (trace_id := ids.trace_id(str(known))):
+        event_dict["trace_id"] = trace_id
     return event_dict
 
 

@@ -26,6 +26,8 @@ from alphapanda.storage.group_commit import GroupCommit
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
+from alphapanda.telemetry.spans import placed
+from alphapanda.telemetry.tracing import current_span
 from alphapanda.trading.comparison import comparison
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order
@@ -35,6 +37,7 @@ from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.messages import order_message
+from alphapanda.trading.order_spans import subject
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import Trader
@@ -111,6 +114,11 @@ class TradingApi(TradingServiceServicer):
         order = await self._requested_order(request)
         key = CommandKey(current_caller.get(), "PlaceOrder", request.request_id)
         is_new = await self._manual.place(order, key, request)
+        told = current_span.get()
+        if told is not None:
+            told.attributes |= subject(order)
+            if is_new and not told.ended:  # its span is the one that all others of the order are under
+                told.span_id = placed(order.signal_id)
         left = seconds_to_answer()
         seconds = (_DEFAULT_WAIT if left is None else left) - _ANSWER_RESERVE
         # No other task has run since `place` returned, so a new order can't have ended before this wait begins.

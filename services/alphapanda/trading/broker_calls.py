@@ -13,6 +13,7 @@ from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.group_commit import GroupCommits
+from alphapanda.telemetry.spans import EXECUTE_ORDER
 from alphapanda.trading.attempts import Attempts
 from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
@@ -61,9 +62,12 @@ class BrokerCalls:
         self._context.measured.sending(order_id, self._context.boot_clock() - call.began)
         trader = self._context.traders[call.order.key.broker]
         report: BrokerOrder | None = None
+        failure: NoClearAnswer | None = None
+        began = self._context.spans.began()
         try:
             report = await trader.execute_order(call.placement)
         except NoClearAnswer as unclear:
+            failure = unclear
             _log.warning(
                 "order.answer_unclear",
                 order_id=order_id,
@@ -71,6 +75,7 @@ class BrokerCalls:
                 tag=call.intent.tag,
                 error=in_one_line(unclear),
             )
+        self._context.spans.broker_call(EXECUTE_ORDER, call.order, call.intent.tag, began, report, failure)
         self._at("called")
         return True, report
 

@@ -15,6 +15,7 @@ from alphapanda.eventlog.port import Assignment
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.measuring import OrderFigures
+from alphapanda.trading.order_spans import UNRECORDED, OrderSpans
 
 GROUP = "trading"
 PAYLOADS = ("signal_validated", "signal_rejected")
@@ -31,14 +32,20 @@ class TradingConsumer(Handler):
         executor: executes approved signals.
         manual: continues manual orders.
         measured: reports latencies of orders; None: they aren't measured.
+        spans: records the orders' spans.
     """
 
     def __init__(
-        self, executor: OrderExecutor, manual: ManualOrders, measured: OrderFigures | None = None
+        self,
+        executor: OrderExecutor,
+        manual: ManualOrders,
+        measured: OrderFigures | None = None,
+        spans: OrderSpans = UNRECORDED,
     ) -> None:
         self._executor = executor
         self._manual = manual
         self._measured = measured or OrderFigures()
+        self._spans = spans
 
     @override
     async def handle(self, batch: Sequence[Delivery]) -> None:
@@ -53,6 +60,7 @@ class TradingConsumer(Handler):
             elif isinstance(verdict, Approved):
                 approved.append((verdict, event.event_id))
                 self._measured.approved(verdict.signal_id, seconds_of(event.occurred_at))
+                self._spans.received(delivery)
         if by_hand:
             approved += await self._manual.apply_verdicts(by_hand)
         if approved:

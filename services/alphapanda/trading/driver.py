@@ -170,6 +170,7 @@ class OrderDriver:
         """Stops the look-ups of an order that needs no more work, and wakes whoever waits for its end."""
         self.look_ups.forget(order.order_id)
         if order.status.is_final:
+            self._context.spans.settled(order.order_id)
             self.attempts.forget(order.order_id)
             for intent in order.intents:
                 self.look_ups.settled(intent.intent_id)

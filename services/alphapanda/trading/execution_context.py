@@ -21,6 +21,7 @@ from alphapanda.trading.core.intent import PRODUCER, ImpossibleReport, Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import event_id_of
 from alphapanda.trading.measuring import OrderFigures
+from alphapanda.trading.order_spans import UNRECORDED, OrderSpans
 from alphapanda.trading.store.port import OrderChange, TradingStore, TradingTransaction
 from alphapanda.trading.traders.trader import Trader
 from panda.events.v1.events_pb2 import Event
@@ -61,6 +62,7 @@ class ExecutionContext:
         wall_clock: aware wall time.
         order_sent: latency callback: broker, and seconds from the decision to send until the answer was committed.
         measured: reports latencies of orders.
+        spans: records the orders' spans.
     """
 
     store: TradingStore
@@ -71,9 +73,11 @@ class ExecutionContext:
     wall_clock: Callable[[], datetime]
     order_sent: Callable[[str, float], None] = no_latency
     measured: OrderFigures = field(default_factory=OrderFigures)
+    spans: OrderSpans = UNRECORDED
 
     def change(self, order: Order, events: Sequence[OrderUpdate] = ()) -> OrderChange:
         """The change to store: an order, with the events and fills of its updates."""
+        self.spans.changed(order)
         fills = [event.fill for event in events if isinstance(event, Filled)]
         now = self.wall_clock()
         return OrderChange(order, fills, [_event(order, event, now) for event in events])

@@ -116,6 +116,7 @@ class OrderExecutor:
             the first error of an order that didn't take longer; the same signals may be passed again.
         """
         self._at("received")
+        began = self._context.spans.began()
         orders: dict[str, Order] = {}
         by_key: defaultdict[PositionKey, list[Order]] = defaultdict(list)
         for verdict, causation_id in approved:
@@ -127,7 +128,7 @@ class OrderExecutor:
             held = await self._hold_orders([line[0] for line in by_key.values()], until_driven)
             # Lines begin before their orders are stored: whoever passes the same orders meanwhile comes behind them, and
             # doesn't wait for a lock that is held by who waits for them.
-            tasks = [self._begin_line(line, received, held) for line in by_key.values()]
+            tasks = [self._begin_line(line, received, held, began) for line in by_key.values()]
             until_driven.pop_all()
         try:
             outcomes = await self.driver.commits.receive(list(orders.values()), held)
@@ -231,6 +232,7 @@ class OrderExecutor:
         orders: Sequence[Order],
         received: asyncio.Future[Mapping[str, Outcome] | None],
         held: Mapping[str, HeldOrder],
+        began_ns: int,
     ) -> asyncio.Task[None]:
         """Begins to drive the orders of one position key once they are received; None: they weren't, and nothing is done."""
         holds = [held[order.order_id] for order in orders if order.order_id in held]
@@ -241,27 +243,34 @@ class OrderExecutor:
 
         async def drive() -> None:
             if (outcomes := await asyncio.shield(received)) is not None:
-                await self._drive_in_sequence(orders, outcomes, held)
+                await self._drive_in_sequence(orders, outcomes, held, began_ns)
 
         return self._lines.begin(orders[0].key, [order.order_id for order in orders], drive, ended)
 
     async def _drive_in_sequence(
-        self, orders: Sequence[Order], outcomes: Mapping[str, Outcome], held: Mapping[str, HeldOrder]
+        self,
+        orders: Sequence[Order],
+        outcomes: Mapping[str, Outcome],
+        held: Mapping[str, HeldOrder],
+        began_ns: int,
     ) -> None:
         """Drives the orders of one position key, one after the other."""
         for order in orders:
             outcome = outcomes[order.order_id]
-            hold = held.get(order.order_id)
-            if hold is None and isinstance(outcome, Order):
-                await self.driver.drive(order.order_id, outcome)
-            elif hold is None:
-                async with self.driver.order_lock(order.order_id):
-                    await self.driver.drive_known_signal(order)
-            else:
-                try:
-                    await self.driver.drive_held(order, outcome, hold)
-                finally:
-                    hold.release()
+            with self._context.spans.driving(order, began_ns, new=outcome is not None):
+                await self._drive_received(order, outcome, held.get(order.order_id))
+
+    async def _drive_received(self, order: Order, outcome: Outcome, hold: HeldOrder | None) -> None:
+        if hold is None and isinstance(outcome, Order):
+            await self.driver.drive(order.order_id, outcome)
+        elif hold is None:
+            async with self.driver.order_lock(order.order_id):
+                await self.driver.drive_known_signal(order)
+        else:
+            try:
+                await self.driver.drive_held(order, outcome, hold)
+            finally:
+                hold.release()
 
     def _resuming(self) -> Callable[[str], Coroutine[Any, Any, None]]:
         """Drives an open order, 16 of a broker at a time."""
@@ -270,9 +279,11 @@ class OrderExecutor:
 
         async def one(order_id: str) -> None:
             async with reading:
-                broker = (await self.driver.order(order_id)).key.broker
-            async with few[broker]:
-                await self.driver.drive(order_id)
+                order = await self.driver.order(order_id)
+            began = self._context.spans.began()
+            async with few[order.key.broker]:
+                with self._context.spans.driving(order, began, new=False, resumed=True):
+                    await self.driver.drive(order_id)
 
         return one
 

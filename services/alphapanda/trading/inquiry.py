@@ -11,6 +11,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
+from alphapanda.telemetry.spans import LOOK_UP
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
@@ -122,9 +123,12 @@ class Inquiry:
         trader = self._context.traders[order.key.broker]
         deadline = self._look_ups.deadline(intent.intent_id, self._visibility(trader))
         window_is_over = self._context.boot_clock() >= deadline
+        spans = self._context.spans
+        began = spans.began()
         try:
             report = await trader.look_up(order.key.account, intent.tag)
         except NoClearAnswer as unclear:
+            spans.broker_call(LOOK_UP, order, intent.tag, began, None, unclear)
             _log.warning(
                 "order.look_up_failed",
                 order_id=order.order_id,
@@ -133,6 +137,7 @@ class Inquiry:
                 error=in_one_line(unclear),
             )
             return order, False
+        spans.broker_call(LOOK_UP, order, intent.tag, began, report, None)
         if report is None and not (window_is_over and intent.unanswered):
             return order, False
         market_time = await self._context.market_time()

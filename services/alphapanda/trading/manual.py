@@ -33,6 +33,7 @@ from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.order_spans import UNRECORDED, OrderSpans
 from alphapanda.trading.store.port import Account, OrderChange, TradingStore
 from panda.common.v1 import common_pb2 as common
 from panda.risk.v1 import risk_pb2 as risk
@@ -86,6 +87,7 @@ class ManualOrders:
         executor: executes approved orders.
         risk: authorises orders.
         most_under_way: manual orders of one account that may be under way at once.
+        spans: records the orders' spans.
     """
 
     def __init__(
@@ -94,11 +96,13 @@ class ManualOrders:
         executor: OrderExecutor,
         risk: Authorizer,
         most_under_way: int,
+        spans: OrderSpans = UNRECORDED,
     ) -> None:
         self._store = store
         self._executor = executor
         self._risk = risk
         self._most = most_under_way
+        self._spans = spans
         self._under_way: Counter[Account] = Counter()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._published: dict[str, _Published] = {}
@@ -118,7 +122,7 @@ class ManualOrders:
     async def resume(self) -> None:
         """Continues the orders without a verdict that this process doesn't continue yet; risk is asked for them again."""
         for stored in await self._store.without_verdict():
-            self._continue(stored.order.order_id, stored.order, _account(stored.order.key))
+            self._continue(stored.order.order_id, stored.order, _account(stored.order.key), resumed=True)
 
     async def stop(self) -> None:
         """Cancels the background tasks; the next start continues their orders."""
@@ -202,13 +206,15 @@ class ManualOrders:
 
     # -- continuing ---------------------------------------------------------------------------------------------------
 
-    def _continue(self, order_id: str, order: Order | None, account: Account) -> None:
+    def _continue(
+        self, order_id: str, order: Order | None, account: Account, *, resumed: bool = False
+    ) -> None:
         """Continues an order in a task of its own, unless one does already."""
         if order_id in self._tasks:
             return
         self._under_way[account] += 1
         task = asyncio.get_running_loop().create_task(
-            self._run(order_id, order, account), name=f"manual order {order_id}"
+            self._run(order_id, order, account, resumed=resumed), name=f"manual order {order_id}"
         )
         self._tasks[order_id] = task
         task.add_done_callback(lambda ended: self._task_done(order_id, ended))
@@ -222,10 +228,13 @@ class ManualOrders:
         if self._tasks.get(order_id) is task:  # it was cancelled before it began
             del self._tasks[order_id]
 
-    async def _run(self, order_id: str, order: Order | None, account: Account) -> None:
+    async def _run(self, order_id: str, order: Order | None, account: Account, *, resumed: bool) -> None:
+        if order is not None:
+            self._spans.drive_manual(order, resumed=resumed)
         try:
             await self._until_done(order_id, order)
         finally:  # at once: a verdict that comes from now on finds no task
+            self._spans.end_manual(order_id)
             self._tasks.pop(order_id, None)
             self._published.pop(order_id, None)
             self._ended(account)

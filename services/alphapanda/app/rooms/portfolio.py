@@ -9,7 +9,7 @@ from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.probes import snapshots as snapshot_age
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import IST, ProcessResources, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, purging, relay
+from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.consuming.known_strategies import PAYLOAD, KnownStrategies
 from alphapanda.contract.wire import frame_from
 from alphapanda.eventlog.port import Start
@@ -27,7 +27,6 @@ from alphapanda.portfolio.snapshots import Snapshots
 from alphapanda.portfolio.store.port import Cause
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
 from alphapanda.portfolio.watching import PortfolioWatches
-from alphapanda.storage.outbox import Outbox
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_to_server
 
@@ -35,8 +34,8 @@ from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_t
 def portfolio_room(resources: ProcessResources) -> Room:
     """Builds the room."""
     settings = resources.settings
-    outbox = Outbox("portfolio", resources.topic_map)
-    store = PostgresPortfolioStore(resources.engine, outbox)
+    events = outbox(resources, "portfolio")
+    store = PostgresPortfolioStore(resources.engine, events)
     simulated = resources.simulated_brokers
     # A live broker keeps the cash itself: our ledger starts at zero and holds the changes by our fills.
     starting_cash = {
@@ -94,15 +93,20 @@ def portfolio_room(resources: ProcessResources) -> Room:
                 "portfolio",
                 portfolio_topics.GROUP,
                 PortfolioConsumer(
-                    manager, store, [snapshots.booked, lambda _: revisions.poll_now()], resources.figures
+                    manager,
+                    store,
+                    [snapshots.booked, lambda _: revisions.poll_now()],
+                    resources.figures,
+                    tracer=resources.tracer("portfolio"),
                 ),
+                notes_decisions=True,
             )
         ],
         followers=[
             about_strategies,
             follower(resources, "portfolio", "portfolio.frames", "tick_frame", on_frame, Start.LATEST),
         ],
-        relay=relay(resources, outbox),
+        relay=relay(resources, events),
         parts=[
             (Phase.WAKE, manager),
             (Phase.WAKE, snapshots),

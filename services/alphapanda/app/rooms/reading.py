@@ -14,11 +14,13 @@ from alphapanda.consuming.follower import TopicFollower
 from alphapanda.consuming.handling import Discard
 from alphapanda.consuming.postgres_parking import PostgresParking
 from alphapanda.consuming.slow_handlers import TimedHandler
+from alphapanda.consuming.traced_handler import TracedHandler
 from alphapanda.eventlog.port import Assignment, GroupReader, Start
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.purging import Purge, Purging, outbox_purge, requests_purge
 from alphapanda.storage.relay import OutboxRelay
+from alphapanda.storage.trace_parents import publishing_parent, untraced
 from panda.events.v1.events_pb2 import Event
 
 PARKS = frozenset({"risk", "trading", "portfolio"})
@@ -34,9 +36,24 @@ def consumer(
     reader: GroupReader | None = None,
     assignment: Assignment | None = None,
     discard: Discard | None = None,
+    records_spans: bool = False,
+    notes_decisions: bool = False,
 ) -> ReliableConsumer:
-    """Builds a reliable consumer of the group's topics, of every active broker."""
+    """Builds a reliable consumer of the group's topics, of every active broker.
+
+    `records_spans`: the handler records the spans of the records that it handled; `notes_decisions`: it notes what it decided.
+    """
     topics = resources.topic_map.topics(*GROUPS[group])
+    tracer = resources.tracer(service)
+    if tracer.on:
+        handler = TracedHandler(
+            handler,
+            tracer,
+            group,
+            resources.topic_map,
+            successes=not records_spans,
+            decides=notes_decisions,
+        )
     return ReliableConsumer(
         name=group,
         service=service,
@@ -75,6 +92,12 @@ def follower(
     )
 
 
+def outbox(resources: ProcessResources, service: str) -> Outbox:
+    """Builds the outbox of a service's schema."""
+    traced = resources.tracer(service).on
+    return Outbox(service, resources.topic_map, publishing_parent if traced else untraced)
+
+
 def relay(resources: ProcessResources, outbox: Outbox) -> OutboxRelay:
     """Builds the relay of a schema's outbox."""
     options = consumer_options(resources.settings.consumers)
@@ -84,6 +107,7 @@ def relay(resources: ProcessResources, outbox: Outbox) -> OutboxRelay:
         log=resources.log,
         batch_size=options.batch_size,
         backoff=Backoff(options.backoff_initial_seconds, options.backoff_max_seconds),
+        tracer=resources.tracer(outbox.schema),
     )
 
 

@@ -9,7 +9,7 @@ from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, purging, relay
+from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.risk import consumer as risk_topics
@@ -18,6 +18,7 @@ from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
 from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
+from alphapanda.risk.decision_spans import DecisionSpans
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.measuring import DecisionFigures
@@ -29,7 +30,6 @@ from alphapanda.risk.store.gauges import RiskGauges
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.risk.strategy_statuses import StrategyStatuses
-from alphapanda.storage.outbox import Outbox
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
@@ -48,10 +48,10 @@ TRADING_SERVICE = "panda.trading.v1.TradingService"
 def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, DecisionService]:
     """Builds the room, the square-off timer, which lockstep triggers itself, and what knows the accounts' funds."""
     settings = resources.settings
-    outbox = Outbox("risk", resources.topic_map)
+    events = outbox(resources, "risk")
     paper, simulated = settings.paper_trading, resources.simulated_brokers
     cash = dict.fromkeys(simulated, paper.starting_cash)
-    store = PostgresRiskStore(resources.engine, outbox, cash, settings.account)
+    store = PostgresRiskStore(resources.engine, events, cash, settings.account)
     strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
     inputs = DecisionInputs(
         views=resources.prices,
@@ -63,8 +63,8 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         funds=dict.fromkeys(simulated, funds_terms_of(paper)),
     )
     measured = DecisionFigures(resources.figures)
-    decisions = DecisionService(store, inputs, wall_clock, measured)
-    channel = resources.channel("trading", TRADING_SERVICE)
+    channel = resources.channel("trading", TRADING_SERVICE, caller="risk")
+    decisions = DecisionService(store, inputs, wall_clock, measured, DecisionSpans(resources.tracer("risk")))
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(
         store,
@@ -74,7 +74,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         wall_clock,
         compare_seconds=settings.risk.kill_switch_comparison_seconds,
     )
-    books = resources.channel("portfolio", PORTFOLIO_SERVICE)
+    books = resources.channel("portfolio", PORTFOLIO_SERVICE, caller="risk")
     reconciliation = BrokerReconciliation(
         store, kill_switches, trading, PortfolioServiceStub(books), resources.simulated_brokers
     )
@@ -118,11 +118,12 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
                 f"{risk_topics.GROUP}.signals",
                 signals,
                 discard=signals.discard,
+                notes_decisions=True,
             ),
         ],
         followers=[about_strategies],
         gauges=[RiskGauges(resources.engine).points],
-        relay=relay(resources, outbox),
+        relay=relay(resources, events),
         parts=[
             (Phase.WAKE, kill_switches),
             (Phase.WAKE, reservations.rounds),

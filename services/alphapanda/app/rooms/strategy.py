@@ -11,14 +11,14 @@ import structlog
 
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, purging, relay
+from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.eventlog.port import Start
-from alphapanda.storage.outbox import Outbox
 from alphapanda.strategy import consumer as strategy_topics
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyState
 from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.decision_spans import DecisionSpans
 from alphapanda.strategy.folder import registry_with
 from alphapanda.strategy.measuring import SignalFigures
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE, PostgresStrategyStore
@@ -32,8 +32,9 @@ SHOWN_STATES: Final = (StrategyState.RUNNING, StrategyState.STOPPED)
 
 def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
     """Builds the room, and the handler of ticks, which knows the strategies that it runs."""
-    outbox = Outbox("strategy", resources.topic_map)
-    store = PostgresStrategyStore(resources.engine, outbox)
+    tracer = resources.tracer("strategy")
+    events = outbox(resources, "strategy")
+    store = PostgresStrategyStore(resources.engine, events)
     log = structlog.get_logger("alphapanda.strategy")
     registry = registry_with(
         resources.settings.strategy.folder, lambda bad: log.error("strategy.file_refused", error=bad.text)
@@ -55,6 +56,9 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
         elapsed=time.monotonic,
         logger=log,
         measured=SignalFigures(resources.figures),
+        spans=None
+        if not tracer.on
+        else lambda bars: DecisionSpans(tracer, resources.tracer("marketdata"), resources.topic_map, bars),
     )
     reader = resources.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
     servicer = StrategyServicer(
@@ -108,7 +112,7 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
                 Start.EARLIEST,
             )
         ],
-        relay=relay(resources, outbox),
+        relay=relay(resources, events),
         parts=[(Phase.WAKE, fallback), (Phase.WAKE, purges.rounds)],
         checks=[purges.rounds],
         counters=counters,

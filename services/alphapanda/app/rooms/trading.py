@@ -9,13 +9,12 @@ from alphapanda.app.options import trading_options
 from alphapanda.app.paper import paper_market
 from alphapanda.app.process import Gauges, Phase, Room
 from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
-from alphapanda.app.rooms.reading import consumer, follower, purging, relay
+from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.watches import Revisions
 from alphapanda.ops.core import BrokerReport
 from alphapanda.settings.model import Settings
-from alphapanda.storage.outbox import Outbox
 from alphapanda.telemetry.figures import Point
 from alphapanda.telemetry.gauges import HEADROOM, LIMIT
 from alphapanda.trading import consumer as trading_topics
@@ -35,6 +34,7 @@ from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.measuring import OrderFigures
+from alphapanda.trading.order_spans import OrderSpans
 from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid, look_ups_purge
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.gauges import TradingGauges
@@ -65,9 +65,14 @@ def trading_room(
     """
     settings = resources.settings
     paper = settings.paper_trading
-    outbox = Outbox("trading", resources.topic_map)
     measured = OrderFigures(resources.figures)
-    store = PostgresTradingStore(resources.engine, outbox, wall_clock, measured.committed)
+    spans = OrderSpans(
+        resources.tracer("trading"),
+        lambda broker: resources.topic_map.topic("signal_validated", broker),
+        trading_topics.GROUP,
+    )
+    events = outbox(resources, "trading")
+    store = PostgresTradingStore(resources.engine, events, wall_clock, measured.committed)
     exchange = PaperExchange(
         resources.paper_engine,
         paper_market(settings),
@@ -100,13 +105,16 @@ def trading_room(
         wall_clock=wall_clock,
         order_sent=resources.metrics.order_sent if resources.metrics else no_latency,
         measured=measured,
+        spans=spans,
     )
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
-    channel = resources.channel("risk", RISK_SERVICE)
-    manual = ManualOrders(store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way)
+    channel = resources.channel("risk", RISK_SERVICE, caller="trading")
+    manual = ManualOrders(
+        store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way, spans
+    )
     revisions = Revisions(store.account_revisions)
-    verdicts = TradingConsumer(executor, manual, measured)
+    verdicts = TradingConsumer(executor, manual, measured, spans)
     strategies = KnownStrategies()
 
     async def learn(event: Event) -> None:
@@ -157,11 +165,12 @@ def trading_room(
                 trading_topics.GROUP,
                 verdicts,
                 discard=verdicts.discard,
+                records_spans=True,
                 assignment=TradingAssignment(executor, manual),
             )
         ],
         followers=[about_strategies],
-        relay=relay(resources, outbox),
+        relay=relay(resources, events),
         parts=[
             (Phase.WAKE, traders),
             (Phase.WAKE, executor),

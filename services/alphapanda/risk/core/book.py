@@ -103,6 +103,13 @@ class RiskBook:
             return []
         return self._decide(state, signal, inputs)
 
+    def waiting(self, signals: Iterable[Signal]) -> Iterable[str]:
+        """The ids of those signals that wait for an open order."""
+        for signal in signals:
+            waits = self.position(signal.key).waiting
+            if waits is not None and waits.signal_id == signal.signal_id:
+                yield signal.signal_id
+
     def discard(self, signal: Signal, inputs: Inputs) -> list[Verdict]:
         """Refuses a signal that a person discarded while it was parked; empty if it has a verdict already."""
         if signal.signal_id in self.judged:
