@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from operator import attrgetter
 
 import pytest
 from click.testing import CliRunner
 
 from alphapanda.cli import main
+from alphapanda.settings.catalogue import catalogue
 from alphapanda.settings.sources import SettingsInvalid, load_settings, read_settings
+from alphapanda.telemetry.redaction import redacted, remember_secrets
 
 PLAINTEXT_DATABASE = "the connection to PostgreSQL is not encrypted: add ?ssl=verify-full (or verify-ca, require) to database.url"
 INTEGER = "Input should be a valid integer, unable to parse string as an integer"
@@ -313,3 +316,96 @@ def test_an_unknown_consumer_is_refused_with_the_nearest_name() -> None:
     environ = {"ALPHAPANDA_CONSUMERS__RISK_SIGNAL__BATCH_SIZE": "5"}
     with pytest.raises(SettingsInvalid, match="did you mean ALPHAPANDA_CONSUMERS__RISK_SIGNALS__BATCH_SIZE"):
         load_settings(environ)
+
+
+SECRETS = [setting for setting in catalogue() if setting.secret]
+
+
+def a_value(setting) -> str:
+    """A value that a secret setting takes."""
+    return {
+        "database.url": "postgresql+asyncpg://u:canary-7%2Fx@h/d",
+        "redis.url": "redis://:canary-7%2Fx@h",
+        "auth.secret": "canary-7/x" * 4,
+    }.get(setting.name, "canary-7/x")
+
+
+@pytest.mark.parametrize("setting", SECRETS, ids=lambda one: one.name)
+def test_a_secret_comes_from_a_file(setting, tmp_path):
+    """Every secret may be in a file that the environment, .env or the TOML file names; the source names the file."""
+    file, toml, dotenv = tmp_path / "secret", tmp_path / "panda.toml", tmp_path / ".env"
+    file.write_text(f"{a_value(setting)}\n")
+    section, name = setting.place
+    toml.write_text(f'[{section}]\n{name}_file = "{file}"\n')
+    dotenv.write_text(f"{setting.variable}_FILE={file}\n")
+    also = {"ALPHAPANDA_KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "ALPHAPANDA_KAFKA__SASL_USERNAME": "u"}
+    also = also if section == "kafka" else {}
+    for sources in (
+        {"environ": {f"{setting.variable}_FILE": str(file)} | also},
+        {"environ": also, "dotenv": dotenv},
+        {"environ": also, "config": toml},
+    ):
+        read = read_settings(sources.pop("environ"), **sources)
+        assert attrgetter(setting.name)(read.settings) == a_value(setting)
+        assert str(file) in read.sources[setting.place]
+
+
+def test_what_is_wrong_with_a_secret_s_file_is_told(tmp_path):
+    """Missing, empty, no text, too long, or beside the secret itself: a line each, without what is in it."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "long").write_text("x" * 70_000)
+    said = []
+    for name in ("none", "empty", "bytes", "long"):
+        with pytest.raises(SettingsInvalid) as refused:
+            load_settings({"ALPHAPANDA_REDIS__URL_FILE": str(tmp_path / name)})
+        (problem,) = refused.value.problems
+        assert problem.startswith(f"setting ALPHAPANDA_REDIS__URL_FILE: file '{tmp_path / name}' ")
+        said.append(problem.rpartition("' ")[2])
+    assert said == ["No such file or directory", "is empty", "holds no text", "holds more than 65536 bytes"]
+    with pytest.raises(SettingsInvalid, match="are both set in environment"):
+        load_settings({"ALPHAPANDA_REDIS__URL_FILE": "x", "ALPHAPANDA_REDIS__URL": "redis://h"})
+    with pytest.raises(SettingsInvalid, match="unknown setting ALPHAPANDA_ACCOUNT_FILE"):
+        load_settings({"ALPHAPANDA_ACCOUNT_FILE": "x"})
+    with pytest.raises(SettingsInvalid, match="unknown setting") as refused:
+        load_settings({}, config=_toml(tmp_path, 'account_file = "x"'))
+    with pytest.raises(SettingsInvalid, match=r"redis.url_file: 5 is not allowed; the path of a file"):
+        load_settings({}, config=_toml(tmp_path, "[redis]\nurl_file = 5"))
+
+
+def test_the_environment_s_secret_wins_over_a_file_of_the_toml_file(tmp_path):
+    """What is nearer wins, whether it is the secret or its file."""
+    (tmp_path / "secret").write_text("redis://of-the-file")
+    toml = _toml(tmp_path, f'[redis]\nurl_file = "{tmp_path / "secret"}"')
+    assert load_settings({"ALPHAPANDA_REDIS__URL": "redis://near"}, config=toml).redis.url == "redis://near"
+    toml = _toml(tmp_path, '[redis]\nurl = "redis://of-the-toml"')
+    near = {"ALPHAPANDA_REDIS__URL_FILE": str(tmp_path / "secret")}
+    assert load_settings(near, config=toml).redis.url == "redis://of-the-file"
+
+
+@pytest.mark.parametrize("setting", SECRETS, ids=lambda one: one.name)
+def test_a_secret_that_is_known_stands_nowhere(setting):
+    """Once read it is removed from any text, whatever stands around it; in an error about itself, too."""
+    also = {"ALPHAPANDA_KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "ALPHAPANDA_KAFKA__SASL_USERNAME": "u"}
+    load_settings({setting.variable: a_value(setting)} | (also if setting.place[0] == "kafka" else {}))
+    told = "canary-7/x" * (4 if setting.name == "auth.secret" else 1)
+    assert "canary" not in str(redacted([f"the server said {told} and left", {"note": told}]))
+    for wrong in (
+        {setting.place[0]: "redis://u:canary-8@h"},
+        {setting.place[0]: {setting.place[1]: ["canary-8"]}},
+    ):
+        with pytest.raises(SettingsInvalid) as refused:
+            load_settings({}, **wrong)
+        assert "canary" not in str(refused.value)
+
+
+def test_a_word_is_no_known_secret():
+    """A password that is a word of every log line stays a word."""
+    remember_secrets(["alphapanda", "short-1"])
+    assert redacted("alphapanda short-1") == "alphapanda short-1"
+
+
+def _toml(folder, text):
+    file = folder / "panda.toml"
+    file.write_text(f"{text}\n")
+    return file

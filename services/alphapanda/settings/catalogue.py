@@ -92,8 +92,9 @@ def env_example() -> str:
             sections.append(section)
             lines += [f"\n# --- {'.'.join(section)}: {_purpose(section)}\n"]
         allowed = f" [{setting.allowed}]" if setting.allowed else ""
+        file = f"; or {setting.variable}_FILE, a file that holds it" if setting.secret else ""
         lines += [
-            f"# {setting.description}{allowed}",
+            f"# {setting.description}{allowed}{file}",
             f"# {setting.variable}={value_text(setting.default)}",
         ]
     return "\n".join(lines) + "\n"

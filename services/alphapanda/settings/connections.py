@@ -107,14 +107,14 @@ class TelemetrySettings(Section):
 
     otlp_endpoint: str = Field(
         "",
-        pattern=r"^(https?://[^\s/]+/?)?$",
+        pattern=r"^(https?://[^\s/@]+/?)?$",
         description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: none, and"
         " no traces are recorded",
     )
     otlp_timeout_seconds: Seconds = Field(5.0, description="longest wait for the collector")
     jaeger_url: str = Field(
         "",
-        pattern=r"^(https?://[^\s]+)?$",
+        pattern=r"^(https?://[^\s@]+)?$",
         description="where Jaeger's pages are, http://HOST:16686; `trace` prints the link to an order's; empty: none",
     )
     market_data_ratio: float = Field(

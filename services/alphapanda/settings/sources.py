@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -17,7 +20,9 @@ from pydantic import ValidationError
 from alphapanda.settings.catalogue import Setting, catalogue
 from alphapanda.settings.consistency import disagreements
 from alphapanda.settings.model import Settings
+from alphapanda.settings.secret_files import SecretUnreadable, of_file_variable, secret_of, taken_from
 from alphapanda.settings.section import PREFIX
+from alphapanda.telemetry.redaction import redacted, remember_secrets
 
 OWN_VARIABLES = frozenset({f"{PREFIX}CONFIG"})
 """Variables of ours that are not settings: the TOML file's path."""
@@ -62,7 +67,7 @@ class _Reading:
 def load_settings(
     environ: Mapping[str, str], *, config: Path | None = None, dotenv: Path | None = None, **overrides: Any
 ) -> Settings:
-    """Reads the settings: the environment over a `.env` file over a TOML file.
+    """Reads the settings: the environment over a `.env` file over a TOML file; secrets also from files (`…_FILE`).
 
     Args:
         environ: the environment.
@@ -87,22 +92,36 @@ def read_settings(
     path = config or (Path(named[f"{PREFIX}CONFIG"]) if f"{PREFIX}CONFIG" in named else None)
     if path is not None:
         reading.tree = _toml(path, reading.problems)
-        reading.sources |= dict.fromkeys(_places(reading.tree), str(path))
     known = {setting.variable: setting for setting in catalogue()}
+    if path is not None:
+        for setting, name, file in taken_from(reading.tree, known):
+            _take_secret(reading, setting, name, file, str(path))
+        reading.sources |= dict.fromkeys(_places(reading.tree), str(path)) | reading.sources
     for source, variables in layers:
         _take(reading, source, variables, known)
     for section, value in overrides.items():
         for name, single in value.items() if isinstance(value, Mapping) else ((None, value),):
             _set(reading.tree, (section,) if name is None else (section, name), single)
     settings = _validated(reading, known)
+    remember_secrets(_secrets(settings, known.values()))
     if reading.problems:
         raise SettingsInvalid(reading.problems)
     return SettingsRead(settings, reading.sources)
 
 
 def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: Mapping[str, Setting]) -> None:
+    given = {variable.upper() for variable in variables}
     for variable, value in variables.items():
         if variable in OWN_VARIABLES:
+            continue
+        setting = of_file_variable(variable, known)
+        if setting is not None:
+            if setting.variable in given:
+                reading.problems.append(
+                    f"{setting.variable} and {variable} are both set in {source}: leave one of them away"
+                )
+            elif value:
+                _take_secret(reading, setting, variable, value, source)
             continue
         setting = known.get(variable.upper())
         if setting is None:
@@ -111,6 +130,35 @@ def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: M
         reading.origins[setting.place] = variable
         reading.sources[setting.place] = source
         _set(reading.tree, setting.place, _parsed(setting, value))
+
+
+def _take_secret(reading: _Reading, setting: Setting, name: str, file: Any, source: str) -> None:
+    """Takes a secret from the file that a source names."""
+    if not isinstance(file, str) or not file:
+        reading.problems.append(f"setting {name}: {file!r} is not allowed; the path of a file")
+        return
+    try:
+        secret = secret_of(file)
+    except SecretUnreadable as error:
+        reading.problems.append(f"setting {name}: file {file!r} {error}")
+        return
+    reading.origins[setting.place] = name
+    reading.sources[setting.place] = f"{file} (named by {source})"
+    _set(reading.tree, setting.place, secret)
+
+
+def _secrets(settings: Settings, known: Iterable[Setting]) -> Iterator[str]:
+    """The values of the secrets, and the passwords of those that are URLs."""
+    for setting in known:
+        if not setting.secret:
+            continue
+        value = attrgetter(setting.name)(settings)
+        if "://" not in value:
+            yield from (value, *value.split(","))
+            continue
+        with suppress(ValueError):
+            password = urlsplit(value).password or ""
+            yield from (password, unquote(password))
 
 
 def _validated(reading: _Reading, known: Mapping[str, Setting]) -> Settings:
@@ -216,7 +264,7 @@ def _lines(
             near = get_close_matches(".".join(place), [*settings, *Settings.model_fields], n=1)
             yield f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
             continue
-        setting = settings.get(".".join(place))
-        secret = setting is not None and setting.secret
-        shown = "" if secret or isinstance(problem["input"], dict) else f" {problem['input']!r}"
+        # A single value where a section belongs may be a secret of the section.
+        secret = any(one.secret and one.place[: len(place)] == place for one in settings.values())
+        shown = "" if secret or isinstance(problem["input"], dict) else f" {redacted(repr(problem['input']))}"
         yield f"setting {name}:{shown} is not allowed; {problem['msg'].removeprefix('Value error, ')}"

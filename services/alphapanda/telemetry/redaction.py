@@ -1,9 +1,9 @@
-"""Removes secrets from log lines, by the name of the key and by the pattern of the text."""
+"""Removes secrets from texts: by the name of the key, by the pattern of the text, and those that are known by their value."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,27 @@ _AUTHORIZATION = re.compile(
 )
 
 
+LEAST_KNOWN = 8
+"""Characters of a secret that is removed wherever it stands; a shorter one, or a mere word, would take other words with it."""
+
+
+class _Known:
+    """The secrets of this process's settings, as a pattern; None while there are none."""
+
+    pattern: re.Pattern[str] | None = None
+    values: frozenset[str] = frozenset()
+
+
+def remember_secrets(values: Iterable[str]) -> None:
+    """Has secrets removed wherever they stand from now on, also where neither a key nor a pattern tells them."""
+    worth = {value for value in values if len(value) >= LEAST_KNOWN and not value.isalpha()}
+    if worth <= _Known.values:
+        return
+    _Known.values |= worth
+    longest_first = sorted(_Known.values, key=len, reverse=True)
+    _Known.pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+
 @lru_cache(maxsize=1000)
 def is_secret(key: str) -> bool:
     """Whether a key's name means a secret; instrument tokens and page tokens are no secrets."""
@@ -31,6 +52,8 @@ def is_secret(key: str) -> bool:
 def redacted(value: Any) -> Any:
     """Returns the value without secrets: passwords in URLs, `password=…`, bearer tokens, secret keys of mappings."""
     if isinstance(value, str):
+        if _Known.pattern is not None:
+            value = _Known.pattern.sub(REDACTED, value)
         if ":" not in value and "=" not in value and " " not in value:
             return value  # no pattern matches without one of them: most values are ids and names
         return _AUTHORIZATION.sub(
