@@ -94,8 +94,8 @@ def read_settings(
         reading.tree = _toml(path, reading.problems)
     known = {setting.variable: setting for setting in catalogue()}
     if path is not None:
-        for setting, name, file in taken_from(reading.tree, known):
-            _take_secret(reading, setting, name, file, str(path))
+        for setting, at, file in taken_from(reading.tree, known):
+            _take_secret(reading, setting, at, file, str(path))
         reading.sources |= dict.fromkeys(_places(reading.tree), str(path)) | reading.sources
     for source, variables in layers:
         _take(reading, source, variables, known)
