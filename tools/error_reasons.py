@@ -85,6 +85,14 @@ CALLS: Final[Described] = {
         "a watch asked for changes that are no longer kept, or that aren't there yet",
         "begin again without after_revision: the first message is a snapshot",
     ),
+    "PERMISSION_MISSING": (
+        "the caller is known and lacks the permission that the call needs; the message names it",
+        "have an admin give the user a role that has it; PERMISSIONS.md beside the contract lists what each call needs",
+    ),
+    "TOO_MANY_REQUESTS": (
+        "the caller makes more requests a second than api.max_requests_per_second",
+        "wait as RetryInfo says and ask less often; watches tell what changes without being asked",
+    ),
     "TOO_MANY_QUERIES": (
         "as many queries as may be at once are being answered, on this connection or in all",
         "wait as RetryInfo says and send it again; the bounds are settings of `api`",

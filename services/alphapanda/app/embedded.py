@@ -54,6 +54,7 @@ from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
+from alphapanda.mesh.identity import OF_SERVICES
 from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
@@ -65,8 +66,11 @@ from alphapanda.trading.execution_context import Step, no_step
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegistry
+from panda.options.v1 import options_pb2 as options
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
+OF_UP: Final = OF_SERVICES | {options.PERMISSION_MANAGE_STRATEGIES}
+"""Permissions of this process's own calls: those of services, and what the demo creates."""
 STRATEGY_SERVICE: Final = "panda.strategy.v1.StrategyService"
 MIGRATION_SECONDS: Final = 600.0
 LOG_SECONDS: Final = 120.0
@@ -201,7 +205,7 @@ class Embedded:
     async def _start(self) -> None:
         progress = self._options.on_progress
         raise_descriptor_limit()
-        self.security = open_security(self._settings)
+        self.security = open_security(self._settings, "up", OF_UP)
         calendar = self._calendar()
         check_feed(self._settings, calendar, self._feed_wanted)
         if self._options.record is not None:

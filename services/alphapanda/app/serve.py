@@ -142,7 +142,7 @@ class Serving:
     async def _start(self) -> None:
         settings = self._settings
         raise_descriptor_limit()
-        self._security = open_security(settings)
+        self._security = open_security(settings, self._services[0])
         if self._port:
             probe_port(settings.api.host, self._port)
         if "marketdata" in self._services:

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphapanda.mesh.revocations import Revocations
-from alphapanda.mesh.tokens import Algorithm, TokenVerifier, VerifyingKey, secret_keys
+from alphapanda.mesh.tokens import (
+    Algorithm,
+    SigningKey,
+    TokenVerifier,
+    VerifyingKey,
+    secret_keys,
+)
 from alphapanda.settings.auth import AuthSettings
 
 
 def verifying_keys(auth: AuthSettings) -> Sequence[VerifyingKey]:
-    """The keys that the settings give: the secrets of HS256. Those of EdDSA are auth's, which is asked for them.
+    """The keys that the settings give: secrets of HS256, of EdDSA those that auth's own process has. Others ask auth for them.
 
     Raises:
         InvalidInput: there is no secret, or one is too short.
     """
-    if auth.algorithm != Algorithm.HS256:
-        return ()
-    return [key.verifying for key in secret_keys(auth.secret)]
+    return [key.verifying for key in signing_keys(auth)]
+
+
+def signing_keys(auth: AuthSettings) -> Sequence[SigningKey]:
+    """The keys that this process may sign tokens with, the newest first; none where only auth has them (EdDSA).
+
+    Raises:
+        InvalidInput: there is no secret, or one is too short.
+    """
+    return secret_keys(auth.secret) if auth.algorithm == Algorithm.HS256 else ()
 
 
 def token_verifier(auth: AuthSettings, revocations: Revocations) -> TokenVerifier | None:

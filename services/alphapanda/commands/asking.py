@@ -17,9 +17,8 @@ from rich.console import Group, RenderableType
 from typing_extensions import override
 
 from alphapanda.commands.console import fail, out, wide
-from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
+from alphapanda.commands.finding import Target, channel_to, find_services, target_option, why_no_answer
 from alphapanda.commands.last_call import LastCall
-from alphapanda.mesh.channel import open_channel
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
@@ -153,9 +152,7 @@ async def connected(target: Target) -> AsyncIterator[Services]:
     last_call = LastCall()
     async with AsyncExitStack() as open_ones:
         channels = {
-            address: await open_ones.enter_async_context(
-                open_channel(address, SERVICES.values(), [last_call], target.security)
-            )
+            address: await open_ones.enter_async_context(channel_to(target, address, [last_call]))
             for address in dict.fromkeys(addresses.values())
         }
         yield Services(addresses, channels, last_call)

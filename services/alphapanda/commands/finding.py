@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +66,7 @@ async def find_services(target: Target) -> dict[str, str]:
     """Returns host:port by service: where it answers, or would answer if it ran."""
     if not target.mesh:
         return dict.fromkeys(SERVICES, target.first)
-    async with open_channel(target.first, (), security=target.security) as channel:
+    async with channel_to(target, target.first) as channel:
         served = await asyncio.gather(*(_serves(channel, name) for name in SERVICES.values()))
     return {
         service: target.first if here else target.mesh.get(service, target.first)
@@ -85,6 +85,16 @@ async def _serves(channel: grpc.aio.Channel, name: str) -> bool:
     except grpc.aio.AioRpcError:
         return False
     return True
+
+
+def channel_to(
+    target: Target, address: str, interceptors: Sequence[grpc.aio.UnaryUnaryClientInterceptor] = ()
+) -> grpc.aio.Channel:
+    """A channel for the stubs of all services; where it may not be opened, the command ends."""
+    try:
+        return open_channel(address, SERVICES.values(), interceptors, target.security)
+    except InvalidInput as error:
+        fail(str(error), USAGE)
 
 
 def why_no_answer(

@@ -1,4 +1,4 @@
-"""How commands connect: options and settings that name certificates.
+"""How commands connect: options and settings that name certificates and a token.
 
 An option stands above its setting. Settings are read only where there are some, because reading them takes time.
 """
@@ -14,6 +14,7 @@ import click
 
 from alphapanda.commands.console import USAGE, fail, refuse
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.bearer import TokenFile
 from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 from alphapanda.mesh.tls import TlsFiles, TlsMaterial
 
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 SYSTEM: Final = "system"
 _META: Final = "alphapanda.security"
-_SETTINGS_OF: Final = ("ALPHAPANDA_TLS__", "ALPHAPANDA_CONFIG")
+_SETTINGS_OF: Final = ("ALPHAPANDA_TLS__", "ALPHAPANDA_AUTH__", "ALPHAPANDA_CONFIG")
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 def security_options(command: Any) -> Any:
-    """Adds --ca, --cert and --key; `security_of` reads them."""
+    """Adds --ca, --cert, --key and --token-file; `security_of` reads them."""
     options = (
         click.option(
             "--ca",
@@ -43,6 +44,12 @@ def security_options(command: Any) -> Any:
             **_kept("certificate"),
         ),
         click.option("--key", type=_FILE, help="its private key (PEM)  [default: tls.key]", **_kept("key")),
+        click.option(
+            "--token-file",
+            type=_FILE,
+            help="file with the access token to send  [default: auth.token_file]",
+            **_kept("token_file"),
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -60,13 +67,22 @@ def security_of(ctx: click.Context, settings: Settings | None) -> ChannelSecurit
     ca: Any = given.get("ca") or (None if tls is None else tls.ca)
     certificate: Path | None = given.get("certificate") or (None if tls is None else tls.certificate)
     key: Path | None = given.get("key") or (None if tls is None else tls.key)
-    if not (ca or certificate or key):
-        return PLAINTEXT
     authority = None if ca in {None, SYSTEM} else Path(ca)
+    token_file: Path | None = given.get("token_file") or (
+        None if settings is None else settings.auth.token_file
+    )
     try:
-        return ChannelSecurity(TlsMaterial(TlsFiles(certificate, key, authority)))
+        return ChannelSecurity(
+            tls=TlsMaterial(TlsFiles(certificate, key, authority)) if ca or certificate or key else None,
+            token=None if token_file is None else TokenFile(token_file, "auth.token_file"),
+        )
     except InvalidInput as error:
-        options = {"tls.ca": "--ca", "tls.certificate": "--cert", "tls.key": "--key"}
+        options = {
+            "tls.ca": "--ca",
+            "tls.certificate": "--cert",
+            "tls.key": "--key",
+            "auth.token_file": "--token-file",
+        }
         name = options[error.field]
         fail(str(InvalidInput(f"{name} (setting {error.field})", error.value, error.allowed)), USAGE)
 

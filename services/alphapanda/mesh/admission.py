@@ -95,7 +95,7 @@ class Ticket:
 class Admission:
     """The calls that a server works on, by kind and by holder.
 
-    Holders are whom a call counts for: its connection now, and its caller too once callers are known.
+    Holders are whom a call counts for: its connection, and its caller too where that is a person.
 
     Args:
         bounds: most calls at once.
@@ -129,7 +129,12 @@ class Admission:
         bound, running = self._bounds[kind], self._running[kind]
         held = max(self._held.get((kind, holder), 0) for holder in holders)
         if held >= bound.holder:
-            raise self._refusal(kind, method, f"{held} {_REASONS[kind][1]} for this connection")
+            whose = (
+                "caller"
+                if self._held.get((kind, holders[-1]), 0) == held and len(holders) > 1
+                else "connection"
+            )
+            raise self._refusal(kind, method, f"{held} {_REASONS[kind][1]} for this {whose}")
         if running >= bound.server and (held >= ALWAYS_ADMITTED or running >= 2 * bound.server):
             raise self._refusal(kind, method, f"{running} {_REASONS[kind][1]} here")
         self._running[kind] = running + 1

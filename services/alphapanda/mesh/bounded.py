@@ -8,25 +8,45 @@ from typing import Any, Final, TypeAlias, cast
 import grpc
 
 from alphapanda.mesh.abort import Context
-from alphapanda.mesh.admission import CallKind
-from alphapanda.mesh.errors import TooMany
+from alphapanda.mesh.access import Access
+from alphapanda.mesh.admission import CallKind, Ticket
+from alphapanda.mesh.errors import PermissionDenied, TooMany, Unauthenticated
 from alphapanda.mesh.gate import Gate
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 
 
-def bounded(method: str, handler: Handler, gate: Gate) -> Handler:
-    """Wraps a handler: whether a process lives is asked in the urgent lane, streams count as watches."""
+def bounded(method: str, handler: Handler, gate: Gate, access: Access, permission: int) -> Handler:
+    """Wraps a handler: whether a process lives is asked in the urgent lane, streams count as watches.
+
+    Args:
+        method: full name of the RPC.
+        handler: its handler.
+        gate: admits calls.
+        access: decides who may call.
+        permission: that the caller needs.
+    """
     wrapped: Any = handler
+
+    async def admitted(kind: CallKind, context: Context) -> Ticket:
+        try:
+            identity = access.identify(permission, context)
+            ticket = gate.admit(kind, method, context.peer(), identity)
+        except (Unauthenticated, TooMany) as refusal:
+            await gate.refuse(refusal, method, context)
+        try:
+            access.require(identity, permission)
+        except PermissionDenied as refusal:
+            ticket.release()
+            await gate.refuse(refusal, method, context)
+        return ticket
+
     if handler.response_streaming:
         behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                ticket = gate.admit(CallKind.WATCH, method, context.peer())
-            except TooMany as refusal:
-                await gate.refuse(refusal, method, context)
+            ticket = await admitted(CallKind.WATCH, context)
             try:
                 async for message in _messages(behaviour(request, context)):
                     yield message
@@ -39,10 +59,7 @@ def bounded(method: str, handler: Handler, gate: Gate) -> Handler:
     answered: Any = handler.unary_unary
 
     async def answer(request: Any, context: Context) -> Any:
-        try:
-            ticket = gate.admit(kind, method, context.peer())
-        except TooMany as refusal:
-            await gate.refuse(refusal, method, context)
+        ticket = await admitted(kind, context)
         try:
             return await answered(request, context)
         finally:

@@ -19,6 +19,7 @@ class CallBounds:
         max_watches_per_connection: of one connection.
         max_urgent_calls: kill switches, square-off, health checks.
         max_urgent_calls_per_connection: of one connection.
+        max_requests_per_second: of one caller who has signed in, urgent calls apart; 0 for no limit.
     """
 
     max_connections: int = 1000
@@ -30,6 +31,7 @@ class CallBounds:
     max_watches_per_connection: int = 64
     max_urgent_calls: int = 64
     max_urgent_calls_per_connection: int = 16
+    max_requests_per_second: int = 500
 
     @property
     def streams(self) -> int:

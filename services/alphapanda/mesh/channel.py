@@ -16,8 +16,11 @@ import grpc
 from typing_extensions import override
 
 from alphapanda.contract.method_policy import MethodPolicy, find_service, service_policies
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.bearer import token_senders
 from alphapanda.mesh.call_spans import record_client_call
 from alphapanda.mesh.deadlines import seconds_to_spend
+from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.mesh.renewing import RenewedChannel
 from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
@@ -68,8 +71,19 @@ def secured_channel(
     interceptors: Sequence[grpc.aio.ClientInterceptor],
     security: ChannelSecurity,
 ) -> grpc.aio.Channel:
-    """A channel with these options and interceptors, encrypted where `security` says so."""
+    """A channel with these options and interceptors, encrypted and with a token where `security` says so.
+
+    Raises:
+        InvalidInput: a token would leave the machine unencrypted.
+    """
     material = security.tls
+    if security.token is not None:
+        if material is None and not is_loopback(
+            target.removeprefix("dns:///").rpartition(":")[0].strip("[]")
+        ):
+            allowed = "an address of this machine, or TLS (--ca, setting tls.ca): a token must not travel in plaintext"
+            raise InvalidInput("target", target, allowed)
+        interceptors = [*interceptors, *token_senders(security.token)]
     if material is None:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
     if security.server_name:

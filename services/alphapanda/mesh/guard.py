@@ -1,4 +1,4 @@
-"""Wraps every handler: admission, caller, correlation id, deadline, validation, errors, log. Built once per RPC.
+"""Wraps every handler: caller, admission, permission, correlation id, deadline, validation, errors, log. Built once per RPC.
 
 A query runs in the call's own task and ends with it. A command runs in a task of the server: it completes even if the
 caller disconnects or the deadline passes, and a retry with the same request_id gets its answer (rule 12). A watch (server
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Never
 from uuid import uuid4
 
@@ -23,19 +23,24 @@ from alphapanda.contract.validation import bounds_broken, violations
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.abort import Context, abort_with
+from alphapanda.mesh.access import NO_AUTHENTICATION, Access
 from alphapanda.mesh.admission import Ticket, kind_of
 from alphapanda.mesh.call_spans import CallSpans, ServedCall
-from alphapanda.mesh.caller import LOCAL, current_caller
+from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.deadlines import answer_by, first_message_limit, spend_by
 from alphapanda.mesh.effects import Effects
-from alphapanda.mesh.errors import TooMany, Unavailable
+from alphapanda.mesh.errors import TooMany, Unauthenticated, Unavailable
 from alphapanda.mesh.failures import ContractBroken, DeadlinePassed, failure_of
-from alphapanda.mesh.gate import Gate
+from alphapanda.mesh.gate import Gate, holder_of
+from alphapanda.mesh.identity import Identity, current_identity
 from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.mesh.recording import CommandRecorder, Trail
 from alphapanda.resilience.lanes import Lane, current_lane
 from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
 from alphapanda.telemetry.tracing import OFF, TRACEPARENT, Tracer, parse_traceparent
+
+WATCH_CHECK_SECONDS = 1.0
+"""A watch goes on only while its caller's token is valid: it is asked again before a message, at most this often."""
 
 Behaviour = Callable[[Any, Context], Coroutine[Any, Any, Message]]
 Watching = Callable[[Any, Context], AsyncIterator[Message | bytes]]
@@ -53,6 +58,7 @@ class Guard:
         audit: gets commands with caller, request_id and outcome, without their contents.
         slow_call_seconds: an answer that takes longer is logged.
         gate: admits calls.
+        access: decides who may call.
         trail: where commands are recorded; None: nowhere.
         tracer: records the calls.
     """
@@ -66,6 +72,7 @@ class Guard:
         audit: FilteringBoundLogger,
         slow_call_seconds: float,
         gate: Gate,
+        access: Access = NO_AUTHENTICATION,
         trail: Trail | None = None,
         tracer: Tracer = OFF,
     ) -> None:
@@ -87,6 +94,8 @@ class Guard:
         self._gate = gate
         self._recorder = CommandRecorder(policy, trail)
         self._spans = CallSpans(tracer, policy)
+        self._access = access
+        self._permission = policy.permission
         self._kind = kind_of(policy, streaming=handler.response_streaming)
         calls = Lane.COMMAND if policy.is_command else Lane.QUERY
         self._lane = Lane.URGENT if policy.is_urgent else calls
@@ -102,25 +111,17 @@ class Guard:
 
     async def _serve(self, raw: bytes, context: Context) -> Message:
         started = perf_counter()
-        current_service.set(self._service)
-        traceparent = _identify(context)
-        connection = context.peer()
-        self._recorder.open()
-        try:
-            ticket = self._gate.admit(self._kind, self._method, connection)
-        except TooMany as refusal:
-            self._recorder.refused(failure_of(refusal), connection)
-            await self._gate.refuse(refusal, self._method, context)
-        current_lane.set(self._lane)
-        span = self._spans.begin(traceparent)
+        identity, ticket, span = await self._enter(context)
+        holder = holder_of(identity, context.peer())
         request: Message | None = None
         answer: Message | None = None
         try:
-            request = self._checked(raw)
+            request = self._parsed(raw)
+            self._admit(identity, request)
             if self._is_command:
-                answer = await self._command(request, context, ticket, connection)
+                answer = await self._command(request, context, ticket, holder)
             else:
-                answer = await self._query(request, context, connection)
+                answer = await self._query(request, context, holder)
         except Exception as error:
             if not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error, context, started, span, request)
@@ -142,19 +143,18 @@ class Guard:
 
     async def _serve_watch(self, raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
         started = perf_counter()
-        current_service.set(self._service)
-        traceparent = _identify(context)
-        connection = context.peer()
+        identity, ticket, span = await self._enter(context)
+        holder = holder_of(identity, context.peer())
         try:
-            ticket = self._gate.admit(self._kind, self._method, connection)
-        except TooMany as refusal:
-            await self._gate.refuse(refusal, self._method, context)
-        current_lane.set(self._lane)
-        span = self._spans.begin(traceparent)
-        try:
-            messages = self._watching(self._checked(raw), context)
-            yield await self._first(messages, connection)
+            request = self._parsed(raw)
+            self._admit(identity, request)
+            messages = self._watching(request, context)
+            yield await self._first(messages, holder)
+            checked = monotonic()
             async for message in messages:
+                if monotonic() - checked > WATCH_CHECK_SECONDS:
+                    checked = monotonic()
+                    self._access.require(self._access.identify(self._permission, context), self._permission)
                 yield message
         except StopAsyncIteration:  # of a watch that ends before its first message
             return
@@ -165,6 +165,25 @@ class Guard:
         finally:
             ticket.release()
             self._spans.end(span, grpc.StatusCode.OK)
+
+    async def _enter(self, context: Context) -> tuple[Identity, Ticket, ServedCall | None]:
+        """Finds out who calls and admits the call, or ends it with a refusal."""
+        current_service.set(self._service)
+        traceparent = _correlate(context)
+        try:
+            identity = self._access.identify(self._permission, context)
+        except Unauthenticated as refusal:
+            await self._gate.refuse(refusal, self._method, context)
+        current_caller.set(identity.caller)
+        current_identity.set(identity)
+        self._recorder.open()
+        try:
+            ticket = self._gate.admit(self._kind, self._method, context.peer(), identity)
+        except TooMany as refusal:
+            self._recorder.refused(failure_of(refusal), context.peer())
+            await self._gate.refuse(refusal, self._method, context)
+        current_lane.set(self._lane)
+        return identity, ticket, self._spans.begin(traceparent)
 
     async def _fail(
         self,
@@ -194,49 +213,53 @@ class Guard:
         )
         await abort_with(failure, context)
 
-    def _checked(self, raw: bytes) -> Message:
+    def _parsed(self, raw: bytes) -> Message:
         try:
-            request = self._parse(raw)
+            return self._parse(raw)
         except DecodeError:
             raise InvalidInput("request", f"{len(raw)} bytes", "a request of this method") from None
+
+    def _admit(self, identity: Identity, request: Message) -> None:
+        """Requires the permission, then a request that the contract allows."""
         self._recorder.read(request)
+        self._access.require(identity, self._permission)
         if broken := bounds_broken(request) or violations(request):
             raise ContractBroken(broken)
         current_broker.set(getattr(request, "broker", ""))
-        return request
 
-    async def _query(self, request: Message, context: Context, connection: str) -> Message:
+    async def _query(self, request: Message, context: Context, holder: str) -> Message:
         now = asyncio.get_running_loop().time()
         left: float | None = context.time_remaining()
         if left is not None:  # the caller's own deadline: gRPC ends the call at it
             answer_by.set(now + left)
             spend_by.set(now + left)
-            return await self._in_turn(request, context, connection)
+            return await self._in_turn(request, context, holder)
         moment = now + self._default_deadline
         answer_by.set(moment)
         spend_by.set(moment)
         limit = asyncio.timeout_at(moment)
         try:
             async with limit:
-                return await self._in_turn(request, context, connection)
+                return await self._in_turn(request, context, holder)
         except TimeoutError:
             if limit.expired():
                 raise DeadlinePassed(f"no answer within {self._default_deadline:g} s") from None
             raise
 
-    async def _in_turn(self, request: Message, context: Context, connection: str) -> Message:
-        async with self._gate.turn(self._kind, connection):
+    async def _in_turn(self, request: Message, context: Context, holder: str) -> Message:
+        async with self._gate.turn(self._kind, holder):
             return await self._behaviour(request, context)
 
-    async def _recorded(self, request: Message, context: Context, connection: str) -> Message:
-        async with self._gate.turn(self._kind, connection):
-            return await self._recorder.effect(request, connection, lambda: self._behaviour(request, context))
+    async def _recorded(self, request: Message, context: Context, holder: str) -> Message:
+        async with self._gate.turn(self._kind, holder):
+            peer = context.peer()
+            return await self._recorder.effect(request, peer, lambda: self._behaviour(request, context))
 
-    async def _first(self, messages: AsyncIterator[Message | bytes], connection: str) -> Message | bytes:
+    async def _first(self, messages: AsyncIterator[Message | bytes], holder: str) -> Message | bytes:
         limit = asyncio.timeout(self._default_deadline)
         first_message_limit.set(limit)
         try:
-            async with limit, self._gate.turn(self._kind, connection):
+            async with limit, self._gate.turn(self._kind, holder):
                 return await anext(messages)
         except TimeoutError:
             if limit.expired():
@@ -245,12 +268,12 @@ class Guard:
         finally:
             first_message_limit.set(None)
 
-    async def _command(self, request: Message, context: Context, ticket: Ticket, connection: str) -> Message:
+    async def _command(self, request: Message, context: Context, ticket: Ticket, holder: str) -> Message:
         now = asyncio.get_running_loop().time()
         left: float | None = context.time_remaining()
         wait = self._default_deadline if left is None else left
         answer_by.set(now + wait)
-        effect = self._effects.start(self._method, self._recorded(request, context, connection))
+        effect = self._effects.start(self._method, self._recorded(request, context, holder))
         ticket.hold()
         effect.add_done_callback(ticket.release)
         try:
@@ -273,12 +296,11 @@ def _encoded(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def _identify(context: Context) -> str:
-    """Sets the caller and the correlation id of this call; returns the traceparent that the caller sent, or nothing.
+def _correlate(context: Context) -> str:
+    """Sets the correlation id of this call; returns the traceparent that the caller sent, or nothing.
 
     A caller's correlation id counts where it is a UUID, else the trace that its traceparent names; else a new one is made.
     """
-    current_caller.set(LOCAL)
     correlation_id = traceparent = ""
     for key, value in context.invocation_metadata() or ():
         if key == CORRELATION_KEY and isinstance(value, str) and ids.trace_id(value):

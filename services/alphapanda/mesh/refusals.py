@@ -15,7 +15,7 @@ from typing import Final, Never
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.mesh.abort import Context, abort_with
-from alphapanda.mesh.errors import TooMany
+from alphapanda.mesh.errors import ApiError
 from alphapanda.mesh.failures import RETRY_AFTER_SECONDS, failure_of
 
 AT_ONCE: Final = 500
@@ -68,7 +68,7 @@ class Refusals:
         self._unlogged: Counter[str] = Counter()
         self._logged_at: float | None = None
 
-    async def send(self, refusal: TooMany, method: str, context: Context) -> Never:
+    async def send(self, refusal: ApiError, method: str, context: Context) -> Never:
         """Answers a call that was not admitted."""
         now = self._clock()
         self._count(refusal.reason, method, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -27,6 +27,7 @@ from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server_security import LOOPBACK_ONLY, ServerSecurity
 from alphapanda.mesh.tls import server_credentials
 from alphapanda.telemetry.tracing import OFF, Tracer
+from panda.options.v1 import options_pb2 as options
 
 Registration = Callable[[grpc.aio.Server], None]
 """Adds one servicer: `partial(add_RiskServiceServicer_to_server, servicer)`."""
@@ -44,6 +45,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+
+
+REFLECTION: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 
 
 class PortInUse(Exception):
@@ -125,9 +129,12 @@ class MeshServer:
         tracer: Callable[[str], Tracer] = lambda _: OFF,
     ) -> None:
         audit = audit or log
-        if not is_loopback(host):
+        if not is_loopback(host) and not security.serves_elsewhere:
             raise InvalidInput(
-                "api.host", host, "127.0.0.1, ::1 or localhost, as long as there is no authentication"
+                "api.host",
+                host,
+                "127.0.0.1, ::1 or localhost without authentication and TLS: set auth.enabled, tls.certificate and tls.key"
+                " to serve other machines",
             )
         self._host = host
         self._port = port
@@ -151,6 +158,7 @@ class MeshServer:
                     audit,
                     slow_call_seconds,
                     self._gate,
+                    security.access,
                     trail,
                     tracer(service.split(".")[1]),
                 )
@@ -189,7 +197,13 @@ class MeshServer:
                 server,
                 service,
                 {
-                    name: bounded(f"/{service}/{name}", handler, self._gate)
+                    name: bounded(
+                        f"/{service}/{name}",
+                        handler,
+                        self._gate,
+                        self._security.access,
+                        self._demanded(service),
+                    )
                     for name, handler in handlers.items()
                 },
             )
@@ -248,11 +262,17 @@ class MeshServer:
         names = [
             *self._serving,
             health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-            reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name,
+            REFLECTION,
         ]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, receiver)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(names), receiver)  # type: ignore[no-untyped-call]
+        if self._security.reflection != "off":
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(names), receiver)  # type: ignore[no-untyped-call]
         return collector.services
+
+    def _demanded(self, service: str) -> int:
+        """The permission that health and reflection need: health none, because who asks it has no token."""
+        closed = service == REFLECTION and self._security.reflection == "authenticated"
+        return options.PERMISSION_READ if closed else options.PERMISSION_PUBLIC
 
     async def _publish_health(self) -> None:
         status = health_pb2.HealthCheckResponse

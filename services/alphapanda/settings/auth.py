@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -31,4 +32,10 @@ class AuthSettings(Section):
         "",
         description="of HS256, at least 32 bytes; several with commas between: the first signs, all of them verify",
         repr=False,
+    )
+    token_file: Path | None = Field(
+        None,
+        description="file with the access token that this process or command sends, such as a service account's; read"
+        " again when it changes; empty: services sign their own (HS256) or show their certificate, commands use that of"
+        " `alphapanda login`",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -65,6 +66,18 @@ class ApiSettings(Section):
         ge=1,
         le=100_000,
         description="kill switches, square-offs and health checks of one connection",
+    )
+    max_requests_per_second: int = Field(
+        _BOUNDS.max_requests_per_second,
+        ge=0,
+        le=1_000_000,
+        description="requests a second of a person who has signed in, all connections together, kill switches and"
+        " square-offs apart; 0: no limit. The bounds of a connection hold for a person's connections together, too",
+    )
+    reflection: Literal["authenticated", "open", "off"] = Field(
+        "authenticated",
+        description="who may ask the server for its contract, as grpcurl does: who may read, everybody, or nobody;"
+        " everybody where authentication is off",
     )
 
 
