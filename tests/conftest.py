@@ -157,8 +157,8 @@ def postgres_dsn(data_directory: Path) -> Iterator[str]:
     server = EmbeddedPostgres(data_directory)
     with _own_loop() as loop:
         with pytest.MonkeyPatch.context() as patch:
-            # Its data ends with the session: durability would only cost time.
-            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            # Its data ends with the session: durability would only cost time, and so would cleaning up after each test.
+            for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
                 patch.setitem(postgres.SETTINGS, name, "off")
             url = make_url(loop.run(server.start()))
         try:
@@ -167,34 +167,59 @@ def postgres_dsn(data_directory: Path) -> Iterator[str]:
             loop.run(server.stop())
 
 
+class Maintenance:
+    """A connection of its own to a database, in a thread and a loop of its own: hundreds of tests need no new one each."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._thread = ThreadPoolExecutor(1)
+        self._loop = _own_loop()
+        self._connection: asyncpg.Connection | None = None
+
+    def submit(self, statement: str) -> Future[None]:
+        """Has a statement executed, after those submitted before."""
+        return self._thread.submit(self._execute, statement)
+
+    def close(self) -> None:
+        """Waits until everything submitted is executed, and leaves."""
+        self._thread.submit(self._leave).result()
+        self._thread.shutdown()
+
+    def _execute(self, statement: str) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = self._loop.run(asyncpg.connect(self._dsn))
+        self._loop.run(self._connection.execute(statement))
+
+    def _leave(self) -> None:
+        if self._connection is not None:
+            self._loop.run(self._connection.close())
+        self._loop.close()
+
+
 class Copies:
     """Databases of one test each: made from a template, dropped in the background."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._dropping = ThreadPoolExecutor(1)
+        self._making, self._dropping = Maintenance(dsn), Maintenance(dsn)
         self._dropped: list[Future[None]] = []
 
     def of(self, template: str) -> Iterator[str]:
         """A copy; yields its SQLAlchemy URL."""
         name = f"test_{uuid4().hex}"
         # Copied as files it is there in a third of the time that pages through the log take.
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        self._making.submit(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy").result()
         try:
             yield _url(self._dsn, name)
         finally:
-            drop = f"DROP DATABASE {name} WITH (FORCE)"
-            self._dropped.append(self._dropping.submit(self._execute, drop))
+            self._dropped.append(self._dropping.submit(f"DROP DATABASE {name} WITH (FORCE)"))
 
     def close(self) -> None:
         """Waits until all are gone."""
-        self._dropping.shutdown()
+        self._making.close()
+        self._dropping.close()
         for dropped in self._dropped:
             dropped.result()
-
-    def _execute(self, statement: str) -> None:
-        with _own_loop() as loop:
-            loop.run(_execute(self._dsn, statement))
 
 
 @pytest.fixture(scope="session")

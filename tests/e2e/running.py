@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,8 +24,12 @@ import grpc
 import psutil
 
 from alphapanda.domain.order import OrderStatus
+from alphapanda.embedded.directory import DataDirectory
+from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.schema import upgrade_schema
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2 import GetStatusRequest
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
@@ -78,8 +88,32 @@ def servers_of(data_dir: Path) -> list[psutil.Process]:
     return found
 
 
+@cache
+def _prepared_cluster() -> Path:
+    """A PostgreSQL cluster with an empty schema that is up to date, made once a process, for platforms to begin with."""
+    root = Path(tempfile.mkdtemp(prefix="panda-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    root.chmod(0o711)  # the server's user may pass
+
+    async def make() -> None:
+        server = EmbeddedPostgres(root)
+        try:
+            engine = open_engine(await server.start(), 1)
+            await upgrade_schema(engine)
+            await engine.dispose()
+        finally:
+            await server.stop()
+
+    with ThreadPoolExecutor(1) as beside:  # the caller may have a loop
+        beside.submit(asyncio.run, make()).result()
+    return Layout(root).postgres_cluster
+
+
 class Platform:
     """One process after another on one data directory.
+
+    Where there is none, the first one begins with a prepared database: `initdb` and every migration take as long as the
+    rest of a start.
 
     Args:
         data_dir: where it keeps everything.
@@ -87,6 +121,7 @@ class Platform:
         program: what is run; `--data-dir` is added.
         environment: more settings.
         home: where it is run from and what it says is kept; beside the data directory where absent.
+        prepared: whether a first start finds a prepared database.
     """
 
     def __init__(
@@ -96,6 +131,7 @@ class Platform:
         program: tuple[str, ...] = ALPHAPANDA,
         environment: Mapping[str, str] | None = None,
         home: Path | None = None,
+        prepared: bool = True,
     ) -> None:
         self.data_dir = data_dir
         self.arguments = arguments
@@ -105,6 +141,7 @@ class Platform:
         self._environment = dict(environment or {})
         self._channel: grpc.Channel | None = None
         self._home = home or data_dir.parent
+        self._prepared = prepared
         self._runs = 0
 
     def __enter__(self) -> Self:
@@ -135,6 +172,11 @@ class Platform:
 
     def start(self, *more: str) -> None:
         """Starts the process and waits until it answers."""
+        if self._prepared and not self.data_dir.exists():
+            DataDirectory(self.data_dir).claim()
+            layout = Layout(self.data_dir)
+            layout.postgres.mkdir(mode=0o700)
+            subprocess.run(["cp", "-a", _prepared_cluster(), layout.postgres_cluster], check=True)
         self.launch(*more)
         self.target = self.wait_for("process.ready", START_SECONDS)["target"]
 

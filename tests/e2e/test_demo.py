@@ -26,7 +26,7 @@ def first_run() -> Iterator[tuple[Platform, list[dict[str, Any]]]]:
     """A demo that has run until its first fill and was stopped by Ctrl-C, and what it logged."""
     with (
         TemporaryDirectory(prefix="panda-") as folder,
-        Platform(Path(folder, "data"), "--demo", "--speed", "1") as platform,
+        Platform(Path(folder, "data"), "--demo", "--speed", "1", prepared=False) as platform,
     ):
         platform.start()
         platform.wait_for("fill.first_reported", FIRST_FILL_SECONDS)
