@@ -142,7 +142,7 @@ test: setup ## every test but the benchmarks, WORKERS=4 side by side; chosen one
 .PHONY: test-dates
 test-dates: setup ## the tests at other dates and in another zone: make test-dates [ARGS="--short", ARGS="--only Sunday tests/unit"]
 	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
-	$(BIN)/python tools/test_dates.py $(ARGS)
+	$(BIN)/python tools/test_dates.py --workers $(WORKERS) $(ARGS)
 
 .PHONY: coverage
 coverage: setup ## the tests, and which lines and branches they reach, as text, XML and htmlcov/index.html

@@ -1,4 +1,7 @@
-"""`make test-dates`: tests at other dates and in another zone, each setting a run of pytest of its own."""
+"""`make test-dates`: tests at other dates and in another zone, each setting a run of pytest of its own.
+
+What can't depend on the date doesn't run: date_tests.py says which files can.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from date_tests import date_tests
 from rich.console import Console
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -25,23 +29,26 @@ SETTINGS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "New York": ("", NEW_YORK),
 }
 SHORT: Final = {"beyond the calendar, 23:59 in India, in New York": ("2027-03-01T18:28:30+00:00", NEW_YORK)}
-TESTS: Final = (
-    "tests/unit",
-    "tests/contract",
-    "tests/integration",
-    "tests/e2e/test_demo.py",
-    "tests/e2e/test_terminal.py",
-    "tests/e2e/test_recording.py",
-    "tests/e2e/test_own_strategies.py",
-    "tests/e2e/test_third_broker.py",
-)
-SHORT_TESTS: Final = (
+FOLDERS: Final = ("tests/unit", "tests/contract", "tests/integration")
+FIRST: Final = "beyond the calendar"
+"""The setting in which everything runs that reaches a clock; in the others it has to reach the trading calendar, too."""
+ALWAYS: Final = (
+    "tests/unit/test_dates.py",
     "tests/unit/telemetry/test_logs.py",
     "tests/unit/marketdata/test_simulator.py",
     "tests/integration/commands/test_doctor.py",
     "tests/e2e/test_demo.py",
 )
-"""What reads the wall clock first: log files, the simulator's first day, the doctor, `up --demo`."""
+"""The clock itself, and what reads it first: log files, the simulator's first day, the doctor, `up --demo`."""
+PLATFORMS: Final = (
+    "tests/e2e/test_terminal.py",
+    "tests/e2e/test_recording.py",
+    "tests/e2e/test_own_strategies.py",
+    "tests/e2e/test_third_broker.py",
+)
+"""Of the tests that run a platform, those that between them read each clock it has."""
+NEVER: Final = {"tests/integration/storage/test_query_plans.py"}
+"""Reaches everything, for its statements: how they are planned is the same on every day."""
 ABOUT_SKEW: Final = "tests/integration/commands/test_doctor.py::test_the_mesh"
 """Compares our clock with PostgreSQL's and Redis', which aren't moved."""
 
@@ -55,15 +62,22 @@ def main() -> int:
         if asked.only not in name:
             continue
         console.print(f"\n== {name}: {now or 'now'} {' '.join(zone.values())}".rstrip())
-        tests = asked.tests or (SHORT_TESTS if asked.short else TESTS)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "moved_clock"]
-        command += ["--deselect", ABOUT_SKEW]
+        tests = asked.tests or (ALWAYS if asked.short else selected(name))
+        console.print(f"{len(tests)} files")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += ["--numprocesses", str(asked.workers), "--deselect", ABOUT_SKEW]
         environment = {**os.environ, **zone, **dict(_moved(now))}
         if subprocess.run([*command, *tests], cwd=ROOT, env=environment, check=False).returncode:
             failed.append(name)
     for name in failed:
         console.print(f"failed: {name}", style="red")
     return 1 if failed else 0
+
+
+def selected(setting: str) -> Sequence[str]:
+    """The test files that run in a setting."""
+    found = {*date_tests(*FOLDERS, and_calendar=setting != FIRST), *ALWAYS, *PLATFORMS}
+    return sorted(found - NEVER)
 
 
 def _moved(now: str) -> Iterator[tuple[str, str]]:
@@ -77,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--short", action="store_true", help="one setting, the tests that depended on it once"
     )
+    parser.add_argument("--workers", type=int, default=4, help="processes side by side")
     parser.add_argument("--only", default="", help="the settings whose name holds this")
     parser.add_argument("tests", nargs="*", help="others than its own choice")
     return parser.parse_args()

@@ -33,11 +33,16 @@ class Moved(datetime, metaclass=_Kind):
 
 
 def move(loader: type) -> None:
-    """Has modules that this kind of loader loads, and that ask for the time, read the moved clock."""
+    """Has modules that this kind of loader loads, and that ask for the time, read the moved clock.
+
+    Test modules have a loader of their own, which pytest brings along: it is moved as soon as it is there.
+    """
     execute: Callable[[Any, ModuleType], None] = loader.exec_module  # type: ignore[attr-defined]
 
     def moved(self: Any, module: ModuleType) -> None:
         execute(self, module)
+        if module.__name__ == "_pytest.assertion.rewrite":
+            move(module.AssertionRewritingHook)
         if getattr(module, "datetime", None) is datetime and _asks_for_the_time(module):
             module.datetime = Moved  # type: ignore[attr-defined]
 
@@ -50,10 +55,3 @@ def _asks_for_the_time(module: ModuleType) -> bool:
         return False
     with open(file, encoding="utf-8") as source:  # noqa: PTH123 - every process waits for it
         return "datetime.now(" in source.read()
-
-
-def pytest_configure() -> None:
-    """As pytest's plugin: test modules have a loader of their own."""
-    from _pytest.assertion.rewrite import AssertionRewritingHook
-
-    move(AssertionRewritingHook)
