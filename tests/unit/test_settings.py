@@ -409,3 +409,20 @@ def _toml(folder, text):
     file = folder / "panda.toml"
     file.write_text(f"{text}\n")
     return file
+
+
+@pytest.mark.parametrize(
+    ("origins", "told"),
+    [
+        ("*,https://desk.example", "* beside names"),
+        ("desk.example", "'desk.example' is no origin"),
+        ("https://desk.example/path", "is no origin"),
+        ("null", "is no origin"),
+    ],
+)
+def test_origins_are_named_or_any(origins, told):
+    """A star beside names would be a star; what is no origin matches none."""
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings({"ALPHAPANDA_MONITORING__CORS_ORIGINS": origins})
+    assert told in str(refused.value)
+    assert load_settings({"ALPHAPANDA_MONITORING__CORS_ORIGINS": "*"}).monitoring.cors_origins == ("*",)

@@ -117,6 +117,8 @@ def process_of(
     every = [*rooms, ops]
     security = resources.security.server
     server = mesh_server(resources.settings, port, every, before_binding, trail, security, resources.tracer)
+    if resources.metrics is not None:
+        resources.metrics.watch_services(lambda: server.not_serving)
     health: list[Startable] = [
         HealthWatch(running, server.set_serving),
         watched.dependencies,

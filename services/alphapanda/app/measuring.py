@@ -60,17 +60,19 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
         return None
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - importing it takes time, which a start without metrics saves
         Metrics,
-        PrometheusEndpoint,
         collector_reader,
     )
 
-    readers, exemplars = [], None
+    readers, exemplars, endpoint = [], None, None
     if monitoring.prometheus_port:
+        from alphapanda.telemetry.prometheus import PrometheusEndpoint  # noqa: PLC0415 - as above
+
+        host, port = monitoring.prometheus_host, monitoring.prometheus_port
         try:
-            endpoint = PrometheusEndpoint(settings.api.host, monitoring.prometheus_port)
+            endpoint = PrometheusEndpoint(host, port, monitoring.cors_origins)
         except OSError as error:
-            allowed = f"a port that can be bound ({error.strerror})"
-            raise InvalidInput("monitoring.prometheus_port", monitoring.prometheus_port, allowed) from None
+            allowed = f"an address and port that can be bound ({error.strerror})"
+            raise InvalidInput("monitoring.prometheus_port", f"{host}:{port}", allowed) from None
         stack.callback(endpoint.stop)
         readers.append(endpoint.reader)
         exemplars = endpoint.exemplars
@@ -85,6 +87,8 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     stack.callback(logging.getLogger().removeHandler, errors)
     metrics = Metrics(readers, settings.environment, __version__, exemplars, errors)
     stack.callback(metrics.stop)
+    if endpoint is not None:
+        endpoint.not_serving = metrics.not_serving
     brokers = settings.active_brokers
     metrics.expect(
         [

@@ -178,6 +178,11 @@ class MeshServer:
         """Full names of the services, such as "panda.risk.v1.RiskService"."""
         return tuple(self._serving)
 
+    @property
+    def not_serving(self) -> tuple[str, ...]:
+        """Full names of the services that don't serve now."""
+        return tuple(service for service, serving in self._serving.items() if not serving)
+
     async def start(self) -> int:
         """Binds and listens; returns the bound port.
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Final
+
+from pydantic import Field, field_validator
 
 from alphapanda.settings.section import Seconds, Section
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 
 class TopicsSettings(Section):
@@ -115,10 +120,33 @@ class MonitoringSettings(Section):
         10.0, description="between two collections of the services' metrics, and between two exports by OTLP"
     )
     prometheus_port: int = Field(
-        0, ge=0, le=65535, description="port of /metrics for Prometheus, on api.host; 0: none"
+        0,
+        ge=0,
+        le=65535,
+        description="HTTP port of /metrics for Prometheus, /healthz and /readyz, without encryption; 0: none",
+    )
+    prometheus_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address of that port; anything but loopback shows figures to whoever reaches it",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="origins, such as https://desk.example, whose pages may read them; * alone: any"
     )
     slow_call_seconds: Seconds = Field(0.5, description="a call that takes longer is logged")
     slow_handler_seconds: Seconds = Field(1.0, description="a batch of records that takes longer is logged")
     slow_query_seconds: Seconds = Field(
         0.5, description="a statement that takes longer is logged, without its values"
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in origins and len(origins) > 1:
+            raise ValueError("* beside names: either * alone, or the names of the origins")
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: https://HOST or https://HOST:PORT, without a path"
+                )
+        return origins

@@ -7,23 +7,20 @@ observed when a reader collects. Only latencies, verdicts and the ends of orders
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from wsgiref.simple_server import WSGIServer
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import start_http_server
 from typing_extensions import override
 
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.telemetry.error_counts import ErrorCounts
-from alphapanda.telemetry.exemplars import ExemplarRegistry, Exemplars
+from alphapanda.telemetry.exemplars import Exemplars
 from alphapanda.telemetry.figures import Figures, Gauge, Outcome, Point, Stage
 from alphapanda.telemetry.gauges import GAUGES
 
@@ -116,6 +113,7 @@ class Metrics(Figures):
         self._certificate_days: float | None = None
         self._servers: Sequence[ServerMetrics] = ()
         self._calls = NO_CALLS
+        self._waiting_for: Callable[[], Sequence[str]] = lambda: ("nothing is started yet",)
         self._points: Mapping[Gauge, Sequence[Point]] = {}
         self._exemplars = exemplars
         self._errors = errors
@@ -183,6 +181,14 @@ class Metrics(Figures):
         )
         self._orders.update(dict.fromkeys(orders, 0))
         self._absorbed.update(dict.fromkeys(duplicates, 0))
+
+    def watch_services(self, not_serving: Callable[[], Sequence[str]]) -> None:
+        """Takes what returns the services that don't serve now."""
+        self._waiting_for = not_serving
+
+    def not_serving(self) -> Sequence[str]:
+        """The services that don't serve now."""
+        return self._waiting_for()
 
     def observe_points(self, points: Iterable[Point]) -> None:
         """Stores the newest values of the gauges that were asked for."""
@@ -345,35 +351,3 @@ def collector_reader(endpoint: str, interval_seconds: float, timeout_seconds: fl
     """
     exporter = OTLPMetricExporter(endpoint, insecure=endpoint.startswith("http://"), timeout=timeout_seconds)
     return PeriodicExportingMetricReader(exporter, interval_seconds * 1000, timeout_seconds * 1000)
-
-
-class PrometheusEndpoint:
-    """Serves the metrics to Prometheus at http://HOST:PORT/metrics.
-
-    Args:
-        host: address to bind.
-        port: port to bind; 0 takes a free one.
-
-    Attributes:
-        reader: to be passed to `Metrics`.
-        exemplars: to be passed to `Metrics`, too.
-        registry: what is served.
-        port: the bound port.
-
-    Raises:
-        OSError: the port can't be bound.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        self.exemplars = Exemplars("broker", LATENCY_BOUNDS)
-        self.registry = registry = ExemplarRegistry(self.exemplars)
-        self._server: WSGIServer
-        self._server, self._thread = start_http_server(port, host, registry)
-        self.port = self._server.server_port
-        self.reader: MetricReader = PrometheusMetricReader(registry=registry, scope_info_enabled=False)
-
-    def stop(self) -> None:
-        """Closes the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

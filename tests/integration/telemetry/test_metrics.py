@@ -13,10 +13,10 @@ from alphapanda.telemetry.metrics import (
     CallMetrics,
     GroupMetrics,
     Metrics,
-    PrometheusEndpoint,
     ServiceMetrics,
     collector_reader,
 )
+from alphapanda.telemetry.prometheus import PrometheusEndpoint
 
 CONSUMER = (
     "risk",

@@ -19,7 +19,8 @@ from alphapanda.strategy.measuring import SignalFigures
 from alphapanda.telemetry.error_counts import OTHER, ErrorCounts, channel_of
 from alphapanda.telemetry.figures import Outcome, Point, Stage, StartTimes
 from alphapanda.telemetry.gauges import GAUGES, HEADROOM, PARKED_KEYS
-from alphapanda.telemetry.metrics import STAGES, Metrics, PrometheusEndpoint
+from alphapanda.telemetry.metrics import STAGES, Metrics
+from alphapanda.telemetry.prometheus import PrometheusEndpoint
 from alphapanda.trading.measuring import OrderFigures
 from panda.events.v1 import orders_pb2 as orders
 from panda.events.v1.events_pb2 import Event
