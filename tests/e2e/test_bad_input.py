@@ -252,10 +252,10 @@ def test_several_settings_are_told_line_by_line(refused):
         ALPHAPANDA_ENVIRONMENT="production",
         lines=None,
     )
-    assert len(said.splitlines()) == 4  # production lacks two things
+    assert len(said.splitlines()) == 5  # production lacks three things
     assert "ALPHAPANDA_CONSUMERS__DEFAULTS__BATCH_SIZE: '0'" in said
     assert "did you mean ALPHAPANDA_RISK__MAX_ORDER_QUANTITY?" in said
-    assert "gRPC has no TLS" in said
+    assert "gRPC is not encrypted" in said
 
 
 def test_a_strategy_file_that_does_not_import(up, tmp_path):

@@ -13,6 +13,7 @@ from alphapanda.settings.sources import SettingsInvalid, load_settings, read_set
 from alphapanda.telemetry.redaction import redacted, remember_secrets
 
 PLAINTEXT_DATABASE = "the connection to PostgreSQL is not encrypted: add ?ssl=verify-full (or verify-ca, require) to database.url"
+SECRET = "s" * 40
 INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 
 
@@ -184,11 +185,26 @@ def test_everything_wrong_with_kafkas_guard_is_told_at_once(tmp_path):
 class TestProduction:
     """What production refuses."""
 
-    def test_what_this_version_lacks_is_said(self):
-        """Neither TLS nor authentication for gRPC are there: both are told, and nothing else where all is local."""
-        tls, auth = refusals()
-        assert tls.startswith("gRPC has no TLS")
-        assert auth.startswith("gRPC has no authentication")
+    def test_what_is_missing_is_said_by_name_in_one_message(self):
+        """TLS, authentication and its secret are each a line, and nothing else where all is local."""
+        assert refusals() == [
+            "gRPC is not encrypted: set tls.certificate and tls.key to PEM files, and tls.ca to their authority",
+            "whoever calls may do everything: set auth.enabled to true",
+            "auth.secret is empty: set it to a secret, such as `openssl rand -base64 48` prints",
+        ]
+        assert refusals(AUTH__SECRET=SECRET) == refusals()[:2]
+        assert refusals(AUTH__SECRET=SECRET, AUTH__ENABLED="true") == refusals()[:1]
+
+    def test_it_starts_with_all_of_it(self):
+        """With certificate, key, authentication and its secret nothing is refused."""
+        given = {
+            "TLS__CERTIFICATE": "own.pem",
+            "TLS__KEY": "own.key",
+            "AUTH__ENABLED": "true",
+            "AUTH__SECRET": SECRET,
+        }
+        variables = {f"ALPHAPANDA_{name}": value for name, value in given.items()}
+        assert load_settings({"ALPHAPANDA_ENVIRONMENT": "production"} | variables).auth.enabled
 
     def test_plaintext_and_missing_secrets_are_told_with_what_else_is_wrong(self):
         """Each plaintext connection and each missing password is a line, beside a value out of range."""
@@ -200,7 +216,7 @@ class TestProduction:
             API__PORT="70000",
         )
         assert problems[0].startswith("setting ALPHAPANDA_API__PORT: '70000'")
-        assert problems[3:] == [
+        assert problems[4:] == [
             "Kafka at k1:9092 is reached without encryption: set kafka.security_protocol to SASL_SSL",
             PLAINTEXT_DATABASE,
             "database.url has no password",
@@ -223,21 +239,21 @@ class TestProduction:
     )
     def test_sockets_loopback_and_tls_are_safe(self, database, redis):
         """What never leaves the machine, and what is encrypted and has a password, is no further problem."""
-        assert len(refusals(DATABASE__URL=database, REDIS__URL=redis)) == 2
+        assert refusals(DATABASE__URL=database, REDIS__URL=redis) == refusals()
 
     @pytest.mark.parametrize(
         "database",
         [
-            "postgresql+asyncpg://panda:secret@db/panda?ssl=prefer",  # pragma: allowlist secret
-            "postgresql+asyncpg://panda:secret@127.0.0.1/panda?host=db",  # pragma: allowlist secret
-            "postgresql+asyncpg://panda:secret@[bad/panda",  # pragma: allowlist secret
+            "postgresql+asyncpg://panda:hunter2@db/panda?ssl=prefer",  # pragma: allowlist secret
+            "postgresql+asyncpg://panda:hunter2@127.0.0.1/panda?host=db",  # pragma: allowlist secret
+            "postgresql+asyncpg://panda:hunter2@[bad/panda",  # pragma: allowlist secret
         ],
     )
     def test_what_only_looks_safe_is_not(self, database):
         """An encryption that may be left out, a host named in the query, an address that is none: plaintext."""
         problems = refusals(DATABASE__URL=database)
         assert any("the connection to PostgreSQL is not encrypted" in problem for problem in problems)
-        assert "secret" not in str(problems)
+        assert "hunter2" not in str(problems)
 
     def test_other_environments_ask_for_none_of_it(self):
         """Development and testing may speak plaintext."""

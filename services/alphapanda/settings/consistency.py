@@ -2,7 +2,6 @@
 
 In production every network connection is encrypted, every caller is authenticated and no secret is missing.
 Connections within the machine (a Unix socket, loopback) count as safe; gRPC doesn't, because it serves other machines.
-This version has neither TLS nor authentication for gRPC, so it refuses production and says what is missing.
 """
 
 from __future__ import annotations
@@ -91,11 +90,19 @@ def _tls(tls: TlsSettings) -> Iterator[Disagreement]:
 
 
 def _unfit_for_production(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield "api.host", "gRPC has no TLS: this version can't encrypt it, so it may not serve"
-    yield (
-        "api.host",
-        "gRPC has no authentication: this version can't tell callers apart, so it may not serve",
-    )
+    if settings.tls.certificate is None and settings.tls.key is None:
+        yield (
+            "tls.certificate",
+            "gRPC is not encrypted: set tls.certificate and tls.key to PEM files, and tls.ca to their authority",
+        )
+    auth = settings.auth
+    if not auth.enabled:
+        yield "auth.enabled", "whoever calls may do everything: set auth.enabled to true"
+        if auth.algorithm == HS256 and not auth.secret:
+            yield (
+                "auth.secret",
+                "auth.secret is empty: set it to a secret, such as `openssl rand -base64 48` prints",
+            )
     yield from _kafka_in_production(KafkaOptions(**dict(settings.kafka)))
     yield from _database(settings)
     yield from _redis(settings)
