@@ -130,7 +130,7 @@ def _row(bar: Bar, depth: int, began: int, whole: int, hue: int) -> str:
     left = 100 * (bar.began - began) / whole
     width = max(100 * (bar.ended - bar.began) / whole, LEAST_WIDTH)
     tags = {str(tag["key"]): str(tag["value"]) for tag in bar.span.get("tags", ())}
-    failed = " failed" if tags.get("error") == "true" or tags.get("otel.status_code") == "ERROR" else ""
+    failed = " failed" if tags.get("error") == "True" or tags.get("otel.status_code") == "ERROR" else ""
     # The time stands where there is room for it.
     beside = f"left:{left + width:.3f}%" if left + width < 80 else f"right:{100 - left:.3f}%"  # noqa: PLR2004 - percent
     name = escape(str(bar.span["operationName"]))
