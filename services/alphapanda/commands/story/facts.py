@@ -17,6 +17,8 @@ from panda.risk.v1.risk_pb2 import Verdict
 from panda.trading.v1.trading_pb2 import Order
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+MANUAL: Final = "manual"
+"""The strategy_id of a person's order."""
 ORDER_EVENTS: Final = ("order_submitted", "order_filled", "order_failed", "order_cancelled")
 VERDICT_EVENTS: Final = ("signal_validated", "signal_rejected")
 

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from alphapanda.commands.asking import Services
-from alphapanda.commands.story.facts import Facts, is_event
+from alphapanda.commands.story.facts import MANUAL, Facts, is_event
 from alphapanda.contract.topics import payload_policies
 from alphapanda.mesh.status import describe_rpc_error
 from panda.events.v1.portfolio_pb2 import PortfolioSnapshot
@@ -29,7 +29,7 @@ A_PAGE: Final = 500
 ENTRIES: Final = 1_000
 POINTS: Final = 50
 BEFORE_ORDER: Final = timedelta(minutes=10)
-"""An order's chain of events begins at most this long before the order is stored, unless its signal waited in a queue."""
+"""An order's chain of events begins at most this long before the order is stored, unless its signal waited."""
 AROUND_SIGNAL: Final = timedelta(minutes=1)
 """A frame is published at most this long before its signal is made."""
 
@@ -48,10 +48,16 @@ class Gathering:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._answered = False
+        self._away: grpc.aio.AioRpcError | None = None
         self.facts = Facts()
 
     async def named(self, asked: str) -> str:
-        """Asks for whatever an id may be the id of; returns the correlation id, empty where nothing names it."""
+        """Asks for whatever an id may be the id of; returns the correlation id, empty where nothing names it.
+
+        Raises:
+            grpc.aio.AioRpcError: no service could be reached.
+        """
         services, facts = self._services, self.facts
         order, of_signal, of_chain, verdict, verdicts = await asyncio.gather(
             self._ask("trading", services.trading.GetOrder(GetOrderRequest(order_id=asked))),
@@ -73,6 +79,8 @@ class Gathering:
         if not facts.orders:
             await self._search([asked])
             facts.add_orders(await self._orders_of_events())
+        if self._away is not None and not self._answered:
+            raise self._away
         if not (facts.orders or facts.verdicts or facts.records):
             await self._search([asked], topics=[_frames()])
         return facts.correlation_of(asked)
@@ -99,6 +107,8 @@ class Gathering:
         created = [one.created_at.ToDatetime(UTC) for one in facts.orders.values()]
         since = min(created) - BEFORE_ORDER if created else None
         await self._search([correlation_id], since=since)
+        if since is not None and not self._has_signals():  # one may have waited long for an open order
+            await self._search([correlation_id])
         await asyncio.gather(
             self._frame(correlation_id), self._waiting(), *map(self._booked, facts.orders.values())
         )
@@ -138,6 +148,12 @@ class Gathering:
             )
         )
         return [one.order for one in found if one is not None]
+
+    def _has_signals(self) -> bool:
+        """Whether the log has shown the signal of each order; a person's order has none."""
+        made = {one.event.event_id for one in self.facts.records}
+        orders = [one.state for one in self.facts.orders.values()]
+        return all(one.strategy_id == MANUAL or one.signal_id in made for one in orders)
 
     async def _frame(self, correlation_id: str) -> None:
         """Looks for the frame that began the chain, near the time of its first signal."""
@@ -197,11 +213,16 @@ class Gathering:
     async def _ask(self, service: str, call: Awaitable[Answer]) -> Answer | None:
         """Returns an answer; None where there is no such thing, or no answer, which is then named."""
         try:
-            return await call
+            answer = await call
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                self._answered = True
+            else:
+                self._away = error
                 self._missing(f"{service}: {describe_rpc_error(error)}")
             return None
+        self._answered = True
+        return answer
 
     def _missing(self, why: str) -> None:
         if why not in self.facts.missing:

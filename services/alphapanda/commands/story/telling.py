@@ -8,7 +8,7 @@ from typing import Final
 
 from alphapanda.commands.order_tables import why_ended
 from alphapanda.commands.risk_tables import outcome_of
-from alphapanda.commands.story.facts import ORDER_EVENTS, VERDICT_EVENTS, Facts, is_event, signal_of
+from alphapanda.commands.story.facts import MANUAL, ORDER_EVENTS, VERDICT_EVENTS, Facts, is_event, signal_of
 from alphapanda.commands.story.lines import (
     call_step,
     change_step,
@@ -30,7 +30,6 @@ from panda.ops.v1.ops_pb2 import DeadLetter
 from panda.portfolio.v1.portfolio_pb2 import LedgerEntry
 from panda.trading.v1.trading_pb2 import Order
 
-MANUAL: Final = "manual"
 MARKET: Final = "%d %b %Y %H:%M:%S"
 ORDER_STYLES: Final = {"filled": GOOD, "failed": BAD, "rejected": BAD, "unknown": BAD}
 
