@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -68,9 +67,8 @@ class Traded:
         """The trace of a chain, once portfolio's part of it has arrived."""
 
         def whole() -> SeenTrace | None:
-            answer = self.jaeger.trace(ids.trace_id(correlation_id))
-            seen = SeenTrace.of(answer) if answer else None
-            return seen if seen and seen.named(f"{spans.PROCESS} {FILLED}", "portfolio") else None
+            seen = SeenTrace(self.jaeger.trace(ids.trace_id(correlation_id)))
+            return seen if seen.named(f"{spans.PROCESS} {FILLED}", "portfolio") else None
 
         found: SeenTrace = until(whole, SENT_SECONDS, f"the trace of {correlation_id}")
         return found
@@ -154,7 +152,7 @@ def test_an_order_is_found_by_its_id_and_nothing_by_another(traded: Traded) -> N
     order = traded.orders()[-1]
     traded.trace(order["correlation_id"])
     found = traded.jaeger.search("trading", {spans.ORDER_ID: str(order["order_id"])})
-    assert [one["traceID"] for one in found] == [ids.trace_id(order["correlation_id"])]
+    assert found == [ids.trace_id(order["correlation_id"])]
     assert traded.jaeger.search("trading", {spans.ORDER_ID: NOBODYS}) == []
 
 
@@ -227,9 +225,9 @@ def test_the_trace_is_the_correlation_id_everywhere(traded: Traded) -> None:
     order = traded.orders()[-1]
     correlation_id, trace_id = order["correlation_id"], ids.trace_id(order["correlation_id"])
     chain = [
-        one
-        for one in traded.end.records
-        if traded.end.events[_event_id(one)].correlation_id == correlation_id
+        record
+        for record in traded.end.records
+        if record.topic != FRAMES and traded.end.events[_event_id(record)].correlation_id == correlation_id
     ]
     assert {one.topic for one in chain} >= {RAW, VALIDATED, FILLED}
     for record in chain:
@@ -255,18 +253,6 @@ def test_a_signal_delivered_twice_adds_to_its_trace(traded: Traded) -> None:
     assert len(trace.named(f"{spans.EXECUTE_ORDER} paper")) == 1
 
 
-def test_an_order_that_a_kill_met_is_one_whole_trace(traded: Traded) -> None:
-    """What the killed process had no time to send is recorded by the one that goes on: no parent is missing."""
-    order = traded.in_flight()
-    trace = traded.trace(order["correlation_id"])
-    check_whole(trace)
-    assert {one.service for one in trace.spans} >= set(spans.SERVICES)
-    assert (
-        trace.above(trace.one(f"{spans.PROCESS} {FILLED}", "portfolio"))[-1]
-        == f"marketdata: publish {FRAMES}"
-    )
-
-
 def test_a_persons_order_goes_on_in_the_callers_trace(traded: Traded) -> None:
     """The caller's traceparent gives the trace and the correlation id; the command's span hangs under the caller's."""
     correlation_id = _correlated(traded, "order_id", traded.manual)
@@ -286,7 +272,8 @@ def test_callers_and_callees_are_the_meshs_edges(traded: Traded) -> None:
         traded.trace(order["correlation_id"])
     edges: Mapping[tuple[str, str], int] = until(traded.jaeger.dependencies, SENT_SECONDS, "dependencies")
     flow = {("marketdata", "strategy"), ("strategy", "risk"), ("risk", "trading"), ("trading", "risk")}
-    assert set(edges) == flow | {("trading", "portfolio")}, edges
+    between = {(caller, callee) for caller, callee in edges if caller != callee}
+    assert between == flow | {("trading", "portfolio")}, edges
     assert edges["trading", "portfolio"] >= len(traded.orders())
 
 
@@ -294,21 +281,20 @@ def test_no_trace_but_those_of_orders(traded: Traded) -> None:
     """A frame that led to no signal leaves nothing: market data has a span for each traced chain and no more."""
     signals = {event.correlation_id for event in traded.end.of("trading_signal")}
     frames = traded.jaeger.search("marketdata", {spans.MESSAGING_DESTINATION: FRAMES}, limit=1_000)
-    without = {one["traceID"] for one in frames} - {ids.trace_id(one) for one in signals}
+    without = set(frames) - {ids.trace_id(one) for one in signals}
     ticks = len(traded.end.of("tick_frame"))
     assert len(without) <= max(2, ticks // 100), f"{len(without)} of {ticks} frames"
 
 
 def test_the_page_shows_the_same_tree(traded: Traded) -> None:
     """The waterfall has a line for each span, in the tree's order, and fetches nothing."""
-    answer = traded.jaeger.trace(ids.trace_id(traded.orders()[-1]["correlation_id"]))
-    assert answer is not None
-    (root,) = tree(answer)
-    assert (root.service, root.missing) == ("marketdata", "")
-    made = page(answer, "An order.")
-    assert made.count("<details") == len(answer["spans"])
+    seen = traded.trace(traded.orders()[-1]["correlation_id"]).spans
+    (root,) = tree(seen)
+    assert (root.span.service, root.missing) == ("marketdata", "")
+    made = page(seen, "An order.")
+    assert made.count("<details") == len(seen)
     assert (
         made.index(f"publish {FRAMES}") < made.index(f"process {VALIDATED}") < made.index(f"process {FILLED}")
     )
     assert "<script" not in made
-    assert "http://" not in made.replace(json.dumps(traded.jaeger.url), "")
+    assert "http" not in made.replace("http-equiv", "")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kafka_server import free_ports
+from trace_answer import TracedSpan, spans_of
 
 TOOL = Path(__file__).resolve().parent
 BINARIES = TOOL.parents[1] / ".tools" / "bin"
@@ -159,25 +160,24 @@ class JaegerServer:
 
     def services(self) -> list[str]:
         """Names of the services that have sent spans."""
-        found: list[str] = self._get("/api/v3/services")["services"]
-        return sorted(found)
+        found: list[str] | None = self._get("/api/services")["data"]  # null before the first span
+        return sorted(found or [])
 
-    def trace(self, trace_id: str) -> dict[str, Any] | None:
-        """One trace, as `GET /api/traces/ID` answers it; None where there is none.
+    def trace(self, trace_id: str) -> list[TracedSpan]:
+        """The spans of a trace, by time; none where there is no such trace.
 
         Args:
             trace_id: 32 hexadecimal digits.
         """
         try:
-            found: list[dict[str, Any]] = self._get(f"/api/traces/{trace_id}")["data"]
+            return spans_of(self._get(f"/api/v3/traces/{trace_id}"))
         except urllib.error.HTTPError as error:
             if error.code != 404:  # noqa: PLR2004 - not found
                 raise
-            return None
-        return found[0] if found else None
+            return []
 
-    def search(self, service: str, tags: Mapping[str, str], limit: int = 20) -> list[dict[str, Any]]:
-        """Traces in which a span of the service has all these attributes.
+    def search(self, service: str, tags: Mapping[str, str], limit: int = 20) -> list[str]:
+        """Ids of the traces in which a span of the service has all these attributes.
 
         `GET /api/traces` filters by them; the search of /api/v3 ignores attributes without a word.
         """
@@ -189,13 +189,13 @@ class JaegerServer:
             "start": str(now - 24 * 3_600 * 10**6),
             "end": str(now + 60 * 10**6),
         }
-        found: list[dict[str, Any]] = self._get("/api/traces", query)["data"]
-        return found
+        found: Sequence[dict[str, Any]] = self._get("/api/traces", query)["data"] or ()
+        return [str(one["traceID"]) for one in found]
 
     def dependencies(self, seconds: float = 3_600.0) -> dict[tuple[str, str], int]:
         """Spans of a callee under a span of a caller, counted by (caller, callee)."""
         query = {"endTs": str(int(time.time() * 1e3) + 1_000), "lookback": str(int(seconds * 1e3))}
-        edges: Sequence[dict[str, Any]] = self._get("/api/dependencies", query)["data"]
+        edges: Sequence[dict[str, Any]] = self._get("/api/dependencies", query)["data"] or ()
         return {(one["parent"], one["child"]): one["callCount"] for one in edges}
 
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "kafka"))
 from jaeger_server import JaegerDidNotStart, JaegerServer, missing_for_jaeger
 from kafka_server import KafkaDidNotStart, free_ports, missing_for_kafka
 from mesh import PROGRAM, Mesh, say, seed_demo
+from trace_answer import TracedSpan
 from waterfall import page
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -111,7 +112,7 @@ class Asking:
 
 async def traced_order(
     asking: Asking, jaeger: JaegerServer, check: Callable[[], None]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], list[TracedSpan]]:
     """Waits for an order whose fill is booked and whose trace Jaeger has; returns both.
 
     Raises:
@@ -124,8 +125,7 @@ async def traced_order(
         orders = await asyncio.to_thread(asking.orders)
         for order in orders:
             trace = await asyncio.to_thread(jaeger.trace, order["correlationId"].replace("-", ""))
-            services = {one["serviceName"] for one in trace["processes"].values()} if trace else set()
-            if trace and LEDGER_SERVICE in services:
+            if any(span.service == LEDGER_SERVICE for span in trace):
                 return order, trace
         await asyncio.sleep(PAUSE_SECONDS)
     what = f"{len(orders)} filled orders, none with a whole trace" if orders else "no order was filled"
@@ -133,10 +133,10 @@ async def traced_order(
 
 
 def tell(
-    order: Mapping[str, Any], trace: Mapping[str, Any], jaeger: JaegerServer, asking: Asking, folder: Path
+    order: Mapping[str, Any], trace: Sequence[TracedSpan], jaeger: JaegerServer, asking: Asking, folder: Path
 ) -> None:
     """Prints what there is to see, and writes the page."""
-    trace_id, order_id = trace["traceID"], order["state"]["orderId"]
+    trace_id, order_id = trace[0].trace_id, order["state"]["orderId"]
     written = folder / f"trace-{trace_id}.html"
     heading = f"Order {order_id} of {order['state']['strategyId']} in {order['symbol']}."
     written.write_text(page(trace, heading), encoding="utf-8")

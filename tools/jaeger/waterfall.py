@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
+
+from trace_answer import TracedSpan
 
 HUES = (210, 150, 30, 280, 0, 180, 60, 320)
 LEAST_WIDTH = 0.3
@@ -37,76 +38,48 @@ class Bar:
     """A span in the tree.
 
     Attributes:
-        span: as Jaeger answers it: times in microseconds.
-        service: who recorded it.
+        span: the span.
         missing: id of its parent where the trace doesn't have that span; else empty.
         below: spans whose parent it is.
     """
 
-    span: Mapping[str, Any]
-    service: str
+    span: TracedSpan
     missing: str = ""
     below: list[Bar] = field(default_factory=list)
 
-    @property
-    def began(self) -> int:
-        """Microseconds since the epoch."""
-        return int(self.span["startTime"])
 
-    @property
-    def ended(self) -> int:
-        """Microseconds since the epoch."""
-        return self.began + int(self.span["duration"])
-
-
-def parent_of(span: Mapping[str, Any]) -> str:
-    """Id of a span's parent; empty for a root. Links are references of another type, or to another trace."""
-    of_trace = [one for one in span.get("references", ()) if one["traceID"] == span["traceID"]]
-    return next((str(one["spanID"]) for one in of_trace if one["refType"] == "CHILD_OF"), "")
-
-
-def links_of(span: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(trace id, span id) of each span that a span links to."""
-    return [
-        (str(one["traceID"]), str(one["spanID"]))
-        for one in span.get("references", ())
-        if one["refType"] == "FOLLOWS_FROM"
-    ]
-
-
-def tree(trace: Mapping[str, Any]) -> list[Bar]:
+def tree(spans: Iterable[TracedSpan]) -> list[Bar]:
     """The roots of a trace: spans without a parent, and those whose parent is missing. Each level by time."""
-    services = {key: str(process["serviceName"]) for key, process in trace["processes"].items()}
-    bars = {span["spanID"]: Bar(span, services[span["processID"]]) for span in trace["spans"]}
+    bars = {span.span_id: Bar(span) for span in sorted(spans, key=lambda one: (one.began, -one.ended))}
     roots = []
-    for bar in sorted(bars.values(), key=lambda one: (one.began, -one.ended)):
-        parent = parent_of(bar.span)
-        if parent in bars:
-            bars[parent].below.append(bar)
+    for bar in bars.values():
+        if bar.span.parent in bars:
+            bars[bar.span.parent].below.append(bar)
         else:
-            bar.missing = parent
+            bar.missing = bar.span.parent
             roots.append(bar)
     return roots
 
 
-def page(trace: Mapping[str, Any], heading: str = "") -> str:
+def page(spans: Sequence[TracedSpan], heading: str = "") -> str:
     """The page of a trace, one self-contained HTML document.
 
     Args:
-        trace: an element of `data` of Jaeger's `GET /api/traces/ID`.
+        spans: the trace's spans, at least one.
         heading: a sentence below the title.
     """
-    lines = list(_flat(tree(trace)))
-    began, ended = min(bar.began for bar, _ in lines), max(bar.ended for bar, _ in lines)
-    hues = {
-        name: HUES[n % len(HUES)] for n, name in enumerate(dict.fromkeys(bar.service for bar, _ in lines))
-    }
+    lines = list(_flat(tree(spans)))
+    began, ended = min(one.began for one in spans), max(one.ended for one in spans)
+    services = dict.fromkeys(bar.span.service for bar, _ in lines)
+    hues = {name: HUES[n % len(HUES)] for n, name in enumerate(services)}
     legend = "".join(f'<span style="--h:{hue}">{escape(name)}</span>' for name, hue in hues.items())
     at = datetime.fromtimestamp(began / 1e6, UTC)
     took = _time(ended - began)
     marks = "".join(f"<span>{_time(n * (ended - began) // 4)}</span>" for n in range(5))
-    rows = "".join(_row(bar, depth, began, max(ended - began, 1), hues[bar.service]) for bar, depth in lines)
-    trace_id = escape(str(trace["traceID"]))
+    rows = "".join(
+        _row(bar, depth, began, max(ended - began, 1), hues[bar.span.service]) for bar, depth in lines
+    )
+    trace_id = escape(spans[0].trace_id)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -127,29 +100,34 @@ def _flat(bars: Sequence[Bar], depth: int = 0) -> Iterator[tuple[Bar, int]]:
 
 
 def _row(bar: Bar, depth: int, began: int, whole: int, hue: int) -> str:
-    left = 100 * (bar.began - began) / whole
-    width = max(100 * (bar.ended - bar.began) / whole, LEAST_WIDTH)
-    tags = {str(tag["key"]): str(tag["value"]) for tag in bar.span.get("tags", ())}
-    failed = " failed" if tags.get("error") == "True" or tags.get("otel.status_code") == "ERROR" else ""
+    span = bar.span
+    left = 100 * (span.began - began) / whole
+    width = max(100 * (span.ended - span.began) / whole, LEAST_WIDTH)
+    failed = " failed" if span.error else ""
     # The time stands where there is room for it.
     beside = f"left:{left + width:.3f}%" if left + width < 80 else f"right:{100 - left:.3f}%"  # noqa: PLR2004 - percent
-    name = escape(str(bar.span["operationName"]))
     return (
-        f'<details style="--h:{hue}"><summary><span class="name" style="padding-left:{depth * 1.2:g}em">{name}'
-        f" <small>{escape(bar.service)}</small></span>"
+        f'<details style="--h:{hue}"><summary><span class="name" style="padding-left:{depth * 1.2:g}em">{escape(span.name)}'
+        f" <small>{escape(span.service)}</small></span>"
         f'<span class="track"><span class="bar{failed}" style="left:{left:.3f}%;width:{width:.3f}%"></span>'
-        f'<span class="took" style="{beside}">{_time(bar.ended - bar.began)}</span></span></summary>'
-        f"<table>{''.join(_cells(bar, began, tags))}</table></details>\n"
+        f'<span class="took" style="{beside}">{_time(span.ended - span.began)}</span></span></summary>'
+        f"<table>{''.join(_cells(bar, began))}</table></details>\n"
     )
 
 
-def _cells(bar: Bar, began: int, tags: Mapping[str, str]) -> Iterator[str]:
-    facts = [("starts after", _time(bar.began - began)), ("span id", str(bar.span["spanID"]))]
+def _cells(bar: Bar, began: int) -> Iterator[str]:
+    span = bar.span
+    facts = [("starts after", _time(span.began - began)), ("kind", span.kind), ("span id", span.span_id)]
     if bar.missing:
         facts.append(("parent is missing", bar.missing))
-    facts += [("link", f"span {span} of trace {trace}") for trace, span in links_of(bar.span)]
-    for name, value in (*facts, *sorted(tags.items())):
-        yield f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+    if span.error:
+        facts.append(("error", span.error))
+    for trace_id, span_id in span.links:
+        facts.append(
+            ("link", f"span {span_id}" + (f" of trace {trace_id}" if trace_id != span.trace_id else ""))
+        )
+    for name, value in (*facts, *sorted(span.attributes.items())):
+        yield f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>"
 
 
 def _time(microseconds: float) -> str:

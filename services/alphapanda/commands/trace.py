@@ -11,12 +11,13 @@ import click
 from alphapanda.commands.asking import Services, ask, asks
 from alphapanda.commands.console import USAGE, fail, out, wide
 from alphapanda.commands.finding import Target
-from alphapanda.commands.story.drawing import as_object, picture, trace_id
+from alphapanda.commands.story.drawing import as_object, picture
 from alphapanda.commands.story.facts import Facts, parsed_id
 from alphapanda.commands.story.gathering import Gathering
 from alphapanda.commands.story.telling import told
 from alphapanda.commands.wording import count
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.ids import trace_id
 
 
 @click.command()

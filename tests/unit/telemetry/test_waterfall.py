@@ -5,30 +5,25 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from waterfall import links_of, page, parent_of, tree
+from trace_answer import TracedSpan, spans_of
+from waterfall import page, tree
 
 TRACE = "6f1d2c3b000050008000000000000001"
 OTHER = "6f1d2c3b000050008000000000000002"
+BEGAN = 1_700_000_000_000_000
 
 
-def span(number: int, began: int, took: int, parent: int | None = None, **more: Any) -> dict[str, Any]:
-    """A span as Jaeger answers it, times in microseconds."""
-    references = [{"refType": "CHILD_OF", "traceID": TRACE, "spanID": f"{parent:016x}"}] if parent else []
-    return {
-        "traceID": TRACE,
-        "spanID": f"{number:016x}",
-        "operationName": more.get("name", f"span {number}"),
-        "references": references + more.get("references", []),
-        "startTime": 1_700_000_000_000_000 + began,
-        "duration": took,
-        "processID": more.get("process", "p1"),
-        "tags": [{"key": key, "value": value} for key, value in more.get("tags", {}).items()],
-    }
+def span(number: int, began: int, took: int, parent: int | None = None, **more: Any) -> TracedSpan:
+    """A span that begins `began` microseconds after the trace."""
+    given = {"name": f"span {number}", "service": "risk", "kind": "internal", "attributes": {}} | more
+    above = f"{parent:016x}" if parent else ""
+    return TracedSpan(
+        TRACE, f"{number:016x}", above, began=BEGAN + began, ended=BEGAN + began + took, **given
+    )
 
 
-def trace(*spans: dict[str, Any]) -> dict[str, Any]:
-    processes = {"p1": {"serviceName": "risk"}, "p2": {"serviceName": "trading"}}
-    return {"traceID": TRACE, "spans": list(spans), "processes": processes}
+def trace(*spans: TracedSpan) -> tuple[TracedSpan, ...]:
+    return spans
 
 
 def names(made: str) -> list[str]:
@@ -56,20 +51,44 @@ def test_a_missing_parent_is_said() -> None:
     assert "parent is missing" in page(trace(span(2, 1, 1, 7)))
 
 
-def test_a_link_is_no_parent() -> None:
-    """References to other traces, and those that follow from a span, are links."""
-    link = {"refType": "FOLLOWS_FROM", "traceID": OTHER, "spanID": "ab"}
-    elsewhere = {"refType": "CHILD_OF", "traceID": OTHER, "spanID": "cd"}
-    linked = span(2, 1, 1, 1, references=[link, elsewhere])
-    assert parent_of(linked) == f"{1:016x}"
-    assert links_of(linked) == [(OTHER, "ab")]
-    assert f"span ab of trace {OTHER}" in page(trace(span(1, 0, 9), linked))
+def test_links_are_shown() -> None:
+    """A link names its span, and its trace where that is another one."""
+    made = page(trace(span(1, 0, 9), span(2, 1, 1, 1, links=[(TRACE, f"{1:016x}"), (OTHER, "ab")])))
+    assert f"<td>link</td><td>span {1:016x}</td>" in made
+    assert f"span ab of trace {OTHER}" in made
+
+
+def test_an_answer_of_jaeger_is_read() -> None:
+    """Parent, links, kind, times, attributes and a failure of OTLP's JSON; a span that came twice is one."""
+    told = {
+        "traceId": TRACE,
+        "spanId": "ab",
+        "parentSpanId": "cd",
+        "name": "process",
+        "kind": 5,
+        "startTimeUnixNano": "1700000000000001000",
+        "endTimeUnixNano": "1700000000000005000",
+        "attributes": [
+            {"key": "text", "value": {"stringValue": "x"}},
+            {"key": "number", "value": {"intValue": "7"}},
+            {"key": "truth", "value": {"boolValue": True}},
+        ],
+        "links": [{"traceId": TRACE, "spanId": "cd"}],
+        "status": {"code": 2, "message": "no"},
+    }
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "risk"}}]}
+    answer = {"result": {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [told, told]}]}]}}
+    (read,) = spans_of(answer)
+    assert (read.parent, read.links, read.kind, read.service) == ("cd", [(TRACE, "cd")], "consumer", "risk")
+    assert (read.began, read.ended) == (BEGAN + 1, BEGAN + 5)
+    assert read.attributes == {"text": "x", "number": 7, "truth": True}
+    assert read.error == "no"
 
 
 def test_whatever_a_span_says_is_text() -> None:
     """Names and attributes are escaped, and the page allows no script and no request."""
     hostile = "<script>alert('x')</script><img src=//a>"
-    made = page(trace(span(1, 0, 9, name=hostile, tags={hostile: hostile})), hostile)
+    made = page(trace(span(1, 0, 9, name=hostile, attributes={hostile: hostile})), hostile)
     assert "<script" not in made
     assert "<img" not in made
     assert "default-src 'none'" in made
@@ -77,5 +96,6 @@ def test_whatever_a_span_says_is_text() -> None:
 
 def test_a_failed_span_stands_out() -> None:
     """A span with an error has its bar marked."""
-    assert page(trace(span(1, 0, 9), span(2, 1, 3, 1, tags={"error": True}))).count('class="bar failed"') == 1
-    assert page(trace(span(1, 0, 9, tags={"otel.status_code": "ERROR"}))).count('class="bar failed"') == 1
+    made = page(trace(span(1, 0, 9), span(2, 1, 3, 1, error="no price")))
+    assert made.count('class="bar failed"') == 1
+    assert "<td>error</td><td>no price</td>" in made

@@ -15,6 +15,7 @@ from alphapanda.commands.story.facts import Facts
 from alphapanda.commands.story.steps import QUIET, Step, Story
 from alphapanda.commands.tables import table
 from alphapanda.commands.wording import IST
+from alphapanda.domain.ids import trace_id
 
 MILLISECOND: Final = timedelta(milliseconds=1)
 SHOWN_IDS: Final = ("signal_id", "order_id", "fill_id", "letter_id")
@@ -63,11 +64,6 @@ def as_object(story: Story, facts: Facts, asked: str, link: str) -> dict[str, An
         "records": _objects(facts.records),
         "dead_letters": _objects(facts.letters.values()),
     }
-
-
-def trace_id(correlation_id: str) -> str:
-    """The trace id of a correlation id: the same 128 bits as 32 hexadecimal digits."""
-    return correlation_id.replace("-", "")
 
 
 def began_at(story: Story) -> datetime | None:
