@@ -191,7 +191,6 @@ async def _run(folder: Path, stopping: asyncio.Event, *, mesh: bool, once: bool)
         environment = {
             **os.environ,
             "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": jaeger.endpoint,
-            "ALPHAPANDA_TELEMETRY__JAEGER_URL": jaeger.url,
         }
         async with AsyncExitStack() as platforms:
             if mesh:
