@@ -17,6 +17,7 @@ import pytest
 from evidence import Evidence, check_books, check_chains, check_envelopes, read_evidence
 from recordings import walk
 from running import IMPATIENT, START_SECONDS, Platform, until
+from tests.span_tree import Spans, check_whole, span_collector
 from tests.values import replace
 
 from alphapanda.domain.order import FailureReason, OrderStatus
@@ -40,21 +41,23 @@ KILLED_AT = (sys.executable, str(Path(__file__).with_name("killed_at.py")))
 
 @dataclass
 class Aftermath:
-    """Evidence right after each kill, and that of the whole at its end."""
+    """Evidence right after each kill, that of the whole at its end, and all spans that came meanwhile."""
 
     killed: Mapping[str, Evidence]
     end: Evidence
+    spans: Spans
 
 
 @pytest.fixture(scope="module")
 def aftermath() -> Iterator[Aftermath]:
     """One recording, traded through kills at every step, one after the other on one data directory."""
-    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+    with tempfile.TemporaryDirectory(prefix="panda-") as folder, span_collector() as (spans, endpoint):
         file = walk(Path(folder))
+        traced = {**AT_ONCE, "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": endpoint}
         feed = ("--feed", f"replay:{file}", "--instrument", "NSE:INFY")
         killed: dict[str, Evidence] = {}
         data_dir = Path(folder, "data")
-        with Platform(data_dir, *feed, program=KILLED_AT, environment=AT_ONCE) as doomed:
+        with Platform(data_dir, *feed, program=KILLED_AT, environment=traced) as doomed:
             for step in FOUND:
                 if killed:
                     doomed.launch(step, str(NTH))
@@ -64,12 +67,12 @@ def aftermath() -> Iterator[Aftermath]:
                 code = doomed.process.wait(START_SECONDS)
                 assert code == -signal.SIGKILL, doomed.told()
                 killed[step] = read_evidence(data_dir, leave_servers=True)
-        with Platform(data_dir, *feed, environment=AT_ONCE) as last:
+        with Platform(data_dir, *feed, environment=traced) as last:
             last.start()
             last.wait_for("recording.ended", 60)
             last.come_to_rest()
             last.stop()
-            yield Aftermath(killed, read_evidence(data_dir))
+            yield Aftermath(killed, read_evidence(data_dir), spans)
 
 
 @pytest.mark.parametrize("step", FOUND)
@@ -102,6 +105,17 @@ def test_the_books_are_those_of_the_exchange(aftermath):
     check_envelopes(aftermath.end)
     check_chains(aftermath.end)
     assert len(aftermath.end.rows("fills")) >= NTH * len(FOUND)
+
+
+def test_each_order_is_one_whole_trace(aftermath):
+    """In spite of the kills each order's spans make one tree, whose id is its correlation id: no parent is missing."""
+    orders = aftermath.end.rows("orders")
+    for order in orders:
+        spans = aftermath.spans.of(order["correlation_id"])
+        root = check_whole(spans).about
+        assert root in {"marketdata: publish market.ticks", "risk: square off due"}
+        assert {span.service for span in spans} >= {root.partition(":")[0], "risk", "trading"}
+    assert any(span.attributes.get("alphapanda.resumed") for span in aftermath.spans.taken)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.telemetry import spans
+from alphapanda.telemetry.subjects import subject_attributes
 from alphapanda.telemetry.tracing import (
     Attribute,
     Kind,
@@ -17,7 +18,6 @@ from alphapanda.telemetry.tracing import (
     header_context,
     new_span_id,
 )
-from panda.events.v1.events_pb2 import Event
 
 
 class TracedHandler:
@@ -122,27 +122,3 @@ def record_attributes(delivery: Delivery, system: str, group: str) -> dict[str, 
         attributes[spans.BROKER] = delivery.broker
     attributes.update(subject_attributes(event))
     return attributes
-
-
-def subject_attributes(event: Event) -> Mapping[str, Attribute]:
-    """Order, signal, strategy and instrument that an event tells of."""
-    payload = event.WhichOneof("payload") or ""
-    if payload.startswith("order_"):
-        order = getattr(event, payload).order
-        return {
-            spans.ORDER_ID: order.order_id,
-            spans.SIGNAL_ID: order.signal_id,
-            spans.STRATEGY_ID: order.strategy_id,
-            spans.ACCOUNT: order.account,
-            spans.INSTRUMENT_ID: order.instrument_id,
-            spans.ORDER_REVISION: order.order_revision,
-        }
-    if payload.startswith(("signal_", "trading_signal")):
-        signal = getattr(event, payload)
-        return {
-            spans.SIGNAL_ID: event.event_id if payload == "trading_signal" else signal.signal_id,
-            spans.STRATEGY_ID: signal.strategy_id,
-            spans.ACCOUNT: signal.account,
-            spans.INSTRUMENT_ID: signal.instrument_id,
-        }
-    return {}

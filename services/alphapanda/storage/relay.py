@@ -22,6 +22,7 @@ from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.outbox import Outbox, channel
+from alphapanda.storage.recovered_spans import rows_that_may_be_lost
 from alphapanda.storage.relay_spans import RelaySpans, headers_of
 from alphapanda.telemetry.tracing import OFF, Tracer
 
@@ -85,6 +86,8 @@ class OutboxRelay:
         self._backoff = backoff
         self._wall_clock = wall_clock
         self._spans = RelaySpans(tracer)
+        self._recovers = tracer.on
+        self._may_be_lost = text(rows_that_may_be_lost(outbox.schema))
         self._wake = asyncio.Event()
         self._busy = True
         self._stopping = False
@@ -207,7 +210,14 @@ class OutboxRelay:
         found = await connection.execute(self._lock, {"name": channel(self.schema)})
         return bool(found.scalar_one())
 
+    async def _recover_spans(self, connection: AsyncConnection) -> None:
+        found = await connection.execute(self._may_be_lost, {"now": self._wall_clock()})
+        self._spans.recover(found.all())
+        self._recovers = False
+
     async def _relay(self, connection: AsyncConnection) -> None:
+        if self._recovers:
+            await self._recover_spans(connection)
         while True:
             last = self._stopping  # read before the rows: everything committed by then is among them
             self._busy = True

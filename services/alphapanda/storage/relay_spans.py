@@ -11,8 +11,10 @@ from sqlalchemy import Row
 from alphapanda.domain import ids
 from alphapanda.eventlog.decode import headers
 from alphapanda.eventlog.port import Headers
+from alphapanda.storage.recovered_spans import record_stand_ins
 from alphapanda.telemetry import spans
 from alphapanda.telemetry.tracing import Kind, SpanContext, Tracer, parse_traceparent
+from panda.events.v1.events_pb2 import Event
 
 
 def headers_of(row: Row[Any]) -> Headers:
@@ -44,6 +46,18 @@ class RelaySpans:
             found = parse_traceparent(row.traceparent)
             if found is not None:
                 self._record(row, found[0], end_ns)
+
+    def recover(self, rows: Sequence[Row[Any]]) -> None:
+        """Records again what tells of these rows; an earlier process may have been killed before it was sent."""
+        for row in rows:
+            found = parse_traceparent(row.traceparent)
+            if found is None:
+                continue
+            record_stand_ins(
+                self._tracer, Event.FromString(bytes(row.value)), found[0], nanoseconds(row.occurred_at)
+            )
+            if row.published_at is not None:
+                self._record(row, found[0], nanoseconds(row.published_at))
 
     def _record(self, row: Row[Any], parent: SpanContext, end_ns: int) -> None:
         event_id, broker = str(row.event_id), row.topic.partition(".")[0]

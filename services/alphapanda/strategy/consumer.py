@@ -223,7 +223,8 @@ class StrategyTicks:
             return partition.host.on_frame(frame)
         began = self._spans.now()
         signals = partition.host.on_frame(frame)
-        self._spans.decided(delivery, frame, signals, began)
+        resumed = bool(signals) and not partition.may_change(delivery.record.offset)
+        self._spans.decided(delivery, frame, signals, began, resumed=resumed)
         return signals
 
     async def assigned(self, reader: GroupReader, partitions: Sequence[TopicPartition]) -> None:

@@ -17,6 +17,7 @@ from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.port import Record
+from alphapanda.storage.recovered_spans import FRESH_SECONDS
 from alphapanda.telemetry import spans
 from alphapanda.telemetry.frame_span import record_frame
 from alphapanda.telemetry.tracing import Attribute, Kind, SpanContext, Tracer, header_context
@@ -48,11 +49,17 @@ class _Recent:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """When a signal was decided, and the frames behind it."""
+    """When a signal was decided, and the frames behind it.
+
+    `resumed`: an earlier owner of the partition may have decided it, and been killed before its spans were sent; `old`: too long ago
+    for that.
+    """
 
     began_ns: int
     ended_ns: int
     frames: Sequence[SpanContext]
+    resumed: bool = False
+    old: bool = False
 
 
 class DecisionSpans:
@@ -85,15 +92,27 @@ class DecisionSpans:
         """Wall time, nanoseconds since the epoch."""
         return self._strategy.now()
 
-    def decided(self, delivery: Delivery, frame: Frame, signals: Sequence[Signal], began_ns: int) -> None:
-        """Keeps the frame for the bars to come, and when signals were decided on it."""
+    def decided(
+        self, delivery: Delivery, frame: Frame, signals: Sequence[Signal], began_ns: int, *, resumed: bool
+    ) -> None:
+        """Keeps the frame for the bars to come, and when signals were decided on it.
+
+        Args:
+            delivery: the frame's record.
+            frame: the frame.
+            signals: what was decided.
+            began_ns: when the strategies were shown it.
+            resumed: whether an earlier owner of the partition may have published them.
+        """
         recent = self._recent.setdefault(delivery.record.partition, deque(maxlen=RECENT_FRAMES))
         if signals:
-            self._record_root(delivery, frame)
+            old = resumed and began_ns - delivery.record.appended_at_ns > 1_000_000_000 * FRESH_SECONDS
+            if not old:
+                self._record_root(delivery, frame)
             ended_ns = self.now()
             for signal in signals:
                 frames = self._frames_behind(signal, recent)
-                _keep(self._decisions, signal.signal_id, _Decision(began_ns, ended_ns, frames))
+                _keep(self._decisions, signal.signal_id, _Decision(began_ns, ended_ns, frames, resumed, old))
         recent.append(
             _Recent(frame.feed_run, frame.shard, frame.sequence, frame.market_time_ns, frame.instrument_token)
         )
@@ -112,6 +131,8 @@ class DecisionSpans:
         trace_id = ids.trace_id(signal.correlation_id)
         frame = SpanContext(trace_id, spans.published(signal.correlation_id))
         decision = self._decisions.pop(signal.signal_id, None) or _Decision(began_ns, began_ns, ())
+        if decision.old:
+            return
         if signal.correlation_id not in self._roots:  # of another partition, whose record isn't at hand
             self._record_foreign_root(signal, decision.began_ns)
         own = SpanContext(trace_id, spans.decided(signal.signal_id))
@@ -132,6 +153,7 @@ class DecisionSpans:
                 spans.MESSAGING_MESSAGE_ID: signal.causation_id,
                 spans.MESSAGING_CONVERSATION_ID: signal.correlation_id,
                 **about,
+                **({spans.RESUMED: True} if decision.resumed else {}),
             },
             end_ns=decision.ended_ns,
             links=(frame, *decision.frames),

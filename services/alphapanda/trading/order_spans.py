@@ -12,6 +12,7 @@ from alphapanda.consuming.traced_handler import record_attributes
 from alphapanda.domain import ids
 from alphapanda.domain.signal import MANUAL
 from alphapanda.resilience.failures import in_one_line
+from alphapanda.storage.recovered_spans import stand_in_for_command
 from alphapanda.telemetry import spans
 from alphapanda.telemetry.tracing import (
     OFF,
@@ -30,7 +31,6 @@ from alphapanda.trading.core.order import Order
 MOST_KEPT: Final = 10_000
 """Most orders and records that are remembered at once; then the oldest is forgotten."""
 T = TypeVar("T")
-PLACE_ORDER: Final = "panda.trading.v1.TradingService/PlaceOrder"
 
 
 @dataclass(slots=True)
@@ -231,20 +231,14 @@ class OrderSpans:
 
     def _stand_in_for_command(self, order: Order, at_ns: int) -> None:
         """Records the command of a manual order whose process had no time to: what follows is under it."""
-        service, _, method = PLACE_ORDER.partition("/")
+        command = stand_in_for_command(order.signal_id)
         self._tracer.record(
-            PLACE_ORDER,
-            Kind.SERVER,
-            SpanContext(ids.trace_id(order.correlation_id), spans.placed(order.signal_id)),
+            command.name,
+            command.kind,
+            SpanContext(ids.trace_id(order.correlation_id), command.span_id),
             None,
             at_ns,
-            {
-                spans.RPC_SYSTEM: "grpc",
-                spans.RPC_SERVICE: service,
-                spans.RPC_METHOD: method,
-                spans.RESUMED: True,
-                **subject(order),
-            },
+            {**command.attributes, **subject(order), spans.RESUMED: True},
             end_ns=at_ns,
         )
 
