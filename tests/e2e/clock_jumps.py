@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from alphapanda.app import resources
+from alphapanda.app import clocks
 
 jumps: list[timedelta] = []
 time_ns = time.time_ns
@@ -28,7 +28,7 @@ def wall_clock_ns() -> int:
 
 
 # Whoever is imported from here on takes these for the clock.
-resources.wall_clock = wall_clock
+clocks.wall_clock = wall_clock
 time.time_ns = wall_clock_ns
 
 from alphapanda.app.embedded import Embedded, UpOptions  # noqa: E402

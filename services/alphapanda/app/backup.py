@@ -20,8 +20,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda import __version__
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.log_check import require_agreement, require_usable_log
-from alphapanda.app.resources import wall_clock
 from alphapanda.app.stopped import StoppedPlatform
 from alphapanda.embedded.errors import BackupRefused, EmbeddedError
 from alphapanda.embedded.postgres_programs import run_client

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import structlog
 
-from alphapanda.app.resources import IST, wall_clock
+from alphapanda.app import clocks
 from alphapanda.domain.calendar import TradingCalendar, parse_calendar, shipped_calendar
 from alphapanda.domain.calendar_overlay import overlaid
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.session import CalendarNotCovered
-from alphapanda.embedded.directory import DataDirectory, default_data_directory
+from alphapanda.embedded.layout import default_data_directory
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.settings.model import Settings
 
@@ -72,25 +72,6 @@ def open_calendar(
     return calendar.with_provisional(until)
 
 
-def place_own_calendar(settings: Settings, data_dir: Path | None, content: bytes) -> Path:
-    """Writes a user's calendar to where the next start reads it: the setting's file, else the data directory.
-
-    Raises:
-        DataDirectoryError: the folder is somebody else's or can't be written.
-        OSError: the file can't be written.
-    """
-    if data_dir is None and settings.calendar.file is not None:
-        target = settings.calendar.file.expanduser()
-    else:
-        folder = DataDirectory(data_dir or usual_data_directory(settings))
-        folder.claim()
-        target = folder.path / OWN_FILE
-    part = target.with_name(f"{target.name}.part")
-    part.write_bytes(content)
-    part.replace(target)
-    return target
-
-
 def calendar_with(file: Path) -> TradingCalendar:
     """The shipped calendar with the days of a user's file laid over it.
 
@@ -127,7 +108,7 @@ def notices(calendar: TradingCalendar, warn_days: int) -> Callable[[], Sequence[
     """A function that says what a person should know about the calendar now; nothing while its end is far away."""
 
     def said() -> Sequence[str]:
-        about = ending(calendar, _today(), warn_days)
+        about = ending(calendar, clocks.today(), warn_days)
         return [] if about is None else [f"{about}: {REMEDY}"]
 
     return said
@@ -139,7 +120,7 @@ def calendar_watch(calendar: TradingCalendar, warn_days: int) -> Rounds:
 
     async def look() -> None:
         nonlocal logged
-        today = _today()
+        today = clocks.today()
         said = ending(calendar, today, warn_days)
         if said is not None and logged != today:
             logged = today
@@ -156,11 +137,7 @@ def calendar_watch(calendar: TradingCalendar, warn_days: int) -> Rounds:
 
 def days_left(calendar: TradingCalendar, today: date | None = None) -> int:
     """Days from today to the last day that was announced; negative after it."""
-    return (calendar.last_announced_day - (_today() if today is None else today)).days
-
-
-def _today() -> date:
-    return wall_clock().astimezone(IST).date()
+    return (calendar.last_announced_day - (clocks.today() if today is None else today)).days
 
 
 def _read(file: Path) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from alphapanda.app.resources import wall_clock
+from alphapanda.app.clocks import wall_clock
 from alphapanda.mesh.tls import TlsMaterial
 from alphapanda.resilience.rounds import Rounds
 

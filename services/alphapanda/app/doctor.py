@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from alphapanda.app.calendars import REMEDY, ending, open_calendar, own_calendar_file
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.doctor_running import running_findings
 from alphapanda.app.doctor_tls import security_for_questions, tls_findings
 from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
 from alphapanda.app.log_check import log_finding
-from alphapanda.app.resources import wall_clock
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError

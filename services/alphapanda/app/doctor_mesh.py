@@ -9,10 +9,11 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.doctor_tls import connection_findings, security_for_questions
 from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.options import kafka_options
-from alphapanda.app.resources import open_redis, wall_clock
+from alphapanda.app.resources import open_redis
 from alphapanda.app.serve import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka.client import KafkaClients

@@ -6,8 +6,8 @@ import asyncio
 import stat
 
 from alphapanda.app.certificates import REMEDY, certificate_ending
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.findings import Finding, fail, ok, warn
-from alphapanda.app.resources import wall_clock
 from alphapanda.app.security import UNSECURED, ProcessSecurity, open_security
 from alphapanda.app.serve import SERVICES
 from alphapanda.domain.errors import InvalidInput

@@ -19,6 +19,7 @@ from alphapanda.app.backup import backup_of_running
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
+from alphapanda.app.clocks import today, wall_clock
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.instruments import known_instruments, registry_of
@@ -27,7 +28,7 @@ from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
-from alphapanda.app.resources import IST, ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -71,7 +72,6 @@ from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
 OF_UP: Final = OF_SERVICES | {options.PERMISSION_MANAGE_STRATEGIES}
 """Permissions of this process's own calls: those of services, and what the demo creates."""
-STRATEGY_SERVICE: Final = "panda.strategy.v1.StrategyService"
 MIGRATION_SECONDS: Final = 600.0
 LOG_SECONDS: Final = 120.0
 SERVICES_SECONDS: Final = 300.0
@@ -192,8 +192,7 @@ class Embedded:
     def _calendar(self) -> TradingCalendar:
         """The calendar; a simulated feed's has provisional weekdays, so that it runs on any date."""
         simulated = self._options.feed.partition(":")[0] == SimulatedFeed.name
-        today = wall_clock().astimezone(IST).date()
-        return open_calendar(self._settings, self._options.data_dir, today if simulated else None)
+        return open_calendar(self._settings, self._options.data_dir, today() if simulated else None)
 
     def _reserved_port(self) -> int:
         """Reserves a free port, because the services need their address before the server listens."""
@@ -270,10 +269,10 @@ class Embedded:
             progress,
         )
         instruments = PostgresInstrumentStore(engine)
-        today = wall_clock().astimezone(IST).date()
-        await recover(registry_of(settings), instruments, shipped_instruments(today))
-        known = known_instruments(settings, today)
-        await instruments.upsert(list(known), today)
+        day = today()
+        await recover(registry_of(settings), instruments, shipped_instruments(day))
+        known = known_instruments(settings, day)
+        await instruments.upsert(list(known), day)
         self.log, self.topic_map = log, topic_map
         resources = ProcessResources(
             settings=settings,
@@ -381,7 +380,8 @@ class Embedded:
             await self._seed_demo(resources, ticks)
 
     async def _seed_demo(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
-        async with resources.channel("strategy", STRATEGY_SERVICE, caller="ops") as channel:
+        service = "panda.strategy.v1.StrategyService"
+        async with resources.channel("strategy", service, caller="ops") as channel:
             stub = StrategyServiceStub(channel)
             for create, start in demo_requests():
                 try:

@@ -10,11 +10,13 @@ from typing import Final
 
 import structlog
 
+from alphapanda.app import clocks
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.instruments import known_instruments
 from alphapanda.app.probes import latency, ticks
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.reading import reading_of
-from alphapanda.app.resources import IST, ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import follower
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
@@ -154,7 +156,7 @@ def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted
     Raises:
         InvalidInput: the feed can't be used.
     """
-    today = wall_clock().astimezone(IST).date()
+    today = clocks.today()
     _open(settings, calendar, known_instruments(settings, today), wanted).check()
 
 
@@ -176,7 +178,7 @@ def _open(
         frame_interval_ms=market.frame_interval_ms,
         directory=directory,
         calendar=calendar,
-        today=wall_clock().astimezone(IST).date(),
+        today=clocks.today(),
         speed=wanted.speed,
         instrument=wanted.instrument,
         reference_prices=shipped_reference_prices(),

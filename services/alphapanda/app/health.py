@@ -7,10 +7,11 @@ from typing import Final
 
 from sqlalchemy import text
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.probes import lag, timed
 from alphapanda.app.process import Room
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.checks import ActiveCheck, HealthChecks, PeriodicCheck
 from alphapanda.ops.lag_watch import LagWatch

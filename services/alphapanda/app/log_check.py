@@ -8,9 +8,9 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.findings import Finding, fail, ok, warn
 from alphapanda.app.log_agreement import Agreement, compare, has_history
-from alphapanda.app.resources import wall_clock
 from alphapanda.contract.topics import TopicMap
 from alphapanda.embedded.errors import EventLogUnfit
 from alphapanda.embedded.layout import Layout

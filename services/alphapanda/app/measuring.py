@@ -15,10 +15,11 @@ from redis.exceptions import RedisError
 from alphapanda import __version__
 from alphapanda.app.calendars import days_left
 from alphapanda.app.certificates import certificate_days
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.gauging import of_admission, of_consumers, of_machine, thresholds
 from alphapanda.app.probes import traded_segments, trades
 from alphapanda.app.process import Gauges, Room
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.domain.consumer_status import ConsumerStatus
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.local_audit import record_local
-from alphapanda.app.resources import wall_clock
 from alphapanda.app.serve import mesh_log
 from alphapanda.app.topics import topics_of
 from alphapanda.settings.model import Settings

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any, Final, Protocol
 
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.clocks import wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.consuming.follower import TopicFollower
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from alphapanda.app.resources import IST
+from alphapanda.app.clocks import IST
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 import grpc
 from redis.asyncio import Redis
@@ -15,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.security import UNSECURED, ProcessSecurity
 from alphapanda.app.spans import Tracers, no_tracers
 from alphapanda.consuming.dead_letters import DeadLetters
@@ -35,19 +33,6 @@ from alphapanda.trading.traders.registry import BrokerRegistry
 
 if TYPE_CHECKING:
     from alphapanda.telemetry.metrics import Metrics
-
-IST: Final = ZoneInfo("Asia/Kolkata")
-
-
-def wall_clock() -> datetime:
-    """Returns wall time, aware."""
-    return datetime.now(UTC)
-
-
-def boot_clock() -> float:
-    """Returns the seconds since boot, including suspension."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
 
 REDIS_CONNECTIONS: Final = 5000
 """More than there are calls at once (`api.max_…`); the library's own limit is 100, beyond which calls fail."""

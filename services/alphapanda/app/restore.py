@@ -12,10 +12,10 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 
 from alphapanda.app.backup import DUMP, EVENTS, Manifest, read_manifest, require_empty
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.halting import halt_brokers
 from alphapanda.app.local_audit import record_local
 from alphapanda.app.log_check import require_agreement
-from alphapanda.app.resources import wall_clock
 from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.embedded.directory import DataDirectory

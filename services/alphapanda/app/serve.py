@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from alphapanda.app import clocks
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
@@ -24,7 +25,7 @@ from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
-from alphapanda.app.resources import IST, ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -196,7 +197,7 @@ class Serving:
 
     async def _directory(self, store: PostgresInstrumentStore) -> InstrumentDirectory:
         if "instruments" in self._services:
-            today = wall_clock().astimezone(IST).date()
+            today = clocks.today()
             await recover(registry_of(self._settings), store, shipped_instruments(today))
             known = known_instruments(self._settings, today)
             await store.upsert(list(known), today)

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from alphapanda import __version__
 from alphapanda.app.calendars import notices
 from alphapanda.app.certificates import certificate_notices
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.api import OpsServicer
 from alphapanda.ops.audit_api import AuditApi

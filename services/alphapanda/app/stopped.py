@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from alphapanda.app.resources import wall_clock
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.contract.topics import TopicMap

@@ -13,15 +13,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from alphapanda.app import clocks
 from alphapanda.app.calendars import (
     calendar_with,
     ending,
     open_calendar,
     own_calendar_file,
-    place_own_calendar,
     usual_data_directory,
 )
-from alphapanda.app.resources import IST, wall_clock
+from alphapanda.app.own_calendar import place_own_calendar
 from alphapanda.commands.console import USAGE, fail, out, refuse, wide
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
@@ -50,7 +50,7 @@ def show_days(
         settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
         folder = data_dir or usual_data_directory(settings)
         calendar = open_calendar(settings, folder)
-        today = wall_clock().astimezone(IST).date()
+        today = clocks.today()
         begins = _day(first, "--from") or today
         ends = _day(last, "--to") or begins + timedelta(days=DAYS_SHOWN)
         _require_period(begins, ends)

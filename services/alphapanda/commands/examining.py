@@ -17,7 +17,7 @@ from alphapanda.app.doctor import examine
 from alphapanda.app.findings import Outcome
 from alphapanda.app.options import logging_options
 from alphapanda.commands.console import out, wide, working
-from alphapanda.embedded.directory import default_data_directory
+from alphapanda.embedded.layout import default_data_directory
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import configure_logging

@@ -15,8 +15,8 @@ import click
 from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich.table import Table
 
+from alphapanda.app import clocks
 from alphapanda.app.instruments import known_instruments, registry_of
-from alphapanda.app.resources import IST, wall_clock
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn, wide, working
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
@@ -61,7 +61,7 @@ def run_search(query: str, exchange: str, limit: int, config: Path | None, *, as
 def run_show(symbol: str, config: Path | None, *, as_json: bool) -> None:
     """Shows one instrument."""
     with _told():
-        found = known_instruments(_settings(config), _today()).require_symbol(symbol, "symbol")
+        found = known_instruments(_settings(config), clocks.today()).require_symbol(symbol, "symbol")
     _show_one(found, as_json=as_json)
 
 
@@ -71,7 +71,7 @@ def run_import(
     """Imports a file and says in one line what came of it."""
     with _told(), working(f"importing {file.name}"):
         registry = registry_of(_settings(config))
-        on = day or _today()
+        on = day or clocks.today()
         imported = import_file(
             registry, shipped_instruments(on), file, on, shipped_facts(), allow_refusals=allow_drops
         )
@@ -113,7 +113,9 @@ def run_add(
     with _told():
         wanted = Wanted(symbol, name, lot, _rupees(tick), expiry, index)
         registry = registry_of(_settings(config))
-        made = add_instrument(registry, shipped_instruments(_today()), wanted, _today(), shipped_facts())
+        made = add_instrument(
+            registry, shipped_instruments(clocks.today()), wanted, clocks.today(), shipped_facts()
+        )
     _show_one(made, as_json=as_json)
 
 
@@ -126,7 +128,7 @@ def _settings(config: Path | None) -> Settings:
 
 def _all(settings: Settings) -> list[Instrument]:
     """All known instruments, each once: those of the registry, and shipped ones that it doesn't replace."""
-    known = {one.instrument_id: one for one in known_instruments(settings, _today())}
+    known = {one.instrument_id: one for one in known_instruments(settings, clocks.today())}
     known |= {one.instrument_id: one for one in registry_of(settings).current()}
     return list(known.values())
 
@@ -137,10 +139,6 @@ def _told() -> Iterator[None]:
         yield
     except InvalidInput as error:
         fail(str(error), USAGE)
-
-
-def _today() -> date:
-    return wall_clock().astimezone(IST).date()
 
 
 def _rupees(text: str | None) -> Decimal | None:

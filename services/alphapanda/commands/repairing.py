@@ -12,15 +12,14 @@ from typing import Any, NoReturn
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.log_check import what_is_wrong
 from alphapanda.app.log_repair import Repaired, repair_log
 from alphapanda.app.options import logging_options
-from alphapanda.app.resources import wall_clock
 from alphapanda.app.stopped import stopped_platform
 from alphapanda.commands.console import err, fail, out, refuse, warn
-from alphapanda.embedded.directory import default_data_directory
 from alphapanda.embedded.errors import EmbeddedError
-from alphapanda.embedded.layout import Layout
+from alphapanda.embedded.layout import Layout, default_data_directory
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import structlog
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.descriptors import TooFewDescriptors
 from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
 from alphapanda.app.options import logging_options
-from alphapanda.app.resources import wall_clock
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.stopping import started, stopped
@@ -22,9 +22,8 @@ from alphapanda.commands.summary import Summary, summary_lines, summary_of
 from alphapanda.commands.ticker import Ticker
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.embedded.directory import default_data_directory
 from alphapanda.embedded.errors import EmbeddedError, ServerLost
-from alphapanda.embedded.layout import Layout
+from alphapanda.embedded.layout import Layout, default_data_directory
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.marketdata.feeds.pace import parsed_speed
 from alphapanda.mesh.security import ChannelSecurity

@@ -10,9 +10,9 @@ from typing import Final
 import grpc
 import structlog
 
+from alphapanda.app.clocks import IST
 from alphapanda.app.embedded import Embedded
 from alphapanda.app.options import consumer_options
-from alphapanda.app.resources import IST
 from alphapanda.commands.console import out
 from alphapanda.commands.tables import figures
 from alphapanda.commands.wording import amount, count, gain, money, rupees

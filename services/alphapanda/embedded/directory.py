@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,15 +16,6 @@ from alphapanda.embedded.errors import (
 from alphapanda.embedded.layout import INSTRUMENTS_FILE, Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
-
-
-def default_data_directory(environ: Mapping[str, str], home: Path) -> Path:
-    """Returns `$XDG_DATA_HOME/alphapanda`, or `~/.local/share/alphapanda` (XDG base directory specification).
-
-    A relative XDG_DATA_HOME is ignored, as the specification asks.
-    """
-    data_home = Path(environ.get("XDG_DATA_HOME", ""))
-    return (data_home if data_home.is_absolute() else home / ".local" / "share") / "alphapanda"
 
 
 class DataDirectory:

@@ -1,11 +1,21 @@
 """The layout of a data directory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 INSTRUMENTS_FILE: Final = "instruments.sqlite"
 """The registry of imported instruments. It may be there before the data directory is made, and outlives --fresh."""
+
+
+def default_data_directory(environ: Mapping[str, str], home: Path) -> Path:
+    """Returns `$XDG_DATA_HOME/alphapanda`, or `~/.local/share/alphapanda` (XDG base directory specification).
+
+    A relative XDG_DATA_HOME is ignored, as the specification asks.
+    """
+    data_home = Path(environ.get("XDG_DATA_HOME", ""))
+    return (data_home if data_home.is_absolute() else home / ".local" / "share") / "alphapanda"
 
 
 @dataclass(frozen=True, slots=True)

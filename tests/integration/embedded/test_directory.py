@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from alphapanda.embedded.directory import DataDirectory, default_data_directory
+from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import (
     DataDirectoryForeignError,
     DataDirectoryInUseError,
     DataDirectoryNotWritableError,
 )
+from alphapanda.embedded.layout import default_data_directory
 
 NOW = datetime(2026, 1, 5, 3, 45, tzinfo=UTC)
 

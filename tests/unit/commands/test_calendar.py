@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from alphapanda.app import calendars, doctor
+from alphapanda.app import clocks, doctor
 from alphapanda.app.calendars import OWN_FILE, ending, notices, open_calendar
 from alphapanda.app.findings import Outcome
 from alphapanda.cli import main
@@ -96,7 +96,7 @@ def test_the_end_is_told_from_sixty_days_before_it(monkeypatch) -> None:
     assert ending(calendar, date(2026, 10, 31), 60) is None
     assert ending(calendar, date(2026, 11, 1), 60) == "the trading calendar ends on 2026-12-31, in 60 days"
     assert ending(calendar, date(2027, 1, 1), 60) == "the trading calendar ended on 2026-12-31"
-    monkeypatch.setattr(calendars, "wall_clock", lambda: NEW_YEAR)
+    monkeypatch.setattr(clocks, "wall_clock", lambda: NEW_YEAR)
     assert "alphapanda calendar import" in notices(calendar, 60)()[0]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from alphapanda.app import clocks
 from alphapanda.app.instruments import registry_of
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.resources import IST, ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.instruments.api import InstrumentServicer
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.instruments.syncing import RegistrySync
@@ -21,9 +22,7 @@ def instruments_room(resources: ProcessResources, *, waits: bool) -> Room:
     """
     store = PostgresInstrumentStore(resources.engine)
     servicer = InstrumentServicer(store)
-    sync = RegistrySync(
-        registry_of(resources.settings), store, lambda: wall_clock().astimezone(IST).date(), waits=waits
-    )
+    sync = RegistrySync(registry_of(resources.settings), store, clocks.today, waits=waits)
     return Room(
         service="instruments",
         full_name="panda.instruments.v1.InstrumentService",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+from alphapanda.app.clocks import IST, wall_clock
 from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.probes import snapshots as snapshot_age
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.resources import IST, ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.consuming.known_strategies import PAYLOAD, KnownStrategies
 from alphapanda.contract.wire import frame_from

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.options import consumer_options
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Handler
 from alphapanda.consuming.follower import TopicFollower

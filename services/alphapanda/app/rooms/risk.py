@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start

@@ -9,8 +9,9 @@ from typing import Final
 
 import structlog
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.eventlog.port import Start
 from alphapanda.strategy import consumer as strategy_topics

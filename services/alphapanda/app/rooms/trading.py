@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from alphapanda.app.clocks import boot_clock, wall_clock
 from alphapanda.app.options import trading_options
 from alphapanda.app.paper import paper_market
 from alphapanda.app.process import Gauges, Phase, Room
-from alphapanda.app.resources import ProcessResources, boot_clock, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
 from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
