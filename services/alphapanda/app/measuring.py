@@ -72,8 +72,8 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
         try:
             endpoint = PrometheusEndpoint(host, port, monitoring.cors_origins)
         except OSError as error:
-            allowed = f"an address and port that can be bound ({error.strerror})"
-            raise InvalidInput("monitoring.prometheus_port", f"{host}:{port}", allowed) from None
+            allowed = f"a port that can be bound at {host} ({error.strerror})"
+            raise InvalidInput("monitoring.prometheus_port", port, allowed) from None
         stack.callback(endpoint.stop)
         readers.append(endpoint.reader)
         exemplars = endpoint.exemplars
