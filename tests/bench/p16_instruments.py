@@ -20,6 +20,7 @@ from tests.bench.instrument_dump import ROWS, write_dump
 
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.instruments.api import InstrumentServicer
+from alphapanda.instruments.commands import InstrumentCommands
 from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.instruments.syncing import RegistrySync
@@ -88,7 +89,8 @@ async def _service(place: Path, registry: InstrumentRegistry) -> list[Figure]:
         seconds = time.perf_counter() - began
         symbols = [one.tradingsymbol for one in registry.current()]
         server = grpc.aio.server()
-        add_InstrumentServiceServicer_to_server(InstrumentServicer(store), server)
+        commands = InstrumentCommands(registry, engine, lambda: LATER, lambda: asyncio.sleep(0))
+        add_InstrumentServiceServicer_to_server(InstrumentServicer(store, commands), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:

@@ -35,7 +35,7 @@ PURGES = [
     tombstones_purge(KEEP),
     *(
         made(service, KEEP)
-        for service in ("strategy", "risk", "trading", "portfolio")
+        for service in ("strategy", "risk", "trading", "portfolio", "instruments")
         for made in (requests_purge, outbox_purge)
     ),
 ]

@@ -1,4 +1,4 @@
-"""`alphapanda instruments`: imports, adds, lists, searches and shows instruments; no platform has to run."""
+"""`alphapanda instruments`: imports, adds, lists, searches and shows instruments; a platform has to run for --target alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from alphapanda.commands.asking import ListsByDefault, json_option
+from alphapanda.commands.finding import Target, target_option
 
 config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
 exchange_option = click.option("--exchange", default="", help="only of this exchange, such as NSE")
@@ -69,16 +71,27 @@ def show(symbol: str, config: Path | None, *, as_json: bool) -> None:
     "--allow-drops", is_flag=True, help="import it although more than 1 % of its rows can't be used"
 )
 @config_option
+@target_option
 @json_option
 def import_instruments(
-    file: Path, day: datetime | None, config: Path | None, *, allow_drops: bool, as_json: bool
+    file: Path,
+    day: datetime | None,
+    config: Path | None,
+    target: Target,
+    *,
+    allow_drops: bool,
+    as_json: bool,
 ) -> None:
     """Import Kite's instruments dump or NSE's EQUITY_L.csv (plain, .gz or .zip).
 
-    Kite's dump is what https://api.kite.trade/instruments answers.
+    Kite's dump is what https://api.kite.trade/instruments answers. With --target a platform that runs there imports it; without,
+    this machine's registry, which `up` and `serve instruments` read, too.
     """
-    from alphapanda.commands.registering import run_import
+    from alphapanda.commands.registering import run_import, run_import_there
 
+    if _is_given("target"):
+        run_import_there(target, file, day.date() if day else None, allow_drops=allow_drops, as_json=as_json)
+        return
     run_import(file, day.date() if day else None, config, allow_drops=allow_drops, as_json=as_json)
 
 
@@ -90,6 +103,7 @@ def import_instruments(
 @click.option("--expiry", type=click.DateTime(["%Y-%m-%d"]), help="last trading day of a future or an option")
 @click.option("--index", is_flag=True, help="an index, which can't be traded")
 @config_option
+@target_option
 @json_option
 def add(
     symbol: str,
@@ -98,11 +112,24 @@ def add(
     tick: str | None,
     expiry: datetime | None,
     config: Path | None,
+    target: Target,
     *,
     index: bool,
     as_json: bool,
 ) -> None:
-    """Add an instrument such as NSE:XYZ, or give a known one another lot, tick size or name."""
-    from alphapanda.commands.registering import run_add
+    """Add an instrument such as NSE:XYZ, or give a known one another lot, tick size or name.
 
-    run_add(symbol, name, lot, tick, expiry.date() if expiry else None, config, index=index, as_json=as_json)
+    With --target on a platform that runs there, without on this machine.
+    """
+    from alphapanda.commands.registering import run_add, run_add_there
+
+    day = expiry.date() if expiry else None
+    if _is_given("target"):
+        run_add_there(target, symbol, name, lot, tick, day, index=index, as_json=as_json)
+        return
+    run_add(symbol, name, lot, tick, day, config, index=index, as_json=as_json)
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,19 +18,29 @@ from rich.table import Table
 
 from alphapanda.app import clocks
 from alphapanda.app.instruments import known_instruments, registry_of
+from alphapanda.commands.asking import ask, new_request_id
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn, wide, working
+from alphapanda.commands.finding import Target
+from alphapanda.contract.wire import decimal
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.instruments.core import shipped_facts, shipped_instruments
 from alphapanda.instruments.importing import Wanted, add_instrument, import_file
 from alphapanda.instruments.search import normalised, search_key, search_rank
 from alphapanda.instruments.store.port import sort_key
-from alphapanda.instruments.wire import instrument_message
+from alphapanda.instruments.wire import instrument_from, instrument_message
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 from panda.instruments.v1 import instruments_pb2 as api
 
 SHOWN_REFUSALS = 5
+PACKED_FROM = 100_000
+"""Bytes from which on a file is packed before it is sent."""
+MOST_BYTES = 3 * 1024 * 1024
+"""As the contract has it."""
+WHEN_THERE = (
+    "it knows new ones now, its other services (of the mesh), and changed and ended ones, at their next start"
+)
 WHEN = "replay and a running `up` know new ones at once, changed and ended ones (and all services of the mesh) at the next start"
 
 
@@ -96,6 +107,82 @@ def run_import(
     click.echo(imported.in_one_line)
     if merge.stored:
         click.echo(WHEN)
+
+
+def run_import_there(
+    target: Target, file: Path, day: date | None, *, allow_drops: bool, as_json: bool
+) -> None:
+    """Has a running platform import a file; says in one line what came of it."""
+    with _told():
+        request = api.ImportInstrumentsRequest(
+            request_id=new_request_id(),
+            content=_packed(file),
+            file_name=file.name,
+            day=day.isoformat() if day else "",
+            allow_refusals=allow_drops,
+        )
+    with working(f"importing {file.name}"):
+        answer = ask(target, lambda services: services.instruments.ImportInstruments(request))
+    for refusal in answer.first_refusals:
+        warn(f"refused: {refusal}")
+    if answer.refused > len(answer.first_refusals):
+        warn(f"refused: {answer.refused - len(answer.first_refusals):,} more")
+    if as_json:
+        click.echo(
+            MessageToJson(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        )
+        return
+    click.echo(
+        f"{answer.form}: {answer.added:,} added, {answer.changed:,} changed, {answer.ended:,} ended,"
+        f" {answer.unchanged:,} unchanged, {answer.refused:,} refused"
+    )
+    if answer.added or answer.changed or answer.ended:
+        click.echo(WHEN_THERE)
+
+
+def run_add_there(
+    target: Target,
+    symbol: str,
+    name: str | None,
+    lot: int | None,
+    tick: str | None,
+    expiry: date | None,
+    *,
+    index: bool,
+    as_json: bool,
+) -> None:
+    """Has a running platform add one instrument, and shows it."""
+    with _told():
+        price_step = _rupees(tick)
+        request = api.AddInstrumentRequest(
+            request_id=new_request_id(),
+            symbol=symbol,
+            name=name or "",
+            lot_size=lot or 0,
+            tick_size=None if price_step is None else decimal(price_step),
+            expiry=expiry.isoformat() if expiry else "",
+            index=index,
+        )
+    answer = ask(target, lambda services: services.instruments.AddInstrument(request))
+    _show_one(instrument_from(answer.instrument), as_json=as_json)
+
+
+def _packed(file: Path) -> bytes:
+    """The content of a file, packed if it isn't and is large.
+
+    Raises:
+        InvalidInput: it can't be read, or is too large for one request.
+    """
+    try:
+        content = file.expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidInput("file", file, f"a readable file ({error.strerror})") from None
+    if len(content) > PACKED_FROM and not content.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        content = gzip.compress(content)
+    if len(content) > MOST_BYTES:
+        allowed = f"at most {MOST_BYTES:,} bytes packed; import it in parts, each with the header line"
+        raise InvalidInput("file", file, allowed)
+    return content
 
 
 def run_add(

@@ -1,4 +1,4 @@
-"""InstrumentService: gets, lists and searches instruments."""
+"""InstrumentService: gets, lists, searches, imports and adds instruments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument, UnknownInstrument
+from alphapanda.instruments.commands import InstrumentCommands
 from alphapanda.instruments.core import shipped_symbol_changes
 from alphapanda.instruments.search import SearchKey, normalised, search_key, search_rank
 from alphapanda.instruments.store.port import InstrumentFilter, InstrumentStore, SortKey, sort_key
@@ -27,10 +28,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
-    """Implements InstrumentService on a store."""
+    """Implements InstrumentService.
 
-    def __init__(self, store: InstrumentStore) -> None:
+    Args:
+        store: answers questions.
+        commands: imports and adds.
+    """
+
+    def __init__(self, store: InstrumentStore, commands: InstrumentCommands) -> None:
         self._store = store
+        self._commands = commands
         self._changes = {change.old: change for change in shipped_symbol_changes()}
 
     @override
@@ -99,6 +106,20 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
         return api.SearchInstrumentsResponse(
             instruments=[instrument_message(instrument) for instrument in page], next_page_token=token
         )
+
+    @override
+    async def ImportInstruments(
+        self, request: api.ImportInstrumentsRequest, context: Context
+    ) -> api.ImportInstrumentsResponse:
+        """Imports a list of instruments."""
+        return await self._commands.import_list(request)
+
+    @override
+    async def AddInstrument(
+        self, request: api.AddInstrumentRequest, context: Context
+    ) -> api.AddInstrumentResponse:
+        """Adds an instrument."""
+        return await self._commands.add(request)
 
     async def _by_symbol(self, symbol: str) -> Instrument:
         exchange, _, tradingsymbol = symbol.partition(":")

@@ -108,13 +108,31 @@ def unpacked(file: Path) -> str:
     """
     try:
         content = file.expanduser().read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InvalidInput("file", file, f"a readable file: {FORMS} ({why})") from None
+    return text_of(file, content)
+
+
+def text_of(file: Path | str, content: bytes, most_bytes: int = LARGEST_BYTES) -> str:
+    """The text of a file's content, packed as .gz or .zip or not.
+
+    Args:
+        file: the file, for errors.
+        content: its bytes.
+        most_bytes: most bytes of it unpacked.
+
+    Raises:
+        InvalidInput: it can't be unpacked, or is larger.
+    """
+    try:
         if content.startswith(b"\x1f\x8b"):
             with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(LARGEST_BYTES + 1)
+                content = packed.read(most_bytes + 1)
         elif content.startswith(b"PK\x03\x04"):
-            content = _member(file, content)
-        if len(content) > LARGEST_BYTES:
-            raise InvalidInput("file", file, f"at most {LARGEST_BYTES:,} bytes")
+            content = _member(file, content, most_bytes)
+        if len(content) > most_bytes:
+            raise InvalidInput("file", file, f"at most {most_bytes:,} bytes")
         return _decoded(content)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -129,13 +147,13 @@ def _decoded(content: bytes) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _member(file: Path, content: bytes) -> bytes:
+def _member(file: Path | str, content: bytes, most_bytes: int) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(_MEMBER_SUFFIXES)]
         if len(names) != 1:
             raise InvalidInput("file", file, f"a .zip with one CSV file, not {len(names)}")
         with archive.open(names[0]) as packed:
-            return packed.read(LARGEST_BYTES + 1)
+            return packed.read(most_bytes + 1)
 
 
 def _read(

@@ -78,6 +78,31 @@ def import_file(
         InvalidInput: the file or the registry can't be read, or too few of the rows can be used.
     """
     found = read_instrument_file(file, day, facts)
+    return import_read(registry, shipped, found, file, day, allow_refusals=allow_refusals)
+
+
+def import_read(
+    registry: InstrumentRegistry,
+    shipped: Iterable[Instrument],
+    found: InstrumentFile,
+    file: Path,
+    day: date,
+    *,
+    allow_refusals: bool = False,
+) -> Imported:
+    """Imports what was read of a file.
+
+    Args:
+        registry: where the instruments are stored.
+        shipped: the instruments that are known without it.
+        found: what the file holds.
+        file: its name, for messages.
+        day: the day of the file.
+        allow_refusals: import it even where more than MOST_REFUSED of its rows can't be used.
+
+    Raises:
+        InvalidInput: the registry can't be used, or too few of the rows can.
+    """
     rows = len(found.instruments) + len(found.refused)
     if not found.instruments:
         why = f"; the first: {found.refused[0]}" if found.refused else ""
@@ -87,7 +112,7 @@ def import_file(
             "file",
             file,
             f"at most 1 % of rows that can't be used, {len(found.refused):,} of {rows:,} can't; the first:"
-            f" {found.refused[0]}; nothing was imported, --allow-drops imports the others",
+            f" {found.refused[0]}; nothing was imported; --allow-drops (allow_refusals) imports the others",
         )
     return Imported(found, _stored(registry, shipped, found.instruments, day, file.name, len(found.refused)))
 

@@ -61,6 +61,7 @@ class RegistrySync:
         self._today = today
         self._seconds = seconds
         self._stored = 0
+        self._syncing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -87,6 +88,10 @@ class RegistrySync:
         Raises:
             InvalidInput: the registry can't be read.
         """
+        async with self._syncing:
+            return await self._sync()
+
+    async def _sync(self) -> int:
         state = await asyncio.to_thread(self._registry.state)
         if state.number == self._stored:
             return 0

@@ -96,7 +96,7 @@ async def test_a_search_ranks_the_same_in_every_store_and_pages_lose_nothing(sto
 async def test_search_instruments_answers_by_symbol_and_by_name_in_pages(store):
     """Case and spaces around the query don't count; a token of another query is refused by name."""
     await load_shipped_instruments(store, DAY)
-    servicer = InstrumentServicer(store)
+    servicer = InstrumentServicer(store, commands=None)
 
     async def search(query: str, **fields: object) -> api.SearchInstrumentsResponse:
         return await servicer.SearchInstruments(api.SearchInstrumentsRequest(query=query, **fields), None)

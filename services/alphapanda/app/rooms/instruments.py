@@ -6,7 +6,9 @@ from alphapanda.app import clocks
 from alphapanda.app.instruments import registry_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
+from alphapanda.app.rooms.reading import purging
 from alphapanda.instruments.api import InstrumentServicer
+from alphapanda.instruments.commands import InstrumentCommands
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.instruments.syncing import RegistrySync
 from panda.instruments.v1.instruments_pb2_grpc import add_InstrumentServiceServicer_to_server
@@ -21,12 +23,15 @@ def instruments_room(resources: ProcessResources, *, waits: bool) -> Room:
             load them from it.
     """
     store = PostgresInstrumentStore(resources.engine)
-    servicer = InstrumentServicer(store)
     sync = RegistrySync(registry_of(resources.settings), store, clocks.today, waits=waits)
+    commands = InstrumentCommands(registry_of(resources.settings), resources.engine, clocks.today, sync.sync)
+    servicer = InstrumentServicer(store, commands)
+    purges = purging(resources, "instruments")
     return Room(
         service="instruments",
         full_name="panda.instruments.v1.InstrumentService",
         registration=lambda server: add_InstrumentServiceServicer_to_server(servicer, server),
-        parts=[(Phase.LISTEN, sync)],
+        parts=[(Phase.LISTEN, sync), (Phase.WAKE, purges.rounds)],
+        checks=[purges.rounds],
         counters=lambda: {"instruments": len(resources.directory)},
     )

@@ -27,7 +27,7 @@ from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&panda/instruments/v1/instruments.proto\x12\x14panda.instruments.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xad\x02\n\nInstrument\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x18\n\x10instrument_token\x18\x02 \x01(\r\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x15\n\rtradingsymbol\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07segment\x18\x06 \x01(\t\x12\x17\n\x0finstrument_type\x18\x07 \x01(\t\x12\'\n\ttick_size\x18\x08 \x01(\x0b\x32\x14.google.type.Decimal\x12\x10\n\x08lot_size\x18\t \x01(\x03\x12\x17\n\x0f\x66reeze_quantity\x18\n \x01(\x03\x12\x0e\n\x06\x65xpiry\x18\x0b \x01(\t\x12\x10\n\x08tradable\x18\x0c \x01(\x08\x12\x17\n\x0fsession_segment\x18\r \x01(\t\"\x90\x01\n\x14GetInstrumentRequest\x12$\n\x06symbol\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[A-Z]+:.+$H\x00\x12 \n\rinstrument_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12#\n\x10instrument_token\x18\x03 \x01(\rB\x07\xbaH\x04*\x02 \x00H\x00\x42\x0b\n\x02\x62y\x12\x05\xbaH\x02\x08\x01\"M\n\x15GetInstrumentResponse\x12\x34\n\ninstrument\x18\x01 \x01(\x0b\x32 .panda.instruments.v1.Instrument\"r\n\x16ListInstrumentsRequest\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\x12\x15\n\rsymbol_prefix\x18\x02 \x01(\t\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x17ListInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x18SearchInstrumentsRequest\x12\x1c\n\x05query\x18\x01 \x01(\tB\r\xbaH\nr\x08\x18\x64\x32\x04[^ ]\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x1a\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x19SearchInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8b\x03\n\x11InstrumentService\x12u\n\rGetInstrument\x12*.panda.instruments.v1.GetInstrumentRequest\x1a+.panda.instruments.v1.GetInstrumentResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12{\n\x0fListInstruments\x12,.panda.instruments.v1.ListInstrumentsRequest\x1a-.panda.instruments.v1.ListInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12\x81\x01\n\x11SearchInstruments\x12..panda.instruments.v1.SearchInstrumentsRequest\x1a/.panda.instruments.v1.SearchInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&panda/instruments/v1/instruments.proto\x12\x14panda.instruments.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xad\x02\n\nInstrument\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x18\n\x10instrument_token\x18\x02 \x01(\r\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x15\n\rtradingsymbol\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07segment\x18\x06 \x01(\t\x12\x17\n\x0finstrument_type\x18\x07 \x01(\t\x12\'\n\ttick_size\x18\x08 \x01(\x0b\x32\x14.google.type.Decimal\x12\x10\n\x08lot_size\x18\t \x01(\x03\x12\x17\n\x0f\x66reeze_quantity\x18\n \x01(\x03\x12\x0e\n\x06\x65xpiry\x18\x0b \x01(\t\x12\x10\n\x08tradable\x18\x0c \x01(\x08\x12\x17\n\x0fsession_segment\x18\r \x01(\t\"\x90\x01\n\x14GetInstrumentRequest\x12$\n\x06symbol\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[A-Z]+:.+$H\x00\x12 \n\rinstrument_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12#\n\x10instrument_token\x18\x03 \x01(\rB\x07\xbaH\x04*\x02 \x00H\x00\x42\x0b\n\x02\x62y\x12\x05\xbaH\x02\x08\x01\"M\n\x15GetInstrumentResponse\x12\x34\n\ninstrument\x18\x01 \x01(\x0b\x32 .panda.instruments.v1.Instrument\"r\n\x16ListInstrumentsRequest\x12\x10\n\x08\x65xchange\x18\x01 \x01(\t\x12\x15\n\rsymbol_prefix\x18\x02 \x01(\t\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x17ListInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x18SearchInstrumentsRequest\x12\x1c\n\x05query\x18\x01 \x01(\tB\r\xbaH\nr\x08\x18\x64\x32\x04[^ ]\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x1a\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x19SearchInstrumentsResponse\x12\x35\n\x0binstruments\x18\x01 \x03(\x0b\x32 .panda.instruments.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc2\x01\n\x18ImportInstrumentsRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x0c\xbaH\tz\x07\x10\x01\x18\x80\x80\xc0\x01\x12\x1b\n\tfile_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x33\n\x03\x64\x61y\x18\x04 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$\x12\x16\n\x0e\x61llow_refusals\x18\x05 \x01(\x08\"\x94\x01\n\x19ImportInstrumentsResponse\x12\x0c\n\x04\x66orm\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x03\x12\r\n\x05\x65nded\x18\x04 \x01(\x03\x12\x11\n\tunchanged\x18\x05 \x01(\x03\x12\x0f\n\x07refused\x18\x06 \x01(\x03\x12\x16\n\x0e\x66irst_refusals\x18\x07 \x03(\t\"\xfe\x01\n\x14\x41\x64\x64InstrumentRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12$\n\x06symbol\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18P2\x0b^[A-Z]+:.+$\x12\x16\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x08lot_size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\'\n\ttick_size\x18\x05 \x01(\x0b\x32\x14.google.type.Decimal\x12\x36\n\x06\x65xpiry\x18\x06 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$\x12\r\n\x05index\x18\x07 \x01(\x08\"M\n\x15\x41\x64\x64InstrumentResponse\x12\x34\n\ninstrument\x18\x01 \x01(\x0b\x32 .panda.instruments.v1.Instrument2\x87\x05\n\x11InstrumentService\x12u\n\rGetInstrument\x12*.panda.instruments.v1.GetInstrumentRequest\x1a+.panda.instruments.v1.GetInstrumentResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12{\n\x0fListInstruments\x12,.panda.instruments.v1.ListInstrumentsRequest\x1a-.panda.instruments.v1.ListInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12\x81\x01\n\x11SearchInstruments\x12..panda.instruments.v1.SearchInstrumentsRequest\x1a/.panda.instruments.v1.SearchInstrumentsResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12\x82\x01\n\x11ImportInstruments\x12..panda.instruments.v1.ImportInstrumentsRequest\x1a/.panda.instruments.v1.ImportInstrumentsResponse\"\x0c\x8a\xb5\x18\x08\x08\x07\x10\x02\x18\xe0\xd4\x03\x12u\n\rAddInstrument\x12*.panda.instruments.v1.AddInstrumentRequest\x1a+.panda.instruments.v1.AddInstrumentResponse\"\x0b\x8a\xb5\x18\x07\x08\x07\x10\x02\x18\x90Nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,12 +48,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\nr\010\030d2\004[^ ]'
   _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_SEARCHINSTRUMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004*\002\030d'
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['content']._loaded_options = None
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['content']._serialized_options = b'\272H\tz\007\020\001\030\200\200\300\001'
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['file_name']._loaded_options = None
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['file_name']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['day']._loaded_options = None
+  _globals['_IMPORTINSTRUMENTSREQUEST'].fields_by_name['day']._serialized_options = b'\272H#r!2\037^([0-9]{4}-[0-9]{2}-[0-9]{2})?$'
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['symbol']._loaded_options = None
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H\021r\017\030P2\013^[A-Z]+:.+$'
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['lot_size']._loaded_options = None
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['lot_size']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['expiry']._loaded_options = None
+  _globals['_ADDINSTRUMENTREQUEST'].fields_by_name['expiry']._serialized_options = b'\272H#r!2\037^([0-9]{4}-[0-9]{2}-[0-9]{2})?$'
   _globals['_INSTRUMENTSERVICE'].methods_by_name['GetInstrument']._loaded_options = None
   _globals['_INSTRUMENTSERVICE'].methods_by_name['GetInstrument']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
   _globals['_INSTRUMENTSERVICE'].methods_by_name['ListInstruments']._loaded_options = None
   _globals['_INSTRUMENTSERVICE'].methods_by_name['ListInstruments']._serialized_options = b'\212\265\030\007\010\001\020\001\030\210\''
   _globals['_INSTRUMENTSERVICE'].methods_by_name['SearchInstruments']._loaded_options = None
   _globals['_INSTRUMENTSERVICE'].methods_by_name['SearchInstruments']._serialized_options = b'\212\265\030\007\010\001\020\001\030\320\017'
+  _globals['_INSTRUMENTSERVICE'].methods_by_name['ImportInstruments']._loaded_options = None
+  _globals['_INSTRUMENTSERVICE'].methods_by_name['ImportInstruments']._serialized_options = b'\212\265\030\010\010\007\020\002\030\340\324\003'
+  _globals['_INSTRUMENTSERVICE'].methods_by_name['AddInstrument']._loaded_options = None
+  _globals['_INSTRUMENTSERVICE'].methods_by_name['AddInstrument']._serialized_options = b'\212\265\030\007\010\007\020\002\030\220N'
   _globals['_INSTRUMENT']._serialized_start=153
   _globals['_INSTRUMENT']._serialized_end=454
   _globals['_GETINSTRUMENTREQUEST']._serialized_start=457
@@ -68,6 +90,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHINSTRUMENTSREQUEST']._serialized_end=1027
   _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_start=1029
   _globals['_SEARCHINSTRUMENTSRESPONSE']._serialized_end=1136
-  _globals['_INSTRUMENTSERVICE']._serialized_start=1139
-  _globals['_INSTRUMENTSERVICE']._serialized_end=1534
+  _globals['_IMPORTINSTRUMENTSREQUEST']._serialized_start=1139
+  _globals['_IMPORTINSTRUMENTSREQUEST']._serialized_end=1333
+  _globals['_IMPORTINSTRUMENTSRESPONSE']._serialized_start=1336
+  _globals['_IMPORTINSTRUMENTSRESPONSE']._serialized_end=1484
+  _globals['_ADDINSTRUMENTREQUEST']._serialized_start=1487
+  _globals['_ADDINSTRUMENTREQUEST']._serialized_end=1741
+  _globals['_ADDINSTRUMENTRESPONSE']._serialized_start=1743
+  _globals['_ADDINSTRUMENTRESPONSE']._serialized_end=1820
+  _globals['_INSTRUMENTSERVICE']._serialized_start=1823
+  _globals['_INSTRUMENTSERVICE']._serialized_end=2470
 # @@protoc_insertion_point(module_scope)

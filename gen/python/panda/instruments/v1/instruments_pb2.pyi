@@ -274,3 +274,169 @@ class SearchInstrumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchInstrumentsResponse: _TypeAlias = SearchInstrumentsResponse  # noqa: Y015
+
+@_typing.final
+class ImportInstrumentsRequest(_message.Message):
+    """Imports a list of instruments: Kite's dump (api.kite.trade/instruments) or NSE's EQUITY_L.csv. All or nothing but for
+    rows that can't be used. What was imported before and isn't in the list stays.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    ALLOW_REFUSALS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    content: _builtins.bytes
+    """The file's content, plain, .gz or .zip, at most 3 MiB; unpacked at most 64 MiB. Kite's whole dump fits packed. A
+    larger list is imported in several parts, each with the header line.
+    """
+    file_name: _builtins.str
+    """Name of the file, for messages, at most 200 characters. Empty means "instruments"."""
+    day: _builtins.str
+    """The day of the file as YYYY-MM-DD: contracts that expired before it have ended. Empty means today."""
+    allow_refusals: _builtins.bool
+    """True: import it although more than 1 % of its rows can't be used. False: that is INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+        file_name: _builtins.str = ...,
+        day: _builtins.str = ...,
+        allow_refusals: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_refusals", b"allow_refusals", "content", b"content", "day", b"day", "file_name", b"file_name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportInstrumentsRequest: _TypeAlias = ImportInstrumentsRequest  # noqa: Y015
+
+@_typing.final
+class ImportInstrumentsResponse(_message.Message):
+    """What an import came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORM_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    FIRST_REFUSALS_FIELD_NUMBER: _builtins.int
+    form: _builtins.str
+    """What the file was recognised as, such as "Kite's instruments dump"."""
+    added: _builtins.int
+    """Instruments that weren't known before."""
+    changed: _builtins.int
+    """Known instruments with another name, tick size, lot or freeze quantity, or another token."""
+    ended: _builtins.int
+    """Instruments that have lost their tokens: expired, or the token was given to another one."""
+    unchanged: _builtins.int
+    """Instruments that were known as they are."""
+    refused: _builtins.int
+    """Rows that couldn't be used."""
+    @_builtins.property
+    def first_refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the first of them couldn't, one line each, at most 5."""
+
+    def __init__(
+        self,
+        *,
+        form: _builtins.str = ...,
+        added: _builtins.int = ...,
+        changed: _builtins.int = ...,
+        ended: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        first_refusals: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "changed", b"changed", "ended", b"ended", "first_refusals", b"first_refusals", "form", b"form", "refused", b"refused", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportInstrumentsResponse: _TypeAlias = ImportInstrumentsResponse  # noqa: Y015
+
+@_typing.final
+class AddInstrumentRequest(_message.Message):
+    """Adds one instrument that no list has, or gives a known one another name, lot or tick size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LOT_SIZE_FIELD_NUMBER: _builtins.int
+    TICK_SIZE_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    symbol: _builtins.str
+    """Exchange and symbol in capitals, such as "NSE:INFY"."""
+    name: _builtins.str
+    """Name of the company or of the underlying, at most 200 characters. Empty: as it was, or none."""
+    lot_size: _builtins.int
+    """Units of one lot. 0: as it was, or 1."""
+    expiry: _builtins.str
+    """Last trading day of a future or an option as YYYY-MM-DD. Empty where it has none."""
+    index: _builtins.bool
+    """True: an index, which can't be traded."""
+    @_builtins.property
+    def tick_size(self) -> _decimal_pb2.Decimal:
+        """Smallest price step, rupees, > 0. Absent: as it was, or what is usual."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        name: _builtins.str = ...,
+        lot_size: _builtins.int = ...,
+        tick_size: _decimal_pb2.Decimal | None = ...,
+        expiry: _builtins.str = ...,
+        index: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tick_size", b"tick_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiry", b"expiry", "index", b"index", "lot_size", b"lot_size", "name", b"name", "request_id", b"request_id", "symbol", b"symbol", "tick_size", b"tick_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddInstrumentRequest: _TypeAlias = AddInstrumentRequest  # noqa: Y015
+
+@_typing.final
+class AddInstrumentResponse(_message.Message):
+    """The instrument that was added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def instrument(self) -> Global___Instrument:
+        """The instrument as it is known now."""
+
+    def __init__(
+        self,
+        *,
+        instrument: Global___Instrument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddInstrumentResponse: _TypeAlias = AddInstrumentResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InstrumentServiceStub:
-    """Questions on instruments.
+    """Instruments: questions, imports.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,20 @@ class InstrumentServiceStub:
                 request_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsRequest.SerializeToString,
                 response_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsResponse.FromString,
                 _registered_method=True)
+        self.ImportInstruments = channel.unary_unary(
+                '/panda.instruments.v1.InstrumentService/ImportInstruments',
+                request_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ImportInstrumentsRequest.SerializeToString,
+                response_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ImportInstrumentsResponse.FromString,
+                _registered_method=True)
+        self.AddInstrument = channel.unary_unary(
+                '/panda.instruments.v1.InstrumentService/AddInstrument',
+                request_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.AddInstrumentRequest.SerializeToString,
+                response_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.AddInstrumentResponse.FromString,
+                _registered_method=True)
 
 
 class InstrumentServiceServicer:
-    """Questions on instruments.
+    """Instruments: questions, imports.
     """
 
     def GetInstrument(self, request, context):
@@ -77,6 +87,21 @@ class InstrumentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportInstruments(self, request, context):
+        """Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
+        start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddInstrument(self, request, context):
+        """Adds one instrument, or changes a known one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InstrumentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +120,16 @@ def add_InstrumentServiceServicer_to_server(servicer, server):
                     request_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsRequest.FromString,
                     response_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsResponse.SerializeToString,
             ),
+            'ImportInstruments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportInstruments,
+                    request_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ImportInstrumentsRequest.FromString,
+                    response_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.ImportInstrumentsResponse.SerializeToString,
+            ),
+            'AddInstrument': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddInstrument,
+                    request_deserializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.AddInstrumentRequest.FromString,
+                    response_serializer=panda_dot_instruments_dot_v1_dot_instruments__pb2.AddInstrumentResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'panda.instruments.v1.InstrumentService', rpc_method_handlers)
@@ -104,7 +139,7 @@ def add_InstrumentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InstrumentService:
-    """Questions on instruments.
+    """Instruments: questions, imports.
     """
 
     @staticmethod
@@ -178,6 +213,60 @@ class InstrumentService:
             '/panda.instruments.v1.InstrumentService/SearchInstruments',
             panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsRequest.SerializeToString,
             panda_dot_instruments_dot_v1_dot_instruments__pb2.SearchInstrumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportInstruments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.instruments.v1.InstrumentService/ImportInstruments',
+            panda_dot_instruments_dot_v1_dot_instruments__pb2.ImportInstrumentsRequest.SerializeToString,
+            panda_dot_instruments_dot_v1_dot_instruments__pb2.ImportInstrumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddInstrument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.instruments.v1.InstrumentService/AddInstrument',
+            panda_dot_instruments_dot_v1_dot_instruments__pb2.AddInstrumentRequest.SerializeToString,
+            panda_dot_instruments_dot_v1_dot_instruments__pb2.AddInstrumentResponse.FromString,
             options,
             channel_credentials,
             insecure,

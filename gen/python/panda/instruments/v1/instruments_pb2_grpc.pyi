@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InstrumentServiceStub:
-    """Questions on instruments."""
+    """Instruments: questions, imports."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetInstrument: _aio.UnaryUnaryMultiCallable[_instruments_pb2.GetInstrumentRequest, _instruments_pb2.GetInstrumentResponse]
@@ -22,9 +22,15 @@ class InstrumentServiceStub:
     """Instruments, a page at a time."""
     SearchInstruments: _aio.UnaryUnaryMultiCallable[_instruments_pb2.SearchInstrumentsRequest, _instruments_pb2.SearchInstrumentsResponse]
     """Instruments whose symbol or name holds a text, best first, a page at a time."""
+    ImportInstruments: _aio.UnaryUnaryMultiCallable[_instruments_pb2.ImportInstrumentsRequest, _instruments_pb2.ImportInstrumentsResponse]
+    """Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
+    start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+    """
+    AddInstrument: _aio.UnaryUnaryMultiCallable[_instruments_pb2.AddInstrumentRequest, _instruments_pb2.AddInstrumentResponse]
+    """Adds one instrument, or changes a known one."""
 
 class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Questions on instruments."""
+    """Instruments: questions, imports."""
 
     @_abc_1.abstractmethod
     def GetInstrument(
@@ -49,5 +55,23 @@ class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_instruments_pb2.SearchInstrumentsRequest, _abc.Awaitable[_instruments_pb2.SearchInstrumentsResponse]],
     ) -> _abc.Awaitable[_instruments_pb2.SearchInstrumentsResponse]:
         """Instruments whose symbol or name holds a text, best first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def ImportInstruments(
+        self,
+        request: _instruments_pb2.ImportInstrumentsRequest,
+        context: _aio.ServicerContext[_instruments_pb2.ImportInstrumentsRequest, _abc.Awaitable[_instruments_pb2.ImportInstrumentsResponse]],
+    ) -> _abc.Awaitable[_instruments_pb2.ImportInstrumentsResponse]:
+        """Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
+        start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+        """
+
+    @_abc_1.abstractmethod
+    def AddInstrument(
+        self,
+        request: _instruments_pb2.AddInstrumentRequest,
+        context: _aio.ServicerContext[_instruments_pb2.AddInstrumentRequest, _abc.Awaitable[_instruments_pb2.AddInstrumentResponse]],
+    ) -> _abc.Awaitable[_instruments_pb2.AddInstrumentResponse]:
+        """Adds one instrument, or changes a known one."""
 
 def add_InstrumentServiceServicer_to_server(servicer: InstrumentServiceServicer, server: _aio.Server) -> None: ...
