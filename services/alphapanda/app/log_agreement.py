@@ -36,7 +36,7 @@ _MARGIN: Final = timedelta(hours=1)
 
 
 class Agreement(Enum):
-    """How log and database stand to each other."""
+    """Whether log and database belong together, or which of them is older."""
 
     AGREE = "agree"
     LOG_OLDER = "the log is older"

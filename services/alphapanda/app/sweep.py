@@ -70,7 +70,7 @@ class Runner:
         self.replay.handle(frames, batch)
 
     def result(self, swept: SweptSet) -> SetResult:
-        """What the set came to; call it once, after the last frame."""
+        """The result of the set; call it once, after the last frame."""
         self.journal.end()
         found = performance(
             self.journal,

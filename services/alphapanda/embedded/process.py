@@ -97,7 +97,7 @@ class ServerProcess:
 
     @property
     def how_it_ended(self) -> str:
-        """How it ended, in one line."""
+        """How the process ended, in one line."""
         status = self.exit_status
         if status is None:
             return "it ended"

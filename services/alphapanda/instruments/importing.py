@@ -26,7 +26,7 @@ _KINDS: Final = ("FUT", "CE", "PE")
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import came to."""
+    """The result of an import."""
 
     file: InstrumentFile
     merge: Merge

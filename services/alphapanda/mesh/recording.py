@@ -44,7 +44,7 @@ class Trail(Protocol):
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of the command being served: its request once read, whether its entry is stored, the states told."""
+    """The command being served: its request once it is read, whether its audit entry is stored, the states that were reported."""
 
     request: Message | None = None
     begun: bool = False

@@ -133,11 +133,11 @@ class RunServer(Protocol):
 
     @property
     def restarts(self) -> int:
-        """How often it was started again since the process started."""
+        """How often the server was started again since this process started."""
 
     @property
     def ended_because(self) -> str:
-        """What ended it last, in one line; empty where nothing did."""
+        """What ended the server last, in one line; empty if it never ended."""
 
     @property
     def ended_at(self) -> datetime | None:

@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Holding(NamedTuple):
-    """What is held, over all strategies."""
+    """Account, instrument and product, under which the positions of all strategies are added up for the comparison."""
 
     account: str
     instrument_id: str

@@ -90,6 +90,6 @@ class RefusedCommands:
 
 
 def kind_of(refused: AuditEntry) -> tuple[str, ...]:
-    """What refusals have in common that are counted together: caller, address without its port, method, outcome."""
+    """The key under which refusals are counted together: caller, address without its port, method, outcome."""
     outcome = "" if refused.outcome is None else refused.outcome.outcome
     return (refused.caller, refused.peer.rpartition(":")[0], refused.method, outcome)

@@ -27,7 +27,7 @@ QUEUED: Final = 8192
 BATCH: Final = 512
 """Most spans in one message."""
 DELAY_SECONDS: Final = 0.2
-"""How long a span waits for company. It is short, because what waits when a process is killed is recorded by its successor at best."""
+"""Linger: how long a span waits to be sent together with others. It is short, because what waits when a process is killed is recorded by its successor at best."""
 FLUSH_SECONDS: Final = 1.5
 """How long a stop waits for the last spans to be sent."""
 

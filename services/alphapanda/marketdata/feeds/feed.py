@@ -106,7 +106,7 @@ class Feed(Protocol):
 
     @property
     def pacer(self) -> Pacer:
-        """Keeps its pace, and says how much of it was reached."""
+        """Paces the feed, and tells what share of the wanted pace is reached."""
 
     def check(self) -> None:
         """Checks the feed's input as far as possible before anything is started.

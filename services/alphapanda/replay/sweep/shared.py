@@ -162,12 +162,12 @@ class SetSignals:
         return failures
 
     def failed(self, failures: Iterable[StrategyFailure]) -> None:
-        """Adds failures, which the shared host had."""
+        """Adds failures of the shared host that concern this set."""
         self._failures += failures
 
 
 def failures_by_set(failures: Iterable[StrategyFailure], sets: Mapping[str, SetSignals]) -> None:
-    """Hands a shared host's failures to the sets that they are of."""
+    """Gives each set those failures of a shared host that concern it."""
     of_set: defaultdict[str, list[StrategyFailure]] = defaultdict(list)
     for failure in failures:
         of_set[failure.strategy_id].append(failure)

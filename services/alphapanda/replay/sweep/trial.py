@@ -135,7 +135,7 @@ def _closed(journal: ReplayJournal) -> Iterator[Trade]:
 
 
 class _Over:
-    """What a journal of replays that are over knows now."""
+    """Stands in for the replay of a journal that is only read: there is no equity and no price any more."""
 
     equity = None
 

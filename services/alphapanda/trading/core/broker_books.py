@@ -11,7 +11,7 @@ from alphapanda.domain.order import Product
 
 
 class Holding(NamedTuple):
-    """What a position is of, over all strategies."""
+    """Account, instrument and product: a broker's books add up the positions of all strategies under these."""
 
     account: str
     instrument_id: str

@@ -51,7 +51,7 @@ class SwitchScope(NamedTuple):
 
 
 class SwitchInForce(NamedTuple):
-    """What may be traded, and the kill switch that says so."""
+    """A trading state, and the scope of the kill switch that sets it."""
 
     state: TradingState
     scope: SwitchScope

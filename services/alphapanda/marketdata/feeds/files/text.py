@@ -49,7 +49,7 @@ class TextTable:
 
     @property
     def form(self) -> str:
-        """What the file is, in words."""
+        """The file's form in words, such as "CSV, cells apart by ;"."""
         unusual = (
             _SEPARATOR_NAMES.get(self._header.separator, ""),
             "" if self._encoding == "utf-8" else "UTF-16",
@@ -113,7 +113,7 @@ class TextTable:
         )
 
     def place(self, row: int) -> str:
-        """The line of a row."""
+        """Where a row stands in the file, for messages: its line."""
         for line, _ in self._rows():
             if row == 0:
                 return f"line {line}"
