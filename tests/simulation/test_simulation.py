@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,16 +20,8 @@ pytestmark = pytest.mark.timeout(600)
 
 SEEDS = 200
 """What CI runs; a planted bug has to be found within them."""
-FOUND_BY = {
-    "an order that got no clear answer is sent again": 2,
-    "a sender that thaws late still calls": 64,
-    "a call that was made is taken for one that never was": 1,
-    "an order is sent that another had stored": 1,
-    "an offset is committed before the effect": 7,
-    "an outbox is published out of order": 1,
-    "a later signal of a key is decided first": 3,
-}
-"""A seed that found each planted bug once; tried first, for speed alone."""
+FOUND_BY = Path(__file__).with_name("found_by.json")
+"""A seed that found each planted bug once; tried first, for speed alone. `make test ARGS=--keep-durations` keeps new ones."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,12 +46,31 @@ def test_nothing_is_lost_or_done_twice_whatever_fails(pool: ProcessPoolExecutor)
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_bug_is_found(pool: ProcessPoolExecutor, planted: str) -> None:
+def test_a_planted_bug_is_found(
+    pool: ProcessPoolExecutor, planted: str, request: pytest.FixtureRequest
+) -> None:
     """The simulation finds each bug within the seeds that CI runs."""
-    first = FOUND_BY[planted]
+    known: dict[str, int] = json.loads(FOUND_BY.read_text())
+    first = known.get(planted, 1)
     others = [seed for seed in range(1, SEEDS + 1) if seed != first]
     # One by itself: the pool takes seeds by the dozen, and ends what it has begun.
-    assert any(outcome.violations for seeds in ([first], others) for outcome in sweep(pool, seeds, planted))
+    finders = (
+        outcome.seed
+        for seeds in ([first], others)
+        for outcome in sweep(pool, seeds, planted)
+        if outcome.violations
+    )
+    found = next(finders, 0)
+    assert found, f"none of {SEEDS} seeds finds it"
+    if found == known.get(planted):
+        return
+    if request.config.getoption("keep_durations"):
+        FOUND_BY.write_text(json.dumps(known | {planted: found}, indent=1) + "\n")
+    else:
+        warnings.warn(
+            f"{planted!r} is found by seed {found}, no longer by {first}: `make test ARGS=--keep-durations` keeps that",
+            stacklevel=1,
+        )
 
 
 def test_a_seed_does_the_same_in_every_process() -> None:
