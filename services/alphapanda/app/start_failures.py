@@ -18,7 +18,11 @@ from alphapanda.resilience.failures import in_one_line
 
 _DAMAGED_SQLSTATES: Final = ("XX001", "XX002")
 _FULL_SQLSTATE: Final = "53100"
-_FULL_TEXTS: Final = ("No space left on device", "database or disk is full")
+_FULL_TEXTS: Final = (
+    "No space left on device",
+    "database or disk is full",
+    "Check free disk space",  # PostgreSQL's hint where a write was cut short
+)
 _READ_ONLY_TEXTS: Final = ("Read-only file system", "readonly database")
 
 

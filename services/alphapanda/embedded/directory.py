@@ -109,6 +109,8 @@ class DataDirectory:
 
         Raises DataDirectoryForeignError or DataDirectoryNotWritableError.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise DataDirectoryNotWritableError(self.path, "Not a directory")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.layout.marker.exists():
             if self._is_foreign():

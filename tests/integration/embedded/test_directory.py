@@ -83,7 +83,7 @@ def test_path_that_is_a_file_is_refused(tmp_path):
     """Where a file stands the error names the path."""
     path = tmp_path / "data"
     path.write_text("")
-    with pytest.raises(DataDirectoryNotWritableError, match=f"{path} is not writable"):
+    with pytest.raises(DataDirectoryNotWritableError, match=rf"{path} is not writable \(Not a directory\)"):
         DataDirectory(path).acquire(NOW)
 
 

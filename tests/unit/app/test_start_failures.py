@@ -36,6 +36,10 @@ def database_error(cause: Exception) -> DBAPIError:
             EmbeddedStartFailed("PostgreSQL", "it ended", FOLDER, ["FATAL: x: No space left on device"]),
             "no space is left",
         ),
+        (
+            EmbeddedStartFailed("PostgreSQL", "initdb ended", FOLDER, ["HINT:  Check free disk space."]),
+            "no space is left",
+        ),
         (LogUnavailable("attempt to write a readonly database"), "not writable (Read-only file system)"),
         (OSError(errno.EROFS, "Read-only file system"), "choose another with --data-dir"),
         (
