@@ -16,7 +16,7 @@ from alphapanda.app.gauging import host_limits
 from alphapanda.app.health import ActiveChecks, lag_watch
 from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
-from alphapanda.app.resources import ProcessResources, open_redis
+from alphapanda.app.resources import ProcessResources, open_redis, simulated_brokers
 from alphapanda.app.status import ops_room, running_service
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.health import HealthWatch
@@ -28,15 +28,21 @@ from alphapanda.storage.audit_trail import AuditTrail
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.laned_engine import LanedEngine, pool_size_of
 from alphapanda.telemetry.host import HostReader
+from alphapanda.trading.traders.registry import BrokerRegistry
 
 
 def open_connections(
-    settings: Settings, database_url: str, redis_url: str, stack: AsyncExitStack, bound: StopBound
+    settings: Settings,
+    brokers: BrokerRegistry,
+    database_url: str,
+    redis_url: str,
+    stack: AsyncExitStack,
+    bound: StopBound,
 ) -> tuple[AsyncEngine, AsyncEngine, Redis]:
     """Opens the services' database engine, the paper exchange's engine, and Redis; the stack closes them within `bound`.
 
-    The paper exchange has connections of its own because it takes the place of an external broker; as many for each broker
-    as trading has call slots. They are opened when they are needed.
+    The paper exchange has connections of its own because it takes the place of an external broker; as many for each simulated
+    broker as trading has call slots. They are opened when they are needed.
     """
     pool_size, slow_query = settings.database.pool_size, settings.monitoring.slow_query_seconds
     engine = LanedEngine(
@@ -51,7 +57,8 @@ def open_connections(
         }
     )
     stack.push_async_callback(bound.end, "database", engine.dispose)
-    paper_engine = open_engine(database_url, pool_size * len(settings.active_brokers), slow_query)
+    at_paper = len(simulated_brokers(settings, brokers)) or 1
+    paper_engine = open_engine(database_url, pool_size * at_paper, slow_query)
     stack.push_async_callback(bound.end, "paper database", paper_engine.dispose)
     redis = open_redis(redis_url, settings.reconnection, settings.redis.timeout_seconds)
     stack.push_async_callback(bound.end, "Redis", redis.aclose)

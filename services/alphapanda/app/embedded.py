@@ -249,8 +249,9 @@ class Embedded:
             self._supervisors.append(supervisor)
             supervisor.start()
             self._stack.push_async_callback(supervisor.stop)
+        brokers = BrokerRegistry(self._options.brokers)
         engine, paper_engine, redis = open_connections(
-            settings, database_url, redis_url, self._stack, self._bound
+            settings, brokers, database_url, redis_url, self._stack, self._bound
         )
         progress("migrating the database's schema")
         version = await schema_version(engine)
@@ -259,7 +260,6 @@ class Embedded:
         await within(
             upgrade_schema(engine), lambda: "the migration of the schema", MIGRATION_SECONDS, progress
         )
-        brokers = BrokerRegistry(self._options.brokers)
         topic_map = topics_of(settings, brokers)
         log = SqliteEventLog(directory.layout.events)
         differences = await within(

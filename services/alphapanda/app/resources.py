@@ -144,8 +144,13 @@ class ProcessResources:
     @property
     def simulated_brokers(self) -> Sequence[str]:
         """Enabled brokers whose orders never reach a real exchange."""
-        live = self.brokers.live(self.settings.active_brokers)
-        return [broker for broker in enabled_brokers(self.settings) if broker not in live]
+        return simulated_brokers(self.settings, self.brokers)
+
+
+def simulated_brokers(settings: Settings, brokers: BrokerRegistry) -> list[str]:
+    """Returns the enabled brokers whose orders never reach a real exchange, in order."""
+    live = brokers.live(settings.active_brokers)
+    return [broker for broker in enabled_brokers(settings) if broker not in live]
 
 
 def enabled_brokers(settings: Settings) -> tuple[str, ...]:

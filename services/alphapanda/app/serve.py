@@ -153,7 +153,7 @@ class Serving:
         brokers = BrokerRegistry(BROKERS)
         topic_map = topics_of(settings, brokers)
         engine, paper_engine, redis = open_connections(
-            settings, settings.database.url, settings.redis.url, self._stack, self._bound
+            settings, brokers, settings.database.url, settings.redis.url, self._stack, self._bound
         )
         log = mesh_log(settings, topic_map)
         version = await self._retry_until_answered("the database", lambda: schema_version(engine))
