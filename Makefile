@@ -19,6 +19,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.alphapanda-setup
 GRPCURL := .tools/bin/grpcurl
+PROMETHEUS := .tools/prometheus/usr/bin/prometheus
 # Its version is in its name, so that an update builds it again and nothing else does.
 JAEGER := .tools/bin/jaeger-$(shell sed -n 's/.*jaegertracing\/jaeger v\([0-9.]*\).*/\1/p' tools/jaeger/go.mod)
 KAFKA := .tools/kafka/libs
@@ -114,6 +115,23 @@ $(JAEGER):
 	@echo "building Jaeger from source, once: about 17 minutes of processor time"
 	cd tools/jaeger && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -ldflags "-s -w" \
 		-o ../../$@ github.com/jaegertracing/jaeger/cmd/jaeger
+
+.PHONY: prometheus
+prometheus: $(PROMETHEUS) ## fetch Prometheus and promtool, Debian's package, into .tools/prometheus; nothing is installed
+
+$(PROMETHEUS):
+	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "Prometheus comes from Debian's package; elsewhere put prometheus and promtool (https://prometheus.io/download) on the PATH"; exit 1; }
+	rm -rf .tools/prometheus && mkdir -p .tools/prometheus
+	cd .tools/prometheus && apt-get download --quiet --quiet prometheus && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
+
+.PHONY: dashboards
+dashboards: setup ## write the Grafana dashboards of deploy/observability from tools/dashboards.py
+	$(BIN)/python tools/dashboards.py
+
+.PHONY: observability-check
+observability-check: setup ## rules, alerts and dashboards on the real promtool and Prometheus, scraping a platform to which everything happens
+	@$(MAKE) --no-print-directory prometheus || echo "going on without Prometheus: its tests are skipped, and fail under CI=true"
+	$(BIN)/python -m pytest tests/unit/test_observability.py tests/observability $(ARGS)
 
 .PHONY: kafka
 kafka: $(CLASSES) ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)

@@ -1,0 +1,1 @@
+"""`make observability-check`: the rules and dashboards of deploy/observability, on a real Prometheus."""
