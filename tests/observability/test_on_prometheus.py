@@ -225,9 +225,7 @@ async def _provoked(folder: Path, prometheus: Callable[[int], Prometheus]) -> Ou
         **{**EASILY_ALARMED, "monitoring": EASILY_ALARMED["monitoring"] | {"prometheus_port": figures}},
     )
     configure_logging(LoggingOptions(), None, folder / "logs")  # errors are counted where they are logged
-    embedded = Embedded(
-        settings, UpOptions(data_dir=folder / "data", demo=True, brokers=(*BROKERS, SILENT))
-    )
+    embedded = Embedded(settings, UpOptions(data_dir=folder / "data", demo=True, brokers=(*BROKERS, SILENT)))
     await embedded.start()
     with prometheus(figures) as asked:
         try:
