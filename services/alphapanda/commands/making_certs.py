@@ -57,7 +57,7 @@ def make_certificates(folder: Path, days: int, hosts: Sequence[str]) -> list[str
         f"  ALPHAPANDA_TLS__CERTIFICATE={place}/server.pem ALPHAPANDA_TLS__KEY={place}/server.key alphapanda up",
         f"  alphapanda status --target localhost:50051 --ca {place}/ca.pem",
         "where clients have to show a certificate, too (ALPHAPANDA_TLS__CLIENT_CERTIFICATES=required):",
-        f"  alphapanda status … --cert {place}/client.pem --key {place}/client.key",
+        f"  alphapanda status … --cert {place}/client.pem --cert-key {place}/client.key",
         f"each service of a mesh has its own in {place}/services",
     ]
 

@@ -168,8 +168,8 @@ class _End:
             "run.summarised",
             orders=None if one is None else one.orders,
             fills=self.fills,
-            day_pnl=None if one is None else str(one.day_pnl),
-            net_pnl=None if one is None else str(one.net_pnl),
+            day_pnl=None if one is None or one.day_pnl is None else str(one.day_pnl),
+            net_pnl=None if one is None or one.net_pnl is None else str(one.net_pnl),
             data_dir=str(self.data_dir),
             data=self.data,
         )

@@ -28,7 +28,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 def security_options(command: Any) -> Any:
-    """Adds --ca, --cert, --key and --token-file; `security_of` reads them."""
+    """Adds --ca, --cert, --cert-key and --token-file; `security_of` reads them."""
     options = (
         click.option(
             "--ca",
@@ -43,7 +43,9 @@ def security_options(command: Any) -> Any:
             help="client certificate (PEM)  [default: tls.certificate]",
             **_kept("certificate"),
         ),
-        click.option("--key", type=_FILE, help="its private key (PEM)  [default: tls.key]", **_kept("key")),
+        click.option(
+            "--cert-key", type=_FILE, help="its private key (PEM)  [default: tls.key]", **_kept("key")
+        ),
         click.option(
             "--token-file",
             type=_FILE,
@@ -80,7 +82,7 @@ def security_of(ctx: click.Context, settings: Settings | None) -> ChannelSecurit
         options = {
             "tls.ca": "--ca",
             "tls.certificate": "--cert",
-            "tls.key": "--key",
+            "tls.key": "--cert-key",
             "auth.token_file": "--token-file",
         }
         name = options[error.field]

@@ -99,7 +99,7 @@ def _with_tls(connection: socket.socket, address: str, own: TlsMaterial, name: s
 def _refused(address: str, own: TlsMaterial) -> tuple[Trouble, str]:
     if own.contents.certificate is None:
         return Trouble.CERTIFICATE_WANTED, (
-            f"{address} wants a client certificate: give one with --cert and --key (settings tls.certificate, tls.key)"
+            f"{address} wants a client certificate: give one with --cert and --cert-key (settings tls.certificate, tls.key)"
         )
     return Trouble.CERTIFICATE_REFUSED, (
         f"{address} refuses the client certificate: use one of its authority that has not expired (its setting tls.ca)"

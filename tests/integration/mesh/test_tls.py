@@ -139,7 +139,7 @@ async def test_who_connects_and_what_is_said_to_who_does_not(
         (mutual, PLAINTEXT, Trouble.PLAINTEXT_TO_TLS, "--ca FILE"),
         (plain, trusting, Trouble.TLS_TO_PLAINTEXT, "doesn't speak TLS: leave out --ca"),
         (tls, elsewhere, Trouble.UNKNOWN_AUTHORITY, "Alpha Panda development CA, which isn't trusted here"),
-        (mutual, trusting, Trouble.CERTIFICATE_WANTED, "--cert and --key"),
+        (mutual, trusting, Trouble.CERTIFICATE_WANTED, "--cert and --cert-key"),
         (mutual, foreign, Trouble.CERTIFICATE_REFUSED, "refuses the client certificate"),
         (named, trusting, Trouble.WRONG_NAME, "is for panda.example, not for 127.0.0.1"),
     ]
