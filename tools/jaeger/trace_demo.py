@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +110,16 @@ class Asking:
         return [one for one in orders if one["state"]["strategyId"] != "manual"]
 
 
+async def whole(start: Coroutine[Any, Any, None]) -> None:
+    """Awaits a start also where it is cancelled meanwhile: half a start would leave behind what nobody stops."""
+    task = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
 async def traced_order(
     asking: Asking, jaeger: JaegerServer, check: Callable[[], None]
 ) -> tuple[dict[str, Any], list[TracedSpan]]:
@@ -198,7 +208,7 @@ async def _run(folder: Path, stopping: asyncio.Event, *, mesh: bool, once: bool)
                 of_mesh = Mesh(folder / "mesh")
                 platforms.push_async_callback(of_mesh.stop)
                 say("starting Kafka, PostgreSQL, Redis and the services, a process each …")
-                await of_mesh.start()
+                await whole(of_mesh.start())
                 await seed_demo(of_mesh.environment)
                 asking, check = Asking(of_mesh.environment), lambda: None
             else:
