@@ -38,7 +38,7 @@ RAW, VALIDATED, FILLED, SNAPSHOTS = (
 )
 NTH = 3
 """The order in whose broker call the first process is killed."""
-CALLERS_TRACE, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CALLERS_TRACE, CALLERS_SPAN = f"{2**100:032x}", f"{2**40:016x}"
 NOBODYS = "6f1d2c3b-0000-5000-8000-000000000001"
 SENT_SECONDS = 20.0
 
@@ -251,6 +251,18 @@ def test_a_signal_delivered_twice_adds_to_its_trace(traded: Traded) -> None:
     assert spans.REDELIVERED not in deliveries[0].attributes
     assert deliveries[-1].attributes[spans.REDELIVERED] is True
     assert len(trace.named(f"{spans.EXECUTE_ORDER} paper")) == 1
+
+
+def test_an_order_that_a_kill_met_is_one_whole_trace(traded: Traded) -> None:
+    """What the killed process had no time to send is recorded by the one that goes on: no parent is missing."""
+    order = traded.in_flight()
+    trace = traded.trace(order["correlation_id"])
+    check_whole(trace)
+    assert {one.service for one in trace.spans} >= set(spans.SERVICES)
+    assert (
+        trace.above(trace.one(f"{spans.PROCESS} {FILLED}", "portfolio"))[-1]
+        == f"marketdata: publish {FRAMES}"
+    )
 
 
 def test_a_persons_order_goes_on_in_the_callers_trace(traded: Traded) -> None:
