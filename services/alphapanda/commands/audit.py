@@ -21,8 +21,9 @@ from panda.ops.v1.ops_pb2 import AuditEntry, ListAuditEntriesRequest
 
 TIME: Final = "%d %b %H:%M:%S"
 LONGEST: Final = 100
-"""Characters of a request that a table shows; --json shows all that was kept."""
+"""Characters of a request, a change or a message that a table shows; --json shows all that was kept."""
 
+NOTHING: Final = "nothing"
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 WHEN: Final = "2h, 30m or 7d ago, or a day or time in India such as 2026-11-30 or 2026-11-30T09:15"
@@ -107,14 +108,16 @@ def _outcome(entry: AuditEntry) -> Text:
 
 
 def _about(entry: AuditEntry) -> str:
-    """What it changed, else what it asked for; and why it was refused."""
-    if entry.message:
-        return entry.message
-    if entry.before or entry.after:
-        return _cut(f"{entry.before or '{}'} → {entry.after or '{}'}")
-    fields = json.loads(entry.request or "{}")
-    fields.pop("request_id", None)
-    return _cut(", ".join(f"{name}={_plain(value)}" for name, value in fields.items()))
+    """What it asked for, what it changed, and why it was refused."""
+    asked = json.loads(entry.request or "{}")
+    asked.pop("request_id", None)
+    before, after = json.loads(entry.before or "{}"), json.loads(entry.after or "{}")
+    changes = [
+        f"{name} {_plain(before.get(name, NOTHING))} → {_plain(after.get(name, NOTHING))}"
+        for name in dict.fromkeys([*before, *after])
+    ]
+    told = [f"{name}={_plain(value)}" for name, value in asked.items() if name not in {*before, *after}]
+    return "; ".join(_cut(part) for part in (entry.message, ", ".join(changes), ", ".join(told)) if part)
 
 
 def _plain(value: object) -> str:

@@ -32,7 +32,7 @@ from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.errors import TooMany, Unauthenticated, Unavailable
 from alphapanda.mesh.failures import ContractBroken, DeadlinePassed, failure_of
 from alphapanda.mesh.gate import Gate, holder_of
-from alphapanda.mesh.identity import Identity, current_identity
+from alphapanda.mesh.identity import NOBODY, Identity, current_identity
 from alphapanda.mesh.metadata import CORRELATION_KEY
 from alphapanda.mesh.recording import CommandRecorder, Trail
 from alphapanda.resilience.lanes import Lane, current_lane
@@ -134,7 +134,7 @@ class Guard:
                 "command.completed",
                 method=self._method,
                 duration_ms=_milliseconds(started),
-                **_who(request),
+                **_who(request, context.peer()),
                 outcome="OK",
             )
         elif perf_counter() - started > self._slow:
@@ -170,13 +170,15 @@ class Guard:
         """Finds out who calls and admits the call, or ends it with a refusal."""
         current_service.set(self._service)
         traceparent = _correlate(context)
+        current_caller.set(NOBODY.caller)
+        self._recorder.open()
         try:
             identity = self._access.identify(self._permission, context)
         except Unauthenticated as refusal:
+            self._recorder.refused(failure_of(refusal), context.peer())
             await self._gate.refuse(refusal, self._method, context)
         current_caller.set(identity.caller)
         current_identity.set(identity)
-        self._recorder.open()
         try:
             ticket = self._gate.admit(self._kind, self._method, context.peer(), identity)
         except TooMany as refusal:
@@ -202,7 +204,7 @@ class Guard:
         self._recorder.refused(failure, context.peer())
         self._spans.end(span, failure.code, failure.message)
         log = self._audit if self._is_command else self._log
-        who = _who(request) | {"outcome": failure.code.name} if self._is_command else {}
+        who = _who(request, context.peer()) | {"outcome": failure.code.name} if self._is_command else {}
         log.log(
             failure.level,
             "command.failed" if self._is_command else "call.failed",
@@ -315,9 +317,9 @@ def _correlate(context: Context) -> str:
     return traceparent
 
 
-def _who(request: Message | None) -> dict[str, str]:
-    """Caller and request_id; the latter empty where the request can't be read."""
-    return {"caller": current_caller.get(), "request_id": getattr(request, "request_id", "")}
+def _who(request: Message | None, peer: str) -> dict[str, str]:
+    """Caller, where it called from, and request_id; the last empty where the request can't be read."""
+    return {"caller": current_caller.get(), "peer": peer, "request_id": getattr(request, "request_id", "")}
 
 
 def _milliseconds(started: float) -> float:

@@ -15,6 +15,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import LogCapture
+from tests.integration.mesh.kept_trail import Kept
 from typing_extensions import override
 
 from alphapanda.domain.errors import InvalidInput
@@ -100,6 +101,7 @@ class Served:
     log: LogCapture
     risk: Risk
     target: str = ""
+    trail: Kept = field(default_factory=Kept)
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     def channel(self, sent: str = "", tls: TlsMaterial | None = None) -> grpc.aio.Channel:
@@ -129,6 +131,7 @@ async def serve(security: ServerSecurity, served: Served) -> MeshServer:
         log,
         bounds=CallBounds(max_requests_per_second=20),
         security=security,
+        trail=served.trail,
     )
     served.target = f"127.0.0.1:{await server.start()}"
     return server
@@ -175,6 +178,23 @@ async def test_who_gave_a_command_reaches_the_servicer_and_the_log(served: Serve
         ("ravi", "r-1", "OK"),
         ("meera", "r-1", "PERMISSION_DENIED"),
     ]
+
+
+async def test_commands_that_are_refused_are_in_the_audit(served: Served) -> None:
+    """Who isn't known, and who lacks the permission, with what was asked for; of questions nothing is recorded."""
+    await served.risk_of(token(options.PERMISSION_MANAGE_RISK)).SetKillSwitch(SWITCH)
+    await code_of(served.risk_of().SetKillSwitch(SWITCH))
+    await code_of(served.risk_of(token(options.PERMISSION_READ, subject="meera")).SetKillSwitch(SWITCH))
+    await code_of(served.risk_of().GetLimits(risk_pb2.GetLimitsRequest()))
+    assert [one.caller for one in served.trail.begun] == ["ravi"]
+    refused = [
+        (one.caller, one.outcome.outcome, one.outcome.reason) for one in served.trail.refused if one.outcome
+    ]
+    assert refused == [
+        ("anonymous", "UNAUTHENTICATED", "TOKEN_MISSING"),
+        ("meera", "PERMISSION_DENIED", "PERMISSION_MISSING"),
+    ]
+    assert served.trail.refused[1].request_id == "r-1"
 
 
 async def test_without_a_token_nothing_is_answered_but_health(served: Served) -> None:

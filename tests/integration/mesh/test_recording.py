@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 import grpc
 import pytest
+from tests.integration.mesh.kept_trail import Kept
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.recording import record_change
 from alphapanda.mesh.status import call_failure
-from alphapanda.storage.audit import AuditEntry, Outcome
 from panda.instruments.v1 import instruments_pb2
 from panda.risk.v1 import risk_pb2, risk_pb2_grpc
 
 SET = "/panda.risk.v1.RiskService/SetKillSwitch"
 CHAIN = "0f0e0d0c-0b0a-4908-8706-050403020100"
-
-
-@dataclass
-class Kept:
-    """A trail in memory; `away` is what storing an entry raises."""
-
-    begun: list[AuditEntry] = field(default_factory=list)
-    ended: dict[str, Outcome] = field(default_factory=dict)
-    refused: list[AuditEntry] = field(default_factory=list)
-    away: Exception | None = None
-
-    async def begin(self, entry: AuditEntry) -> None:
-        if self.away is not None:
-            raise self.away
-        self.begun.append(entry)
-
-    def end(self, entry_id: str, outcome: Outcome) -> None:
-        self.ended[entry_id] = outcome
-
-    def refuse(self, entry: AuditEntry) -> None:
-        self.refused.append(entry)
 
 
 @pytest.fixture
