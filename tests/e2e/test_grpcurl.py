@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -260,6 +261,23 @@ def test_reducing_lets_only_exits_through(place, switch):
     left = place("SIDE_SELL", 5, "NSE:TITAN")
     assert left["state"]["status"] == "ORDER_STATUS_FILLED"
     assert left["state"]["position_effect"] == "POSITION_EFFECT_REDUCES"
+
+
+def test_instruments_are_imported_and_added(ask):
+    """A list in base64, or one by one, and found at once; the same request again changes nothing."""
+    header = (
+        "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,instrument_type,"
+        "segment,exchange"
+    )
+    content = b64encode(f"{header}\n25857,101,TINY,TINY TOYS,0,,0,0.01,1,EQ,NSE,NSE\n".encode()).decode()
+    request_id = next(request_ids)
+    for _ in range(2):
+        answer = ask("InstrumentService/ImportInstruments", request_id=request_id, content=content)
+        assert (answer["form"], answer["added"]) == ("Kite's instruments dump", "1")
+    added = ask("InstrumentService/AddInstrument", request_id=next(request_ids), symbol="NSE:TOY", lot_size=2)
+    assert added["instrument"]["lot_size"] == "2"
+    found = ask("InstrumentService/GetInstrument", symbol="NSE:TINY")["instrument"]
+    assert found["instrument_token"] == 25857
 
 
 def test_an_unknown_symbol_is_refused_with_the_nearest(place):

@@ -128,9 +128,8 @@ def run_import_there(
     if answer.refused > len(answer.first_refusals):
         warn(f"refused: {answer.refused - len(answer.first_refusals):,} more")
     if as_json:
-        click.echo(
-            MessageToJson(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        )
+        names = ("form", "added", "changed", "ended", "unchanged", "refused")
+        click.echo(json.dumps({name: getattr(answer, name) for name in names}, indent=2))
         return
     click.echo(
         f"{answer.form}: {answer.added:,} added, {answer.changed:,} changed, {answer.ended:,} ended,"
