@@ -36,6 +36,37 @@ RAISED: Final = (
 Described = Mapping[str, tuple[str, str]]
 
 CALLS: Final[Described] = {
+    "LOGIN_REFUSED": (
+        "user name or password is wrong",
+        "try again; an administrator sets a new password with `alphapanda users password`",
+    ),
+    "LOGIN_SLOWED": (
+        "there were many wrong passwords for this user, or from this address",
+        "wait as RetryInfo says; nothing is locked",
+    ),
+    "TOO_MANY_PASSWORDS": (
+        "too many passwords wait to be checked",
+        "wait as RetryInfo says and send it again; `auth.hashes_at_once` are checked at once",
+    ),
+    "USER_DISABLED": ("the user is disabled", "an administrator enables it: `alphapanda users enable`"),
+    "USER_EXISTS": ("there is a user of this name", "choose another name"),
+    "USER_NOT_FOUND": ("there is no user of this name", "`alphapanda users` lists them"),
+    "SESSION_NOT_FOUND": ("there is no such session", "`alphapanda users sessions` lists them"),
+    "NO_SESSION": (
+        "the call came without a user's token: authentication is off, or a certificate says who calls",
+        "none is needed; with authentication on, `alphapanda login`",
+    ),
+    "NO_PASSWORD": (
+        "a service account has no password",
+        "issue a token: `alphapanda token --service-account NAME`",
+    ),
+    "NO_SERVICE_ACCOUNT": ("the user is a person", "`alphapanda login` gets tokens of a person"),
+    "LAST_ADMIN": (
+        "nobody could manage users any more",
+        "give another person a role with MANAGE_USERS first: `alphapanda users roles`",
+    ),
+    "TOO_MANY_USERS": ("there are as many users as may be", "disabled ones count; use one of them again"),
+    "TOO_MANY_ROLES": ("there are as many roles as may be", "change one that nobody has"),
     "TOKEN_MISSING": (
         "the call came without an access token",
         "`alphapanda login`; for grpcurl, send what `alphapanda token` prints as `authorization: Bearer TOKEN`",

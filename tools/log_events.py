@@ -60,7 +60,7 @@ def log_lines(source: str, where: str) -> Iterator[LogLine]:
 
 def _is_logger(node: ast.expr) -> bool:
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-    return name.strip("_") in {"log", "logger", "about"}
+    return name.strip("_") in {"log", "logger", "about", "audit"}
 
 
 def _names(node: ast.expr | None) -> list[str]:

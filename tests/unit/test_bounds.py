@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from alphapanda.app.tables import TABLES
+from alphapanda.auth.store.statements import REVOCATIONS_PURGE, sessions_purge
 from alphapanda.contract.topics import payload_policies
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.settings.model import Settings
@@ -33,6 +34,9 @@ PURGES = [
     verdicts_purge(KEEP),
     look_ups_purge(KEEP),
     tombstones_purge(KEEP),
+    REVOCATIONS_PURGE,
+    sessions_purge(KEEP),
+    requests_purge("auth", KEEP),
     *(
         made(service, KEEP)
         for service in ("strategy", "risk", "trading", "portfolio", "instruments")

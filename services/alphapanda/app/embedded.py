@@ -29,6 +29,7 @@ from alphapanda.app.measuring import open_metrics
 from alphapanda.app.preflight import Check, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
 from alphapanda.app.resources import ProcessResources
+from alphapanda.app.rooms.auth import auth_room
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -307,6 +308,8 @@ class Embedded:
         risk, timer, decisions = risk_room(resources)
         trading, orders, held = trading_room(resources, self._options.at, decisions.payable)
         rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
+        if self._settings.auth.enabled:
+            rooms.append(auth_room(resources))
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine, [resources.paper_engine]))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
         process = process_of(

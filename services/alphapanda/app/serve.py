@@ -26,6 +26,7 @@ from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
 from alphapanda.app.resources import ProcessResources
+from alphapanda.app.rooms.auth import auth_room, require_keys
 from alphapanda.app.rooms.instruments import instruments_room
 from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
@@ -59,7 +60,7 @@ from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
-SERVICES: Final = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "ops")
+SERVICES: Final = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "auth", "ops")
 INSTRUMENT_SERVICE: Final = "panda.instruments.v1.InstrumentService"
 _NAMED = 3
 """How many missing topics a message names."""
@@ -84,7 +85,8 @@ class Serving:
 
     Raises:
         UnknownName: a name is no service.
-        InvalidInput: a service is named twice, the mesh can't run the feed, or there is no feed to record.
+        InvalidInput: a service is named twice, the mesh can't run the feed, there is no feed to record, or auth has no key
+            to sign tokens with.
     """
 
     def __init__(
@@ -106,6 +108,8 @@ class Serving:
             )
         if record is not None and "marketdata" not in services:
             raise InvalidInput("--record", record, "marketdata among the services, whose feed is recorded")
+        if "auth" in services:
+            require_keys(settings.auth)  # refused here, before anything is opened
         self._record = record
         self._settings = settings
         self._services = [name for name in SERVICES if name in services]
@@ -229,7 +233,11 @@ class Serving:
 
     async def _run(self, resources: ProcessResources) -> None:
         watches_all = "ops" in self._services
-        elsewhere = [name for name in SERVICES if watches_all and name not in self._services]
+        elsewhere = [
+            name
+            for name in SERVICES
+            if watches_all and name not in self._services and (name != "auth" or self._settings.auth.enabled)
+        ]
         process = process_of(
             resources,
             await self._rooms(resources),
@@ -257,6 +265,7 @@ class Serving:
             "risk": lambda: risk_room(resources)[0],
             "trading": lambda: trading_room(resources, no_step)[0],
             "portfolio": lambda: portfolio_room(resources),
+            "auth": lambda: auth_room(resources),
         }
         rooms = []
         for name in self._services:

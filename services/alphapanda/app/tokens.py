@@ -10,6 +10,7 @@ from alphapanda.mesh.tokens import (
     SigningKey,
     TokenVerifier,
     VerifyingKey,
+    private_keys,
     secret_keys,
 )
 from alphapanda.settings.auth import AuthSettings
@@ -28,9 +29,11 @@ def signing_keys(auth: AuthSettings) -> Sequence[SigningKey]:
     """The keys that this process may sign tokens with, the newest first; none where only auth has them (EdDSA).
 
     Raises:
-        InvalidInput: there is no secret, or one is too short.
+        InvalidInput: there is no secret, one is too short, or a private key can't be read.
     """
-    return secret_keys(auth.secret) if auth.algorithm == Algorithm.HS256 else ()
+    if auth.algorithm == Algorithm.HS256:
+        return secret_keys(auth.secret)
+    return private_keys(auth.private_key) if auth.private_key else ()
 
 
 def token_verifier(auth: AuthSettings, revocations: Revocations) -> TokenVerifier | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from alphapanda.settings.section import Section
+from alphapanda.settings.section import Seconds, Section
 
 
 class AuthSettings(Section):
@@ -38,4 +38,40 @@ class AuthSettings(Section):
         description="file with the access token that this process or command sends, such as a service account's; read"
         " again when it changes; empty: services sign their own (HS256) or show their certificate, commands use that of"
         " `alphapanda login`",
+    )
+    private_key: str = Field(
+        "",
+        description="of EdDSA, for `serve auth` alone: Ed25519 keys in PEM; the first signs, all of them verify",
+        repr=False,
+    )
+    first_admin_password: str = Field(
+        "",
+        description="password of the user `admin`, who is created where there is no user yet; empty: none is created",
+        repr=False,
+    )
+    access_minutes: int = Field(30, ge=1, le=24 * 60, description="minutes that an access token is valid")
+    refresh_days: int = Field(
+        7,
+        ge=1,
+        le=90,
+        description="days that a session lasts without being refreshed; refreshing begins them anew",
+    )
+    service_token_days: int = Field(
+        365, ge=1, le=3650, description="days that a service account's token is valid, at most"
+    )
+    poll_seconds: Seconds = Field(
+        2.0,
+        description="between two questions to auth for revocations and public keys, by every other service",
+    )
+    hashes_at_once: int = Field(
+        2, ge=1, le=32, description="passwords checked at once; each takes 64 MiB and a third of a second"
+    )
+    free_failures: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="wrong passwords of a user from an address before each further try has to wait",
+    )
+    longest_wait_seconds: int = Field(
+        300, ge=1, le=86_400, description="longest wait after many wrong passwords; it doubles from 1 second"
     )

@@ -64,6 +64,12 @@ def service_tables(schema: str) -> MetaData:
     )
     Index("outbox_unpublished", outbox.c.seq, postgresql_where=text("published_at IS NULL"))
     Index("outbox_published", outbox.c.published_at, postgresql_where=text("published_at IS NOT NULL"))
+    add_requests(metadata)
+    return metadata
+
+
+def add_requests(metadata: MetaData) -> None:
+    """Declares the table of remembered requests."""
     Table(
         "requests",
         metadata,
@@ -75,7 +81,6 @@ def service_tables(schema: str) -> MetaData:
         column("received_at", INSTANT, server_default=func.now()),
         Index("requests_received", "received_at"),
     )
-    return metadata
 
 
 def add_parking(metadata: MetaData) -> None:

@@ -58,7 +58,7 @@ DAYS = timedelta(days=7)
 # grow as positions do; tests/integration/portfolio/test_plans.py has them grown.
 SMALL = {
     "accounts", "activations", "charge_days", "charge_totals", "days", "dp_payers", "input_positions", "kill_switches", "limits", "order_inputs", "parked_keys",
-    "parked_records", "partition_owners", "reconciliations", "revisions", "snapshots of strategy", "strategies", "strategy_totals",
+    "parked_records", "partition_owners", "reconciliations", "revisions", "revocations", "roles", "snapshots of strategy", "strategies", "strategy_totals", "user_roles", "users",
 }  # fmt: skip
 
 SERVICE_TABLES = {"outbox", "requests"}
@@ -291,7 +291,7 @@ SPECIAL: Mapping[str, str] = {
     "open_signal_id": "CASE WHEN n % 1000 = 0 THEN CAST(lpad(to_hex(n), 32, '0') AS uuid) END", "ledger_account": "n % 5 + 1",
     "revision": "n", "sequence": "n", "account_revision": "n", "amount": "n", "cause": "2", "epoch": "0",
     "instrument_token": "n", "product": "n % 3 + 1", "trading_day": "date '2026-01-01' + n / 1000", "order_type": "1",
-    "effect": "1",
+    "effect": "1", "ended_at": "NULL", "ended_because": "''", "user_name": "'u' || n % 3000", "rotation": "0",
 }  # fmt: skip
 """What a column holds in the n-th row; others by their type."""
 

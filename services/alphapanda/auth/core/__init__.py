@@ -1,0 +1,1 @@
+"""What auth decides, without I/O and without a clock."""

@@ -1,0 +1,1 @@
+"""Auth's store in PostgreSQL."""
