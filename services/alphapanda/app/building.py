@@ -18,6 +18,7 @@ from alphapanda.app.measuring import measuring
 from alphapanda.app.process import Lifecycle, Process, Room, Startable, mesh_server
 from alphapanda.app.resources import ProcessResources, open_redis, simulated_brokers
 from alphapanda.app.status import ops_room, running_service
+from alphapanda.app.token_watch import token_watch
 from alphapanda.embedded.supervisor import ServerSupervisor
 from alphapanda.ops.health import HealthWatch
 from alphapanda.ops.host_watch import HostWatch
@@ -119,7 +120,12 @@ def process_of(
     host = HostWatch(
         HostReader(disk or Path.cwd()).read, host_limits(settings), settings.health_checks.interval_seconds
     )
-    ops = ops_room(resources, sources, groups, servers, trail, host.notices)
+    tokens = token_watch(resources)
+
+    def about_process() -> Sequence[str]:
+        return [*host.notices(), *(tokens.notices() if tokens else ())]
+
+    ops = ops_room(resources, sources, groups, servers, trail, about_process)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
     every = [*rooms, ops]
     security = resources.security.server
@@ -132,6 +138,7 @@ def process_of(
         watched.checks,
         calendar_watch(resources.calendar, resources.settings.calendar.warn_days),
         host.rounds,
+        *([tokens] if tokens else []),
         *measuring(resources, [*running.values()], groups, server.admission, servers, every, host),
     ]
     if (tls := resources.security.server.tls) is not None:

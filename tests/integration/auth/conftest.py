@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from alphapanda.mesh.revocations import Revocations
 from alphapanda.mesh.server import MeshServer
 from alphapanda.mesh.server_security import ServerSecurity
 from alphapanda.mesh.status import CallFailure, call_failure
-from alphapanda.mesh.tokens import TokenVerifier, secret_keys
+from alphapanda.mesh.tokens import TokenVerifier, VerifyingKey, secret_keys
 from alphapanda.storage.engine import open_engine
 from panda.auth.v1 import auth_pb2 as api
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
@@ -61,6 +61,9 @@ class Front:
     verifier: TokenVerifier
     log: LogCapture
     parts: AuthParts
+    server: MeshServer
+    target: str
+    keys: Sequence[VerifyingKey]
 
     async def call(self, request: Any, token: str = "") -> Any:
         """The answer of the RPC that this is the request of."""
@@ -128,8 +131,11 @@ async def front(tables: str) -> AsyncIterator[Front]:
     register = partial(add_AuthServiceServicer_to_server, servicer)
     security = ServerSecurity(access=Access(verifier, now=clock.seconds))
     server = MeshServer("127.0.0.1", 0, [register], logger, security=security)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
-        yield Front(AuthServiceStub(channel), clock, revocations, verifier, log, parts)
+    target = f"127.0.0.1:{await server.start()}"
+    verifying = [key.verifying for key in keys]
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = AuthServiceStub(channel)
+        yield Front(stub, clock, revocations, verifier, log, parts, server, target, verifying)
     await server.stop(1.0)
     await starting.stop()
     await engine.dispose()

@@ -1,0 +1,70 @@
+"""A process of another service learns within a poll what was revoked, and the public keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import grpc
+import pytest
+from tests.integration.auth.conftest import ASHAS_PASSWORD, Front
+
+from alphapanda.app.token_watch import NOTICED_SECONDS, TokenWatch
+from alphapanda.mesh.revocations import Revocations
+from alphapanda.mesh.tokens import Algorithm, TokenVerifier
+from panda.auth.v1 import auth_pb2 as api
+
+
+@pytest.fixture
+async def elsewhere(front: Front):
+    """Another process: its verifier, and its watch, which shows a service account's token."""
+    admin = await front.with_asha()
+    account = api.CreateServiceAccountRequest(user_name="risk", roles=["service"])
+    token = (await front.call(account, admin)).tokens.access_token
+    revocations = Revocations()
+    verifier = TokenVerifier(front.keys, "alphapanda", "desk", revocations)
+
+    class Shows(grpc.aio.UnaryUnaryClientInterceptor):
+        async def intercept_unary_unary(self, continuation, client_call_details, request):
+            shown = grpc.aio.Metadata(("authorization", f"Bearer {token}"))
+            return await continuation(replace_metadata(client_call_details, shown), request)
+
+    channel = grpc.aio.insecure_channel(front.target, interceptors=[Shows()])
+    watch = TokenWatch(channel, verifier, revocations, Algorithm.HS256, 60.0, lambda: front.clock.now)
+    yield watch, verifier
+    await watch.stop()
+
+
+def replace_metadata(call, metadata):
+    return grpc.aio.ClientCallDetails(
+        call.method, call.timeout, metadata, call.credentials, call.wait_for_ready
+    )
+
+
+async def test_what_was_revoked_is_known_with_the_next_poll(front: Front, elsewhere) -> None:
+    """Also what was revoked before the process started; each is asked for once."""
+    watch, verifier = elsewhere
+    one, two = [(await front.signed_in("asha", ASHAS_PASSWORD)).access_token for _ in range(2)]
+    await front.call(api.LogoutRequest(), one)
+    await watch.start()
+
+    def standing(token: str) -> str:
+        return replace(front, verifier=verifier).standing(token)
+
+    assert [standing(one), standing(two)] == ["TOKEN_REVOKED", ""]
+    await front.call(api.LogoutRequest(), two)
+    assert standing(two) == ""
+    await watch.ask()
+    assert standing(two) == "TOKEN_REVOKED"
+
+
+async def test_silence_of_auth_is_told(front: Front, elsewhere) -> None:
+    """Tokens go on counting by what is known, and the status says that revocations may not be."""
+    watch, verifier = elsewhere
+    token = (await front.signed_in("asha", ASHAS_PASSWORD)).access_token
+    await watch.start()
+    await front.server.stop(0)
+    await watch.ask()
+    front.clock.pass_(seconds=NOTICED_SECONDS)
+    [notice] = watch.notices()
+    assert "auth hasn't answered" in notice
+    assert verifier.verify(token, front.clock.seconds()).subject == "asha"
