@@ -308,8 +308,7 @@ class Embedded:
         risk, timer, decisions = risk_room(resources)
         trading, orders, held = trading_room(resources, self._options.at, decisions.payable)
         rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
-        if self._settings.auth.enabled:
-            rooms.append(auth_room(resources))
+        rooms += [auth_room(resources)] if self._settings.auth.enabled else []
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine, [resources.paper_engine]))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
         process = process_of(

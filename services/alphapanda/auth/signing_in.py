@@ -62,7 +62,9 @@ class SigningIn:
         if user is None or not right:
             raise self._refused(name, address, WRONG)
         if user.disabled:
-            raise self._refused(name, address, "the user is disabled", reason="USER_DISABLED")
+            refusal = Unauthenticated("USER_DISABLED", "the user is disabled; an administrator enables it")
+            self._log_refusal(name, address, refusal)
+            raise refusal
         parts.waits.succeeded(name, address)
 
         key = CommandKey(name, "Login", request.request_id)
@@ -237,8 +239,10 @@ class SigningIn:
             raise self._refused(user.name, address, "the user was changed at this moment; sign in again")
         return self._parts.wall_clock()
 
-    def _refused(
-        self, user: str, address: str, message: str, reason: str = "LOGIN_REFUSED"
-    ) -> Unauthenticated:
-        self._parts.audit.warning("login.refused", user=user, address=address, reason=reason)
-        return Unauthenticated(reason, message)
+    def _refused(self, user: str, address: str, message: str) -> Unauthenticated:
+        refusal = Unauthenticated("LOGIN_REFUSED", message)
+        self._log_refusal(user, address, refusal)
+        return refusal
+
+    def _log_refusal(self, user: str, address: str, refusal: Unauthenticated) -> None:
+        self._parts.audit.warning("login.refused", user=user, address=address, reason=refusal.reason)
