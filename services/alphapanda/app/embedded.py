@@ -230,8 +230,7 @@ class Embedded:
                 detail=check.detail,
                 blocks=check.blocks,
             )
-        blocking = [check for check in self.checks if check.blocks and not check.passed]
-        if blocking:
+        if blocking := [check for check in self.checks if check.blocks and not check.passed]:
             raise PreflightFailed(blocking)
         await self._services(resources, progress)
 
@@ -382,8 +381,9 @@ class Embedded:
             await self._seed_demo(resources, ticks)
 
     async def _seed_demo(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
-        service = "panda.strategy.v1.StrategyService"
-        async with resources.channel("strategy", service, caller="ops") as channel:
+        async with resources.channel(
+            "strategy", "panda.strategy.v1.StrategyService", caller="ops"
+        ) as channel:
             stub = StrategyServiceStub(channel)
             for create, start in demo_requests():
                 try:

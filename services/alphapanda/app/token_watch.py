@@ -10,7 +10,8 @@ from typing import Final
 import grpc
 import structlog
 
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.clocks import wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.contract.wire import moment
 from alphapanda.mesh.failures import is_away
 from alphapanda.mesh.revocations import Revocation, Revocations

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import structlog
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.process import Phase, Room
-from alphapanda.app.resources import ProcessResources, wall_clock
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.tokens import signing_keys
 from alphapanda.auth.api import AuthApi
 from alphapanda.auth.commands import AuthParts
