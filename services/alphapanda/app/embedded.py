@@ -222,13 +222,9 @@ class Embedded:
         self._options.on_directory(directory.layout)
         resources, differences = await self._open_resources(directory, calendar, progress)
         self.checks = await preflight(resources, differences, wall_clock())
-        for check in self.checks:
+        for one in self.checks:
             _log.info(
-                "preflight.checked",
-                check=check.name,
-                passed=check.passed,
-                detail=check.detail,
-                blocks=check.blocks,
+                "preflight.checked", check=one.name, passed=one.passed, detail=one.detail, blocks=one.blocks
             )
         if blocking := [check for check in self.checks if check.blocks and not check.passed]:
             raise PreflightFailed(blocking)
