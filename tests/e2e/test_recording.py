@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import fork_server
 from evidence import read_evidence
@@ -19,7 +20,11 @@ def test_a_recorded_feed_is_replayed_tick_by_tick(up, tmp_path):
     assert not file.exists()
     platform.stop()
     finished = platform.logged("recording.completed")[0]
-    replayed = fork_server.run([ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"])
+    # The simulator has trading days on any date; beyond the calendar's end a replay is told to take weekdays for them.
+    replayed = fork_server.run(
+        [ALPHAPANDA[0], "replay", str(file), "--strategy", "ema_cross", "--json"],
+        env=os.environ | {"ALPHAPANDA_CALENDAR__PROVISIONAL_WEEKDAYS": "true"},
+    )
     replayed.check_returncode()
     ticks = json.loads(replayed.stdout)["ticks"]
     frames = [event.tick_frame for event in read_evidence(platform.data_dir).of("tick_frame")]

@@ -39,6 +39,7 @@ def test_a_file_is_reached_over_any_number_of_imports() -> None:
 def test_each_setting_runs_what_is_there() -> None:
     """The files named for every setting exist, and each setting has some hundred of all."""
     named = {*tool.ALWAYS, *tool.PLATFORMS, *tool.NEVER}
+    named |= {test.partition("::")[0] for test in tool.ABOUT_SKEW}
     assert [path for path in named if not (ROOT / path).exists()] == []
     numbers = {name: len(tool.selected(name)) for name in tool.SETTINGS}
     assert max(numbers, key=lambda name: numbers[name]) == tool.FIRST
