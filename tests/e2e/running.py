@@ -52,6 +52,14 @@ IMPATIENT = {
 }
 
 
+BUSY: Mapping[str, Any] = {
+    "parameters": {"fast": "1", "slow": "2"},
+    "symbols": ["NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL"],
+    "quantity": 10,
+}
+"""A strategy that has orders under way at any moment: on one instrument alone there is one every three seconds or so."""
+
+
 def until(reached: Callable[[], object], seconds: float, what: str) -> Any:
     """The first true value of `reached`; an AssertionError that names `what` where it takes far over `seconds`.
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from evidence import check_books, read_evidence
-from running import Platform, until
+from running import BUSY, Platform, until
 
 from panda.trading.v1.trading_pb2 import ListOrdersRequest
 
@@ -18,7 +18,7 @@ def test_an_hour_forwards_and_two_back(tmp_path: Path) -> None:
     """Orders flow before, between and after the jumps, and the books agree with the exchange's journal."""
     with Platform(tmp_path / "data", program=PROGRAM) as platform:
         platform.start()
-        platform.run_strategy("busy", parameters={"fast": "1", "slow": "2"})
+        platform.run_strategy("busy", **BUSY)
         until(lambda: orders(platform) >= 3, 30, "three orders")
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR2):
             jumps = len(platform.logged("jumped"))

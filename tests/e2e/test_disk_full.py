@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from evidence import check_books, read_evidence
-from running import Platform, until
+from running import BUSY, Platform, until
 
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_NOT_SERVING, GetStatusRequest
 from panda.portfolio.v1.portfolio_pb2 import GetPortfolioRequest
@@ -41,7 +41,7 @@ def test_a_full_disk_is_told_and_survived(small_disk: Path, tmp_path: Path) -> N
     """The market stops with a clear word, and when there is room again it goes on: orders, fills, ledger, cash agree."""
     with Platform(small_disk / "data", home=tmp_path) as platform:
         platform.start()
-        platform.run_strategy("busy", parameters={"fast": "1", "slow": "2"})
+        platform.run_strategy("busy", **BUSY)
         until(lambda: orders(platform) >= 3, 30, "three orders")
         ballast = small_disk / "ballast"
         fill(ballast)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from evidence import Evidence, read_evidence
-from running import ALPHAPANDA, Platform, until
+from running import ALPHAPANDA, BUSY, Platform, until
 
 from panda.common.v1.common_pb2 import TRADING_STATE_ACTIVE
 from panda.risk.v1.risk_pb2 import GetKillSwitchRequest
@@ -33,7 +33,7 @@ def orders(platform: Platform) -> int:
 def test_a_database_of_an_earlier_time_sends_nothing_again(up, tmp_path: Path) -> None:
     """A database from before some orders, beside the log that knows them: refused, repaired, reconciled, and none is sent again."""
     first = up()
-    first.run_strategy("busy", parameters={"fast": "1", "slow": "2"})
+    first.run_strategy("busy", **BUSY)
     until(lambda: orders(first) >= 3, 30, "three orders")
     backup = run("backup", tmp_path / "backup", "--data-dir", first.data_dir)
     assert backup.returncode == 0, backup.stderr
