@@ -62,6 +62,7 @@ def test_a_machine_that_is_ready(doctor, tmp_path) -> None:
         "python",
         "settings",
         "calendar",
+        "tls",
         "data directory",
         "port",
         "event log",
