@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,11 +50,19 @@ class Seen:
 
 @dataclass
 class Spans(TraceServiceServicer):
-    """Takes spans; `pause` may be set to make it freeze."""
+    """Takes spans. While `frozen` is set it doesn't answer; it takes `seconds` for each message; `die` ends it."""
 
     taken: list[Seen] = field(default_factory=list)
     frozen: threading.Event = field(default_factory=threading.Event)
     thawed: threading.Event = field(default_factory=threading.Event)
+    server: grpc.Server | None = None
+    seconds: float = 0.0
+
+    def die(self) -> None:
+        """Ends the collector in the middle of whatever it does."""
+        self.thawed.set()
+        if self.server is not None:
+            self.server.stop(0).wait()
 
     @override
     def Export(
@@ -61,6 +70,7 @@ class Spans(TraceServiceServicer):
     ) -> ExportTraceServiceResponse:
         if self.frozen.is_set():
             self.thawed.wait()
+        time.sleep(self.seconds)
         self.taken += seen(request)
         return ExportTraceServiceResponse()
 
@@ -110,11 +120,11 @@ def span_collector(port: int = 0) -> Iterator[tuple[Spans, str]]:
     add_TraceServiceServicer_to_server(servicer, server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
+    servicer.server = server
     try:
         yield servicer, f"http://127.0.0.1:{bound}"
     finally:
-        servicer.thawed.set()
-        server.stop(0).wait()
+        servicer.die()
 
 
 def check_whole(spans: Sequence[Seen]) -> Seen:

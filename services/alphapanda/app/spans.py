@@ -34,12 +34,17 @@ def open_tracing(
     if not telemetry.otlp_endpoint:
         return no_tracers
     from alphapanda.telemetry.span_export import (  # noqa: PLC0415 - importing it takes time, which a start without traces saves
+        Collector,
         SpanExport,
-        collector,
     )
 
+    about = {
+        "service.namespace": "alphapanda",
+        "service.version": __version__,
+        "deployment.environment.name": settings.environment,
+    }
     export = SpanExport(
-        collector(telemetry.otlp_endpoint, telemetry.otlp_timeout_seconds), settings.environment, __version__
+        Collector(telemetry.otlp_endpoint, telemetry.otlp_timeout_seconds, about, __version__)
     )
     stack.push_async_callback(bound.end, "traces", export.stop)
     return tracers_of(settings, messaging_system, export.take)

@@ -15,6 +15,8 @@ from re import compile as pattern
 from secrets import token_hex
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from alphapanda.domain import ids
 
 TRACEPARENT: Final = "traceparent"
@@ -53,8 +55,7 @@ class SpanContext(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-01"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True, gc=False):
     """A span that has ended.
 
     Attributes:
