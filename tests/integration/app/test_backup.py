@@ -110,6 +110,8 @@ async def look_at_restored(data: Path, decided: int) -> None:
             for schema in ("risk", "trading"):
                 states = f"SELECT DISTINCT state FROM {schema}.kill_switches"
                 assert (await connection.execute(text(states))).scalars().all() == [int(TradingState.HALTED)]
+            commands = (await connection.execute(text("SELECT method FROM audit.entries"))).scalars().all()
+            assert commands == ["alphapanda restore"]
     finally:
         await log.stop()
         await engine.dispose()

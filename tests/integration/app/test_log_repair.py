@@ -123,6 +123,8 @@ async def test_a_lost_log_is_rebuilt_from_the_database(engine, layout) -> None:
     assert await one_row(engine, "SELECT state, revision FROM risk.kill_switches") == (halted, 1)
     due = await one_row(engine, "SELECT broker, cause, state_before FROM risk.reconciliations")
     assert due == ("paper", CAUSE, int(TradingState.ACTIVE))
+    told = "SELECT method, service, outcome, request ->> 'cause' FROM audit.entries"
+    assert await one_row(engine, told) == ("alphapanda log repair", "cli", "OK", CAUSE)
 
 
 async def test_a_second_repair_keeps_the_state_from_before_the_first(engine, layout) -> None:

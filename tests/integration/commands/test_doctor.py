@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -21,6 +22,8 @@ from alphapanda.app.findings import Outcome
 from alphapanda.cli import main
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.settings.serving import ApiSettings
+from alphapanda.storage.audit import AuditFilter, PostgresAudit
+from alphapanda.storage.engine import open_engine
 
 Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 NOW = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)
@@ -164,6 +167,15 @@ def test_a_clock_that_is_off(seconds, outcome) -> None:
     assert _skew("Redis", NOW, told, NOW).outcome == outcome
 
 
+async def commands_in_audit(url: str) -> list[tuple[str, object]]:
+    engine = open_engine(url, 1)
+    try:
+        found = await PostgresAudit(engine).page(AuditFilter(), None, 10)
+    finally:
+        await engine.dispose()
+    return [(one.method, one.outcome and one.outcome.before) for one in found]
+
+
 def test_the_mesh(doctor, database: str, redis_url: str, kafka: str) -> None:
     """Kafka, topics, database, schema, Redis, clocks and services: first what is missing, then what is there."""
     (port,) = free_ports(1)
@@ -186,6 +198,7 @@ def test_the_mesh(doctor, database: str, redis_url: str, kafka: str) -> None:
 
     for command in (["topics", "ensure"], ["db", "upgrade"]):
         assert CliRunner().invoke(main, command).exit_code == 0
+    assert asyncio.run(commands_in_audit(database)) == [("alphapanda db upgrade", {"schema": ""})]
     code, findings = doctor("--mesh")
     assert code == 0, findings
     assert {name for name, finding in findings.items() if finding["outcome"] == "ok"} >= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
+from tests.statements import Sent
 
 from alphapanda.storage import audit_trail
 from alphapanda.storage.audit import NO_OUTCOME, AuditEntry, AuditFilter, Outcome, PostgresAudit, audit_purge
@@ -142,6 +144,26 @@ async def test_a_trail_stores_outcomes_and_refusals_soon(engine: AsyncEngine) ->
     told = await everything(engine, outcome="UNAUTHENTICATED")
     assert sum(one.calls for one in told) == 100
     assert len(told) < 10
+
+
+async def test_commands_cost_two_statements_however_many_they_are(tables: str) -> None:
+    """One before and one after; those that come together share them."""
+    opened, sent = open_engine(tables, 1), Sent()
+    sent.listen(opened)
+    trail = AuditTrail(opened)
+    alone, many = entry(), [entry() for _ in range(200)]
+    await trail.begin(alone)
+    trail.end(alone.entry_id, OK)
+    await trail.start()
+    await trail.stop()
+    assert [one.split()[0] for one in sent.statements] == ["INSERT", "UPDATE"]
+    sent.statements.clear()
+    await asyncio.gather(*map(trail.begin, many))
+    for one in many:
+        trail.end(one.entry_id, OK)
+    await trail.stop()
+    assert [one.split()[0] for one in sent.statements] == ["INSERT", "UPDATE"]
+    await opened.dispose()
 
 
 async def test_without_the_database_no_command_is_begun(engine: AsyncEngine) -> None:
