@@ -32,6 +32,7 @@ class OutboxRow(NamedTuple):
     event_type: str
     source: str
     occurred_at: datetime
+    traceparent: str = ""
 
 
 class OutboxTable:
