@@ -58,6 +58,7 @@ class GroupOffsets:
         self._handled: dict[TopicPartition, int] = {}
         self._unhandled: dict[TopicPartition, int] = {}
         self._stored: dict[TopicPartition, int] = {}
+        self._on_their_way: set[TopicPartition] = set()
         self._failures = 0
         self._repeat_seconds = repeat_seconds
         self._repeat_at: float | None = None
@@ -100,6 +101,8 @@ class GroupOffsets:
             error = late
         if error is not None:
             self._logger.warning("consumer.offsets_not_committed", error=in_one_line(error))
+        # A commit on its way is one of an earlier membership from now on: whether it counts isn't known here.
+        self._on_their_way.difference_update(partitions)
         for at in partitions:
             for offsets in (self._handled, self._unhandled, self._stored):
                 offsets.pop(at, None)
@@ -142,6 +145,6 @@ class GroupOffsets:
             }
             due = {at: offset for at, offset in due.items() if offset != self._stored.get(at)}
             if due:
+                self._on_their_way = set(due)
                 await self._commit(due)
-                # Partitions revoked meanwhile belong to another member: whether this commit counted isn't known here.
-                self._stored |= {at: offset for at, offset in due.items() if at in self._handled}
+                self._stored |= {at: offset for at, offset in due.items() if at in self._on_their_way}

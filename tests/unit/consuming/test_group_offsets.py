@@ -128,6 +128,22 @@ async def test_a_log_that_does_not_answer_holds_up_no_hand_over(offsets, log, mo
     assert log.commits in ([], [{AT: 1}])  # the one that was under way
 
 
+async def test_a_commit_from_before_a_hand_over_says_nothing_of_what_is_handled_after_it(
+    offsets, log, monkeypatch
+) -> None:
+    """A partition that goes and comes back is committed by its new membership: the log may have refused the older one."""
+    monkeypatch.setattr("alphapanda.consuming.group_offsets._LAST_COMMIT_SECONDS", 0.01)
+    log.answers.clear()
+    offsets.handled(AT, 1)
+    await turns()
+    await offsets.hand_over([AT])
+    offsets.handled(AT, 1)
+    log.answers.set()
+    await turns()
+    await offsets.hand_over([AT])
+    assert log.commits == [{AT: 1}, {AT: 1}]
+
+
 async def test_offsets_are_committed_once_more_after_a_commit_that_failed() -> None:
     """The log may carry out a failed commit late, over a newer one; what it holds then is put right without new records."""
     held: dict[TopicPartition, int] = {}
