@@ -320,11 +320,11 @@ class GroupCoordinator:
     def lag(self) -> int:
         """Records that nobody has committed."""
         topics = {topic for member in self._members for topic in member.topics}
-        return sum(
-            len(kept) - (self.committed(at) or 0)
-            for at, kept in self._server.records.items()
-            if at.topic in topics
-        )
+        committed, name, behind = self._server.offsets.get, self.name, 0
+        for at, kept in self._server.records.items():
+            if at.topic in topics:
+                behind += len(kept) - committed((name, at), 0)
+        return behind
 
     # -- who is alive -------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ class OutboxTable:
         self._events = events
         self._topic_map = topic_map
         self._first = 0
+        self._rows: dict[int, tuple[Event, OutboxRow]] = {}
 
     def unpublished(self, limit: int) -> list[OutboxRow]:
         """The oldest rows that aren't published."""
@@ -64,6 +65,13 @@ class OutboxTable:
             connection.notified()
 
     def _row(self, at: int, event: Event) -> OutboxRow:
+        """The row of an event, made once: relays read a row again and again until it is published."""
+        known = self._rows.get(at)
+        if known is None or known[0] is not event:
+            known = self._rows[at] = (event, self._made(at, event))
+        return known[1]
+
+    def _made(self, at: int, event: Event) -> OutboxRow:
         route = self._topic_map.route(event)
         return OutboxRow(
             at,
