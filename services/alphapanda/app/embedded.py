@@ -26,7 +26,7 @@ from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
-from alphapanda.app.preflight import Check, preflight
+from alphapanda.app.preflight import StartCheck, blocking, log_checks, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.auth import auth_room
@@ -83,8 +83,8 @@ _log = structlog.get_logger(__name__)
 class PreflightFailed(Exception):
     """A blocking preflight check failed."""
 
-    def __init__(self, checks: Sequence[Check]) -> None:
-        super().__init__("; ".join(f"{check.name}: {check.detail}" for check in checks))
+    def __init__(self, reasons: str) -> None:
+        super().__init__(reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class UpOptions:
         brokers: the registered brokers.
         at: called at each step of an order.
         on_progress: called with what the start is doing.
+        on_checked: called with the checks before the services start.
         on_directory: called with the layout once the data directory is locked (and wiped, where `fresh`).
     """
 
@@ -117,6 +118,7 @@ class UpOptions:
     brokers: Sequence[BrokerRegistration] = BROKERS
     at: Step = no_step
     on_progress: Callable[[str], None] = lambda _: None
+    on_checked: Callable[[Sequence[StartCheck]], None] = lambda _: None
     on_directory: Callable[[Layout], None] = lambda _: None
 
 
@@ -138,7 +140,7 @@ class Embedded:
         self._process: Process | None = None
         self.port = 0
         self.security = UNSECURED
-        self.checks: Sequence[Check] = ()
+        self.checks: Sequence[StartCheck] = ()
         self.feeding: Feeding | None = None
         self.log: EventLog | None = None
         self.topic_map: TopicMap | None = None
@@ -222,13 +224,14 @@ class Embedded:
         self._options.on_directory(directory.layout)
         resources, differences = await self._open_resources(directory, calendar, progress)
         self.checks = await preflight(resources, differences, wall_clock())
-        for one in self.checks:
-            _log.info(
-                "preflight.checked", check=one.name, passed=one.passed, detail=one.detail, blocks=one.blocks
-            )
-        if blocking := [check for check in self.checks if check.blocks and not check.passed]:
-            raise PreflightFailed(blocking)
+        if reasons := blocking(self.checks):
+            self._show_checks()
+            raise PreflightFailed(reasons)
         await self._services(resources, progress)
+
+    def _show_checks(self) -> None:
+        log_checks(self.checks)
+        self._options.on_checked(self.checks)
 
     async def _open_resources(
         self, directory: DataDirectory, calendar: TradingCalendar, progress: Callable[[str], None]
@@ -299,7 +302,7 @@ class Embedded:
         return await log.ensure(topic_map.specs())
 
     async def _services(self, resources: ProcessResources, progress: Callable[[str], None]) -> None:
-        strategy, ticks = strategy_room(resources)
+        strategy, ticks = strategy_room(resources, demo=self._options.demo)
         risk, timer, decisions = risk_room(resources)
         trading, orders, held = trading_room(resources, self._options.at, decisions.payable)
         rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
@@ -316,6 +319,8 @@ class Embedded:
         )
         self._process = process
         self._stack.push_async_callback(process.stop)
+        self.checks = [*self.checks, *[await ask() for room in rooms for ask in room.start_checks]]
+        self._show_checks()
         progress("starting the services")
         await within(
             process.start(lambda: self._before_feed(resources, ticks)),

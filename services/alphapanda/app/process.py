@@ -14,6 +14,7 @@ import structlog
 
 from alphapanda.app.bound import StopBound
 from alphapanda.app.options import call_bounds
+from alphapanda.app.preflight import StartCheck
 from alphapanda.app.probes import Probe
 from alphapanda.app.spans import Tracers, no_tracers
 from alphapanda.consuming.consumer import ReliableConsumer
@@ -81,6 +82,7 @@ class Room:
         degradable: parts that can report a problem with which it goes on serving.
         probes: periodic health checks, by name.
         gauges: return the figures that it is asked for when metrics are collected.
+        start_checks: checks of its own, made before it starts and shown with those of the process.
     """
 
     service: str
@@ -97,6 +99,7 @@ class Room:
     degradable: Sequence[Degradable] = ()
     probes: Mapping[str, Probe] = field(default_factory=dict)
     gauges: Sequence[Gauges] = ()
+    start_checks: Sequence[Callable[[], Awaitable[StartCheck]]] = ()
 
     def of_phase(self, phase: Phase) -> Iterable[Sequence[Startable]]:
         """Returns its parts of a phase, in rows: a row's parts stop in reverse order, the rows stop concurrently."""

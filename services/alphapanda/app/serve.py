@@ -19,11 +19,13 @@ from alphapanda.app import clocks
 from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
+from alphapanda.app.preflight import StartCheck, blocking, log_checks, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.auth import auth_room, require_keys
@@ -82,6 +84,7 @@ class Serving:
         port: port of the gRPC server.
         feed: "sim", for marketdata; feeds faster than real time run only embedded.
         record: folder in which marketdata records the feed; None records nothing.
+        on_checked: called with the checks before the services start.
 
     Raises:
         UnknownName: a name is no service.
@@ -96,7 +99,9 @@ class Serving:
         port: int,
         feed: str = "sim",
         record: Path | None = None,
+        on_checked: Callable[[Sequence[StartCheck]], None] = lambda _: None,
     ) -> None:
+        self._on_checked = on_checked
         for name in services:
             if name not in SERVICES:
                 raise UnknownName("service", name, SERVICES)
@@ -232,6 +237,13 @@ class Serving:
         return await until_it_works(ask, wait, lambda error: isinstance(error, _AWAY))
 
     async def _run(self, resources: ProcessResources) -> None:
+        rooms = await self._rooms(resources)
+        checks = await preflight(resources, (), wall_clock())
+        checks += [await ask() for room in rooms for ask in room.start_checks]
+        log_checks(checks)
+        self._on_checked(checks)
+        if reasons := blocking(checks):
+            raise NotReady(reasons)
         watches_all = "ops" in self._services
         elsewhere = [
             name
@@ -240,7 +252,7 @@ class Serving:
         ]
         process = process_of(
             resources,
-            await self._rooms(resources),
+            rooms,
             self._port,
             elsewhere=[self._remote(name) for name in elsewhere],
             watch_groups=watches_all,

@@ -17,6 +17,7 @@ from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
 from alphapanda.app.options import logging_options
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
+from alphapanda.commands.start_checks import show_checks
 from alphapanda.commands.stopping import started, stopped
 from alphapanda.commands.summary import Summary, summary_lines, summary_of
 from alphapanda.commands.ticker import Ticker
@@ -84,6 +85,7 @@ def run_up(
         record=record,
         demo=demo,
         on_progress=_progress,
+        on_checked=show_checks,
     )
     # On a terminal the log goes to a file beside the data, so that fills and profit stay readable. Another process may
     # own the data directory until it is locked; before that nothing is logged into it.

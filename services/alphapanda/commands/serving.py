@@ -13,6 +13,7 @@ from alphapanda.app.options import logging_options
 from alphapanda.app.serve import NotReady, Serving
 from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.mesh import mesh_settings
+from alphapanda.commands.start_checks import show_checks
 from alphapanda.commands.stopping import started, stopped
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
@@ -55,7 +56,7 @@ async def _serve(
 ) -> None:
     first = next((name for name in services if name != "ops"), None)
     chosen = port if port is not None else _port_of(settings, first)
-    serving = Serving(settings, services, chosen, feed, record)
+    serving = Serving(settings, services, chosen, feed, record, show_checks)
     asked = await started(serving.start())
     if asked is None:
         return

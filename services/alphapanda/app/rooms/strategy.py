@@ -9,7 +9,9 @@ from typing import Final
 
 import structlog
 
+from alphapanda.app.active_strategies import check_strategies
 from alphapanda.app.clocks import wall_clock
+from alphapanda.app.preflight import StartCheck
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
@@ -31,8 +33,13 @@ from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_s
 SHOWN_STATES: Final = (StrategyState.RUNNING, StrategyState.STOPPED)
 
 
-def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
-    """Builds the room, and the handler of ticks, which knows the strategies that it runs."""
+def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[Room, StrategyTicks]:
+    """Builds the room, and the handler of ticks, which knows the strategies that it runs.
+
+    Args:
+        resources: shared by the services of this process.
+        demo: whether the demo's strategies are started with the services.
+    """
     tracer = resources.tracer("strategy")
     events = outbox(resources, "strategy")
     store = PostgresStrategyStore(resources.engine, events)
@@ -84,6 +91,15 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
             "errors": sum(counts.errors.values()),
         }
 
+    async def check() -> StartCheck:
+        return check_strategies(
+            await store.current(),
+            registry.names,
+            resources.directory,
+            resources.router.enabled,
+            demo=demo,
+        )
+
     async def strategies() -> Sequence[Point]:
         states = Counter(config.state for config in await store.current())
         return [Point(STRATEGIES, states[state], (state.name.lower(),)) for state in SHOWN_STATES]
@@ -118,5 +134,6 @@ def strategy_room(resources: ProcessResources) -> tuple[Room, StrategyTicks]:
         checks=[purges.rounds],
         counters=counters,
         gauges=[strategies],
+        start_checks=[check],
     )
     return room, ticks
