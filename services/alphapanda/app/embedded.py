@@ -81,10 +81,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PreflightFailed(Exception):
-    """A blocking preflight check failed."""
-
-    def __init__(self, reasons: str) -> None:
-        super().__init__(reasons)
+    """A blocking preflight check failed; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
