@@ -19,6 +19,8 @@ from typing_extensions import override
 from alphapanda.commands.console import fail, out, wide
 from alphapanda.commands.finding import Target, channel_to, find_services, target_option, why_no_answer
 from alphapanda.commands.last_call import LastCall
+from alphapanda.mesh.status import call_failure
+from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
@@ -51,6 +53,11 @@ class Services:
         self.asked = ""
         self.last_call = last_call
         self._channels = channels
+
+    @property
+    def auth(self) -> AuthServiceStub:
+        """AuthService."""
+        return AuthServiceStub(self._channel("auth"))
 
     @property
     def instruments(self) -> InstrumentServiceStub:
@@ -163,11 +170,25 @@ def ask(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> An
     return asyncio.run(_answer(target, question))
 
 
+def renewed(target: Target) -> bool:
+    """Whether the session at this target has another access token now; roles may change before a token expires."""
+    from alphapanda.commands.session_token import SessionToken
+
+    token = target.security.token
+    return isinstance(token, SessionToken) and token.renew()
+
+
 async def _answer(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> Answer:
     async with connected(target) as services:
         try:
             return await question(services)
-        except grpc.aio.AioRpcError as error:
+        except grpc.aio.AioRpcError as refusal:
+            error = refusal
+            if call_failure(error).reason == "TOKEN_EXPIRED" and renewed(target):
+                try:
+                    return await question(services)
+                except grpc.aio.AioRpcError as again:
+                    error = again
             last = services.last_call
             fail(why_no_answer(target, services.asked, error, last.method, last.request))
 

@@ -23,6 +23,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from alphapanda.commands.console import USAGE, fail, refuse
 from alphapanda.commands.securing import security_of, security_options
+from alphapanda.commands.session_file import file_of
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
@@ -42,6 +43,7 @@ SERVICES: Final = {
     "risk": "panda.risk.v1.RiskService",
     "trading": "panda.trading.v1.TradingService",
     "portfolio": "panda.portfolio.v1.PortfolioService",
+    "auth": "panda.auth.v1.AuthService",
     "ops": "panda.ops.v1.OpsService",
 }
 """Full names of the services, in the order of the flow."""
@@ -124,7 +126,7 @@ def why_no_answer(
         return f"{nothing}; start it with {start}, or say with --target where it runs"
     if failure.code is grpc.StatusCode.UNIMPLEMENTED:
         return f"what answers on {address} doesn't serve this ({failure.message}); name another with --target"
-    if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and request is not None:
+    if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and request is not None and not _has_secret(request):
         again = command_that_asks_again(target, method, request)
         if request_id := getattr(request, "request_id", ""):
             return (
@@ -152,10 +154,15 @@ def command_that_asks_again(target: Target, method: str, request: Message) -> st
     return shlex.join(words if target.mesh else [*words, "--target", target.first])
 
 
+def _has_secret(request: Message) -> bool:
+    """Whether a request has a password or a token, which a message never shows."""
+    return any(field.GetOptions().debug_redact for field, _ in request.ListFields())
+
+
 def target_of(address: str | None, ctx: click.Context) -> Target:
     """The target of --target, else of the settings; invalid settings end the command."""
     if address is not None:
-        return Target(address, security=security_of(ctx, None))
+        return Target(address, security=_with_session(security_of(ctx, None), address))
     from alphapanda.settings.serving import MeshSettings
     from alphapanda.settings.sources import SettingsInvalid, load_settings
 
@@ -165,7 +172,20 @@ def target_of(address: str | None, ctx: click.Context) -> Target:
         refuse(error.problems)
     mesh = settings.mesh
     places = {service: mesh.target(service) for service in SERVICES if service in MeshSettings.model_fields}
-    return Target(f"{settings.api.host}:{settings.api.port}", places, security_of(ctx, settings))
+    first = f"{settings.api.host}:{settings.api.port}"
+    return Target(first, places, _with_session(security_of(ctx, settings), first))
+
+
+def _with_session(security: ChannelSecurity, target: str) -> ChannelSecurity:
+    """How to connect, with the token of `alphapanda login` where there is one."""
+    if not file_of(target).exists():  # most commands need nothing of what refreshes a token
+        return security
+    from alphapanda.commands.session_token import with_session
+
+    try:
+        return with_session(security, target)
+    except InvalidInput as error:
+        fail(str(error), USAGE)
 
 
 def _checked(ctx: click.Context, _: click.Parameter, value: str | None) -> Target | None:

@@ -42,7 +42,7 @@ def make_certificates(folder: Path, days: int, hosts: Sequence[str]) -> list[str
                     hosts=(*names, service),
                     uri=template.replace("{service}", service),
                 )
-                for service in (*SERVICES, "auth")
+                for service in SERVICES
             },
         }
         for name, pair in made.items():

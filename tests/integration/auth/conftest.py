@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -105,6 +106,13 @@ class Front:
 @pytest.fixture
 async def front(tables: str) -> AsyncIterator[Front]:
     """AuthService with an administrator."""
+    async with opened(tables) as front:
+        yield front
+
+
+@asynccontextmanager
+async def opened(tables: str) -> AsyncIterator[Front]:
+    """AuthService with an administrator, on this database."""
     engine = open_engine(tables, 4)
     clock, revocations = Clock(), Revocations()
     keys = secret_keys("s" * 32)
