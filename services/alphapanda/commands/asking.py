@@ -44,14 +44,21 @@ class Services:
         addresses: host:port by service.
         asked: host:port of the last request; empty before the first.
         last_call: the last request itself.
+        has_token: whether requests carry a token.
     """
 
     def __init__(
-        self, addresses: Mapping[str, str], channels: Mapping[str, grpc.aio.Channel], last_call: LastCall
+        self,
+        addresses: Mapping[str, str],
+        channels: Mapping[str, grpc.aio.Channel],
+        last_call: LastCall,
+        *,
+        has_token: bool = False,
     ) -> None:
         self.addresses = addresses
         self.asked = ""
         self.last_call = last_call
+        self.has_token = has_token
         self._channels = channels
 
     @property
@@ -162,7 +169,7 @@ async def connected(target: Target) -> AsyncIterator[Services]:
             address: await open_ones.enter_async_context(channel_to(target, address, [last_call]))
             for address in dict.fromkeys(addresses.values())
         }
-        yield Services(addresses, channels, last_call)
+        yield Services(addresses, channels, last_call, has_token=target.security.token is not None)
 
 
 def ask(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> Answer:

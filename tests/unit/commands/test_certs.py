@@ -29,19 +29,19 @@ def made(tmp_path_factory) -> Path:
 
 def test_every_service_has_a_certificate_that_names_it(made: Path) -> None:
     """Each pair can be used, a service's URI stands for that service alone, and servers have the host that was asked for."""
-    for service in (*SERVICES, "auth"):
+    for service in SERVICES:
         pair = made / "services" / service
         material = TlsMaterial(TlsFiles(Path(f"{pair}.pem"), Path(f"{pair}.key"), made / "ca.pem"))
         assert {"localhost", "127.0.0.1", "panda.example", service} <= set(material.names)
         uris = material.contents.facts.uris
-        assert service_of(uris, "spiffe://alphapanda/service/{service}", (*SERVICES, "auth")) == service
+        assert service_of(uris, "spiffe://alphapanda/service/{service}", SERVICES) == service
     assert certificate_facts((made / "client.pem").read_bytes(), "", "").uris == ()
 
 
 def test_keys_are_for_their_owner_alone(made: Path) -> None:
     """Every private key has mode 0600."""
     keys = [*made.rglob("*.key")]
-    assert len(keys) == 3 + len(SERVICES) + 1
+    assert len(keys) == 3 + len(SERVICES)
     assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
 
 
