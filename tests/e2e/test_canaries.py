@@ -29,6 +29,7 @@ from alphapanda.settings.catalogue import catalogue
 from alphapanda.telemetry.redaction import is_secret
 from panda.ops.v1.ops_pb2 import ListAuditEntriesRequest
 from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
+from panda.trading.v1.trading_pb2 import SquareOffRequest
 
 CANARY = "kanary7"
 """Begins every secret that is planted."""
@@ -153,6 +154,8 @@ def test_no_secret_leaves_the_process(
     came: dict[str, str] = {}
     with grpc.insecure_channel(platform.target) as channel:
         came["a command"] = call(channel, "/panda.risk.v1.RiskService/SetKillSwitch", halt, bearer)
+        echoed = SquareOffRequest(request_id="echo", symbol=f"Bearer {CANARY}-echoed")
+        came["an echo"] = call(channel, "/panda.trading.v1.TradingService/SquareOff", echoed, bearer)
         came["a refusal"] = call(channel, "/panda.risk.v1.RiskService/SetKillSwitch", refused, bearer)
         for path, request in with_secrets():
             came[path] = call(channel, path, request, bearer)
@@ -184,4 +187,5 @@ def test_no_secret_leaves_the_process(
     assert files == []
     assert SEEN in came["the audit"]
     assert json.loads(came["settings --json"])
+    assert "[redacted]" in came["an echo"]
     assert "did not answer" in came["a start that fails"]

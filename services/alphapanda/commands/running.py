@@ -34,6 +34,7 @@ from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
+from alphapanda.telemetry.uncaught import log_uncaught
 
 REFUSALS = (
     EmbeddedError,
@@ -91,6 +92,7 @@ def run_up(
     # own the data directory until it is locked; before that nothing is logged into it.
     stream = None if out.is_terminal else sys.stdout
     configure_logging(logging_options(settings.logging), stream, service=SERVICE)
+    log_uncaught()
     options = replace(
         options,
         on_directory=lambda made: configure_logging(

@@ -21,6 +21,7 @@ from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.mesh.server import PortInUse
 from alphapanda.settings.model import Settings
 from alphapanda.telemetry.logs import configure_logging
+from alphapanda.telemetry.uncaught import log_uncaught
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ def run_serve(
     if not logs.console and folder is None:
         fail("logging.console: false is not allowed; true, or a folder of log files in logging.folder", USAGE)
     configure_logging(logging_options(logs), sys.stdout, service=label)
+    log_uncaught()
     try:
         configure_logging(logging_options(logs), sys.stdout, folder, label)
         asyncio.run(_serve(settings, services, port, feed, record))

@@ -24,6 +24,7 @@ from alphapanda.mesh.metadata import DOMAIN
 from alphapanda.mesh.status import call_failure
 from alphapanda.resilience.failures import is_transient
 from alphapanda.storage.requests import RequestReused
+from alphapanda.telemetry.redaction import without_credentials
 
 MOST_REFUSED = 10
 """Refused fields that a status names."""
@@ -115,10 +116,10 @@ def failure_of(error: BaseException) -> Failure:
     if known is not None:
         return replace(
             known,
-            message=_cut(known.message, _LONGEST_MESSAGE),
-            metadata={name: _cut(value, _LONGEST_DETAIL) for name, value in known.metadata.items()},
+            message=_told(known.message, _LONGEST_MESSAGE),
+            metadata={name: _told(value, _LONGEST_DETAIL) for name, value in known.metadata.items()},
             fields_refused=[
-                (_cut(name, _LONGEST_DETAIL), _cut(wrong, _LONGEST_DETAIL))
+                (_told(name, _LONGEST_DETAIL), _told(wrong, _LONGEST_DETAIL))
                 for name, wrong in known.fields_refused[:MOST_REFUSED]
             ],
         )
@@ -170,8 +171,9 @@ def is_away(error: BaseException) -> bool:
     return is_transient(error)
 
 
-def _cut(text: str, most: int) -> str:
-    """Cuts a text to this many bytes."""
+def _told(text: str, most: int) -> str:
+    """A text for the caller: without secrets, cut to this many bytes."""
+    text = without_credentials(text)
     whole = text.encode(errors="replace")
     return text if len(whole) <= most else whole[:most].decode(errors="ignore") + "…"
 

@@ -49,6 +49,18 @@ def is_secret(key: str) -> bool:
     return key.lower() not in _HARMLESS and _SECRET_KEY.search(key) is not None
 
 
+def without_credentials(text: str) -> str:
+    """Returns a text for who made a call without known secrets, passwords in URLs and bearer tokens.
+
+    What follows a secret's name stays: "password: too short" is about the name.
+    """
+    if _Known.pattern is not None:
+        text = _Known.pattern.sub(REDACTED, text)
+    if ":" not in text and " " not in text:
+        return text
+    return _AUTHORIZATION.sub(rf"\1{REDACTED}", _URL_PASSWORD.sub(rf"\1{REDACTED}@", text))
+
+
 def redacted(value: Any) -> Any:
     """Returns the value without secrets: passwords in URLs, `password=…`, bearer tokens, secret keys of mappings."""
     if isinstance(value, str):

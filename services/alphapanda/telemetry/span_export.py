@@ -22,6 +22,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from typing_extensions import override
 
 from alphapanda.telemetry import spans
+from alphapanda.telemetry.redaction import redacted
 from alphapanda.telemetry.tracing import Kind, Span
 
 QUEUED: Final = 8192
@@ -102,7 +103,7 @@ def _add(scope: ScopeSpans, span: Span) -> None:
     for key, value in span.attributes.items():
         said = added.attributes.add(key=key).value
         if isinstance(value, str):
-            said.string_value = value
+            said.string_value = redacted(value)
         elif isinstance(value, bool):
             said.bool_value = value
         elif isinstance(value, int):
@@ -112,7 +113,7 @@ def _add(scope: ScopeSpans, span: Span) -> None:
     for link in span.links:
         added.links.add(trace_id=bytes.fromhex(link.trace_id), span_id=bytes.fromhex(link.span_id))
     if span.error:
-        added.status.code, added.status.message = Status.STATUS_CODE_ERROR, span.error
+        added.status.code, added.status.message = Status.STATUS_CODE_ERROR, redacted(span.error)
 
 
 class SpanExport:

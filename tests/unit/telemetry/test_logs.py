@@ -8,6 +8,8 @@ import io
 import json
 import logging
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +26,8 @@ from alphapanda.telemetry.kept_files import Rotated, compress_next, surplus
 from alphapanda.telemetry.logs import configure_logging
 from alphapanda.telemetry.options import LogChannelOptions, LoggingOptions, LogRotation
 from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
-from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
+from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted, without_credentials
+from alphapanda.telemetry.uncaught import log_uncaught
 
 
 class Terminal(io.StringIO):
@@ -447,3 +450,40 @@ def test_a_long_word_is_read_in_no_time() -> None:
 def test_a_secret_in_a_text_is_found(text, shown) -> None:
     """Passwords in URLs, named secrets and authorisation headers leave a text; the rest stays."""
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("password: too short, at least 12 characters", "password: too short, at least 12 characters"),
+        ("symbol: 'Bearer hunter2' is not allowed", "symbol: 'Bearer [redacted]' is not allowed"),
+        ("redis://:hunter2@cache is away", "redis://:[redacted]@cache is away"),
+    ],
+)
+def test_a_caller_is_told_no_credentials(text, told) -> None:
+    """An error's text for a caller has no token and no password, and still names the field that is wrong."""
+    assert without_credentials(text) == told
+
+
+def test_what_no_thread_caught_is_a_line_of_the_log(capfd, monkeypatch) -> None:
+    """Its traceback goes where all others go, without secrets, and not to standard error."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    stream = configured(io.StringIO())
+    log_uncaught()
+
+    def fails() -> None:
+        raise OSError("redis://:hunter2@cache is away")
+
+    class Broken:
+        def __del__(self) -> None:
+            fails()
+
+    thread = threading.Thread(target=fails, name="a thread")
+    thread.start()
+    thread.join()
+    Broken()
+    assert [line["event"] for line in lines(stream)] == ["thread.failed", "error.not_raised"]
+    assert lines(stream)[0]["task"] == "a thread"
+    assert "hunter2" not in stream.getvalue()
+    assert capfd.readouterr().err == ""
