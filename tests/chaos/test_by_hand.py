@@ -30,6 +30,8 @@ from story import prove
 from alphapanda.contract.topics import TopicMap
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
+from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusRequest
+from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 from panda.strategy.v1.strategy_pb2 import ListStrategiesRequest, StopStrategyRequest
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
@@ -77,7 +79,14 @@ class ByHand:
         return {one["service"]: one["state"] for one in json.loads(done.stdout)["services"]}
 
     def all_serve(self) -> bool:
-        """Whether the mesh says that every service is at work."""
+        """Whether `alphapanda status` says that every service is at work; asked once the mesh itself says so."""
+        with grpc.insecure_channel(self.target) as channel:
+            try:
+                told = OpsServiceStub(channel).GetStatus(GetStatusRequest(), timeout=2.0).services
+            except grpc.RpcError:
+                return False
+        if any(one.state != SERVICE_STATE_SERVING for one in told):
+            return False
         states = self.states()
         return states.keys() >= set(SERVICES) and set(states.values()) == {SERVING}
 
