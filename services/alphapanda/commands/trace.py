@@ -57,8 +57,8 @@ def _nothing_names(asked: str, facts: Facts) -> str:
         return f"{asked} can't be looked up: {'; '.join(facts.missing)}"
     unknown = "; not all could be asked: " + "; ".join(facts.missing) if facts.missing else ""
     return (
-        f"nothing names {asked}: looked for an order, signal, fill, event and correlation id in the rows of trading and"
-        f" risk and in {count(facts.examined)} records of the event log{unknown}"
+        f"nothing names {asked}: looked for an order, signal, fill, event and correlation id in the rows of trading,"
+        f" risk and the audit, and in {count(facts.examined)} records of the event log{unknown}"
     )
 
 

@@ -161,12 +161,15 @@ class LogApi:
         for topic in request.topics:
             if topic not in self._search.topics:
                 raise UnknownName("topics", topic, self._search.topics)
+        since, until = optional_moment(request, "since"), optional_moment(request, "until")
+        if since is not None and until is not None and until <= since:
+            raise InvalidInput("until", until.isoformat(), f"a time after since, {since.isoformat()}")
         found = await self._search.find(
             Wanted(
                 [one.lower() for one in request.ids],
                 tuple(request.topics) or self._search.without_frames,
-                optional_moment(request, "since"),
-                optional_moment(request, "until"),
+                since,
+                until,
                 request.limit or _RECORDS_FOUND,
             )
         )

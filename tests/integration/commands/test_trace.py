@@ -73,6 +73,8 @@ def test_a_manual_order_begins_with_the_command(asked):
     assert kinds(root)[:4] == ["command", "verdict", "order", "call"]
     assert "ledger" in kinds(root)
     assert root["since_start_ms"] == 0
+    assert root["text"].startswith("PlaceOrder by ")
+    assert root["text"].endswith(": OK")
     assert all(entry["correlationId"] == manual["correlation_id"] for entry in manual["orders"])
 
 
@@ -110,6 +112,6 @@ def test_the_settings_link_to_jaeger(asked, monkeypatch):
 def test_an_unknown_id_says_what_was_looked_for(refused):
     """One line: the id, what it might have been, and how much of the log was searched."""
     assert refused("trace", NOBODYS).startswith(
-        f"nothing names {NOBODYS}: looked for an order, signal, fill, event and correlation id in the rows of trading and risk"
+        f"nothing names {NOBODYS}: looked for an order, signal, fill, event and correlation id in the rows of trading, risk"
     )
     assert refused("trace", "order 7", code=2).startswith("ID: 'order 7' is not allowed; a UUID or 32 hex")

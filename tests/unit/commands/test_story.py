@@ -23,7 +23,7 @@ from panda.events.v1.events_pb2 import Event
 from panda.events.v1.frame_pb2 import TickFrame
 from panda.events.v1.orders_pb2 import OrderFailed, OrderState
 from panda.events.v1.signals_pb2 import SignalRejected, TradingSignal
-from panda.ops.v1.ops_pb2 import DEAD_LETTER_STATE_WAITING, DeadLetter, LogRecord, RecordHeader
+from panda.ops.v1.ops_pb2 import DEAD_LETTER_STATE_WAITING, AuditEntry, DeadLetter, LogRecord, RecordHeader
 from panda.risk.v1.risk_pb2 import Verdict
 from panda.trading.v1.trading_pb2 import Order
 
@@ -168,6 +168,28 @@ def test_a_manual_order_takes_its_time_from_the_command() -> None:
     story = told(known, FRAME, ORDER)
     assert kinds(story.root) == ["command", "verdict", "order"]
     assert [one.at for one in story.root.every()] == [BEGAN, None, None]
+
+
+def test_a_command_says_who_gave_it() -> None:
+    """With the audit's entry the story begins with method, caller and address; a refusal ends it with its reason."""
+    entry = AuditEntry(
+        method="/panda.trading.v1.TradingService/PlaceOrder",
+        caller="asha",
+        peer="ipv4:127.0.0.1:40000",
+        correlation_id=FRAME,
+        outcome="INVALID_ARGUMENT",
+        reason="INVALID_INPUT",
+        message="quantity: 0",
+        started_at=timestamp(BEGAN),
+    )
+    known = facts()
+    known.commands = [entry]
+    assert known.correlation_of(FRAME) == FRAME
+    (step,) = told(known, FRAME, FRAME).root.every()
+    assert step.text == (
+        "PlaceOrder by asha from ipv4:127.0.0.1:40000: INVALID_ARGUMENT, INVALID_INPUT: quantity: 0"
+    )
+    assert step.at == BEGAN
 
 
 def test_programs_get_times_since_the_start() -> None:

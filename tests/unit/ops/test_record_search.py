@@ -9,7 +9,7 @@ import pytest
 from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import timestamp
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import Record, StoredRecord
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
@@ -119,3 +119,9 @@ async def test_an_unknown_topic_is_refused(log) -> None:
     """A topic that the deployment doesn't have is refused by name, with the nearest one."""
     with pytest.raises(UnknownName, match="did you mean"):
         await found(log, ids=[MINE], topics=[RAW + "x"])
+
+
+async def test_a_span_of_time_that_holds_nothing_is_refused(log) -> None:
+    """`until` not after `since` finds nothing, whatever there is: it is refused by its name."""
+    with pytest.raises(InvalidInput, match=r"until: .* a time after since"):
+        await found(log, ids=[MINE], since=timestamp(BEGAN), until=timestamp(BEGAN))

@@ -57,6 +57,7 @@ def as_object(story: Story, facts: Facts, asked: str, link: str) -> dict[str, An
         "other_signals": story.others,
         "missing": facts.missing,
         "steps": _object(story.root, began, None),
+        "commands": _objects(facts.commands),
         "orders": _objects(facts.orders.values()),
         "verdicts": _objects(facts.verdicts.values()),
         "fills": _objects(facts.fills.values()),

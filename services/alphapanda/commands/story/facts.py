@@ -11,7 +11,7 @@ from uuid import UUID
 from alphapanda.domain.errors import InvalidInput
 from panda.events.v1.events_pb2 import Event
 from panda.events.v1.portfolio_pb2 import PortfolioSnapshot
-from panda.ops.v1.ops_pb2 import DeadLetter, LogRecord
+from panda.ops.v1.ops_pb2 import AuditEntry, DeadLetter, LogRecord
 from panda.portfolio.v1.portfolio_pb2 import Fill, LedgerEntry
 from panda.risk.v1.risk_pb2 import Verdict
 from panda.trading.v1.trading_pb2 import Order
@@ -44,6 +44,7 @@ class Facts:
     """What is known of a chain of events.
 
     Attributes:
+        commands: commands of persons and programs that belong to it, oldest first.
         orders: its orders, by order_id.
         verdicts: risk's verdicts, by signal_id.
         fills: fills that portfolio has booked, by fill_id.
@@ -55,6 +56,7 @@ class Facts:
         missing: why something may be missing, one sentence each.
     """
 
+    commands: list[AuditEntry] = field(default_factory=list)
     orders: dict[str, Order] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -94,6 +96,8 @@ class Facts:
         if verdict is not None and verdict.correlation_id:
             return verdict.correlation_id
         named = [one.event for one in self.records if one.HasField("event")]
+        if self.commands:
+            return asked
         itself = next((one for one in named if one.event_id == asked), None)
         return (itself or next(iter(named), Event())).correlation_id
 

@@ -15,7 +15,7 @@ from alphapanda.commands.story.facts import MANUAL, Facts, is_event
 from alphapanda.contract.topics import payload_policies
 from alphapanda.mesh.status import describe_rpc_error
 from panda.events.v1.portfolio_pb2 import PortfolioSnapshot
-from panda.ops.v1.ops_pb2 import SearchRecordsRequest
+from panda.ops.v1.ops_pb2 import ListAuditEntriesRequest, SearchRecordsRequest
 from panda.portfolio.v1.portfolio_pb2 import (
     Fill,
     GetEquityCurveRequest,
@@ -82,6 +82,8 @@ class Gathering:
         if self._away is not None and not self._answered:
             raise self._away
         if not (facts.orders or facts.verdicts or facts.records):
+            await self._commands(asked)
+        if not (facts.orders or facts.verdicts or facts.records or facts.commands):
             await self._search([asked], topics=[_frames()])
         return facts.correlation_of(asked)
 
@@ -110,7 +112,10 @@ class Gathering:
         if since is not None and not self._has_signals():  # one may have waited long for an open order
             await self._search([correlation_id])
         await asyncio.gather(
-            self._frame(correlation_id), self._waiting(), *map(self._booked, facts.orders.values())
+            self._frame(correlation_id),
+            self._waiting(),
+            self._commands(correlation_id),
+            *map(self._booked, facts.orders.values()),
         )
 
     # -- single questions ---------------------------------------------------------------------------------------------
@@ -148,6 +153,13 @@ class Gathering:
             )
         )
         return [one.order for one in found if one is not None]
+
+    async def _commands(self, correlation_id: str) -> None:
+        """Asks the audit who gave a command that belongs to the chain."""
+        request = ListAuditEntriesRequest(correlation_id=correlation_id, page_size=A_PAGE)
+        found = await self._ask("ops", self._services.ops.ListAuditEntries(request))
+        if found is not None:
+            self.facts.commands = [*reversed(found.entries)]
 
     def _has_signals(self) -> bool:
         """Whether the log has shown the signal of each order; a person's order has none."""

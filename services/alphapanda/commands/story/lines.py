@@ -12,10 +12,20 @@ from alphapanda.commands.wording import amount, count, money, rupees, word
 from panda.events.v1.events_pb2 import Event
 from panda.events.v1.orders_pb2 import OrderState
 from panda.events.v1.portfolio_pb2 import PortfolioSnapshot
-from panda.ops.v1.ops_pb2 import DEAD_LETTER_STATE_WAITING, DeadLetter, LogRecord
+from panda.ops.v1.ops_pb2 import DEAD_LETTER_STATE_WAITING, AuditEntry, DeadLetter, LogRecord
 from panda.portfolio.v1.portfolio_pb2 import LedgerEntry
 from panda.risk.v1.risk_pb2 import Verdict
 from panda.trading.v1.trading_pb2 import OrderIntent
+
+
+def command_step(entry: AuditEntry) -> Step:
+    """A command: who gave it, from where, and what came of it."""
+    outcome = entry.outcome or "its outcome is not known"
+    why = f", {entry.reason}: {entry.message}" if entry.reason or entry.message else ""
+    text = f"{entry.method.rpartition('/')[2]} by {entry.caller or 'nobody named'} from {entry.peer}: {outcome}{why}"
+    style = "" if entry.outcome == "OK" else BAD
+    ids = {"command_id": entry.correlation_id, "request_id": entry.request_id}
+    return Step("command", text, wall_moment(entry, "started_at"), style, ids)
 
 
 def is_letter(record: LogRecord, letter: DeadLetter) -> bool:

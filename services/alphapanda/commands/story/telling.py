@@ -12,6 +12,7 @@ from alphapanda.commands.story.facts import MANUAL, ORDER_EVENTS, VERDICT_EVENTS
 from alphapanda.commands.story.lines import (
     call_step,
     change_step,
+    command_step,
     equity_text,
     is_letter,
     ledger_step,
@@ -101,17 +102,20 @@ class _Teller:
             where = f"{record.topic}/{record.partition}@{record.offset}"
             text = f"{count(ticks)} ticks on {where}, market time {clock}"
             return Step("frame", text, made_at(record.event), ids={"frame_id": self._correlation_id})
+        if self._facts.commands:
+            first, *others = map(command_step, self._facts.commands)
+            first.steps += others
+            return first
         sources = {self._source(signal) for signal in signals}
+        ids = {"command_id": self._correlation_id}
         if sources == {MANUAL}:
             placed = [wall_moment(one, "created_at") for one in self._orders.values()]
             at = min((one for one in placed if one is not None), default=None)
-            return Step(
-                "command", "an order placed by a person", at, ids={"command_id": self._correlation_id}
-            )
+            return Step("command", "an order placed by a person", at, ids=ids)
         if sources == {"strategy"}:
             text = "market data, no longer on the log"
             return Step("frame", text, style=QUIET, ids={"frame_id": self._correlation_id})
-        return Step("command", "a command or timer", ids={"command_id": self._correlation_id})
+        return Step("command", "a command or timer", ids=ids)
 
     def _source(self, signal: str) -> str:
         order, verdict = self._orders.get(signal), self._facts.verdicts.get(signal)
