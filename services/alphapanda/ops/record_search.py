@@ -18,7 +18,7 @@ MOST_EXAMINED: Final = 500_000
 """Limit on the records that one search examines."""
 SEARCH_SECONDS: Final = 10.0
 """Limit on the wall time of one search; below the RPC's deadline."""
-_AT_ONCE = 1_000
+_AT_ONCE = 250
 _FETCH_SECONDS = 0.5
 
 
