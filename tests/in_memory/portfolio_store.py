@@ -258,13 +258,16 @@ class InMemoryPortfolioStore(PortfolioStore):
 
     @override
     async def ledger(
-        self, name: AccountName, *, strategy_id: str, after: int, limit: int
+        self, name: AccountName, *, strategy_id: str, after: int, limit: int, order_id: str = ""
     ) -> Sequence[LedgerLine]:
         rows = self._accounts.get(name)
+        of_order = {fill.fill_id for fill in (rows.fills if rows else ()) if fill.order_id == order_id}
         found = [
             line
             for line in (rows.ledger if rows else ())
-            if line.sequence > after and strategy_id in ("", line.strategy_id)
+            if line.sequence > after
+            and strategy_id in ("", line.strategy_id)
+            and (not order_id or line.fill_id in of_order)
         ]
         return found[:limit]
 

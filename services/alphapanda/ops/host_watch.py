@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -13,8 +14,8 @@ from alphapanda.telemetry.host import HostUse
 
 _log = structlog.get_logger(__name__)
 
-LASTING: Final[Mapping[str, int]] = {"cpu": 2}
-"""Rounds in a row after which a resource that is often used up for a moment is an alarm; the others are at once."""
+LASTING_SECONDS: Final[Mapping[str, float]] = {"cpu": 60.0}
+"""How long a resource that is often used up for a moment has to be so until it is an alarm; the others are at once."""
 
 REMEDIES: Final[Mapping[str, str]] = {
     "memory": "stop what else runs here, or give the machine more",
@@ -30,6 +31,7 @@ class HostWatch:
         read: reads the used shares; blocks.
         allowed: largest share without an alarm, by resource: memory, cpu, disk.
         interval_seconds: seconds between two looks.
+        elapsed: monotonic time in seconds.
 
     Attributes:
         rounds: the looks.
@@ -37,18 +39,24 @@ class HostWatch:
     """
 
     def __init__(
-        self, read: Callable[[], HostUse], allowed: Mapping[str, float], interval_seconds: float
+        self,
+        read: Callable[[], HostUse],
+        allowed: Mapping[str, float],
+        interval_seconds: float,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._elapsed = elapsed
         self._read = read
         self._allowed = allowed
-        self._over: dict[str, int] = {}
+        self._over_since: dict[str, float] = {}
+        self._alarms: tuple[str, ...] = ()
         self.use: Mapping[str, float] = {}
         self.rounds = Rounds("host watch", self.look, interval_seconds, _log, at_once=True)
 
     @property
     def alarms(self) -> Sequence[str]:
         """The resources that are nearly used up."""
-        return [name for name, rounds in self._over.items() if rounds >= LASTING.get(name, 1)]
+        return self._alarms
 
     def notices(self) -> Sequence[str]:
         """What a person should know about the machine now, in sentences."""
@@ -63,11 +71,17 @@ class HostWatch:
         Raises:
             OSError: the disk can't be read.
         """
-        before = set(self.alarms)
+        before, at = set(self._alarms), self._elapsed()
         self.use = (await asyncio.to_thread(self._read)).by_resource
         for name, share in self.use.items():
-            self._over[name] = self._over.get(name, 0) + 1 if share > self._allowed[name] else 0
-        now = set(self.alarms)
+            if share <= self._allowed[name]:
+                self._over_since.pop(name, None)
+            else:
+                self._over_since.setdefault(name, at)
+        self._alarms = tuple(
+            name for name, since in self._over_since.items() if at - since >= LASTING_SECONDS.get(name, 0.0)
+        )
+        now = set(self._alarms)
         for name in sorted(now - before):
             _log.error(
                 "host.resource_ran_short",

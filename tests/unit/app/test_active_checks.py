@@ -14,7 +14,7 @@ from alphapanda.app.process import Room
 from alphapanda.ops.core import blocking_failure
 from alphapanda.settings.operation import HealthCheckSettings
 
-SERVICES = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio")
+SERVICES = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth")
 NEEDED_BY = {"database": ON_DATABASE, "redis": ON_REDIS, "log": ON_LOG}
 
 
