@@ -72,6 +72,10 @@ log-events: setup ## the table of all log events, from the source: services/alph
 error-reasons: setup ## the table of all reasons of refusals and failures, with what to do: services/alphapanda/ops/README.md
 	$(BIN)/python tools/error_reasons.py
 
+.PHONY: permissions
+permissions: setup ## the table of who may call what, from the contract: protos/PERMISSIONS.md
+	$(BIN)/python tools/permissions.py
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, buf lint and format: says what is wrong, changes nothing
 	$(BIN)/ruff check .
@@ -171,8 +175,8 @@ run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
 	$(BIN)/alphapanda up --demo $(ARGS)
 
 .PHONY: mesh
-mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQL and Redis (needs Java 17 and Maven)
-	$(BIN)/python tools/mesh.py
+mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQL and Redis (Java 17, Maven): make mesh [ARGS=--secure]
+	$(BIN)/python tools/mesh.py $(ARGS)
 
 .PHONY: trace-demo
 trace-demo: setup jaeger ## one order's trace in a real Jaeger, from tick to ledger; ARGS=--mesh: every service a process, on Kafka

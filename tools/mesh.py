@@ -25,12 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "kafka"))
 import grpc
 from kafka_server import KafkaDidNotStart, KafkaServer, missing_for_kafka
 from rich.console import Console
+from secured import Secured
 
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import EmbeddedStartFailed
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.mesh.channel import open_channel
+from alphapanda.mesh.security import PLAINTEXT, ChannelSecurity
 from alphapanda.settings.sources import load_settings
 from alphapanda.strategy.demo import demo_requests
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
@@ -100,17 +102,25 @@ class Mesh:
 
     Args:
         folder: where everything is kept.
+        secure: whether services and clients show certificates, and callers sign in.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, secure: bool = False) -> None:
         self.folder = folder
+        self.secure: Secured | None = None
+        self._is_secure = secure
         self.environment: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stores: Mapping[str, Store] = {}
         self._stack = AsyncExitStack()
 
-    async def start(self, services: Sequence[str] = SERVICES) -> None:
-        """Starts the three stores, prepares them, then the services, in this order."""
+    @property
+    def services(self) -> Sequence[str]:
+        """The services, in the order in which they start."""
+        return ("auth", *SERVICES) if self._is_secure else SERVICES
+
+    async def start(self, services: Sequence[str] = ()) -> None:
+        """Starts the three stores, prepares them, then the services (all where none is named), in this order."""
         directory = DataDirectory(self.folder)
         directory.acquire(datetime.now(UTC))
         self._stack.callback(directory.release)
@@ -128,10 +138,13 @@ class Mesh:
             "ALPHAPANDA_REDIS__URL": redis_url,
             "ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
         }
+        if self._is_secure:
+            self.secure = Secured(self.folder / "certs")
+            self.environment |= self.secure.environment()
         self.run("db", "upgrade")
         self.run("topics", "ensure")
         self._stack.callback(self.stop_services)
-        for service in services:
+        for service in services or self.services:
             self.start_service(service)
 
     def run(self, *arguments: str) -> None:
@@ -145,7 +158,7 @@ class Mesh:
         with (logs / f"{service}.log").open("ab") as log:
             self.processes[service] = subprocess.Popen(
                 [PROGRAM, "serve", service],
-                env=self.environment,
+                env=self.environment | ({} if self.secure is None else self.secure.of_service(service)),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -216,16 +229,19 @@ async def _to_its_end(start: Awaitable[object]) -> None:
         raise
 
 
-async def seed_demo(environment: Mapping[str, str], patience: float = 60.0) -> None:
+async def seed_demo(
+    environment: Mapping[str, str], patience: float = 60.0, security: ChannelSecurity = PLAINTEXT
+) -> None:
     """Creates and starts the demo's strategies at the mesh's StrategyService; what is there stays as it is.
 
     Args:
         environment: names the mesh, as its processes have it.
         patience: seconds that the service may take to answer.
+        security: how to connect to it.
     """
     target = load_settings(environment, dotenv=Path(".env")).mesh.strategy
     until = asyncio.get_running_loop().time() + patience
-    async with open_channel(target, [STRATEGY_SERVICE]) as channel:
+    async with open_channel(target, [STRATEGY_SERVICE], security=security) as channel:
         stub = StrategyServiceStub(channel)
         for create, start in demo_requests():
             try:
@@ -255,6 +271,9 @@ async def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=ROOT / ".tools" / "mesh", help="where everything is kept"
     )
+    parser.add_argument(
+        "--secure", action="store_true", help="mTLS between all, and authentication: callers sign in"
+    )
     arguments = parser.parse_args()
     if missing := missing_for_kafka():
         Console(stderr=True, soft_wrap=True).print(missing, highlight=False, markup=False)
@@ -263,13 +282,17 @@ async def main() -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    mesh = Mesh(arguments.folder)
-    say("starting Kafka, PostgreSQL, Redis and seven services …")
+    mesh = Mesh(arguments.folder, secure=arguments.secure)
+    say(f"starting Kafka, PostgreSQL, Redis and {len(mesh.services)} services …")
     try:
         await mesh.start()
         say("starting the demo's strategies …")
-        await seed_demo(mesh.environment)
+        await seed_demo(
+            mesh.environment, security=PLAINTEXT if mesh.secure is None else mesh.secure.channel()
+        )
         say(f"up; logs in {mesh.folder / 'logs'}. Try in another terminal, without --target:")
+        for line in () if mesh.secure is None else mesh.secure.told():
+            say(f"  {line}")
         for line in TRY:
             say(f"  .venv/bin/alphapanda {line}")
         for name, pid in mesh.pids().items():

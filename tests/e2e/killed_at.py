@@ -12,7 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.embedded import Embedded
+from alphapanda.app.up_options import UpOptions
 from alphapanda.settings.sources import load_settings
 from alphapanda.telemetry.logs import configure_logging
 

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.embedded import Embedded
 from alphapanda.app.replay import WantedStrategy, build_replay
+from alphapanda.app.up_options import UpOptions
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.sources import load_settings
 from panda.portfolio.v1 import portfolio_pb2 as portfolio

@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.embedded import Embedded
 from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.replay import WantedStrategy, build_replay
+from alphapanda.app.up_options import UpOptions
 from alphapanda.contract.topics import shard_of
 from alphapanda.instruments.core import shipped_facts, shipped_instruments
 from alphapanda.instruments.importing import Wanted, add_instrument

@@ -16,7 +16,8 @@ from dealer import FEE, MOST, NAME, PRICE, DealersBook, registration
 from evidence import Evidence, check_chains, check_envelopes, read_evidence
 from recordings import walk
 
-from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.embedded import Embedded
+from alphapanda.app.up_options import UpOptions
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.sources import load_settings

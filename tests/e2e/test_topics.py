@@ -15,7 +15,8 @@ from evidence import Evidence, chain, check_books, check_chains, check_envelopes
 from recordings import walk
 from running import Platform
 
-from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.app.embedded import Embedded
+from alphapanda.app.up_options import UpOptions
 from alphapanda.settings.sources import load_settings
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.paper import registration

@@ -21,6 +21,7 @@ from alphapanda.app.log_check import log_finding
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.errors import DataDirectoryError, DataDirectoryInUseError
+from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres_programs import postgres_program
 from alphapanda.embedded.redis import redis_program
 from alphapanda.settings.model import Settings
@@ -54,7 +55,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     findings.append(disk_finding(data_dir))
     holder = holder_of(data_dir)
     if holder is not None and not isinstance(settings, SettingsInvalid):
-        security = security_for_questions(settings)
+        security = security_for_questions(settings, Layout(data_dir))
         return [*findings, *await running_findings(settings.api.host, holder.port, holder.pid, security)]
     starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
     return [*findings, *(finding for each in starts for finding in each)]

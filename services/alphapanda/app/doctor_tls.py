@@ -8,9 +8,11 @@ import stat
 from alphapanda.app.certificates import REMEDY, certificate_ending
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.findings import Finding, fail, ok, warn
+from alphapanda.app.local_auth import with_known_secret
 from alphapanda.app.security import UNSECURED, ProcessSecurity, open_security
 from alphapanda.app.serve import SERVICES
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.embedded.layout import Layout
 from alphapanda.mesh.certificates import service_of
 from alphapanda.mesh.handshake import Trouble, diagnose
 from alphapanda.mesh.security import ChannelSecurity
@@ -46,10 +48,15 @@ def tls_findings(settings: Settings) -> list[Finding]:
     return findings
 
 
-def security_for_questions(settings: Settings) -> ProcessSecurity:
-    """The security of the settings; none where their files can't be used, which is a finding of its own."""
+def security_for_questions(settings: Settings, layout: Layout | None = None) -> ProcessSecurity:
+    """The security of the settings; none where their files can't be used, which is a finding of its own.
+
+    Args:
+        settings: all settings.
+        layout: the data directory of what is asked, which may have a secret of its own.
+    """
     try:
-        return open_security(settings)
+        return open_security(settings if layout is None else with_known_secret(settings, layout))
     except InvalidInput:
         return UNSECURED
 

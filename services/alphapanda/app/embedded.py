@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -23,6 +21,7 @@ from alphapanda.app.clocks import today, wall_clock
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.instruments import known_instruments, registry_of
+from alphapanda.app.local_auth import open_up_security, with_first_admin
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
@@ -35,10 +34,11 @@ from alphapanda.app.rooms.portfolio import portfolio_room
 from alphapanda.app.rooms.risk import risk_room
 from alphapanda.app.rooms.strategy import strategy_room
 from alphapanda.app.rooms.trading import trading_room
-from alphapanda.app.security import UNSECURED, open_security
+from alphapanda.app.security import UNSECURED
 from alphapanda.app.spans import open_tracing
 from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
+from alphapanda.app.up_options import UpOptions
 from alphapanda.app.waiting import until, within
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
@@ -56,7 +56,6 @@ from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
-from alphapanda.mesh.identity import OF_SERVICES
 from alphapanda.mesh.server import ReservedPort, probe_port
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.settings.model import Settings
@@ -64,15 +63,10 @@ from alphapanda.storage.schema import schema_version, upgrade_schema
 from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.strategy.demo import demo_requests
-from alphapanda.trading.execution_context import Step, no_step
 from alphapanda.trading.held_orders import HeldOrders
-from alphapanda.trading.traders.brokers import BROKERS
-from alphapanda.trading.traders.registry import BrokerRegistration, BrokerRegistry
-from panda.options.v1 import options_pb2 as options
+from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
-OF_UP: Final = OF_SERVICES | {options.PERMISSION_MANAGE_STRATEGIES}
-"""Permissions of this process's own calls: those of services, and what the demo creates."""
 MIGRATION_SECONDS: Final = 600.0
 LOG_SECONDS: Final = 120.0
 SERVICES_SECONDS: Final = 300.0
@@ -82,41 +76,6 @@ _log = structlog.get_logger(__name__)
 
 class PreflightFailed(Exception):
     """A blocking preflight check failed; the message says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpOptions:
-    """Options of `alphapanda up`.
-
-    Attributes:
-        data_dir: the data directory.
-        fresh: whether to wipe the data directory first.
-        feed: "sim" or "replay:FILE".
-        instrument: "NSE:INFY", for recordings of bars.
-        speed: market seconds per wall second; None: the feed's default.
-        allow_drops: whether a recording of which almost nothing was used is only a warning.
-        record: Parquet file to record every published frame in; None records nothing.
-        demo: create and start the demo strategies.
-        brokers: the registered brokers.
-        at: called at each step of an order.
-        on_progress: called with what the start is doing.
-        on_checked: called with the checks before the services start.
-        on_directory: called with the layout once the data directory is locked (and wiped, where `fresh`).
-    """
-
-    data_dir: Path
-    fresh: bool = False
-    feed: str = "sim"
-    instrument: str | None = None
-    speed: float | None = None
-    allow_drops: bool = False
-    record: Path | None = None
-    demo: bool = False
-    brokers: Sequence[BrokerRegistration] = BROKERS
-    at: Step = no_step
-    on_progress: Callable[[str], None] = lambda _: None
-    on_checked: Callable[[Sequence[StartCheck]], None] = lambda _: None
-    on_directory: Callable[[Layout], None] = lambda _: None
 
 
 class Embedded:
@@ -138,6 +97,7 @@ class Embedded:
         self.port = 0
         self.security = UNSECURED
         self.checks: Sequence[StartCheck] = ()
+        self._first_password = ""
         self.feeding: Feeding | None = None
         self.log: EventLog | None = None
         self.topic_map: TopicMap | None = None
@@ -204,7 +164,7 @@ class Embedded:
     async def _start(self) -> None:
         progress = self._options.on_progress
         raise_descriptor_limit()
-        self.security = open_security(self._settings, "up", OF_UP)
+        open_up_security(self._settings, auth=self._options.auth)  # refuses before anything is touched
         calendar = self._calendar()
         check_feed(self._settings, calendar, self._feed_wanted)
         if self._options.record is not None:
@@ -219,12 +179,17 @@ class Embedded:
             progress("starting over: the data directory is wiped")
             await directory.fresh()
         self._options.on_directory(directory.layout)
+        self._settings, self.security = open_up_security(
+            self._settings, auth=self._options.auth, layout=directory.layout
+        )
         resources, differences = await self._open_resources(directory, calendar, progress)
         self.checks = await preflight(resources, differences, wall_clock())
         if reasons := blocking(self.checks):
             self._show_checks()
             raise PreflightFailed(reasons)
         await self._services(resources, progress)
+        if self._first_password:
+            self._options.on_first_admin(self._first_password)
 
     def _show_checks(self) -> None:
         log_checks(self.checks)
@@ -256,6 +221,8 @@ class Embedded:
         await within(
             upgrade_schema(engine), lambda: "the migration of the schema", MIGRATION_SECONDS, progress
         )
+        settings, self._first_password = await with_first_admin(settings, engine)
+        self._settings = settings
         topic_map = topics_of(settings, brokers)
         log = SqliteEventLog(directory.layout.events)
         differences = await within(

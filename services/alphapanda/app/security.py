@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from alphapanda.app.tokens import signing_keys, token_verifier
+from alphapanda.auth.core.roles import SHIPPED_ROLES
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.mesh.access import NO_AUTHENTICATION, Access
+from alphapanda.mesh.access import NO_AUTHENTICATION, Access, permission_name
 from alphapanda.mesh.bearer import TokenFile
 from alphapanda.mesh.identity import OF_SERVICES
 from alphapanda.mesh.loopback import is_loopback
@@ -109,7 +110,13 @@ def require_reachable(host: str, security: ServerSecurity) -> None:
 def _access(settings: Settings, verifier: TokenVerifier | None) -> Access:
     if verifier is None:
         return NO_AUTHENTICATION
-    return Access(verifier, _service_of(settings), time.time)
+    return Access(verifier, _service_of(settings), time.time, _shipped_roles_with)
+
+
+def _shipped_roles_with(permission: int) -> Sequence[str]:
+    """The shipped roles that have a permission, for messages: a deployment's own are auth's rows."""
+    name = permission_name(permission)
+    return [role for role, (_, permissions) in SHIPPED_ROLES.items() if name in permissions]
 
 
 def _service_of(settings: Settings) -> Callable[[Sequence[str]], str | None]:

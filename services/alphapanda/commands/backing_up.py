@@ -8,6 +8,7 @@ from typing import Final
 import grpc
 
 from alphapanda.app.backup import backup_of_stopped, require_empty
+from alphapanda.app.local_auth import with_known_secret
 from alphapanda.app.restore import restore
 from alphapanda.app.security import open_security
 from alphapanda.app.stopped import port_of_running, stopped_platform
@@ -16,8 +17,10 @@ from alphapanda.commands.console import fail, out, working
 from alphapanda.commands.finding import Target, why_no_answer
 from alphapanda.commands.repairing import RECONCILE, progress, run_on_stopped, settings_and_folder
 from alphapanda.embedded.layout import Layout
+from alphapanda.mesh.identity import OF_SERVICES
 from alphapanda.settings.model import Settings
 from panda.ops.v1.ops_pb2 import CreateBackupRequest, CreateBackupResponse
+from panda.options.v1 import options_pb2 as options
 
 MEGABYTE: Final = 1_000_000
 
@@ -39,7 +42,8 @@ async def _backup(settings: Settings, data: Path, folder: Path) -> None:
     if not Layout(data).postgres_cluster.exists():
         fail(f"{data} has no database to back up; name the data directory with --data-dir")
     if (port := port_of_running(data)) is not None:
-        security = open_security(settings).own
+        known = with_known_secret(settings, Layout(data))
+        security = open_security(known, permissions=OF_SERVICES | {options.PERMISSION_OPERATE}).own
         written = await _asked(Target(f"{settings.api.host}:{port}", security=security), folder)
         _say(written.folder, written.bytes)
         return

@@ -13,8 +13,9 @@ import structlog
 
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.descriptors import TooFewDescriptors
-from alphapanda.app.embedded import Embedded, PreflightFailed, UpOptions
+from alphapanda.app.embedded import Embedded, PreflightFailed
 from alphapanda.app.options import logging_options
+from alphapanda.app.up_options import UpOptions
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.start_checks import show_checks
@@ -48,6 +49,9 @@ REFUSALS = (
 SERVICE = "up"
 """What log lines name that belong to no service."""
 
+AUTH_OFF = (
+    "authentication is off: everybody on this machine may trade; `alphapanda up --auth` has callers sign in"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -63,6 +67,7 @@ def run_up(
     config: Path | None,
     *,
     allow_drops: bool,
+    auth: bool,
     plain: bool,
 ) -> None:
     """Runs `alphapanda up` until Ctrl-C; an error at the start ends it with one line."""
@@ -85,8 +90,10 @@ def run_up(
         allow_drops=allow_drops,
         record=record,
         demo=demo,
+        auth=auth,
         on_progress=_progress,
         on_checked=show_checks,
+        on_first_admin=_show_password,
     )
     # On a terminal the log goes to a file beside the data, so that fills and profit stay readable. Another process may
     # own the data directory until it is locked; before that nothing is logged into it.
@@ -114,6 +121,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     asked = await started(embedded.start())
     if asked is None:
         return
+    _tell_auth_off(embedded)
     ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
     began = wall_clock()
     log, security = _log_file(settings, options), embedded.security.own
@@ -194,6 +202,19 @@ def _log_file(settings: Settings, options: UpOptions) -> str:
 def _shortened(path: Path) -> str:
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _tell_auth_off(embedded: Embedded) -> None:
+    if not embedded.security.server.access.authenticates:
+        _log.warning("auth.left_off", message=AUTH_OFF)
+        _say(AUTH_OFF)
+
+
+def _show_password(password: str) -> None:
+    """Shows it on the terminal's error output, once; it stands in no log."""
+    warn(
+        f"the first administrator is `admin`, password {password} (shown this once; change it after `alphapanda login`)"
+    )
 
 
 def _say(text: str) -> None:

@@ -38,6 +38,11 @@ from alphapanda.commands.console import PORT
     is_flag=True,
     help="replay: go on where rows were dropped, lie in no session or show a strategy nothing",
 )
+@click.option(
+    "--auth",
+    is_flag=True,
+    help="callers sign in: makes a secret in the data directory and a first administrator, whose password is shown once",
+)
 @click.option("--plain", is_flag=True, help="on a terminal: fills as lines instead of the live view")
 def up(
     demo: bool,
@@ -51,6 +56,7 @@ def up(
     config: Path | None,
     *,
     allow_drops: bool,
+    auth: bool,
     plain: bool,
 ) -> None:
     """Run PostgreSQL, Redis, the event log and all services in one process; Ctrl-C ends it."""
@@ -67,5 +73,6 @@ def up(
         fresh=fresh,
         config=config,
         allow_drops=allow_drops,
+        auth=auth,
         plain=plain,
     )

@@ -89,6 +89,16 @@ class Layout:
         return self.event_log / "events.sqlite"
 
     @property
+    def secrets(self) -> Path:
+        """Folder of what this data directory alone knows."""
+        return self.root / "secrets"
+
+    @property
+    def auth_secret(self) -> Path:
+        """The secret that tokens are signed with, where `up --auth` made one."""
+        return self.secrets / "auth"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that a fresh start removes."""
-        return (self.postgres, self.redis, self.logs, self.event_log)
+        return (self.postgres, self.redis, self.logs, self.event_log, self.secrets)

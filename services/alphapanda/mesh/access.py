@@ -95,7 +95,7 @@ class Access:
         else:
             having = self._roles_with(permission)
             why = f"this call needs the permission {name}, which {who} lacks"
-            why += f"; {', '.join(having)} has it" if having else ""
+            why += f"; {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
         return PermissionDenied("PERMISSION_MISSING", why, permission=name, caller=identity.caller)
 
 

@@ -13,6 +13,7 @@ _SECRET_KEY = re.compile(
     r"secret|passw(or)?d|passphrase|authorization|credential|cookie|api_?key|token|otp$", re.IGNORECASE
 )
 _HARMLESS = frozenset({"instrument_token", "instrument_tokens", "page_token", "next_page_token"})
+_REASON_AND_METHOD = re.compile(r"[A-Z_]+ /[\w./]+")
 _URL_PASSWORD = re.compile(r"((?:\w|(?<=\w)[+.-])://[^\s:/@?#]*:)\S+@")  # greedy: a password may hold an @
 _NAMED = re.compile(
     r"(?i)\b((?:[a-z_]*(?:secret|password)|(?:access|refresh|request|auth)_token|api_?key)['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+"
@@ -45,8 +46,12 @@ def remember_secrets(values: Iterable[str]) -> None:
 
 @lru_cache(maxsize=1000)
 def is_secret(key: str) -> bool:
-    """Whether a key's name means a secret; instrument tokens and page tokens are no secrets."""
-    return key.lower() not in _HARMLESS and _SECRET_KEY.search(key) is not None
+    """Whether a key's name means a secret; instrument tokens, page tokens and reasons beside a method are none."""
+    return (
+        key.lower() not in _HARMLESS
+        and _SECRET_KEY.search(key) is not None
+        and _REASON_AND_METHOD.fullmatch(key) is None
+    )
 
 
 def without_credentials(text: str) -> str:

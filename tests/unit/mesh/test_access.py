@@ -139,7 +139,7 @@ def test_a_missing_permission_is_named_with_who_has_it(access: Access) -> None:
     with pytest.raises(PermissionDenied) as refusal:
         access.require(identity, options.PERMISSION_MANAGE_RISK)
     assert str(refusal.value) == (
-        "this call needs the permission MANAGE_RISK, which ravi (trader) lacks; risk_manager, admin has it"
+        "this call needs the permission MANAGE_RISK, which ravi (trader) lacks; risk_manager, admin have it"
     )
 
 

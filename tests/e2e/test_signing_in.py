@@ -1,0 +1,106 @@
+"""`alphapanda up --auth` through the front door: it trades, and who hasn't signed in, or may not, does nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner, Result
+from running import Platform, until
+
+from alphapanda.cli import main
+from alphapanda.mesh.status import call_failure
+from panda.auth.v1.auth_pb2 import CreateUserRequest, LoginRequest
+from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
+from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
+from panda.trading.v1.trading_pb2 import PlaceOrderRequest
+from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
+
+PASSWORD = re.compile(r"`admin`, password (\S+) ")
+ORDER = PlaceOrderRequest(request_id="o-1", symbol="NSE:INFY", side=1, quantity=1)
+HALT = SetKillSwitchRequest(request_id="k-1", broker="paper", state=3, reason="a test")
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory) -> Iterator[Platform]:
+    """A demo whose callers sign in."""
+    with Platform(tmp_path_factory.mktemp("auth") / "data", "--demo", "--auth") as platform:
+        platform.start()
+        yield platform
+        platform.stop()
+
+
+@pytest.fixture(scope="module")
+def password(secured: Platform) -> str:
+    """The first administrator's, as it was shown."""
+    return PASSWORD.search(secured.complaints)[1]
+
+
+def bearer(platform: Platform, user: str, password: str) -> tuple[tuple[str, str], ...]:
+    request = LoginRequest(request_id=f"login-{user}", user_name=user, password=password)
+    answer = AuthServiceStub(platform.channel).Login(request, timeout=20)
+    return (("authorization", f"Bearer {answer.tokens.access_token}"),)
+
+
+@pytest.fixture(scope="module")
+def admin(secured: Platform, password: str) -> tuple[tuple[str, str], ...]:
+    return bearer(secured, "admin", password)
+
+
+def reason(call, request, metadata=()) -> str:
+    with pytest.raises(grpc.RpcError) as refused:
+        call(request, metadata=metadata, timeout=10)
+    return call_failure(refused.value).reason
+
+
+def ran(platform: Platform, *arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--target", platform.target])
+
+
+def test_the_demo_trades_and_the_password_is_in_no_log(secured: Platform, password: str) -> None:
+    """Its own calls between services have tokens of their own; the password stands on stderr once, and nowhere else."""
+    until(lambda: secured.logged("fill.reported"), 60, "a fill")
+    assert secured.complaints.count(password) == 1
+    for file in (secured.data_dir / "logs").rglob("*.log"):
+        assert password not in file.read_text(errors="replace"), file
+    assert not secured.logged("auth.left_off")
+
+
+def test_who_has_not_signed_in_does_nothing(secured: Platform) -> None:
+    """Orders, kill switches and reads are refused, by commands in one line that says what to do."""
+    assert reason(TradingServiceStub(secured.channel).PlaceOrder, ORDER) == "TOKEN_MISSING"
+    assert reason(RiskServiceStub(secured.channel).SetKillSwitch, HALT) == "TOKEN_MISSING"
+    result = ran(secured, "orders")
+    assert (result.exit_code, "alphapanda login" in result.stderr) == (1, True)
+
+
+def test_a_viewer_sees_and_does_not_trade(secured: Platform, admin, tmp_path: Path) -> None:
+    """A user with the role viewer reads; an order is refused with the permission that is missing and who has it, and leaves no order."""
+    request = CreateUserRequest(
+        request_id="u-1", user_name="meera", password="see-and-touch-nothing", roles=["viewer"]
+    )
+    AuthServiceStub(secured.channel).CreateUser(request, metadata=admin, timeout=20)
+    viewer = bearer(secured, "meera", "see-and-touch-nothing")
+    trading = TradingServiceStub(secured.channel)
+    with pytest.raises(grpc.RpcError) as refused:
+        trading.PlaceOrder(ORDER, metadata=viewer, timeout=10)
+    failure = call_failure(refused.value)
+    assert failure.code is grpc.StatusCode.PERMISSION_DENIED
+    assert "TRADE, which meera (viewer) lacks; trader, admin have it" in failure.message
+    assert reason(RiskServiceStub(secured.channel).SetKillSwitch, HALT, viewer) == "PERMISSION_MISSING"
+    file = tmp_path / "token"
+    file.write_text(viewer[0][1].removeprefix("Bearer "))
+    assert ran(secured, "orders", "--token-file", str(file)).exit_code == 0
+
+
+def test_a_caller_is_not_made_by_metadata(secured: Platform, admin) -> None:
+    """The admin's order is the admin's whatever the call's metadata says, and the audit names who did it."""
+    forged = (*admin, ("x-caller", "somebody"), ("caller", "service:risk"))
+    TradingServiceStub(secured.channel).PlaceOrder(ORDER, metadata=forged, timeout=20)
+    audited = {line["caller"] for line in secured.log() if line["event"] == "command.completed"}
+    assert "admin" in audited
+    assert audited <= {"admin", "anonymous", "service:up", "service:alphapanda"}
