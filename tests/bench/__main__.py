@@ -20,6 +20,7 @@ BENCHMARKS = {
     "P1": "tests.bench.p1_backlog",
     "P2": "tests.bench.p2_tick_to_fill",
     "P3": "tests.bench.p3_under_load",
+    "P4": "tests.bench.p4_cached_read",
     "P5": "tests.bench.p5_quotes",
     "P6": "tests.bench.p6_replay",
     "P7": "tests.bench.p7_telemetry",
