@@ -17,7 +17,9 @@ from alphapanda.mesh.errors import TooMany
 MOST_EXAMINED: Final = 500_000
 """Limit on the records that one search examines."""
 SEARCH_SECONDS: Final = 10.0
-"""Limit on the wall time of one search; below the RPC's deadline."""
+"""Limit on the wall time of one search."""
+TURN_SECONDS: Final = 4.0
+"""How long a search waits for the one before it; with its own time it stays within the RPC's deadline."""
 _AT_ONCE = 250
 _FETCH_SECONDS = 0.5
 
@@ -78,6 +80,7 @@ class RecordSearch:
         topic_map: the deployment's topics.
         most_examined: limit on the records that one search examines.
         seconds: limit on its time.
+        turn_seconds: how long a search waits for the one before it.
         monotonic: a clock for that limit.
 
     Attributes:
@@ -91,6 +94,7 @@ class RecordSearch:
         topic_map: TopicMap,
         most_examined: int = MOST_EXAMINED,
         seconds: float = SEARCH_SECONDS,
+        turn_seconds: float = TURN_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -99,22 +103,28 @@ class RecordSearch:
         self.without_frames = tuple(name for name in self.topics if name not in frames)
         self._most = most_examined
         self._seconds = seconds
+        self._turn_seconds = turn_seconds
         self._monotonic = monotonic
         self._turn = asyncio.Lock()
 
     async def find(self, wanted: Wanted) -> Found:
-        """Searches.
+        """Searches, once no other search runs.
 
         Raises:
-            TooMany: another search is running.
+            TooMany: other searches have run for too long.
             LogUnavailable: the log can't be read.
         """
-        if self._turn.locked():
+        try:
+            async with asyncio.timeout(self._turn_seconds):
+                await self._turn.acquire()
+        except TimeoutError:
             raise TooMany(
                 "SEARCH_RUNNING", "another search of the log is running; try again in a few seconds"
-            )
-        async with self._turn:
+            ) from None
+        try:
             return await self._find(wanted)
+        finally:
+            self._turn.release()
 
     async def _find(self, wanted: Wanted) -> Found:
         first, end = await self._span(wanted)

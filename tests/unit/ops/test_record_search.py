@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.eventlog.decode import Reason
 from alphapanda.eventlog.port import Record, StoredRecord
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
+from alphapanda.mesh.errors import TooMany
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.record_search import RecordSearch, Wanted, reach
 from panda.ops.v1.ops_pb2 import DEAD_LETTER_STATE_WAITING, SearchRecordsRequest
@@ -125,3 +127,16 @@ async def test_a_span_of_time_that_holds_nothing_is_refused(log) -> None:
     """`until` not after `since` finds nothing, whatever there is: it is refused by its name."""
     with pytest.raises(InvalidInput, match=r"until: .* a time after since"):
         await found(log, ids=[MINE], since=timestamp(BEGAN), until=timestamp(BEGAN))
+
+
+async def test_searches_take_turns(log) -> None:
+    """Two at once are answered one after the other; one whose turn doesn't come in time is refused."""
+    await log.publish([named(RAW, MINE)])
+    search = RecordSearch(log, TOPICS, turn_seconds=0.05)
+    wanted = Wanted([MINE], [RAW], None, None, 10)
+    both = await asyncio.gather(search.find(wanted), search.find(wanted))
+    assert [len(one.records) for one in both] == [1, 1]
+    async with search._turn:
+        with pytest.raises(TooMany, match="another search"):
+            await search.find(wanted)
+    assert len((await search.find(wanted)).records) == 1

@@ -144,7 +144,7 @@ class OpsServiceServicer:
 
     def SearchRecords(self, request, context):
         """Records of the log that name an id, such as those of one order's chain of events. It examines at most 500,000 records,
-        the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while another search runs.
+        the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while other searches run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

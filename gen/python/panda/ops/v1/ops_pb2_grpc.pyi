@@ -36,7 +36,7 @@ class OpsServiceStub:
     """A topic's records, from its end unless a start is given, and those that are appended later."""
     SearchRecords: _aio.UnaryUnaryMultiCallable[_ops_pb2.SearchRecordsRequest, _ops_pb2.SearchRecordsResponse]
     """Records of the log that name an id, such as those of one order's chain of events. It examines at most 500,000 records,
-    the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while another search runs.
+    the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while other searches run.
     """
     CreateBackup: _aio.UnaryUnaryMultiCallable[_ops_pb2.CreateBackupRequest, _ops_pb2.CreateBackupResponse]
     """Writes a backup of database and event log, of one point in time, while everything runs. FAILED_PRECONDITION where the
@@ -115,7 +115,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ops_pb2.SearchRecordsRequest, _abc.Awaitable[_ops_pb2.SearchRecordsResponse]],
     ) -> _abc.Awaitable[_ops_pb2.SearchRecordsResponse]:
         """Records of the log that name an id, such as those of one order's chain of events. It examines at most 500,000 records,
-        the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while another search runs.
+        the newest ones, and says where it left some out. RESOURCE_EXHAUSTED while other searches run.
         """
 
     @_abc_1.abstractmethod
