@@ -67,7 +67,8 @@ def _funds(paper: PaperTradingSettings) -> str:
     mis, futures, options = (f"{margins.percent(kind, date.max):g}%" for kind in MarginKind)
     return (
         f"intraday shares need {mis} of their value, futures {futures}, short options {options} of the strike, everything"
-        " else its whole value; an entry that can't be paid is refused"
+        " else its whole value; an entry that can't be paid, when it is decided or at the price at which it would fill, is"
+        " refused"
     )
 
 

@@ -363,6 +363,8 @@ def host_of(
 def _watched(directory: InstrumentDirectory, symbols: Sequence[str]) -> list[Instrument]:
     if not symbols:
         return [each for each in directory if each.tradable]
+    if len(set(symbols)) < len(symbols):
+        raise InvalidInput("symbols", ", ".join(symbols), "each symbol once")
     found = [directory.require_symbol(symbol, "instrument") for symbol in symbols]
     for each in found:
         if not each.tradable:

@@ -153,7 +153,8 @@ def run_sweep(
     if tried is not None:
         console.print(trials_tables(tried))
     seconds = f"{entries['wall_seconds']:.1f} s, {entries['processor_seconds']:.1f} s of processor time"
-    out.print(f"{count(len(sets))} sets over {count(run.data.passed)} ticks in {seconds}")
+    sets_over = things(len(sets), "set", "sets")
+    out.print(f"{sets_over} over {count(run.data.passed)} ticks in {seconds}")
 
 
 def _nothing(_: str) -> None:

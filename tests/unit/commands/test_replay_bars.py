@@ -48,3 +48,16 @@ def test_daily_bars_for_a_product_of_a_day_are_told(
         line for line in result.stderr.splitlines() if "--product CNC holds a position over night" in line
     ]
     assert len(hints) == said
+
+
+def test_a_symbol_that_is_named_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be traded against itself, or decided twice."""
+    monkeypatch.chdir(tmp_path)
+    Path("bars.csv").write_text(
+        "date,open,high,low,close,volume\n2024-01-02 09:15:00,1500,1501,1499,1500,100\n"
+    )
+    result = CliRunner().invoke(main, ["replay", "bars.csv", "--set", "pairs@NSE:INFY,NSE:INFY"])
+    assert result.exit_code == 2
+    assert (
+        result.stderr.strip() == "alphapanda: symbols: 'NSE:INFY, NSE:INFY' is not allowed; each symbol once"
+    )
