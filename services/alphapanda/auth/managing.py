@@ -16,6 +16,7 @@ from alphapanda.auth.messages import role_message, session_message, user_message
 from alphapanda.auth.store.postgres import AuthUnit
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.errors import AlreadyExists, FailedPrecondition, NotFound
+from alphapanda.mesh.recording import record_change
 from alphapanda.storage.requests import CommandKey
 from panda.auth.v1 import auth_pb2 as api
 
@@ -67,6 +68,7 @@ class Managing:
                 return api.SetRolesResponse(user=user_message(user))
             there_was = await unit.has_administrator()
             after = await self._parts.roles_changed(unit, replace(user, roles=roles))
+            record_change(user_message(user), user_message(after))
             await require_administrator(unit, there_was)
             return api.SetRolesResponse(user=user_message(after))
 
@@ -114,6 +116,7 @@ class Managing:
                 return api.SetUserDisabledResponse(user=user_message(user))
             there_was = await unit.has_administrator()
             after, _ = await self._parts.end_all(unit, replace(user, disabled=request.disabled), DISABLED)
+            record_change(user_message(user), user_message(after))
             await require_administrator(unit, there_was)
             return api.SetUserDisabledResponse(user=user_message(after))
 
@@ -211,6 +214,7 @@ class Managing:
             role = Role(request.role, request.description, permissions, self._parts.wall_clock(), caller)
             there_was = await unit.has_administrator()
             await unit.set_role(role)
+            record_change(None if before is None else role_message(before), role_message(role))
             for name in await unit.users_of_role(role.name):
                 user = await existing(unit, name)
                 check_roles([role.name], user.kind, [role])

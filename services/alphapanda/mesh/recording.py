@@ -2,7 +2,8 @@
 
 A command's entry is stored before its effect, in the effect's own task, and the outcome is recorded when that ends, also if
 its caller has gone by then. Calls between services are steps of a command, which its correlation id leads to: of those only
-refused ones are recorded.
+refused ones are recorded. Of what anybody may call, such as a login, the entry is stored when it has succeeded, before its answer
+is given.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from alphapanda.mesh.failures import Failure, failure_of
 from alphapanda.mesh.request_text import plain_text, request_fields, subjects
 from alphapanda.storage.audit import AuditEntry, Outcome
 from alphapanda.telemetry.correlation import current_correlation_id
+from panda.options.v1 import options_pb2 as options
 
 Fields = Mapping[str, Any]
 State = Message | Fields | None
+Work = Callable[[], Awaitable[Message]]
 
 
 class Trail(Protocol):
@@ -85,6 +88,7 @@ class CommandRecorder:
         self._service = policy.method.split(".")[1]  # "/panda.risk.v1.RiskService/SetKillSwitch"
         self._refusals = trail if policy.is_command else None
         self._effects = None if policy.is_internal else self._refusals
+        self._for_strangers = policy.permission == options.PERMISSION_PUBLIC
         self._wall_clock = wall_clock
 
     def open(self) -> None:
@@ -98,7 +102,7 @@ class CommandRecorder:
         if self._refusals is not None and record is not None:
             record.request = request
 
-    async def effect(self, request: Message, peer: str, work: Callable[[], Awaitable[Message]]) -> Message:
+    async def effect(self, request: Message, peer: str, work: Work) -> Message:
         """Does a command's work, between its entry and its outcome.
 
         Raises:
@@ -107,6 +111,8 @@ class CommandRecorder:
         record, trail = _current.get(), self._effects
         if trail is None or record is None:
             return await work()
+        if self._for_strangers:
+            return await self._of_stranger(request, peer, work, record, trail)
         entry = self._entry(request, peer, self._wall_clock())
         await trail.begin(entry)
         record.begun = True
@@ -123,6 +129,25 @@ class CommandRecorder:
             trail.end(entry.entry_id, self._outcome(name, failure.reason, text, request, record))
             raise
         trail.end(entry.entry_id, self._outcome("OK", "", "", request, record, answer))
+        return answer
+
+    async def _of_stranger(
+        self, request: Message, peer: str, work: Work, record: _Record, trail: Trail
+    ) -> Message:
+        """Does a command that anybody may give, such as a login: what fails is counted, as anybody may try it without end.
+
+        What succeeds is stored before its answer is given: nobody has a token of which there is no entry.
+        """
+        started = self._wall_clock()
+        try:
+            answer = await work()
+        except Exception as error:
+            self.refused(failure_of(error), peer)
+            record.begun = True
+            raise
+        outcome = self._outcome("OK", "", "", request, record, answer)
+        await trail.begin(replace(self._entry(request, peer, started), outcome=outcome))
+        record.begun = True
         return answer
 
     def refused(self, failure: Failure, peer: str) -> None:

@@ -22,7 +22,7 @@ MOST_SUBJECTS: Final = 50
 """Ids of what a command was about."""
 
 _SUBJECTS: Final = frozenset(
-    {"order_id", "signal_id", "strategy_id", "letter_id", "letter_ids", "session_id", "user", "username"}
+    {"order_id", "signal_id", "strategy_id", "letter_id", "letter_ids", "session_id", "user_name", "role"}
 )
 
 

@@ -6,16 +6,23 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from tests.integration.mesh.kept_trail import Kept
 
+from alphapanda.contract.method_policy import service_policies
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.bounds import CallBounds
-from alphapanda.mesh.recording import record_change
+from alphapanda.mesh.errors import Unauthenticated
+from alphapanda.mesh.failures import failure_of
+from alphapanda.mesh.recording import CommandRecorder, record_change
 from alphapanda.mesh.status import call_failure
+from alphapanda.telemetry.redaction import REDACTED
+from panda.auth.v1 import auth_pb2
 from panda.instruments.v1 import instruments_pb2
 from panda.risk.v1 import risk_pb2, risk_pb2_grpc
 
 SET = "/panda.risk.v1.RiskService/SetKillSwitch"
+LOGIN = auth_pb2.LoginRequest(user_name="ada", password="a secret")  # pragma: allowlist secret
 CHAIN = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
 
@@ -174,3 +181,44 @@ async def test_queries_and_calls_between_services_are_no_entries(mesh, trail) ->
         await risk_pb2_grpc.RiskServiceStub(mesh.bare()).AuthorizeOrder(risk_pb2.AuthorizeOrderRequest())
     assert not trail.begun
     assert [one.method.rpartition("/")[2] for one in trail.refused] == ["AuthorizeOrder"]
+
+
+class TestStrangers:
+    """What anybody may call, such as a login."""
+
+    @pytest.fixture
+    def recorder(self, trail: Kept) -> CommandRecorder:
+        policy = service_policies(auth_pb2.DESCRIPTOR.services_by_name["AuthService"])["Login"]
+        return CommandRecorder(policy, trail)
+
+    async def test_a_login_that_fails_is_counted(self, recorder: CommandRecorder, trail: Kept) -> None:
+        """It is no entry of its own: anybody may try without end. It is told once, also where its caller has left."""
+
+        async def wrong() -> Message:
+            raise Unauthenticated("WRONG_PASSWORD", "wrong")
+
+        for _ in range(3):
+            recorder.open()
+            recorder.read(LOGIN)
+            with pytest.raises(Unauthenticated):
+                await recorder.effect(LOGIN, "ipv4:1", wrong)
+            recorder.refused(failure_of(Unauthenticated("WRONG_PASSWORD", "wrong")), "ipv4:1")
+        assert not trail.begun
+        assert [one.outcome.reason for one in trail.refused if one.outcome] == ["WRONG_PASSWORD"] * 3
+        assert trail.refused[0].request == {"user_name": "ada", "password": REDACTED}
+
+    async def test_no_token_is_given_without_an_entry(self, recorder: CommandRecorder, trail: Kept) -> None:
+        """A login that succeeds is stored with its outcome before its answer is given, or there is no answer."""
+
+        async def right() -> Message:
+            return auth_pb2.LoginResponse()
+
+        recorder.open()
+        await recorder.effect(LOGIN, "ipv4:1", right)
+        (entry,) = trail.begun
+        assert entry.outcome is not None
+        assert (entry.outcome.outcome, entry.outcome.subjects) == ("OK", ["ada"])
+        trail.away = OSError("away")
+        recorder.open()
+        with pytest.raises(OSError, match="away"):
+            await recorder.effect(LOGIN, "ipv4:1", right)
