@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
@@ -92,7 +93,7 @@ class AuthParts:
         """
         wait = self.waits.begin(user, address, self.elapsed(), known=known)
         if wait > 0:
-            seconds = int(wait) + 1
+            seconds = ceil(wait)
             self.audit.warning("login.slowed", user=user, address=address, wait_seconds=seconds)
             raise TooOften(
                 "LOGIN_SLOWED", f"too many wrong passwords: the next try is possible in {seconds} s", seconds

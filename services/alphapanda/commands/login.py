@@ -13,6 +13,7 @@ from alphapanda.commands.finding import Target
 from alphapanda.commands.passwords import password_file_option, password_of
 from alphapanda.commands.session_file import StoredSession, write_session
 from alphapanda.commands.session_token import with_tokens
+from alphapanda.commands.wording import market_moment, shown_time
 from panda.auth.v1.auth_pb2 import LoginRequest, LoginResponse
 
 
@@ -40,6 +41,6 @@ def login(user: str | None, password_file: Path | None, target: Target, *, as_js
     write_session(with_tokens(session, answer.tokens))
     answer.ClearField("tokens")
     roles = ", ".join(answer.roles) or "no role"
-    until = answer.session.expires_at.ToDatetime().astimezone()
-    text = f"signed in at {target.first} as {name} ({roles}); the session lasts until {until:%d %b %H:%M} if it isn't used"
+    until = shown_time(market_moment(answer.session, "expires_at"), "%d %b %H:%M IST")
+    text = f"signed in at {target.first} as {name} ({roles}); unused, the session lasts until {until}"
     show(answer, as_json=as_json, table=lambda: text)

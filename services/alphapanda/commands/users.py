@@ -12,6 +12,7 @@ from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.finding import Target
 from alphapanda.commands.passwords import password_file_option, password_of
 from alphapanda.commands.user_tables import permission_names, roles_table, sessions_table, users_table
+from alphapanda.commands.wording import market_moment, shown_time
 from panda.auth.v1.auth_pb2 import (
     ChangePasswordRequest,
     CreateServiceAccountRequest,
@@ -82,8 +83,8 @@ def create_user(
             request_id=new_request_id(), user_name=name, roles=roles, valid_days=days or 0
         )
         answer = ask(target, lambda services: services.auth.CreateServiceAccount(request))
-        until = answer.tokens.access_expires_at.ToDatetime().astimezone()
-        click.echo(f"{name} is created; its token is valid until {until:%d %b %Y}:", err=True)
+        until = shown_time(market_moment(answer.tokens, "access_expires_at"), "%d %b %Y")
+        click.echo(f"{name} is created; its token is valid until {until} and not shown again:", err=True)
         show(answer, as_json=as_json, table=lambda: answer.tokens.access_token)
         return
     if days is not None:

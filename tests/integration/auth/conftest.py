@@ -29,13 +29,14 @@ from alphapanda.mesh.revocations import Revocations
 from alphapanda.mesh.server import MeshServer
 from alphapanda.mesh.server_security import ServerSecurity
 from alphapanda.mesh.status import CallFailure, call_failure
-from alphapanda.mesh.tokens import TokenVerifier, VerifyingKey, secret_keys
+from alphapanda.mesh.tokens import SigningKey, TokenVerifier, VerifyingKey, secret_keys
 from alphapanda.storage.engine import open_engine
 from panda.auth.v1 import auth_pb2 as api
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 
 ADMINS_PASSWORD = "an admin's first word"
 ASHAS_PASSWORD = "correct horse battery"
+SECRETS = secret_keys("s" * 32)
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
@@ -111,11 +112,10 @@ async def front(tables: str) -> AsyncIterator[Front]:
 
 
 @asynccontextmanager
-async def opened(tables: str) -> AsyncIterator[Front]:
+async def opened(tables: str, keys: Sequence[SigningKey] = SECRETS) -> AsyncIterator[Front]:
     """AuthService with an administrator, on this database."""
     engine = open_engine(tables, 4)
     clock, revocations = Clock(), Revocations()
-    keys = secret_keys("s" * 32)
     times = TokenTimes(timedelta(minutes=30), timedelta(days=7), timedelta(days=365))
     log = LogCapture()
     logger = structlog.wrap_logger(

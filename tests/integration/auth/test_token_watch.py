@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from tests.integration.auth.conftest import ASHAS_PASSWORD, Front
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.integration.auth.conftest import ASHAS_PASSWORD, Front, opened
 
 from alphapanda.app.token_watch import NOTICED_SECONDS, TokenWatch
 from alphapanda.mesh.revocations import Revocations
-from alphapanda.mesh.tokens import Algorithm, TokenVerifier
+from alphapanda.mesh.tokens import Algorithm, TokenVerifier, private_keys
 from panda.auth.v1 import auth_pb2 as api
 
 
@@ -55,6 +57,31 @@ async def test_what_was_revoked_is_known_with_the_next_poll(front: Front, elsewh
     assert standing(two) == ""
     await watch.ask()
     assert standing(two) == "TOKEN_REVOKED"
+
+
+async def test_public_keys_are_fetched_and_rotate(tables: str) -> None:
+    """With EdDSA another process has no key of its own: it asks for them, and a key that was taken away counts no longer."""
+    old, new = (
+        Ed25519PrivateKey.generate()
+        .private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        .decode()
+        for _ in range(2)
+    )
+    verifier = TokenVerifier((), "alphapanda", "desk", Revocations())
+    tokens = []
+    for pem in (old, new + old, new):
+        async with opened(tables, private_keys(pem)) as front:
+            tokens.append((await front.signed_in()).access_token)
+            channel = grpc.aio.insecure_channel(front.target)
+            watch = TokenWatch(
+                channel, verifier, Revocations(), Algorithm.EDDSA, 60.0, lambda: front.clock.now
+            )
+            await watch.ask()  # of the two questions the first is for everybody
+            standing = [replace(front, verifier=verifier).standing(token) for token in tokens]
+            await watch.stop()
+    assert standing == ["TOKEN_INVALID", "", ""]
 
 
 async def test_silence_of_auth_is_told(front: Front, elsewhere) -> None:
