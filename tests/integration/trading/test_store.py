@@ -12,13 +12,15 @@ from trading_room import ACTIVE, NOON, approved
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
-from alphapanda.domain.order import OrderStatus, Side, TradingState
+from alphapanda.domain.order import FailureReason, OrderStatus, Side, TradingState
 from alphapanda.domain.order_events import Fill
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestReused
+from alphapanda.telemetry.gauges import ORDERS_OPEN, ORDERS_UNKNOWN
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.store.gauges import TradingGauges
 from alphapanda.trading.store.port import (
     OrderChange,
     OrderFilter,
@@ -342,3 +344,22 @@ async def test_burying_waits_for_an_order_on_its_way(tables: str) -> None:
 async def test_epochs_grow(store: TradingStore) -> None:
     """Each take-over has a number greater than any before."""
     assert await store.next_epoch() < await store.next_epoch()
+
+
+async def test_open_orders_are_counted_by_broker_and_status(tables: str) -> None:
+    """An ended order isn't counted; a broker without orders shows 0 in each status."""
+    engine = open_engine(tables, 5)
+    store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE)), lambda: WALL)
+    unknown, ended = order(1), order(2)
+    unknown.no_clear_answer(unknown.submitting(1))
+    ended.not_sent(FailureReason.EXPIRED, "too late", NOON)
+    assert await add(store, order(0), unknown, ended) == [True, True, True]
+    points = await TradingGauges(engine, ("paper", "zerodha")).points()
+    await engine.dispose()
+    found = {(point.gauge, *point.labels): point.value for point in points}
+    assert {of: value for of, value in found.items() if value} == {
+        (ORDERS_OPEN, "paper", "PENDING_SUBMIT"): 1,
+        (ORDERS_OPEN, "paper", "UNKNOWN"): 1,
+        (ORDERS_UNKNOWN, "paper"): 1,
+    }
+    assert found[ORDERS_UNKNOWN, "zerodha"] == 0

@@ -1,0 +1,44 @@
+"""What risk's figures say of kill switches and of accounts that the daily loss has stopped."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sqlalchemy import text
+
+from alphapanda.contract.topics import TopicMap
+from alphapanda.risk.store.gauges import RiskGauges
+from alphapanda.risk.store.postgres import PostgresRiskStore
+from alphapanda.storage.engine import open_engine
+from alphapanda.storage.outbox import Outbox
+from alphapanda.telemetry.gauges import DAILY_LOSS_TRIPPED, TRADING_STATE
+
+SET = text(
+    "INSERT INTO risk.kill_switches (broker, strategy_id, account, state, revision, changed_by, reason)"
+    " VALUES (:broker, :strategy, :account, :state, 1, '', '')"
+    " ON CONFLICT (broker, strategy_id, account) DO UPDATE SET state = excluded.state"
+)
+
+
+async def test_a_brokers_switch_and_its_tripped_accounts_are_told_apart(tables: str) -> None:
+    """0 active, 1 reducing, 2 halted; an account that may trade again doesn't count, a strategy's switch is nobody else's."""
+    engine = open_engine(tables, 2)
+    outbox = Outbox("risk", TopicMap(("paper", "zerodha")))
+    await PostgresRiskStore(engine, outbox, {"paper": Decimal(1)}).prepare(("paper", "zerodha"))
+    async with engine.begin() as connection:
+        for broker, strategy, account, state in (
+            ("zerodha", "", "", 3),
+            ("paper", "", "first", 2),
+            ("paper", "", "second", 1),
+            ("paper", "ema", "", 3),
+        ):
+            given = {"broker": broker, "strategy": strategy, "account": account, "state": state}
+            await connection.execute(SET, given)
+    points = await RiskGauges(engine).points()
+    await engine.dispose()
+    assert {(point.gauge, *point.labels): point.value for point in points} == {
+        (TRADING_STATE, "paper"): 0,
+        (TRADING_STATE, "zerodha"): 2,
+        (DAILY_LOSS_TRIPPED, "paper"): 1,
+        (DAILY_LOSS_TRIPPED, "zerodha"): 0,
+    }
