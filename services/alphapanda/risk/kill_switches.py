@@ -20,6 +20,7 @@ from alphapanda.risk.store.port import KillSwitch, RiskStore, SwitchScope
 from alphapanda.risk.switch_events import kill_switch_message, switch_event
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror, ShownSwitch
 from alphapanda.storage.requests import CommandKey
+from alphapanda.telemetry.correlation import current_correlation_id
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1.events_pb2 import Event
 from panda.risk.v1 import risk_pb2 as risk
@@ -153,7 +154,7 @@ class KillSwitches:
             if current.revision and current.state is state:
                 return None
             changed = KillSwitch(scope, state, current.revision + 1, caller, request.reason, now)
-            return changed, switch_event(changed, command)
+            return changed, switch_event(changed, command, current_correlation_id.get())
 
         given = await self._store.set_kill_switch(key, request, scope, change, kill_switch_message)
         message = risk.KillSwitch.FromString(given)

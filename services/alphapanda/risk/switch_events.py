@@ -32,11 +32,11 @@ def account_switch_event(switch: KillSwitch) -> Event:
     return switch_event(switch, ids.output_id(SOURCE, whose, "account_switch", switch.revision))
 
 
-def switch_event(switch: KillSwitch, command: str) -> Event:
-    """The event of a switch; `command` is the id of the command, or of the chain, that set it."""
+def switch_event(switch: KillSwitch, command: str, correlation_id: str = "") -> Event:
+    """The event of a switch; `command` is the id of what set it, and its correlation id where no other is given."""
     event = envelope(
         event_id=ids.output_id(SOURCE, command, "kill_switch"),
-        correlation_id=command,
+        correlation_id=correlation_id or command,
         causation_id=command,
         broker="",
         source=SOURCE,

@@ -24,6 +24,7 @@ from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.store.port import Answer, Change, Decide, StoredStrategy, StrategyStore
 from alphapanda.strategy.wire import SOURCE, changed_event, strategy_message, type_message
+from alphapanda.telemetry.correlation import current_correlation_id
 from panda.strategy.v1 import strategy_pb2 as api
 from panda.strategy.v1 import strategy_pb2_grpc
 
@@ -303,7 +304,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         event = changed_event(
             strategy,
             event_id=ids.output_id(SOURCE, command_id, "strategy_changed"),
-            correlation_id=command_id,
+            correlation_id=current_correlation_id.get() or command_id,
             causation_id=command_id,
         )
         return Change(strategy, event)

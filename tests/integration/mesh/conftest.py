@@ -16,6 +16,7 @@ from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server import MeshServer
+from alphapanda.telemetry.tracing import OFF, Tracer
 from panda.instruments.v1 import instruments_pb2, instruments_pb2_grpc
 from panda.risk.v1 import risk_pb2, risk_pb2_grpc
 
@@ -134,7 +135,15 @@ def trail() -> Trail | None:
 
 
 @pytest.fixture
-async def mesh(bounds: CallBounds, trail: Trail | None) -> AsyncIterator[Mesh]:
+def tracer() -> Callable[[str], Tracer]:
+    """The services' tracers: off; a module may have its own."""
+    return lambda _: OFF
+
+
+@pytest.fixture
+async def mesh(
+    bounds: CallBounds, trail: Trail | None, tracer: Callable[[str], Tracer]
+) -> AsyncIterator[Mesh]:
     """A server at work; stopped at the end."""
     captured = LogCapture()
     log = structlog.wrap_logger(
@@ -152,6 +161,7 @@ async def mesh(bounds: CallBounds, trail: Trail | None) -> AsyncIterator[Mesh]:
         slow_call_seconds=0.2,
         bounds=bounds,
         trail=trail,
+        tracer=tracer,
     )
     mesh = Mesh(server, instruments, risk, captured)
     mesh.port = await server.start()
