@@ -20,7 +20,7 @@ from alphapanda.storage.price_cache import MarketClock
 
 Probe = Callable[[], Coroutine[Any, Any, str]]
 
-SECOND_LOOK_SECONDS: Final = 1.0
+SECOND_LOOK_SECONDS: Final = 2.0
 
 
 class RunningFeed(Protocol):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -83,7 +84,7 @@ class Driver:
         )
         return open_feed(f"replay:{file}", context)
 
-    def publisher(self, feed: Feed) -> MarketDataPublisher:
+    def publisher(self, feed: Feed, **more: Any) -> MarketDataPublisher:
         return MarketDataPublisher(
             feed=feed,
             directory=DIRECTORY,
@@ -94,6 +95,7 @@ class Driver:
             before_frame=self._before,
             barrier=self._barrier,
             backoff=Backoff(0.01, 0.05),
+            **more,
         )
 
     async def publish(self, file: Path) -> MarketDataPublisher:
@@ -141,6 +143,19 @@ async def test_prices_and_clock_come_before_the_frame_and_each_frame_is_waited_f
     assert driver.seen.count("barrier") == 1 + len(frames)
     assert [frame.market_time_ns for frame in frames] == sorted(frame.market_time_ns for frame in frames)
     assert all(frame.simulated for frame in frames)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+async def test_what_a_frame_takes_to_be_published_is_told(driver, tmp_path, *, simulated) -> None:
+    """Once a frame; of a feed that owns its time it is the time of price cache and log, of a live one since its market time."""
+    told: list[float] = []
+    feed = driver.feed(recording(tmp_path, "open.csv", 15, ["1500.00", "1501.00"]))
+    feed.simulated = simulated
+    publisher = driver.publisher(feed, on_latency=told.append)
+    await publisher.start()
+    await publisher.run()
+    assert len(told) == len(await driver.frames())
+    assert all((0 < seconds < 60) is simulated for seconds in told)
 
 
 async def test_a_recording_goes_on_after_its_last_logged_frame(driver, tmp_path):
