@@ -177,8 +177,13 @@ def ask(target: Target, question: Callable[[Services], Awaitable[Answer]]) -> An
     return asyncio.run(_answer(target, question))
 
 
-def renewed(target: Target) -> bool:
-    """Whether the session at this target has another access token now; roles may change before a token expires."""
+def renewed_after(error: grpc.aio.AioRpcError, target: Target) -> bool:
+    """Whether the call may be made again: its token was too old, and the session at this target has another one now.
+
+    Tokens are refreshed before they expire, but the user's roles may have changed since.
+    """
+    if call_failure(error).reason != "TOKEN_EXPIRED":
+        return False
     from alphapanda.commands.session_token import SessionToken
 
     token = target.security.token
@@ -191,7 +196,7 @@ async def _answer(target: Target, question: Callable[[Services], Awaitable[Answe
             return await question(services)
         except grpc.aio.AioRpcError as refusal:
             error = refusal
-            if call_failure(error).reason == "TOKEN_EXPIRED" and renewed(target):
+            if renewed_after(error, target):
                 try:
                     return await question(services)
                 except grpc.aio.AioRpcError as again:

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import descriptor, json_format, message_factory
 from google.protobuf.message import Message
 
+from alphapanda.commands.asking import renewed_after
 from alphapanda.commands.console import USAGE, fail, out
 from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
 from alphapanda.contract.catalogue import service_descriptors
@@ -98,7 +99,7 @@ async def _called(
     address = names.get(method.containing_service.full_name, target.first)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
-    printing = asyncio.create_task(_print(address, method, request, timeout, target.security))
+    printing = asyncio.create_task(_print(address, method, request, timeout, target))
     asked = asyncio.create_task(stopping.wait())
     await asyncio.wait([printing, asked], return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
@@ -114,6 +115,21 @@ async def _called(
 
 
 async def _print(
+    address: str,
+    method: descriptor.MethodDescriptor,
+    request: Message,
+    timeout: float | None,
+    target: Target,
+) -> None:
+    try:
+        await _print_once(address, method, request, timeout, target.security)
+    except grpc.aio.AioRpcError as error:
+        if not renewed_after(error, target):
+            raise
+        await _print_once(address, method, request, timeout, target.security)
+
+
+async def _print_once(
     address: str,
     method: descriptor.MethodDescriptor,
     request: Message,

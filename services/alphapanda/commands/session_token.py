@@ -18,7 +18,7 @@ from panda.auth.v1 import auth_pb2 as api
 EARLY_SECONDS: Final = 60.0
 """A token that is valid no longer than this is refreshed before it is sent."""
 AGAIN_SECONDS: Final = 10.0
-"""After a refresh that failed, the next one is tried so much later."""
+"""Between two refreshes of a process."""
 REFRESH_SECONDS: Final = 5.0
 REFRESH: Final = "/panda.auth.v1.AuthService/Refresh"
 
@@ -41,21 +41,28 @@ class SessionToken:
         self._refresh = refresh
         self._clock = clock
         self._not_before = 0.0
+        self._renewed = False
 
     def __call__(self) -> str:
         """Returns the access token, a new one where it is about to expire; the old one where that fails."""
         now = self._clock()
-        if self._session.access_expires_at - now <= EARLY_SECONDS and now >= self._not_before:
+        if self._session.access_expires_at - now <= EARLY_SECONDS:
             self.renew()
         return self._session.access_token
 
     def renew(self) -> bool:
-        """Gets the next tokens; returns whether there is another access token now.
+        """Gets the next tokens, at most once in AGAIN_SECONDS; returns whether there is another access token now.
 
         Its request_id is kept before it is sent, so that an answer that gets lost can be asked for again.
         """
-        before = self._session.access_token
+        if self._clock() < self._not_before:  # several calls were refused at the same time
+            return self._renewed
         self._not_before = self._clock() + AGAIN_SECONDS
+        self._renewed = self._next()
+        return self._renewed
+
+    def _next(self) -> bool:
+        before = self._session.access_token
         with locked(self._session.target):
             kept = read_session(self._session.target)
             if kept is None:

@@ -106,6 +106,8 @@ def test_changed_roles_are_fetched_by_themselves(signed_in: Run, served: Front) 
     """A token that went stale is refreshed and the call made again, once."""
     signed_in("users", "role", "admin", "--permission", "READ", "--permission", "MANAGE_USERS")
     assert "may MANAGE_USERS, READ" in signed_in("whoami").stdout
+    signed_in("users", "role", "admin", "--permission", "OPERATE", "--permission", "MANAGE_USERS")
+    assert "PERMISSION_OPERATE" in signed_in("call", "AuthService/WhoAmI").stdout
 
 
 def test_a_refresh_whose_answer_was_lost_is_asked_for_again(signed_in: Run, served: Front) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 from google.protobuf.message import Message
 
-from alphapanda.commands.asking import Services, connected
+from alphapanda.commands.asking import Services, connected, renewed_after
 from alphapanda.commands.finding import Target, why_no_answer
 from alphapanda.commands.live.view import View
 from alphapanda.commands.status import all_status
@@ -88,6 +88,7 @@ class Following:
                 async for answer in source.answers(services):
                     self.view.fold(source.name, answer, self._clock())
             except grpc.aio.AioRpcError as error:
+                renewed_after(error, self._target)
                 self.view.lost(source.name, self._why(services, source, error), self._clock())
             await asyncio.sleep(source.every)
 
