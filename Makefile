@@ -203,6 +203,10 @@ chaos: setup kafka ## kill, freeze and cut off the mesh in full, an hour or more
 hostile: setup ## flood a platform with 500 calls at once for a minute, and measure kill switch and reads: make hostile [ARGS="--seed 7"]
 	$(BIN)/python tests/e2e/under_flood.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## a million random calls of every RPC, in half an hour or more: make fuzz [ARGS="--calls 20000 --seed 7"]
+	$(BIN)/python tests/e2e/fuzz.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure in small: make bench [ARGS="P6 --full --keep"]; against others after `make bench-peers`
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -140,6 +140,7 @@ class Mesh:
         }
         if self._is_secure:
             self.secure = Secured(self.folder / "certs")
+            self.secure.prepare()
             self.environment |= self.secure.environment()
         self.run("db", "upgrade")
         self.run("topics", "ensure")

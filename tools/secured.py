@@ -21,7 +21,7 @@ OF_TOOLS = OF_SERVICES | {options.PERMISSION_MANAGE_STRATEGIES, options.PERMISSI
 
 
 class Secured:
-    """Makes what is missing; what is there is used again.
+    """The security of a mesh.
 
     Args:
         folder: where certificates, the secret and the first administrator's password are kept.
@@ -29,9 +29,25 @@ class Secured:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
+
+    def prepare(self) -> None:
+        """Makes what is missing, and renews the certificates; what else is there is used again."""
         make_certificates(self.folder, DAYS, ())
-        self.secret = self._kept("secret")
-        self.password = self._kept("admin-password")
+        for name in ("secret", "admin-password"):
+            file = self.folder / name
+            if not file.exists():
+                file.touch(0o600)
+                file.write_text(f"{secrets.token_urlsafe(48)}\n")
+
+    @property
+    def secret(self) -> str:
+        """What tokens are signed with."""
+        return (self.folder / "secret").read_text().strip()
+
+    @property
+    def password(self) -> str:
+        """The first administrator's."""
+        return (self.folder / "admin-password").read_text().strip()
 
     def environment(self) -> dict[str, str]:
         """Settings of every process of the mesh."""
@@ -71,10 +87,3 @@ class Secured:
             "ALPHAPANDA_TLS__CERTIFICATE": str(self.folder / f"{name}.pem"),
             "ALPHAPANDA_TLS__KEY": str(self.folder / f"{name}.key"),
         }
-
-    def _kept(self, name: str) -> str:
-        file = self.folder / name
-        if not file.exists():
-            file.touch(0o600)
-            file.write_text(f"{secrets.token_urlsafe(48)}\n")
-        return file.read_text().strip()

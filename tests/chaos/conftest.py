@@ -14,6 +14,7 @@ from kafka_server import missing_for_kafka
 
 sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
 
 import fork_server
 from cluster import Cluster

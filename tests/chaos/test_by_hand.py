@@ -1,4 +1,7 @@
-"""`make mesh` as a person tries it: processes are killed by hand while orders flow, and what comes back is looked at."""
+"""`make mesh ARGS=--secure` as a person tries it: processes are killed by hand while orders flow, and what comes back is looked at.
+
+Every service shows its certificate, and callers have tokens; the other tests here are on a mesh without.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ import pytest
 from evidence import Evidence, gather_evidence
 from kafka_server import free_ports, missing_for_kafka
 from running import create_and_start, until
+from secured import Secured
 from sqlalchemy import make_url
 from story import prove
 
@@ -38,9 +42,9 @@ from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 pytestmark = pytest.mark.timeout(400)  # processes and real time: a busy machine needs longer
 
 PROGRAM = str(Path(sys.executable).with_name("alphapanda"))
-SERVICES = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio")
+SERVICES = ("instruments", "marketdata", "strategy", "risk", "trading", "portfolio", "auth")
 SYMBOLS = ("NSE:INFY", "NSE:TCS", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:MARUTI", "NSE:BHARTIARTL")
-KILLED = ("trading", "risk", "kafka", "postgresql", "redis")
+KILLED = ("trading", "risk", "auth", "kafka", "postgresql", "redis")
 SERVING = "SERVICE_STATE_SERVING"
 
 
@@ -52,6 +56,7 @@ class ByHand:
         self.target = f"127.0.0.1:{ops}"
         self.ports = dict(zip(SERVICES, ports, strict=True))
         self._folder, self._out = folder, folder / "out.log"
+        self._secured = Secured(folder / "mesh" / "certs")
         environment = os.environ | {
             "ALPHAPANDA_ACTIVE_BROKERS": "paper",
             "ALPHAPANDA_API__PORT": str(ops),
@@ -60,7 +65,7 @@ class ByHand:
         }
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, str(repo / "tools" / "mesh.py"), "--folder", str(folder / "mesh")],
+                [sys.executable, str(repo / "tools" / "mesh.py"), "--secure", "--folder", str(folder / "mesh")],
                 env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
 
@@ -71,16 +76,31 @@ class ByHand:
         """Of a service's or store's last process, as it was printed."""
         return int(re.findall(rf"^ *{name} .*pid (\d+)$", self.said(), re.MULTILINE)[-1])
 
+    def channel(self, target: str) -> grpc.Channel:
+        """A channel of a client with a certificate and a token."""
+        security = self._secured.channel()
+        shown = security.tls.contents
+        encrypted = grpc.ssl_channel_credentials(shown.ca, shown.key, shown.certificate)
+        token = grpc.access_token_call_credentials(security.token())
+        return grpc.secure_channel(target, grpc.composite_channel_credentials(encrypted, token))
+
     def states(self) -> dict[str, str]:
         """What `alphapanda status` says of each service."""
-        done = fork_server.run([PROGRAM, "status", "--json", "--target", self.target], cwd=self._folder)
+        token = self._folder / "token"
+        token.write_text(self._secured.channel().token())
+        named = {"--ca": "ca.pem", "--cert": "client.pem", "--cert-key": "client.key"}
+        given = [each for name, file in named.items() for each in (name, str(self._secured.folder / file))]
+        done = fork_server.run(
+            [PROGRAM, "status", "--json", "--target", self.target, *given, "--token-file", str(token)],
+            cwd=self._folder,
+        )
         if done.returncode:
             return {}
         return {one["service"]: one["state"] for one in json.loads(done.stdout)["services"]}
 
     def all_serve(self) -> bool:
         """Whether `alphapanda status` says that every service is at work; asked once the mesh itself says so."""
-        with grpc.insecure_channel(self.target) as channel:
+        with self.channel(self.target) as channel:
             try:
                 told = OpsServiceStub(channel).GetStatus(GetStatusRequest(), timeout=2.0).services
             except grpc.RpcError:
@@ -165,7 +185,9 @@ def test_what_is_killed_by_hand_comes_back(by_hand: ByHand):
     """Services and stores, killed while orders flow, are back by themselves as `alphapanda status` says; the ledger balances."""
     until(lambda: "Kill any of them" in by_hand.said() or by_hand.process.poll() is not None, 90, "make mesh")
     until(by_hand.all_serve, 60, "every service serving")
-    with grpc.insecure_channel(f"127.0.0.1:{by_hand.ports['strategy']}") as channel:
+    with grpc.insecure_channel(by_hand.target) as channel, pytest.raises(grpc.RpcError):
+        OpsServiceStub(channel).GetStatus(GetStatusRequest(), timeout=2.0)
+    with by_hand.channel(f"127.0.0.1:{by_hand.ports['strategy']}") as channel:
         strategies = StrategyServiceStub(channel)
         create, start = create_and_start(
             "by-hand", symbols=SYMBOLS, quantity=10, parameters={"fast": "1", "slow": "2"}
