@@ -56,7 +56,7 @@ _CLOCK_RUN: Final = "repair"
 
 @dataclass(slots=True)
 class Repaired:
-    """What a repair did.
+    """The result of a repair.
 
     Attributes:
         salvaged: records taken over from the old log.

@@ -83,6 +83,6 @@ def _allowed(parameter: StrategyParameter) -> str:
 
 
 def short_symbols(symbols: Sequence[str], *, most: int) -> str:
-    """The first of them, and how many more there are."""
+    """The first `most` symbols, and how many more there are."""
     more = len(symbols) - most
     return ", ".join(symbols[:most]) + (f" +{more}" if more > 0 else "")
