@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LONGEST_FILE = 400
 """Lines. A longer file holds more than one thought: take one out into a file of its own."""
 
-TO_BE_SPLIT = {"alphapanda/mesh/tokens.py has 422 lines"}
+TO_BE_SPLIT = {"alphapanda/mesh/tokens.py": 422}
 """Longer ones, which may only get shorter."""
 
 Edges = Mapping[str, Iterable[str]]
@@ -112,13 +112,13 @@ def too_long(folder: Path) -> list[str]:
     return sorted(
         f"{path.relative_to(folder)} has {lines} lines"
         for path, lines in lengths.items()
-        if lines > LONGEST_FILE
+        if lines > TO_BE_SPLIT.get(str(path.relative_to(folder)), LONGEST_FILE)
     )
 
 
 def test_no_file_stands_over_400_lines() -> None:
     """A file holds one thought, which a reader takes in at once."""
-    assert set(too_long(SERVICES)) <= TO_BE_SPLIT
+    assert too_long(SERVICES) == []
 
 
 def test_a_planted_long_file_is_seen(tmp_path: Path) -> None:
