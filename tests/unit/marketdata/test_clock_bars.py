@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -81,6 +82,19 @@ def test_hours_from_the_open_are_not_by_the_clock(tmp_path) -> None:
     assert spans(file)[:3] == [("09:15", "09:30"), ("09:30", "10:00"), ("10:00", "10:30")]
 
 
+def test_an_interval_that_hours_by_the_clock_can_not_serve_is_told_with_those_that_they_can(
+    tmp_path, monkeypatch
+) -> None:
+    """By the length of the other bars, and not by that of the first."""
+    monkeypatch.chdir(tmp_path)
+    Path("hours.csv").write_text(plain_text(by_clock_bars("09:15")))
+    result = CliRunner().invoke(
+        main, ["replay", "hours.csv", "--strategy", "rsi", "--instrument", "NSE:INFY"]
+    )
+    assert result.exit_code == 2
+    assert "can't be made from recorded bars of 1h: set its interval to 1h or 2h or 1d" in result.stderr
+
+
 @pytest.mark.parametrize("interval", ["1h", "2h"])
 def test_a_strategy_gets_these_bars(tmp_path, monkeypatch, interval) -> None:
     """It decides at their ends; one of 2h gets two hours, the first one what remains of them."""
@@ -150,6 +164,16 @@ def test_another_encoding_is_named_with_the_remedy(tmp_path, codec, shown) -> No
     file.write_bytes(text.encode(codec))
     with pytest.raises(
         InvalidInput, match=f"seems to be {shown}.*iconv -f {shown.upper()} -t UTF-8 bars.csv"
+    ):
+        read(file)
+
+
+def test_a_packed_file_in_another_encoding_is_unpacked_first(tmp_path) -> None:
+    """The remedy works as it is written."""
+    file = tmp_path / "bars.csv.gz"
+    file.write_bytes(gzip.compress(plain_text().encode("utf-32")))
+    with pytest.raises(
+        InvalidInput, match=r"`gunzip -c bars.csv.gz \| iconv -f UTF-32 -t UTF-8 > utf8-bars.csv`"
     ):
         read(file)
 

@@ -25,6 +25,8 @@ _SECOND: Final = 1_000_000_000
 _DAY: Final = 0
 _WHOLE_DAY: Final = 86_400 * _SECOND
 _INDIA: Final = 19_800 * _SECOND
+_BY_CLOCK: Final = ("30m", "1h", "2h")
+"""Intervals whose bars lie on the clock differently than on the session."""
 _OLDER_STATE: Final = 12
 """Length of a state that an earlier version stored."""
 
@@ -127,6 +129,15 @@ def by_clock(length_ns: int, at_ns: int, ends_ns: int, hours: Hours) -> bool:
     if at_ns == hours.open_ns:
         return (ends_ns + _INDIA) % length_ns == 0 and own < length_ns and length_ns % own > 0
     return (at_ns + _INDIA) % own == 0 and length_ns % own == 0
+
+
+def recorded_length(at_ns: int, ends_ns: int, hours: Hours) -> int:
+    """The length of recorded bars by one of them: of a session's first one by the clock, which is shorter, that of the others."""
+    if at_ns == hours.open_ns:
+        for name in _BY_CLOCK:
+            if by_clock(INTERVALS[name], at_ns, ends_ns, hours):
+                return INTERVALS[name]
+    return ends_ns - at_ns
 
 
 class BarBuilder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.signal import Signal
 from alphapanda.strategy.core.bar_watch import InstrumentBars
-from alphapanda.strategy.core.bars import unserved_interval
+from alphapanda.strategy.core.bars import recorded_length, unserved_interval
 from alphapanda.strategy.core.basket import MOST_SYMBOLS
 from alphapanda.strategy.core.failures import Failures
 from alphapanda.strategy.core.routing import ANY_SHARD, Routing
@@ -96,7 +96,7 @@ class FrameRun:
             prices = (frame.open[ordinal] / scale, frame.high[ordinal] / scale, frame.low[ordinal] / scale)
         targets = bars.tick(price, at_ns, time_ns, volume, frame.shard, prices)
         if bars.unserved:
-            self._stop_unserved(bars, time_ns - at_ns)
+            self._stop_unserved(bars, recorded_length(at_ns, time_ns, bars.window))
         self._routing.schedule_open(bars, frame.instrument_token[ordinal], frame.shard)
         self._routing.schedule_close(bars, frame.instrument_token[ordinal], frame.shard)
         return self._making.of_bars(targets, frame, ordinal, 0, time_ns) if targets else []

@@ -76,7 +76,10 @@ def in_other_encoding(file: Path, encoding: str, byte: int | None = None) -> Inv
         byte: the first byte that isn't UTF-8; None: not told.
     """
     shown = "" if byte is None else f", for it has a byte {byte:#04x}"
-    remedy = f"save it as UTF-8, or `iconv -f {encoding} -t UTF-8 {file.name} > utf8-{file.name}`"
+    plain = file.name.removesuffix(".gz")
+    source = f" {file.name}" if plain == file.name else ""
+    unpack = "" if source else f"gunzip -c {file.name} | "
+    remedy = f"save it as UTF-8, or `{unpack}iconv -f {encoding} -t UTF-8{source} > utf8-{plain}`"
     seems = {"CP1252": "cp1252 (Windows)"}.get(encoding, encoding)
     return InvalidInput("file", file, f"text in UTF-8 or UTF-16; it seems to be {seems}{shown}: {remedy}")
 
