@@ -327,7 +327,10 @@ class Metrics(Figures):
 
     def _of_points(self, gauge: Gauge) -> Any:
         def observed(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(point.value, point.attributes) for point in self._points.get(gauge, ())]
+            # A collector takes no truth values.
+            return [
+                Observation(float(point.value), point.attributes) for point in self._points.get(gauge, ())
+            ]
 
         return observed
 

@@ -9,6 +9,8 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from alphapanda.domain.consumer_status import ConsumerStatus
+from alphapanda.telemetry.figures import Point
+from alphapanda.telemetry.gauges import BREAKER_OPEN
 from alphapanda.telemetry.metrics import (
     CallMetrics,
     GroupMetrics,
@@ -122,6 +124,7 @@ def test_a_collector_is_told(collector) -> None:
     metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5)
     servicer.taken.get(timeout=30)
     metrics.observe([SERVICE], [CONSUMER], [GROUP], 2.5)
+    metrics.observe_points([Point(BREAKER_OPEN, value=True, labels=("risk.signals", "paper", "Redis"))])
     metrics.stop()
     told = [servicer.taken.get() for _ in range(servicer.taken.qsize())][-1].resource_metrics[0]
     of = {one.key: one.value.string_value for one in told.resource.attributes}
@@ -129,6 +132,7 @@ def test_a_collector_is_told(collector) -> None:
     figures = {metric.name: metric for scope in told.scope_metrics for metric in scope.metrics}
     assert figures["alphapanda.consumer.processed"].sum.data_points[0].as_int == 7
     assert figures["alphapanda.market_data.age"].gauge.data_points[0].as_double == 2.5
+    assert figures["alphapanda.breaker.open"].gauge.data_points[0].as_double == 1.0
 
 
 def test_a_collector_that_is_away_holds_nobody_up() -> None:
