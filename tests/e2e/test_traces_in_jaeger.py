@@ -110,7 +110,7 @@ def jaeger(require_or_skip: Callable[[str], NoReturn]) -> Iterator[JaegerServer]
 @pytest.fixture(scope="module")
 def traded(jaeger: JaegerServer) -> Iterator[Traded]:
     """A recording traded through a kill in a broker's call; a signal delivered twice; at the end a person's order."""
-    environment = {**AT_ONCE, "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": jaeger.endpoint}
+    environment = {**AT_ONCE, **jaeger.environment}
     with tempfile.TemporaryDirectory(prefix="panda-") as folder:
         data_dir = Path(folder, "data")
         feed = ("--feed", f"replay:{walk(Path(folder), bars=90, last='12:00')}", "--instrument", "NSE:INFY")

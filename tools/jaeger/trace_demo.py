@@ -198,10 +198,7 @@ async def _run(folder: Path, stopping: asyncio.Event, *, mesh: bool, once: bool)
         say("starting Jaeger …")
         jaegers.callback(jaeger.stop)
         jaeger.start()
-        environment = {
-            **os.environ,
-            "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": jaeger.endpoint,
-        }
+        environment = {**os.environ, **jaeger.environment}
         async with AsyncExitStack() as platforms:
             if mesh:
                 os.environ.update(environment)  # which the mesh hands to its processes

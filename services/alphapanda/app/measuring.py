@@ -57,7 +57,8 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
         InvalidInput: the port for Prometheus can't be bound.
     """
     monitoring, telemetry = settings.monitoring, settings.telemetry
-    if not monitoring.metrics or not (monitoring.prometheus_port or telemetry.otlp_endpoint):
+    delivers = telemetry.otlp_endpoint and telemetry.otlp_metrics
+    if not monitoring.metrics or not (monitoring.prometheus_port or delivers):
         return None
     from alphapanda.telemetry.metrics import (  # noqa: PLC0415 - importing it takes time, which a start without metrics saves
         Metrics,
@@ -77,7 +78,7 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
         stack.callback(endpoint.stop)
         readers.append(endpoint.reader)
         exemplars = endpoint.exemplars
-    if telemetry.otlp_endpoint:
+    if delivers:
         readers.append(
             collector_reader(
                 telemetry.otlp_endpoint, monitoring.metrics_interval_seconds, telemetry.otlp_timeout_seconds

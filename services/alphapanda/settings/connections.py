@@ -111,6 +111,10 @@ class TelemetrySettings(Section):
         description="collector that takes OTLP over gRPC, http://HOST:4317 or https://HOST:4317; empty: none, and"
         " no traces are recorded",
     )
+    otlp_metrics: bool = Field(
+        True,
+        description="deliver metrics to the collector, too; off for one that takes traces alone, as Jaeger",
+    )
     otlp_timeout_seconds: Seconds = Field(5.0, description="longest wait for the collector")
     jaeger_url: str = Field(
         "",
