@@ -22,6 +22,8 @@ GRPCURL := .tools/bin/grpcurl
 PROMETHEUS := .tools/prometheus/usr/bin/prometheus
 # Its version is in its name, so that an update builds it again and nothing else does.
 JAEGER := .tools/bin/jaeger-$(shell sed -n 's/.*jaegertracing\/jaeger v\([0-9.]*\).*/\1/p' tools/jaeger/go.mod)
+PROTOC_GO := .tools/protoc/protoc-gen-go
+NODE_MODULES := clients/typescript/node_modules/.installed
 KAFKA := .tools/kafka/libs
 CLASSES := .tools/kafka/classes.jsa
 BASELINE := protos/baseline.binpb
@@ -61,8 +63,21 @@ lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements
 		| $(UV) $(COMPILE) - --output-file requirements/bootstrap.txt
 
 .PHONY: gen
-gen: setup ## generate gen/python from protos/; same protos, same bytes
+gen: setup $(PROTOC_GO) $(NODE_MODULES) ## generate gen/ (Python, Go, TypeScript) from protos/; same protos, same bytes (needs Go, Node)
 	$(BIN)/python tools/generate.py
+	rm -rf gen/go/panda gen/typescript/buf gen/typescript/google gen/typescript/panda
+	$(BIN)/buf generate --template tools/protoc/buf.gen.yaml
+
+$(PROTOC_GO): tools/protoc/go.mod tools/protoc/go.sum
+	@command -v go >/dev/null || { echo "generating Go needs Go (https://go.dev/dl/)"; exit 1; }
+	cd tools/protoc && GOFLAGS=-mod=readonly go build -trimpath -o ../../.tools/protoc/ \
+		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	touch $@
+
+$(NODE_MODULES): clients/typescript/package-lock.json
+	@command -v npm >/dev/null || { echo "TypeScript needs Node 20 or later (https://nodejs.org)"; exit 1; }
+	cd clients/typescript && npm ci --silent --no-audit --no-fund
+	touch $@
 
 .PHONY: log-events
 log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md
@@ -227,7 +242,7 @@ bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader v
 secrets-scan: setup ## fail where a tracked file holds something that looks like a secret
 	@! git ls-files | grep -E '(^|/)\.env($$|\.)' | grep -vE '\.env\.example$$' || { echo "a .env is tracked"; exit 1; }
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --plugin tools/kite_secrets.py \
-		--exclude-files '^(gen|requirements)/|^tools/(go\.sum|kite_secrets\.py)$$|^tests/e2e/true_bars/(pnl|signals)\.json$$'
+		--exclude-files '^(gen|requirements)/|^tools/(go\.sum|kite_secrets\.py)$$|^clients/typescript/package-lock\.json$$|^tools/[a-z]*/go\.sum$$|^gen/go/go\.sum$$|^tests/e2e/true_bars/(pnl|signals)\.json$$'
 	@echo "no secrets in $$(git ls-files | wc -l) tracked files"
 
 .PHONY: clean

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpanda/events/v1/frame.proto\x12\x0fpanda.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x03\n\tTickFrame\x12\x10\n\x08\x66\x65\x65\x64_run\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bprice_scale\x18\x05 \x01(\r\x12\x18\n\x10instrument_token\x18\x06 \x03(\x07\x12\x12\n\nlast_price\x18\x07 \x03(\x10\x12\x15\n\rexchange_time\x18\x08 \x03(\x10\x12\x11\n\tbar_start\x18\t \x03(\x10\x12\x0e\n\x06volume\x18\n \x03(\x10\x12\x15\n\rlast_quantity\x18\x0b \x03(\x10\x12\x14\n\x0c\x62uy_quantity\x18\x0c \x03(\x10\x12\x15\n\rsell_quantity\x18\r \x03(\x10\x12\x15\n\raverage_price\x18\x0e \x03(\x10\x12\x15\n\ropen_interest\x18\x0f \x03(\x10\x12\x11\n\tsimulated\x18\x10 \x01(\x08\x12\x0c\n\x04open\x18\x11 \x03(\x10\x12\x0c\n\x04high\x18\x12 \x03(\x10\x12\x0b\n\x03low\x18\x13 \x03(\x10\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpanda/events/v1/frame.proto\x12\x0fpanda.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x03\n\tTickFrame\x12\x10\n\x08\x66\x65\x65\x64_run\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12/\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bprice_scale\x18\x05 \x01(\r\x12\x18\n\x10instrument_token\x18\x06 \x03(\x07\x12\x12\n\nlast_price\x18\x07 \x03(\x10\x12\x15\n\rexchange_time\x18\x08 \x03(\x10\x12\x11\n\tbar_start\x18\t \x03(\x10\x12\x0e\n\x06volume\x18\n \x03(\x10\x12\x15\n\rlast_quantity\x18\x0b \x03(\x10\x12\x14\n\x0c\x62uy_quantity\x18\x0c \x03(\x10\x12\x15\n\rsell_quantity\x18\r \x03(\x10\x12\x15\n\raverage_price\x18\x0e \x03(\x10\x12\x15\n\ropen_interest\x18\x0f \x03(\x10\x12\x11\n\tsimulated\x18\x10 \x01(\x08\x12\x0c\n\x04open\x18\x11 \x03(\x10\x12\x0c\n\x04high\x18\x12 \x03(\x10\x12\x0b\n\x03low\x18\x13 \x03(\x10\x42]\n\x17io.alphapanda.events.v1P\x01Z@github.com/alphapanda/alphapanda/gen/go/panda/events/v1;eventsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'panda.events.v1.frame_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027io.alphapanda.events.v1P\001Z@github.com/alphapanda/alphapanda/gen/go/panda/events/v1;eventsv1'
   _globals['_TICKFRAME']._serialized_start=82
   _globals['_TICKFRAME']._serialized_end=492
 # @@protoc_insertion_point(module_scope)
