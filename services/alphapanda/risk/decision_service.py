@@ -78,12 +78,14 @@ class DecisionService:
     ) -> tuple[list[Verdict], Collection[str]]:
         """Decides signals of one account, in order; returns the verdicts and the ids of the signals that wait."""
         waiting: set[str] = set()
-        known: Collection[str] = ()
+        known = 0
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
             nonlocal known
-            known = book.judged & signal_ids
-            verdicts = [verdict for signal in signals for verdict in book.judge(signal, inputs)]
+            known, verdicts = 0, []
+            for signal in signals:
+                known += signal.signal_id in book.judged
+                verdicts += book.judge(signal, inputs)
             waiting.clear()
             waiting.update(book.waiting(signals) if self._spans.on else ())
             return verdicts
@@ -92,7 +94,7 @@ class DecisionService:
         tokens, signal_ids = {one.instrument_token for one in signals}, {one.signal_id for one in signals}
         request = DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
         verdicts = await self._decisions.make(request)
-        self._measured.absorbed(broker, len(known))
+        self._measured.absorbed(broker, known)
         return verdicts, waiting
 
     async def judge_together(self, broker: str, account: str, signals: Sequence[Signal]) -> None:
@@ -144,14 +146,23 @@ class DecisionService:
         Raises:
             TransientFailure: the revision of a waiting target's strategy isn't known yet.
         """
+        orders = [one.order for one in events]
+        known = 0
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
-            return [verdict for one in events for verdict in book.on_order(one.order, inputs, _fill(one))]
+            nonlocal known
+            known, verdicts = 0, []
+            for one in events:
+                known += book.has_applied(one.order)
+                verdicts += book.on_order(one.order, inputs, _fill(one))
+            return verdicts
 
-        orders = [one.order for one in events]
         keys = [order.key for order in orders]
         tokens, signal_ids = {one.instrument_token for one in orders}, {one.signal_id for one in orders}
-        return await self._make_released(DecisionRequest((broker, account), keys, tokens, signal_ids, decide))
+        request = DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
+        verdicts = await self._make_released(request)
+        self._measured.absorbed(broker, known)
+        return verdicts
 
     async def release(self, key: PositionKey, signal_id: str) -> list[Verdict]:
         """Ends the reservation of an order that trading said will never exist; decides the target that waited for it.

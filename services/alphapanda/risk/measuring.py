@@ -45,7 +45,7 @@ class DecisionFigures:
         """Forgets a signal that got no verdict now."""
         self._made.take(signal_id)
 
-    def absorbed(self, broker: str, signals: int) -> None:
-        """Reports signals that had a verdict already."""
-        if signals:
-            self._figures.absorbed(SERVICE, broker, signals)
+    def absorbed(self, broker: str, duplicates: int) -> None:
+        """Reports signals that had a verdict already, and order events that were applied before."""
+        if duplicates:
+            self._figures.absorbed(SERVICE, broker, duplicates)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -40,6 +41,7 @@ from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.names import Names
 from alphapanda.risk.reconciliation import BrokerReconciliation
 from alphapanda.risk.store.port import RiskStore
@@ -109,8 +111,10 @@ class Risk:
             self.strategy_statuses,
             funds={"paper": FundsTerms(load_margin_model(), Decimal(0), no_charges)},
         )
-        self.decisions = DecisionService(self.store, inputs, lambda: datetime.now(tz=UTC))
-        self.signals = RawSignalHandler(self.decisions)
+        self.figures = Mock()
+        measured = DecisionFigures(self.figures)
+        self.decisions = DecisionService(self.store, inputs, lambda: datetime.now(tz=UTC), measured)
+        self.signals = RawSignalHandler(self.decisions, measured)
         self.orders = OrderEventHandler(self.decisions)
 
     def signal(self, target: int, key: PositionKey = KEY, revision: int = 1) -> Signal:

@@ -12,6 +12,7 @@ from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.square_off_timer import SquareOffTimer
+from alphapanda.telemetry.figures import Outcome, Stage
 
 KEY = PositionKey("paper", "default", "ema-1", "NSE:INFY", Product.MIS)
 CAUSE = "0b6f1f3e-94c8-5f3f-9d51-7f4a3a1d7d10"
@@ -39,6 +40,22 @@ async def test_a_duplicate_never_decides_again(risk) -> None:
     assert (verdict.side, verdict.quantity, verdict.effect) == (Side.BUY, 10, PositionEffect.OPENS)
     [published] = await risk.validated()
     assert published == verdict
+    assert [call.args for call in risk.figures.absorbed.call_args_list] == [("risk", "paper", 1)] * 2
+    [counted] = risk.figures.decided.call_args_list
+    assert counted.args == ("paper", Outcome.APPROVED, "")
+    [timed] = risk.figures.passed.call_args_list
+    assert timed.args[:2] == (Stage.SIGNAL_TO_VERDICT, "paper")
+    assert timed.args[3] == signal.correlation_id
+
+
+async def test_an_order_event_that_comes_again_is_absorbed(risk) -> None:
+    """Each revision moves the position once; the later ones are counted as duplicates."""
+    await risk.raw(risk.signal(10))
+    [order] = await risk.validated()
+    for _ in range(3):
+        await risk.told(order, 10, OrderStatus.FILLED, 2)
+    assert await risk.position() == 10
+    assert [call.args for call in risk.figures.absorbed.call_args_list] == [("risk", "paper", 1)] * 2
 
 
 async def test_a_batch_is_decided_in_order(risk) -> None:

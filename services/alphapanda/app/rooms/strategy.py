@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
 
 import structlog
 
@@ -19,18 +17,14 @@ from alphapanda.eventlog.port import Start
 from alphapanda.strategy import consumer as strategy_topics
 from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
-from alphapanda.strategy.core.config import StrategyState
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.decision_spans import DecisionSpans
 from alphapanda.strategy.folder import registry_with
 from alphapanda.strategy.measuring import SignalFigures
+from alphapanda.strategy.store.gauges import StrategyGauges
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE, PostgresStrategyStore
 from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
-from alphapanda.telemetry.figures import Point
-from alphapanda.telemetry.gauges import STRATEGIES
 from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_server
-
-SHOWN_STATES: Final = (StrategyState.RUNNING, StrategyState.STOPPED)
 
 
 def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[Room, StrategyTicks]:
@@ -100,10 +94,6 @@ def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[R
             demo=demo,
         )
 
-    async def strategies() -> Sequence[Point]:
-        states = Counter(config.state for config in await store.current())
-        return [Point(STRATEGIES, states[state], (state.name.lower(),)) for state in SHOWN_STATES]
-
     purges = purging(resources, "strategy", ACTIVATIONS_PURGE)
     room = Room(
         service="strategy",
@@ -133,7 +123,7 @@ def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[R
         parts=[(Phase.WAKE, fallback), (Phase.WAKE, purges.rounds)],
         checks=[purges.rounds],
         counters=counters,
-        gauges=[strategies],
+        gauges=[StrategyGauges(resources.engine).points],
         start_checks=[check],
     )
     return room, ticks

@@ -180,6 +180,11 @@ class RiskBook:
         paid = payable(state, self.funds_of(key), whole, price, instrument, terms, day)
         return Payable(abs(units)) if paid.units >= abs(units) else paid
 
+    def has_applied(self, order: OrderState) -> bool:
+        """Whether an order event, or a later one of its order, was applied before."""
+        before = self.orders.get(order.signal_id)
+        return before is not None and before.revision >= order.revision
+
     def release(self, key: PositionKey, signal_id: str, inputs: Inputs) -> list[Verdict]:
         """Ends the reservation of an order that never appeared and never will, as if the order had failed unsent.
 

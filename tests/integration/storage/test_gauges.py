@@ -1,4 +1,4 @@
-"""What risk's figures say of kill switches and of accounts that the daily loss has stopped."""
+"""What risk and strategy read for their figures: kill switches, accounts that the daily loss has stopped, strategies by state."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from alphapanda.risk.store.gauges import RiskGauges
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
+from alphapanda.strategy.store.gauges import StrategyGauges
 from alphapanda.telemetry.gauges import DAILY_LOSS_TRIPPED, TRADING_STATE
 
 SET = text(
@@ -42,3 +43,22 @@ async def test_a_brokers_switch_and_its_tripped_accounts_are_told_apart(tables: 
         (DAILY_LOSS_TRIPPED, "paper"): 1,
         (DAILY_LOSS_TRIPPED, "zerodha"): 0,
     }
+
+
+async def test_strategies_are_counted_by_state(tables: str) -> None:
+    """Deleted ones aren't shown."""
+    engine = open_engine(tables, 2)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("SET LOCAL session_replication_role = replica")
+        )  # without their revisions
+        for number, state in enumerate((1, 1, 2, 3)):
+            await connection.execute(
+                text(
+                    "INSERT INTO strategy.strategies (strategy_id, revision, state) VALUES (:name, 1, :state)"
+                ),
+                {"name": f"s{number}", "state": state},
+            )
+    points = await StrategyGauges(engine).points()
+    await engine.dispose()
+    assert {point.labels: point.value for point in points} == {("running",): 2, ("stopped",): 1}
