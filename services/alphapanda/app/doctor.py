@@ -15,7 +15,7 @@ from alphapanda.app.calendars import REMEDY, ending, open_calendar, own_calendar
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.doctor_running import running_findings
-from alphapanda.app.doctor_tls import security_for_questions, tls_findings
+from alphapanda.app.doctor_tls import auth_finding, security_for_questions, tls_findings
 from alphapanda.app.findings import Finding, Outcome, fail, found, ok, warn
 from alphapanda.app.log_check import log_finding
 from alphapanda.domain.errors import InvalidInput
@@ -44,7 +44,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     """
     findings = [python_finding(), *settings_findings(settings), calendar_finding(settings, data_dir)]
     if not isinstance(settings, SettingsInvalid):
-        findings += tls_findings(settings)
+        findings += [*tls_findings(settings), auth_finding(settings, Layout(data_dir))]
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):

@@ -48,6 +48,18 @@ def tls_findings(settings: Settings) -> list[Finding]:
     return findings
 
 
+def auth_finding(settings: Settings, layout: Layout) -> Finding:
+    """Says whether callers have to sign in at the next start, and at what runs in the data directory."""
+    auth = settings.auth
+    if auth.enabled:
+        return ok("auth", f"on, tokens are signed with {auth.algorithm}")
+    if layout.auth_secret.exists():
+        return ok("auth", "off in the settings; the data directory has a secret: `up --auth` was run here")
+    return warn(
+        "auth", "off: everybody on this machine may trade", "`alphapanda up --auth`, or set auth.enabled"
+    )
+
+
 def security_for_questions(settings: Settings, layout: Layout | None = None) -> ProcessSecurity:
     """The security of the settings; none where their files can't be used, which is a finding of its own.
 

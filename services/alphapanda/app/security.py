@@ -80,11 +80,14 @@ def open_security(
     )
     if service:
         require_reachable(host, server)
+    shown = material
+    if not service and material is None and tls.ca is not None:  # a client that shows no certificate
+        shown = TlsMaterial(TlsFiles(ca=tls.ca))
     token = _own_token(settings, material if mutual else None, service, permissions) if verifier else None
     return ProcessSecurity(
         server,
-        ChannelSecurity(material, token=token),
-        ChannelSecurity(material, own_name, token),
+        ChannelSecurity(shown, token=token),
+        ChannelSecurity(shown, own_name, token),
         verifier,
         revocations,
     )

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from alphapanda.mesh.abort import Context
 from alphapanda.mesh.admission import Admission, CallKind, Ticket
 from alphapanda.mesh.bounds import CallBounds
-from alphapanda.mesh.errors import ApiError
+from alphapanda.mesh.errors import ApiError, TooMany
 from alphapanda.mesh.identity import EVERYBODY, Identity
 from alphapanda.mesh.rates import CallerRates
 from alphapanda.mesh.refusals import Refusals
@@ -68,8 +68,16 @@ class Gate:
         if identity.kind is not CallerKind.PERSON:
             return self.admission.admit(kind, method, (connection,))
         if kind is not CallKind.URGENT:
-            self._rates.take(identity.caller, self._clock())
+            try:
+                self._rates.take(identity.caller, self._clock())
+            except TooMany as refusal:
+                self.count(refusal, method)
+                raise
         return self.admission.admit(kind, method, (connection, holder_of(identity, connection)))
+
+    def count(self, refusal: ApiError, method: str) -> None:
+        """Counts a refused call."""
+        self.admission.refused[refusal.reason, method] += 1
 
     def turn(self, kind: CallKind, connection: str) -> AbstractAsyncContextManager[None]:
         """Waits for a turn. Urgent calls and calls between services, for which another call waits, have it at once."""

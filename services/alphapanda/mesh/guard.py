@@ -175,6 +175,7 @@ class Guard:
         try:
             identity = self._access.identify(self._permission, context)
         except Unauthenticated as refusal:
+            self._gate.count(refusal, self._method)
             self._recorder.refused(failure_of(refusal), context.peer())
             await self._gate.refuse(refusal, self._method, context)
         current_caller.set(identity.caller)
@@ -197,7 +198,7 @@ class Guard:
     ) -> Never:
         """Answers with the failure's status and logs it; refusals that change nothing are logged together."""
         if isinstance(error, TooMany):
-            self._gate.admission.refused[error.reason, self._method] += 1
+            self._gate.count(error, self._method)
             if not self._is_command:
                 await self._gate.refuse(error, self._method, context)
         failure = failure_of(error)

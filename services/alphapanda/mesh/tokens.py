@@ -233,8 +233,8 @@ def bearer_of(authorization: str | bytes | None) -> str:
     if text[: len(_BEARER)].lower() != _BEARER or not text[len(_BEARER) :].strip():
         raise TokenRefused(
             "TOKEN_MISSING",
-            "this call needs an access token: `alphapanda login` gets one, `alphapanda token` prints it; send it as"
-            " authorization: Bearer TOKEN",
+            "this call needs an access token: `alphapanda login` gets one, `alphapanda token` prints it; other clients send it in"
+            " the metadata `authorization`, behind the word Bearer",
         )
     return text[len(_BEARER) :].strip()
 

@@ -66,6 +66,7 @@ def test_a_machine_that_is_ready(doctor, tmp_path) -> None:
         "settings",
         "calendar",
         "tls",
+        "auth",
         "data directory",
         "port",
         "event log",

@@ -133,7 +133,7 @@ async def serve(security: ServerSecurity, served: Served) -> MeshServer:
         security=security,
         trail=served.trail,
     )
-    served.target = f"127.0.0.1:{await server.start()}"
+    served.server, served.target = server, f"127.0.0.1:{await server.start()}"
     return server
 
 
@@ -213,6 +213,8 @@ async def test_without_a_token_nothing_is_answered_but_health(served: Served) ->
     health = health_pb2_grpc.HealthStub(channel)
     assert (await health.Check(health_pb2.HealthCheckRequest())).status
     assert served.risk.callers == []
+    counted = served.server.admission.refused
+    assert counted["TOKEN_MISSING", "/panda.risk.v1.RiskService/GetLimits"] == 1
 
 
 async def test_reflection_is_for_who_may_read(served: Served) -> None:

@@ -12,7 +12,7 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 
 INTERNAL: Final = "INTERNAL"
 MANAGE_USERS: Final = "MANAGE_USERS"
-RESERVED: Final = frozenset({"local", "public"})
+RESERVED: Final = frozenset({"anonymous", "local", "public"})
 """Callers that are no users."""
 MOST_USERS: Final = 10_000
 MOST_ROLES: Final = 100
