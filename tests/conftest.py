@@ -6,6 +6,7 @@ Everything started here is stopped by its own handle when the session ends; noth
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import os
 import queue
@@ -76,6 +77,10 @@ settings.load_profile("untimed")
 # A developer's own settings must not reach the tests, nor the processes they start.
 for name in [name for name in os.environ if name.startswith("ALPHAPANDA_")]:
     del os.environ[name]
+
+# Nor must the tests, and the processes they start, write to a developer's usual data directory.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="panda-home-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

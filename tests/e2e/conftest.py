@@ -37,9 +37,7 @@ def up() -> Iterator[Callable[..., Platform]]:
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
     """A simulated market without strategies, shared by a module's tests."""
-    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
-        own = {"ALPHAPANDA_INSTRUMENTS__FILE": f"{folder}/instruments.sqlite"}
-        with Platform(Path(folder, "data"), environment=own) as running:
-            running.start()
-            yield running
-            running.stop()
+    with tempfile.TemporaryDirectory(prefix="panda-") as folder, Platform(Path(folder, "data")) as running:
+        running.start()
+        yield running
+        running.stop()

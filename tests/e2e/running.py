@@ -117,6 +117,11 @@ def _prepared_cluster() -> Path:
     return Layout(root).postgres_cluster
 
 
+def _own_instruments(folder: Path) -> dict[str, str]:
+    """The setting by which what a platform is told to import stays in its folder, and out of the user's registry."""
+    return {"ALPHAPANDA_INSTRUMENTS__FILE": str(folder.absolute() / "instruments.sqlite")}
+
+
 class Platform:
     """One process after another on one data directory.
 
@@ -175,7 +180,7 @@ class Platform:
                 stdout=out,
                 stderr=err,
                 cwd=self._home,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **_own_instruments(self._home), **self._environment},
             )
 
     def start(self, *more: str) -> None:

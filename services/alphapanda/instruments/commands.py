@@ -15,7 +15,7 @@ from alphapanda.contract.wire import exact
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.instruments.core import shipped_facts, shipped_instruments
 from alphapanda.instruments.dump import parse_instruments, text_of
-from alphapanda.instruments.importing import Wanted, add_instrument, import_read
+from alphapanda.instruments.importing import MOST_RUPEES, Wanted, add_instrument, import_read
 from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.instruments.wire import instrument_message
 from alphapanda.mesh.caller import current_caller
@@ -123,8 +123,8 @@ class InstrumentCommands:
             _day("expiry", request.expiry),
             request.index,
         )
-        if wanted.tick_size is not None and wanted.tick_size <= 0:
-            raise InvalidInput("tick_size", wanted.tick_size, "rupees above 0")
+        if wanted.tick_size is not None and not 0 < wanted.tick_size <= MOST_RUPEES:
+            raise InvalidInput("tick_size", wanted.tick_size, f"rupees above 0 and at most {MOST_RUPEES:,}")
         day = self._today()
         made = add_instrument(self._registry, shipped_instruments(day), wanted, day, shipped_facts())
         return api.AddInstrumentResponse(instrument=instrument_message(made))

@@ -19,6 +19,10 @@ from alphapanda.instruments.registry import InstrumentRegistry
 
 MOST_REFUSED: Final = 0.01
 """Fraction of a file's rows that may be refused; beyond it nothing is imported."""
+MOST_UNITS: Final = 10_000_000
+"""Units of a lot, at most."""
+MOST_RUPEES: Final = 100_000
+"""Rupees of a price step, at most."""
 _SYMBOL: Final = re.compile(r"(?P<exchange>[A-Z]+):(?P<name>[A-Z0-9][A-Z0-9&_. -]{0,63})")
 _DERIVATIVES: Final = ("NFO", "BFO")
 _KINDS: Final = ("FUT", "CE", "PE")
@@ -133,10 +137,12 @@ def add_instrument(
     if parts is None or parts["exchange"] not in EXCHANGES:
         allowed = f"EXCHANGE:SYMBOL in capitals, such as NSE:INFY; exchanges: {', '.join(EXCHANGES)}"
         raise InvalidInput("symbol", wanted.symbol, allowed)
-    if wanted.lot_size is not None and wanted.lot_size < 1:
-        raise InvalidInput("--lot", wanted.lot_size, "units of a lot, 1 or more")
-    if wanted.tick_size is not None and not (wanted.tick_size.is_finite() and wanted.tick_size > 0):
-        raise InvalidInput("--tick", wanted.tick_size, "rupees above 0")
+    if wanted.lot_size is not None and not 0 < wanted.lot_size <= MOST_UNITS:
+        raise InvalidInput("--lot", wanted.lot_size, f"units of a lot, 1 to {MOST_UNITS:,}")
+    if wanted.tick_size is not None and not (
+        wanted.tick_size.is_finite() and 0 < wanted.tick_size <= MOST_RUPEES
+    ):
+        raise InvalidInput("--tick", wanted.tick_size, f"rupees above 0 and at most {MOST_RUPEES:,}")
     shipped = list(shipped)
     instrument_id = instrument_id_of(parts["exchange"], parts["name"], wanted.expiry)
     before = registry.by_id(instrument_id)

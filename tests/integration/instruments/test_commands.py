@@ -91,6 +91,10 @@ async def test_an_instrument_is_added_and_changed(service) -> None:
             api.AddInstrumentRequest(request_id="one", symbol="NSE:NEWCO", tick_size={"value": "0"}),
             "tick_size",
         ),
+        (
+            api.AddInstrumentRequest(request_id="one", symbol="NSE:NEWCO", tick_size={"value": "1000000"}),
+            "tick_size",
+        ),
         (api.AddInstrumentRequest(request_id="one", symbol="NSE:NEWCO", expiry="2026-02-30"), "expiry"),
     ],
 )

@@ -783,9 +783,9 @@ type AddInstrumentRequest struct {
 	Symbol string `protobuf:"bytes,2,opt,name=symbol,proto3" json:"symbol,omitempty"`
 	// Name of the company or of the underlying, at most 200 characters. Empty: as it was, or none.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// Units of one lot. 0: as it was, or 1.
+	// Units of one lot, at most 10,000,000. 0: as it was, or 1.
 	LotSize int64 `protobuf:"varint,4,opt,name=lot_size,json=lotSize,proto3" json:"lot_size,omitempty"`
-	// Smallest price step, rupees, > 0. Absent: as it was, or what is usual.
+	// Smallest price step, rupees, > 0 and at most 100,000. Absent: as it was, or what is usual.
 	TickSize *decimal.Decimal `protobuf:"bytes,5,opt,name=tick_size,json=tickSize,proto3" json:"tick_size,omitempty"`
 	// Last trading day of a future or an option as YYYY-MM-DD. Empty where it has none.
 	Expiry string `protobuf:"bytes,6,opt,name=expiry,proto3" json:"expiry,omitempty"`
@@ -983,13 +983,13 @@ const file_panda_instruments_v1_instruments_proto_rawDesc = "" +
 	"\x05ended\x18\x04 \x01(\x03R\x05ended\x12\x1c\n" +
 	"\tunchanged\x18\x05 \x01(\x03R\tunchanged\x12\x18\n" +
 	"\arefused\x18\x06 \x01(\x03R\arefused\x12%\n" +
-	"\x0efirst_refusals\x18\a \x03(\tR\rfirstRefusals\"\xb9\x02\n" +
+	"\x0efirst_refusals\x18\a \x03(\tR\rfirstRefusals\"\xbe\x02\n" +
 	"\x14AddInstrumentRequest\x12(\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x12,\n" +
 	"\x06symbol\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18P2\v^[A-Z]+:.+$R\x06symbol\x12\x1c\n" +
-	"\x04name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\"\n" +
-	"\blot_size\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\alotSize\x121\n" +
+	"\x04name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12'\n" +
+	"\blot_size\x18\x04 \x01(\x03B\f\xbaH\t\"\a\x18\x80\xad\xe2\x04(\x00R\alotSize\x121\n" +
 	"\ttick_size\x18\x05 \x01(\v2\x14.google.type.DecimalR\btickSize\x12>\n" +
 	"\x06expiry\x18\x06 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\x06expiry\x12\x14\n" +
 	"\x05index\x18\a \x01(\bR\x05index\"Y\n" +

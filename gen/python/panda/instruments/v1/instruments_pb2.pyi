@@ -389,14 +389,14 @@ class AddInstrumentRequest(_message.Message):
     name: _builtins.str
     """Name of the company or of the underlying, at most 200 characters. Empty: as it was, or none."""
     lot_size: _builtins.int
-    """Units of one lot. 0: as it was, or 1."""
+    """Units of one lot, at most 10,000,000. 0: as it was, or 1."""
     expiry: _builtins.str
     """Last trading day of a future or an option as YYYY-MM-DD. Empty where it has none."""
     index: _builtins.bool
     """True: an index, which can't be traded."""
     @_builtins.property
     def tick_size(self) -> _decimal_pb2.Decimal:
-        """Smallest price step, rupees, > 0. Absent: as it was, or what is usual."""
+        """Smallest price step, rupees, > 0 and at most 100,000. Absent: as it was, or what is usual."""
 
     def __init__(
         self,
