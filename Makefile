@@ -79,6 +79,15 @@ $(NODE_MODULES): clients/typescript/package-lock.json
 	cd clients/typescript && npm ci --silent --no-audit --no-fund
 	touch $@
 
+.PHONY: clients
+clients: client-go ## build and test the clients (needs Go)
+
+.PHONY: client-go
+client-go:
+	@command -v go >/dev/null || { echo "the Go client needs Go (https://go.dev/dl/)"; exit 1; }
+	cd gen/go && go build ./...
+	cd clients/go && test -z "$$(gofmt -l .)" && go vet ./... && go test ./...
+
 .PHONY: log-events
 log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md
 	$(BIN)/python tools/log_events.py
@@ -242,7 +251,7 @@ bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader v
 secrets-scan: setup ## fail where a tracked file holds something that looks like a secret
 	@! git ls-files | grep -E '(^|/)\.env($$|\.)' | grep -vE '\.env\.example$$' || { echo "a .env is tracked"; exit 1; }
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --plugin tools/kite_secrets.py \
-		--exclude-files '^(gen|requirements)/|^tools/(go\.sum|kite_secrets\.py)$$|^clients/typescript/package-lock\.json$$|^tools/[a-z]*/go\.sum$$|^gen/go/go\.sum$$|^tests/e2e/true_bars/(pnl|signals)\.json$$'
+		--exclude-files '^(gen|requirements)/|^tools/(go\.sum|kite_secrets\.py)$$|^clients/typescript/package-lock\.json$$|^tools/[a-z]*/go\.sum$$|(^|/)go\.sum$$|^tests/e2e/true_bars/(pnl|signals)\.json$$'
 	@echo "no secrets in $$(git ls-files | wc -l) tracked files"
 
 .PHONY: clean
