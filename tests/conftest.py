@@ -74,9 +74,11 @@ if workers.WORKER:  # one of several: what it leaves, files and processes, is to
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-# A developer's own settings must not reach the tests, nor the processes they start.
+# A developer's own settings and imported instruments must not reach the tests, nor the processes they start.
 for name in [name for name in os.environ if name.startswith("ALPHAPANDA_")]:
     del os.environ[name]
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="panda-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 # Nor must the tests, and the processes they start, write to a developer's usual data directory.
 os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="panda-home-")
