@@ -158,9 +158,10 @@ class InstrumentRegistry:
 
     def _read(self, query: str, *values: object) -> list[Any]:
         if self._reading is None:
-            if not self.file.exists():
-                return []
             with self._named():
+                # Without a byte before its first commit: an import that was killed has left nothing.
+                if not self.file.exists() or not self.file.stat().st_size:
+                    return []
                 self._reading = _opened(self.file, "ro")
         with self._named():
             return self._reading.execute(query, values).fetchall()

@@ -242,6 +242,16 @@ def test_a_file_that_is_no_registry_is_named(registry) -> None:
         registry.by_id("NSE:INFY")
 
 
+def test_a_file_that_a_killed_import_began_holds_nothing(registry) -> None:
+    """A file without a byte is what a kill before the first commit leaves: nothing is known, and the next import is stored."""
+    registry.file.parent.mkdir()
+    registry.file.touch()
+    assert registry.by_id("NSE:TINY") is None
+    assert registry.count() == 0
+    imported(registry, TINY)
+    assert registry.count() == 1
+
+
 def test_what_is_imported_later_is_found_at_once(registry) -> None:
     """By a directory that was made before, as a running platform's is."""
     known = directory(registry)
