@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shlex
 import signal
 import tempfile
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +23,7 @@ from recordings import walk
 from running import START_SECONDS, Platform, until
 from seen_in_jaeger import SeenTrace
 from test_kills import AT_ONCE, KILLED_AT
+from trace_demo import Asking, tell
 from waterfall import page, tree
 
 from alphapanda.contract.topics import TopicMap
@@ -314,3 +320,21 @@ def test_the_page_shows_the_same_tree(traded: Traded) -> None:
     )
     assert "<script" not in made
     assert "http" not in made.replace("http-equiv", "")
+
+
+def test_what_the_demo_prints_can_be_asked(
+    traded: Traded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make trace-demo` prints curl lines that find the trace by its id and by the order's, and writes its page."""
+    row = traded.orders()[-1]
+    order = {"state": {"orderId": str(row["order_id"]), "strategyId": "restless"}, "symbol": "NSE:INFY"}
+    tell(order, traded.trace(row["correlation_id"]).spans, traded.jaeger, Asking({"PATH": ""}), tmp_path)
+    told = capsys.readouterr().out
+    trace_id = ids.trace_id(row["correlation_id"])
+    for words in (shlex.split(line) for line in told.splitlines() if line.startswith("  curl ")):
+        pairs = [after.partition("=")[::2] for word, after in pairwise(words) if word == "--data-urlencode"]
+        url = next(word for word in words if word.startswith("http"))
+        with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(pairs)}") as answer:
+            assert [one["traceID"] for one in json.load(answer)["data"]] == [trace_id]
+    assert told.count("  curl ") == 2
+    assert trace_id in (tmp_path / f"trace-{trace_id}.html").read_text()

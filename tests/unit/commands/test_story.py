@@ -19,6 +19,7 @@ from panda.common.v1.common_pb2 import (
     SIDE_BUY,
     RuleResult,
 )
+from panda.events.v1.control_pb2 import KillSwitchChanged
 from panda.events.v1.events_pb2 import Event
 from panda.events.v1.frame_pb2 import TickFrame
 from panda.events.v1.orders_pb2 import OrderFailed, OrderState
@@ -190,6 +191,15 @@ def test_a_command_says_who_gave_it() -> None:
         "PlaceOrder by asha from ipv4:127.0.0.1:40000: INVALID_ARGUMENT, INVALID_INPUT: quantity: 0"
     )
     assert step.at == BEGAN
+
+
+def test_nothing_of_a_chain_is_left_out() -> None:
+    """An event that belongs to no signal, such as a kill switch's, is a step under the cause, where the whole is told."""
+    switch = Event(event_id=ORDER, source="risk", kill_switch_changed=KillSwitchChanged(broker="paper"))
+    known = facts(frame(), signal(0), record(7, switch, "control"))
+    *_, last = told(known, FRAME, FRAME).root.every()
+    assert (last.kind, last.text) == ("event", "kill switch changed of risk")
+    assert kinds(told(known, FRAME, SIGNALS[0]).root) == ["frame", "signal", "event"]
 
 
 def test_programs_get_times_since_the_start() -> None:
