@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,13 +111,11 @@ class Provoking:
         embedded: the platform.
         data_dir: where it keeps everything.
         channel: to its services.
-        correlation_ids: of its orders.
     """
 
     embedded: Embedded
     data_dir: Path
     channel: grpc.aio.Channel
-    correlation_ids: set[str] = field(default_factory=set)
     requests: int = 0
 
     async def place(self, symbol: str, side: int, quantity: int, broker: str = "paper") -> None:
@@ -140,8 +138,10 @@ class Provoking:
         await reader.start()
         try:
             async with asyncio.timeout(seconds):
-                while not (found := await reader.fetch(500, 1.0)):
+                while not (found := list(await reader.fetch(500, 1.0))):
                     pass
+                while more := await reader.fetch(500, 0.1):
+                    found += more
             return found
         finally:
             await reader.stop()
@@ -178,6 +178,14 @@ class Provoking:
         await asyncio.sleep(8)
         watch.cancel()
 
+    async def correlation_ids(self) -> set[str]:
+        """Of all fills so far."""
+        topics = self.embedded.topic_map
+        assert topics is not None
+        return {
+            from_record(record, topics).correlation_id for record in await self.records("paper.orders.filled")
+        }
+
     async def _dead_letters(self) -> None:
         assert self.embedded.log is not None
         garbage = [Record("paper.signals.raw", 0, b"garbage", bytes([number])) for number in range(8)]
@@ -200,7 +208,6 @@ class Provoking:
         event.order_filled.order.strategy_id = "nobody"
         event.order_filled.price.value = "9" * 30
         await log.publish([to_record(event, topics)])
-        self.correlation_ids |= {from_record(record, topics).correlation_id for record in filled}
 
     async def _refused_calls(self) -> None:
         """More queries at once than a connection may have."""
@@ -222,6 +229,7 @@ async def _provoked(folder: Path, prometheus: Callable[[int], Prometheus]) -> Ou
     settings = load_settings(
         {},
         api={"port": 0, "max_queries_per_connection": 2, "max_watches": 1},
+        instruments={"file": folder / "instruments.sqlite"},
         **{**EASILY_ALARMED, "monitoring": EASILY_ALARMED["monitoring"] | {"prometheus_port": figures}},
     )
     configure_logging(LoggingOptions(), None, folder / "logs")  # errors are counted where they are logged
@@ -233,6 +241,7 @@ async def _provoked(folder: Path, prometheus: Callable[[int], Prometheus]) -> Ou
                 provoking = Provoking(embedded, folder / "data", channel)
                 await provoking.everything()
                 shown = await asyncio.to_thread(_all_shown, asked)
+                filled = await provoking.correlation_ids()
         finally:
             await embedded.stop()
         await asyncio.sleep(2)
@@ -244,7 +253,7 @@ async def _provoked(folder: Path, prometheus: Callable[[int], Prometheus]) -> Ou
             end=time.time(),
         )
         traces = {one["labels"]["trace_id"] for series in exemplars for one in series["exemplars"]}
-    return Outcome(shown, fired, traces, provoking.correlation_ids)
+    return Outcome(shown, fired, traces, filled)
 
 
 @dataclass(frozen=True)
