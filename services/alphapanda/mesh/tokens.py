@@ -100,14 +100,6 @@ class Claims:
     expires_at: int
     rotation: int = 0
 
-    def permits(self, permission: int) -> bool:
-        """Whether its bearer may call an RPC that needs this permission of the contract."""
-        if permission in {options.PERMISSION_PUBLIC, options.PERMISSION_AUTHENTICATED}:
-            return True
-        if permission == options.PERMISSION_INTERNAL and self.kind is not CallerKind.SERVICE:
-            return False
-        return permission in self.permissions
-
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:

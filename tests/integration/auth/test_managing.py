@@ -187,7 +187,7 @@ async def test_a_service_account_has_a_token_of_its_own(front: Front) -> None:
     assert not made.tokens.refresh_token
     claims = front.verifier.verify(made.tokens.access_token, front.clock.now.timestamp())
     assert (claims.kind, claims.expires_at - claims.issued_at) == ("service", 30 * 86400)
-    assert claims.permits(options.PERMISSION_INTERNAL)
+    assert options.PERMISSION_INTERNAL in claims.permissions
     more = await front.call(api.CreateServiceTokenRequest(user_name="bot"), admin)
     await front.call(api.RevokeSessionRequest(session_id=made.session.session_id), admin)
     assert front.standing(made.tokens.access_token) == "TOKEN_REVOKED"

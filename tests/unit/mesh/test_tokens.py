@@ -282,20 +282,6 @@ def test_a_bearer_token_is_read_however_it_is_written():
     assert bearer_of("bearer abc") == bearer_of(b"Bearer abc ") == bearer_of("BEARER abc") == "abc"
 
 
-def test_who_may_call_what():
-    """Roles permit; calls between services are for services alone; public and own matters need no role."""
-    trader = CLAIMS
-    assert trader.permits(options.PERMISSION_TRADE)
-    assert not trader.permits(options.PERMISSION_MANAGE_RISK)
-    assert trader.permits(options.PERMISSION_PUBLIC)
-    assert trader.permits(options.PERMISSION_AUTHENTICATED)
-    all_of_them = frozenset(options.Permission.values())
-    assert not replace(trader, permissions=all_of_them).permits(options.PERMISSION_INTERNAL)
-    service = replace(trader, kind=CallerKind.SERVICE, permissions=frozenset({options.PERMISSION_INTERNAL}))
-    assert service.permits(options.PERMISSION_INTERNAL)
-    assert not service.permits(options.PERMISSION_UNSPECIFIED)
-
-
 def test_a_permission_that_is_not_known_permits_nothing():
     """A token of a newer auth has permissions that this program doesn't know; the others count."""
     payload = jwt.decode(signed(CLAIMS, HS256), options={"verify_signature": False})
