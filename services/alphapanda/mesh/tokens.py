@@ -225,8 +225,7 @@ def bearer_of(authorization: str | bytes | None) -> str:
     if text[: len(_BEARER)].lower() != _BEARER or not text[len(_BEARER) :].strip():
         raise TokenRefused(
             "TOKEN_MISSING",
-            "this call needs an access token: `alphapanda login` gets one, `alphapanda token` prints it; other clients send it in"
-            " the metadata `authorization`, behind the word Bearer",
+            "this call needs an access token: `alphapanda login` gets one for commands, `alphapanda token` prints it for others",
         )
     return text[len(_BEARER) :].strip()
 
