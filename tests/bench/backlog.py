@@ -172,7 +172,7 @@ class Drained(NamedTuple):
 
 
 def drain(
-    side: str, bootstrap: str, feed: str, processes: int, per_partition: int, *, telemetry: bool = False
+    side: str, bootstrap: str, feed: str, processes: int, per_partition: int, *, telemetry: str = ""
 ) -> list[Drained]:
     """Lets processes of one group drain it: each has its partitions before any begins."""
     group = uuid4().hex
@@ -181,7 +181,7 @@ def drain(
     with _running(
         [
             *(sys.executable, "-m", "tests.bench.backlog_side", side, bootstrap, group, feed),
-            *(str(partitions), str(records), *(["--telemetry"] if telemetry else [])),
+            *(str(partitions), str(records), *(["--telemetry", telemetry] if telemetry else [])),
         ],
         processes,
     ) as running:

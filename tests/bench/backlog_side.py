@@ -27,20 +27,25 @@ from alphapanda.consuming.dead_letters import DeadLetters
 from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.consuming.options import ConsumerOptions
 from alphapanda.consuming.slow_handlers import TimedHandler
+from alphapanda.consuming.traced_handler import TracedHandler
 from alphapanda.contract.topics import TopicPartition
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.eventlog.port import GroupReader, Start
+from alphapanda.settings.connections import TelemetrySettings
 from alphapanda.settings.operation import MonitoringSettings
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.decision_spans import DecisionSpans
 from alphapanda.strategy.store.port import Activation, Change, Memory, StoredStrategy
 from alphapanda.strategy.wire import changed_event
 from alphapanda.telemetry.logs import configure_logging
 from alphapanda.telemetry.options import LoggingOptions
+from alphapanda.telemetry.span_export import Collector, SpanExport
+from alphapanda.telemetry.tracing import Tracer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ID = "00000000-0000-5000-8000-000000000000"
@@ -116,9 +121,17 @@ async def stage(wanted: argparse.Namespace) -> Drained:
     log = KafkaEventLog(KafkaOptions(bootstrap_servers=wanted.kafka, group_prefix=wanted.group), [])
     await log.start()
     calendar, router, instruments = load_nse_calendar(), ExecutionRouter(("paper",)), directory()
+    export = SpanExport(Collector(wanted.telemetry, 5.0, {}, "")) if wanted.telemetry else None
+    traced = TelemetrySettings()
+    tracer = Tracer(
+        *("strategy", export.take if export else None, "kafka"),
+        market_data_ratio=traced.market_data_ratio,
+        query_ratio=traced.query_ratio,
+    )
     ticks = StrategyTicks(
         *(store, log, TOPIC_MAP, lambda: StrategyHost(instruments, calendar, router)),
         *(5.0, lambda: datetime.now(UTC), time.monotonic, structlog.get_logger()),
+        spans=(lambda bars: DecisionSpans(tracer, tracer, TOPIC_MAP, bars)) if export else None,
     )
     reader = log.group_reader("strategy", ticks.topics, Start.EARLIEST)
     assignment = Waiting(ticks, reader, wanted.partitions)
@@ -129,7 +142,7 @@ async def stage(wanted: argparse.Namespace) -> Drained:
         log=log,
         reader=reader,
         topic_map=TOPIC_MAP,
-        handler=_timed(handler) if wanted.telemetry else handler,
+        handler=_told_of(handler, tracer) if export else handler,
         dead_letters=DeadLetters(log),
         policy=ConsumerOptions(),
         assignment=assignment,
@@ -139,11 +152,14 @@ async def stage(wanted: argparse.Namespace) -> Drained:
     counts = ticks.counts()
     await consumer.stop()
     await log.stop()
+    if export is not None:
+        await export.stop()
     return _drained(counts.ticks, assignment.began, handler.ended, sum(counts.signals.values()))
 
 
-def _timed(handler: Handler) -> Handler:
-    return TimedHandler(handler, "strategy", MonitoringSettings().slow_handler_seconds)
+def _told_of(handler: Handler, tracer: Tracer) -> Handler:
+    traced = TracedHandler(handler, tracer, "strategy", TOPIC_MAP)
+    return TimedHandler(traced, "strategy", MonitoringSettings().slow_handler_seconds)
 
 
 async def bare(wanted: argparse.Namespace) -> Drained:
@@ -180,7 +196,11 @@ if __name__ == "__main__":
     parser.add_argument("feed", choices=("quiet", FLIPS))
     parser.add_argument("partitions", type=int)
     parser.add_argument("frames", type=int, help="records to drain")
-    parser.add_argument("--telemetry", action="store_true", help="logs and timed handlers as in `serve`")
+    parser.add_argument(
+        "--telemetry",
+        default="",
+        help="logs, timed handlers and traces as in `serve`; the collector's address",
+    )
     asked = parser.parse_args()
     with TemporaryDirectory(prefix="alphapanda-bench-") as folder:
         if asked.telemetry:

@@ -1,7 +1,7 @@
-"""P7: what logs, timed handlers and the correlation they carry cost: ticks as in P1, and orders with all strategies busy.
+"""P7: what logs, timed handlers and traces cost: ticks as in P1, and orders with all strategies busy.
 
-On is what `serve` does by default, with a file for each channel; off logs errors alone. The correlation id of a single
-event is a context variable that both sides set. There are no spans yet.
+On is what `serve` does by default, with a file for each channel, and traces at the default ratios to a collector that throws them
+away; off logs errors alone and records none. The correlation id of a single event is a context variable that both sides set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.backlog import INSTRUMENTS, PARTITIONS, backlog, drain
+from tests.bench.collecting import discarding_collector
 from tests.bench.figures import Figure
 from tests.bench.order_flow import OrderFlow
 
@@ -31,11 +32,17 @@ def measure() -> list[Figure]:
 
 async def _ticks() -> Figure:
     rates: dict[bool, list[float]] = {False: [], True: []}
+    with discarding_collector() as collector:
+        return await _drained(rates, collector)
+
+
+async def _drained(rates: dict[bool, list[float]], collector: str) -> Figure:
     async with backlog("quiet", FRAMES) as bootstrap:
         for _ in range(ROUNDS + 1):
             for telemetry, told in rates.items():
                 [drained] = await asyncio.to_thread(
-                    drain, "stage", bootstrap, "quiet", 1, FRAMES, telemetry=telemetry
+                    *(drain, "stage", bootstrap, "quiet", 1, FRAMES),
+                    telemetry=collector if telemetry else "",
                 )
                 told.append(drained.ticks / drained.cpu)
     ticks = FRAMES * PARTITIONS * INSTRUMENTS
@@ -48,10 +55,12 @@ async def _orders() -> Figure:
     rates: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory(prefix="alphapanda-bench-") as folder:
         async with AsyncExitStack() as stack:
+            collector = stack.enter_context(discarding_collector())
             silent = {"ALPHAPANDA_LOGGING__LEVEL": "error"}
             speaking = {
                 "ALPHAPANDA_LOGGING__LEVEL": "info",
                 "ALPHAPANDA_LOGGING__FOLDER": str(Path(folder) / "logs"),
+                "ALPHAPANDA_TELEMETRY__OTLP_ENDPOINT": collector,
             }
             flows = {
                 False: await stack.enter_async_context(OrderFlow(Path(folder) / "off", silent)),

@@ -11,6 +11,7 @@ from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.telemetry import spans
 from alphapanda.telemetry.subjects import subject_attributes
 from alphapanda.telemetry.tracing import (
+    TRACEPARENT,
     Attribute,
     Kind,
     SpanContext,
@@ -65,9 +66,10 @@ class TracedHandler:
             money = self._topic_map.policy(batch[0].record.topic).money
             end = self._tracer.now()
             for delivery in batch:
-                parent = header_context(delivery.record.headers)
-                if parent is not None or money:
-                    self._handled(delivery, parent, began, end)
+                headers = delivery.record.headers
+                # A frame's context is its last header: many frames have none, and nothing else is looked at.
+                if money or (headers and headers[-1][0] == TRACEPARENT):
+                    self._handled(delivery, header_context(headers), began, end)
 
     def _handled(self, delivery: Delivery, parent: SpanContext | None, began_ns: int, end_ns: int) -> None:
         event = delivery.event

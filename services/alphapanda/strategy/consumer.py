@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import time_ns
 
 from structlog.typing import FilteringBoundLogger
 
@@ -221,7 +222,7 @@ class StrategyTicks:
     def _decide(self, partition: TickPartition, delivery: Delivery, frame: Frame) -> Sequence[Signal]:
         if self._spans is None:
             return partition.host.on_frame(frame)
-        began = self._spans.now()
+        began = time_ns()
         signals = partition.host.on_frame(frame)
         resumed = bool(signals) and not partition.may_change(delivery.record.offset)
         self._spans.decided(delivery, frame, signals, began, resumed=resumed)

@@ -19,7 +19,7 @@ from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.port import Record
 from alphapanda.storage.recovered_spans import FRESH_SECONDS
 from alphapanda.telemetry import spans
-from alphapanda.telemetry.frame_span import record_frame
+from alphapanda.telemetry.frame_span import frame_context, record_frame
 from alphapanda.telemetry.tracing import Attribute, Kind, SpanContext, Tracer, header_context
 
 RECENT_FRAMES: Final = 256
@@ -28,23 +28,11 @@ MOST_KEPT: Final = 4096
 """Most decisions whose signals aren't published yet, and most frames known to be recorded."""
 
 T = TypeVar("T")
+_Recent = tuple[int, str, int, int, Sequence[int]]
+"""A frame handled lately: market time in nanoseconds, feed run, shard, sequence, and the instruments of its ticks."""
+
 BarLength = Callable[[str], int]
 """Returns the length of a strategy's bars, nanoseconds; 0 where it is on ticks, or its bars are days."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Recent:
-    """A frame that was handled lately."""
-
-    feed_run: str
-    shard: int
-    sequence: int
-    market_time_ns: int
-    tokens: Sequence[int]
-
-    def context(self) -> SpanContext:
-        frame_id = ids.frame_id(self.feed_run, self.shard, self.sequence)
-        return SpanContext(ids.trace_id(frame_id), spans.published(frame_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +92,9 @@ class DecisionSpans:
             began_ns: when the strategies were shown it.
             resumed: whether an earlier owner of the partition may have published them.
         """
-        recent = self._recent.setdefault(delivery.record.partition, deque(maxlen=RECENT_FRAMES))
+        recent = self._recent.get(delivery.record.partition)
+        if recent is None:
+            recent = self._recent[delivery.record.partition] = deque(maxlen=RECENT_FRAMES)
         if signals:
             old = resumed and began_ns - delivery.record.appended_at_ns > 1_000_000_000 * FRESH_SECONDS
             if not old:
@@ -114,7 +104,7 @@ class DecisionSpans:
                 frames = self._frames_behind(signal, recent)
                 _keep(self._decisions, signal.signal_id, _Decision(began_ns, ended_ns, frames, resumed, old))
         recent.append(
-            _Recent(frame.feed_run, frame.shard, frame.sequence, frame.market_time_ns, frame.instrument_token)
+            (frame.market_time_ns, frame.feed_run, frame.shard, frame.sequence, frame.instrument_token)
         )
 
     def traceparent(self, signal: Signal) -> str:
@@ -184,11 +174,11 @@ class DecisionSpans:
             return ()
         since = int(signal.market_time.timestamp()) * 1_000_000_000 - length
         found: list[SpanContext] = []
-        for one in reversed(recent):
-            if one.market_time_ns < since or len(found) == spans.MOST_LINKS - 1:
+        for market_time_ns, feed_run, shard, sequence, tokens in reversed(recent):
+            if market_time_ns < since or len(found) == spans.MOST_LINKS - 1:
                 break
-            if signal.instrument_token in one.tokens:
-                found.append(one.context())
+            if signal.instrument_token in tokens:
+                found.append(frame_context(ids.frame_id(feed_run, shard, sequence)))
         return found
 
     def _record_root(self, delivery: Delivery, frame: Frame) -> None:
