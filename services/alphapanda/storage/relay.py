@@ -211,9 +211,9 @@ class OutboxRelay:
         return bool(found.scalar_one())
 
     async def _recover_spans(self, connection: AsyncConnection) -> None:
+        self._recovers = False  # once, whatever comes of it: no event waits for its trace
         found = await connection.execute(self._may_be_lost, {"now": self._wall_clock()})
         self._spans.recover(found.all())
-        self._recovers = False
 
     async def _relay(self, connection: AsyncConnection) -> None:
         if self._recovers:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import Row
 
 from alphapanda.domain import ids
@@ -53,9 +54,11 @@ class RelaySpans:
             found = parse_traceparent(row.traceparent)
             if found is None:
                 continue
-            record_stand_ins(
-                self._tracer, Event.FromString(bytes(row.value)), found[0], nanoseconds(row.occurred_at)
-            )
+            try:
+                event = Event.FromString(bytes(row.value))
+                record_stand_ins(self._tracer, event, found[0], nanoseconds(row.occurred_at))
+            except (DecodeError, ValueError, KeyError):  # of another version: its trace stays as it is
+                continue
             if row.published_at is not None:
                 self._record(row, found[0], nanoseconds(row.published_at))
 

@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from alphapanda.app.feeding import Feeding
 from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.wire import frame_from
+from alphapanda.domain import ids
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.eventlog.decode import from_record
-from alphapanda.eventlog.port import EventLog, LogUnavailable, Start
+from alphapanda.eventlog.port import EventLog, LogUnavailable, Start, StoredRecord
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
 from alphapanda.instruments.core import shipped_instruments, shipped_reference_prices
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext, MarketClockWouldGoBack
@@ -26,6 +27,8 @@ from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.storage.price_cache import PriceCache
+from alphapanda.telemetry import spans
+from alphapanda.telemetry.tracing import Kind, Span, Tracer, header_context
 
 TOPICS = TopicMap(["paper"])
 TICKS = TOPICS.topic("tick_frame")
@@ -120,13 +123,16 @@ class Driver:
             raise self.away.pop()
 
     async def frames(self) -> list[Frame]:
+        return [frame_from(from_record(record, TOPICS).tick_frame) for record in await self.records()]
+
+    async def records(self) -> list[StoredRecord]:
         reader = self.log.topic_reader([TICKS], Start.EARLIEST)
         await reader.start()
         records = []
         while got := await reader.fetch(1000, 0.05):
             records += got
         await reader.stop()
-        return [frame_from(from_record(record, TOPICS).tick_frame) for record in records]
+        return records
 
 
 @pytest.fixture
@@ -143,6 +149,22 @@ async def test_prices_and_clock_come_before_the_frame_and_each_frame_is_waited_f
     assert driver.seen.count("barrier") == 1 + len(frames)
     assert [frame.market_time_ns for frame in frames] == sorted(frame.market_time_ns for frame in frames)
     assert all(frame.simulated for frame in frames)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+async def test_a_share_of_the_frames_is_traced(driver, tmp_path, ratio) -> None:
+    """A sampled frame's record carries the context of its recorded span, whose trace is the frame's id; another's carries none."""
+    recorded: list[Span] = []
+    tracer = Tracer("marketdata", recorded.append, "sqlite", market_data_ratio=ratio)
+    publisher = driver.publisher(driver.feed(recording(tmp_path, "a.csv", 15, ["1500"])), tracer=tracer)
+    await publisher.start()
+    await publisher.run()
+    contexts = [header_context(record.headers) for record in await driver.records()]
+    assert [context for context in contexts if context] == [span.context for span in recorded]
+    assert bool(recorded) == bool(ratio)
+    for span in recorded:
+        assert (span.name, span.kind, span.parent) == ("publish market.ticks", Kind.PRODUCER, None)
+        assert span.context.trace_id == ids.trace_id(str(span.attributes[spans.FRAME_ID]))
 
 
 @pytest.mark.parametrize("simulated", [True, False])
