@@ -66,7 +66,8 @@ lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements
 gen: setup $(PROTOC_GO) $(NODE_MODULES) ## generate gen/ (Python, Go, TypeScript) from protos/; same protos, same bytes (needs Go, Node)
 	$(BIN)/python tools/generate.py
 	rm -rf gen/go/panda gen/typescript/buf gen/typescript/google gen/typescript/panda
-	$(BIN)/buf generate --template tools/protoc/buf.gen.yaml
+	$(BIN)/buf generate --template tools/protoc/go.gen.yaml
+	$(BIN)/buf generate --template tools/protoc/typescript.gen.yaml
 
 $(PROTOC_GO): tools/protoc/go.mod tools/protoc/go.sum
 	@command -v go >/dev/null || { echo "generating Go needs Go (https://go.dev/dl/)"; exit 1; }
@@ -74,19 +75,23 @@ $(PROTOC_GO): tools/protoc/go.mod tools/protoc/go.sum
 		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	touch $@
 
-$(NODE_MODULES): clients/typescript/package-lock.json
+$(NODE_MODULES): clients/typescript/package-lock.json clients/typescript/package.json
 	@command -v npm >/dev/null || { echo "TypeScript needs Node 20 or later (https://nodejs.org)"; exit 1; }
 	cd clients/typescript && npm ci --silent --no-audit --no-fund
 	touch $@
 
 .PHONY: clients
-clients: client-go ## build and test the clients (needs Go)
+clients: client-go client-typescript ## build and test the clients (needs Go, Node)
 
 .PHONY: client-go
 client-go:
 	@command -v go >/dev/null || { echo "the Go client needs Go (https://go.dev/dl/)"; exit 1; }
 	cd gen/go && go build ./...
 	cd clients/go && test -z "$$(gofmt -l .)" && go vet ./... && go test ./...
+
+.PHONY: client-typescript
+client-typescript: $(NODE_MODULES)
+	cd clients/typescript && npm test --silent
 
 .PHONY: log-events
 log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md

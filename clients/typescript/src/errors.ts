@@ -1,0 +1,33 @@
+// What a refusal or failure tells.
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@alphapanda/contract/google/rpc/error_details_pb.js";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** A refusal or failure as the platform told it. */
+export interface PlatformError {
+  code: Code;
+  message: string;
+  /** Such as "VALIDATION"; empty where none was told. */
+  reason: string;
+  /** What it was about. */
+  metadata: Record<string, string>;
+  /** Fields of the request that break a rule, each with what is allowed. */
+  fields: Record<string, string>;
+  /** Wait at least so long before the next attempt; 0 where none was named. */
+  retryAfterMs: number;
+}
+
+/** Reads the error of a call. */
+export function describeError(error: unknown): PlatformError {
+  const failed = ConnectError.from(error);
+  const info = failed.findDetails(ErrorInfoSchema)[0];
+  const delay = failed.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  const violations = failed.findDetails(BadRequestSchema).flatMap((request) => request.fieldViolations);
+  return {
+    code: failed.code,
+    message: failed.rawMessage,
+    reason: info?.reason ?? "",
+    metadata: { ...info?.metadata },
+    fields: Object.fromEntries(violations.map((broken) => [broken.field, broken.description])),
+    retryAfterMs: delay === undefined ? 0 : Number(delay.seconds) * 1000 + delay.nanos / 1e6,
+  };
+}
