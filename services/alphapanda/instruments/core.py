@@ -24,6 +24,8 @@ SEGMENTS: Final = {"NFO": "NSE_FO", "BFO": "BSE_FO", "BSE": "BSE_EQ"}
 """Segments with the session hours of exchanges other than NSE; any other has those of NSE's stocks."""
 EVERY_STOCK: Final = "*"
 
+MOST_UNITS: Final = 10_000_000
+"""Units of a lot, at most."""
 _INDEX_TICK: Final = Decimal("0.01")  # an index is published in paise; Kite's dump says 0
 _T = TypeVar("_T")
 
@@ -107,6 +109,10 @@ class Row:
     def whole(self, column: str) -> int:
         """A whole number from 1 on."""
         return self.read(column, _positive, "1 or more")
+
+    def lot(self, column: str) -> int:
+        """Units of a lot."""
+        return self.read(column, _lot, f"1 to {MOST_UNITS:,}")
 
     def day(self, column: str) -> date:
         """A day."""
@@ -232,7 +238,7 @@ def kite_instrument(row: Row, day: date, facts: DatedFacts) -> Instrument:
         segment=row.text("segment"),
         instrument_type=row.text("instrument_type"),
         tick_size=_INDEX_TICK if index else row.read("tick_size", _above_zero, "rupees above 0"),
-        lot_size=1 if index else row.whole("lot_size"),
+        lot_size=1 if index else row.lot("lot_size"),
         freeze_quantity=facts.freeze_quantity(symbol, day) if stock else 0,
         session_segment=facts.session_segment(symbol, day)
         if stock and exchange == "NSE"
@@ -266,6 +272,13 @@ def _not_empty(text: str) -> str:
 
 def _optional_day(text: str) -> date | None:
     return date.fromisoformat(text) if text else None
+
+
+def _lot(text: str) -> int:
+    units = _positive(text)
+    if units > MOST_UNITS:
+        raise ValueError(text)
+    return units
 
 
 def _positive(text: str) -> int:

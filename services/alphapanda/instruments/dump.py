@@ -210,7 +210,7 @@ def _nse(row: Row, day: date, facts: DatedFacts) -> Instrument:
     series = row.text("SERIES").strip()
     symbol = row.text("SYMBOL").strip()
     name = symbol if series in _PLAIN_SERIES else f"{symbol}-{series}"  # as Kite writes it
-    lot = row.whole("MARKET LOT") if "MARKET LOT" in row.cells else 1
+    lot = row.lot("MARKET LOT") if "MARKET LOT" in row.cells else 1
     return stock("NSE", name, day, facts, name=row.cells["NAME OF COMPANY"].strip(), lot_size=lot)
 
 

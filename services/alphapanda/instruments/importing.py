@@ -12,15 +12,13 @@ from typing import Final
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import EXCHANGES, Instrument, instrument_id_of
-from alphapanda.instruments.core import INDICES, DatedFacts, hours_of
+from alphapanda.instruments.core import INDICES, MOST_UNITS, DatedFacts, hours_of
 from alphapanda.instruments.dump import InstrumentFile, read_instrument_file, stock
 from alphapanda.instruments.merging import Entry, Merge, merged
 from alphapanda.instruments.registry import InstrumentRegistry
 
 MOST_REFUSED: Final = 0.01
 """Fraction of a file's rows that may be refused; beyond it nothing is imported."""
-MOST_UNITS: Final = 10_000_000
-"""Units of a lot, at most."""
 MOST_RUPEES: Final = 100_000
 """Rupees of a price step, at most."""
 _SYMBOL: Final = re.compile(r"(?P<exchange>[A-Z]+):(?P<name>[A-Z0-9][A-Z0-9&_. -]{0,63})")

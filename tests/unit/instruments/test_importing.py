@@ -125,11 +125,12 @@ def test_rows_that_cannot_be_used_are_refused_by_line(registry) -> None:
     assert result.merge.added == 299
 
 
-def test_a_file_of_bad_rows_imports_nothing(registry) -> None:
+@pytest.mark.parametrize("lot", ["0", "10000001", "9223372036854775807"])
+def test_a_file_of_bad_rows_imports_nothing(registry, lot: str) -> None:
     """More than one in a hundred is an error with the first of them, unless it is allowed."""
-    rows = [TINY, RELIANCE.replace(",1,EQ", ",0,EQ")]
+    rows = [TINY, RELIANCE.replace(",1,EQ", f",{lot},EQ")]
     with pytest.raises(
-        InvalidInput, match=r"1 of 2 can't; the first: dump.csv, line 3, column lot_size: '0'"
+        InvalidInput, match=f"1 of 2 can't; the first: dump.csv, line 3, column lot_size: '{lot}'"
     ):
         imported(registry, *rows)
     assert not registry.file.exists()
