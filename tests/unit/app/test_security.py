@@ -40,7 +40,7 @@ def opened(service: str = "risk", **environment: str):
 def test_with_hs256_a_service_signs_its_own_tokens() -> None:
     """Other services know it by a token of the secret that all of them have."""
     security = opened(**SECRET)
-    claims = security.verifier.verify(security.channels.token(), NOW.timestamp())
+    claims = security.verifier.verify(security.channels.token(), datetime.now(UTC).timestamp())
     assert (claims.subject, claims.kind) == ("risk", CallerKind.SERVICE)
     assert security.own.token is security.channels.token
 
