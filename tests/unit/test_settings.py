@@ -442,3 +442,17 @@ def test_origins_are_named_or_any(origins, told):
         load_settings({"ALPHAPANDA_MONITORING__CORS_ORIGINS": origins})
     assert told in str(refused.value)
     assert load_settings({"ALPHAPANDA_MONITORING__CORS_ORIGINS": "*"}).monitoring.cors_origins == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [("", "is not set"), ("hunter2", "has 7 bytes"), (f"{'a' * 32},hunter2", "has 7 bytes")],
+)
+def test_authentication_does_not_start_without_a_key(secret, told):
+    """There is no default secret, a short one can be guessed, and none is shown."""
+    with pytest.raises(
+        SettingsInvalid, match=f"auth.secret, which {told}: a secret of at least 32 bytes"
+    ) as refused:
+        load_settings({"ALPHAPANDA_AUTH__ENABLED": "true", "ALPHAPANDA_AUTH__SECRET": secret})
+    assert "hunter2" not in str(refused.value)
+    load_settings({"ALPHAPANDA_AUTH__ENABLED": "true", "ALPHAPANDA_AUTH__SECRET": "a" * 32})

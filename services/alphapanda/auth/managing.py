@@ -10,7 +10,16 @@ from uuid import uuid4
 from alphapanda.auth.commands import AuthParts, existing, require_administrator
 from alphapanda.auth.core.passwords import check_password
 from alphapanda.auth.core.sessions import DISABLED, MOST_SESSIONS, PASSWORD_CHANGED, TOO_MANY, Session
-from alphapanda.auth.core.users import MOST_ROLES, MOST_USERS, Role, User, UserKind, check_name, check_roles
+from alphapanda.auth.core.users import (
+    INTERNAL,
+    MOST_ROLES,
+    MOST_USERS,
+    Role,
+    User,
+    UserKind,
+    check_name,
+    check_roles,
+)
 from alphapanda.auth.issuing import name_of
 from alphapanda.auth.messages import role_message, session_message, user_message
 from alphapanda.auth.store.postgres import AuthUnit
@@ -217,7 +226,12 @@ class Managing:
             record_change(None if before is None else role_message(before), role_message(role))
             for name in await unit.users_of_role(role.name):
                 user = await existing(unit, name)
-                check_roles([role.name], user.kind, [role])
+                if user.kind is UserKind.PERSON and INTERNAL in permissions:
+                    raise InvalidInput(
+                        "permissions",
+                        INTERNAL,
+                        f"others, as long as a person has the role: {user.name} has it",
+                    )
                 taken_away = before is None or not set(before.permissions) <= set(permissions)
                 if user.kind is UserKind.PERSON or taken_away:
                     await self._parts.roles_changed(unit, user)

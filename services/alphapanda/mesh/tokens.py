@@ -291,7 +291,9 @@ class TokenVerifier:
         if claims is None:
             claims = self._decoded(token)
             if now < claims.issued_at - self._leeway:
-                raise _invalid("issued_at")
+                raise _invalid(
+                    "issued_at", f"it was issued {claims.issued_at - now:.0f} s ahead of this machine's clock"
+                )
             if now < claims.expires_at + self._leeway:
                 self._remember(digest, claims)
         if now >= claims.expires_at + self._leeway:
@@ -409,5 +411,6 @@ def _kid(of: bytes) -> str:
     return sha256(of).hexdigest()[:16]
 
 
-def _invalid(cause: str) -> TokenRefused:
-    return TokenRefused("TOKEN_INVALID", f"the token is not valid here ({cause}); sign in again", cause=cause)
+def _invalid(cause: str, why: str = "") -> TokenRefused:
+    message = f"the token is not valid here ({why or cause})" + ("" if why else "; sign in again")
+    return TokenRefused("TOKEN_INVALID", message, cause=cause)
