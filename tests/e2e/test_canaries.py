@@ -67,7 +67,7 @@ def exported() -> Iterator[tuple[Collector, str]]:
 def planted(folder: Path) -> dict[str, str]:
     """The settings of every secret, half of them in files."""
     forms = {
-        "database.url": f"postgresql+asyncpg://panda:{CANARY}-database@127.0.0.1:1/panda",
+        "database.url": f"postgresql+asyncpg://panda:{CANARY}-database@127.0.0.1:1/panda",  # pragma: allowlist secret
         "redis.url": f"redis://:{CANARY}-redis@127.0.0.1:1",
     }
     settings = {

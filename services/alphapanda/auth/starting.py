@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,6 +17,16 @@ FIRST_ADMIN: Final = "admin"
 SOURCE: Final = "auth"
 
 
+class Record(Protocol):
+    """Records in the audit that the first administrator is created."""
+
+    async def begin(self, user_name: str) -> str:
+        """Stores the entry before it is done; returns its id."""
+
+    async def end(self, entry_id: str, *, created: bool) -> None:
+        """Stores the outcome; another process may have created one first."""
+
+
 class Starting:
     """Prepares the schema's first rows, and reads the revocations that still count.
 
@@ -24,11 +34,15 @@ class Starting:
         parts: what the commands share.
         first_password: password of the first administrator; empty where none is to be created.
         log: gets what was created, or that nobody can sign in.
+        record: records the first administrator; None: nowhere.
     """
 
     name = "first administrator"
 
-    def __init__(self, parts: AuthParts, first_password: str, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, parts: AuthParts, first_password: str, log: FilteringBoundLogger, record: Record | None = None
+    ) -> None:
+        self._record = record
         self._parts = parts
         self._first_password = first_password
         self._log = log
@@ -49,13 +63,19 @@ class Starting:
         await self._read_revocations()
         creates = bool(self._first_password) and not has_person
         hashed = await parts.passwords.hashed(self._first_password) if creates else ""
+        entry_id = await self._record.begin(FIRST_ADMIN) if creates and self._record is not None else ""
+        created = False
         async with parts.store.unit() as unit:
             if not has_roles and not await unit.roles():
                 for name, (description, permissions) in SHIPPED_ROLES.items():
                     await unit.set_role(Role(name, description, tuple(sorted(permissions)), now, SOURCE))
             if creates and not await unit.has_person():
                 await unit.add_user(FIRST_ADMIN, UserKind.PERSON, hashed, [FIRST_ADMIN], SOURCE, now)
-                self._log.info("auth.first_admin_created", user=FIRST_ADMIN)
+                created = True
+        if created:
+            self._log.info("auth.first_admin_created", user=FIRST_ADMIN)
+        if self._record is not None and entry_id:
+            await self._record.end(entry_id, created=created)
         if not has_person and not creates:
             self._log.warning(
                 "auth.no_users",

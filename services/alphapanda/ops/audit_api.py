@@ -23,7 +23,9 @@ from panda.ops.v1 import ops_pb2 as pb
 DEFAULT_PAGE: Final = 50
 """Entries on a page if the request doesn't set page_size."""
 
-CLI_COMMANDS: Final = tuple(f"alphapanda {name}" for name in ("restore", "log repair", "db upgrade"))
+CLI_COMMANDS: Final = tuple(
+    f"alphapanda {name}" for name in ("restore", "log repair", "db upgrade", "first admin")
+)
 """Commands of the command line that change something without an RPC."""
 
 OUTCOMES: Final = ("OK", NO_OUTCOME, *(code.name for code in grpc.StatusCode if code.name != "OK"))

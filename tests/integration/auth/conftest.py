@@ -16,6 +16,7 @@ import structlog
 from argon2 import PasswordHasher
 from structlog.testing import LogCapture
 
+from alphapanda.app.local_audit import FirstAdminRecord
 from alphapanda.auth.api import AuthApi
 from alphapanda.auth.commands import AuthParts
 from alphapanda.auth.core.login_waits import LoginWaits
@@ -35,7 +36,7 @@ from panda.auth.v1 import auth_pb2 as api
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 
 ADMINS_PASSWORD = "an admin's first word"
-ASHAS_PASSWORD = "correct horse battery"
+ASHAS_PASSWORD = "correct horse battery"  # pragma: allowlist secret
 SECRETS = secret_keys("s" * 32)
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -133,7 +134,7 @@ async def opened(tables: str, keys: Sequence[SigningKey] = SECRETS) -> AsyncIter
     )
     verifier = TokenVerifier([key.verifying for key in keys], "alphapanda", "desk", revocations)
 
-    starting = Starting(parts, ADMINS_PASSWORD, logger)
+    starting = Starting(parts, ADMINS_PASSWORD, logger, FirstAdminRecord(engine))
     await starting.start()
     servicer = AuthApi(parts, SigningIn(parts, verifier))
     register = partial(add_AuthServiceServicer_to_server, servicer)

@@ -38,8 +38,9 @@ async def test_a_user_signs_in_and_is_who_it_says(front: Front) -> None:
 
 async def test_a_wrong_password_and_an_unknown_user_are_the_same(front: Front) -> None:
     """Nobody learns which names exist; the audit has both, without the password."""
-    wrong = await front.refused(api.LoginRequest(user_name="admin", password="guess"))
-    unknown = await front.refused(api.LoginRequest(user_name="nobody", password="guess"))
+    guess = "guess"
+    wrong = await front.refused(api.LoginRequest(user_name="admin", password=guess))
+    unknown = await front.refused(api.LoginRequest(user_name="nobody", password=guess))
     assert (wrong.code, wrong.reason, wrong.message) == (unknown.code, unknown.reason, unknown.message)
     assert (wrong.code, wrong.reason) == (grpc.StatusCode.UNAUTHENTICATED, "LOGIN_REFUSED")
     lines = [line for line in front.log.entries if line["event"] == "login.refused"]

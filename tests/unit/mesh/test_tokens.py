@@ -256,7 +256,7 @@ def test_a_private_key_that_is_none_is_refused():
         "",
         "hunter2",
         pem(generate_private_key(SECP256R1())),
-        "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----",  # pragma: allowlist secret
     ):
         with pytest.raises(InvalidInput, match=r"auth\.private_key") as refused:
             private_keys(text)

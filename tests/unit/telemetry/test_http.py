@@ -16,7 +16,7 @@ from alphapanda.telemetry.http import METHODS, HttpEndpoint, Page
 
 
 def _broken(_accept: str) -> Page:
-    raise KeyError("postgresql://panda:hunter2@db")
+    raise KeyError("postgresql://panda:hunter2@db")  # pragma: allowlist secret
 
 
 @pytest.fixture(params=[()], ids=str)

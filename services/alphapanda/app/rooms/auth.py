@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from alphapanda.app.clocks import wall_clock
+from alphapanda.app.local_audit import FirstAdminRecord
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.tokens import signing_keys
@@ -53,7 +54,8 @@ def auth_room(resources: ProcessResources) -> Room:
     )
     verifier = TokenVerifier([key.verifying for key in keys], auth.issuer, auth.audience, revocations)
     servicer = AuthApi(parts, SigningIn(parts, verifier))
-    starting = Starting(parts, auth.first_admin_password, structlog.get_logger("alphapanda.auth"))
+    log, record = structlog.get_logger("alphapanda.auth"), FirstAdminRecord(resources.engine)
+    starting = Starting(parts, auth.first_admin_password, log, record)
     retention = resources.settings.retention
     keep = timedelta(hours=retention.requests_hours)
     purges = Purging(
