@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import date
 from functools import partial
+from uuid import uuid4
 
 import grpc
 import structlog
@@ -97,9 +98,18 @@ async def main() -> None:
     async def echo(_: bytes, __: object) -> bytes:
         return answer
 
+    async def named(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        """Reads the call's metadata and answers with an id, as little as who calls can be found out with."""
+        dict(context.invocation_metadata() or ())["authorization"]
+        context.set_trailing_metadata((("x-correlation-id", str(uuid4())),))
+        return answer
+
     bare = grpc.aio.server(options=OPTIONS)
-    handler = grpc.unary_unary_rpc_method_handler(echo)
-    bare.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare", {"Echo": handler}),))
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(behaviour)
+        for name, behaviour in (("Echo", echo), ("Named", named))
+    }
+    bare.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare", handlers),))
     port = bare.add_insecure_port("127.0.0.1:0")
     await bare.start()
     print(await ours.start(), port, token(), request.SerializeToString().hex(), flush=True)

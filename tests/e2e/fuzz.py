@@ -251,11 +251,6 @@ def _text(chance: random.Random, name: str) -> str:
     return chance.choice(TEXTS)
 
 
-def own_home(folder: Path) -> dict[str, str]:
-    """The environment of a platform that writes nothing outside the folder: imported instruments are the user's own."""
-    return {"XDG_DATA_HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "home")}
-
-
 def token_of(data_dir: Path) -> OwnTokens:
     """A token that may call everything: of the secret in the platform's data directory."""
     every = frozenset(value.number for value in options.Permission.DESCRIPTOR.values)
@@ -274,7 +269,7 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="panda-") as folder,
-        Platform(Path(folder, "data"), "--demo", "--auth", environment=own_home(Path(folder))) as platform,
+        Platform(Path(folder, "data"), "--demo", "--auth") as platform,
     ):
         platform.start()
         process = psutil.Process(platform.process.pid)

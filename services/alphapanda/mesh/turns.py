@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+
+from typing_extensions import override
 
 from alphapanda.mesh.errors import TooMany
 
@@ -41,36 +42,38 @@ class Turns:
         self._old: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def turn(self, holder: str) -> AsyncIterator[None]:
+    def turn(self, holder: str) -> AbstractAsyncContextManager[None]:
         """Waits for a turn of this holder (a connection); the turn ends with the context.
 
         Raises:
             TooMany: there was none within the patience.
         """
+        return _Turn(self, holder)
+
+    async def begin(self, turn: object, holder: str) -> None:
+        """Called by a turn: waits until it has begun."""
         most = self._most if self._loud[holder] else self._most + self._for_quiet
         self._loud[holder] += 1
-        try:
-            if len(self._working) + self._waking >= most or (self._waiting and most == self._most):
+        if len(self._working) + self._waking >= most or (self._waiting and most == self._most):
+            try:
                 await self._wait(holder)
-            async with self._at_work():
-                yield
-        finally:
-            self._loud[holder] -= 1
-            if not self._loud[holder]:
-                del self._loud[holder]
-
-    @asynccontextmanager
-    async def _at_work(self) -> AsyncIterator[None]:
-        mine = object()
-        self._working[mine] = asyncio.get_running_loop().time()
+            except BaseException:
+                self._quieten(holder)
+                raise
+        self._working[turn] = asyncio.get_running_loop().time()
         if self._waiting:
             self._watch_leases()
-        try:
-            yield
-        finally:
-            if self._working.pop(mine, None) is not None:
-                self._serve()
+
+    def end(self, turn: object, holder: str) -> None:
+        """Called by a turn that has ended."""
+        if self._working.pop(turn, None) is not None:
+            self._serve()
+        self._quieten(holder)
+
+    def _quieten(self, holder: str) -> None:
+        self._loud[holder] -= 1
+        if not self._loud[holder]:
+            del self._loud[holder]
 
     async def _wait(self, holder: str) -> None:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -121,3 +124,21 @@ class Turns:
             del self._working[turn]
         self._serve()
         self._watch_leases()
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    """A turn of one call. A class of its own, because a generator of contextlib's costs a call three times as much."""
+
+    __slots__ = ("_holder", "_turns")
+
+    def __init__(self, turns: Turns, holder: str) -> None:
+        self._turns = turns
+        self._holder = holder
+
+    @override
+    async def __aenter__(self) -> None:
+        await self._turns.begin(self, self._holder)
+
+    @override
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.end(self, self._holder)
