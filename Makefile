@@ -56,8 +56,9 @@ $(STAMP): requirements/dev.txt pyproject.toml services/alphapanda/__init__.py | 
 
 .PHONY: lock
 lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements/
-	$(UV) $(COMPILE) pyproject.toml --extra embedded --extra dev --output-file requirements/dev.txt
+	$(UV) $(COMPILE) pyproject.toml --extra embedded --extra zerodha --extra dev --output-file requirements/dev.txt
 	$(UV) $(COMPILE) pyproject.toml --extra embedded --constraint requirements/dev.txt --output-file requirements/embedded.txt
+	$(UV) $(COMPILE) pyproject.toml --extra zerodha --constraint requirements/dev.txt --output-file requirements/zerodha.txt
 	$(UV) $(COMPILE) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	grep -E '^uv==' requirements/dev.txt | cut -d' ' -f1 \
 		| $(UV) $(COMPILE) - --output-file requirements/bootstrap.txt
