@@ -121,7 +121,7 @@ def failed_start(secrets: dict[str, str], logs: Path) -> str:
         "ALPHAPANDA_LOGGING__LEVEL": "debug",
     }
     ended = subprocess.run(
-        [ALPHAPANDA[0], "serve", "risk"],
+        [ALPHAPANDA[0], "serve", "risk", "--port", "0"],
         env={**os.environ, **secrets, **quick},
         cwd=logs.parent,
         capture_output=True,
