@@ -54,7 +54,7 @@ def auth_finding(settings: Settings, layout: Layout) -> Finding:
     if auth.enabled:
         return ok("auth", f"on, tokens are signed with {auth.algorithm}")
     if layout.auth_secret.exists():
-        return ok("auth", "off in the settings; the data directory has a secret: `up --auth` was run here")
+        return ok("auth", "off in the settings; `up --auth` was run here, and left its key")
     return warn(
         "auth", "off: everybody on this machine may trade", "`alphapanda up --auth`, or set auth.enabled"
     )

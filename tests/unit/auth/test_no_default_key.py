@@ -15,7 +15,10 @@ from alphapanda.settings.sources import load_settings
         ({}, r"auth\.secret"),
         ({"ALPHAPANDA_AUTH__ENABLED": "true", "ALPHAPANDA_AUTH__ALGORITHM": "EdDSA"}, r"auth\.private_key"),
         (
-            {"ALPHAPANDA_AUTH__ALGORITHM": "EdDSA", "ALPHAPANDA_AUTH__PRIVATE_KEY": "hunter2"},
+            {
+                "ALPHAPANDA_AUTH__ALGORITHM": "EdDSA",
+                "ALPHAPANDA_AUTH__PRIVATE_KEY": "hunter2",  # pragma: allowlist secret
+            },
             r"auth\.private_key",
         ),
     ],
