@@ -41,10 +41,16 @@ class StandIn(NamedTuple):
 def rows_that_may_be_lost(schema: str) -> str:
     """The statement that finds the rows of an outbox whose spans may be lost: the last published ones, and the unpublished."""
     columns = "seq, event_id, topic, partition, key, value, event_type, source, occurred_at, published_at, traceparent"
+    traced = f"SELECT {columns} FROM {schema}.outbox WHERE traceparent <> '' AND"
+    since = (
+        f"greatest((SELECT max(published_at) FROM {schema}.outbox) - interval '{LOST_SECONDS} s',"
+        f" CAST(:now AS timestamptz) - interval '{FRESH_SECONDS} s')"
+    )
+    # Two parts, because each has an index of its own and neither may read the whole outbox.
     return (
-        f"SELECT {columns} FROM {schema}.outbox WHERE traceparent <> '' AND (published_at IS NULL OR"
-        f" published_at >= greatest((SELECT max(published_at) FROM {schema}.outbox) - interval '{LOST_SECONDS} s',"
-        f" CAST(:now AS timestamptz) - interval '{FRESH_SECONDS} s')) ORDER BY seq DESC LIMIT {MOST_ROWS}"
+        f"(({traced} published_at IS NULL ORDER BY seq DESC LIMIT {MOST_ROWS}) UNION ALL"
+        f" ({traced} published_at >= {since} ORDER BY published_at DESC LIMIT {MOST_ROWS}))"
+        f" ORDER BY seq DESC LIMIT {MOST_ROWS}"
     )
 
 
