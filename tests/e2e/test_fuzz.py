@@ -13,7 +13,7 @@ from alphapanda.contract.catalogue import service_descriptors
 from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusRequest
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
-CALLS = 1_500
+CALLS = 700
 
 
 def test_whatever_is_sent_gets_a_status_that_means_something(tmp_path: Path) -> None:
