@@ -15,10 +15,9 @@ from panda.auth.v1.auth_pb2 import CreateServiceTokenRequest, WhoAmIRequest
 @click.option("--days", type=click.IntRange(1, 3650), default=None, help="days that it is valid")
 @asks
 def token(service_account: str | None, days: int | None, target: Target, *, as_json: bool) -> None:
-    r"""Print an access token: yours, valid for minutes, or a new one of a service account.
+    """Print an access token: yours, valid for minutes, or a new one of a service account.
 
-    \b
-    grpcurl -plaintext -H "authorization: Bearer $(alphapanda token)" 127.0.0.1:50051 panda.ops.v1.OpsService/GetStatus
+    With grpcurl: -H "authorization: Bearer $(alphapanda token)".
     """
     if service_account is None:
         if days is not None:
