@@ -47,8 +47,13 @@ class Access:
         """Whether callers have to say who they are."""
         return self._verifier is not None
 
-    def identify(self, permission: int, context: Context) -> Identity:
+    def identify(self, permission: int, context: Context, metadata: Metadata | None = None) -> Identity:
         """Returns who makes a call of an RPC that needs this permission; `require` says whether the caller has it.
+
+        Args:
+            permission: of the contract.
+            context: of the call.
+            metadata: the call's, where it was read already: each reading makes it anew.
 
         Raises:
             TokenRefused: it isn't known who calls.
@@ -57,7 +62,8 @@ class Access:
             return EVERYBODY
         if permission == options.PERMISSION_PUBLIC:
             return NOBODY
-        return self._identity(self._verifier, context.invocation_metadata() or (), context.auth_context)
+        given = context.invocation_metadata() or () if metadata is None else metadata
+        return self._identity(self._verifier, given, context.auth_context)
 
     def require(self, identity: Identity, permission: int) -> None:
         """Requires that a caller has a permission.

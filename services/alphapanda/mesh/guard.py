@@ -23,7 +23,7 @@ from alphapanda.contract.validation import bounds_broken, violations
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.abort import Context, abort_with
-from alphapanda.mesh.access import NO_AUTHENTICATION, Access
+from alphapanda.mesh.access import NO_AUTHENTICATION, Access, Metadata
 from alphapanda.mesh.admission import Ticket, kind_of
 from alphapanda.mesh.call_spans import CallSpans, ServedCall
 from alphapanda.mesh.caller import current_caller
@@ -169,11 +169,12 @@ class Guard:
     async def _enter(self, context: Context) -> tuple[Identity, Ticket, ServedCall | None]:
         """Finds out who calls and admits the call, or ends it with a refusal."""
         current_service.set(self._service)
-        traceparent = _correlate(context)
+        metadata = context.invocation_metadata() or ()
+        traceparent = _correlate(context, metadata)
         current_caller.set(NOBODY.caller)
         self._recorder.open()
         try:
-            identity = self._access.identify(self._permission, context)
+            identity = self._access.identify(self._permission, context, metadata)
         except Unauthenticated as refusal:
             self._gate.count(refusal, self._method)
             self._recorder.refused(failure_of(refusal), context.peer())
@@ -299,13 +300,13 @@ def _encoded(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def _correlate(context: Context) -> str:
+def _correlate(context: Context, metadata: Metadata) -> str:
     """Sets the correlation id of this call; returns the traceparent that the caller sent, or nothing.
 
     A caller's correlation id counts where it is a UUID, else the trace that its traceparent names; else a new one is made.
     """
     correlation_id = traceparent = ""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key == CORRELATION_KEY and isinstance(value, str) and ids.trace_id(value):
             correlation_id = value.lower()
         elif key == TRACEPARENT and isinstance(value, str):
