@@ -24,6 +24,9 @@ LONGEST: Final = 100
 """Characters of a request, a change or a message that a table shows; --json shows all that was kept."""
 
 NOTHING: Final = "nothing"
+BOOKKEEPING: Final = frozenset({"changed_at", "changed_by", "revision"})
+"""What changes with every command and says nothing that its line doesn't say; --json has it."""
+
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 WHEN: Final = "2h, 30m or 7d ago, or a day or time in India such as 2026-11-30 or 2026-11-30T09:15"
@@ -108,16 +111,22 @@ def _outcome(entry: AuditEntry) -> Text:
 
 
 def _about(entry: AuditEntry) -> str:
-    """What it asked for, what it changed, and why it was refused."""
+    """Why it was refused, what it changed, and what else it asked for, lists last; of what it made, what it asked for."""
     asked = json.loads(entry.request or "{}")
     asked.pop("request_id", None)
     before, after = json.loads(entry.before or "{}"), json.loads(entry.after or "{}")
+    made_anew = not entry.before
+    changed = (
+        [] if made_anew else [name for name in dict.fromkeys([*before, *after]) if name not in BOOKKEEPING]
+    )
     changes = [
-        f"{name} {_plain(before.get(name, NOTHING))} → {_plain(after.get(name, NOTHING))}"
-        for name in dict.fromkeys([*before, *after])
+        f"{name} {_plain(before.get(name, NOTHING))} → {_plain(after.get(name, NOTHING))}" for name in changed
     ]
-    told = [f"{name}={_plain(value)}" for name, value in asked.items() if name not in {*before, *after}]
-    return "; ".join(_cut(part) for part in (entry.message, ", ".join(changes), ", ".join(told)) if part)
+    rest = sorted(
+        (name for name in asked if name not in changed), key=lambda name: isinstance(asked[name], dict | list)
+    )
+    told = ", ".join(f"{name}={_plain(asked[name])}" for name in rest)
+    return "; ".join(_cut(part) for part in (entry.message, ", ".join(changes), told) if part)
 
 
 def _plain(value: object) -> str:

@@ -41,6 +41,22 @@ def test_a_command_is_a_line() -> None:
     )
 
 
+def test_what_says_nothing_leaves_its_place_to_what_does() -> None:
+    """Times, authors and revisions aren't changes; what a command made is told by what it asked for; lists come last."""
+    started = AuditEntry(
+        method="/p.S/StartStrategy", caller="ada", peer="ipv4:1.2.3.4:5", outcome="OK", request='{"strategy_id": "s"}',
+        before='{"changed_at": "1", "revision": "1", "state": "STOPPED"}',
+        after='{"changed_at": "2", "revision": "2", "state": "RUNNING"}',
+    )  # fmt: skip
+    assert shown(started).endswith("OK state STOPPED → RUNNING; strategy_id=s")
+    made = AuditEntry(
+        method="/p.S/CreateStrategy", caller="ada", peer="ipv4:1.2.3.4:5", outcome="OK",
+        request=f'{{"parameters": {{"long": "{"9" * 200}"}}, "strategy_id": "s"}}',
+        after='{"account": "default", "changed_at": "1", "revision": "1", "strategy_id": "s"}',
+    )  # fmt: skip
+    assert 'OK strategy_id=s, parameters={"long": "999' in shown(made)
+
+
 def test_refusals_say_why_and_how_many() -> None:
     """The reason in the outcome, the message, the number of calls; what isn't known is said."""
     refused = AuditEntry(
