@@ -82,7 +82,7 @@ $(NODE_MODULES): clients/typescript/package-lock.json clients/typescript/package
 	touch $@
 
 .PHONY: clients
-clients: client-go client-typescript ## build and test the clients (needs Go, Node)
+clients: client-go client-typescript client-java ## build and test the clients (needs Go, Node, Java 17, Maven)
 
 .PHONY: client-go
 client-go:
@@ -93,6 +93,12 @@ client-go:
 .PHONY: client-typescript
 client-typescript: $(NODE_MODULES)
 	cd clients/typescript && npm test --silent
+
+.PHONY: client-java
+client-java:
+	@command -v javac >/dev/null || { echo "the Java client needs a JDK, 17 or later (https://adoptium.net)"; exit 1; }
+	@command -v mvn >/dev/null || { echo "the Java client needs Maven (https://maven.apache.org)"; exit 1; }
+	cd clients/java && mvn --batch-mode --quiet package
 
 .PHONY: log-events
 log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md
