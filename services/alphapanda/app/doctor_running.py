@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from alphapanda.app.doctor_tls import connection_findings
@@ -21,6 +22,8 @@ from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 
 OPS_SERVICE: Final = "panda.ops.v1.OpsService"
 STATUS_SECONDS: Final = 5.0
+CHECKED_AS: Final = {"PostgreSQL": "database: ", "Redis": "redis: "}
+"""How a service's last error begins where a server doesn't answer it."""
 
 
 async def running_findings(
@@ -53,15 +56,23 @@ async def running_findings(
 
 def status_findings(status: GetStatusResponse) -> list[Finding]:
     """Finds what a platform's own report says is wrong."""
-    return [*map(_of_server, status.servers), *map(_of_service, status.services)]
+    errors = [one.last_error for one in status.services if one.state != SERVICE_STATE_SERVING]
+    return [*(_of_server(server, errors) for server in status.servers), *map(_of_service, status.services)]
 
 
-def _of_server(server: ServerStatus) -> Finding:
+def _of_server(server: ServerStatus, errors: Sequence[str]) -> Finding:
     if server.state != SERVICE_STATE_SERVING:
         return fail(
             server.server,
             server.last_error or "doesn't serve",
             "it is being started again; where that fails, its log in the data directory says why",
+        )
+    prefix = CHECKED_AS.get(server.server)
+    if prefix and (error := next((error for error in errors if error.startswith(prefix)), "")):
+        return fail(
+            server.server,
+            f"runs, but services say: {error.removeprefix(prefix)}",
+            "its log in the data directory says more; a process that hangs may be killed: it is started again",
         )
     if server.restarts:
         at = moment(server.last_error_at)

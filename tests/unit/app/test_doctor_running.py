@@ -41,6 +41,22 @@ def test_what_does_not_serve_fails_with_its_own_words() -> None:
     ]
 
 
+def test_a_server_that_runs_and_does_not_answer_is_a_failure() -> None:
+    """As one that is frozen: its process is there, and what the services find counts."""
+    serving, not_serving = ops.SERVICE_STATE_SERVING, ops.SERVICE_STATE_NOT_SERVING
+    status = ops.GetStatusResponse(
+        servers=[ops.ServerStatus(server=name, state=serving) for name in ("PostgreSQL", "Redis")],
+        services=[
+            ops.ServiceStatus(service="risk", state=not_serving, last_error="redis: no answer within 5 s"),
+        ],
+    )
+    postgres, redis, _ = status_findings(status)
+    assert postgres.outcome is Outcome.OK
+    assert redis.outcome is Outcome.FAIL
+    assert redis.reason == "runs, but services say: no answer within 5 s"
+    assert "may be killed" in redis.remedy
+
+
 async def test_a_platform_that_does_not_answer_is_a_failure() -> None:
     """A process that holds the directory and answers nobody isn't well; the remedy names it."""
     (found,) = await running_findings("127.0.0.1", 1, 4711)
