@@ -129,7 +129,7 @@ async def serve(security: ServerSecurity, served: Served) -> MeshServer:
             partial(marketdata_pb2_grpc.add_MarketDataServiceServicer_to_server, Market()),
         ],
         log,
-        bounds=CallBounds(max_requests_per_second=20),
+        bounds=CallBounds(max_requests_per_second=2),
         security=security,
         trail=served.trail,
     )
@@ -269,7 +269,7 @@ async def test_a_person_who_asks_too_often_is_refused_over_all_connections_but_m
         stub = risk_pb2_grpc.RiskServiceStub(channel)
         calls = [stub.GetLimits(limits, metadata=metadata) for _ in range(40)]
         answers += [await code_of(call) for call in calls]
-    assert 40 <= answers.count(grpc.StatusCode.OK) < 70
+    assert 4 <= answers.count(grpc.StatusCode.OK) < len(answers)
     assert set(answers) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
     await stub.SetKillSwitch(SWITCH, metadata=metadata)
     await served.risk_of(token(options.PERMISSION_READ, subject="meera")).GetLimits(limits)
