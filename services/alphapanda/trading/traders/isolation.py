@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -123,17 +124,17 @@ class IsolatedTrader(Trader):
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        return await self._answer(self._trader.execute_order(placement))
+        return await self._answer(partial(self._trader.execute_order, placement))
 
     @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
-        return await self._answer(self._trader.look_up(account, tag))
+        return await self._answer(partial(self._trader.look_up, account, tag))
 
     @override
     async def books(self) -> BrokerBooks | None:
-        return await self._answer(self._trader.books())
+        return await self._answer(self._trader.books)
 
-    async def _answer(self, call: Awaitable[T]) -> T:
+    async def _answer(self, call: Callable[[], Awaitable[T]]) -> T:
         """Returns the answer to a call of the trader.
 
         Raises:
@@ -144,7 +145,7 @@ class IsolatedTrader(Trader):
         async def within() -> None:
             try:
                 async with asyncio.timeout(self._call_timeout):
-                    answers.append(await call)
+                    answers.append(await call())
             except asyncio.CancelledError as cancelled:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
