@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from structlog.typing import FilteringBoundLogger
 
 from alphapanda.contract.method_policy import find_service, service_policies
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh import reflection
 from alphapanda.mesh.admission import Admission
 from alphapanda.mesh.bounded import bounded
 from alphapanda.mesh.bounds import DEFAULT_BOUNDS, CallBounds
@@ -45,9 +46,6 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-
-
-REFLECTION: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 
 
 class PortInUse(Exception):
@@ -267,16 +265,18 @@ class MeshServer:
         names = [
             *self._serving,
             health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-            REFLECTION,
+            *reflection.NAMES,
         ]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, receiver)
         if self._security.reflection != "off":
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(names), receiver)  # type: ignore[no-untyped-call]
-        return collector.services
+            servicer = ReflectionServicer(names, reflection.MethodsToo())
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, receiver)  # type: ignore[no-untyped-call]
+            reflection.know_v1()
+        return reflection.under_both_names(collector.services)
 
     def _demanded(self, service: str) -> int:
         """The permission that health and reflection need: health none, because who asks it has no token."""
-        closed = service == REFLECTION and self._security.reflection == "authenticated"
+        closed = service in reflection.NAMES and self._security.reflection == "authenticated"
         return options.PERMISSION_READ if closed else options.PERMISSION_PUBLIC
 
     async def _publish_health(self) -> None:

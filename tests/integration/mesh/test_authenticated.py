@@ -12,6 +12,7 @@ from functools import partial
 import grpc
 import pytest
 import structlog
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import LogCapture
@@ -217,19 +218,27 @@ async def test_without_a_token_nothing_is_answered_but_health(served: Served) ->
     assert counted["TOKEN_MISSING", "/panda.risk.v1.RiskService/GetLimits"] == 1
 
 
-async def test_reflection_is_for_who_may_read(served: Served) -> None:
-    """With a token that may read it lists the services; with another it is refused."""
+@pytest.mark.parametrize("name", ["grpc.reflection.v1", "grpc.reflection.v1alpha"])
+async def test_reflection_is_for_who_may_read(served: Served, name: str) -> None:
+    """Under both of its names it lists the services to a token that may read, and describes a method of its own; another is refused."""
 
-    def ask(sent: str):
+    def ask(sent: str, **asked: str):
         # Its stream has two directions, which our channels don't have: the token is sent as grpcurl does.
-        stub = reflection_pb2_grpc.ServerReflectionStub(served.channel())
-        asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        metadata = (("authorization", f"Bearer {sent}"),)
-        return anext(aiter(stub.ServerReflectionInfo(iter([asked]), metadata=metadata)))
+        call = served.channel().stream_stream(
+            f"/{name}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        request = reflection_pb2.ServerReflectionRequest(**asked)
+        return anext(aiter(call(iter([request]), metadata=(("authorization", f"Bearer {sent}"),))))
 
-    listed = (await ask(token(options.PERMISSION_READ))).list_services_response.service
-    assert SERVICES[0] in {one.name for one in listed}
-    denied = await failure_of(ask(token(options.PERMISSION_TRADE)))
+    reader = token(options.PERMISSION_READ)
+    listed = (await ask(reader, list_services="")).list_services_response.service
+    assert {SERVICES[0], f"{name}.ServerReflection"} <= {one.name for one in listed}
+    described = await ask(reader, file_containing_symbol=f"{name}.ServerReflection.ServerReflectionInfo")
+    (text,) = described.file_descriptor_response.file_descriptor_proto
+    assert FileDescriptorProto.FromString(text).package == name
+    denied = await failure_of(ask(token(options.PERMISSION_TRADE), list_services=""))
     assert denied == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")
 
 
