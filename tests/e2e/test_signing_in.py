@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from click.testing import CliRunner, Result
+from cookbook import disagreement, entries, value_of
 from running import Platform, until
 
 from alphapanda.cli import main
@@ -21,6 +27,7 @@ from panda.trading.v1.trading_pb2 import PlaceOrderRequest
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 PASSWORD = re.compile(r"`admin`, password (\S+) ")
+ROOT = Path(__file__).parents[2]
 ORDER = PlaceOrderRequest(request_id="o-1", symbol="NSE:INFY", side=1, quantity=1)
 HALT = SetKillSwitchRequest(request_id="k-1", broker="paper", state=3, reason="a test")
 
@@ -104,3 +111,38 @@ def test_a_caller_is_not_made_by_metadata(secured: Platform, admin) -> None:
     audited = {line["caller"] for line in secured.log() if line["event"] == "command.completed"}
     assert "admin" in audited
     assert audited <= {"admin", "anonymous", "service:up", "service:alphapanda"}
+
+
+def test_every_command_of_the_cookbook_answers_as_it_says(
+    secured: Platform, password: str, admin, grpcurl: Path, tmp_path: Path
+) -> None:
+    """Each command of clients/COOKBOOK.md, in order, gives what the page shows; where it has no token yet, the admin's."""
+    until(lambda: secured.logged("fill.reported"), 60, "a fill")
+    path = os.pathsep.join([str(grpcurl.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    known = {"PASSWORD": password, "TOKEN": admin[0][1].removeprefix("Bearer ")}
+    wrong = []
+    for heading, commands in entries((ROOT / "clients/COOKBOOK.md").read_text()):
+        for one in commands:
+            command = one.command.replace("localhost:50051", secured.target)
+            command = command.replace("/srv/backups", str(tmp_path))
+            if heading != "Sign in":
+                command = command.replace("-plaintext", '-plaintext -H "authorization: Bearer $TOKEN"')
+            for seconds in (1, 15):  # a watch that a busy machine hasn't opened yet is given longer
+                said = subprocess.run(
+                    ["bash", "-c", command.replace("-max-time 1", f"-max-time {seconds}")],
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                    cwd=ROOT,
+                    env={"PATH": path, "HOME": str(tmp_path), **known},
+                )
+                answer: Any = said.stdout or said.stderr
+                why = disagreement(one, answer.replace(str(tmp_path), "/srv/backups"))
+                if not why or "-max-time" not in command:
+                    break
+            if why:
+                wrong.append(f"{heading}: {one.command}\n    {why}")
+            for name, kept in one.kept.items():
+                known[name] = value_of(json.loads(answer), kept)
+    assert not wrong, "\n".join(wrong)
