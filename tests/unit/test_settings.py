@@ -366,6 +366,14 @@ def test_a_secret_comes_from_a_file(setting, tmp_path):
         assert str(file) in read.sources[setting.place]
 
 
+def test_an_editor_s_mark_is_no_part_of_a_secret(tmp_path):
+    """A byte order mark at the beginning and line ends of Windows: the secret is what was typed, spaces and all."""
+    typed = "a long word "
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbf" + typed.encode() + b"\r\n")
+    read = load_settings({"ALPHAPANDA_AUTH__FIRST_ADMIN_PASSWORD_FILE": str(tmp_path / "secret")})
+    assert read.auth.first_admin_password == typed
+
+
 def test_what_is_wrong_with_a_secret_s_file_is_told(tmp_path):
     """Missing, empty, no text, too long, or beside the secret itself: a line each, without what is in it."""
     (tmp_path / "empty").write_text("\n")

@@ -17,6 +17,7 @@ from alphapanda.commands.console import USAGE, fail
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import row, table
 from alphapanda.commands.wording import DOWN, IST, count, market_moment, shown_time
+from alphapanda.telemetry.visible import on_one_line
 from panda.ops.v1.ops_pb2 import AuditEntry, ListAuditEntriesRequest
 
 TIME: Final = "%d %b %H:%M:%S"
@@ -134,4 +135,5 @@ def _plain(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    shown = on_one_line(text)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

@@ -7,12 +7,27 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
+from typing_extensions import override
 
-out = Console(highlight=False)
-wide = Console(highlight=False, width=1_000)
-err = Console(stderr=True, highlight=False)
+from alphapanda.telemetry.visible import visible
+
+
+class VisibleConsole(Console):
+    """A console that shows texts and never obeys them: they come from callers, too."""
+
+    @override
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control or text.isprintable() else Segment(visible(text), style)
+
+
+out = VisibleConsole(highlight=False)
+wide = VisibleConsole(highlight=False, width=1_000)
+err = VisibleConsole(stderr=True, highlight=False)
 
 USAGE = 2
 """Exit code for invalid input."""

@@ -15,6 +15,7 @@ from typing import Final
 from alphapanda.domain.errors import InvalidInput
 
 _OTHERS: Final = 0o077
+_OTHERS_WRITE: Final = 0o022
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,16 @@ def read_session(target: str) -> StoredSession | None:
 
 
 def write_session(session: StoredSession) -> None:
-    """Keeps a session; a reader finds the old one or the new one, whole."""
+    """Keeps a session; a reader finds the old one or the new one, whole.
+
+    Raises:
+        InvalidInput: others may write in the folder.
+    """
     file = file_of(session.target)
     _make_folder()
     part = file.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    part.unlink(missing_ok=True)  # of a process that was killed, or a link that somebody else has put there
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         json.dump(asdict(session), opened)
         opened.flush()
@@ -104,7 +110,8 @@ def forget_session(target: str) -> bool:
 def locked(target: str) -> Iterator[None]:
     """Lets one process at a time refresh a session: the second would present a token that was used already."""
     _make_folder()
-    descriptor = os.open(file_of(target).with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(file_of(target).with_suffix(".lock"), flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -113,4 +120,9 @@ def locked(target: str) -> Iterator[None]:
 
 
 def _make_folder() -> None:
-    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = folder()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in (place, place.parent):
+        found = one.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_WRITE:
+            raise InvalidInput("session", one, "a folder of yours that nobody else can write in")

@@ -13,6 +13,7 @@ from alphapanda.commands.wording import (
     UNKNOWN,
     UP,
 )
+from alphapanda.telemetry.visible import on_one_line
 
 STATE_STYLES: Final = {
     "serving": UP,
@@ -40,8 +41,8 @@ def table(*columns: str) -> Table:
 
 
 def row(made: Table, *cells: str | Text) -> None:
-    """Adds a row; text is shown as it is, whatever it holds."""
-    made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    """Adds a row; text is shown as it is, whatever it holds, on one line: no caller's text passes for a row of its own."""
+    made.add_row(*(Text(on_one_line(cell)) if isinstance(cell, str) else cell for cell in cells))
 
 
 def remark(text: str, style: str, *, one_line: bool) -> Text:

@@ -112,8 +112,8 @@ def permission_name(permission: int) -> str:
 
 
 def _uris(certificate: Mapping[str, Iterable[bytes]]) -> list[str]:
-    """The subject's alternative names. A DNS name or an address among them has no scheme, so it is no service's URI."""
-    return [name.decode(errors="replace") for name in certificate.get("x509_subject_alternative_name", ())]
+    """The URIs among the subject's alternative names. A DNS name or an address of mail that reads like one is none."""
+    return [uri.decode(errors="replace") for uri in certificate.get("peer_uri", ())]
 
 
 NO_AUTHENTICATION: Final = Access(None)

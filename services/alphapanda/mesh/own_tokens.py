@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
-from alphapanda.mesh.tokens import CallerKind, Claims, SigningKey, TokenType, signed
+from alphapanda.mesh.tokens import OWN_SESSION, CallerKind, Claims, SigningKey, TokenType, signed
 
 VALID_SECONDS: Final = 600
 RENEWED_BEFORE_SECONDS: Final = 300
@@ -52,7 +52,7 @@ class OwnTokens:
                 kind=CallerKind.SERVICE,
                 roles=(),
                 permissions=self._permissions,
-                session_id=f"own-{uuid4()}",
+                session_id=f"{OWN_SESSION}{uuid4()}",
                 generation=0,
                 token_id=str(uuid4()),
                 type=TokenType.ACCESS,

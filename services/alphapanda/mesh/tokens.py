@@ -36,6 +36,8 @@ LEEWAY_SECONDS: Final = 10.0
 """How far the clocks of the issuer and of this machine may differ: a token is valid so much longer, and so much earlier."""
 MOST_CACHED: Final = 10_000
 """Tokens whose signature isn't checked again."""
+OWN_SESSION: Final = "own-"
+"""How the session of a token begins that a service signs for itself; those of users are UUIDs."""
 _PREFIX: Final = "PERMISSION_"
 _BEARER: Final = "bearer "
 _REQUIRED: Final = ("iss", "aud", "sub", "kind", "sid", "jti", "typ", "iat", "exp")
@@ -310,6 +312,8 @@ class TokenVerifier:
         return claims
 
     def _require_standing(self, claims: Claims) -> None:
+        if claims.kind is CallerKind.SERVICE and claims.session_id.startswith(OWN_SESSION):
+            return  # it is no user's: what is revoked of a user who has a service's name doesn't concern it
         match self._revocations.standing(claims.session_id, claims.subject, claims.generation):
             case Standing.STALE if claims.type is TokenType.ACCESS:
                 raise TokenRefused(

@@ -42,7 +42,7 @@ def taken_from(
 
 
 def secret_of(path: str) -> str:
-    """Reads a secret; newlines at the end don't belong to it.
+    """Reads a secret; newlines at the end don't belong to it, nor does the mark that some editors begin a file with.
 
     Raises:
         SecretUnreadable: there is no such file, or it holds no text.
@@ -55,7 +55,7 @@ def secret_of(path: str) -> str:
     if len(raw) > LONGEST:
         raise SecretUnreadable(f"holds more than {LONGEST} bytes")
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SecretUnreadable("holds no text") from None
     secret = text.rstrip("\r\n")

@@ -19,6 +19,7 @@ from alphapanda.telemetry.files import RotatingFile, Stream
 from alphapanda.telemetry.options import LoggingOptions, LogRotation
 from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
+from alphapanda.telemetry.visible import visible_values
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -146,14 +147,14 @@ def _shared(service: str) -> Sequence[Processor]:
 
 
 def _formatter(shared: Sequence[Processor], *, console: bool, colours: bool) -> logging.Formatter:
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=colours)
+    rendering: Sequence[Processor] = (
+        (visible_values, structlog.dev.ConsoleRenderer(colors=colours))
         if console
-        else structlog.processors.JSONRenderer(default=str)
+        else (structlog.processors.JSONRenderer(default=str),)
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *rendering],
     )
 
 

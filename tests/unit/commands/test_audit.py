@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from alphapanda.commands.audit import entries_table, moment_of
+from alphapanda.commands.console import VisibleConsole, fail
 from alphapanda.commands.wording import IST
 from panda.ops.v1.ops_pb2 import AuditEntry
 
@@ -68,6 +69,27 @@ def test_refusals_say_why_and_how_many() -> None:
         method="alphapanda log repair", caller="os:panda", peer="desk", request='{"cause": "x"}'
     )
     assert shown(local).endswith("os:panda desk log repair not known cause=x")
+
+
+def test_what_a_caller_wrote_is_shown_and_never_obeyed() -> None:
+    """Escapes neither clear the screen nor turn the writing, and a line feed makes no row of its own."""
+    forged = AuditEntry(
+        method="/p.R/Login", caller="anonymous", peer="ipv4:1.2.3.4:5", outcome="UNAUTHENTICATED", calls=1,
+        request='{"user_name": "\\u001b[2J\\u009b31mx\\u202ey\\nadmin 10.0.0.1 SetKillSwitch OK"}',
+    )  # fmt: skip
+    console = VisibleConsole(width=400)
+    with console.capture() as captured:
+        console.print(entries_table([forged]))
+    assert len(captured.get().splitlines()) == 2
+    assert all(character.isprintable() for character in captured.get().replace("\n", ""))
+    assert "user_name=\N{REPLACEMENT CHARACTER}[2J" in captured.get()
+
+
+def test_an_error_is_never_obeyed_either(capsys: pytest.CaptureFixture[str]) -> None:
+    """A refusal repeats what the caller wrote."""
+    with pytest.raises(SystemExit):
+        fail("no user '\x1b]0;pwn\x07'")
+    assert capsys.readouterr().err.rstrip("\n").isprintable()
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,17 @@ class Call:
 
     metadata: list[tuple[str, str]] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
+    dns: list[bytes] = field(default_factory=list)
 
     def invocation_metadata(self):
         return self.metadata
 
     def auth_context(self):
-        return {"x509_subject_alternative_name": self.names}
+        return {
+            "x509_subject_alternative_name": [*self.dns, *self.names],
+            "peer_uri": self.names,
+            "peer_dns": self.dns,
+        }
 
 
 def token(**changed) -> str:
@@ -169,6 +174,31 @@ def test_a_services_own_tokens_are_valid_and_renewed(access: Access) -> None:
     assert own() == first
     times[0] += 1
     assert own() != first
+
+
+def test_a_dns_name_that_reads_like_a_services_uri_makes_no_service() -> None:
+    """An authority checks a host's name in another way than a service's URI, so the one never stands for the other."""
+    access = Access(
+        TokenVerifier([KEY.verifying], "alphapanda", "alphapanda", Revocations()),
+        lambda uris: service_of(uris, "spiffe://alphapanda/service/{service}", ("risk",)),
+    )
+    assert access.identify(INTERNAL, Call(names=[RISK])).caller == "service:risk"
+    with pytest.raises(TokenRefused):
+        access.identify(INTERNAL, Call(dns=[RISK]))
+
+
+def test_a_users_revocation_never_concerns_the_service_of_that_name() -> None:
+    """Whoever is called risk loses tokens; the service risk, which signs its own, goes on calling."""
+    revocations = Revocations()
+    access = Access(TokenVerifier([KEY.verifying], "alphapanda", "alphapanda", revocations), now=lambda: NOW)
+    for refreshable in (True, False):
+        revoked = Revocation(subject="risk", below_generation=2, refreshable=refreshable, forget_at=NOW + 999)
+        revocations.apply([revoked], NOW)
+        own = OwnTokens("risk", OF_SERVICES, KEY, "alphapanda", "alphapanda", lambda: NOW)
+        assert access.identify(INTERNAL, with_token(own())).caller == "service:risk"
+        for kind in CallerKind:
+            with pytest.raises(TokenRefused):
+                access.identify(READ, with_token(token(subject="risk", kind=kind)))
 
 
 def test_a_caller_who_asks_too_often_is_refused_and_others_are_not() -> None:

@@ -81,6 +81,16 @@ def test_a_terminal_gets_lines_for_people() -> None:
     assert not stream.getvalue().startswith("{")
 
 
+def test_a_terminal_obeys_nothing_that_a_line_holds() -> None:
+    """Whoever signs in under a name with escapes doesn't clear the operator's screen; nor does an error's text."""
+    stream = configured(io.StringIO(), format="console")
+    log = structlog.get_logger("alphapanda.test")
+    log.warning("login.refused", user="\x1b[2Jx", reason="\x9b2J\u202e")
+    log.error("call.failed", exc_info=ValueError("\x1b]0;pwn\x07"))
+    assert "[2Jx" in stream.getvalue()
+    assert all(one.isprintable() or one == "\n" for one in stream.getvalue())
+
+
 def test_the_level_is_kept() -> None:
     """What is below the level isn't written."""
     stream = configured(io.StringIO(), level="warning")
