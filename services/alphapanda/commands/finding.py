@@ -34,8 +34,9 @@ TARGET_FORM: Final = re.compile(r"(dns:///)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])
 HIGHEST_PORT: Final = 65_535
 HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 FINDING_SECONDS: Final = 2.0
-NOBODY_ANSWERS: Final = ("Connection refused", "timed out", "Timeout", "No route", "DNS")
-"""In gRPC's words."""
+NOBODY_ANSWERS: Final = ("timed out", "Timeout", "No route", "DNS")
+"""In gRPC's words, of the last address that it tried. A refused connection isn't here: `localhost` has two addresses, and the
+server may be at the other one."""
 SERVICES: Final = {
     "instruments": "panda.instruments.v1.InstrumentService",
     "marketdata": "panda.marketdata.v1.MarketDataService",

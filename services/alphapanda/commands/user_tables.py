@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from rich.console import RenderableType
 
@@ -10,6 +11,9 @@ from alphapanda.commands.tables import row, table
 from alphapanda.commands.wording import market_moment, shown_time, word
 from panda.auth.v1.auth_pb2 import Role, Session, User
 from panda.options.v1.options_pb2 import Permission
+
+ENDS: Final = "%d %b %Y %H:%M:%S"
+"""With the year, because a service account's token may be valid for one."""
 
 
 def permission_names(permissions: Iterable[int]) -> list[str]:
@@ -48,10 +52,8 @@ def sessions_table(sessions: Iterable[Session], own: str = "") -> RenderableType
             made,
             session.session_id,
             session.user_name,
-            *(
-                shown_time(market_moment(session, name))
-                for name in ("created_at", "refreshed_at", "expires_at")
-            ),
+            *(shown_time(market_moment(session, name)) for name in ("created_at", "refreshed_at")),
+            shown_time(market_moment(session, "expires_at"), ENDS),
             session.address,
             session.client,
             note,

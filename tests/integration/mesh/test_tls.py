@@ -13,6 +13,7 @@ import pytest
 import structlog
 from typing_extensions import override
 
+from alphapanda.commands.finding import Target, trouble_of
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.dev_certificates import Pair, new_authority, new_certificate
@@ -150,6 +151,19 @@ async def test_who_connects_and_what_is_said_to_who_does_not(
         assert (found, said in sentence) == (trouble, True), sentence
         expected = grpc.StatusCode.OK if trouble is Trouble.NONE else grpc.StatusCode.UNAVAILABLE
         assert await outcome(target, channel_security) is expected, sentence
+
+
+async def test_a_refusal_at_one_address_of_a_name_does_not_hide_the_reason_at_another(
+    served, folder: Folder, stranger: Folder
+) -> None:
+    """`localhost` is ::1, too: gRPC tells of the last address alone, where nobody listens, and the command asks by itself."""
+    address = await served.start(security(of(folder, "server")))
+    target = Target(address, security=ChannelSecurity(TlsMaterial(TlsFiles(ca=stranger.ca))))
+    refused = "last error: UNKNOWN: ipv6:%5B::1%5D:1: Failed to connect to remote host: Connection refused"
+    said = await asyncio.to_thread(trouble_of, target, address, refused)
+    assert said is not None
+    assert "isn't trusted here" in said
+    assert await asyncio.to_thread(trouble_of, target, "127.0.0.1:1", refused) is None
 
 
 async def test_a_certificate_that_expires_while_it_runs_is_said_with_its_date(served, folder: Folder) -> None:
