@@ -82,7 +82,7 @@ $(NODE_MODULES): clients/typescript/package-lock.json clients/typescript/package
 	touch $@
 
 .PHONY: clients
-clients: client-go client-typescript client-java ## build and test the clients (needs Go, Node, Java 17, Maven)
+clients: client-go client-typescript client-java client-python ## build and test the clients (needs Go, Node, Java 17, Maven)
 
 .PHONY: client-go
 client-go:
@@ -99,6 +99,12 @@ client-java:
 	@command -v javac >/dev/null || { echo "the Java client needs a JDK, 17 or later (https://adoptium.net)"; exit 1; }
 	@command -v mvn >/dev/null || { echo "the Java client needs Maven (https://maven.apache.org)"; exit 1; }
 	cd clients/java && mvn --batch-mode --quiet package
+
+.PHONY: client-python
+client-python: setup
+	MYPYPATH=clients/python:gen/python $(BIN)/mypy --package alphapanda_client
+	PYTHONPATH=clients/python $(BIN)/python -m pytest --quiet clients/python/tests
+	$(UV) build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir .tools/client-python clients/python
 
 .PHONY: log-events
 log-events: setup ## the table of all log events, from the source: services/alphapanda/telemetry/EVENTS.md

@@ -1,0 +1,154 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from alphapanda_client.connection import Connection
+from alphapanda_client.errors import platform_error
+from alphapanda_client.policy import default_deadline, named
+from alphapanda_client.watching import Progress
+from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
+from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
+from panda.marketdata.v1.marketdata_pb2 import WatchQuotesRequest, WatchQuotesResponse
+from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
+from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
+from panda.portfolio.v1.portfolio_pb2 import WatchPortfolioRequest, WatchPortfolioResponse
+from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
+from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
+from panda.trading.v1.trading_pb2 import WatchOrdersRequest, WatchOrdersResponse
+from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
+
+Message = TypeVar("Message")
+
+
+class Client:
+    """The platform's services over one connection, which is made at the first call; close it in the end.
+
+    A call that fails raises PlatformError. `timeout=` in seconds takes the place of the contract's deadline.
+
+    Args:
+        connection: the platform, or its target on this machine.
+        channel: a channel to use in place of a new one (tests); it is closed with the client.
+        sleep: waits before a broken watch is opened again.
+    """
+
+    def __init__(
+        self,
+        connection: Connection | str,
+        channel: grpc.Channel | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.connection = Connection(connection) if isinstance(connection, str) else connection
+        self._channel = channel or _open(self.connection)
+        self._sleep = sleep
+        # The generated stubs are typed for grpc.aio, so what they say of an answer isn't true here.
+        calls: Any = _Calls(self._channel, self.connection)
+        self.auth: Any = AuthServiceStub(calls)
+        self.instruments: Any = InstrumentServiceStub(calls)
+        self.market_data: Any = MarketDataServiceStub(calls)
+        self.ops: Any = OpsServiceStub(calls)
+        self.portfolio: Any = PortfolioServiceStub(calls)
+        self.risk: Any = RiskServiceStub(calls)
+        self.strategies: Any = StrategyServiceStub(calls)
+        self.trading: Any = TradingServiceStub(calls)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; watches end."""
+        self._channel.close()
+
+    def call(self, method: str, request: Any, answer: Callable[[bytes], Message]) -> Message:
+        """Calls an RPC by its name, "/package.Service/Method".
+
+        Raises:
+            PlatformError: it was refused or failed.
+        """
+        calls = _Calls(self._channel, self.connection)
+        made: Message = calls.unary_unary(method, type(request).SerializeToString, answer)(request)
+        return made
+
+    def watch_orders(self, request: WatchOrdersRequest) -> Iterator[WatchOrdersResponse]:
+        """Orders as they change, each change once; it goes on from its revision after a break.
+
+        Raises:
+            PlatformError: a further attempt doesn't mend it.
+        """
+        return self._watch(self.trading.WatchOrders, request)
+
+    def watch_portfolio(self, request: WatchPortfolioRequest) -> Iterator[WatchPortfolioResponse]:
+        """The books as they change; it goes on from its revision after a break.
+
+        Raises:
+            PlatformError: a further attempt doesn't mend it.
+        """
+        return self._watch(self.portfolio.WatchPortfolio, request)
+
+    def watch_quotes(self, request: WatchQuotesRequest) -> Iterator[WatchQuotesResponse]:
+        """Prices as they change; after a break it begins again with a snapshot.
+
+        Raises:
+            PlatformError: a further attempt doesn't mend it.
+        """
+        return self._watch(self.market_data.WatchQuotes, request)
+
+    def _watch(self, rpc: Any, request: Any) -> Iterator[Any]:
+        progress = Progress(request)
+        while True:
+            stream = rpc(progress.request)
+            broken = None
+            try:
+                for message in stream:
+                    progress.saw(message)
+                    yield message
+            except grpc.RpcError as error:
+                broken = platform_error(error)
+            finally:
+                stream.cancel()
+            self._sleep(progress.broke(broken))
+
+
+def _open(connection: Connection) -> grpc.Channel:
+    if connection.secure:
+        return grpc.secure_channel(connection.target, connection.credentials(), connection.options)
+    return grpc.insecure_channel(connection.target, connection.options)
+
+
+class _Calls:
+    """Passed to the generated stubs in place of a channel: gives each call deadline, request id and token."""
+
+    def __init__(self, channel: grpc.Channel, connection: Connection) -> None:
+        self._channel = channel
+        self._connection = connection
+
+    def unary_unary(self, method: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Any:
+        """An RPC with one answer."""
+        rpc = self._channel.unary_unary(method, request_serializer, response_deserializer)
+
+        def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> Any:
+            seconds = default_deadline(method) if timeout is None else timeout
+            try:
+                return rpc(named(request), seconds, (*metadata, *self._connection.metadata()))
+            except grpc.RpcError as error:
+                raise platform_error(error) from None
+
+        return call
+
+    def unary_stream(self, method: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Any:
+        """A watch, without a deadline where its caller names none."""
+        rpc = self._channel.unary_stream(method, request_serializer, response_deserializer)
+
+        def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> Any:
+            return rpc(request, timeout, (*metadata, *self._connection.metadata()))
+
+        return call
