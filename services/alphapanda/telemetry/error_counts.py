@@ -10,16 +10,18 @@ from typing import Final
 from typing_extensions import override
 
 from alphapanda.telemetry.channels import CHANNELS
+from alphapanda.telemetry.quiet import limit_repeats
 
 OTHER: Final = "other"
 """The channel of lines that belong to no channel."""
 
 
 class ErrorCounts(logging.Handler):
-    """Counts lines of level ERROR and above. Attach it to the root logger."""
+    """Counts lines of level ERROR and above, of libraries as many as the log shows. Attach it to the root logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
+        limit_repeats(self)
         self._counts: Counter[str] = Counter(dict.fromkeys((*CHANNELS, OTHER), 0))
 
     @property

@@ -17,7 +17,7 @@ from alphapanda.telemetry.channels import CHANNELS
 from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
 from alphapanda.telemetry.files import RotatingFile, Stream
 from alphapanda.telemetry.options import LoggingOptions, LogRotation
-from alphapanda.telemetry.quiet import RepeatLimiter, UnwritableLines
+from alphapanda.telemetry.quiet import UnwritableLines, limit_repeats
 from alphapanda.telemetry.redaction import REDACTED, is_secret, redacted
 from alphapanda.telemetry.visible import visible_values
 
@@ -62,8 +62,7 @@ def configure_logging(
         colours = console and stream is not None and stream.isatty()
         handler.setFormatter(_formatter(shared, console=console, colours=colours))
     main.setLevel(level)
-    for library in ("aiokafka", "opentelemetry"):
-        main.addFilter(RepeatLimiter(library))
+    limit_repeats(main, *files.values())
     for logger in _loggers():
         for old in logger.handlers[:]:
             logger.removeHandler(old)

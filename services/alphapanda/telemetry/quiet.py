@@ -12,6 +12,10 @@ from typing import Final
 from typing_extensions import override
 
 INTERVAL_SECONDS: Final = 60.0
+REPEATING: Final = ("aiokafka", "opentelemetry")
+"""Libraries that log each attempt while what they connect to is away."""
+_PASSED: Final = "repeat_passed"
+"""Attribute of a record: what was decided about it, so that all outputs have the same lines."""
 
 
 class UnwritableLines:
@@ -79,6 +83,11 @@ class RepeatLimiter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name != self._library and not record.name.startswith(f"{self._library}."):
             return True
+        if (decided := record.__dict__.get(_PASSED)) is None:
+            decided = record.__dict__[_PASSED] = self._decide(record)
+        return bool(decided)
+
+    def _decide(self, record: logging.LogRecord) -> bool:
         now = self._clock()
         if now < self._until.get(record.levelno, 0.0):
             self._suppressed[record.levelno] = self._suppressed.get(record.levelno, 0) + 1
@@ -88,3 +97,10 @@ class RepeatLimiter(logging.Filter):
             record.msg = f"{record.getMessage()} ({suppressed} lines of {self._library} suppressed before)"
             record.args = ()
         return True
+
+
+def limit_repeats(*handlers: logging.Handler) -> None:
+    """Rate-limits the lines of libraries that repeat themselves, alike at all handlers of the log."""
+    for limiter in map(RepeatLimiter, REPEATING):
+        for handler in handlers:
+            handler.addFilter(limiter)

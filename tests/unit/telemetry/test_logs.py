@@ -21,6 +21,7 @@ import structlog
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.telemetry.channels import AUDIT, CHANNELS
 from alphapanda.telemetry.correlation import current_broker, current_correlation_id, current_service
+from alphapanda.telemetry.error_counts import ErrorCounts
 from alphapanda.telemetry.files import DAY
 from alphapanda.telemetry.kept_files import Rotated, compress_next, surplus
 from alphapanda.telemetry.logs import configure_logging
@@ -367,6 +368,20 @@ def test_a_library_that_repeats_itself_is_heard_once_a_spell() -> None:
     now[0] = 60.0
     assert heard("aiokafka") == "broker b1 away (2 lines of aiokafka suppressed before)"
     assert heard("aiokafka") is None
+
+
+def test_a_collector_that_is_away_fills_no_file_and_calls_nobody(tmp_path) -> None:
+    """Its exporter's errors are one line a minute on the console, in error.log and in what the alert counts."""
+    stream = io.StringIO()
+    configure_logging(LoggingOptions(), stream, folder=tmp_path)
+    counts = ErrorCounts()
+    logging.getLogger().addHandler(counts)
+    for _ in range(20):
+        logging.getLogger("opentelemetry.exporter").error("Failed to export traces")
+        structlog.get_logger("alphapanda.test").error("test.failed")
+    for shown in (stream.getvalue(), (tmp_path / "error.log").read_text()):
+        assert (shown.count("Failed to export"), shown.count("test.failed")) == (1, 20)
+    assert sum(counts.by_channel.values()) == 21
 
 
 def test_the_correlation_id_is_in_the_line() -> None:
