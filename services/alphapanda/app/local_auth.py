@@ -17,6 +17,13 @@ from alphapanda.mesh.identity import OF_SERVICES
 from alphapanda.settings.model import Settings
 from panda.options.v1 import options_pb2 as options
 
+AUTH_OFF: Final = (
+    "authentication is off: everybody on this machine may trade; `alphapanda up --auth` has callers sign in"
+)
+AUTH_OFF_NOW: Final = (
+    "authentication is off, although it was on in this data directory before: everybody on this machine may trade, and nobody"
+    " signs in; start it again with `alphapanda up --auth`"
+)
 OF_UP: Final = OF_SERVICES | {options.PERMISSION_MANAGE_STRATEGIES}
 """Permissions of this process's own calls: those of services, and what the demo creates."""
 SECRET_BYTES: Final = 48
@@ -41,6 +48,11 @@ def open_up_security(
     elif auth:
         settings = with_auth(settings, secret=settings.auth.secret or secrets.token_urlsafe(SECRET_BYTES))
     return settings, open_security(settings, "up", OF_UP)
+
+
+def auth_off(layout: Layout) -> str:
+    """What to tell where authentication is off: a data directory whose users once signed in is no ordinary one."""
+    return AUTH_OFF_NOW if layout.auth_secret.exists() else AUTH_OFF
 
 
 def with_auth(settings: Settings, **more: str) -> Settings:

@@ -14,6 +14,7 @@ import structlog
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.descriptors import TooFewDescriptors
 from alphapanda.app.embedded import Embedded, PreflightFailed
+from alphapanda.app.local_auth import auth_off
 from alphapanda.app.options import logging_options
 from alphapanda.app.up_options import UpOptions
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
@@ -49,9 +50,6 @@ REFUSALS = (
 SERVICE = "up"
 """What log lines name that belong to no service."""
 
-AUTH_OFF = (
-    "authentication is off: everybody on this machine may trade; `alphapanda up --auth` has callers sign in"
-)
 _log = structlog.get_logger(__name__)
 
 
@@ -121,7 +119,7 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     asked = await started(embedded.start())
     if asked is None:
         return
-    _tell_auth_off(embedded)
+    _tell_auth_off(embedded, Layout(options.data_dir.absolute()))
     ticker = Ticker(embedded, settings, on_terminal=out.is_terminal and not viewed)
     began = wall_clock()
     log, security = _log_file(settings, options), embedded.security.own
@@ -204,10 +202,11 @@ def _shortened(path: Path) -> str:
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
-def _tell_auth_off(embedded: Embedded) -> None:
+def _tell_auth_off(embedded: Embedded, layout: Layout) -> None:
     if not embedded.security.server.access.authenticates:
-        _log.warning("auth.left_off", message=AUTH_OFF)
-        _say(AUTH_OFF)
+        message = auth_off(layout)
+        _log.warning("auth.left_off", message=message)
+        _say(message)
 
 
 def _show_password(password: str) -> None:

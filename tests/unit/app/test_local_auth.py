@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from alphapanda.app.local_auth import local_secret, open_up_security, with_known_secret
+from alphapanda.app.local_auth import (
+    AUTH_OFF,
+    AUTH_OFF_NOW,
+    auth_off,
+    local_secret,
+    open_up_security,
+    with_known_secret,
+)
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.layout import Layout
 from alphapanda.settings.sources import load_settings
@@ -53,6 +60,14 @@ def test_without_auth_nothing_is_made(layout: Layout) -> None:
     _, security = open_up_security(SETTINGS, auth=False, layout=layout)
     assert not security.server.access.authenticates
     assert not layout.secrets.exists()
+
+
+def test_a_start_without_auth_after_one_with_it_says_so(layout: Layout) -> None:
+    """Whoever forgets --auth opens what was closed, and is told that, not what a first start is told."""
+    assert auth_off(layout) == AUTH_OFF
+    open_up_security(SETTINGS, auth=True, layout=layout)
+    assert auth_off(layout) == AUTH_OFF_NOW
+    assert "although it was on in this data directory" in AUTH_OFF_NOW
 
 
 def test_another_machine_is_served_only_with_both(layout: Layout) -> None:
