@@ -88,7 +88,7 @@ def open_metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     logging.getLogger().addHandler(errors)
     stack.callback(logging.getLogger().removeHandler, errors)
     metrics = Metrics(readers, settings.environment, __version__, exemplars, errors)
-    stack.callback(metrics.stop)
+    stack.push_async_callback(asyncio.to_thread, metrics.stop)
     if endpoint is not None:
         endpoint.not_serving = metrics.not_serving
     brokers = settings.active_brokers

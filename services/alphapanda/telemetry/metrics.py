@@ -24,6 +24,8 @@ from alphapanda.telemetry.exemplars import Exemplars
 from alphapanda.telemetry.figures import Figures, Gauge, Outcome, Point, Stage
 from alphapanda.telemetry.gauges import GAUGES
 
+STOP_SECONDS: Final = 1.0
+"""How long a stop waits for the last export, so that a collector that hangs doesn't use up the time of the other parts."""
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds."""
 
@@ -249,8 +251,8 @@ class Metrics(Figures):
         self._latency.record(seconds, {"broker": broker})
 
     def stop(self) -> None:
-        """Shuts down the metrics; readers export once more."""
-        self._provider.shutdown()
+        """Shuts down the metrics; readers export once more, for at most STOP_SECONDS. It blocks: call it in a thread."""
+        self._provider.shutdown(timeout_millis=STOP_SECONDS * 1000)
 
     def _of_consumers(self, name: str) -> Any:
         def observed(_: CallbackOptions) -> Iterable[Observation]:

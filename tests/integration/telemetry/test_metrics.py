@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -140,3 +142,14 @@ def test_a_collector_that_is_away_holds_nobody_up() -> None:
     metrics = Metrics([collector_reader("http://127.0.0.1:1", 0.05, 0.2)], "testing", "1.2.3")
     metrics.observe([SERVICE], [CONSUMER], [GROUP], 1.5)
     metrics.stop()
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_stop() -> None:
+    """It takes the connection and says nothing: the last export is given up long before its own time-out."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        reader = collector_reader(f"http://127.0.0.1:{silent.getsockname()[1]}", 60.0, 30.0)
+        metrics = Metrics([reader], "testing", "1.2.3")
+        metrics.order_sent("paper", 0.1)
+        before = time.monotonic()
+        metrics.stop()
+        assert time.monotonic() - before < 15.0
