@@ -178,7 +178,7 @@ async def main() -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    running = asyncio.create_task(_run(wanted.folder.resolve(), stopping, mesh=wanted.mesh, once=wanted.once))
+    running = asyncio.create_task(_run(wanted.folder.resolve(), mesh=wanted.mesh, once=wanted.once))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
     running.cancel()  # its own clean-up stops what it has started
@@ -192,7 +192,7 @@ async def main() -> int:
     return 0
 
 
-async def _run(folder: Path, stopping: asyncio.Event, *, mesh: bool, once: bool) -> None:
+async def _run(folder: Path, *, mesh: bool, once: bool) -> None:
     with ExitStack() as jaegers:
         jaeger = JaegerServer(folder / "jaeger")
         say("starting Jaeger …")
@@ -218,7 +218,7 @@ async def _run(folder: Path, stopping: asyncio.Event, *, mesh: bool, once: bool)
             tell(order, trace, jaeger, asking, folder)
             if not once:
                 say("running until Ctrl-C")
-                await stopping.wait()
+                await asyncio.Event().wait()  # until it is cancelled: here, and so not within the clean-up
 
 
 if __name__ == "__main__":
