@@ -41,6 +41,13 @@ class NothingTraded(Exception):
     """No order was traced in time, or the platform ended; the message says what there is instead."""
 
 
+def check_process(name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Raises NothingTraded where a process has ended, with the last line of its log."""
+    if process.poll() is not None:
+        last = log.read_text(errors="replace").strip().splitlines()[-1:]
+        raise NothingTraded(f"{name} ended: {''.join(last)} (log: {log})")
+
+
 class Platform:
     """The platform in one process: `alphapanda up --demo`.
 
@@ -66,9 +73,7 @@ class Platform:
 
     def check(self) -> None:
         """Raises NothingTraded where it has ended."""
-        if self._process.poll() is not None:
-            last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise NothingTraded(f"the platform ended: {''.join(last)} (log: {self.log})")
+        check_process("the platform", self._process, self.log)
 
     def stop(self) -> None:
         """Asks it to end, and waits; kills it where it doesn't."""
@@ -207,12 +212,18 @@ async def _run(folder: Path, *, mesh: bool, once: bool) -> None:
                 say("starting Kafka, PostgreSQL, Redis and the services, a process each …")
                 await whole(of_mesh.start())
                 await seed_demo(of_mesh.environment)
-                asking, check = Asking(of_mesh.environment), lambda: None
+
+                def check() -> None:
+                    for service, process in of_mesh.processes.items():
+                        check_process(service, process, folder / "mesh" / "logs" / f"{service}.log")
+
+                asking = Asking(of_mesh.environment)
             else:
                 say("starting the platform …")
                 platform = Platform(folder, environment)
                 platforms.push_async_callback(asyncio.to_thread, platform.stop)
-                asking, check = Asking(environment, platform.options), platform.check
+                asking = Asking(environment, platform.options)
+                check = platform.check
             say("waiting for a strategy's order to be filled and booked …")
             order, trace = await traced_order(asking, jaeger, check)
             tell(order, trace, jaeger, asking, folder)

@@ -9,20 +9,36 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+
+import pytest
 
 TOOL = Path(__file__).resolve().parents[3] / "tools" / "jaeger" / "trace_demo.py"
 
 
-async def test_ctrl_c_waits_for_the_platform_to_stop(monkeypatch) -> None:
-    """It interrupts the wait alone, never the stop that follows: half a stop leaves a platform running that nobody sees."""
+def loaded(monkeypatch) -> ModuleType:
     specification = importlib.util.spec_from_file_location("trace_demo", TOOL)
     assert specification is not None
     assert specification.loader is not None
     demo = importlib.util.module_from_spec(specification)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "argv", ["trace_demo.py"])
     specification.loader.exec_module(demo)
+    return demo
+
+
+def test_a_process_that_ended_is_told_with_its_last_line(monkeypatch, tmp_path) -> None:
+    """Nobody waits minutes for an order that a service whose port is taken can't make."""
+    demo, log = loaded(monkeypatch), tmp_path / "marketdata.log"
+    log.write_text("began\n127.0.0.1:50062 is in use\n")
+    demo.check_process("marketdata", SimpleNamespace(poll=lambda: None), log)
+    with pytest.raises(demo.NothingTraded, match=r"marketdata ended: 127\.0\.0\.1:50062 is in use"):
+        demo.check_process("marketdata", SimpleNamespace(poll=lambda: 1), log)
+
+
+async def test_ctrl_c_waits_for_the_platform_to_stop(monkeypatch) -> None:
+    """It interrupts the wait alone, never the stop that follows: half a stop leaves a platform running that nobody sees."""
+    demo = loaded(monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["trace_demo.py"])
     ended: list[str] = []
 
     def stop() -> None:
