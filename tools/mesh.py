@@ -119,8 +119,8 @@ class Mesh:
         """The services, in the order in which they start."""
         return ("auth", *SERVICES) if self._is_secure else SERVICES
 
-    async def start(self, services: Sequence[str] = ()) -> None:
-        """Starts the three stores, prepares them, then the services (all where none is named), in this order."""
+    async def start(self, services: Sequence[str] | None = None) -> None:
+        """Starts the three stores, prepares them, then the services (None: all), in this order."""
         directory = DataDirectory(self.folder)
         directory.acquire(datetime.now(UTC))
         self._stack.callback(directory.release)
@@ -145,7 +145,7 @@ class Mesh:
         self.run("db", "upgrade")
         self.run("topics", "ensure")
         self._stack.callback(self.stop_services)
-        for service in services or self.services:
+        for service in self.services if services is None else services:
             self.start_service(service)
 
     def run(self, *arguments: str) -> None:
