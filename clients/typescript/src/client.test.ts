@@ -38,6 +38,27 @@ test("a command has one request id, repeated while the platform is away", async 
   assert.deepEqual(new Set(seen).size, 1);
 });
 
+test("a connection that breaks is a break, unless the caller broke it", async () => {
+  for (const code of [Code.Canceled, Code.Aborted]) {
+    let attempts = 0;
+    const call = withPolicy(placeOrder, async () => {
+      attempts++;
+      throw new ConnectError("http/2 stream closed", code);
+    });
+    await assert.rejects(call({}));
+    assert.equal(attempts, 4);
+    await assert.rejects(call({}, { signal: AbortSignal.abort() }));
+    assert.equal(attempts, 5);
+  }
+  const breaks = [Code.Canceled, Code.Aborted, Code.PermissionDenied];
+  const open = async function* (): AsyncGenerator<{ revision: bigint }> {
+    throw new ConnectError("ended", breaks.shift());
+  };
+  const watching = goingOn(open, (one) => one.revision, AbortSignal.timeout(30_000)).next();
+  await assert.rejects(watching, { code: Code.PermissionDenied });
+  assert.deepEqual(breaks, []);
+});
+
 test("what the caller got wrong isn't repeated", async () => {
   let calls = 0;
   const call = withPolicy(placeOrder, async () => {

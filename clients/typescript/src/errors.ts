@@ -31,3 +31,17 @@ export function describeError(error: unknown): PlatformError {
     retryAfterMs: delay === undefined ? 0 : Number(delay.seconds) * 1000 + delay.nanos / 1e6,
   };
 }
+
+/**
+ * Whether a further attempt may go through: the platform says so, or the connection broke.
+ *
+ * Node tells a connection that broke as a stream that was cancelled or aborted, by nobody; ask whether you did it first.
+ */
+export function mayPass(error: unknown): boolean {
+  const failed = ConnectError.from(error);
+  if ([Code.Unavailable, Code.ResourceExhausted, Code.Canceled, Code.Aborted].includes(failed.code)) {
+    return true;
+  }
+  const { cause } = failed;
+  return cause instanceof Error && "code" in cause && String(cause.code).startsWith("ERR_HTTP2_");
+}

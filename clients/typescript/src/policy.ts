@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { method as methodPolicy, Retry } from "@alphapanda/contract/panda/options/v1/options_pb.js";
-import { Code, createClient, type CallOptions, type Client, type Transport } from "@connectrpc/connect";
-import { describeError } from "./errors.js";
+import { createClient, type CallOptions, type Client, type Transport } from "@connectrpc/connect";
+import { describeError, mayPass } from "./errors.js";
 
 const MOST_ATTEMPTS = 4;
 const FIRST_WAIT_MS = 100;
@@ -52,7 +52,7 @@ export function withPolicy(rpc: DescMethod, call: Unary): Unary {
         return await call(command, { ...options, ...left });
       } catch (error) {
         const told = describeError(error);
-        const passes = told.code === Code.Unavailable || told.code === Code.ResourceExhausted;
+        const passes = mayPass(error) && options.signal?.aborted !== true;
         const wait = Math.max(told.retryAfterMs, Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), LONGEST_WAIT_MS));
         if (!passes || !mayBeRepeated(rpc) || attempt >= MOST_ATTEMPTS || performance.now() + wait >= deadline) {
           throw error;

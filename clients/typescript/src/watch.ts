@@ -1,6 +1,6 @@
 // Watches that go on after a break.
 import { Code } from "@connectrpc/connect";
-import { describeError } from "./errors.js";
+import { describeError, mayPass } from "./errors.js";
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5000;
@@ -34,7 +34,7 @@ export async function* goingOn<M>(
       const told = describeError(error);
       if (told.code === Code.OutOfRange) {
         after = 0n;
-      } else if (told.code !== Code.Unavailable && told.code !== Code.ResourceExhausted) {
+      } else if (!mayPass(error)) {
         throw error;
       }
       wait = Math.max(wait, told.retryAfterMs);
