@@ -62,6 +62,8 @@ lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements
 	$(UV) $(COMPILE) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	grep -E '^uv==' requirements/dev.txt | cut -d' ' -f1 \
 		| $(UV) $(COMPILE) - --output-file requirements/bootstrap.txt
+	grep -E '^(hatchling|uv)==' requirements/dev.txt | cut -d' ' -f1 \
+		| $(UV) $(COMPILE) - --constraint requirements/dev.txt --output-file requirements/build.txt
 
 .PHONY: gen
 gen: setup $(PROTOC_GO) $(NODE_MODULES) ## generate gen/ (Python, Go, TypeScript) from protos/; same protos, same bytes (needs Go, Node)
@@ -178,6 +180,19 @@ dashboards: setup ## write the Grafana dashboards of deploy/observability from t
 observability-check: setup ## rules, alerts and dashboards on the real promtool and Prometheus, scraping a platform to which everything happens
 	@$(MAKE) --no-print-directory prometheus || echo "going on without Prometheus: its tests are skipped, and fail under CI=true"
 	$(BIN)/python -m pytest tests/unit/test_observability.py tests/observability $(ARGS)
+
+# What to build on, pinned by digest: make image BASE=python:3.11-slim-bookworm@sha256:… . Without it the base is made here.
+BASE ?=
+REQUIREMENTS ?= runtime
+IMAGE ?= localhost/alphapanda:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/alphapanda/__init__.py)
+
+.PHONY: image
+image: ## the container image, with docker, podman or buildah: make image [BASE=NAME@sha256:…] [REQUIREMENTS=zerodha]
+	$(PYTHON) tools/image.py --base "$(BASE)" --requirements $(REQUIREMENTS) --tag $(IMAGE)
+
+.PHONY: image-check
+image-check: setup kafka ## every service started from the image, read-only and unprivileged, and an order traded (needs podman)
+	TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
 
 .PHONY: kafka
 kafka: $(CLASSES) ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)
