@@ -89,10 +89,15 @@ def test_every_service_serves_and_an_order_is_filled(mesh: MeshFromImage) -> Non
     while not filled:
         assert time.monotonic() < deadline, mesh.asked("orders")
         placed = mesh.asked("orders", "place", "buy", "NSE:INFY", "10", "--request-id", uuid4().hex)
+        wanted = placed["order"]["state"]["orderId"]
         time.sleep(3)
-        orders = {one["order_id"]: one["status"] for one in mesh.asked("orders")["orders"]}
-        filled = orders.get(placed["order"]["order_id"]) == "ORDER_STATUS_FILLED"
-    assert any("10" in str(one.get("quantity")) for one in mesh.asked("positions")["positions"])
+        states = {one["state"]["orderId"]: one["state"]["status"] for one in mesh.asked("orders")["orders"]}
+        filled = states.get(wanted) == "ORDER_STATUS_FILLED"
+    held = 0
+    while held < 10:
+        assert time.monotonic() < deadline, mesh.asked("positions")
+        positions = mesh.asked("positions").get("positions", ())
+        held = sum(int(one.get("quantity", 0)) for one in positions if one["symbol"] == "NSE:INFY")
 
 
 def test_services_run_without_any_privilege(mesh: MeshFromImage) -> None:
