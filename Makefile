@@ -86,11 +86,15 @@ $(NODE_MODULES): clients/typescript/package-lock.json clients/typescript/package
 .PHONY: clients
 clients: client-go client-typescript client-java client-python ## build and test the clients (needs Go, Node, Java 17, Maven)
 
+.PHONY: clients-trade
+clients-trade: clients ## let the clients of all languages trade on one platform, with TLS and without
+	$(BIN)/python -m pytest -n 0 tests/clients $(ARGS)
+
 .PHONY: client-go
 client-go:
 	@command -v go >/dev/null || { echo "the Go client needs Go (https://go.dev/dl/)"; exit 1; }
 	cd gen/go && go build ./...
-	cd clients/go && test -z "$$(gofmt -l .)" && go vet ./... && go test ./...
+	cd clients/go && test -z "$$(gofmt -l .)" && go vet ./... && go test ./... && go build -o ../../.tools/clients/ ./cmd/...
 
 .PHONY: client-typescript
 client-typescript: $(NODE_MODULES)
