@@ -40,7 +40,7 @@ SECONDS = 180.0
 SLOW_FRAMES_MS = 6000
 """Between two frames there is time to kill a platform under all who wait for the next."""
 FIRST_PASSWORD = re.compile(r"`admin`, password (\S+) ")
-OWN_PASSWORD = "bought-and-sold-side-by-side"
+OWN_PASSWORD = "bought-and-sold-side-by-side"  # pragma: allowlist secret
 
 Metadata = tuple[tuple[str, str], ...]
 
