@@ -178,6 +178,14 @@ class Provoking:
         await asyncio.sleep(8)
         watch.cancel()
 
+    async def breakers(self, seen: Callable[[], bool]) -> None:
+        """Ends PostgreSQL until a breaker was seen open: it comes back so quickly that a handler may miss its absence."""
+        for _ in range(30):
+            if await asyncio.to_thread(seen):
+                return
+            self._kill("postgres")
+            await asyncio.sleep(4)
+
     async def correlation_ids(self) -> set[str]:
         """Of all fills so far."""
         topics = self.embedded.topic_map
@@ -240,6 +248,7 @@ async def _provoked(folder: Path, prometheus: Callable[[int], Prometheus]) -> Ou
             async with open_channel(embedded.target, SERVICES) as channel:
                 provoking = Provoking(embedded, folder / "data", channel)
                 await provoking.everything()
+                await provoking.breakers(lambda: bool(asked.so_far("alphapanda_breaker_open == 1")))
                 shown = await asyncio.to_thread(_all_shown, asked)
                 filled = await provoking.correlation_ids()
         finally:
