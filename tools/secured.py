@@ -11,8 +11,8 @@ from alphapanda.commands.making_certs import make_certificates
 from alphapanda.mesh.identity import OF_SERVICES
 from alphapanda.mesh.own_tokens import OwnTokens
 from alphapanda.mesh.security import ChannelSecurity
+from alphapanda.mesh.signing_keys import secret_keys
 from alphapanda.mesh.tls import TlsFiles, TlsMaterial
-from alphapanda.mesh.tokens import secret_keys
 from panda.options.v1 import options_pb2 as options
 
 DAYS = 30

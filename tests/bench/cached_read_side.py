@@ -24,7 +24,8 @@ from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.revocations import Revocations
 from alphapanda.mesh.server import OPTIONS, MeshServer
 from alphapanda.mesh.server_security import ServerSecurity
-from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, TokenVerifier, secret_keys, signed
+from alphapanda.mesh.signing_keys import secret_keys
+from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, TokenVerifier, signed
 from alphapanda.telemetry.logs import configure_logging
 from alphapanda.telemetry.options import LoggingOptions
 from alphapanda.telemetry.tracing import Tracer

@@ -29,8 +29,8 @@ from alphapanda.contract.catalogue import service_descriptors
 from alphapanda.contract.validation import bounds_broken, violations
 from alphapanda.embedded.layout import Layout
 from alphapanda.mesh.own_tokens import OwnTokens
+from alphapanda.mesh.signing_keys import secret_keys
 from alphapanda.mesh.status import call_failure
-from alphapanda.mesh.tokens import secret_keys
 from panda.options.v1 import options_pb2 as options
 
 METHODS: Final = [method for service in service_descriptors() for method in service.methods]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import grpc
@@ -87,11 +88,10 @@ def test_who_has_not_signed_in_does_nothing(secured: Platform) -> None:
 
 def test_a_viewer_sees_and_does_not_trade(secured: Platform, admin, tmp_path: Path) -> None:
     """A user with the role viewer reads; an order is refused with the permission that is missing and who has it, and leaves no order."""
-    request = CreateUserRequest(
-        request_id="u-1", user_name="meera", password="see-and-touch-nothing", roles=["viewer"]
-    )
+    own = token_urlsafe()
+    request = CreateUserRequest(request_id="u-1", user_name="meera", password=own, roles=["viewer"])
     AuthServiceStub(secured.channel).CreateUser(request, metadata=admin, timeout=20)
-    viewer = bearer(secured, "meera", "see-and-touch-nothing")
+    viewer = bearer(secured, "meera", own)
     trading = TradingServiceStub(secured.channel)
     with pytest.raises(grpc.RpcError) as refused:
         trading.PlaceOrder(ORDER, metadata=viewer, timeout=10)

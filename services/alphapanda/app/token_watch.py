@@ -15,8 +15,9 @@ from alphapanda.app.resources import ProcessResources
 from alphapanda.contract.wire import moment
 from alphapanda.mesh.failures import is_away
 from alphapanda.mesh.revocations import Revocation, Revocations
+from alphapanda.mesh.signing_keys import Algorithm, public_key
 from alphapanda.mesh.status import describe_rpc_error
-from alphapanda.mesh.tokens import Algorithm, TokenVerifier, public_key
+from alphapanda.mesh.tokens import TokenVerifier
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.resilience.tasks import kept_running

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphapanda.mesh.revocations import Revocations
-from alphapanda.mesh.tokens import (
-    Algorithm,
-    SigningKey,
-    TokenVerifier,
-    VerifyingKey,
-    private_keys,
-    secret_keys,
-)
+from alphapanda.mesh.signing_keys import Algorithm, SigningKey, VerifyingKey, private_keys, secret_keys
+from alphapanda.mesh.tokens import TokenVerifier
 from alphapanda.settings.auth import AuthSettings
 
 

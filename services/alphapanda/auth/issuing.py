@@ -14,7 +14,8 @@ from alphapanda.auth.core.sessions import Session
 from alphapanda.auth.core.users import Role, User, UserKind, permissions_of
 from alphapanda.contract.wire import timestamp
 from alphapanda.domain import ids
-from alphapanda.mesh.tokens import CallerKind, Claims, SigningKey, TokenType, public_bytes, signed
+from alphapanda.mesh.signing_keys import SigningKey, public_bytes
+from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, signed
 from panda.auth.v1 import auth_pb2 as api
 from panda.options.v1 import options_pb2 as options
 

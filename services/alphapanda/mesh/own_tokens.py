@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
-from alphapanda.mesh.tokens import OWN_SESSION, CallerKind, Claims, SigningKey, TokenType, signed
+from alphapanda.mesh.signing_keys import SigningKey
+from alphapanda.mesh.tokens import OWN_SESSION, CallerKind, Claims, TokenType, signed
 
 VALID_SECONDS: Final = 600
 RENEWED_BEFORE_SECONDS: Final = 300

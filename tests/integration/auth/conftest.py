@@ -29,8 +29,9 @@ from alphapanda.mesh.access import Access
 from alphapanda.mesh.revocations import Revocations
 from alphapanda.mesh.server import MeshServer
 from alphapanda.mesh.server_security import ServerSecurity
+from alphapanda.mesh.signing_keys import SigningKey, VerifyingKey, secret_keys
 from alphapanda.mesh.status import CallFailure, call_failure
-from alphapanda.mesh.tokens import SigningKey, TokenVerifier, VerifyingKey, secret_keys
+from alphapanda.mesh.tokens import TokenVerifier
 from alphapanda.storage.engine import open_engine
 from panda.auth.v1 import auth_pb2 as api
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server

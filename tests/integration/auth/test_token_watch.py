@@ -12,7 +12,8 @@ from tests.integration.auth.conftest import ASHAS_PASSWORD, Front, opened
 
 from alphapanda.app.token_watch import NOTICED_SECONDS, TokenWatch
 from alphapanda.mesh.revocations import Revocations
-from alphapanda.mesh.tokens import Algorithm, TokenVerifier, private_keys
+from alphapanda.mesh.signing_keys import Algorithm, private_keys
+from alphapanda.mesh.tokens import TokenVerifier
 from panda.auth.v1 import auth_pb2 as api
 
 

@@ -30,9 +30,10 @@ from alphapanda.mesh.revocations import Revocation, Revocations
 from alphapanda.mesh.security import ChannelSecurity
 from alphapanda.mesh.server import MeshServer
 from alphapanda.mesh.server_security import ServerSecurity
+from alphapanda.mesh.signing_keys import secret_keys
 from alphapanda.mesh.status import call_failure
 from alphapanda.mesh.tls import TlsFiles, TlsMaterial
-from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, TokenVerifier, secret_keys, signed
+from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, TokenVerifier, signed
 from panda.marketdata.v1 import marketdata_pb2, marketdata_pb2_grpc
 from panda.options.v1 import options_pb2 as options
 from panda.risk.v1 import risk_pb2, risk_pb2_grpc

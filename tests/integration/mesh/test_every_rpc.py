@@ -25,8 +25,9 @@ from alphapanda.mesh.bounds import CallBounds
 from alphapanda.mesh.revocations import Revocation, Revocations
 from alphapanda.mesh.server import MeshServer
 from alphapanda.mesh.server_security import ServerSecurity
+from alphapanda.mesh.signing_keys import secret_keys
 from alphapanda.mesh.status import call_failure
-from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, TokenVerifier, secret_keys, signed
+from alphapanda.mesh.tokens import CallerKind, Claims, TokenType, TokenVerifier, signed
 from panda.options.v1 import options_pb2 as options
 
 KEY, OTHER_KEY = secret_keys("k" * 40)[0], secret_keys("o" * 40)[0]

@@ -14,15 +14,8 @@ from alphapanda.mesh.identity import ANONYMOUS, OF_SERVICES
 from alphapanda.mesh.own_tokens import RENEWED_BEFORE_SECONDS, VALID_SECONDS, OwnTokens
 from alphapanda.mesh.rates import MOST_CALLERS, CallerRates
 from alphapanda.mesh.revocations import Revocation, Revocations
-from alphapanda.mesh.tokens import (
-    CallerKind,
-    Claims,
-    TokenRefused,
-    TokenType,
-    TokenVerifier,
-    secret_keys,
-    signed,
-)
+from alphapanda.mesh.signing_keys import secret_keys
+from alphapanda.mesh.tokens import CallerKind, Claims, TokenRefused, TokenType, TokenVerifier, signed
 from panda.options.v1 import options_pb2 as options
 
 NOW = 1_800_000_000.0

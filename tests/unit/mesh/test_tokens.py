@@ -12,21 +12,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.revocations import Revocation, Revocations
-from alphapanda.mesh.tokens import (
-    LEEWAY_SECONDS,
-    LONGEST_TOKEN,
+from alphapanda.mesh.signing_keys import (
     Algorithm,
-    CallerKind,
-    Claims,
     SigningKey,
-    TokenRefused,
-    TokenType,
-    TokenVerifier,
-    bearer_of,
     private_keys,
     public_bytes,
     public_key,
     secret_keys,
+)
+from alphapanda.mesh.tokens import (
+    LEEWAY_SECONDS,
+    LONGEST_TOKEN,
+    CallerKind,
+    Claims,
+    TokenRefused,
+    TokenType,
+    TokenVerifier,
+    bearer_of,
     signed,
 )
 from panda.options.v1 import options_pb2 as options

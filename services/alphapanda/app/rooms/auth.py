@@ -22,7 +22,8 @@ from alphapanda.auth.signing_in import SigningIn
 from alphapanda.auth.starting import Starting
 from alphapanda.auth.store.postgres import PostgresAuthStore
 from alphapanda.auth.store.statements import REVOCATIONS_PURGE, SCHEMA, sessions_purge
-from alphapanda.mesh.tokens import SigningKey, TokenVerifier, private_keys
+from alphapanda.mesh.signing_keys import SigningKey, private_keys
+from alphapanda.mesh.tokens import TokenVerifier
 from alphapanda.settings.auth import AuthSettings
 from alphapanda.storage.purging import Purging, requests_purge
 from alphapanda.telemetry.channels import AUDIT
