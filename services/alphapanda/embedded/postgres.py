@@ -35,6 +35,14 @@ ANSWER_SECONDS = 3.0
 WATCH_SECONDS = 0.2
 RECOVERS = "one of its processes was killed, so it ended all connections and recovers"
 _CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+"""The checkpointer is started anew with each recovery, and lives as long as the connections."""
+_NO_ANSWER = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 # Fast shutdown, then immediate shutdown (the next start recovers from the journal), then SIGKILL.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 1.0))
 SURVIVOR_STEPS = ((signal.SIGQUIT, 2.0), (signal.SIGKILL, 1.0))
@@ -83,6 +91,7 @@ class EmbeddedPostgres:
         self._cluster_name = f"alphapanda-{sha256(os.fsencode(self._cluster)).hexdigest()[:12]}"
         self._on_progress = on_progress
         self._process: ServerProcess | None = None
+        self._life: int | None = None
         self._sockets = self._preferred
 
     @property
@@ -130,20 +139,15 @@ class EmbeddedPostgres:
         Returns:
             what happened, in one line.
         """
-        life: int | None = None
+        life = (
+            self._life
+        )  # since it was ready, or what was killed before the first look here would go unnoticed
         while self._process is not None and self._process.is_alive():
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     connection = await self._connect()
-                    # The checkpointer is started anew with each recovery, and lives as long as the connections.
                     found: int | None = await connection.fetchval(_CHECKPOINTER)
-            except (
-                OSError,
-                TimeoutError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-            ):
+            except _NO_ANSWER:
                 if life is not None and self._process.is_alive():
                     return RECOVERS
                 await asyncio.sleep(WATCH_SECONDS)
@@ -285,8 +289,9 @@ class EmbeddedPostgres:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 connection = await self._connect()
+                self._life = await connection.fetchval(_CHECKPOINTER)
                 await connection.close()
-        except (OSError, TimeoutError, asyncpg.PostgresError):
+        except _NO_ANSWER:
             return False
         return True
 

@@ -132,6 +132,25 @@ async def test_killed_servers_and_a_killed_backend_come_back_at_their_address() 
             await redis.stop()
 
 
+async def test_a_backend_killed_before_the_first_look_is_noticed() -> None:
+    """The server's life is known from its start: a recovery counts although the supervisor never had a connection before it."""
+    with tempfile.TemporaryDirectory(prefix="panda-") as folder:
+        postgres = EmbeddedPostgres(Path(folder))
+        supervisor = ServerSupervisor(postgres, 3, lambda: NOW)
+        try:
+            dsn = make_url(await postgres.start()).set(drivername="postgresql").render_as_string()
+            victim = await asyncpg.connect(dsn)
+            os.kill(await victim.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
+            await until(victim.is_closed)
+            supervisor.start()
+            await until(lambda: supervisor.restarts == 1)
+            assert "one of its processes was killed" in supervisor.ended_because
+            await answers(dsn)
+            await supervisor.stop()
+        finally:
+            await postgres.stop()
+
+
 async def answers(dsn: str) -> None:
     """Raises where the database doesn't answer."""
     connection = await asyncpg.connect(dsn)
