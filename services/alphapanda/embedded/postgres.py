@@ -139,28 +139,31 @@ class EmbeddedPostgres:
         Returns:
             what happened, in one line.
         """
-        life = (
-            self._life
-        )  # since it was ready, or what was killed before the first look here would go unnoticed
-        while self._process is not None and self._process.is_alive():
+        # As it was when it was ready, or what was killed before the first look would go unnoticed.
+        life, process = self._life, self._process
+        while process is not None and process.is_alive():
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     connection = await self._connect()
                     found: int | None = await connection.fetchval(_CHECKPOINTER)
             except _NO_ANSWER:
-                if life is not None and self._process.is_alive():
+                if life is not None and process.is_alive():
                     return RECOVERS
                 await asyncio.sleep(WATCH_SECONDS)
                 continue
             try:
+                if found is None:
+                    # It begins, or ends: a backend outlives a server that was killed by a moment.
+                    await asyncio.sleep(WATCH_SECONDS)
+                    continue
                 if life not in {None, found}:
                     return RECOVERS
                 life = found
-                while self._process.is_alive() and not connection.is_closed():  # noqa: ASYNC110 - a process has no event
+                while process.is_alive() and not connection.is_closed():  # noqa: ASYNC110 - a process has no event
                     await asyncio.sleep(WATCH_SECONDS)
             finally:
                 connection.terminate()
-        return "it was stopped" if self._process is None else self._process.how_it_ended
+        return "it was stopped" if process is None or self._process is None else process.how_it_ended
 
     async def restart(self) -> None:
         """Starts the server again at the same address, or waits until it has recovered by itself.
