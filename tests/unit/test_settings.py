@@ -7,6 +7,7 @@ from operator import attrgetter
 import pytest
 from click.testing import CliRunner
 
+from alphapanda.app.kite_accounts import kite_accounts
 from alphapanda.cli import main
 from alphapanda.settings.catalogue import catalogue
 from alphapanda.settings.sources import SettingsInvalid, load_settings, read_settings
@@ -152,8 +153,8 @@ def refusals(**environment: str) -> list[str]:
 
 def test_waits_that_disagree_are_told():
     """A first wait over the longest is refused with both."""
-    with pytest.raises(SettingsInvalid, match=r"initial_seconds 5 is longer than reconnection.max_seconds 1"):
-        load_settings({"ALPHAPANDA_RECONNECTION__INITIAL_SECONDS": "5"})
+    with pytest.raises(SettingsInvalid, match=r"initial_seconds 5 is longer than retry.max_seconds 1"):
+        load_settings({"ALPHAPANDA_RETRY__INITIAL_SECONDS": "5"})
 
 
 def test_everything_wrong_with_kafkas_guard_is_told_at_once(tmp_path):
@@ -343,7 +344,16 @@ def a_value(setting) -> str:
         "database.url": "postgresql+asyncpg://u:canary-7%2Fx@h/d",  # pragma: allowlist secret
         "redis.url": "redis://:canary-7%2Fx@h",
         "auth.secret": "canary-7/x" * 4,  # pragma: allowlist secret
+        "zerodha.session_key": "canary-7/x" * 4,
     }.get(setting.name, "canary-7/x")
+
+
+def companions(setting) -> dict[str, str]:
+    """Variables without which a secret's own setting would be refused."""
+    if setting.place[0] == "kafka":
+        return {"ALPHAPANDA_KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "ALPHAPANDA_KAFKA__SASL_USERNAME": "u"}
+    pair = {"zerodha.api_key": "API_SECRET", "zerodha.api_secret": "API_KEY"}  # pragma: allowlist secret
+    return {f"ALPHAPANDA_ZERODHA__{pair[setting.name]}": "other"} if setting.name in pair else {}
 
 
 @pytest.mark.parametrize("setting", SECRETS, ids=lambda one: one.name)
@@ -354,8 +364,7 @@ def test_a_secret_comes_from_a_file(setting, tmp_path):
     section, name = setting.place
     toml.write_text(f'[{section}]\n{name}_file = "{file}"\n')
     dotenv.write_text(f"{setting.variable}_FILE={file}\n")
-    also = {"ALPHAPANDA_KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "ALPHAPANDA_KAFKA__SASL_USERNAME": "u"}
-    also = also if section == "kafka" else {}
+    also = companions(setting)
     for sources in (
         {"environ": {f"{setting.variable}_FILE": str(file)} | also},
         {"environ": also, "dotenv": dotenv},
@@ -410,9 +419,8 @@ def test_the_environment_s_secret_wins_over_a_file_of_the_toml_file(tmp_path):
 @pytest.mark.parametrize("setting", SECRETS, ids=lambda one: one.name)
 def test_a_secret_that_is_known_stands_nowhere(setting):
     """Once read it is removed from any text, whatever stands around it; in an error about itself, too."""
-    also = {"ALPHAPANDA_KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "ALPHAPANDA_KAFKA__SASL_USERNAME": "u"}
-    load_settings({setting.variable: a_value(setting)} | (also if setting.place[0] == "kafka" else {}))
-    told = "canary-7/x" * (4 if setting.name == "auth.secret" else 1)
+    load_settings({setting.variable: a_value(setting)} | companions(setting))
+    told = "canary-7/x" * (4 if setting.name in {"auth.secret", "zerodha.session_key"} else 1)
     assert "canary" not in str(redacted([f"the server said {told} and left", {"note": told}]))
     for wrong in (
         {setting.place[0]: "redis://u:canary-8@h"},  # pragma: allowlist secret
@@ -464,3 +472,87 @@ def test_authentication_does_not_start_without_a_key(secret, told):
         load_settings({"ALPHAPANDA_AUTH__ENABLED": "true", "ALPHAPANDA_AUTH__SECRET": secret})
     assert "hunter2" not in str(refused.value)
     load_settings({"ALPHAPANDA_AUTH__ENABLED": "true", "ALPHAPANDA_AUTH__SECRET": "a" * 32})
+
+
+OLD, NEW = "RECONNECTION__MAX_SECONDS", "RETRY__MAX_SECONDS"
+FOR_NOW = "; the old name is taken for one release"
+
+
+class TestOldNames:
+    """Settings that have a new name."""
+
+    def test_an_old_name_is_taken_and_told(self, tmp_path):
+        """The waits of stores keep working by their old names, in the environment and in a file, with a line each."""
+        toml = tmp_path / "panda.toml"
+        toml.write_text("[reconnection]\nredis_attempts = 7\nmax_attempts = 9\n")
+        read = read_settings({"ALPHAPANDA_RECONNECTION__MAX_SECONDS": "9"}, config=toml)
+        assert (read.settings.retry.redis_attempts, read.settings.retry.max_seconds) == (7, 9.0)
+        assert read.settings.reconnection.max_attempts == 9
+        assert read.notes == [
+            f"setting reconnection.redis_attempts in {toml} is called retry.redis_attempts now{FOR_NOW}",
+            f"setting ALPHAPANDA_{OLD} in environment is called ALPHAPANDA_{NEW} now{FOR_NOW}",
+        ]
+
+    def test_an_old_name_that_is_wrong_is_told_by_it(self):
+        """Who wrote the old name finds it in the error."""
+        with pytest.raises(
+            SettingsInvalid, match="ALPHAPANDA_RECONNECTION__REDIS_ATTEMPTS: '-1' is not allowed"
+        ):
+            load_settings({"ALPHAPANDA_RECONNECTION__REDIS_ATTEMPTS": "-1"})
+
+    def test_both_names_are_one_too_many(self):
+        """With both in one place nobody knows which is meant."""
+        both = {"ALPHAPANDA_RECONNECTION__MAX_SECONDS": "9", "ALPHAPANDA_RETRY__MAX_SECONDS": "8"}
+        with pytest.raises(SettingsInvalid, match="unknown setting ALPHAPANDA_RECONNECTION__MAX_SECONDS"):
+            load_settings(both)
+
+
+class TestZerodha:
+    """Accounts, keys and addresses of Zerodha."""
+
+    def test_nothing_set_means_no_account(self):
+        """Zerodha isn't used until there is a key or an account."""
+        assert kite_accounts(load_settings({})) == ()
+
+    def test_one_key_is_the_deployments_account(self):
+        """With one app nobody needs to name an account."""
+        given = {"ALPHAPANDA_ZERODHA__API_KEY": "k", "ALPHAPANDA_ZERODHA__API_SECRET": "s"}
+        assert kite_accounts(load_settings({**given, "ALPHAPANDA_ACCOUNT": "desk"})) == ("desk",)
+
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"API_KEY": "k"}, "zerodha.api_key needs zerodha.api_secret, which is empty"),
+            ({"API_SECRET": "s"}, "zerodha.api_secret needs zerodha.api_key, which is empty"),
+            (
+                {"ACCOUNTS": "a,b", "API_KEY": "k", "API_SECRET": "s,t"},
+                r"zerodha.api_key has 1 values for 2 accounts \(a, b\)",
+            ),
+            ({"ACCOUNTS": "a,a"}, "an account is named twice"),
+            ({"ACCOUNTS": "a b"}, "letters, digits"),
+            ({"API_ROOT": "https://api.kite.trade/v3"}, "ALPHAPANDA_ZERODHA__API_ROOT"),
+            (
+                {"API_ROOT": "http://api.kite.trade"},
+                "is not encrypted, and keys and tokens would be read on the way",
+            ),
+            ({"WS_ROOT": "ws://kite"}, "begin it with wss://"),
+            ({"SESSION_KEY": "short"}, "zerodha.session_key has 5 bytes: a secret of at least 32 bytes"),
+            ({"ACCOUNTS": "a", "ACTIVE": "paper"}, "needs 'zerodha' in active_brokers"),
+        ],
+    )
+    def test_what_doesnt_fit_is_told(self, given, told):
+        """What is missing, counted wrongly, or would be read on the way is a line that says what to do."""
+        variables = {
+            f"ALPHAPANDA_ZERODHA__{name}": value for name, value in given.items() if name != "ACTIVE"
+        }
+        if "ACTIVE" in given:
+            variables["ALPHAPANDA_ACTIVE_BROKERS"] = given["ACTIVE"]
+        with pytest.raises(SettingsInvalid, match=told):
+            load_settings(variables)
+
+    def test_a_stub_on_this_machine_needs_no_encryption(self):
+        """Loopback may be plain, for a stand-in of the exchange."""
+        root = "http://127.0.0.1:5018"
+        given = {"API_ROOT": root, "LOGIN_ROOT": root, "WS_ROOT": "ws://127.0.0.1:5018/ws"}
+        read = load_settings({f"ALPHAPANDA_ZERODHA__{name}": value for name, value in given.items()})
+        assert read.zerodha.api_root == root

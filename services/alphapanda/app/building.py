@@ -61,7 +61,7 @@ def open_connections(
     at_paper = len(simulated_brokers(settings, brokers)) or 1
     paper_engine = open_engine(database_url, pool_size * at_paper, slow_query)
     stack.push_async_callback(bound.end, "paper database", paper_engine.dispose)
-    redis = open_redis(redis_url, settings.reconnection, settings.redis.timeout_seconds)
+    redis = open_redis(redis_url, settings.retry, settings.redis.timeout_seconds)
     stack.push_async_callback(bound.end, "Redis", redis.aclose)
     return engine, paper_engine, redis
 

@@ -100,9 +100,7 @@ async def _redis(settings: Settings) -> list[Finding]:
         return [fail("redis", "redis.url is empty", "set ALPHAPANDA_REDIS__URL")]
 
     async def check() -> list[Finding]:
-        async with open_redis(
-            settings.redis.url, settings.reconnection, settings.redis.timeout_seconds
-        ) as redis:
+        async with open_redis(settings.redis.url, settings.retry, settings.redis.timeout_seconds) as redis:
             await redis.ping()
             before = wall_clock()
             seconds, microseconds = await redis.time()

@@ -213,7 +213,7 @@ def marketdata_room(
         watched: returns the instrument tokens of each running strategy; None: strategies run elsewhere.
         allow_drops: whether a recording of which almost nothing was used is only a warning.
     """
-    again = resources.settings.reconnection
+    again = resources.settings.retry
     recorded = feed.name == ReplayFeed.name
     for_probe, for_metrics = Slowest(), Slowest()
 

@@ -25,7 +25,7 @@ from alphapanda.eventlog.port import EventLog
 from alphapanda.mesh.channel import open_channel
 from alphapanda.ops.backups import WriteBackup
 from alphapanda.settings.model import Settings
-from alphapanda.settings.operation import ReconnectionSettings
+from alphapanda.settings.operation import RetrySettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.price_cache import BudgetedViews, ExecutionViews, PriceCache
 from alphapanda.telemetry.figures import NOT_MEASURED, Figures
@@ -38,20 +38,20 @@ REDIS_CONNECTIONS: Final = 5000
 """More than there are calls at once (`api.max_…`); the library's own limit is 100, beyond which calls fail."""
 
 
-def open_redis(url: str, reconnection: ReconnectionSettings, timeout_seconds: float) -> Redis:
+def open_redis(url: str, retry: RetrySettings, timeout_seconds: float) -> Redis:
     """Opens a Redis client, which connects when first used. Calls are retried, so a restarted server is no error.
 
     Each call under way has a connection of its own: a kill switch never lacks one because others hold them all.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix://…`.
-        reconnection: number of retries and the waits between them. Then the call fails: an exit must not wait for Redis.
+        retry: number of retries and the waits between them. Then the call fails: an exit must not wait for Redis.
         timeout_seconds: longest wait for a connection, and for the answer of one attempt.
     """
-    backoff = EqualJitterBackoff(cap=reconnection.max_seconds, base=reconnection.initial_seconds)
+    backoff = EqualJitterBackoff(cap=retry.max_seconds, base=retry.initial_seconds)
     return Redis.from_url(
         url,
-        retry=Retry(backoff, reconnection.redis_attempts),
+        retry=Retry(backoff, retry.redis_attempts),
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         max_connections=REDIS_CONNECTIONS,

@@ -224,7 +224,7 @@ class Serving:
         """
         wait_seconds = self._settings.mesh.dependency_patience_seconds
         until = asyncio.get_running_loop().time() + wait_seconds
-        again = self._settings.reconnection
+        again = self._settings.retry
         backoff = Backoff(again.initial_seconds, again.max_seconds)
 
         async def wait(away: Exception, failures: int) -> None:

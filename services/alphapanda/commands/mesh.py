@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from alphapanda.commands.console import USAGE, fail, refuse
+from alphapanda.commands.console import USAGE, fail, refuse, warn
 
 if TYPE_CHECKING:
     from alphapanda.settings.model import Settings
@@ -18,12 +18,15 @@ config_option = click.option("--config", type=click.Path(path_type=Path), help="
 
 def mesh_settings(config: Path | None) -> Settings:
     """Loads the settings of a mesh; without a database or a Redis URL the command ends."""
-    from alphapanda.settings.sources import SettingsInvalid, load_settings
+    from alphapanda.settings.sources import SettingsInvalid, read_settings
 
     try:
-        settings = load_settings(os.environ, config=config, dotenv=Path(".env"))
+        read = read_settings(os.environ, config=config, dotenv=Path(".env"))
     except SettingsInvalid as error:
         refuse(error.problems)
+    for note in read.notes:
+        warn(note)
+    settings = read.settings
     for name, url in (("database", settings.database.url), ("redis", settings.redis.url)):
         if not url:
             fail(f"setting {name}.url is empty; the mesh needs one (ALPHAPANDA_{name.upper()}__URL)", USAGE)

@@ -34,7 +34,7 @@ from alphapanda.mesh.server import PortInUse
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
-from alphapanda.settings.sources import SettingsInvalid, load_settings
+from alphapanda.settings.sources import SettingsInvalid, read_settings
 from alphapanda.telemetry.logs import MAIN_FILE, configure_logging
 from alphapanda.telemetry.uncaught import log_uncaught
 
@@ -71,9 +71,12 @@ def run_up(
     """Runs `alphapanda up` until Ctrl-C; an error at the start ends it with one line."""
     try:
         overrides = {} if port is None else {"api": {"port": port}}
-        settings = load_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
+        read = read_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     except SettingsInvalid as error:
         refuse(error.problems)
+    for note in read.notes:
+        warn(note)
+    settings = read.settings
     try:
         wanted_speed = None if speed is None else parsed_speed(speed)
     except InvalidInput as error:

@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from alphapanda.commands.console import out, refuse, wide
+from alphapanda.commands.console import out, refuse, warn, wide
 from alphapanda.commands.mesh import config_option
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def settings(config: Path | None, *, example: bool, as_json: bool) -> None:
         read = read_settings(os.environ, config=config, dotenv=Path(".env"))
     except SettingsInvalid as error:
         refuse(error.problems)
+    for note in read.notes:
+        warn(note)
     rows = list(_rows(read))
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -17,6 +16,8 @@ from alphapanda.eventlog.kafka.options import KafkaOptions
 from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.secret_text import parsed_secrets
 from alphapanda.settings.auth import AuthSettings
+from alphapanda.settings.disagreement import Disagreement
+from alphapanda.settings.kite_consistency import kite_disagreements
 from alphapanda.settings.model import Settings
 from alphapanda.settings.tls import TlsSettings
 
@@ -24,19 +25,11 @@ PRODUCTION: Final = "production"
 HS256: Final = "HS256"
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 """Values of asyncpg's `ssl` with which nothing is sent in plaintext."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """Settings that contradict each other.
-
-    Attributes:
-        names: the settings, such as "zerodha.enabled"; where one of them is invalid, only that error is reported.
-        message: what is wrong and what to do.
-    """
-
-    names: tuple[str, ...]
-    message: str
+_WAITS: Final = (
+    ("retry", "initial_seconds", "max_seconds"),
+    ("reconnection", "base_delay_seconds", "max_delay_seconds"),
+)
+"""Sections with a first and a longest wait."""
 
 
 def disagreements(settings: Settings) -> Iterator[Disagreement]:
@@ -45,12 +38,15 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
         yield Disagreement(
             ("zerodha.enabled", "active_brokers"), "zerodha.enabled needs 'zerodha' in active_brokers"
         )
-    if settings.reconnection.initial_seconds > settings.reconnection.max_seconds:
-        yield Disagreement(
-            ("reconnection.initial_seconds", "reconnection.max_seconds"),
-            f"reconnection.initial_seconds {settings.reconnection.initial_seconds:g} is longer than"
-            f" reconnection.max_seconds {settings.reconnection.max_seconds:g}",
-        )
+    yield from kite_disagreements(settings.zerodha, settings.account, settings.active_brokers)
+    for section, first, longest in _WAITS:
+        held = getattr(settings, section)
+        if getattr(held, first) > getattr(held, longest):
+            yield Disagreement(
+                (f"{section}.{first}", f"{section}.{longest}"),
+                f"{section}.{first} {getattr(held, first):g} is longer than"
+                f" {section}.{longest} {getattr(held, longest):g}",
+            )
     if settings.retention.decisions_hours <= settings.topics.long_retention_hours:
         yield Disagreement(
             ("retention.decisions_hours", "topics.long_retention_hours"),

@@ -17,6 +17,7 @@ from alphapanda.settings.operation import (
     MonitoringSettings,
     ReconnectionSettings,
     RetentionSettings,
+    RetrySettings,
     TopicsSettings,
 )
 from alphapanda.settings.section import Section
@@ -29,10 +30,10 @@ from alphapanda.settings.services import (
     RiskSettings,
     StrategySettings,
     TradingSettings,
-    ZerodhaSettings,
 )
 from alphapanda.settings.serving import ApiSettings, EmbeddedSettings, MeshSettings
 from alphapanda.settings.tls import TlsSettings
+from alphapanda.settings.zerodha import ZerodhaSettings
 
 
 class Settings(Section):
@@ -68,6 +69,7 @@ class Settings(Section):
     portfolio_manager: PortfolioManagerSettings = PortfolioManagerSettings()
     consumers: ConsumersSettings = ConsumersSettings()
     logging: LoggingSettings = LoggingSettings()
+    retry: RetrySettings = RetrySettings()
     reconnection: ReconnectionSettings = ReconnectionSettings()
     health_checks: HealthCheckSettings = HealthCheckSettings()
     monitoring: MonitoringSettings = MonitoringSettings()

@@ -1,4 +1,4 @@
-"""Settings of a running process: retention of topics and rows, reconnection, health checks, metrics."""
+"""Settings of a running process: retention of topics and rows, retries, reconnection, health checks, metrics."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RetentionSettings(Section):
     interval_seconds: Seconds = Field(3600.0, description="between two rounds of deleting")
 
 
-class ReconnectionSettings(Section):
+class RetrySettings(Section):
     """Retries of what is away: Redis within a call, the stores of market data, every dependency at a start."""
 
     initial_seconds: Seconds = Field(0.05, description="first wait; it doubles from failure to failure")
@@ -68,6 +68,22 @@ class ReconnectionSettings(Section):
     redis_attempts: int = Field(
         3, ge=0, le=20, description="retries of a call to Redis before it counts as failed"
     )
+
+
+class ReconnectionSettings(Section):
+    """Reconnection of a broker's stream of ticks. After the last attempt it is an alarm, and goes on slowly."""
+
+    max_attempts: int = Field(
+        5, ge=1, le=100, description="attempts in a row before it is an alarm; then one in max_delay_seconds"
+    )
+    base_delay_seconds: Seconds = Field(
+        1.0, description="wait before the first attempt, of which jitter takes up to half"
+    )
+    backoff_multiplier: float = Field(
+        2.0, ge=1, le=10, allow_inf_nan=False, description="how much longer each wait is than the one before"
+    )
+    max_delay_seconds: Seconds = Field(60.0, description="longest wait")
+    timeout_seconds: Seconds = Field(10.0, description="longest wait until a connection stands")
 
 
 class HealthCheckSettings(Section):

@@ -60,12 +60,6 @@ class PaperTradingSettings(Section):
     )
 
 
-class ZerodhaSettings(Section):
-    """Zerodha."""
-
-    enabled: bool = Field(default=False, description="send signals of strategies that opted in to Zerodha")
-
-
 class MarketDataSettings(Section):
     """Feeds and prices."""
 

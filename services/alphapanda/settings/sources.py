@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from alphapanda.settings.catalogue import Setting, catalogue
 from alphapanda.settings.consistency import disagreements
 from alphapanda.settings.model import Settings
+from alphapanda.settings.renamed import new_variables, take_renamed
 from alphapanda.settings.secret_files import SecretUnreadable, of_file_variable, secret_of, taken_from
 from alphapanda.settings.section import PREFIX
 from alphapanda.telemetry.redaction import redacted, remember_secrets
@@ -48,20 +49,23 @@ class SettingsRead:
     Attributes:
         settings: all of them.
         sources: by place: "environment", or the file's name.
+        notes: what to tell although nothing is wrong, a line each: settings that have a new name.
     """
 
     settings: Settings
     sources: Mapping[Place, str]
+    notes: Sequence[str] = ()
 
 
 @dataclass(slots=True)
 class _Reading:
-    """The state of reading: the tree of values, errors, and where values came from."""
+    """The state of reading: the tree of values, errors, where values came from, and what to tell."""
 
     tree: dict[str, Any]
     problems: list[str]
     origins: dict[Place, str]
     sources: dict[Place, str]
+    notes: list[str]
 
 
 def load_settings(
@@ -85,7 +89,7 @@ def read_settings(
     environ: Mapping[str, str], *, config: Path | None = None, dotenv: Path | None = None, **overrides: Any
 ) -> SettingsRead:
     """Reads the settings as `load_settings` does, and returns the source of each as well."""
-    reading = _Reading({}, [], {}, {})
+    reading = _Reading({}, [], {}, {}, [])
     layers = [(str(dotenv), dict(_prefixed(_dotenv(dotenv, reading.problems))))]
     layers.append((ENVIRONMENT, dict(_prefixed(environ))))
     named = {name: value for _, variables in layers for name, value in variables.items()}
@@ -94,6 +98,9 @@ def read_settings(
         reading.tree = _toml(path, reading.problems)
     known = {setting.variable: setting for setting in catalogue()}
     if path is not None:
+        for old, new in take_renamed(reading.tree):
+            reading.origins[new] = ".".join(old)
+            reading.notes.append(_renamed(".".join(old), ".".join(new), str(path)))
         for setting, at, file in taken_from(reading.tree, known):
             _take_secret(reading, setting, at, file, str(path))
         reading.sources |= dict.fromkeys(_places(reading.tree), str(path)) | reading.sources
@@ -106,14 +113,17 @@ def read_settings(
     remember_secrets(_secrets(settings, known.values()))
     if reading.problems:
         raise SettingsInvalid(reading.problems)
-    return SettingsRead(settings, reading.sources)
+    return SettingsRead(settings, reading.sources, reading.notes)
 
 
 def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: Mapping[str, Setting]) -> None:
     given = {variable.upper() for variable in variables}
+    renamed = dict(new_variables(variables))
     for variable, value in variables.items():
         if variable in OWN_VARIABLES:
             continue
+        if variable in renamed:
+            reading.notes.append(_renamed(variable, renamed[variable], source))
         setting = of_file_variable(variable, known)
         if setting is not None:
             if setting.variable in given:
@@ -123,7 +133,7 @@ def _take(reading: _Reading, source: str, variables: Mapping[str, str], known: M
             elif value:
                 _take_secret(reading, setting, variable, value, source)
             continue
-        setting = known.get(variable.upper())
+        setting = known.get(renamed.get(variable, variable).upper())
         if setting is None:
             reading.problems.append(_unknown(variable, known))
             continue
@@ -243,6 +253,10 @@ def _forget(tree: dict[str, Any], place: Place) -> bool:
             return tree.pop(step, None) is not None
         tree = inner
     return False
+
+
+def _renamed(old: str, new: str, source: str) -> str:
+    return f"setting {old} in {source} is called {new} now; the old name is taken for one release"
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:

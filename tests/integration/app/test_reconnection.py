@@ -1,4 +1,4 @@
-"""What is away is tried again, as settings.reconnection says."""
+"""What is away is tried again, as settings.retry says."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 
 from alphapanda.app.resources import open_redis
 from alphapanda.embedded.redis import EmbeddedRedis
-from alphapanda.settings.operation import ReconnectionSettings
+from alphapanda.settings.operation import RetrySettings
 
-PATIENT = ReconnectionSettings(initial_seconds=0.05, max_seconds=0.2, redis_attempts=20)
+PATIENT = RetrySettings(initial_seconds=0.05, max_seconds=0.2, redis_attempts=20)
 
 
 @pytest.fixture

@@ -1,0 +1,12 @@
+"""Which accounts there are at Zerodha: known without importing anything that speaks to it."""
+
+from __future__ import annotations
+
+from alphapanda.settings.model import Settings
+from alphapanda.settings.zerodha import accounts_of
+
+
+def kite_accounts(settings: Settings) -> tuple[str, ...]:
+    """Our names of the accounts at Zerodha; empty where it isn't used, and then nothing of it is imported."""
+    zerodha = settings.zerodha
+    return accounts_of(zerodha.accounts, zerodha.api_key, settings.account)
