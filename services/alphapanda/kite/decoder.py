@@ -61,7 +61,7 @@ class MalformedMessage(ValueError):
 
 
 _SCALES: Final[dict[int, int]] = {Segment.CDS: 10_000_000, Segment.BCD: 10_000, Segment.NCO: 10_000}
-PRICE_SCALES: Final = np.array([_SCALES.get(segment, 100) for segment in range(256)], dtype=np.int64)
+PRICE_SCALES: Final[Whole] = np.array([_SCALES.get(segment, 100) for segment in range(256)], dtype=np.int64)
 """Units of a price in one rupee, by segment."""
 
 
@@ -133,7 +133,8 @@ class Packets(NamedTuple):
     @property
     def price_scale(self) -> Whole:
         """Units of each packet's prices in one rupee."""
-        return PRICE_SCALES[self.words[:, 0] & 0xFF]
+        scales: Whole = PRICE_SCALES[self.words[:, 0] & 0xFF]
+        return scales
 
     def column(self, figure: str) -> Whole | None:
         """A figure by its name in the layout, such as "volume" or "traded_at" (seconds since the epoch, 0: never); None: absent."""
@@ -234,9 +235,13 @@ def _gathered(message: bytes, length: int, begins: Whole, *, depth: bool) -> Pac
     levels = None
     if depth and length == PacketKind.FULL:
         table = content[begins[:, None] + np.arange(_DEPTH_AT, length)].reshape(-1, DEPTH_LEVELS, _DEPTH_ROW)
-        parts = [np.ascontiguousarray(table[:, :, at : at + 4]).view(_WORD)[:, :, 0] for at in (0, 4)]
-        parts.append(np.ascontiguousarray(table[:, :, 8:10]).view(_HALF)[:, :, 0])
-        levels = np.stack([part.astype(np.int64) for part in parts], axis=2)
+        levels = np.stack(
+            [
+                np.ascontiguousarray(table[:, :, begin:end]).view(width)[:, :, 0].astype(np.int64)
+                for begin, end, width in ((0, 4, _WORD), (4, 8, _WORD), (8, 10, _HALF))
+            ],
+            axis=2,
+        )
     return Packets(length, rows.view(_WORD).astype(np.int64, order="F"), levels)
 
 
