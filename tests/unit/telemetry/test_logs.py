@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -246,7 +246,9 @@ class TestChannels:
 
     def test_a_file_is_set_aside_with_the_day(self, tmp_path) -> None:
         """The first line of another day in India begins a new file, and so does the first after a restart."""
-        midnight = datetime(2026, 11, 23, 18, 30, tzinfo=UTC).timestamp()
+        # Of this week: what is older than the retention is deleted as the next file is begun.
+        today = datetime.fromtimestamp(time.time(), timezone(timedelta(hours=5, minutes=30)))
+        midnight = today.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() - 2 * DAY
         for configured_at in (midnight - 7200, midnight + 86_400):
             configure_logging(LoggingOptions(), io.StringIO(), tmp_path)
             (file,) = logging.getLogger(AUDIT).handlers
