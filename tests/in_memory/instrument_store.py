@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from typing_extensions import override
@@ -26,9 +27,11 @@ class MemoryInstrumentStore(InstrumentStore):
     def __init__(self) -> None:
         self._instruments: dict[str, Instrument] = {}
         self._assignments: list[TokenAssignment] = []
+        self._revisions: dict[str, int] = {}
 
     @override
     async def upsert(self, instruments: Sequence[Instrument], day: date) -> None:
+        before = {i.instrument_id: i for i in self._listed()}
         tokens = {i.instrument_id: i.instrument_token for i in instruments}
         owners = {i.instrument_token: i.instrument_id for i in instruments}
         kept: list[TokenAssignment] = []
@@ -51,6 +54,10 @@ class MemoryInstrumentStore(InstrumentStore):
             if i.instrument_id not in still
         ]
         self._instruments |= {i.instrument_id: i for i in instruments}
+        revision = await self.revision() + 1
+        self._revisions |= {
+            i.instrument_id: revision for i in self._listed() if before.get(i.instrument_id) != i
+        }
 
     @override
     async def by_id(self, instrument_id: str) -> Instrument | None:
@@ -69,14 +76,19 @@ class MemoryInstrumentStore(InstrumentStore):
     async def page(self, wanted: InstrumentFilter, after: SortKey | None, limit: int) -> Sequence[Instrument]:
         found = [
             i
-            for i in self._current()
-            if wanted.exchange in {"", i.exchange}
+            for i in (self._listed() if wanted.changed_after else self._current())
+            if self._revisions[i.instrument_id] > wanted.changed_after
+            and wanted.exchange in {"", i.exchange}
             and (
                 i.tradingsymbol.startswith(wanted.symbol_prefix) or i.symbol.startswith(wanted.symbol_prefix)
             )
             and (after is None or sort_key(i) > after)
         ]
         return sorted(found, key=sort_key)[:limit]
+
+    @override
+    async def revision(self) -> int:
+        return max(self._revisions.values(), default=0)
 
     @override
     async def search(
@@ -107,6 +119,14 @@ class MemoryInstrumentStore(InstrumentStore):
     @override
     async def token_history(self, instrument_token: int) -> Sequence[TokenAssignment]:
         return [held for held in self._assignments if held.instrument_token == instrument_token]
+
+    def _listed(self) -> list[Instrument]:
+        """All of them, those that have lost their tokens with token 0."""
+        held = {one.instrument_id for one in self._assignments if one.until_day is None}
+        return [
+            i if i.instrument_id in held else replace(i, instrument_token=0)
+            for i in self._instruments.values()
+        ]
 
     def _current(self) -> list[Instrument]:
         return [self._instruments[held.instrument_id] for held in self._assignments if held.until_day is None]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -44,7 +45,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.pace import REAL
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.port import EventLog, LogUnavailable
-from alphapanda.instruments.client import load_directory
+from alphapanda.instruments.client import DirectoryFollower, list_instruments
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.instruments.syncing import recover
@@ -212,9 +213,15 @@ class Serving:
             await store.upsert(list(known), today)
             return known
         target, security = self._settings.mesh.instruments, self._security.channels
-        async with open_channel(target, [INSTRUMENT_SERVICE], security=security) as channel:
+        connect = partial(open_channel, target, [INSTRUMENT_SERVICE], security=security)
+        async with connect() as channel:
             stub = InstrumentServiceStub(channel)
-            return await self._retry_until_answered("InstrumentService", lambda: load_directory(stub))
+            listed = await self._retry_until_answered("InstrumentService", lambda: list_instruments(stub))
+        directory = InstrumentDirectory(listed.instruments)
+        follower = DirectoryFollower(directory, listed.revision, connect)
+        self._stack.push_async_callback(follower.stop)
+        follower.start()
+        return directory
 
     async def _retry_until_answered(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         """Retries a call to a dependency, for up to mesh.dependency_patience_seconds.

@@ -103,13 +103,30 @@ class UnknownInstrument(UnknownName):
 
 
 class InstrumentDirectory:
-    """The instruments of a day, by id, token or symbol. Immutable; the next day gets a new directory."""
+    """The instruments of a day, by id, token or symbol. Changes only by `take`, between two decisions."""
 
     def __init__(self, instruments: Iterable[Instrument], changes: Iterable[SymbolChange] = ()) -> None:
         self._changes = {change.old: change for change in changes}
         self._by_id = {instrument.instrument_id: instrument for instrument in instruments}
         self._by_token = {instrument.instrument_token: instrument for instrument in self._by_id.values()}
         self._by_symbol = {instrument.symbol: instrument for instrument in self._by_id.values()}
+
+    def take(self, changed: Iterable[Instrument]) -> None:
+        """Takes instruments as they are now; one with token 0 has lost its token to another one, and is known no more."""
+        taken = list(changed)
+        for one in taken:
+            before = self._by_id.pop(one.instrument_id, None)
+            if before is None:
+                continue
+            if self._by_token.get(before.instrument_token) is before:
+                del self._by_token[before.instrument_token]
+            if self._by_symbol.get(before.symbol) is before:
+                del self._by_symbol[before.symbol]
+        for one in taken:
+            if one.instrument_token:
+                self._by_id[one.instrument_id] = one
+                self._by_token[one.instrument_token] = one
+                self._by_symbol[one.symbol] = one
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -72,15 +72,19 @@ class InstrumentServicer(instruments_pb2_grpc.InstrumentServiceServicer):
         Raises:
             InvalidInput: the page_token is of a different request.
         """
-        wanted = InstrumentFilter(request.exchange, request.symbol_prefix)
+        wanted = InstrumentFilter(request.exchange, request.symbol_prefix, request.changed_after_revision)
         filters = f"{wanted.exchange}\x1f{wanted.symbol_prefix}"
+        if wanted.changed_after:
+            filters += f"\x1f{wanted.changed_after}"
         after = decode_page_token(request.page_token, filters, str, str, str)
         size = request.page_size or DEFAULT_PAGE
+        revision = await self._store.revision()  # before the page: what changes in between is told again
         found = await self._store.page(wanted, cast("SortKey", tuple(after)) if after else None, size + 1)
         page = found[:size]
         return api.ListInstrumentsResponse(
             instruments=[instrument_message(instrument) for instrument in page],
             next_page_token=encode_page_token(sort_key(page[-1]), filters) if len(found) > size else "",
+            revision=revision,
         )
 
     @override

@@ -17,7 +17,7 @@ class RegisteredDirectory(InstrumentDirectory):
     """The shipped instruments, with the registry's behind them, which are looked up when they are asked for.
 
     It iterates over the shipped instruments and those that were asked for, so that 120,000 imported ones cost nothing.
-    An instrument that is imported later is found; one that has been asked for stays as it was.
+    An instrument that is imported later is found; one that has been asked for stays as it was until `take` gives another.
 
     Args:
         shipped: the shipped instruments.
@@ -42,6 +42,16 @@ class RegisteredDirectory(InstrumentDirectory):
                 base.append(one)
                 self._shipped += 1
         super().__init__(base, changes)
+
+    @override
+    def take(self, changed: Iterable[Instrument]) -> None:
+        """Takes those that were asked for before; the others are looked up."""
+        known = [
+            one
+            for one in changed
+            if one.instrument_id in self._by_id or one.instrument_token in self._by_token
+        ]
+        super().take(known)
 
     @override
     def __len__(self) -> int:

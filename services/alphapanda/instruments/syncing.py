@@ -43,6 +43,7 @@ class RegistrySync:
         store: the service's database.
         today: returns the current day in India.
         waits: whether the start waits until the database has what was imported before it.
+        changed: called with the instruments that an import has changed, when the database has them.
         seconds: how often the registry is looked at.
     """
 
@@ -53,9 +54,11 @@ class RegistrySync:
         today: Callable[[], date],
         *,
         waits: bool,
+        changed: Callable[[Iterable[Instrument]], None] = lambda _: None,
         seconds: float = LOOK_EVERY_SECONDS,
     ) -> None:
         self._waits = waits
+        self._changed = changed
         self._registry = registry
         self._store = store
         self._today = today
@@ -100,6 +103,7 @@ class RegistrySync:
         different = [one for one in wanted if known.by_id(one.instrument_id) != one]
         if different:
             await self._store.upsert(different, self._today())
+            self._changed(different)
             _log.info("instruments.imported", instruments=len(different), number=state.number)
             await self._store.prepare_search()
         self._stored = state.number

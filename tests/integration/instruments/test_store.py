@@ -3,14 +3,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
+from functools import partial
 
+import grpc
 import pytest
 from tests.in_memory.instrument_store import MemoryInstrumentStore
 from tests.values import replace
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.instruments.api import InstrumentServicer
+from alphapanda.instruments.client import DirectoryFollower, list_instruments
 from alphapanda.instruments.core import DatedFacts, shipped_instruments
+from alphapanda.instruments.directory import RegisteredDirectory
 from alphapanda.instruments.importing import Wanted, add_instrument
 from alphapanda.instruments.loader import load_shipped_instruments
 from alphapanda.instruments.registry import InstrumentRegistry
@@ -20,6 +25,10 @@ from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.instruments.syncing import RegistrySync, recover
 from alphapanda.storage.engine import open_engine
 from panda.instruments.v1 import instruments_pb2 as api
+from panda.instruments.v1.instruments_pb2_grpc import (
+    InstrumentServiceStub,
+    add_InstrumentServiceServicer_to_server,
+)
 
 DAY = date(2026, 11, 23)
 
@@ -75,6 +84,56 @@ async def test_a_token_that_changes_hands_belongs_to_the_new_instrument_from_tha
     assert await store.by_id(old.instrument_id) is None
 
 
+async def test_what_changed_after_a_revision_is_listed_with_what_lost_its_token(store):
+    """New, changed and ended instruments, each once; the same dump again is no change, and nothing changed is no page."""
+    await load_shipped_instruments(store, DAY)
+    first = await store.revision()
+    await load_shipped_instruments(store, DAY)
+    assert await store.revision() == first
+    infy, tcs = (
+        next(one for one in shipped_instruments(DAY) if one.tradingsymbol == name) for name in ("INFY", "TCS")
+    )
+    heir = replace(infy, instrument_id="NSE:HEIR", tradingsymbol="HEIR")
+    await store.upsert([heir, replace(tcs, lot_size=7)], DAY)
+    changed = await store.page(InstrumentFilter(changed_after=first), None, 100)
+    assert [(one.symbol, one.instrument_token, one.lot_size) for one in changed] == [
+        ("NSE:HEIR", infy.instrument_token, 1),
+        ("NSE:INFY", 0, 1),
+        ("NSE:TCS", tcs.instrument_token, 7),
+    ]
+    directory = shipped_instruments(DAY)
+    directory.take(changed)
+    assert directory.by_id("NSE:INFY") is directory.by_symbol("NSE:INFY") is None
+    assert directory.by_token(infy.instrument_token) == directory.by_symbol("NSE:HEIR") == heir
+    assert directory.by_id("NSE:TCS").lot_size == 7
+    assert {one.symbol for one in directory} == {one.symbol for one in await directory_of(store)}
+    assert not await store.page(InstrumentFilter(changed_after=await store.revision()), None, 100)
+
+
+async def test_a_service_elsewhere_follows_what_changes(store):
+    """New, changed and ended instruments are known there soon, without a restart."""
+    await load_shipped_instruments(store, DAY)
+    server = grpc.aio.server()
+    add_InstrumentServiceServicer_to_server(InstrumentServicer(store, commands=None), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    connect = partial(grpc.aio.insecure_channel, f"127.0.0.1:{port}")
+    async with connect() as channel:
+        listed = await list_instruments(InstrumentServiceStub(channel))
+    directory = InstrumentDirectory(listed.instruments)
+    follower = DirectoryFollower(directory, listed.revision, connect, seconds=0.01)
+    follower.start()
+    infy = directory.by_symbol("NSE:INFY")
+    await store.upsert([replace(infy, instrument_id="NSE:HEIR", tradingsymbol="HEIR", lot_size=3)], DAY)
+    async with asyncio.timeout(20):
+        while directory.by_symbol("NSE:HEIR") is None:  # noqa: ASYNC110 - the directory tells nobody
+            await asyncio.sleep(0.01)
+    assert directory.by_token(infy.instrument_token).lot_size == 3
+    assert directory.by_id(infy.instrument_id) is None
+    await follower.stop()
+    await server.stop(None)
+
+
 async def test_a_search_ranks_the_same_in_every_store_and_pages_lose_nothing(store):
     """The symbol itself first, then what begins so, then what holds it; a page goes on where the last one ended."""
     await load_shipped_instruments(store, DAY)
@@ -118,7 +177,16 @@ async def test_an_import_reaches_the_database_while_the_service_runs(store, tmp_
     shipped = list(shipped_instruments(DAY))
     await store.upsert(shipped, DAY)
     add_instrument(registry, shipped, Wanted("NSE:BEFORE"), DAY, DatedFacts())
-    sync = RegistrySync(InstrumentRegistry(registry.file), store, lambda: DAY, waits=True, seconds=0.01)
+    directory = RegisteredDirectory(shipped, InstrumentRegistry(registry.file))
+    assert directory.by_symbol("NSE:BEFORE").lot_size == 1
+    sync = RegistrySync(
+        InstrumentRegistry(registry.file),
+        store,
+        lambda: DAY,
+        waits=True,
+        changed=directory.take,
+        seconds=0.01,
+    )
     await sync.start()
     assert (await store.by_symbol("NSE", "BEFORE")).instrument_token == 510
     add_instrument(registry, shipped, Wanted("NSE:LATER", name="LATE INDUSTRIES"), DAY, DatedFacts())
@@ -127,6 +195,10 @@ async def test_an_import_reaches_the_database_while_the_service_runs(store, tmp_
         while await store.by_symbol("NSE", "LATER") is None:  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0.01)
     assert [one.symbol for one in await store.search("LATE IND", "", None, 5)] == ["NSE:LATER"]
+    add_instrument(registry, shipped, Wanted("NSE:BEFORE", lot_size=25), DAY, DatedFacts())
+    async with asyncio.timeout(20):
+        while directory.by_symbol("NSE:BEFORE").lot_size == 1:  # noqa: ASYNC110 - the directory tells nobody
+            await asyncio.sleep(0.01)
     await sync.stop()
 
 

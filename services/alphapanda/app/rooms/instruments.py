@@ -23,7 +23,9 @@ def instruments_room(resources: ProcessResources, *, waits: bool) -> Room:
             load them from it.
     """
     store = PostgresInstrumentStore(resources.engine)
-    sync = RegistrySync(registry_of(resources.settings), store, clocks.today, waits=waits)
+    sync = RegistrySync(
+        registry_of(resources.settings), store, clocks.today, waits=waits, changed=resources.directory.take
+    )
     commands = InstrumentCommands(registry_of(resources.settings), resources.engine, clocks.today, sync.sync)
     servicer = InstrumentServicer(store, commands)
     purges = purging(resources, "instruments")

@@ -33,10 +33,13 @@ class InstrumentFilter:
     Attributes:
         exchange: only instruments of this exchange; empty: all.
         symbol_prefix: only symbols ("INFY" or "NSE:INFY") with this prefix; empty: all.
+        changed_after: only instruments that changed after this revision, those that have lost their tokens among them, with
+            token 0; 0: all with a token.
     """
 
     exchange: str = ""
     symbol_prefix: str = ""
+    changed_after: int = 0
 
 
 def sort_key(instrument: Instrument) -> SortKey:
@@ -68,7 +71,10 @@ class InstrumentStore(Protocol):
         """The instrument with this symbol and a token; of several the one that expires last; None if there is none."""
 
     async def page(self, wanted: InstrumentFilter, after: SortKey | None, limit: int) -> Sequence[Instrument]:
-        """Lists instruments with a token, sorted by `sort_key`: the first `limit` after `after`."""
+        """Lists instruments, sorted by `sort_key`: the first `limit` after `after`."""
+
+    async def revision(self) -> int:
+        """The registry's revision, raised by each `upsert` that changes something; 0 while it is empty."""
 
     async def search(
         self, query: str, exchange: str, after: SearchKey | None, limit: int

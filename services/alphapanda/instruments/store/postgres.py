@@ -41,12 +41,15 @@ _ARRAYS: Final = {
     "freeze_quantity": "bigint[]",
     "expiry": "date[]",
 }
-_NAMES: Final = [column.name for column in INSTRUMENTS.c]
+_NAMES: Final = [column.name for column in INSTRUMENTS.c if column.name != "revision"]
+_REVISION: Final = select(func.max(INSTRUMENTS.c.revision))
+_NEXT_REVISION: Final = select(func.coalesce(func.max(INSTRUMENTS.c.revision), 0) + 1)
 _UPSERT: Final = text(
     f"""
-    INSERT INTO instruments.instruments AS known ({", ".join(_NAMES)})
-    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {_ARRAYS.get(name, 'text[]')})" for name in _NAMES)})
-    ON CONFLICT (instrument_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)}
+    INSERT INTO instruments.instruments AS known ({", ".join(_NAMES)}, revision)
+    SELECT *, CAST(:revision AS bigint) FROM unnest({", ".join(f"CAST(:{name} AS {_ARRAYS.get(name, 'text[]')})" for name in _NAMES)})
+    ON CONFLICT (instrument_id) DO UPDATE
+    SET {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)}, revision = excluded.revision
     WHERE ({", ".join(f"known.{name}" for name in _CHANGING)})
         IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _CHANGING)})
     """  # arrays: 120,000 rows of parameters take half a minute
@@ -64,6 +67,7 @@ _CLOSE: Final = text(
         WHERE held.until_day IS NULL AND held.instrument_token <> incoming.instrument_token
     ) AS lost
     WHERE ended.assignment = lost.assignment
+    RETURNING ended.instrument_id
     """  # two joins: one with OR would be a nested loop, minutes for a dump of 100,000 rows
 )
 _OPEN: Final = text(
@@ -73,18 +77,28 @@ _OPEN: Final = text(
     WHERE NOT EXISTS (
         SELECT FROM instruments.token_assignments AS held
         WHERE held.instrument_id = incoming.instrument_id AND held.until_day IS NULL)
+    RETURNING instrument_id
+    """
+)
+_MARK: Final = text(
+    """
+    UPDATE instruments.instruments SET revision = :revision
+    WHERE instrument_id = ANY(CAST(:changed AS text[])) AND revision <> :revision
     """
 )
 
 _PLACE: Final = (INSTRUMENTS.c.exchange, INSTRUMENTS.c.tradingsymbol, INSTRUMENTS.c.instrument_id)
-_CURRENT: Final = select(INSTRUMENTS, TOKEN_ASSIGNMENTS.c.instrument_token).join_from(
-    INSTRUMENTS,
-    TOKEN_ASSIGNMENTS,
-    and_(
-        TOKEN_ASSIGNMENTS.c.instrument_id == INSTRUMENTS.c.instrument_id,
-        TOKEN_ASSIGNMENTS.c.until_day.is_(None),
-    ),
+_VALUES: Final = [INSTRUMENTS.c[name] for name in _NAMES]
+_ITS_TOKEN: Final = and_(
+    TOKEN_ASSIGNMENTS.c.instrument_id == INSTRUMENTS.c.instrument_id,
+    TOKEN_ASSIGNMENTS.c.until_day.is_(None),
 )
+_CURRENT: Final = select(*_VALUES, TOKEN_ASSIGNMENTS.c.instrument_token).join_from(
+    INSTRUMENTS, TOKEN_ASSIGNMENTS, _ITS_TOKEN
+)
+_CHANGED: Final = select(
+    *_VALUES, func.coalesce(TOKEN_ASSIGNMENTS.c.instrument_token, 0).label("instrument_token")
+).join_from(INSTRUMENTS, TOKEN_ASSIGNMENTS, _ITS_TOKEN, isouter=True)
 
 
 class PostgresInstrumentStore(InstrumentStore):
@@ -109,10 +123,12 @@ class PostgresInstrumentStore(InstrumentStore):
         columns = {name: [getattr(i, name) for i in instruments] for name in _NAMES}
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK)
-            await connection.execute(_UPSERT, columns)
-            await connection.execute(_CLOSE, incoming)
-            await connection.execute(_OPEN, incoming)
-        self._indexed = -1  # a name may have changed
+            revision = (await connection.execute(_NEXT_REVISION)).scalar_one()
+            await connection.execute(_UPSERT, {**columns, "revision": revision})
+            lost = (await connection.execute(_CLOSE, incoming)).scalars()
+            given = (await connection.execute(_OPEN, incoming)).scalars()
+            await connection.execute(_MARK, {"revision": revision, "changed": [*lost, *given]})
+        self._looked_at = 0.0  # the next search looks at once
 
     @override
     async def by_id(self, instrument_id: str) -> Instrument | None:
@@ -133,7 +149,8 @@ class PostgresInstrumentStore(InstrumentStore):
 
     @override
     async def page(self, wanted: InstrumentFilter, after: SortKey | None, limit: int) -> Sequence[Instrument]:
-        query = _CURRENT.order_by(*_PLACE).limit(limit)
+        changed = INSTRUMENTS.c.revision > wanted.changed_after
+        query = (_CHANGED.where(changed) if wanted.changed_after else _CURRENT).order_by(*_PLACE).limit(limit)
         if wanted.exchange:
             query = query.where(INSTRUMENTS.c.exchange == wanted.exchange)
         if wanted.symbol_prefix:
@@ -141,6 +158,11 @@ class PostgresInstrumentStore(InstrumentStore):
         if after is not None:
             query = query.where(_comes_after(_PLACE, after))
         return await self._all(query)
+
+    @override
+    async def revision(self) -> int:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(_REVISION)).scalar() or 0
 
     @override
     async def search(
@@ -153,14 +175,12 @@ class PostgresInstrumentStore(InstrumentStore):
         await self._searched()
 
     async def _searched(self) -> SearchIndex:
-        """The index of what is stored now; made anew where a token was given or taken since, also by another process."""
+        """The index of what is stored now; made anew where something changed since, also by another process."""
         async with self._indexing:
             now = asyncio.get_running_loop().time()
             if self._indexed >= 0 and now < self._looked_at + LOOK_EVERY_SECONDS:
                 return self._index
-            newest = select(func.max(TOKEN_ASSIGNMENTS.c.assignment))
-            async with self._engine.connect() as connection:
-                version = (await connection.execute(newest)).scalar() or 0
+            version = await self.revision()
             if version != self._indexed:
                 listed = list(await directory_of(self))
                 self._index = await asyncio.to_thread(SearchIndex, listed)
@@ -212,5 +232,5 @@ def _has_prefix(prefix: str) -> ColumnElement[bool]:
 
 
 def _instrument(row: Row[Any]) -> Instrument:
-    columns = {column.name: getattr(row, column.name) for column in INSTRUMENTS.c}
+    columns = {name: getattr(row, name) for name in _NAMES}
     return Instrument(instrument_token=row.instrument_token, **columns)

@@ -22,7 +22,9 @@ INSTRUMENTS = Table(
     column("freeze_quantity", BigInteger, CheckConstraint("freeze_quantity >= 0")),
     column("session_segment", Text),
     column("expiry", Date, nullable=True),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
     Index("instruments_listed", "exchange", "tradingsymbol", "instrument_id"),
+    Index("instruments_changed", "revision"),
 )
 
 # A token belongs to an instrument on the days [from_day, until_day); until_day null: it still does.

@@ -31,7 +31,8 @@ type Instrument struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Our id of the instrument; never reused.
 	InstrumentId string `protobuf:"bytes,1,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
-	// Broker's token of the instrument today; reused after expiry.
+	// Broker's token of the instrument today; reused after expiry. 0 where it has lost its token to another one, which only
+	// ListInstruments with changed_after_revision tells.
 	InstrumentToken uint32 `protobuf:"varint,2,opt,name=instrument_token,json=instrumentToken,proto3" json:"instrument_token,omitempty"`
 	// Exchange, such as "NSE".
 	Exchange string `protobuf:"bytes,3,opt,name=exchange,proto3" json:"exchange,omitempty"`
@@ -340,9 +341,12 @@ type ListInstrumentsRequest struct {
 	// Most instruments in the answer. 0 means 100; at most 1000.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, unchanged. Empty means the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only instruments that have changed after this revision of the registry, those that have lost their tokens among them. 0
+	// means all that have a token.
+	ChangedAfterRevision int64 `protobuf:"varint,5,opt,name=changed_after_revision,json=changedAfterRevision,proto3" json:"changed_after_revision,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *ListInstrumentsRequest) Reset() {
@@ -403,6 +407,13 @@ func (x *ListInstrumentsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListInstrumentsRequest) GetChangedAfterRevision() int64 {
+	if x != nil {
+		return x.ChangedAfterRevision
+	}
+	return 0
+}
+
 // A page of instruments, ordered by exchange and symbol.
 type ListInstrumentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -410,6 +421,9 @@ type ListInstrumentsResponse struct {
 	Instruments []*Instrument `protobuf:"bytes,1,rep,name=instruments,proto3" json:"instruments,omitempty"`
 	// Token of the next page. Empty on the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Revision of the registry when this page was read. Who follows the registry asks for changes after that of the first
+	// page; what changes while the pages are read may come twice.
+	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +470,13 @@ func (x *ListInstrumentsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListInstrumentsResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // Searches instruments by a part of their symbol or name, whatever the case of the letters.
@@ -949,16 +970,18 @@ const file_panda_instruments_v1_instruments_proto_rawDesc = "" +
 	"\x15GetInstrumentResponse\x12@\n" +
 	"\n" +
 	"instrument\x18\x01 \x01(\v2 .panda.instruments.v1.InstrumentR\n" +
-	"instrument\"\x9f\x01\n" +
+	"instrument\"\xde\x01\n" +
 	"\x16ListInstrumentsRequest\x12\x1a\n" +
 	"\bexchange\x18\x01 \x01(\tR\bexchange\x12#\n" +
 	"\rsymbol_prefix\x18\x02 \x01(\tR\fsymbolPrefix\x12%\n" +
 	"\tpage_size\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x85\x01\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12=\n" +
+	"\x16changed_after_revision\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x14changedAfterRevision\"\xa1\x01\n" +
 	"\x17ListInstrumentsResponse\x12B\n" +
 	"\vinstruments\x18\x01 \x03(\v2 .panda.instruments.v1.InstrumentR\vinstruments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"\xa0\x01\n" +
 	"\x18SearchInstrumentsRequest\x12#\n" +
 	"\x05query\x18\x01 \x01(\tB\r\xbaH\n" +
 	"r\b\x18d2\x04[^ ]R\x05query\x12\x1a\n" +

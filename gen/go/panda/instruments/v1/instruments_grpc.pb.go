@@ -40,8 +40,8 @@ type InstrumentServiceClient interface {
 	ListInstruments(ctx context.Context, in *ListInstrumentsRequest, opts ...grpc.CallOption) (*ListInstrumentsResponse, error)
 	// Instruments whose symbol or name holds a text, best first, a page at a time.
 	SearchInstruments(ctx context.Context, in *SearchInstrumentsRequest, opts ...grpc.CallOption) (*SearchInstrumentsResponse, error)
-	// Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
-	// start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+	// Imports a list of instruments. This service knows them at its answer, the other services within seconds.
+	// INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
 	ImportInstruments(ctx context.Context, in *ImportInstrumentsRequest, opts ...grpc.CallOption) (*ImportInstrumentsResponse, error)
 	// Adds one instrument, or changes a known one.
 	AddInstrument(ctx context.Context, in *AddInstrumentRequest, opts ...grpc.CallOption) (*AddInstrumentResponse, error)
@@ -117,8 +117,8 @@ type InstrumentServiceServer interface {
 	ListInstruments(context.Context, *ListInstrumentsRequest) (*ListInstrumentsResponse, error)
 	// Instruments whose symbol or name holds a text, best first, a page at a time.
 	SearchInstruments(context.Context, *SearchInstrumentsRequest) (*SearchInstrumentsResponse, error)
-	// Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
-	// start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+	// Imports a list of instruments. This service knows them at its answer, the other services within seconds.
+	// INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
 	ImportInstruments(context.Context, *ImportInstrumentsRequest) (*ImportInstrumentsResponse, error)
 	// Adds one instrument, or changes a known one.
 	AddInstrument(context.Context, *AddInstrumentRequest) (*AddInstrumentResponse, error)

@@ -41,7 +41,9 @@ class Instrument(_message.Message):
     instrument_id: _builtins.str
     """Our id of the instrument; never reused."""
     instrument_token: _builtins.int
-    """Broker's token of the instrument today; reused after expiry."""
+    """Broker's token of the instrument today; reused after expiry. 0 where it has lost its token to another one, which only
+    ListInstruments with changed_after_revision tells.
+    """
     exchange: _builtins.str
     """Exchange, such as "NSE"."""
     tradingsymbol: _builtins.str
@@ -157,6 +159,7 @@ class ListInstrumentsRequest(_message.Message):
     SYMBOL_PREFIX_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CHANGED_AFTER_REVISION_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
     """Only instruments of this exchange, such as "NSE". Empty means every exchange."""
     symbol_prefix: _builtins.str
@@ -165,6 +168,10 @@ class ListInstrumentsRequest(_message.Message):
     """Most instruments in the answer. 0 means 100; at most 1000."""
     page_token: _builtins.str
     """next_page_token of the page before, unchanged. Empty means the first page."""
+    changed_after_revision: _builtins.int
+    """Only instruments that have changed after this revision of the registry, those that have lost their tokens among them. 0
+    means all that have a token.
+    """
     def __init__(
         self,
         *,
@@ -172,10 +179,11 @@ class ListInstrumentsRequest(_message.Message):
         symbol_prefix: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        changed_after_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "page_size", b"page_size", "page_token", b"page_token", "symbol_prefix", b"symbol_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_after_revision", b"changed_after_revision", "exchange", b"exchange", "page_size", b"page_size", "page_token", b"page_token", "symbol_prefix", b"symbol_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,8 +197,13 @@ class ListInstrumentsResponse(_message.Message):
 
     INSTRUMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page. Empty on the last."""
+    revision: _builtins.int
+    """Revision of the registry when this page was read. Who follows the registry asks for changes after that of the first
+    page; what changes while the pages are read may come twice.
+    """
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
         """Instruments of this page."""
@@ -200,10 +213,11 @@ class ListInstrumentsResponse(_message.Message):
         *,
         instruments: _abc.Iterable[Global___Instrument] | None = ...,
         next_page_token: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "next_page_token", b"next_page_token", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

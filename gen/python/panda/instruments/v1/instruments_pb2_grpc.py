@@ -88,8 +88,8 @@ class InstrumentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportInstruments(self, request, context):
-        """Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
-        start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+        """Imports a list of instruments. This service knows them at its answer, the other services within seconds.
+        INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,8 +23,8 @@ class InstrumentServiceStub:
     SearchInstruments: _aio.UnaryUnaryMultiCallable[_instruments_pb2.SearchInstrumentsRequest, _instruments_pb2.SearchInstrumentsResponse]
     """Instruments whose symbol or name holds a text, best first, a page at a time."""
     ImportInstruments: _aio.UnaryUnaryMultiCallable[_instruments_pb2.ImportInstrumentsRequest, _instruments_pb2.ImportInstrumentsResponse]
-    """Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
-    start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+    """Imports a list of instruments. This service knows them at its answer, the other services within seconds.
+    INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
     """
     AddInstrument: _aio.UnaryUnaryMultiCallable[_instruments_pb2.AddInstrumentRequest, _instruments_pb2.AddInstrumentResponse]
     """Adds one instrument, or changes a known one."""
@@ -62,8 +62,8 @@ class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _instruments_pb2.ImportInstrumentsRequest,
         context: _aio.ServicerContext[_instruments_pb2.ImportInstrumentsRequest, _abc.Awaitable[_instruments_pb2.ImportInstrumentsResponse]],
     ) -> _abc.Awaitable[_instruments_pb2.ImportInstrumentsResponse]:
-        """Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
-        start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+        """Imports a list of instruments. This service knows them at its answer, the other services within seconds.
+        INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,8 @@ export declare type Instrument = Message<"panda.instruments.v1.Instrument"> & {
   instrumentId: string;
 
   /**
-   * Broker's token of the instrument today; reused after expiry.
+   * Broker's token of the instrument today; reused after expiry. 0 where it has lost its token to another one, which only
+   * ListInstruments with changed_after_revision tells.
    *
    * @generated from field: uint32 instrument_token = 2;
    */
@@ -214,6 +215,14 @@ export declare type ListInstrumentsRequest = Message<"panda.instruments.v1.ListI
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Only instruments that have changed after this revision of the registry, those that have lost their tokens among them. 0
+   * means all that have a token.
+   *
+   * @generated from field: int64 changed_after_revision = 5;
+   */
+  changedAfterRevision: bigint;
 };
 
 /**
@@ -241,6 +250,14 @@ export declare type ListInstrumentsResponse = Message<"panda.instruments.v1.List
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * Revision of the registry when this page was read. Who follows the registry asks for changes after that of the first
+   * page; what changes while the pages are read may come twice.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
 };
 
 /**
@@ -552,8 +569,8 @@ export declare const InstrumentService: GenService<{
     output: typeof SearchInstrumentsResponseSchema;
   },
   /**
-   * Imports a list of instruments. This service knows them at its answer; services of the mesh that run, at their next
-   * start. INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
+   * Imports a list of instruments. This service knows them at its answer, the other services within seconds.
+   * INVALID_ARGUMENT where the file, or more than 1 % of its rows, can't be used; nothing is imported then.
    *
    * @generated from rpc panda.instruments.v1.InstrumentService.ImportInstruments
    */
